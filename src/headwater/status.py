@@ -1,0 +1,27 @@
+"""How a problem ended: an enum whose value is the sentence shown to the user."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Status(Enum):
+    """How the control of one problem ended.
+
+    >>> Status.REACHED.ok, Status.STALLED.ok
+    (True, False)
+    """
+
+    RUNNING = "The problem is still being optimised."
+    REACHED = "The stop criterion was reached."
+    CONVERGED = "The gradient vanished: no direction improves the cost any more."
+    EVALUATIONS = "The limit of evaluations was reached before the stop criterion."
+    SECONDS = "The time limit was reached before the stop criterion."
+    STALLED = "The line search found no better point, also along the negative gradient."
+    DIVERGED = "The cost or its gradient became NaN or infinite at the starting point."
+    CANCELLED = "The run was cancelled; the best point so far was kept."
+
+    @property
+    def ok(self) -> bool:
+        """Whether the optimisation ended by its own criterion."""
+        return self in (Status.REACHED, Status.CONVERGED)
