@@ -1,0 +1,79 @@
+"""Headwater controls a pre-trained flow or diffusion model from its source (D-Flow, Ben-Hamu et al. 2024).
+
+>>> import torch, headwater as hw
+>>> flow = hw.Gaussian(torch.zeros(2), torch.tensor([1.0, 2.0])).flow   # or Flow(your_network, shape=...)
+>>> y, sigma_y = torch.tensor([[0.5]]), 0.05
+>>> misfit = hw.Misfit(lambda x1: x1[:, :1], y, sigma_y)
+>>> result = hw.control(flow, misfit, flow.noise(seeds=[0]), stop=hw.discrepancy(misfit))
+>>> result.status[0].name
+'REACHED'
+"""
+
+from headwater.control import Event, Result, control
+from headwater.cost import Misfit, NegativePSNR, Stop, Through, WeightedSum, discrepancy, target_psnr
+from headwater.errors import Misuse
+from headwater.flow import Flow
+from headwater.gaussian import Gaussian, GaussianMixture
+from headwater.gradient import Auto, Checkpoint, Direct
+from headwater.optimize import LBFGS, Adam, GradientDescent
+from headwater.path import VP, BetaTable, CondOT, Cosine, Path
+from headwater.solve import (
+    DDIM,
+    EULER,
+    HEUN,
+    MIDPOINT,
+    RK4,
+    invert,
+    log_likelihood,
+    solve,
+    solve_adaptive,
+    uniform_grid,
+)
+from headwater.source import ChiPrior, TargetLikelihood, blend, inversion, shell
+from headwater.status import Status
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DDIM",
+    "EULER",
+    "HEUN",
+    "LBFGS",
+    "MIDPOINT",
+    "RK4",
+    "VP",
+    "Adam",
+    "Auto",
+    "BetaTable",
+    "Checkpoint",
+    "ChiPrior",
+    "CondOT",
+    "Cosine",
+    "Direct",
+    "Event",
+    "Flow",
+    "Gaussian",
+    "GaussianMixture",
+    "GradientDescent",
+    "Misfit",
+    "Misuse",
+    "NegativePSNR",
+    "Path",
+    "Result",
+    "Status",
+    "Stop",
+    "TargetLikelihood",
+    "Through",
+    "WeightedSum",
+    "blend",
+    "control",
+    "discrepancy",
+    "inversion",
+    "invert",
+    "log_likelihood",
+    "shell",
+    "solve",
+    "solve_adaptive",
+    "target_psnr",
+    "uniform_grid",
+]

@@ -1,0 +1,96 @@
+"""Files that appear whole or not at all: written under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from headwater.errors import Misuse
+
+
+def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
+    """The path, if a file can be written there; worth asking before the work is done.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to be written.
+    overwrite : bool
+        Whether a file of that name may be replaced.
+
+    Raises
+    ------
+    Misuse
+        The folder is missing or not writable, the path is a folder, or the file exists.
+
+    Examples
+    --------
+    >>> check_output("/no/such/folder/out.png")
+    Traceback (most recent call last):
+    headwater.errors.Misuse: The folder /no/such/folder does not exist. Create it or name another output.
+    """
+    path = Path(path)
+    folder = path.parent
+    if not folder.is_dir():
+        raise Misuse(f"The folder {folder} does not exist.", "Create it or name another output.")
+    if path.is_dir():
+        raise Misuse(f"The output {path} is a folder.", f"Name a file, such as {path / 'result.png'}.")
+    if not os.access(folder, os.W_OK):
+        raise Misuse(f"The folder {folder} is not writable.", "Name another output.")
+    if path.exists() and not overwrite:
+        raise Misuse(f"The output {path} exists already.", "Name another one or allow overwriting.")
+    return path
+
+
+@contextmanager
+def write_atomically(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` at success, remove it at failure.
+
+    The temporary file has the same suffix and the same folder, so the rename is one step of the file
+    system: at any moment `path` is the old file or the whole new one, also after an exception, Ctrl-C
+    or a full disk. A symbolic link is written through; an existing file keeps its permissions.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to be written.
+    overwrite : bool
+        Whether a file of that name may be replaced.
+
+    Raises
+    ------
+    Misuse
+        As `check_output`, or the folder refuses the temporary file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "report.json"
+    >>> with write_atomically(path) as temporary:
+    ...     _ = temporary.write_text("{}")
+    >>> path.read_text(), len(list(path.parent.iterdir()))
+    ('{}', 1)
+    """
+    path = check_output(path, overwrite=overwrite).resolve()
+    temporary = path.with_name(f".headwater-{secrets.token_hex(6)}{path.suffix}")
+    try:
+        temporary.touch(exist_ok=False)
+    except OSError as error:
+        raise Misuse(f"The output {path} cannot be written: {error.strerror}.", "Name another.") from error
+    try:
+        yield temporary
+        _settle(temporary, like=path)
+        os.replace(temporary, path)
+    finally:  # also for KeyboardInterrupt; after the rename there is nothing left to remove
+        temporary.unlink(missing_ok=True)
+
+
+def _settle(temporary: Path, like: Path) -> None:
+    if like.exists():
+        shutil.copymode(like, temporary)
+    with open(temporary, "rb") as handle:
+        os.fsync(handle.fileno())  # else a power cut may leave the new name with no content

@@ -1,0 +1,264 @@
+"""D-Flow: control the generated sample from the source point (Ben-Hamu et al., ICML 2024, Algorithm 1).
+
+    Require: flow v, cost C, source prior R
+    x0 <- a start in the source
+    repeat
+        x1 <- solve dx/dt = v(x, t) from x(0) = x0 to t = 1
+        x0 <- optimize_step(x0, grad_x0 [C(x1) + R(x0)])
+    until the stop holds, or the optimiser ends
+    return the best x0 and its x1
+
+Problems are independent: each has its own line search, memory, stop and status, and one that has ended is
+left out of all further evaluations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headwater.cost import Cost, Stop, check_values
+from headwater.errors import Misuse
+from headwater.flow import Flow
+from headwater.gradient import Auto, Strategy
+from headwater.optimize import LBFGS, RUNNING, STATUS, Optimizer, OptimizerState, put, take
+from headwater.select import select
+from headwater.solve.fixed import as_grid, solve
+from headwater.solve.method import MIDPOINT, Method
+from headwater.status import Status
+
+Map = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What the callback sees after each round of evaluations.
+
+    `active` are the problems just evaluated; `cost`, `measure` (of the stop; NaN without one) and `x1` belong
+    to them in this order. `best` is the lowest cost so far of every problem.
+    """
+
+    round: int
+    active: Tensor
+    cost: Tensor
+    measure: Tensor
+    x1: Tensor
+    best: Tensor
+
+
+Callback = Callable[[Event], Status | None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `control` returns; the first axis of every tensor is the problem.
+
+    `x0` and `x1` are the best point and its sample, from one and the same evaluation, as are `cost` (float64,
+    C + R) and `measure` (of the stop, NaN without one). `gradients` counts gradient evaluations, each of
+    `nfe_per_gradient` network evaluations; `trace` has cost and measure of every round, NaN where a problem was
+    not evaluated. `state` continues the run: `control(..., state=result.state)`.
+    """
+
+    x0: Tensor
+    x1: Tensor
+    cost: Tensor
+    measure: Tensor
+    status: tuple[Status, ...]
+    gradients: Tensor
+    nfe_per_gradient: int
+    trace: Tensor
+    state: OptimizerState
+
+    @property
+    def evaluations(self) -> Tensor:
+        """Network evaluations (NFE) per problem."""
+        return self.gradients * self.nfe_per_gradient
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """One line of Algorithm 1: from source points to samples, costs and gradients."""
+
+    flow: Flow
+    cost: Cost
+    prior: Cost | None
+    constraint: Map | None
+    options: dict[str, Any]
+
+    def select(self, index: Tensor) -> _Problem:
+        prior = None if self.prior is None else select(self.prior, index)
+        return _Problem(
+            self.flow.select(index), select(self.cost, index), prior, self.constraint, self.options
+        )
+
+    def evaluate(self, z: Tensor) -> _Evaluation:
+        z = z.detach().requires_grad_()
+        with torch.enable_grad():
+            x0 = z if self.constraint is None else self.constraint(z)
+            x1 = solve(self.flow, x0, **self.options)
+            value = check_values(self.cost, self.cost(x1), len(z), x1)
+            if self.prior is not None:
+                value = value + check_values(self.prior, self.prior(x0), len(z), x0)
+            (gradient,) = torch.autograd.grad(value.sum(), z)
+        return _Evaluation(x0.detach(), x1.detach(), value.detach().to(torch.float64), gradient)
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    x0: Tensor
+    x1: Tensor
+    cost: Tensor
+    gradient: Tensor
+
+
+def control(
+    flow: Flow,
+    cost: Cost,
+    x0: Tensor,
+    *,
+    stop: Stop | None = None,
+    prior: Cost | None = None,
+    method: Method = MIDPOINT,
+    steps: int | Sequence[float] = 6,
+    gradients: int = 100,
+    optimizer: Optimizer[Any] | None = None,
+    gradient: Strategy | None = None,
+    constraint: Map | None = None,
+    callback: Callback | None = None,
+    state: OptimizerState | None = None,
+) -> Result:
+    """Minimise C(x1(x0)) + R(x0) over the source point x0, each problem for itself.
+
+    Main: the `flow`; `cost(x1) -> [batch]`; the start `x0` `[batch, *flow.shape]`, for instance
+    `flow.noise(seeds)`; `stop`, for instance `discrepancy(misfit)`; `prior(x0) -> [batch]`; the solver `method`
+    and its `steps`; the limit of `gradients` evaluations per problem.
+
+    Other: `optimizer` (default `LBFGS()`), `gradient` (how the solve is differentiated; default `Auto()`),
+    `constraint` (a differentiable map from the optimised variable to x0, such as `source.shell`),
+    `callback(event)`, which ends the run by returning a `Status`, and `state` of an earlier result to go on
+    from (x0 is then ignored).
+
+    Failure of numerics is a status of the problem; a start with a non-finite cost is `Status.DIVERGED`.
+
+    >>> from headwater import Gaussian, control
+    >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 3.0])).flow
+    >>> target = torch.tensor([[1.0, -1.0]])
+    >>> result = control(flow, lambda x1: (x1 - target).square().sum(1), flow.noise([0]), steps=24)
+    >>> bool((result.x1 - target).abs().max() < 1e-3), result.status[0].name
+    (True, 'CONVERGED')
+
+    Raises
+    ------
+    Misuse
+        If x0 has another shape than the flow's events, or the cost does not return one differentiable value
+        per problem.
+    """
+    check_start(flow, x0)
+    method_options = {"method": method, "steps": as_grid(steps), "gradient": gradient or Auto()}
+    problem = _Problem(flow, _on_full_batch(cost, x0), _on_full_batch(prior, x0), constraint, method_options)
+    optimizer = optimizer or LBFGS()
+    state = optimizer.init(x0) if state is None else state
+    record = _Record(x0, state)
+    while len(active := record.active(gradients)):
+        now = problem.select(active)
+        evaluation = now.evaluate(take(state, active).trial)
+        state = put(state, active, optimizer.step(take(state, active), evaluation.cost, evaluation.gradient))
+        event = record.update(active, evaluation, state, None if stop is None else stop.select(active), stop)
+        if callback is not None and (end := callback(event)) is not None:
+            record.end(end)
+    return record.result(state, (len(as_grid(steps)) - 1) * method.evaluations)
+
+
+def check_start(flow: Flow, x0: Tensor) -> None:
+    """Refuse a start that is no batch of the flow's events."""
+    if x0.ndim != len(flow.shape) + 1 or tuple(x0.shape[1:]) != flow.shape or len(x0) == 0:
+        raise Misuse(
+            f"x0 has shape {tuple(x0.shape)} but the flow's events have shape {flow.shape}.",
+            "Give a non-empty batch [batch, *flow.shape], for instance flow.noise(seeds).",
+        )
+
+
+@dataclass
+class _Record:
+    """The best evaluation, the status and the trace of every problem."""
+
+    start: Tensor
+    initial: OptimizerState
+    trace: list[Tensor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        n, like = len(self.start), self.start
+        self.x0, self.x1 = like.detach().clone(), torch.full_like(like, float("nan"))
+        self.cost = torch.full((n,), float("inf"), dtype=torch.float64, device=like.device)
+        self.measure = torch.full_like(self.cost, float("nan"))
+        self.gradients = torch.zeros(n, dtype=torch.long, device=like.device)
+        self.status = [STATUS[int(c)] for c in self.initial.code]
+
+    def active(self, limit: int) -> Tensor:
+        """The problems still running; those at the limit of evaluations end here."""
+        for i in torch.nonzero(self.gradients >= limit).flatten().tolist():
+            if self.status[i] is Status.RUNNING:
+                self.status[i] = Status.EVALUATIONS
+        running = [i for i, s in enumerate(self.status) if s is Status.RUNNING]
+        return torch.tensor(running, dtype=torch.long, device=self.start.device)
+
+    def update(
+        self, active: Tensor, e: _Evaluation, state: OptimizerState, part: Stop | None, stop: Stop | None
+    ) -> Event:
+        """Keep what is better, end what has ended, and tell the callback."""
+        nothing = torch.full_like(e.cost, float("nan"))
+        with torch.no_grad():
+            measure = nothing if part is None else part.measure(e.x1).to(torch.float64)
+        reached = measure <= (stop.level if stop else -float("inf"))
+        better = (e.cost < self.cost[active]) | reached
+        rows = active[better]
+        self.x0[rows], self.x1[rows] = e.x0[better], e.x1[better]
+        self.cost[rows], self.measure[rows] = e.cost[better], measure[better]
+        self.gradients[active] += 1
+        for i, hit, code in zip(
+            active.tolist(), reached.tolist(), state.code[active].tolist(), strict=True
+        ):
+            self.status[i] = Status.REACHED if hit else STATUS[code]
+        line = torch.full((2, len(self.cost)), float("nan"), dtype=torch.float64, device=active.device)
+        line[:, active] = torch.stack([e.cost, measure])
+        self.trace.append(line)
+        return Event(len(self.trace), active, e.cost, measure, e.x1, self.cost)
+
+    def end(self, status: Status) -> None:
+        """End all that is still running."""
+        self.status = [status if s is Status.RUNNING else s for s in self.status]
+
+    def result(self, state: OptimizerState, nfe: int) -> Result:
+        trace = torch.stack(self.trace) if self.trace else torch.zeros(0, 2, len(self.cost))
+        return Result(
+            self.x0, self.x1, self.cost, self.measure, tuple(self.status), self.gradients, nfe, trace, state
+        )
+
+
+def _on_full_batch(cost: Any, x0: Tensor) -> Any:
+    """A cost that can follow the active problems: its own `select`, or one that always sees them all."""
+    return cost if cost is None or hasattr(cost, "select") else _FullBatch(cost, torch.zeros_like(x0))
+
+
+class _FullBatch:
+    """A cost without `select`: called with the full batch, where finished problems keep their last x1."""
+
+    def __init__(self, cost: Cost, last: Tensor, index: Tensor | None = None) -> None:
+        self.cost, self.last, self.index = cost, last, index
+        self.__name__ = getattr(cost, "__name__", type(cost).__name__)
+
+    def select(self, index: Tensor) -> _FullBatch:
+        return _FullBatch(self.cost, self.last, index)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.index is None or len(self.index) == len(self.last):
+            value = check_values(self.cost, self.cost(x), len(x), x)
+        else:
+            everyone = self.last.index_copy(0, self.index, x)
+            value = check_values(self.cost, self.cost(everyone), len(everyone), everyone)[self.index]
+        self.last[slice(None) if self.index is None else self.index] = x.detach()
+        return value

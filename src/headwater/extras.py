@@ -1,0 +1,31 @@
+"""Optional packages: imported where they are used, and missed with a sentence that says what to install."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+from headwater.errors import Misuse
+
+
+def need(module: str, extra: str = "images") -> ModuleType:
+    """Import an optional package, or say which extra of Headwater brings it.
+
+    Raises
+    ------
+    Misuse
+        The package is not installed.
+
+    Examples
+    --------
+    >>> need("json").dumps([1])
+    '[1]'
+    >>> need("no_such_package", extra="plots")
+    Traceback (most recent call last):
+    headwater.errors.Misuse: This needs the package no_such_package. Run: pip install headwater[plots]
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        package = (error.name or module).split(".")[0]
+        raise Misuse(f"This needs the package {package}.", f"Run: pip install headwater[{extra}]") from error

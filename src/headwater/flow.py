@@ -1,0 +1,168 @@
+"""`Flow`: a pre-trained velocity field with its path, event shape and data range."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from headwater.errors import Misuse
+from headwater.path import BetaTable, CondOT, Path
+from headwater.select import select
+
+Velocity = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A velocity field v(x, t) that carries the source N(0, I) at t = 0 to data at t = 1.
+
+    `velocity(x, t)` takes x of shape `[batch, *shape]` and t, a scalar tensor or one per problem, and
+    returns a tensor like x. Labels, text or masks are bound before. `range` is the data range (low, high)
+    the model was trained on, or None if unbounded. Parameters of the network are never differentiated:
+    the modules that `velocity` refers to are found and frozen during each call.
+
+    >>> flow = Flow(lambda x, t: -x, shape=(2,))
+    >>> flow(torch.ones(3, 2), torch.tensor(0.5)).shape
+    torch.Size([3, 2])
+    """
+
+    velocity: Velocity
+    shape: tuple[int, ...]
+    path: Path = field(default_factory=CondOT)
+    range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "_modules", _modules_of(self.velocity))
+
+    @property
+    def d(self) -> int:
+        """The dimension of one event."""
+        return math.prod(self.shape)
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """The networks behind the velocity, as far as they can be found."""
+        return self._modules  # type: ignore[attr-defined,no-any-return]
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        """v(x, t); it requires a gradient exactly if x does.
+
+        Raises
+        ------
+        Misuse
+            If the velocity is not a tensor of x's shape, or does not depend on x differentiably.
+        """
+        with _frozen(self.modules):
+            v = self.velocity(x, t.to(x))
+        if not isinstance(v, Tensor) or v.shape != x.shape:
+            got = f"shape {tuple(v.shape)}" if isinstance(v, Tensor) else type(v).__name__
+            raise Misuse(
+                f"The velocity returned {got} for x of shape {tuple(x.shape)}.",
+                "Return a tensor of x's shape; wrap the network to select or reshape its output.",
+            )
+        wants_gradient = x.requires_grad and torch.is_grad_enabled()
+        if wants_gradient and not v.requires_grad:
+            raise Misuse(
+                "The velocity does not carry gradients to x.",
+                "Remove no_grad, inference_mode or detach from the network's forward pass.",
+            )
+        return v if wants_gradient else v.detach()
+
+    def denoise(self, x: Tensor, t: Tensor) -> Tensor:
+        """The denoiser xhat = E[x1 | x_t = x], shape as x."""
+        return self.path.xhat_from_v(x, self(x, t), t)
+
+    def select(self, index: Tensor) -> Flow:
+        """The flow of the problems in `index`, if the velocity holds something per problem."""
+        return replace(self, velocity=select(self.velocity, index)) if hasattr(self.velocity, "select") else self
+
+    def noise(
+        self, seeds: Sequence[int], dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    ) -> Tensor:
+        """Source points x0 ~ N(0, I), one generator per problem: `[len(seeds), *shape]`.
+
+        A problem's noise depends on its own seed only; it is drawn on the CPU, so devices agree.
+
+        >>> flow = Flow(lambda x, t: -x, shape=(4,))
+        >>> bool((flow.noise([3, 5])[1] == flow.noise([5])[0]).all())
+        True
+        """
+        draws = [torch.randn(self.shape, generator=torch.Generator().manual_seed(int(s))) for s in seeds]
+        return torch.stack(draws).to(device=device, dtype=dtype)
+
+    @classmethod
+    def from_noise_prediction(
+        cls, network: Velocity, shape: Sequence[int], path: Path, range: tuple[float, float] | None = None
+    ) -> Flow:
+        """A flow from a network eps(x, t); with a `BetaTable` path the network gets the table's index."""
+        return _converted(network, shape, path, range, path.v_from_eps)
+
+    @classmethod
+    def from_denoiser(
+        cls, network: Velocity, shape: Sequence[int], path: Path, range: tuple[float, float] | None = None
+    ) -> Flow:
+        """A flow from a network xhat(x, t); with a `BetaTable` path the network gets the table's index."""
+        return _converted(network, shape, path, range, path.v_from_xhat)
+
+    @classmethod
+    def from_v_prediction(
+        cls, network: Velocity, shape: Sequence[int], path: Path, range: tuple[float, float] | None = None
+    ) -> Flow:
+        """A flow from a network that predicts u = alpha eps - sigma x1 (Salimans & Ho 2022)."""
+        return _converted(network, shape, path, range, path.v_from_vprediction)
+
+
+def _converted(
+    network: Velocity,
+    shape: Sequence[int],
+    path: Path,
+    range: tuple[float, float] | None,
+    convert: Callable[[Tensor, Tensor, Tensor], Tensor],
+) -> Flow:
+    def velocity(x: Tensor, t: Tensor) -> Tensor:
+        clock = path.index(t) if isinstance(path, BetaTable) else t
+        return convert(x, network(x, clock), t)
+
+    return Flow(velocity, tuple(shape), path, range)
+
+
+def _modules_of(function: object, depth: int = 4) -> tuple[nn.Module, ...]:
+    """The networks a velocity refers to: itself, its owner, partial arguments, closure and globals."""
+    if isinstance(function, nn.Module):
+        return (function,)
+    if depth == 0:
+        return ()
+    inner: list[object] = []
+    if isinstance(function, functools.partial):
+        inner = [function.func, *function.args, *function.keywords.values()]
+    elif inspect.ismethod(function):
+        owner = function.__self__
+        inner = [owner, *getattr(owner, "__dict__", {}).values()]
+    elif inspect.isfunction(function):
+        names = inspect.getclosurevars(function)
+        inner = [*names.nonlocals.values(), *names.globals.values()]
+    elif hasattr(function, "__call__") and not inspect.isclass(function):  # noqa: B004 (want the dict)
+        inner = list(getattr(function, "__dict__", {}).values())
+    found = [m for thing in inner for m in _modules_of(thing, depth - 1)]
+    return tuple(dict.fromkeys(found))
+
+
+@contextmanager
+def _frozen(modules: tuple[nn.Module, ...]) -> Iterator[None]:
+    """Switch off `requires_grad` of the modules' parameters for the length of a call."""
+    free = [p for m in modules for p in m.parameters() if p.requires_grad]
+    for p in free:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in free:
+            p.requires_grad_(True)

@@ -1,0 +1,119 @@
+"""Masks for inpainting: True where the pixel is known; [1, 1, height, width] or one per problem."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from headwater.errors import Misuse, suggest
+
+
+def box_mask(
+    h: int, w: int, height: int, width: int, *, top: int | None = None, left: int | None = None
+) -> Tensor:
+    """A mask of an h x w image with a missing box of height x width pixels, centred unless told otherwise.
+
+    Returns bool [1, 1, h, w], True = known. A box that leaves the image, or covers it, is a Misuse.
+
+    Examples
+    --------
+    >>> box_mask(4, 4, 2, 2)[0, 0].int().tolist()
+    [[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]]
+    """
+    top = (h - height) // 2 if top is None else top
+    left = (w - width) // 2 if left is None else left
+    inside = 0 <= top <= h - height and 0 <= left <= w - width
+    if min(height, width) < 1 or not inside or (height, width) == (h, w):
+        raise Misuse(
+            f"A {height} x {width} box at row {top}, column {left} is no part of a {h} x {w} image.",
+            "Give a box of at least one pixel that lies inside the image and leaves something known.",
+        )
+    mask = torch.ones(1, 1, h, w, dtype=torch.bool)
+    mask[..., top : top + height, left : left + width] = False
+    return mask
+
+
+def random_mask(h: int, w: int, *, missing: float = 0.7, seed: int | torch.Generator = 0) -> Tensor:
+    """A mask of an h x w image with exactly round(missing h w) pixels missing, chosen by chance.
+
+    `missing` is a share in [0, 1); `seed` an integer or a CPU generator. Returns bool [1, 1, h, w].
+
+    Examples
+    --------
+    >>> int(random_mask(10, 10, missing=0.7).sum())
+    30
+    """
+    lost = round(missing * h * w) if 0 <= missing < 1 else h * w
+    if lost == h * w:
+        raise Misuse(
+            f"A share of {missing} missing pixels leaves nothing known of a {h} x {w} image.",
+            "Give a share from 0 up to, but not including, 1.",
+        )
+    generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+    mask = torch.ones(h * w, dtype=torch.bool)
+    mask[torch.randperm(h * w, generator=generator)[:lost]] = False
+    return mask.reshape(1, 1, h, w)
+
+
+def as_mask(values: Tensor, *, known: str = "bright") -> Tensor:
+    """Turn what a mask file holds into a mask: bool [1 or batch, 1, h, w], True = known.
+
+    Parameters
+    ----------
+    values
+        [h, w], [batch, h, w] or [batch, 1, h, w]: bool, uint8 in [0, 255], or floating in [0, 1].
+        The threshold is the middle of the range.
+    known
+        "bright": white pixels are known (True stays True); "dark": white marks what is to be filled in.
+
+    Raises
+    ------
+    Misuse
+        On another type, range or shape, on NaN, or when some problem keeps no known pixel.
+
+    Examples
+    --------
+    >>> as_mask(torch.tensor([[0, 255]], dtype=torch.uint8)).tolist()
+    [[[[False, True]]]]
+    >>> as_mask(torch.tensor([[0.0, 1.0]]), known="dark").tolist()
+    [[[[True, False]]]]
+    """
+    if known not in ("bright", "dark"):
+        raise Misuse(f"Known pixels cannot be {known!r}.", suggest(known, ("bright", "dark")))
+    bright = _as_batch(_bright(values))
+    mask = bright if known == "bright" else ~bright
+    if not bool(mask.flatten(1).any(1).all()):
+        raise Misuse("The mask marks every pixel as missing.", "Give a mask that leaves some pixels known.")
+    return mask
+
+
+def _bright(values: Tensor) -> Tensor:
+    """True above the middle of the range that goes with the type."""
+    if values.dtype == torch.bool:
+        return values
+    if values.dtype == torch.uint8:
+        return values >= 128
+    if not values.is_floating_point():
+        raise Misuse(
+            f"A mask of type {str(values.dtype).removeprefix('torch.')} has no known range.",
+            "Give a mask of bool, of uint8 in [0, 255] or of floats in [0, 1].",
+        )
+    if not bool(((values >= 0) & (values <= 1)).all()):  # NaN fails both
+        raise Misuse(
+            "The mask holds values outside [0, 1], or NaN.", "Give 1 for known and 0 for missing pixels."
+        )
+    return values >= 0.5
+
+
+def _as_batch(mask: Tensor) -> Tensor:
+    """Add the axes of the problem and of the channel."""
+    if mask.ndim == 2:
+        return mask[None, None]
+    if mask.ndim == 3:
+        return mask[:, None]
+    if mask.ndim == 4 and mask.shape[1] == 1:
+        return mask
+    raise Misuse(
+        f"A mask of shape {list(mask.shape)} does not say one thing per pixel.",
+        "Give a mask [height, width], or [batch, 1, height, width] with one for each problem.",
+    )

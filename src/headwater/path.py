@@ -1,0 +1,248 @@
+"""Affine Gaussian paths x_t = alpha_t x1 + sigma_t x0, and the conversions between what networks predict.
+
+Time runs from the source, t = 0, to the data, t = 1. At a point x of the path four predictions say the
+same thing:
+
+- xhat, the denoiser E[x1 | x_t = x];
+- eps, the noise E[x0 | x_t = x];
+- v = alpha' xhat + sigma' eps, the velocity of the flow;
+- score = -eps / sigma.
+
+Since x = alpha xhat + sigma eps, any of them gives the others (Lipman et al., "Flow Matching Guide and
+Code", 2024, table 1).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from headwater.errors import Misuse
+
+
+def expand(t: Tensor, x: Tensor) -> Tensor:
+    """Shape a time, scalar or one per problem, to broadcast against x."""
+    return t.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1)) if t.ndim else t.to(x.dtype)
+
+
+class Path(ABC):
+    """An affine Gaussian path; a subclass gives alpha, sigma and their derivatives.
+
+    Every method takes t as a tensor, scalar or one per problem, and x of shape `[batch, *event]`.
+    """
+
+    @abstractmethod
+    def alpha(self, t: Tensor) -> Tensor:
+        """The weight of the data."""
+
+    @abstractmethod
+    def sigma(self, t: Tensor) -> Tensor:
+        """The weight of the noise."""
+
+    @abstractmethod
+    def dalpha(self, t: Tensor) -> Tensor:
+        """The derivative of alpha."""
+
+    @abstractmethod
+    def dsigma(self, t: Tensor) -> Tensor:
+        """The derivative of sigma."""
+
+    def coefficients(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """alpha, sigma, alpha', sigma' at t, computed in float64 and shaped to broadcast against x."""
+        s = t.to(torch.float64) if t.device.type != "mps" else t
+        a, b, da, db = self.alpha(s), self.sigma(s), self.dalpha(s), self.dsigma(s)
+        return expand(a, x), expand(b, x), expand(da, x), expand(db, x)
+
+    def interpolate(self, x0: Tensor, x1: Tensor, t: Tensor) -> Tensor:
+        """x_t = alpha x1 + sigma x0."""
+        a, b, _, _ = self.coefficients(x0, t)
+        return a * x1 + b * x0
+
+    def velocity(self, x0: Tensor, x1: Tensor, t: Tensor) -> Tensor:
+        """The conditional velocity alpha' x1 + sigma' x0: the target of flow matching."""
+        _, _, da, db = self.coefficients(x0, t)
+        return da * x1 + db * x0
+
+    def xhat_from_v(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
+        """xhat = (sigma' x - sigma v) / (alpha sigma' - sigma alpha')."""
+        a, b, da, db = self.coefficients(x, t)
+        return (db * x - b * v) / (a * db - b * da)
+
+    def eps_from_v(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
+        """eps = (alpha v - alpha' x) / (alpha sigma' - sigma alpha')."""
+        a, b, da, db = self.coefficients(x, t)
+        return (a * v - da * x) / (a * db - b * da)
+
+    def score_from_v(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
+        """score = -eps / sigma; infinite where sigma = 0."""
+        return self.score_from_eps(x, self.eps_from_v(x, v, t), t)
+
+    def v_from_xhat(self, x: Tensor, xhat: Tensor, t: Tensor) -> Tensor:
+        """v = (sigma'/sigma) x + (alpha' - alpha sigma'/sigma) xhat; undefined where sigma = 0."""
+        a, b, da, db = self.coefficients(x, t)
+        return da * xhat + db * (x - a * xhat) / b
+
+    def v_from_eps(self, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """v = (alpha'/alpha) x + (sigma' - sigma alpha'/alpha) eps; undefined where alpha = 0."""
+        a, b, da, db = self.coefficients(x, t)
+        return da * (x - b * eps) / a + db * eps
+
+    def v_from_score(self, x: Tensor, score: Tensor, t: Tensor) -> Tensor:
+        """v from score = -eps / sigma."""
+        return self.v_from_eps(x, self.eps_from_score(x, score, t), t)
+
+    def eps_from_xhat(self, x: Tensor, xhat: Tensor, t: Tensor) -> Tensor:
+        """eps = (x - alpha xhat) / sigma; undefined where sigma = 0."""
+        a, b, _, _ = self.coefficients(x, t)
+        return (x - a * xhat) / b
+
+    def xhat_from_eps(self, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """xhat = (x - sigma eps) / alpha; undefined where alpha = 0."""
+        a, b, _, _ = self.coefficients(x, t)
+        return (x - b * eps) / a
+
+    def score_from_eps(self, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """score = -eps / sigma."""
+        return -eps / self.coefficients(x, t)[1]
+
+    def eps_from_score(self, x: Tensor, score: Tensor, t: Tensor) -> Tensor:
+        """eps = -sigma score."""
+        return -self.coefficients(x, t)[1] * score
+
+    def v_from_vprediction(self, x: Tensor, prediction: Tensor, t: Tensor) -> Tensor:
+        """v from u = alpha eps - sigma x1 (Salimans & Ho, "Progressive distillation", 2022, app. D)."""
+        a, b, da, db = self.coefficients(x, t)
+        norm = a * a + b * b
+        return (da * (a * x - b * prediction) + db * (b * x + a * prediction)) / norm
+
+
+@dataclass(frozen=True)
+class CondOT(Path):
+    """The conditional optimal transport path: alpha = t, sigma = 1 - t (Lipman et al. 2023).
+
+    >>> t = torch.tensor(0.25)
+    >>> CondOT().alpha(t).item(), CondOT().sigma(t).item()
+    (0.25, 0.75)
+    """
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return t
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return 1 - t
+
+    def dalpha(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def dsigma(self, t: Tensor) -> Tensor:
+        return -torch.ones_like(t)
+
+
+@dataclass(frozen=True)
+class Cosine(Path):
+    """alpha = sin(pi t / 2), sigma = cos(pi t / 2) (Nichol & Dhariwal 2021, without offset)."""
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.sin(0.5 * math.pi * t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return torch.cos(0.5 * math.pi * t)
+
+    def dalpha(self, t: Tensor) -> Tensor:
+        return 0.5 * math.pi * torch.cos(0.5 * math.pi * t)
+
+    def dsigma(self, t: Tensor) -> Tensor:
+        return -0.5 * math.pi * torch.sin(0.5 * math.pi * t)
+
+
+class _VariancePreserving(Path):
+    """alpha^2 + sigma^2 = 1, given by L(t) = -log alpha and its derivative; sigma' is infinite at t = 1."""
+
+    @abstractmethod
+    def _log(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """L = -log alpha and dL/dt."""
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.exp(-self._log(t)[0])
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return torch.sqrt(-torch.expm1(-2 * self._log(t)[0]))
+
+    def dalpha(self, t: Tensor) -> Tensor:
+        level, slope = self._log(t)
+        return -slope * torch.exp(-level)
+
+    def dsigma(self, t: Tensor) -> Tensor:
+        level, slope = self._log(t)
+        return slope * torch.exp(-2 * level) / torch.sqrt(-torch.expm1(-2 * level))
+
+
+@dataclass(frozen=True)
+class VP(_VariancePreserving):
+    """The variance-preserving path with linear beta (Song et al. 2021), T = 1 - t:
+
+    alpha = exp(-T^2 (B - b) / 4 - T b / 2), sigma = sqrt(1 - alpha^2).
+
+    At t = 0 alpha is small (0.0066) but not zero, and sigma' is infinite at t = 1: step with `DDIM`, or
+    with a method that does not evaluate at t = 1 (Euler, midpoint).
+    """
+
+    b: float = 0.1
+    B: float = 20.0
+
+    def _log(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        T = 1 - t
+        return T * T * (self.B - self.b) / 4 + T * self.b / 2, -(T * (self.B - self.b) + self.b) / 2
+
+
+class BetaTable(_VariancePreserving):
+    """The path of a diffusion checkpoint with N discrete noise levels beta_0 .. beta_{N-1} (DDPM).
+
+    Level k of the table, alpha_k^2 = prod_{j <= k} (1 - beta_j), sits at N (1 - t) = k + 1, so t = 0 is the
+    noisiest level and t = 1 is clean; in between, log alpha is interpolated linearly.
+
+    >>> path = BetaTable.linear(1000)
+    >>> path.index(torch.tensor(0.0)).item()
+    999.0
+    """
+
+    def __init__(self, betas: Tensor | Sequence[float]) -> None:
+        beta = torch.as_tensor(betas, dtype=torch.float64)
+        if beta.ndim != 1 or not len(beta) or not bool(((beta > 0) & (beta < 1)).all()):
+            raise Misuse(
+                "The beta table must be a non-empty list of numbers in (0, 1).",
+                "Pass the checkpoint's betas, e.g. scheduler.betas.",
+            )
+        self.count = len(beta)
+        step = -0.5 * torch.log1p(-beta)
+        self._step, self._level = step, torch.cat([torch.zeros(1, dtype=torch.float64), step.cumsum(0)])
+
+    @classmethod
+    def linear(cls, count: int = 1000, first: float = 1e-4, last: float = 0.02) -> BetaTable:
+        """The table of DDPM (Ho et al. 2020): betas equally spaced."""
+        return cls(torch.linspace(first, last, count, dtype=torch.float64))
+
+    @classmethod
+    def scaled_linear(cls, count: int = 1000, first: float = 0.00085, last: float = 0.012) -> BetaTable:
+        """The table of latent diffusion (Rombach et al. 2022): square roots equally spaced."""
+        return cls(torch.linspace(first**0.5, last**0.5, count, dtype=torch.float64) ** 2)
+
+    def index(self, t: Tensor) -> Tensor:
+        """The (fractional) index that the network expects for its noise level, never below 0."""
+        return (self.count * (1 - t) - 1).clamp(min=0)
+
+    def time(self, index: Tensor) -> Tensor:
+        """The time t of a table index."""
+        return 1 - (index + 1) / self.count
+
+    def _log(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        s = (self.count * (1 - t)).clamp(0, self.count)
+        cell = s.floor().long().clamp(max=self.count - 1)
+        level, step = self._level.to(t.device), self._step.to(t.device)
+        slope = step[cell].to(t.dtype)
+        return level[cell].to(t.dtype) + (s - cell) * slope, -self.count * slope
