@@ -15,7 +15,7 @@ left out of all further evaluations.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from headwater.cost import Cost, Stop, check_values
 from headwater.errors import Misuse
 from headwater.flow import Flow
 from headwater.gradient import Auto, Strategy
-from headwater.optimize import LBFGS, RUNNING, STATUS, Optimizer, OptimizerState, put, take
+from headwater.optimize import LBFGS, STATUS, Optimizer, OptimizerState, put, take
 from headwater.select import select
 from headwater.solve.fixed import as_grid, solve
 from headwater.solve.method import MIDPOINT, Method
@@ -59,8 +59,8 @@ class Result:
 
     `x0` and `x1` are the best point and its sample, from one and the same evaluation, as are `cost` (float64,
     C + R) and `measure` (of the stop, NaN without one). `gradients` counts gradient evaluations, each of
-    `nfe_per_gradient` network evaluations; `trace` has cost and measure of every round, NaN where a problem was
-    not evaluated. `state` continues the run: `control(..., state=result.state)`.
+    `nfe_per_gradient` network evaluations; `trace` has cost and measure of every round, NaN where a problem
+    was not evaluated. `control(..., state=result)` goes on with the run; `state` is that of the optimiser alone.
     """
 
     x0: Tensor
@@ -129,18 +129,20 @@ def control(
     gradient: Strategy | None = None,
     constraint: Map | None = None,
     callback: Callback | None = None,
-    state: OptimizerState | None = None,
+    state: Result | OptimizerState | None = None,
 ) -> Result:
     """Minimise C(x1(x0)) + R(x0) over the source point x0, each problem for itself.
 
     Main: the `flow`; `cost(x1) -> [batch]`; the start `x0` `[batch, *flow.shape]`, for instance
-    `flow.noise(seeds)`; `stop`, for instance `discrepancy(misfit)`; `prior(x0) -> [batch]`; the solver `method`
-    and its `steps`; the limit of `gradients` evaluations per problem.
+    `flow.noise(seeds)`; `stop`, for instance `discrepancy(misfit)`; `prior(x0) -> [batch]`; the solver
+    `method` and its `steps`; the limit of `gradients` evaluations per problem.
 
     Other: `optimizer` (default `LBFGS()`), `gradient` (how the solve is differentiated; default `Auto()`),
     `constraint` (a differentiable map from the optimised variable to x0, such as `source.shell`),
-    `callback(event)`, which ends the run by returning a `Status`, and `state` of an earlier result to go on
-    from (x0 is then ignored).
+    `callback(event)`, which ends the run by returning a `Status`, and `state`, an earlier result to go on
+    from: its best points, counts and trace are kept, `gradients` limits the sum of both runs, and what had
+    ended by its stop or optimiser stays ended (x0 is then ignored). An optimiser's state alone starts a new
+    record.
 
     Failure of numerics is a status of the problem; a start with a non-finite cost is `Status.DIVERGED`.
 
@@ -161,16 +163,19 @@ def control(
     method_options = {"method": method, "steps": as_grid(steps), "gradient": gradient or Auto()}
     problem = _Problem(flow, _on_full_batch(cost, x0), _on_full_batch(prior, x0), constraint, method_options)
     optimizer = optimizer or LBFGS()
-    state = optimizer.init(x0) if state is None else state
-    record = _Record(x0, state)
+    stop = None if stop is None else replace(stop, measure=_on_full_batch(stop.measure, x0))
+    current: Any = state.state if isinstance(state, Result) else state or optimizer.init(x0)
+    record = _Record(x0, current)
+    if isinstance(state, Result):
+        record.go_on(state)
     while len(active := record.active(gradients)):
-        now = problem.select(active)
-        evaluation = now.evaluate(take(state, active).trial)
-        state = put(state, active, optimizer.step(take(state, active), evaluation.cost, evaluation.gradient))
-        event = record.update(active, evaluation, state, None if stop is None else stop.select(active), stop)
+        part, ends = take(current, active), None if stop is None else stop.select(active)
+        evaluation = problem.select(active).evaluate(part.trial)
+        current = put(current, active, optimizer.step(part, evaluation.cost, evaluation.gradient))
+        event = record.update(active, evaluation, current, ends)
         if callback is not None and (end := callback(event)) is not None:
             record.end(end)
-    return record.result(state, (len(as_grid(steps)) - 1) * method.evaluations)
+    return record.result(current, (len(as_grid(steps)) - 1) * method.evaluations)
 
 
 def check_start(flow: Flow, x0: Tensor) -> None:
@@ -198,6 +203,14 @@ class _Record:
         self.gradients = torch.zeros(n, dtype=torch.long, device=like.device)
         self.status = [STATUS[int(c)] for c in self.initial.code]
 
+    def go_on(self, before: Result) -> None:
+        """Take over the record of an earlier run; problems that a limit or the caller had ended run again."""
+        cut_short = (Status.EVALUATIONS, Status.SECONDS, Status.CANCELLED)
+        self.x0, self.x1, self.cost = before.x0.clone(), before.x1.clone(), before.cost.clone()
+        self.measure, self.gradients = before.measure.clone(), before.gradients.clone()
+        self.status = [Status.RUNNING if s in cut_short else s for s in before.status]
+        self.trace = list(before.trace)
+
     def active(self, limit: int) -> Tensor:
         """The problems still running; those at the limit of evaluations end here."""
         for i in torch.nonzero(self.gradients >= limit).flatten().tolist():
@@ -206,27 +219,23 @@ class _Record:
         running = [i for i, s in enumerate(self.status) if s is Status.RUNNING]
         return torch.tensor(running, dtype=torch.long, device=self.start.device)
 
-    def update(
-        self, active: Tensor, e: _Evaluation, state: OptimizerState, part: Stop | None, stop: Stop | None
-    ) -> Event:
+    def update(self, active: Tensor, e: _Evaluation, state: OptimizerState, stop: Stop | None) -> Event:
         """Keep what is better, end what has ended, and tell the callback."""
         nothing = torch.full_like(e.cost, float("nan"))
         with torch.no_grad():
-            measure = nothing if part is None else part.measure(e.x1).to(torch.float64)
+            measure = nothing if stop is None else stop.measure(e.x1).to(torch.float64)
         reached = measure <= (stop.level if stop else -float("inf"))
         better = (e.cost < self.cost[active]) | reached
         rows = active[better]
         self.x0[rows], self.x1[rows] = e.x0[better], e.x1[better]
         self.cost[rows], self.measure[rows] = e.cost[better], measure[better]
         self.gradients[active] += 1
-        for i, hit, code in zip(
-            active.tolist(), reached.tolist(), state.code[active].tolist(), strict=True
-        ):
+        for i, hit, code in zip(active.tolist(), reached.tolist(), state.code[active].tolist(), strict=True):
             self.status[i] = Status.REACHED if hit else STATUS[code]
         line = torch.full((2, len(self.cost)), float("nan"), dtype=torch.float64, device=active.device)
         line[:, active] = torch.stack([e.cost, measure])
         self.trace.append(line)
-        return Event(len(self.trace), active, e.cost, measure, e.x1, self.cost)
+        return Event(len(self.trace), active, e.cost, measure, e.x1, self.cost.clone())
 
     def end(self, status: Status) -> None:
         """End all that is still running."""

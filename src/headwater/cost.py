@@ -73,7 +73,13 @@ class Misfit:
 
     def rms(self, x1: Tensor) -> Tensor:
         """rms(A x1 - y) / sigma_y, `[batch]`: 1 at the noise level."""
-        return self.standardised(x1).square().mean(1).sqrt()
+        return self.mean_square(x1).sqrt()
+
+    def mean_square(self, x1: Tensor) -> Tensor:
+        """mean ((A x1 - y) / sigma_y)^2 over what was measured (`operator.count(y)` entries), `[batch]`."""
+        r = self.standardised(x1)
+        count = getattr(self.operator, "count", None)
+        return r.square().sum(1) / (r.shape[1] if count is None else count(self.y).to(r))
 
     def annealed(self, factor: float) -> Misfit:
         """The same misfit with sigma_y times `factor`."""
@@ -95,12 +101,8 @@ class NegativePSNR:
         return NegativePSNR(self.misfit.select(index), self.span)
 
     def __call__(self, x1: Tensor) -> Tensor:
-        r = self.misfit.standardised(x1) * _column(self.misfit.sigma_y, x1)
-        return 10 * torch.log10(r.square().mean(1) / self.span**2 + 1e-20)
-
-
-def _column(sigma: float | Tensor, like: Tensor) -> Tensor:
-    return torch.as_tensor(sigma).to(like).reshape(-1, 1)
+        scale = torch.as_tensor(self.misfit.sigma_y).to(x1) / self.span
+        return 10 * torch.log10(self.misfit.mean_square(x1) * scale**2 + 1e-20)
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ class Through:
     def __init__(self, decode: Callable[[Tensor], Tensor], cost: Cost) -> None:
         self.decode, self.cost = decode, cost
         if hasattr(cost, "select"):
-            self.select = lambda index: Through(decode, select(cost, index))
+            self.select = lambda index: Through(select(decode, index), select(cost, index))
 
     def __call__(self, x1: Tensor) -> Tensor:
         return self.cost(self.decode(x1))

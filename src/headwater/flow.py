@@ -41,6 +41,7 @@ class Flow:
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
         object.__setattr__(self, "_modules", _modules_of(self.velocity))
+        object.__setattr__(self, "_activations", {})
 
     @property
     def d(self) -> int:
@@ -51,6 +52,11 @@ class Flow:
     def modules(self) -> tuple[nn.Module, ...]:
         """The networks behind the velocity, as far as they can be found."""
         return self._modules  # type: ignore[attr-defined,no-any-return]
+
+    @property
+    def activations(self) -> dict[object, int]:
+        """What `gradient.Auto` has measured of this velocity, by shape and dtype; kept by `select`."""
+        return self._activations  # type: ignore[attr-defined,no-any-return]
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         """v(x, t); it requires a gradient exactly if x does.
@@ -82,7 +88,11 @@ class Flow:
 
     def select(self, index: Tensor) -> Flow:
         """The flow of the problems in `index`, if the velocity holds something per problem."""
-        return replace(self, velocity=select(self.velocity, index)) if hasattr(self.velocity, "select") else self
+        if not hasattr(self.velocity, "select"):
+            return self
+        part = replace(self, velocity=select(self.velocity, index))
+        object.__setattr__(part, "_activations", self.activations)
+        return part
 
     def noise(
         self, seeds: Sequence[int], dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
@@ -127,11 +137,24 @@ def _converted(
     range: tuple[float, float] | None,
     convert: Callable[[Tensor, Tensor, Tensor], Tensor],
 ) -> Flow:
-    def velocity(x: Tensor, t: Tensor) -> Tensor:
-        clock = path.index(t) if isinstance(path, BetaTable) else t
-        return convert(x, network(x, clock), t)
+    return Flow(_Converted(network, path, convert), tuple(shape), path, range)
 
-    return Flow(velocity, tuple(shape), path, range)
+
+class _Converted:
+    """The velocity of a network that predicts something else."""
+
+    def __init__(
+        self, network: Velocity, path: Path, convert: Callable[[Tensor, Tensor, Tensor], Tensor]
+    ) -> None:
+        self.network, self.path, self.convert = network, path, convert
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        clock = self.path.index(t) if isinstance(self.path, BetaTable) else t
+        return self.convert(x, self.network(x, clock), t)
+
+    def select(self, index: Tensor) -> _Converted:
+        """The velocity of the problems in `index`."""
+        return _Converted(select(self.network, index), self.path, self.convert)
 
 
 def _modules_of(function: object, depth: int = 4) -> tuple[nn.Module, ...]:
@@ -145,12 +168,18 @@ def _modules_of(function: object, depth: int = 4) -> tuple[nn.Module, ...]:
         inner = [function.func, *function.args, *function.keywords.values()]
     elif inspect.ismethod(function):
         owner = function.__self__
-        inner = [owner, *getattr(owner, "__dict__", {}).values()]
+        inner = [owner, function.__func__]
+        if not isinstance(owner, nn.Module):
+            inner += getattr(owner, "__dict__", {}).values()
+    elif isinstance(function, dict):
+        inner = [*function.values()] if len(function) <= 64 else []
+    elif isinstance(function, list | tuple):
+        inner = [*function] if len(function) <= 64 else []  # a list of networks, not a data set
     elif inspect.isfunction(function):
         names = inspect.getclosurevars(function)
         inner = [*names.nonlocals.values(), *names.globals.values()]
     elif hasattr(function, "__call__") and not inspect.isclass(function):  # noqa: B004 (want the dict)
-        inner = list(getattr(function, "__dict__", {}).values())
+        inner = [type(function).__call__, *getattr(function, "__dict__", {}).values()]
     found = [m for thing in inner for m in _modules_of(thing, depth - 1)]
     return tuple(dict.fromkeys(found))
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -115,17 +114,14 @@ class Auto:
 
 
 def _activations(flow: Flow, x: Tensor) -> int:
-    """`activation_bytes`, measured once per velocity, shape and dtype."""
+    """`activation_bytes`, measured once per flow, shape and dtype."""
     from headwater.memory import activation_bytes
 
     key = (x.shape, x.dtype, x.device)
-    known = _KNOWN.setdefault(flow.velocity, {})
+    known = flow.activations
     if key not in known:
         known[key] = activation_bytes(flow.select(torch.zeros(1, dtype=torch.long, device=x.device)), x)
     return known[key]
-
-
-_KNOWN: weakref.WeakKeyDictionary[Any, dict[Any, int]] = weakref.WeakKeyDictionary()
 
 
 def march(field: Field, flow: Flow, method: Method, x: Tensor, grid: Sequence[float]) -> Tensor:

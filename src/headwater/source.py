@@ -109,8 +109,7 @@ class TargetLikelihood:
         )
 
     def __call__(self, x0: Tensor) -> Tensor:
-        probes = _rademacher(x0[:1], self.probes, self.seed)
-        z = None if probes is None else probes.expand(-1, *x0.shape)
+        z = _rademacher(x0, self.probes, self.seed)
 
         def augmented(state: Tensor, t: Tensor) -> Tensor:
             v, div = divergence(self.flow, state[:, :-1].reshape_as(x0), t, z, graph=True)

@@ -57,7 +57,7 @@ def test_jpeg_agrees_with_pillow(quality, subsampling, h, w, channels):
     Image.fromarray(to_bytes(x)).save(file, "JPEG", quality=quality, subsampling=subsampling)
     decoded = torch.from_numpy(np.array(Image.open(file))).double().reshape(h, w, channels) / 127.5 - 1
     ours = JPEG(quality, subsampling)(x)
-    assert psnr(ours, decoded.permute(2, 0, 1)[None]) > 38
+    assert psnr(ours, decoded.permute(2, 0, 1)[None]) > 42
     assert psnr(ours, x) < psnr(ours, decoded.permute(2, 0, 1)[None])  # the loss itself is far larger
 
 
@@ -72,7 +72,7 @@ def test_jpeg_straight_through_gradient_is_that_without_rounding():
 
 def test_jpeg_rounding_modes_agree_where_the_quality_is_high():
     x = photo(32, 32)
-    assert psnr(JPEG(95, rounding="smooth")(x), JPEG(95)(x)) > 45
+    assert psnr(JPEG(95, rounding="smooth")(x), JPEG(95)(x)) > 40
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
@@ -84,6 +84,15 @@ def test_bicubic_agrees_with_pillow(factor):
     )
     ours = SuperResolution(factor, "bicubic")(x)[0, 0]
     torch.testing.assert_close(ours, torch.from_numpy(np.array(picture)), rtol=0, atol=1e-5)
+
+
+def test_a_first_call_in_inference_mode_leaves_gradients_possible():
+    x = photo(20, 28)
+    with torch.inference_mode():
+        SuperResolution(4, "bicubic").pinv(SuperResolution(4, "bicubic")(x))
+    x = x.clone().requires_grad_()
+    SuperResolution(4, "bicubic").pinv(SuperResolution(4, "bicubic")(x)).sum().backward()
+    assert x.grad is not None
 
 
 def test_area_and_decimate():
@@ -162,9 +171,7 @@ def test_inpaint_ignores_what_stands_at_missing_pixels():
     assert operator.residual(x, y).abs().max() == 0
     assert operator.pinv(y).isfinite().all()
     z = torch.rand(1, 3, 8, 8, dtype=torch.float64)
-    assert torch.equal(operator.project(z, y), torch.where(mask, x, z)) or torch.allclose(
-        operator.project(z, y), torch.where(mask, x, z), atol=1e-12
-    )
+    torch.testing.assert_close(operator.project(z, y), torch.where(mask, x, z), rtol=0, atol=1e-12)
     assert operator.damaged(x.shape).equal(~mask)
     assert operator.count(y).tolist() == [3 * int(mask.sum())]
 

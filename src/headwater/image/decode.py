@@ -7,15 +7,17 @@ import zlib
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.image import png16
-from headwater.image.picture import DESCRIPTION, ORIENTATION, TURNS, Array, Picture, opacity
+from headwater.image.picture import DESCRIPTION, ORIENTATION, TURNS, Array, Picture, as_stored, opacity
 
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+ICC = 34675
 DAMAGED = (OSError, ValueError, KeyError, SyntaxError, EOFError, TypeError, struct.error, zlib.error)
 
 
@@ -42,20 +44,27 @@ def decode(path: Path, data: bytes) -> tuple[Array, Picture]:
 def _decode(path: Path, data: bytes) -> tuple[Array, Picture]:
     if path.suffix.lower() == ".npy":
         return _decode_npy(np.load(BytesIO(data), allow_pickle=False))
+    deep = _deep_tiff(path, data) if data[:4] in TIFF else None
+    if deep is not None:
+        return deep
     image = need("PIL.Image").open(BytesIO(data))
     if image.format == "PNG":
         image.load()  # its metadata may stand behind the pixels
-    picture = Picture(format=image.format or "", icc=image.info.get("icc_profile"), exif=_exif(image))
-    picture = replace(picture, orientation=_orientation(picture.exif))
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # MPO: a JPEG with a preview behind it
-        raise Misuse(f"{path} holds {image.n_frames} frames.", "Save the one you mean as a file of its own.")
+    _one_frame(path, 1 if image.format == "MPO" else getattr(image, "n_frames", 1))  # MPO: JPEG with preview
+    exif = _exif(image)
+    picture = Picture(format=image.format or "", icc=image.info.get("icc_profile"), exif=exif)
+    picture = replace(picture, orientation=_orientation(exif))
     if png16.is_png16(data):
-        pixels: Array = png16.decode(data)
-    elif image.format == "TIFF" and max(image.tag_v2.get(258, (8,))) > 8:
-        pixels = _decode_tiff(data)
-    else:
-        return _decode_pillow(image, picture)
-    return pixels, replace(picture, mode="grey" if pixels.shape[2] < 3 else "RGB", dtype=str(pixels.dtype))
+        pixels = png16.decode(data)
+        return pixels, replace(picture, mode="grey" if pixels.shape[2] < 3 else "RGB", dtype="uint16")
+    array, picture = _decode_pillow(image, picture)
+    # Pillow turns TIFF upright by itself, and no other format
+    return as_stored(array, picture.orientation) if image.format == "TIFF" else array, picture
+
+
+def _one_frame(path: Path, frames: int) -> None:
+    if frames > 1:
+        raise Misuse(f"{path} holds {frames} frames.", "Save the one you mean as a file of its own.")
 
 
 def _decode_npy(array: Array) -> tuple[Array, Picture]:
@@ -70,15 +79,25 @@ def _decode_npy(array: Array) -> tuple[Array, Picture]:
     return array, kind
 
 
-def _decode_tiff(data: bytes) -> Array:
+def _deep_tiff(path: Path, data: bytes) -> tuple[Array, Picture] | None:
+    """A TIFF file of more than 8 bits, or None: Pillow reads those cut to 8 bits, or not at all."""
     with need("tifffile").TiffFile(BytesIO(data)) as file:
         page = file.pages[0]
+        if page.dtype is None or page.dtype.itemsize == 1:
+            return None
+        _one_frame(path, len(file.pages))
         array: Array = page.asarray()
+        tags = {tag: page.tags[tag].value for tag in (*DESCRIPTION, ICC) if tag in page.tags}
         if page.photometric == 0:  # white is zero
             array = opacity(array.dtype) - array
-        if page.axes == "SYX":
-            array = np.moveaxis(array, 0, 2)
-    return array[..., None] if array.ndim == 2 else array
+        array = np.moveaxis(array, 0, 2) if page.axes == "SYX" else array
+    array = array[..., None] if array.ndim == 2 else array
+    exif = need("PIL.Image").Exif()
+    exif.update({tag: value for tag, value in tags.items() if tag != ICC})
+    block = bytes(exif.tobytes()) if len(exif) else None
+    mode: Literal["grey", "RGB"] = "grey" if array.shape[2] < 3 else "RGB"
+    kind = Picture(format="TIFF", mode=mode, dtype=str(array.dtype), icc=tags.get(ICC), exif=block)
+    return array, replace(kind, orientation=_orientation(block))
 
 
 def _decode_pillow(image: Any, picture: Picture) -> tuple[Array, Picture]:

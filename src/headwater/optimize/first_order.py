@@ -49,8 +49,8 @@ class GradientDescent:
     u <- momentum u + g min(1, clip / |g|),  x <- x - lr u
 
     `clip` bounds the Euclidean norm of each problem's gradient. `tolerance` is the largest entry of a
-    gradient that counts as zero. A NaN or infinite evaluation ends a problem as DIVERGED, at its last finite iterate.
-    Source: Polyak, USSR Comput. Math. Math. Phys. 4 (1964).
+    gradient that counts as zero. A NaN or infinite evaluation ends a problem as DIVERGED, at its last
+    finite iterate. Source: Polyak, USSR Comput. Math. Math. Phys. 4 (1964).
 
     >>> optimizer = GradientDescent(lr=0.5)
     >>> state = optimizer.init(torch.tensor([[4.0]]))
@@ -161,7 +161,7 @@ def _accept(state: S, value: Tensor, gradient: Tensor, tolerance: float) -> S:
     )
     return replace(
         state,
-        x=torch.where(rows, state.trial, state.x),
+        x=torch.where(rows, state.trial.detach(), state.x),
         value=torch.where(good | (running & state.fresh), phi, state.value),
         gradient=torch.where(rows, gradient, state.gradient),
         iterations=state.iterations + (good & ~state.fresh),

@@ -32,7 +32,7 @@ class Search(NamedTuple):
     @staticmethod
     def unpack(packed: Tensor) -> Search:
         """Views of the columns."""
-        return Search(*torch.split(packed, (3, 3, 3, 3, 1), dim=1))
+        return Search(*torch.split(packed, [3, 3, 3, 3, 1], dim=1))
 
     def pack(self) -> Tensor:
         """All columns as one tensor [batch, 13]."""

@@ -112,8 +112,8 @@ def concatenate(states: Sequence[S]) -> S:
 
 
 def columns(state: OptimizerState) -> dict[str, Tensor]:
-    """The fields of a state by name."""
-    return {field.name: getattr(state, field.name) for field in fields(state)}
+    """The fields of a state by name, without any graph a caller attached to them."""
+    return {field.name: getattr(state, field.name).detach() for field in fields(state)}
 
 
 def starting(x0: Tensor) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def starting(x0: Tensor) -> dict[str, Any]:
     x = x0.detach().clone()
     zero = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device)
     return {
-        "trial": x,
+        "trial": x.clone(),  # so that a caller may call requires_grad_() on it
         "x": x,
         "value": torch.full_like(zero, torch.inf, dtype=torch.float64),
         "gradient": torch.zeros_like(x),

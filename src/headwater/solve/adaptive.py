@@ -95,7 +95,7 @@ class _Walk:
         """One step of the problems i: accept or reject each, and choose its next step size."""
         last = self.h[i] >= (self.end - self.t[i]).abs() * (1 - 1e-12)
         h = torch.where(last, self.end - self.t[i], self.sign * self.h[i])
-        k = self.method.stages(self.flow, self.x[i], self.t[i], h, first=self.k[i])
+        k = self.method.stages(self.flow.select(i), self.x[i], self.t[i], h, first=self.k[i])
         x_new = combine(self.x[i], h, self.method.b, k)
         error = combine(torch.zeros_like(x_new), h, self.method.b_error, k).detach()
         scale = self.atol + self.rtol * torch.maximum(self.x[i].detach().abs(), x_new.detach().abs())
@@ -117,5 +117,3 @@ class _Walk:
 def rms(x: Tensor) -> Tensor:
     """Root mean square over the event, one value per problem."""
     return x.flatten(1).square().mean(1).sqrt()
-
-

@@ -53,6 +53,8 @@ def as_grid(steps: int | Sequence[float]) -> Grid:
         raise Misuse(
             f"The time grid {grid} is not strictly monotone.", "Give at least two rising or falling times."
         )
+    if min(grid) < 0 or max(grid) > 1:
+        raise Misuse(f"The time grid {grid} leaves [0, 1].", "Give times from 0, the source, to 1, the data.")
     return grid
 
 
@@ -88,12 +90,10 @@ def solve(
     return strategy.integrate(flow, method, x0, as_grid(steps))
 
 
-def invert(
-    flow: Flow, x1: Tensor, *, method: Method = MIDPOINT, steps: int | Sequence[float] = 24
-) -> Tensor:
+def invert(flow: Flow, x1: Tensor, *, method: Method = MIDPOINT, steps: int | Sequence[float] = 24) -> Tensor:
     """y0, the solution of the flow run backwards from x(1) = x1 to t = 0, shape as x1.
 
     The round trip `solve(flow, invert(flow, x1))` returns to x1 up to the error of the method; the
-    diagnostic is `source.round_trip`. `steps` times are those of the forward grid.
+    diagnostic is `source.inversion`. `steps` times are those of the forward grid.
     """
     return solve(flow, x1, method=method, steps=backward(as_grid(steps)))

@@ -14,7 +14,9 @@ from headwater.solve.fixed import as_grid, backward
 from headwater.solve.method import RK4, Field, Method
 
 
-def divergence(field: Field, x: Tensor, t: Tensor, probes: Tensor | None, graph: bool) -> tuple[Tensor, Tensor]:
+def divergence(
+    field: Field, x: Tensor, t: Tensor, probes: Tensor | None, graph: bool
+) -> tuple[Tensor, Tensor]:
     """v(x, t) and its divergence, exact (probes None: d products) or Hutchinson's mean of z^T J z.
 
     probes `[n, batch, *event]` with identity covariance (Hutchinson 1990; FFJORD, Grathwohl et al. 2019).
@@ -25,7 +27,9 @@ def divergence(field: Field, x: Tensor, t: Tensor, probes: Tensor | None, graph:
         flat = v.flatten(1)
         if probes is None:
             rows = [
-                torch.autograd.grad(flat[:, i].sum(), z, create_graph=graph, retain_graph=True)[0].flatten(1)[:, i]
+                torch.autograd.grad(flat[:, i].sum(), z, create_graph=graph, retain_graph=True)[0].flatten(1)[
+                    :, i
+                ]
                 for i in range(flat.shape[1])
             ]
             div = torch.stack(rows).sum(0)
@@ -50,8 +54,8 @@ def log_likelihood(
     """log p1(x1) in nats `[batch]`, and the source point x0 that x1 came from.
 
     log p1(x1) = log N(x0; 0, I) - integral_0^1 div v(x_t, t) dt along the solution through x1. `probes` is the
-    number of Rademacher probes of Hutchinson's estimate (unbiased in the divergence); None is exact and costs
-    d vector-Jacobian products per evaluation. If x1 requires a gradient, so does the result.
+    number of Rademacher probes of Hutchinson's estimate (unbiased in the divergence), the same for all
+    problems; None is exact and costs d vector-Jacobian products per evaluation. If x1 requires a gradient, so does the result.
 
     >>> flow = Flow(lambda x, t: 0 * x, shape=(1,))
     >>> logp, _ = log_likelihood(flow, torch.zeros(1, 1, dtype=torch.float64))
@@ -83,8 +87,8 @@ def _rademacher(x: Tensor, probes: int | None, seed: int) -> Tensor | None:
     if probes is None:
         return None
     g = torch.Generator().manual_seed(seed)
-    signs = torch.randint(0, 2, (probes, *x.shape), generator=g) * 2 - 1
-    return signs.to(x)
+    signs = torch.randint(0, 2, (probes, 1, *x.shape[1:]), generator=g) * 2 - 1
+    return signs.to(x).expand(-1, *x.shape)
 
 
 def bits_per_dimension(log_likelihood: Tensor, d: int, bin_width: float = 2 / 255) -> Tensor:

@@ -53,7 +53,9 @@ class RungeKutta:
         """Evaluations of the field per step: the stages."""
         return len(self.b)
 
-    def stages(self, field: Field, x: Tensor, t: Tensor, h: Tensor, first: Tensor | None = None) -> list[Tensor]:
+    def stages(
+        self, field: Field, x: Tensor, t: Tensor, h: Tensor, first: Tensor | None = None
+    ) -> list[Tensor]:
         """The slopes k_i; `first` is k_1 if it is known already."""
         k: list[Tensor] = [] if first is None else [first]
         for row, c in list(zip(self.a, self.c, strict=True))[len(k) :]:
@@ -77,9 +79,7 @@ def combine(x: Tensor, h: Tensor, weights: tuple[float, ...], k: list[Tensor]) -
 EULER = RungeKutta("euler", 1, ((),), (1.0,))
 MIDPOINT = RungeKutta("midpoint", 2, ((), (1 / 2,)), (0.0, 1.0))
 HEUN = RungeKutta("heun", 2, ((), (1.0,)), (1 / 2, 1 / 2))
-RK4 = RungeKutta(
-    "rk4", 4, ((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6)
-)
+RK4 = RungeKutta("rk4", 4, ((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6))
 # Dormand & Prince (1980), the 5(4) pair; the seventh stage is the slope at the new point (FSAL).
 DOPRI5 = RungeKutta(
     "dopri5",
@@ -112,6 +112,7 @@ class Exponential:
 
     def step(self, field: Field, path: Path, x: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
         """alpha_next xhat(x, t) + sigma_next eps(x, t)."""
+        t = t.to(x)  # as the flow sees it: beside a level of a beta table, sigma' depends on the last bit
         v = field(x, t)
         end = t_next.to(torch.float64)
         alpha, sigma = expand(path.alpha(end), x), expand(path.sigma(end), x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -70,12 +70,17 @@ class Operator(ABC):
         """The operator of the problems `index` (integers, or a bool mask over the batch)."""
         index = torch.as_tensor(index)
         index = index if index.dtype == torch.bool else index.long()
-        chosen = copy.copy(self)
+        return self._each_tensor(lambda held: held if held.shape[0] == 1 else held[index.to(held.device)])
+
+    def to(self, device: torch.device | str) -> Self:
+        """The operator with its tensors on `device`; saves a copy at every call, the values are the same."""
+        return self._each_tensor(lambda held: held.to(device))
+
+    def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> Self:
+        changed = copy.copy(self)
         for field in self.per_problem:
-            value: Tensor = getattr(self, field)
-            if value.shape[0] != 1:
-                object.__setattr__(chosen, field, value[index.to(value.device)])
-        return chosen
+            object.__setattr__(changed, field, change(getattr(self, field)))
+        return changed
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import ClassVar, Self
 
@@ -78,9 +77,11 @@ class Chain(Operator):
 
     def select(self, index: Tensor | Sequence[int]) -> Self:
         """Each operator for the problems `index`."""
-        chosen = copy.copy(self)
-        object.__setattr__(chosen, "operators", tuple(operator.select(index) for operator in self.operators))
-        return chosen
+        return replace(self, operators=tuple(operator.select(index) for operator in self.operators))
+
+    def to(self, device: torch.device | str) -> Self:
+        """Each operator with its tensors on `device`."""
+        return replace(self, operators=tuple(operator.to(device) for operator in self.operators))
 
 
 @dataclass(frozen=True, eq=False)

@@ -82,13 +82,13 @@ class SuperResolution(LinearOperator):
         """The small image, W_h x W_w^T."""
         require_images(x, self)
         self._require_divisible(x.shape)
-        rows, columns = (shrinking(self.method, size, self.factor) for size in x.shape[-2:])
-        return rows.to(x) @ x @ columns.to(x).mT
+        rows, columns = self._matrices(x.shape[-2], x.shape[-1], x)
+        return rows @ x @ columns.mT
 
     def adjoint(self, y: Tensor) -> Tensor:
         """A' y = W_h^T y W_w."""
-        rows, columns = (shrinking(self.method, size * self.factor, self.factor) for size in y.shape[-2:])
-        return rows.to(y).mT @ y @ columns.to(y)
+        rows, columns = self._matrices(y.shape[-2] * self.factor, y.shape[-1] * self.factor, y)
+        return rows.mT @ y @ columns
 
     def pinv(self, y: Tensor, *, ridge: float = 0.0) -> Tensor:
         """V_h (s U_h^T y U_w / (s^2 + ridge)) V_w^T, s the products of the singular values of W_h and W_w."""
@@ -104,6 +104,11 @@ class SuperResolution(LinearOperator):
         self._require_divisible(shape)
         (_, a, _), (_, b, _) = (_decomposed(self.method, size, self.factor) for size in shape[-2:])
         return (a[0] * b[0]).expand(shape[0])
+
+    def _matrices(self, h: int, w: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """W_h and W_w for x of h x w pixels."""
+        kind = (like.dtype, like.device)
+        return _shrinking(self.method, h, self.factor, *kind), _shrinking(self.method, w, self.factor, *kind)
 
     def _require_divisible(self, shape: Sequence[int]) -> None:
         h, w = shape[-2:]
@@ -126,7 +131,6 @@ def keys(s: Tensor) -> Tensor:
     return torch.where(s <= 1, near, torch.where(s < 2, far, torch.zeros_like(s)))
 
 
-@lru_cache(maxsize=16)
 def shrinking(method: str, size: int, factor: int) -> Tensor:
     """The matrix W, float64 [size / factor, size], that shrinks one axis; every row adds up to 1.
 
@@ -145,7 +149,15 @@ def shrinking(method: str, size: int, factor: int) -> Tensor:
 
 
 @lru_cache(maxsize=16)
+def _shrinking(method: str, size: int, factor: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The same, kept where it is used."""
+    with torch.inference_mode(False):  # what is kept must serve gradients later
+        return shrinking(method, size, factor).to(device, dtype)
+
+
+@lru_cache(maxsize=16)
 def _decomposed(method: str, size: int, factor: int) -> tuple[Tensor, Tensor, Tensor]:
     """U, s, V^T of the shrinking matrix."""
-    u, s, v = torch.linalg.svd(shrinking(method, size, factor), full_matrices=False)
-    return u, s, v
+    with torch.inference_mode(False):
+        u, s, v = torch.linalg.svd(shrinking(method, size, factor), full_matrices=False)
+        return u, s, v

@@ -1,0 +1,160 @@
+"""The application: commands, and how errors become two sentences and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+from headwater.cli.image import image
+from headwater.cli.options import NO_COMMON, Common, Size, Strategy
+from headwater.errors import Misuse
+
+MISUSE, INTERRUPTED = 2, 130
+
+
+def _version() -> str:
+    from headwater import __version__
+
+    return f"headwater {__version__}"
+
+
+app = App(
+    name="headwater",
+    help="Restore images with a flow model, controlled from its source (D-Flow).",
+    version=_version,
+    exit_on_error=False,
+    print_error=False,
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+app.command(image)
+
+
+@app.command
+def models(name: str | None = None, /, *, classes: bool = False) -> int:
+    """List the shipped models, or print the card of one.
+
+    Parameters
+    ----------
+    name
+        The model whose card is printed.
+    classes
+        Print the classes of the model, for --label.
+    """
+    from headwater.cli.models import show
+
+    return show(name, classes)
+
+
+@app.command
+def forecast(
+    photo: Path | None = None,
+    /,
+    *,
+    size: Size = None,
+    samples: int = 1,
+    steps: int = 6,
+    strategy: Strategy | None = None,
+    common: Common = NO_COMMON,
+) -> int:
+    """Predict memory and seconds of a restoration before it runs.
+
+    Parameters
+    ----------
+    photo
+        An image whose size is taken.
+    size
+        Height and width; by default the model's.
+    samples
+        How many samples are restored at once.
+    steps
+        Steps of the ODE solver.
+    strategy
+        How gradients are computed: 'direct' is faster, 'checkpoint' needs less memory; by default both.
+    """
+    from headwater.cli.forecasting import show
+
+    return show(photo, size, samples, steps, strategy, common)
+
+
+@app.command
+def demo(
+    *,
+    output: Annotated[Path, Parameter(alias="-o")] = Path("demo-output"),
+    quiet: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Damage and restore photos that came with the package, in under two minutes.
+
+    Parameters
+    ----------
+    output
+        The folder to write to; what a former demo left there is replaced.
+    quiet
+        Print warnings and errors only.
+    """
+    from headwater.cli.demo import demo as run
+
+    return run(output, quiet)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code.
+
+    0 done, 1 a restoration diverged, 2 the call cannot be served (two sentences on stderr), 130 interrupted.
+    """
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return int(app(tokens) or 0)
+    except Misuse as error:
+        return _refuse(error)
+    except CycloptsError as error:
+        return _refuse(as_misuse(error))
+    except KeyboardInterrupt:
+        print("\nInterrupted. Nothing was kept.", file=sys.stderr)
+        return INTERRUPTED
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        return _refuse(
+            Misuse(
+                "The machine ran out of memory.",
+                "Give --memory, e.g. 2GB, fewer --samples or a smaller image; 'headwater forecast' says what is needed.",
+            )
+        )
+
+
+def as_misuse(error: CycloptsError) -> Misuse:
+    """A parse error as two sentences: what cyclopts found, and its suggestion or where the help is."""
+    cause = error.__cause__
+    if isinstance(cause, Misuse):
+        return cause
+    sentences = str(error).replace('"', "'").strip().split(". ")
+    words = " ".join(["headwater", *(error.command_chain or ()), "--help"])
+    hints = [s for s in sentences[1:] if s.startswith(("Did you mean", "Available", "Choose"))]
+    cure = hints[-1] if hints else f"Run '{words}' for what it takes"
+    near = [s for s in hints if s.startswith("Did you mean")]
+    return Misuse(_ended(sentences[0]), _ended(near[-1] if near else cure))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's, torch's on a GPU, or torch's on the CPU, which has no class."""
+    words = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or "out of memory" in words
+        or "not enough memory" in words
+        or ("can't allocate memory" in words)
+    )
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "?", "!")) else sentence + "."
+
+
+def _refuse(error: Misuse) -> int:
+    print(f"Error: {error}", file=sys.stderr)
+    return MISUSE

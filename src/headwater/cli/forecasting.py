@@ -1,0 +1,52 @@
+"""`headwater forecast`: memory and seconds of a restoration before it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headwater.cli.machine import device_named, load_flow
+from headwater.cli.options import Common
+from headwater.cli.samples import on_canvas
+from headwater.errors import Misuse
+from headwater.forecast import forecast
+from headwater.gradient import Checkpoint, Direct
+from headwater.image.files import read_image
+from headwater.memory import available_memory
+
+STRATEGIES = {"direct": Direct(), "checkpoint": Checkpoint()}
+
+
+def show(
+    photo: Path | None,
+    size: tuple[int, int] | None,
+    samples: int,
+    steps: int,
+    strategy: str | None,
+    common: Common,
+) -> int:
+    """Print one line per strategy; an image smaller than the model's window counts as the window."""
+    if samples < 1 or steps < 1:
+        raise Misuse(f"--samples is {samples} and --steps {steps}.", "Give positive numbers.")
+    if photo is not None and size is not None:
+        raise Misuse("Both a photo and --size say how large the image is.", "Give one of them.")
+    if photo is not None:
+        x, _ = read_image(photo, span=common.range)
+        size = (x.shape[-2], x.shape[-1])
+    device = device_named(common.device)
+    flow = load_flow(common, device)
+    if size is not None:
+        if min(size) < 1:
+            raise Misuse(f"No image is {size[0]} x {size[1]}.", "Give positive numbers.")
+        flow = on_canvas(flow, (max(size[0], flow.shape[1]), max(size[1], flow.shape[2])))
+    print(
+        f"{samples} x {flow.shape[1]} x {flow.shape[2]}, {steps} midpoint steps, {device}; "
+        f"{available_memory(device) / 1e9:.1f} GB free"
+    )
+    for name in [strategy] if strategy else STRATEGIES:
+        seen = forecast(
+            flow, lambda x1: x1.square().sum((1, 2, 3)), samples, steps=steps, gradient=STRATEGIES[name]
+        )
+        print(
+            f"{name:10s}  {seen.bytes / 1e6:8.0f} MB  {seen.seconds_per_gradient:8.2f} s per gradient evaluation"
+        )
+    return 0

@@ -1,0 +1,61 @@
+"""`headwater models`: the shipped models and their cards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headwater import zoo
+
+LONG = ("classes", "architecture", "training", "log", "files")
+
+
+def show(name: str | None, classes: bool) -> int:
+    """Print the table of the models, or the card of one."""
+    if name is None:
+        _table()
+        return 0
+    card = zoo.card(name)
+    if classes:
+        for number, (wnid, words) in enumerate(card.get("classes", [])):
+            print(f"{number:4d}  {wnid}  {words}")
+        return 0
+    for line in card_lines(card):
+        print(line)
+    return 0
+
+
+def card_lines(card: dict[str, Any], indent: str = "") -> list[str]:
+    """A card as text: one fact a line, nested ones indented, long lists counted.
+
+    >>> card_lines({"name": "m", "training": {"steps": 3}, "classes": [1, 2]})
+    ['name: m', 'training:', '  steps: 3', 'classes: 2']
+    """
+    lines = []
+    for key, value in card.items():
+        title = f"{indent}{key.replace('_', ' ')}"
+        if isinstance(value, dict):
+            lines += [f"{title}:", *card_lines(value, indent + "  ")]
+        elif isinstance(value, list) and (key in LONG or len(str(value)) > 80):
+            lines.append(f"{title}: {len(value)}")
+        elif isinstance(value, list):
+            lines.append(f"{title}: {', '.join(map(str, value))}")
+        else:
+            lines.append(f"{title}: {value}")
+    return lines
+
+
+def _table() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("name", "window", "classes", "size", "what"):
+        table.add_column(column, overflow="fold", no_wrap=column != "what")
+    for name in zoo.names():
+        card = zoo.card(name)
+        net = card["architecture"]
+        size = sum((zoo.FOLDER / file).stat().st_size for file in card["files"])
+        window = f"{net['size']} x {net['size']} x {net['channels']}"
+        table.add_row(name, window, str(len(card.get("classes", []))), f"{size / 1e6:.1f} MB", card["what"])
+    Console().print(table)
+    print("'headwater models NAME' prints a card, with --classes its classes.")

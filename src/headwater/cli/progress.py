@@ -1,0 +1,196 @@
+"""While a restoration runs: its progress line, its record, its limits of time, and Ctrl-C."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from torch import Tensor
+
+from headwater.control import Event
+from headwater.status import Status
+
+FRAMES = 12
+PLAIN_SECONDS = 5.0
+
+
+@dataclass
+class Record:
+    """What the picture sheet shows of the first sample.
+
+    `curve` holds (gradient evaluations, misfit in units of the noise); `frames` (evaluations, x1), thinned
+    out so that at most `FRAMES` are held, evenly spaced.
+    """
+
+    size: tuple[int, int]
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    frames: list[tuple[int, Tensor]] = field(default_factory=list)
+    evaluations: int = 0
+    _every: int = 1
+
+    def add(self, event: Event) -> None:
+        """Note the first sample, if it was evaluated."""
+        place = (event.active == 0).nonzero().flatten().tolist()
+        if not place:
+            return
+        self.evaluations += 1
+        misfit = float(event.measure[place[0]])
+        if math.isfinite(misfit):
+            self.curve.append((self.evaluations, misfit))
+        if (self.evaluations - 1) % self._every == 0:
+            height, width = self.size
+            x1 = event.x1[place[0], ..., :height, :width].detach().to("cpu", copy=True)
+            self.frames.append((self.evaluations, x1))
+            if len(self.frames) > FRAMES:
+                self.frames, self._every = self.frames[::2], 2 * self._every
+
+
+class Interrupt:
+    """Ctrl-C once: end at the next evaluation and keep the best. Twice: abort."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    @contextmanager
+    def listening(self) -> Iterator[Interrupt]:
+        """Take over SIGINT for the length of a block (in the main thread, where Python delivers it)."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        former = signal.signal(signal.SIGINT, self._ask)
+        try:
+            yield self
+        finally:
+            signal.signal(signal.SIGINT, former)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+def remaining(
+    curve: list[tuple[int, float]], per_gradient: float, limit: int | None, seconds_left: float | None
+) -> float | None:
+    """Seconds until the misfit is 1, if log misfit goes on falling as over the last ten evaluations.
+
+    Never more than the limits of evaluations and seconds allow; None if nothing says anything.
+
+    >>> remaining([(1, 4.0), (2, 2.0)], 3.0, 100, None)
+    3.0
+    """
+    done = curve[-1][0] if curve else 0
+    guesses = [] if seconds_left is None else [max(seconds_left, 0.0)]
+    if limit is not None:
+        guesses.append(max(limit - done, 0) * per_gradient)
+    (a, first), (b, last) = (curve[-10:][0], curve[-1]) if curve else ((0, 1.0), (0, 1.0))
+    if b > a and last < first:
+        slope = math.log(first / last) / (b - a)
+        guesses.append(max(math.log(last) / slope, 0.0) * per_gradient)
+    return min(guesses) if guesses else None
+
+
+def clock(seconds: float | None) -> str:
+    """Minutes and seconds.
+
+    >>> clock(75.2), clock(None)
+    ('1:15', '-:--')
+    """
+    return "-:--" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+class Watch:
+    """The callback of a restoration.
+
+    It shows a line, notes the first sample in `record`, and ends the run at Ctrl-C or after `seconds`.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        record: Record,
+        *,
+        limit: int | None = None,
+        seconds: float | None = None,
+        quiet: bool = False,
+        stream: TextIO | None = None,
+    ) -> None:
+        self.title, self.record, self.limit, self.seconds = title, record, limit, seconds
+        self.stream = stream or sys.stderr
+        self.show = None if quiet else _live if self.stream.isatty() else _plain
+        self.interrupt = Interrupt()
+
+    @contextmanager
+    def running(self) -> Iterator[Watch]:
+        """Show the line and take Ctrl-C for the length of a block."""
+        self.start = time.perf_counter()
+        with self.interrupt.listening():
+            if self.show is None:
+                self.tell = lambda text: None
+                yield self
+                return
+            with self.show(self.stream) as self.tell:
+                self.tell(f"{self.title}  starting")
+                yield self
+
+    def __call__(self, event: Event) -> Status | None:
+        """Note and show the event; a status if the run is to end."""
+        self.record.add(event)
+        self.tell(self.line(event))
+        if self.interrupt.asked:
+            self.tell(f"{self.title}  stopping, the best so far is kept (Ctrl-C again aborts)")
+            return Status.CANCELLED
+        if self.seconds is not None and time.perf_counter() - self.start >= self.seconds:
+            return Status.SECONDS
+        return None
+
+    def line(self, event: Event) -> str:
+        """The progress in words: misfit of the worst sample still running, evaluations, time left."""
+        spent = time.perf_counter() - self.start
+        done = max(self.record.evaluations, 1)
+        left = remaining(
+            self.record.curve,
+            spent / done,
+            self.limit,
+            None if self.seconds is None else self.seconds - spent,
+        )
+        known = event.measure[event.measure.isfinite()]
+        misfit = f"{float(known.max()):.2f}" if len(known) else "-"
+        of = f"/{self.limit}" if self.limit is not None else ""
+        return (
+            f"{self.title}  misfit {misfit} (1.00 = noise level)  "
+            f"{done}{of} gradients  {clock(spent)} gone, about {clock(left)} left"
+        )
+
+
+@contextmanager
+def _live(stream: TextIO) -> Iterator[Any]:
+    """One line that is rewritten, on a terminal."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(file=stream), auto_refresh=False, transient=True) as live:
+        yield lambda text: live.update(Text(text), refresh=True)
+
+
+@contextmanager
+def _plain(stream: TextIO) -> Iterator[Any]:
+    """A new line every few seconds, in a log."""
+    last = -math.inf
+
+    def tell(text: str) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        if now - last >= PLAIN_SECONDS:
+            last = now
+            print(text, file=stream, flush=True)
+
+    yield tell

@@ -1,0 +1,200 @@
+"""One restoration from a checked task to written files."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headwater.cli import report
+from headwater.cli.machine import Meter, device_named, load_flow
+from headwater.cli.options import Restore
+from headwater.cli.outputs import Outputs, plan, write_json
+from headwater.cli.progress import Record, Watch
+from headwater.cli.tasks import Task, as_panel
+from headwater.errors import Misuse
+from headwater.flow import Flow
+from headwater.gradient import Auto
+from headwater.image import restore as restoring
+from headwater.image.files import read_image, write_image
+from headwater.image.restore import Restoration
+from headwater.image.sheet import sheet
+from headwater.presets import Limits
+from headwater.status import Status
+
+INTERRUPTED = 130
+
+
+def run(task: Task, options: Restore) -> int:
+    """Restore, write the images, the report and the sheet, and say how it ended; the exit code.
+
+    All inputs and outputs are checked before the work begins. 0 also for a sample that ended early, whose
+    status is a warning; 1 if one diverged; 130 if the user interrupted.
+    """
+    check_options(options)
+    outputs = plan(
+        options.output,
+        task.inputs[0],
+        task.command,
+        options.samples,
+        picture=task.picture,
+        inputs=(*task.inputs, *([options.reference] if options.reference else [])),
+        overwrite=options.overwrite,
+    )
+    reference = read_reference(options, task.size)
+    device = device_named(options.device)
+    flow = load_flow(options, device)
+    check_memory(flow, task, options)
+    meter, record = Meter(device), Record(task.size)
+    restoration = _restore(task, options, flow, device, record)
+    costs = {"device": str(device), **meter.read()}
+    files = _write_images(task, restoration, outputs, options.overwrite)
+    content = report.build(task, options, restoration, files, reference, costs)
+    _write_sheet(task, restoration, record, outputs.sheet, content, reference, options.overwrite)
+    write_json(outputs.report, content, overwrite=options.overwrite)
+    _tell(content, outputs, options.quiet)
+    return exit_code(restoration.result.status)
+
+
+def check_options(options: Restore) -> None:
+    """Refuse counts and limits that are not positive."""
+    for name in ("samples", "steps", "gradients", "seconds"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise Misuse(f"--{name} is {value}.", "Give a positive number.")
+    if options.seed < 0 or options.seed + options.samples > 2**63:
+        raise Misuse(f"--seed is {options.seed}.", "Give 0 or a positive whole number.")
+
+
+def read_reference(options: Restore, size: tuple[int, int]) -> Tensor | None:
+    """The true image `[1, 3, *size]`, if one is given."""
+    if options.reference is None:
+        return None
+    x, _ = read_image(options.reference, span=options.range)
+    if tuple(x.shape[-2:]) != tuple(size):
+        raise Misuse(
+            f"The reference {options.reference} is {x.shape[-2]} x {x.shape[-1]} but the result will be "
+            f"{size[0]} x {size[1]}.",
+            "Give the true image of that size.",
+        )
+    return x
+
+
+def check_memory(flow: Flow, task: Task, options: Restore) -> None:
+    """Refuse a budget below what one network evaluation of all samples keeps."""
+    if options.memory is None:
+        return
+    from headwater.image.window import windowed
+    from headwater.memory import activation_bytes
+
+    height, width = (max(a, b) for a, b in zip(task.size, flow.shape[1:], strict=True))
+    canvas = windowed(flow, height, width, damaged=_damaged(task, height, width))
+    need = options.samples * activation_bytes(canvas, canvas.noise([0], device=device_of(flow)))
+    if need > options.memory:
+        cure = "Give a larger --memory" + (
+            " or fewer --samples." if options.samples > 1 else ", or a smaller image."
+        )
+        raise Misuse(
+            f"One evaluation of the network needs {need / 1e6:.0f} MB but --memory is "
+            f"{options.memory / 1e6:.0f} MB.",
+            cure,
+        )
+
+
+def device_of(flow: Flow) -> torch.device:
+    """Where the network of a flow is; the CPU if it has none."""
+    parameters = (p for module in flow.modules for p in module.parameters())
+    first = next(parameters, None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def exit_code(statuses: tuple[Status, ...]) -> int:
+    """130 after Ctrl-C, 1 if a sample diverged, else 0."""
+    if Status.CANCELLED in statuses:
+        return INTERRUPTED
+    return int(Status.DIVERGED in statuses)
+
+
+def _damaged(task: Task, height: int, width: int) -> Tensor | None:
+    h, w = task.size
+    hole = task.operator.damaged((1, 3, h, w))
+    if hole is None:
+        return None
+    return torch.nn.functional.pad(hole[0, 0], (0, width - w, 0, height - h), value=True)
+
+
+def _restore(task: Task, options: Restore, flow: Flow, device: torch.device, record: Record) -> Restoration:
+    watch = Watch(task.command, record, limit=options.gradients, seconds=options.seconds, quiet=options.quiet)
+    limits = Limits(
+        steps=options.steps,
+        gradients=options.gradients,
+        gradient=None if options.memory is None else Auto(memory=options.memory),
+        callback=watch,
+    )
+    with watch.running():
+        done = restoring.restore(
+            flow,
+            task.operator.to(device),
+            task.y.to(device),
+            task.noise,
+            size=task.size,
+            guess=None if task.guess is None else task.guess.to(device),
+            seeds=range(options.seed, options.seed + options.samples),
+            preset=options.preset,
+            limits=limits,
+        )
+    return replace(done, images=done.images.detach())
+
+
+def _write_images(
+    task: Task, restoration: Restoration, outputs: Outputs, overwrite: bool
+) -> tuple[Path | None, ...]:
+    """Write every sample that is an image; None for one that is not (NaN after divergence)."""
+    return tuple(
+        write_image(image[None], path, task.picture, overwrite=overwrite)
+        if bool(torch.isfinite(image).all())
+        else None
+        for image, path in zip(restoration.images, outputs.images, strict=True)
+    )
+
+
+def _write_sheet(
+    task: Task,
+    restoration: Restoration,
+    record: Record,
+    path: Path,
+    content: dict[str, Any],
+    reference: Tensor | None,
+    overwrite: bool,
+) -> None:
+    sample = content["samples"][0]
+    lines = [f"{name} {sample[name]:.2f}" for name in ("misfit", "psnr") if sample.get(name) is not None]
+    sheet(
+        path,
+        as_panel(task.y, task.size),
+        report.as_written(task, restoration.images[:1]),
+        steps=record.frames,
+        reference=reference,
+        curve=record.curve,
+        title=f"{task.inputs[0].name}: {task.operator.name}",
+        captions=("", ", ".join(lines), ""),
+        overwrite=overwrite,
+    )
+
+
+def _tell(content: dict[str, Any], outputs: Outputs, quiet: bool) -> None:
+    """Print the files and how each sample ended; what did not end by itself as a warning."""
+    for sample in content["samples"]:
+        if not Status[sample["status"]].ok:
+            print(f"Warning, seed {sample['seed']}: {sample['sentence']}", file=sys.stderr)
+        if quiet or sample["file"] is None:
+            continue
+        shown = [("misfit", "{:.2f} (1.00 = noise level)"), ("psnr", "{:.2f} dB"), ("ssim", "{:.3f}")]
+        words = [f"{n} {f.format(sample[n])}" for n, f in shown if sample.get(n) is not None]
+        print(f"{sample['file']}: {', '.join([*words, str(sample['gradients']) + ' gradients'])}")
+    if not quiet:
+        print(f"{outputs.sheet}, {outputs.report}: how it went, in {content['seconds']:.1f} s")

@@ -1,0 +1,110 @@
+"""One flow for a canvas of any size, from a flow of fixed windows.
+
+The velocity at a pixel of the canvas is the weighted mean of the velocities that the windows covering it
+propose (MultiDiffusion, Bar-Tal et al., ICML 2023, eq. 5):
+
+    v(x, t) = sum_k w_k P_k^T v_window(P_k x, t) / sum_k w_k
+
+with P_k the crop of window k and w_k a smooth bump, so that no window has an edge in the result. The mean is
+a velocity field like any other: it is solved, differentiated and controlled as one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from headwater.errors import Misuse
+from headwater.flow import Flow
+
+
+def positions(length: int, size: int, stride: int) -> list[int]:
+    """Starts of windows of `size` that cover `length`, evenly spaced and at most `stride` apart.
+
+    >>> positions(100, 64, 32)
+    [0, 18, 36]
+    """
+    count = math.ceil((length - size) / stride) + 1
+    return [round(i * (length - size) / max(count - 1, 1)) for i in range(count)]
+
+
+def bump(size: int) -> Tensor:
+    """The window weight sin^2(pi (i + 1/2) / size) in one dimension, `[size]`."""
+    return torch.sin(math.pi * (torch.arange(size) + 0.5) / size).square()
+
+
+@dataclass(frozen=True)
+class Windowed:
+    """The averaged velocity on a canvas `[batch, channels, height, width]`.
+
+    `corners` are the (top, left) of the windows that are evaluated; a pixel that none of them covers stays
+    where it is. `chunk` bounds the windows per call of the network.
+    """
+
+    window: Callable[[Tensor, Tensor], Tensor]
+    size: tuple[int, int]
+    corners: tuple[tuple[int, int], ...]
+    chunk: int = 64
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        h, w = self.size
+        tiles = torch.cat([x[..., i : i + h, j : j + w] for i, j in self.corners])
+        clock = t if t.ndim == 0 else t.repeat(len(self.corners))
+        parts = [
+            self.window(tiles[k : k + self.chunk], clock if t.ndim == 0 else clock[k : k + self.chunk])
+            for k in range(0, len(tiles), self.chunk)
+        ]
+        weight = (bump(h)[:, None] * bump(w)[None, :]).to(x)
+        total, mass = torch.zeros_like(x), torch.zeros_like(x[:1, :1])
+        for (i, j), v in zip(self.corners, torch.cat(parts).chunk(len(self.corners)), strict=True):
+            total[..., i : i + h, j : j + w] += weight * v
+            mass[..., i : i + h, j : j + w] += weight
+        return total / mass.clamp(min=1e-20)
+
+    def covered(self, height: int, width: int) -> Tensor:
+        """Bool `[height, width]`: the pixels that some window covers."""
+        mask = torch.zeros(height, width, dtype=torch.bool)
+        for i, j in self.corners:
+            mask[i : i + self.size[0], j : j + self.size[1]] = True
+        return mask
+
+
+def windowed(
+    flow: Flow, height: int, width: int, *, stride: int | None = None, damaged: Tensor | None = None
+) -> Flow:
+    """The flow on a canvas of `height` x `width` pixels, each side at least the window's.
+
+    `stride` is the largest distance between windows (default half a window). With `damaged`, a bool mask
+    `[height, width]`, only the windows that see a damaged pixel are evaluated.
+
+    >>> flow = Flow(lambda x, t: -x, shape=(3, 8, 8))
+    >>> canvas = windowed(flow, 12, 20)
+    >>> x = torch.randn(2, 3, 12, 20)
+    >>> bool(torch.allclose(canvas(x, torch.tensor(0.5)), -x, atol=1e-6))
+    True
+
+    Raises
+    ------
+    Misuse
+        If the canvas is smaller than the window, or nothing is damaged.
+    """
+    channels, h, w = flow.shape
+    if height < h or width < w:
+        raise Misuse(
+            f"The canvas {height} x {width} is smaller than the model's window {h} x {w}.",
+            "Embed the image in a larger canvas and crop inside the operator.",
+        )
+    rows = positions(height, h, stride or h // 2)
+    columns = positions(width, w, stride or w // 2)
+    corners = tuple((i, j) for i in rows for j in columns)
+    if damaged is not None:
+        corners = tuple((i, j) for i, j in corners if bool(damaged[i : i + h, j : j + w].any()))
+        if not corners:
+            raise Misuse("The mask marks no pixel as damaged.", "Mark the pixels to restore.")
+    if corners == ((0, 0),) and (height, width) == (h, w):
+        return flow
+    return Flow(Windowed(flow, (h, w), corners), (channels, height, width), flow.path, flow.range)

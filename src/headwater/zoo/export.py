@@ -1,0 +1,74 @@
+"""Turn a training checkpoint into a shipped model: half-precision averaged weights and a card.
+
+    python -m headwater.zoo.export --checkpoint build/prior/checkpoint.pt --facts facts.json --name tiny64
+
+`facts` is a JSON object with what the checkpoint cannot know: data, licence, hardware, classes, evaluation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+SHARD = 15 * 2**20
+
+
+def shards(weights: dict[str, Tensor], limit: int = SHARD) -> list[dict[str, Tensor]]:
+    """Cut the weights, in order, into parts of at most `limit` bytes."""
+    parts: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, value in weights.items():
+        if parts[-1] and size + value.nbytes > limit:
+            parts.append({})
+            size = 0
+        parts[-1][name] = value
+        size += value.nbytes
+    return parts
+
+
+def export(checkpoint: Path, facts: Path, name: str, folder: Path) -> None:
+    """Write `NAME.json` and `NAME[-i].safetensors` into the folder."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    parts = shards({k: v.half().contiguous() for k, v in state["ema"].items()})
+    files = [f"{name}.safetensors"] if len(parts) == 1 else [f"{name}-{i}.safetensors" for i in range(len(parts))]
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, part in zip(files, parts, strict=True):
+        save_file(part, folder / file)
+    step, images, seconds = state["counters"]
+    card = {
+        "name": name,
+        "files": files,
+        "architecture": state["config"],
+        "range": [-1, 1],
+        "training": {
+            "script": "headwater.image.train",
+            "steps": step,
+            "images_seen": images,
+            "minutes": round(seconds / 60, 1),
+            "held_out_loss": state["log"][-1]["held_out"],
+            "log": state["log"],
+        },
+        **json.loads(facts.read_text()),
+    }
+    (folder / f"{name}.json").write_text(json.dumps(card, indent=1) + "\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--checkpoint", type=Path, required=True)
+    p.add_argument("--facts", type=Path, required=True)
+    p.add_argument("--name", required=True)
+    p.add_argument("--folder", type=Path, default=Path(__file__).parent / "weights")
+    o = p.parse_args(arguments)
+    export(o.checkpoint, o.facts, o.name, o.folder)
+
+
+if __name__ == "__main__":
+    main()

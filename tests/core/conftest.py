@@ -1,0 +1,5 @@
+"""One thread: another process trains beside the tests."""
+
+import torch
+
+torch.set_num_threads(1)
