@@ -60,7 +60,7 @@ class Result:
     `x0` and `x1` are the best point and its sample, from one and the same evaluation, as are `cost` (float64,
     C + R) and `measure` (of the stop, NaN without one). `gradients` counts gradient evaluations, each of
     `nfe_per_gradient` network evaluations; `trace` has cost and measure of every round, NaN where a problem
-    was not evaluated. `control(..., state=result)` goes on with the run; `state` is that of the optimiser alone.
+    was not evaluated. `control(..., state=result)` goes on with the run; `state` is the optimiser's alone.
     """
 
     x0: Tensor
@@ -148,8 +148,8 @@ def control(
 
     >>> from headwater import Gaussian, control
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 3.0])).flow
-    >>> target = torch.tensor([[1.0, -1.0]])
-    >>> result = control(flow, lambda x1: (x1 - target).square().sum(1), flow.noise([0]), steps=24)
+    >>> target, x0 = torch.tensor([[1.0, -1.0]]), flow.noise([0], dtype=torch.float64)
+    >>> result = control(flow, lambda x1: (x1 - target).square().sum(1), x0, steps=24)
     >>> bool((result.x1 - target).abs().max() < 1e-3), result.status[0].name
     (True, 'CONVERGED')
 

@@ -29,7 +29,7 @@ from headwater.optimize import LBFGS, Optimizer, put, take
 from headwater.solve.method import MIDPOINT, Method
 
 BOOKKEEPING = 8
-"""States that `control` holds beside the optimiser's: best x0 and x1, x1 of each problem, the last evaluation."""
+"""States that `control` holds beside the optimiser's: best x0 and x1, x1 of each problem, an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,10 @@ def _optimizer_bytes(optimizer: Optimizer[Any], x: Tensor) -> tuple[int, int]:
     active = torch.arange(len(x), device=x.device)
     with PeakMemory() as memory:
         state = optimizer.init(x)
-        for k in range(2):
-            value = torch.full((len(x),), 1.0 - k, dtype=torch.float64, device=x.device)
-            state = put(state, active, optimizer.step(take(state, active), value, torch.ones_like(x)))
+        for _ in range(4):  # on 0.5 |x|^2, so that steps are accepted and pairs kept
+            z = take(state, active).trial
+            value = 0.5 * z.flatten(1).square().sum(1).double()
+            state = put(state, active, optimizer.step(take(state, active), value, z))
     return memory.live, memory.peak
 
 

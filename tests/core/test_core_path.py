@@ -150,7 +150,7 @@ def ddim(x: torch.Tensor, betas: torch.Tensor, levels: list[int]) -> torch.Tenso
 @pytest.mark.parametrize(("dtype", "tolerance"), [(F64, 1e-9), (torch.float32, 1e-4)])
 @pytest.mark.parametrize("levels", [[99, 80, 60, 40, 20, 0], list(reversed(range(100)))], ids=["6", "all"])
 def test_ddim_step_is_ddim(dtype, tolerance, levels):
-    """The exponential step on the levels of a beta table is DDIM, in float32 too (levels are kinks of alpha)."""
+    """The exponential step on the levels of a table is DDIM, in float32 too (levels are kinks of alpha)."""
     path = BetaTable.linear(100, last=0.2)
     betas = torch.linspace(1e-4, 0.2, 100, dtype=F64)
     x = normal(4, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +58,7 @@ def forecast(
     *,
     size: Size = None,
     samples: int = 1,
-    steps: int = 6,
+    steps: int = 8,
     strategy: Strategy | None = None,
     common: Common = NO_COMMON,
 ) -> int:
@@ -122,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(
             Misuse(
                 "The machine ran out of memory.",
-                "Give --memory, e.g. 2GB, fewer --samples or a smaller image; 'headwater forecast' says what is needed.",
+                "Give --memory, fewer --samples or a smaller image; 'headwater forecast' says what it takes.",
             )
         )
 
@@ -132,12 +133,12 @@ def as_misuse(error: CycloptsError) -> Misuse:
     cause = error.__cause__
     if isinstance(cause, Misuse):
         return cause
-    sentences = str(error).replace('"', "'").strip().split(". ")
+    sentences = re.split(r"(?<=[.?]) +", str(error).replace('"', "'").strip())
     words = " ".join(["headwater", *(error.command_chain or ()), "--help"])
-    hints = [s for s in sentences[1:] if s.startswith(("Did you mean", "Available", "Choose"))]
-    cure = hints[-1] if hints else f"Run '{words}' for what it takes"
-    near = [s for s in hints if s.startswith("Did you mean")]
-    return Misuse(_ended(sentences[0]), _ended(near[-1] if near else cure))
+    near = [s for s in sentences[1:] if s.startswith("Did you mean")]
+    lists = [s for s in sentences[1:] if s.startswith(("Available", "Choose"))]
+    cure = [*near, *lists, f"Run '{words}' for what it takes"][0]
+    return Misuse(_ended(sentences[0]), _ended(cure))
 
 
 def out_of_memory(error: BaseException) -> bool:

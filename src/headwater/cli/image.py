@@ -1,4 +1,4 @@
-"""`headwater image ...`: the signatures and help of the commands; the work is in `tasks`, `run`, `samples`."""
+"""`headwater image ...`: signatures and help of the commands; the work is in `tasks`, `run`, `samples`."""
 
 from __future__ import annotations
 

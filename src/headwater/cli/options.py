@@ -25,7 +25,12 @@ Strategy = Literal["direct", "checkpoint"]
 def word(read: Any, metavar: str, **more: Any) -> Parameter:
     """An option of one word with a reader of its own."""
     return Parameter(
-        converter=values.converter(read), n_tokens=1, metavar=metavar, allow_leading_hyphen=True, **more
+        converter=values.converter(read),
+        n_tokens=1,
+        metavar=metavar,
+        allow_leading_hyphen=True,
+        negative="",
+        **more,
     )
 
 

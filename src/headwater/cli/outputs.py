@@ -57,9 +57,8 @@ def plan(
     outputs = Outputs(images, main.with_suffix(".json"), main.with_name(f"{main.stem}-sheet.png"))
     check_distinct(outputs.all, inputs)
     for image in images:
-        check_image_output(image, picture, overwrite=overwrite)
-    for path in (outputs.report, outputs.sheet):
-        check_output(path, overwrite=overwrite)
+        check_image_output(image, picture, overwrite=True)
+    check_free((*images, outputs.report, outputs.sheet), overwrite=overwrite)
     return outputs
 
 
@@ -72,6 +71,14 @@ def default_output(source: Path, command: str) -> Path:
     suffix = source.suffix.lower()
     keep = suffix in FORMATS and suffix not in LOSSY
     return source.with_name(f"{source.stem}-{command}{suffix if keep else '.png'}")
+
+
+def check_free(paths: Iterable[Path], *, overwrite: bool) -> None:
+    """Refuse outputs that cannot be written, or exist and may not be replaced."""
+    for path in paths:
+        check_output(path, overwrite=True)
+        if path.exists() and not overwrite:
+            raise Misuse(f"The output {path} exists already.", "Name another with -o or give --overwrite.")
 
 
 def check_distinct(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
@@ -19,6 +19,8 @@ from headwater.status import Status
 
 FRAMES = 12
 PLAIN_SECONDS = 5.0
+
+Tell = Callable[[str], None]
 
 
 @dataclass
@@ -126,6 +128,7 @@ class Watch:
         self.stream = stream or sys.stderr
         self.show = None if quiet else _live if self.stream.isatty() else _plain
         self.interrupt = Interrupt()
+        self.tell: Tell = _silent
 
     @contextmanager
     def running(self) -> Iterator[Watch]:
@@ -133,7 +136,6 @@ class Watch:
         self.start = time.perf_counter()
         with self.interrupt.listening():
             if self.show is None:
-                self.tell = lambda text: None
                 yield self
                 return
             with self.show(self.stream) as self.tell:
@@ -170,8 +172,12 @@ class Watch:
         )
 
 
+def _silent(text: str) -> None:
+    """Say nothing."""
+
+
 @contextmanager
-def _live(stream: TextIO) -> Iterator[Any]:
+def _live(stream: TextIO) -> Iterator[Tell]:
     """One line that is rewritten, on a terminal."""
     from rich.console import Console
     from rich.live import Live
@@ -182,7 +188,7 @@ def _live(stream: TextIO) -> Iterator[Any]:
 
 
 @contextmanager
-def _plain(stream: TextIO) -> Iterator[Any]:
+def _plain(stream: TextIO) -> Iterator[Tell]:
     """A new line every few seconds, in a log."""
     last = -math.inf
 

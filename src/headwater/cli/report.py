@@ -18,7 +18,8 @@ from headwater.image.restore import Restoration
 
 DEFINITIONS = {
     "noise": "standard deviation of the noise of the measurement, in the range [-1, 1]",
-    "misfit": "rms(A(x1) - y) / noise of the image as written: 1 at the noise level",
+    "misfit_unit": "the same, but not below what a solve of a few steps can resolve",
+    "misfit": "rms(A(x1) - y) / misfit_unit of the image as written: 1 at the noise level",
     "gradients": "gradient evaluations of this sample: each a forward solve and a vector-Jacobian product",
     "evaluations": "forward calls of the network for this sample",
     "psnr": "dB, range 2, over all channels and pixels",
@@ -41,7 +42,8 @@ def build(
         "inputs": [str(path) for path in task.inputs],
         "operator": task.operator.name,
         "settings": {**task.settings, **_common(options)},
-        "noise": float(restoration.misfit.sigma_y),
+        "noise": task.noise,
+        "misfit_unit": float(restoration.misfit.sigma_y),
         "size": list(task.size),
         "model": options.model,
         "versions": versions(),

@@ -17,12 +17,14 @@ from headwater.cli.outputs import Outputs, plan, write_json
 from headwater.cli.progress import Record, Watch
 from headwater.cli.tasks import Task, as_panel
 from headwater.errors import Misuse
+from headwater.extras import need
 from headwater.flow import Flow
 from headwater.gradient import Auto
 from headwater.image import restore as restoring
 from headwater.image.files import read_image, write_image
 from headwater.image.restore import Restoration
 from headwater.image.sheet import sheet
+from headwater.memory import activation_bytes
 from headwater.presets import Limits
 from headwater.status import Status
 
@@ -45,6 +47,7 @@ def run(task: Task, options: Restore) -> int:
         inputs=(*task.inputs, *([options.reference] if options.reference else [])),
         overwrite=options.overwrite,
     )
+    need("matplotlib.figure")
     reference = read_reference(options, task.size)
     device = device_named(options.device)
     flow = load_flow(options, device)
@@ -88,18 +91,14 @@ def check_memory(flow: Flow, task: Task, options: Restore) -> None:
     """Refuse a budget below what one network evaluation of all samples keeps."""
     if options.memory is None:
         return
-    from headwater.image.window import windowed
-    from headwater.memory import activation_bytes
-
-    height, width = (max(a, b) for a, b in zip(task.size, flow.shape[1:], strict=True))
-    canvas = windowed(flow, height, width, damaged=_damaged(task, height, width))
-    need = options.samples * activation_bytes(canvas, canvas.noise([0], device=device_of(flow)))
-    if need > options.memory:
+    canvas = restoring.embed(flow, *task.size, task.operator.damaged((1, 3, *task.size)))
+    bytes_needed = options.samples * activation_bytes(canvas, canvas.noise([0], device=device_of(flow)))
+    if bytes_needed > options.memory:
         cure = "Give a larger --memory" + (
             " or fewer --samples." if options.samples > 1 else ", or a smaller image."
         )
         raise Misuse(
-            f"One evaluation of the network needs {need / 1e6:.0f} MB but --memory is "
+            f"One evaluation of the network needs {bytes_needed / 1e6:.0f} MB but --memory is "
             f"{options.memory / 1e6:.0f} MB.",
             cure,
         )
@@ -117,14 +116,6 @@ def exit_code(statuses: tuple[Status, ...]) -> int:
     if Status.CANCELLED in statuses:
         return INTERRUPTED
     return int(Status.DIVERGED in statuses)
-
-
-def _damaged(task: Task, height: int, width: int) -> Tensor | None:
-    h, w = task.size
-    hole = task.operator.damaged((1, 3, h, w))
-    if hole is None:
-        return None
-    return torch.nn.functional.pad(hole[0, 0], (0, width - w, 0, height - h), value=True)
 
 
 def _restore(task: Task, options: Restore, flow: Flow, device: torch.device, record: Record) -> Restoration:

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headwater.atomic import check_output, write_atomically
+from headwater.atomic import write_atomically
 from headwater.cli.machine import Meter, device_named, load_flow, versions
 from headwater.cli.options import Common
-from headwater.cli.outputs import check_distinct, plan, write_json
+from headwater.cli.outputs import check_distinct, check_free, plan, write_json
 from headwater.errors import Misuse
 from headwater.flow import Flow
 from headwater.image.files import read_image, write_image
@@ -93,8 +93,7 @@ def invert(photo: Path, steps: int, common: Common) -> int:
         )
     report = output.with_suffix(".json")
     check_distinct((output, report), (photo,))
-    for path in (output, report):
-        check_output(path, overwrite=common.overwrite)
+    check_free((output, report), overwrite=common.overwrite)
     x, _ = read_image(photo, span=common.range)
     device = device_named(common.device)
     flow = on_canvas(load_flow(common, device), _size(x), photo)
@@ -127,7 +126,7 @@ def likelihood(photos: Sequence[Path], probes: int, seed: int, steps: int, commo
                 f"The report {common.output} is written as JSON.", "Name an output that ends in .json."
             )
         check_distinct((common.output,), photos)
-        check_output(common.output, overwrite=common.overwrite)
+        check_free((common.output,), overwrite=common.overwrite)
     images = [read_image(photo, span=common.range)[0] for photo in photos]
     device = device_named(common.device)
     window = load_flow(common, device)

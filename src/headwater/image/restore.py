@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,12 +12,12 @@ from headwater.control import Result
 from headwater.cost import Misfit
 from headwater.errors import Misuse, suggest
 from headwater.flow import Flow
-from headwater.image.operators import LinearOperator, Operator
-from headwater.image.window import windowed
+from headwater.image.operators import Inpaint, LinearOperator, Operator
+from headwater.image.window import Windowed, windowed
 from headwater.presets import PRESETS, Limits
 
-ROUNDING = 2 / 255 / 12**0.5
-"""Standard deviation of the rounding of an 8-bit file, in the range [-1, 1]: the least noise there is."""
+RESOLUTION = 0.02
+"""The finest misfit, in the range [-1, 1], that a solve of a few steps is asked to resolve (2.5 grey levels)."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,15 @@ class Cropped:
     height: int
     width: int
 
+    def _crop(self, x: Tensor) -> Tensor:
+        return x[..., : self.height, : self.width]
+
     def __call__(self, x: Tensor) -> Tensor:
-        return self.operator(x[..., : self.height, : self.width])
+        return self.operator(self._crop(x))
 
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
         """As the operator's."""
-        return self.operator.residual(x[..., : self.height, : self.width], y)
+        return self.operator.residual(self._crop(x), y)
 
     def count(self, y: Tensor) -> Tensor:
         """As the operator's."""
@@ -58,7 +61,20 @@ class Cropped:
 
     def select(self, index: Tensor) -> Cropped:
         """The operator of the problems in `index`."""
-        return Cropped(self.operator.select(index), self.height, self.width)
+        return replace(self, operator=self.operator.select(index))
+
+
+@dataclass(frozen=True, eq=False)
+class LinearCropped(Cropped):
+    """The same for a linear operator; the adjoint embeds in a canvas of `canvas` (height, width)."""
+
+    canvas: tuple[int, int]
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """A' y on the canvas, zero outside the picture."""
+        assert isinstance(self.operator, LinearOperator)
+        below, right = self.canvas[0] - self.height, self.canvas[1] - self.width
+        return torch.nn.functional.pad(self.operator.adjoint(y), (0, right, 0, below))
 
 
 def restore(
@@ -76,8 +92,9 @@ def restore(
     """Find images x with A(x) = y up to noise of standard deviation `sigma_y`, one per seed.
 
     flow: the prior on its window. y `[1, ...]`: the measurement in the data range of the flow. `sigma_y` in the
-    same units; 0 is read as the rounding error of an 8-bit file (`ROUNDING`). size: (height, width) of x, any.
-    guess `[1, channels, height, width]`: a rough image, by default the operator's pseudo-inverse.
+    same units, 0 for a noiseless measurement: the flow is then controlled down to `RESOLUTION`, and what is left
+    of the misfit is removed by the nearest exact solution where the operator is linear. size: (height, width) of
+    x, any. guess `[1, channels, height, width]`: a rough image, by default the operator's pseudo-inverse.
 
     Raises
     ------
@@ -86,6 +103,62 @@ def restore(
     """
     if preset not in PRESETS:
         raise Misuse(f"There is no preset named {preset!r}.", suggest(preset, PRESETS))
-    if sigma_y < 0:
-        raise Misuse(f"The noise level {sigma_y} is negative.", "Give the noise std in data units, 0 or more.")
-    raise NotImplementedError
+    if not sigma_y >= 0:
+        raise Misuse(f"The noise level {sigma_y} is not 0 or more.", "Give the noise std in data units.")
+    height, width = size
+    shape = (1, flow.shape[0], height, width)
+    guess = rough(operator, y, shape) if guess is None else guess
+    damaged = operator.damaged(shape)
+    canvas = embed(flow, height, width, damaged)
+    seen = operator if damaged is None else _only_covered(operator, canvas, damaged)
+    misfit = Misfit(on_canvas(seen, canvas.shape[1:], height, width), y, max(sigma_y, RESOLUTION))
+    result = PRESETS[preset](canvas, misfit, seeds, guess=fill(guess, canvas.shape[1:]), limits=limits)
+    images = result.x1[..., :height, :width]
+    if damaged is not None and sigma_y < RESOLUTION:
+        images = torch.where(damaged, images, y.to(images))
+    elif sigma_y < RESOLUTION and isinstance(operator, LinearOperator):
+        images = operator.project(images, y.expand(len(images), *y.shape[1:]))
+    low, high = flow.range or (-float("inf"), float("inf"))
+    return Restoration(images.clamp(low, high), result, canvas, misfit)
+
+
+def rough(operator: Operator, y: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A rough image `shape` from the measurement: its pseudo-inverse, itself if it is an image, else zero."""
+    if isinstance(operator, LinearOperator):
+        return operator.pinv(y)
+    return y if tuple(y.shape[1:]) == shape[1:] else y.new_zeros(shape)
+
+
+def embed(flow: Flow, height: int, width: int, damaged: Tensor | None) -> Flow:
+    """The windowed flow on the smallest canvas that holds the picture; only the windows that see damage."""
+    canvas = (max(height, flow.shape[1]), max(width, flow.shape[2]))
+    if canvas == flow.shape[1:]:
+        return flow
+    mask = None
+    if damaged is not None:
+        mask = torch.zeros(canvas, dtype=torch.bool)
+        mask[:height, :width] = damaged.any(0)[0]
+    return windowed(flow, *canvas, damaged=mask)
+
+
+def on_canvas(operator: Operator, canvas: tuple[int, ...], height: int, width: int) -> Operator | Cropped:
+    """The operator on the canvas; itself if the picture fills it."""
+    if (height, width) == tuple(canvas):
+        return operator
+    if isinstance(operator, LinearOperator):
+        return LinearCropped(operator, height, width, (canvas[0], canvas[1]))
+    return Cropped(operator, height, width)
+
+
+def _only_covered(operator: Operator, canvas: Flow, damaged: Tensor) -> Operator:
+    """A mask operator that asks nothing of known pixels that no solved window covers."""
+    if not (isinstance(operator, Inpaint) and isinstance(canvas.velocity, Windowed)):
+        return operator
+    covered = canvas.velocity.covered(*canvas.shape[1:])[: damaged.shape[-2], : damaged.shape[-1]]
+    return Inpaint(operator.mask & covered.to(operator.mask.device))
+
+
+def fill(image: Tensor, canvas: tuple[int, ...]) -> Tensor:
+    """The image extended to the canvas by repeating its last row and column."""
+    below, right = canvas[0] - image.shape[-2], canvas[1] - image.shape[-1]
+    return torch.nn.functional.pad(image, (0, right, 0, below), mode="replicate")

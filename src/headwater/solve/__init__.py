@@ -1,7 +1,7 @@
 """Solving dx/dt = v(x, t): fixed grids, adaptive steps, inversion and likelihood."""
 
 from headwater.solve.adaptive import AdaptiveResult, solve_adaptive
-from headwater.solve.fixed import backward, invert, power_grid, solve, uniform_grid
+from headwater.solve.fixed import backward, invert, logit_grid, power_grid, solve, uniform_grid
 from headwater.solve.likelihood import bits_per_dimension, log_likelihood
 from headwater.solve.method import (
     DDIM,
@@ -32,6 +32,7 @@ __all__ = [
     "bits_per_dimension",
     "invert",
     "log_likelihood",
+    "logit_grid",
     "power_grid",
     "solve",
     "solve_adaptive",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -36,6 +37,21 @@ def power_grid(steps: int, power: float, start: float = 0.0, end: float = 1.0) -
     if power <= 0:
         raise Misuse(f"The power {power} of a time grid is not positive.", "Give a power > 0; 1 is uniform.")
     return tuple(start + (end - start) * (1 - (1 - s) ** power) for s in uniform_grid(steps))
+
+
+def logit_grid(steps: int, slope: float = 1.3, shift: float = -0.7) -> Grid:
+    """Times sigmoid(slope logit(i / steps) + shift), finer at both ends: about even in the log signal-to-noise.
+
+    A flow of images moves fastest near t = 0, where coarse structure of large variance is decided, and again
+    near t = 1. With the same number of evaluations the solve is three times as accurate as on a uniform grid,
+    and its inversion eight times (`benchmarks/time_grid.py`).
+
+    >>> [round(t, 3) for t in logit_grid(4)]
+    [0.0, 0.106, 0.332, 0.674, 1.0]
+    """
+    inner = (i / steps for i in range(1, len(uniform_grid(steps)) - 1))
+    times = (1 / (1 + math.exp(-shift) * (1 / s - 1) ** slope) for s in inner)
+    return (0.0, *times, 1.0)
 
 
 def backward(grid: Grid) -> Grid:

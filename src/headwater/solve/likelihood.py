@@ -55,7 +55,8 @@ def log_likelihood(
 
     log p1(x1) = log N(x0; 0, I) - integral_0^1 div v(x_t, t) dt along the solution through x1. `probes` is the
     number of Rademacher probes of Hutchinson's estimate (unbiased in the divergence), the same for all
-    problems; None is exact and costs d vector-Jacobian products per evaluation. If x1 requires a gradient, so does the result.
+    problems; None is exact and costs d vector-Jacobian products per evaluation. If x1 requires a gradient,
+    so does the result.
 
     >>> flow = Flow(lambda x, t: 0 * x, shape=(1,))
     >>> logp, _ = log_likelihood(flow, torch.zeros(1, 1, dtype=torch.float64))

@@ -1,0 +1,129 @@
+"""`headwater demo`: photos of the package, damaged here and restored through the usual commands."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from headwater.atomic import check_output
+from headwater.cli import tasks
+from headwater.cli.options import Restore
+from headwater.cli.run import INTERRUPTED, run
+from headwater.cli.tasks import Task
+from headwater.errors import Misuse
+from headwater.image import photos
+from headwater.image.files import read_image, write_image
+from headwater.image.metrics import psnr
+from headwater.image.operators import SuperResolution
+
+SECONDS = 30.0
+"""Most seconds for one photo: three of them, reading and drawing stay under two minutes."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A shipped photo, how it is damaged, and the task that undoes it.
+
+    `damage` makes the damaged image; `task` reads its file; `noise` is the std in [-1, 1].
+    """
+
+    photo: str
+    damage: Callable[[Tensor], Tensor]
+    task: Callable[[Path, Restore], Task]
+    noise: float
+    words: str
+
+
+HOLE = (40, 8, 28, 24)  # top, left, height, width
+
+
+def _with_hole(x: Tensor) -> Tensor:
+    top, left, height, width = HOLE
+    x = x.clone()
+    x[..., top : top + height, left : left + width] = 0
+    return x
+
+
+SCENES = (
+    Scene(
+        "cat",
+        SuperResolution(2),
+        lambda file, o: tasks.upscale(file, 2, "area", o),
+        0.02,
+        "half the size, upscaled x2",
+    ),
+    Scene(
+        "astronaut",
+        _with_hole,
+        lambda file, o: tasks.inpaint(file, None, HOLE, o),
+        0.0,
+        f"a hole of {HOLE[2]} x {HOLE[3]} pixels, inpainted",
+    ),
+    Scene("coffee", lambda x: x, tasks.denoise, 0.2, "noise of std 0.2 in [-1, 1], denoised"),
+)
+
+
+def demo(folder: Path, quiet: bool) -> int:
+    """Damage and restore every scene into the folder; the first exit code that is not 0, else 0."""
+    make_folder(folder)
+    for name in (n for scene in SCENES for n in file_names(scene)):
+        check_output(folder / name, overwrite=True)
+    start, lines, code = time.perf_counter(), [], 0
+    for number, scene in enumerate(SCENES):
+        line, ended = play(scene, folder, seed=number, quiet=quiet)
+        lines.append(line)
+        if ended:
+            code = ended
+        if ended == INTERRUPTED:
+            break
+    print("\n".join(lines))
+    print(f"Look at {folder}: NAME-sheet.png tells each restoration ({time.perf_counter() - start:.0f} s).")
+    return code
+
+
+def play(scene: Scene, folder: Path, *, seed: int, quiet: bool) -> tuple[str, int]:
+    """One scene from the photo to the restored file: a line that says how it went, and the exit code."""
+    truth, picture = read_image(photos.path(scene.photo))
+    y = scene.damage(truth)
+    noise = torch.randn(y.shape, generator=torch.Generator().manual_seed(seed))
+    damaged, result, report, _ = (folder / name for name in file_names(scene))
+    write_image((y + scene.noise * noise).clamp(-1, 1), damaged, picture, overwrite=True)
+    options = Restore(
+        output=result,
+        overwrite=True,
+        quiet=quiet,
+        noise=scene.noise,
+        seconds=SECONDS,
+        reference=photos.path(scene.photo),
+    )
+    code = run(scene.task(damaged, options), options)
+    seen = interpolate(read_image(damaged)[0], truth.shape[-2:], mode="bicubic", align_corners=False)
+    after = json.loads(report.read_text())["samples"][0].get("psnr")
+    before = float(psnr(seen.clamp(-1, 1), truth))
+    gain = "not restored" if after is None else f"PSNR {before:.1f} dB damaged, {after:.1f} dB restored"
+    return f"{scene.photo:10s} {scene.words}: {gain}", code
+
+
+def file_names(scene: Scene) -> tuple[str, str, str, str]:
+    """The files of a scene: damaged photo, result, report, sheet."""
+    name = scene.photo
+    return f"{name}-damaged.png", f"{name}.png", f"{name}.json", f"{name}-sheet.png"
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder, unless it is there."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileExistsError as error:
+        raise Misuse(f"{folder} is a file.", "Name a folder with --output.") from error
+    except OSError as error:
+        raise Misuse(
+            f"The folder {folder} cannot be made: {error.strerror}.", "Name another with --output."
+        ) from error

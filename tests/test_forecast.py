@@ -1,0 +1,103 @@
+"""The forecast of memory against what `control` really takes."""
+
+import pytest
+import torch
+
+from headwater.control import control
+from headwater.cost import Misfit
+from headwater.errors import Misuse
+from headwater.flow import Flow
+from headwater.forecast import forecast
+from headwater.gradient import Auto, Checkpoint, Direct
+from headwater.image.network import UNet, UNetConfig
+from headwater.memory import PeakMemory
+from headwater.optimize import LBFGS, Adam
+from headwater.solve import EULER, MIDPOINT
+
+torch.set_num_threads(1)
+
+
+class Velocity:
+    def __init__(self, network):
+        self.network = network
+
+    def __call__(self, x, t):
+        return self.network(x, t, None)
+
+
+@pytest.fixture(scope="module")
+def flow():
+    torch.manual_seed(0)
+    return Flow(Velocity(UNet(UNetConfig()).eval()), (3, 64, 64))
+
+
+def measured(flow, batch, **options):
+    misfit = Misfit(lambda x: x[..., ::2], torch.zeros(1, 3, 64, 32), 0.1)
+    x0 = flow.noise(range(batch))
+    with PeakMemory() as memory:
+        result = control(flow, misfit, x0, gradients=3, **options)
+    assert result.gradients.tolist() == [3] * batch
+    return memory.peak
+
+
+def predicted(flow, batch, **options):
+    misfit = Misfit(lambda x: x[..., ::2], torch.zeros(1, 3, 64, 32), 0.1)
+    return forecast(flow, misfit, batch, **options)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("strategy", [Direct(), Checkpoint(), Checkpoint(states=4)], ids=str)
+def test_the_memory_of_the_shipped_network_is_forecast_within_20_percent(flow, batch, strategy):
+    options = dict(steps=3, gradient=strategy)
+    seen = predicted(flow, batch, **options)
+    assert seen.strategy == strategy
+    assert seen.bytes == pytest.approx(measured(flow, batch, **options), rel=0.2)
+
+
+@pytest.mark.parametrize("optimizer", [LBFGS(memory=40), Adam(lr=0.1)], ids=lambda o: type(o).__name__)
+def test_the_state_of_the_optimiser_counts(flow, optimizer):
+    options = dict(steps=1, method=EULER, gradient=Direct(), optimizer=optimizer)
+    assert predicted(flow, 2, **options).bytes == pytest.approx(measured(flow, 2, **options), rel=0.2)
+
+
+def test_where_the_optimiser_is_all_there_is():
+    flow = Flow(lambda x, t: -x, (100_000,))
+    x0 = flow.noise([0, 1])
+    with PeakMemory() as memory:
+        control(flow, lambda x1: x1.square().sum(1), x0, gradients=4, steps=2, gradient=Direct())
+    seen = forecast(flow, lambda x1: x1.square().sum(1), 2, steps=2, gradient=Direct())
+    assert seen.bytes == pytest.approx(memory.peak, rel=0.2)
+
+
+def test_direct_grows_with_the_steps_and_checkpoint_does_not(flow):
+    few, many = (predicted(flow, 1, steps=n, gradient=Direct()).bytes for n in (6, 48))
+    assert 6 < many / few < 8.2
+    few, many = (predicted(flow, 1, steps=n, gradient=Checkpoint()).bytes for n in (6, 48))
+    assert many / few < 1.15
+
+
+def test_auto_says_what_it_takes(flow):
+    assert predicted(flow, 1, gradient=Auto(memory=1e6)).strategy == Checkpoint()
+    assert predicted(flow, 1, gradient=Auto(memory=1e12)).strategy == Direct()
+
+
+def test_seconds_are_positive_and_checkpoint_counts_its_forwards(flow, monkeypatch):
+    ticks = iter(range(1000))
+    monkeypatch.setattr("headwater.forecast._now", lambda device: float(next(ticks)))  # 1 s for anything
+    assert predicted(flow, 1, steps=5, gradient=Direct()).seconds_per_gradient == 5 * 2 * 2 + 2
+    assert predicted(flow, 1, steps=5, gradient=Checkpoint()).seconds_per_gradient == 5 * 2 * 3 + 2
+    assert predicted(flow, 1, steps=50, gradient=Checkpoint()).seconds_per_gradient == 50 * 2 * 4 + 2
+
+
+def test_misuse():
+    flow = Flow(lambda x, t: -x, (2,))
+    with pytest.raises(Misuse, match="0 problems"):
+        forecast(flow, lambda x: x.sum(1), 0)
+    with pytest.raises(Misuse, match="one value per problem"):
+        forecast(flow, lambda x: x.sum(), 2)
+
+
+def test_a_network_on_another_method(flow):
+    options = dict(steps=2, method=MIDPOINT, gradient=Direct())
+    half = predicted(flow, 1, steps=4, method=EULER, gradient=Direct()).bytes
+    assert predicted(flow, 1, **options).bytes == pytest.approx(half, rel=0.01)
