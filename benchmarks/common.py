@@ -62,7 +62,9 @@ def tasks() -> dict[str, tuple[LinearOperator, float]]:
 def measure(operator: LinearOperator, sigma_y: float, x: Tensor) -> Misfit:
     """A measurement of each image with noise that depends on its place only."""
     y = operator(x)
-    noise = [torch.randn(y.shape[1:], generator=torch.Generator().manual_seed(10_000 + i)) for i in range(len(y))]
+    noise = [
+        torch.randn(y.shape[1:], generator=torch.Generator().manual_seed(10_000 + i)) for i in range(len(y))
+    ]
     y = y + sigma_y * torch.stack(noise)
     return Misfit(operator, operator(operator.adjoint(y)) if isinstance(operator, Inpaint) else y, sigma_y)
 
@@ -71,7 +73,9 @@ def scores(x: Tensor, reference: Tensor) -> dict[str, float]:
     """Mean PSNR (dB), SSIM and EfficientNet-Lite0 perceptual distance."""
     x = x.clamp(-1, 1)
     with torch.no_grad():
-        d = torch.cat([perceptual_distance(a, b) for a, b in zip(x.split(25), reference.split(25), strict=True)])
+        d = torch.cat(
+            [perceptual_distance(a, b) for a, b in zip(x.split(25), reference.split(25), strict=True)]
+        )
     return {
         "psnr": round(psnr(x, reference).mean().item(), 2),
         "ssim": round(ssim(x, reference).mean().item(), 4),
@@ -92,8 +96,13 @@ def write(name: str, rows: list[dict[str, object]], command: str, note: str = ""
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
     head = list(dict.fromkeys(k for row in rows for k in row))
-    lines = [f"`{command}` on {about['processor']}, torch {about['torch']}, {about['threads']} threads, "
-             f"{about['date']}. {note}", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines = [
+        f"`{command}` on {about['processor']}, torch {about['torch']}, {about['threads']} threads, "
+        f"{about['date']}. {note}",
+        "",
+        "| " + " | ".join(head) + " |",
+        "|" + "---|" * len(head),
+    ]
     lines += ["| " + " | ".join(str(row.get(k, "")) for k in head) + " |" for row in rows]
     (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines), flush=True)
@@ -102,5 +111,9 @@ def write(name: str, rows: list[dict[str, object]], command: str, note: str = ""
 def processor() -> str:
     """The processor's name."""
     info = Path("/proc/cpuinfo")
-    names = [s.split(":")[1].strip() for s in info.read_text().splitlines() if s.startswith("model name")] if info.exists() else []
+    names = (
+        [s.split(":")[1].strip() for s in info.read_text().splitlines() if s.startswith("model name")]
+        if info.exists()
+        else []
+    )
     return names[0] if names else platform.processor()

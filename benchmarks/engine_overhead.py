@@ -12,8 +12,8 @@ import statistics
 import time
 
 import torch
-from common import write
 
+from common import write
 from headwater import Direct, Misfit, solve, zoo
 
 
@@ -50,8 +50,17 @@ def main() -> None:
             times[name].append(time.perf_counter() - start)
     medians = {k: statistics.median(v) for k, v in times.items()}
     ratio = medians["engine"] / medians["bare"]
-    row = {"engine s": round(medians["engine"], 3), "bare s": round(medians["bare"], 3), "ratio": round(ratio, 3)}
-    write("engine_overhead", [row], "python benchmarks/engine_overhead.py", f"Median of {o.repeats} alternating.")
+    row = {
+        "engine s": round(medians["engine"], 3),
+        "bare s": round(medians["bare"], 3),
+        "ratio": round(ratio, 3),
+    }
+    write(
+        "engine_overhead",
+        [row],
+        "python benchmarks/engine_overhead.py",
+        f"Median of {o.repeats} alternating.",
+    )
 
 
 if __name__ == "__main__":

@@ -14,11 +14,17 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from common import held_out, measure, options, scores, tasks, write
 from PIL import Image
-from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, inpaint_biharmonic, richardson_lucy, wiener
+from skimage.restoration import (
+    denoise_nl_means,
+    denoise_tv_chambolle,
+    inpaint_biharmonic,
+    richardson_lucy,
+    wiener,
+)
 from torch import Tensor
 
+from common import held_out, measure, options, scores, tasks, write
 from headwater import Misfit, zoo
 from headwater.image.metrics import psnr
 from headwater.image.operators import Blur, Inpaint, gaussian_kernel
@@ -39,7 +45,13 @@ def resize(kind: Image.Resampling) -> Method:
 
     def run(a: np.ndarray) -> np.ndarray:
         size = (2 * a.shape[1], 2 * a.shape[0])
-        return np.stack([np.asarray(Image.fromarray(c.astype(np.float32)).resize(size, kind)) for c in a.transpose(2, 0, 1)], -1)
+        return np.stack(
+            [
+                np.asarray(Image.fromarray(c.astype(np.float32)).resize(size, kind))
+                for c in a.transpose(2, 0, 1)
+            ],
+            -1,
+        )
 
     return run
 
@@ -79,18 +91,37 @@ def rivals(task: str, misfit: Misfit) -> dict[str, list[Method]]:
     weights = (0.02, 0.04, 0.06, 0.08, 0.1, 0.14)
     if task == "deblur":
         assert isinstance(misfit.operator, Blur)
-        return {"Wiener": [deconvolve(b) for b in (0.003, 0.01, 0.03, 0.1, 0.3)], "Richardson-Lucy": [lucy(k) for k in (2, 4, 8, 16)], "TV": [tv(w) for w in weights]}
+        return {
+            "Wiener": [deconvolve(b) for b in (0.003, 0.01, 0.03, 0.1, 0.3)],
+            "Richardson-Lucy": [lucy(k) for k in (2, 4, 8, 16)],
+            "TV": [tv(w) for w in weights],
+        }
     if task == "denoise":
-        return {"TV": [tv(w) for w in weights], "non-local means": [lambda a, h=h: denoise_nl_means(a, patch_size=5, patch_distance=6, h=h, sigma=0.1, channel_axis=-1) for h in (0.04, 0.06, 0.08, 0.1)]}
+        return {
+            "TV": [tv(w) for w in weights],
+            "non-local means": [
+                lambda a, h=h: denoise_nl_means(
+                    a, patch_size=5, patch_distance=6, h=h, sigma=0.1, channel_axis=-1
+                )
+                for h in (0.04, 0.06, 0.08, 0.1)
+            ],
+        }
     if isinstance(misfit.operator, Inpaint):
         hole = ~misfit.operator.mask[0, 0].numpy()
-        return {"biharmonic": [biharmonic(hole, 0)], "biharmonic + TV": [biharmonic(hole, w) for w in weights[:4]]}
+        return {
+            "biharmonic": [biharmonic(hole, 0)],
+            "biharmonic + TV": [biharmonic(hole, w) for w in weights[:4]],
+        }
     return {"bicubic": [resize(Image.Resampling.BICUBIC)], "Lanczos": [resize(Image.Resampling.LANCZOS)]}
 
 
 def tuned(methods: list[Method], y: Tensor, reference: Tensor) -> Method:
     """The parameter with the best mean PSNR."""
-    return max(methods, key=lambda f: psnr(each(f, y), reference).mean().item()) if len(methods) > 1 else methods[0]
+    return (
+        max(methods, key=lambda f: psnr(each(f, y), reference).mean().item())
+        if len(methods) > 1
+        else methods[0]
+    )
 
 
 def main() -> None:
@@ -104,7 +135,9 @@ def main() -> None:
         misfit, trial = measure(operator, sigma_y, reference), measure(operator, sigma_y, tuning)
         for name, methods in rivals(task, misfit).items():
             best = tuned(methods, trial.y, tuning)
-            rows.append({"task": task, "method": name, **scores(each(best, misfit.y[:first]), reference[:first])})
+            rows.append(
+                {"task": task, "method": name, **scores(each(best, misfit.y[:first]), reference[:first])}
+            )
             print(rows[-1], flush=True)
         x1, rms, gradients, start = [], [], [], time.perf_counter()
         for i in range(0, o.count, o.batch):
@@ -115,21 +148,30 @@ def main() -> None:
             rms.append(part.rms(result.x1))
             gradients.append(result.gradients.float())
         seconds, level = time.perf_counter() - start, torch.cat(rms)
-        rows.append({"task": task, "method": "D-Flow (default)", **scores(torch.cat(x1)[:first], reference[:first])})
+        rows.append(
+            {"task": task, "method": "D-Flow (default)", **scores(torch.cat(x1)[:first], reference[:first])}
+        )
         print(rows[-1], flush=True)
-        failures.append({
-            "task": task,
-            "images": o.count,
-            "above 1.5 sigma_y": f"{100 * (level > 1.5).float().mean().item():.1f} %",
-            "above 1.05 sigma_y": f"{100 * (level > 1.05).float().mean().item():.1f} %",
-            "largest rms / sigma_y": round(level.max().item(), 3),
-            "mean gradients": round(torch.cat(gradients).mean().item(), 2),
-            "most gradients": int(torch.cat(gradients).max()),
-            "seconds per image": round(seconds / o.count, 2),
-        })
+        failures.append(
+            {
+                "task": task,
+                "images": o.count,
+                "above 1.5 sigma_y": f"{100 * (level > 1.5).float().mean().item():.1f} %",
+                "above 1.05 sigma_y": f"{100 * (level > 1.05).float().mean().item():.1f} %",
+                "largest rms / sigma_y": round(level.max().item(), 3),
+                "mean gradients": round(torch.cat(gradients).mean().item(), 2),
+                "most gradients": int(torch.cat(gradients).max()),
+                "seconds per image": round(seconds / o.count, 2),
+            }
+        )
         print(failures[-1], flush=True)
     command = "python benchmarks/quality.py --data val.zip"
-    write("quality", rows, command, f"{first} held-out images; PSNR and SSIM up, perceptual distance down is better.")
+    write(
+        "quality",
+        rows,
+        command,
+        f"{first} held-out images; PSNR and SSIM up, perceptual distance down is better.",
+    )
     write("failure_rate", failures, command, "Preset `default`.")
 
 

@@ -66,7 +66,7 @@ class Misfit:
         sigma = self.sigma_y
         if isinstance(sigma, Tensor) and sigma.ndim:
             sigma = sigma.reshape(-1, 1).to(r)
-        return r.flatten(1) / sigma  # type: ignore[no-any-return]
+        return r.flatten(1) / sigma
 
     def __call__(self, x1: Tensor) -> Tensor:
         return 0.5 * self.standardised(x1).square().sum(1)

@@ -7,8 +7,8 @@ Plug-and-play with the flow's own denoiser (PnP-Flow, Martin et al., ICLR 2025; 
         z    <- argmin_x |x - xhat|^2 / (2 r_t^2) + |A x - y|^2 / (2 sigma_y^2)   agree with the measurement
         x_t' <- alpha_t' z + sigma_t' eps, eps ~ N(0, I)                go on from a later time
 
-with r_t = spread * sigma_t / alpha_t-like distrust of the denoiser, here spread * sigma_t. No gradient of the
-network is needed: one evaluation per time.
+with r_t = spread * sigma_t, the distrust of the denoiser. No gradient of the network is needed: one evaluation
+per time.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def estimate(
     guess: Tensor,
     seeds: Sequence[int],
     *,
-    steps: int = 24,
-    spread: float = 1.0,
+    steps: int = 32,
+    spread: float = 1.3,
     first: float = 0.05,
     last: float = 0.97,
 ) -> Tensor:

@@ -102,13 +102,18 @@ def _evaluation_bytes(flow: Flow, cost: Cost, x: Tensor) -> tuple[int, int]:
 def _optimizer_bytes(optimizer: Optimizer[Any], x: Tensor) -> tuple[int, int]:
     """What the optimiser holds between evaluations, and the peak of its step as `control` calls it."""
     active = torch.arange(len(x), device=x.device)
+    weight = torch.linspace(1, 2, x[0].numel(), device=x.device).reshape(x.shape[1:])
     with PeakMemory() as memory:
-        state = optimizer.init(x)
-        for _ in range(4):  # on 0.5 |x|^2, so that steps are accepted and pairs kept
-            z = take(state, active).trial
-            value = 0.5 * z.flatten(1).square().sum(1).double()
-            state = put(state, active, optimizer.step(take(state, active), value, z))
-    return memory.live, memory.peak
+        current = first = optimizer.init(x)  # `control` keeps the first for its record
+        held = 0
+        for _ in range(6):  # on a quadratic, so that steps are accepted and pairs kept
+            part = take(current, active)
+            held = max(held, memory.live)
+            gradient = part.trial * weight
+            value = 0.5 * (part.trial * gradient).flatten(1).sum(1).double()
+            current = put(current, active, optimizer.step(part, value, gradient))
+    del first
+    return held, memory.peak
 
 
 def _states(strategy: Checkpoint, steps: int, method: Method) -> int:

@@ -99,7 +99,9 @@ class GaussianMixture:
         z, m, (_, b, _, _) = self._centred(x, t)
         r = torch.softmax(self._log_joint(z, m), 0)
         xhat = self._xhat(z, m, t, x)
-        within = torch.einsum("kde,kbe,kfe->kbdf", self.basis, b**2 * self.eigenvalues[:, None] / m, self.basis)
+        within = torch.einsum(
+            "kde,kbe,kfe->kbdf", self.basis, b**2 * self.eigenvalues[:, None] / m, self.basis
+        )
         mean = (r[..., None] * xhat).sum(0)
         spread = xhat - mean
         outer = spread[..., :, None] * spread[..., None, :]

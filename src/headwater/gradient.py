@@ -15,6 +15,7 @@ discretisation, is not offered.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -78,7 +79,7 @@ class Checkpoint:
         x = x0
         for i in range(0, len(grid) - 1, stride):
             part = grid[i : i + stride + 1]
-            x = recomputed(lambda z, part=part: march(evaluate, flow, method, z, part), x)
+            x = recomputed(functools.partial(_segment, evaluate, flow, method, part), x)
         return x
 
     def stride(self, steps: int, evaluations: int) -> int:
@@ -124,6 +125,10 @@ def _activations(flow: Flow, x: Tensor) -> int:
     return known[key]
 
 
+def _segment(field: Field, flow: Flow, method: Method, grid: Sequence[float], x: Tensor) -> Tensor:
+    return march(field, flow, method, x, grid)
+
+
 def march(field: Field, flow: Flow, method: Method, x: Tensor, grid: Sequence[float]) -> Tensor:
     """Step through the grid."""
     times = [torch.tensor(t, dtype=torch.float64) for t in grid]
@@ -147,7 +152,7 @@ class _Recomputed(torch.autograd.Function):
         return function(x.detach())
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
         x = ctx.saved_tensors[0].detach().requires_grad_()
         with torch.enable_grad():

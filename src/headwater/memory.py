@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from headwater.flow import Flow
 
 
-class PeakMemory(TorchDispatchMode):
+class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Bytes of the tensors that a block of code creates, at their peak, without those that were there before.
 
     Counts storages, not an allocator's pages: deterministic, the same on every device.
@@ -28,7 +28,7 @@ class PeakMemory(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live, self.peak = 0, 0
         self._seen: dict[int, int] = {}
 
@@ -58,7 +58,7 @@ class PeakMemory(TorchDispatchMode):
 
 
 def _key(x: Tensor) -> int:
-    return x.untyped_storage()._cdata
+    return int(x.untyped_storage()._cdata)
 
 
 def activation_bytes(flow: Flow, x: Tensor, t: float = 0.5) -> int:

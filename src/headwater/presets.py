@@ -21,8 +21,9 @@ from headwater.source import blend
 class Limits:
     """What a user may say about any recipe; None means the recipe's own choice.
 
-    `steps` of the solver, `gradients` the limit of gradient evaluations per problem, `tau` the discrepancy
-    level (1.05: with n measurements the true x1 has rms 1 +- 1/sqrt(2n), in units of sigma_y), `gradient` the strategy (memory), `callback` as in `control`.
+    `steps` of the solver; `gradients`, the limit of gradient evaluations per problem; `tau`, the discrepancy level
+    (1.05: with n measurements the true x1 has rms 1 +- 1/sqrt(2n), in units of sigma_y); `gradient`, the strategy
+    (memory); `callback` as in `control`.
     """
 
     steps: int | None = None
@@ -58,7 +59,7 @@ def default(
 ) -> Result:
     """D-Flow from the inversion of a fast estimate, on a time grid fit for images.
 
-    1. `estimate`: one pass of the denoiser (24 evaluations) gives an x1 near the noise level.
+    1. `estimate`: one pass of the denoiser (32 evaluations) gives an x1 near the noise level.
     2. Its inversion on `logit_grid(8)` is the start: close to the answer, where plain noise would need hundreds
        of gradients and a blend of a poor back-projection does harm.
     3. L-BFGS with a first step of 0.005 per coordinate down to the discrepancy.

@@ -17,7 +17,7 @@ T = TypeVar("T")
 def select(thing: T, index: Tensor) -> T:
     """thing for the problems in `index`; itself if it has no `select`."""
     method = getattr(thing, "select", None)
-    return thing if method is None else method(index)  # type: ignore[no-any-return]
+    return thing if method is None else method(index)
 
 
 def rows(value: Tensor, index: Tensor) -> Tensor:

@@ -64,7 +64,8 @@ def shell(x0: Tensor) -> Tensor:
     1.4142
     """
     norm = x0.flatten(1).norm(dim=1).clamp(min=1e-12).reshape(-1, *[1] * (x0.ndim - 1))
-    return x0 * (math.sqrt(x0[0].numel()) / norm)
+    scaled: Tensor = x0 * (math.sqrt(x0[0].numel()) / norm)
+    return scaled
 
 
 @dataclass(frozen=True)

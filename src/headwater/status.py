@@ -14,11 +14,11 @@ class Status(Enum):
 
     RUNNING = "The problem is still being optimised."
     REACHED = "The stop criterion was reached."
-    CONVERGED = "The gradient vanished: no direction improves the cost any more."
+    CONVERGED = "No step improves the cost any more, up to rounding."
     EVALUATIONS = "The limit of evaluations was reached before the stop criterion."
     SECONDS = "The time limit was reached before the stop criterion."
     STALLED = "The line search found no better point, also along the negative gradient."
-    DIVERGED = "The cost or its gradient became NaN or infinite at the starting point."
+    DIVERGED = "The cost or its gradient became NaN or infinite; the last finite point was kept."
     CANCELLED = "The run was cancelled; the best point so far was kept."
 
     @property

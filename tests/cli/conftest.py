@@ -1,22 +1,16 @@
 """A restoration that is real but cheap: the identity flow, controlled as any other."""
 
-import json
-import re
-
-import numpy as np
 import pytest
 import torch
+from cli_tools import pixels
 from PIL import Image
 
-from headwater.cli import main
 from headwater.control import control
 from headwater.cost import Misfit, discrepancy
 from headwater.flow import Flow
 from headwater.image import restore as restoring
-from headwater.image.restore import ROUNDING, Restoration
+from headwater.image.restore import RESOLUTION, Restoration
 from headwater.solve import EULER
-
-SIDE = 16
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +29,7 @@ def cheap(monkeypatch):
         )
         calls[-1] |= dict(guess=guess, preset=preset, flow=flow)
         identity = Flow(lambda x, t: 0 * x, (3, *size), range=(-1, 1))
-        misfit = Misfit(operator, y, sigma_y or ROUNDING)
+        misfit = Misfit(operator, y, max(sigma_y, RESOLUTION))
         result = control(
             identity,
             misfit,
@@ -73,25 +67,3 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(pixels(), "RGB").save("photo.png")
     return tmp_path
-
-
-def pixels(height=SIDE, width=SIDE + 4, channels=3, dtype=np.uint8):
-    rows, columns = np.mgrid[:height, :width]
-    waves = [np.sin(0.3 * rows + 0.2 * c * columns + c) for c in range(1, channels + 1)]
-    white = np.iinfo(dtype).max
-    return np.rint((np.stack(waves, -1) * 0.4 + 0.5) * white).astype(dtype)
-
-
-def call(line):
-    """Run a command line in this process."""
-    return main(line.split() if isinstance(line, str) else [str(word) for word in line])
-
-
-def report(path):
-    return json.loads(path.read_text())
-
-
-def two_sentences(text):
-    """Whether a text is one line of exactly two sentences."""
-    text = text.strip()
-    return "\n" not in text and len(re.findall(r"[.?!](?= |$)", re.sub(r"\.\.\.", "", text))) == 2

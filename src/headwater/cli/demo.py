@@ -21,7 +21,7 @@ from headwater.errors import Misuse
 from headwater.image import photos
 from headwater.image.files import read_image, write_image
 from headwater.image.metrics import psnr
-from headwater.image.operators import SuperResolution
+from headwater.image.operators import Blur, motion_kernel
 
 SECONDS = 30.0
 """Most seconds for one photo: three of them, reading and drawing stay under two minutes."""
@@ -41,6 +41,7 @@ class Scene:
     words: str
 
 
+STROKE = (9.0, 30.0)  # length in pixels, angle in degrees
 HOLE = (40, 8, 28, 24)  # top, left, height, width
 
 
@@ -54,10 +55,10 @@ def _with_hole(x: Tensor) -> Tensor:
 SCENES = (
     Scene(
         "cat",
-        SuperResolution(2),
-        lambda file, o: tasks.upscale(file, 2, "area", o),
+        Blur(motion_kernel(*STROKE)),
+        lambda file, o: tasks.deblur(file, None, None, STROKE, "reflect", o),
         0.02,
-        "half the size, upscaled x2",
+        f"blurred along {STROKE[0]:g} pixels, deblurred",
     ),
     Scene(
         "astronaut",

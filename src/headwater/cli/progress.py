@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from torch import Tensor
 
 from headwater.control import Event
+from headwater.presets import Limits
 from headwater.status import Status
 
 FRAMES = 12
@@ -79,9 +80,13 @@ class Interrupt:
 
 
 def remaining(
-    curve: list[tuple[int, float]], per_gradient: float, limit: int | None, seconds_left: float | None
+    curve: list[tuple[int, float]],
+    per_gradient: float,
+    limit: int | None,
+    seconds_left: float | None,
+    target: float = 1.0,
 ) -> float | None:
-    """Seconds until the misfit is 1, if log misfit goes on falling as over the last ten evaluations.
+    """Seconds until the misfit is `target`, if its logarithm falls as over the last ten evaluations.
 
     Never more than the limits of evaluations and seconds allow; None if nothing says anything.
 
@@ -95,7 +100,7 @@ def remaining(
     (a, first), (b, last) = (curve[-10:][0], curve[-1]) if curve else ((0, 1.0), (0, 1.0))
     if b > a and last < first:
         slope = math.log(first / last) / (b - a)
-        guesses.append(max(math.log(last) / slope, 0.0) * per_gradient)
+        guesses.append(max(math.log(last / target) / slope, 0.0) * per_gradient)
     return min(guesses) if guesses else None
 
 
@@ -157,12 +162,8 @@ class Watch:
         """The progress in words: misfit of the worst sample still running, evaluations, time left."""
         spent = time.perf_counter() - self.start
         done = max(self.record.evaluations, 1)
-        left = remaining(
-            self.record.curve,
-            spent / done,
-            self.limit,
-            None if self.seconds is None else self.seconds - spent,
-        )
+        time_left = None if self.seconds is None else self.seconds - spent
+        left = remaining(self.record.curve, spent / done, self.limit, time_left, Limits().tau)
         known = event.measure[event.measure.isfinite()]
         misfit = f"{float(known.max()):.2f}" if len(known) else "-"
         of = f"/{self.limit}" if self.limit is not None else ""

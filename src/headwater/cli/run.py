@@ -24,6 +24,7 @@ from headwater.image import restore as restoring
 from headwater.image.files import read_image, write_image
 from headwater.image.restore import Restoration
 from headwater.image.sheet import sheet
+from headwater.image.window import Windowed
 from headwater.memory import activation_bytes
 from headwater.presets import Limits
 from headwater.status import Status
@@ -168,13 +169,23 @@ def _write_sheet(
         path,
         as_panel(task.y, task.size),
         report.as_written(task, restoration.images[:1]),
-        steps=record.frames,
+        steps=_frames(task, restoration, record),
         reference=reference,
         curve=record.curve,
         title=f"{task.inputs[0].name}: {task.operator.name}",
         captions=("", ", ".join(lines), ""),
         overwrite=overwrite,
     )
+
+
+def _frames(task: Task, restoration: Restoration, record: Record) -> list[tuple[float, Tensor]]:
+    """x1 along the way, as in the result where no window of the model is solved."""
+    velocity = restoration.flow.velocity
+    if not isinstance(velocity, Windowed):
+        return list(record.frames)
+    h, w = task.size
+    covered = velocity.covered(*restoration.flow.shape[1:])[:h, :w]
+    return [(at, torch.where(covered, x1, restoration.images[0].cpu())) for at, x1 in record.frames]
 
 
 def _tell(content: dict[str, Any], outputs: Outputs, quiet: bool) -> None:

@@ -7,6 +7,7 @@ coarsest. Time and class enter every block as a scale and a shift.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -63,7 +64,7 @@ class ResBlock(nn.Module):
         h = self.conv1(F.silu(self.norm1(x)))
         scale, shift = self.modulation(e)[:, :, None, None].chunk(2, dim=1)
         h = self.conv2(F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale)))
-        return self.skip(x) + h
+        return self.skip(x) + h  # type: ignore[no-any-return]
 
 
 class Attention(nn.Module):
@@ -81,7 +82,7 @@ class Attention(nn.Module):
         qkv = self.qkv(self.norm(x)).reshape(b, 3, self.heads, c // self.heads, h * w)
         q, k, v = qkv.transpose(-1, -2).unbind(1)
         a = F.scaled_dot_product_attention(q, k, v)
-        return x + self.out(a.transpose(-1, -2).reshape(b, c, h, w))
+        return x + self.out(a.transpose(-1, -2).reshape(b, c, h, w))  # type: ignore[no-any-return]
 
 
 class UNet(nn.Module):
@@ -103,13 +104,11 @@ class UNet(nn.Module):
             nn.ModuleList(ResBlock(width, width, e) for _ in range(n))
             for width, n in zip(w, config.blocks, strict=True)
         )
-        self.shrink = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(w[:-1], w[1:], strict=True)
-        )
+        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(w))
         self.attention = Attention(w[-1], config.heads)
         self.middle = ResBlock(w[-1], w[-1], e)
         self.up = nn.ModuleList(ResBlock(2 * width, width, e) for width in w)
-        self.grow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(w[:-1], w[1:], strict=True))
+        self.grow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(w))
         self.norm = nn.GroupNorm(w[0] // 16, w[0])
         self.head = nn.Conv2d(w[0], pixels, 3, padding=1)
 
@@ -126,7 +125,7 @@ class UNet(nn.Module):
         h = self.stem(F.pixel_unshuffle(x, self.config.patch))
         skips = []
         for i, blocks in enumerate(self.down):
-            for block in blocks:  # type: ignore[union-attr]
+            for block in blocks:  # type: ignore[attr-defined]
                 h = block(h, e)
             skips.append(h)
             if i < len(self.shrink):

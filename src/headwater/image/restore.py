@@ -24,7 +24,8 @@ RESOLUTION = 0.02
 class Restoration:
     """What `restore` returns: `images` `[samples, channels, height, width]` in the data range, clamped, with
     known pixels put back where the measurement is noiseless; `result` of the control run (on its canvas, see
-    `crop`); the `flow` and `misfit` it ran with."""
+    `crop`); the `flow` and `misfit` it ran with.
+    """
 
     images: Tensor
     result: Result

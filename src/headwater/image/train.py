@@ -61,7 +61,7 @@ def matching_loss(net: nn.Module, x1: Tensor, label: Tensor, t: Tensor, x0: Tens
     """Mean squared error of the velocity on the Cond-OT path, one value per image."""
     s = t[:, None, None, None]
     v = net((1 - s) * x0 + s * x1, t, label)
-    return (v.float() - (x1 - x0)).square().flatten(1).mean(1)
+    return (v.float() - (x1 - x0)).square().flatten(1).mean(1)  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
@@ -92,8 +92,8 @@ class Run:
     def __init__(self, config: UNetConfig, device: torch.device) -> None:
         self.config = config
         self.device = device
-        self.net = UNet(config).to(device, memory_format=torch.channels_last)
-        self.ema = UNet(config).to(device, memory_format=torch.channels_last)
+        self.net = UNet(config).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.ema = UNet(config).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema.load_state_dict(self.net.state_dict())
         self.optimizer = torch.optim.AdamW(self.net.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
         self.step, self.images, self.seconds = 0, 0, 0.0
@@ -134,7 +134,7 @@ class Run:
         t = (torch.rand(1, device=self.device) + torch.arange(len(x1), device=self.device) / len(x1)) % 1
         with torch.autocast(self.device.type, torch.bfloat16):
             loss = matching_loss(self.net, x1, label.to(self.device), t, x0).mean()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -159,9 +159,7 @@ def train(run: Run, images: Tensor, labels: Tensor, held_out: Tensor, options: a
     stop_at = run.seconds + 60 * options.sitting
     while run.seconds < min(60 * options.minutes, stop_at):
         pick = torch.randint(len(images), (options.batch,), device=images.device)
-        label = labels[pick].masked_fill(
-            torch.rand(options.batch, device=images.device) < options.drop, null
-        )
+        label = labels[pick].masked_fill(torch.rand(options.batch, device=images.device) < options.drop, null)
         lr = learning_rate(options.lr, run.step, run.seconds / (60 * options.minutes), options.decay)
         loss = run.update(images[pick], label, lr)
         loss_mean = loss if loss_mean is None else 0.99 * loss_mean + 0.01 * loss
@@ -191,6 +189,7 @@ def record(run: Run, held_out: Tensor, loss: float, lr: float) -> None:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of the command line."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--data", type=Path, nargs="+", required=True, help="zip files of CLASS/FILE images")
     p.add_argument("--validate", type=Path, required=True, help="zip file of held-out images")
@@ -207,6 +206,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, or go on training, as the command line says."""
     options = parse(arguments)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_flush_denormal(True)

@@ -74,14 +74,15 @@ class LBFGS:
     noise
         relative rounding error of a cost; 10 machine epsilons of x when None.
     patience
-        so many consecutive steps within the noise end a problem as stalled.
+        so many consecutive steps within the noise end a problem as converged.
     wolfe
         conditions and limits of the line search.
 
-    How a problem ends: CONVERGED by `tolerance`; STALLED if the search fails along the negative gradient too
-    (after a failure with memory the memory is dropped) or by `patience`; DIVERGED if its starting point has
-    no finite cost and gradient. Ended rows are left as they are, whatever they are told. States are never
-    modified in place, so any of them can be continued. Source: Nocedal & Wright, Algorithms 7.4 and 7.5.
+    How a problem ends: CONVERGED by `tolerance`, or by `patience` at the rounding floor of its cost; STALLED if the
+    search fails along the negative gradient too (after a failure with memory the memory is dropped); DIVERGED if
+    its starting point has no finite cost and gradient. Ended rows are left as they are, whatever they are told.
+    States are never modified in place, so any of them can be continued. Source: Nocedal & Wright, Algorithms 7.4
+    and 7.5.
 
     >>> optimizer = LBFGS(tolerance=1e-6)
     >>> state = optimizer.init(torch.tensor([[3.0, 1.0], [0.0, -2.0]]))
@@ -202,7 +203,7 @@ class LBFGS:
         gain = state.value - phi
         flat = stepped & (gain <= self._noise(x) * state.value.abs())
         idle = torch.where(flat, state.idle + 1, torch.where(stepped, 0, state.idle))
-        code = torch.where(rows & (idle >= self.patience), STALLED, state.code)
+        code = torch.where(rows & (idle >= self.patience), CONVERGED, state.code)
         code = torch.where(rows & (largest(gradient) <= self.tolerance), CONVERGED, code)
         return replace(
             state,

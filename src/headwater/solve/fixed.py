@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
@@ -25,7 +24,7 @@ def uniform_grid(steps: int, start: float = 0.0, end: float = 1.0) -> Grid:
     """
     if steps < 1:
         raise Misuse(f"A solve of {steps} steps does not move.", "Give at least 1 step.")
-    return tuple(start + (end - start) * i / steps for i in range(steps)) + (end,)
+    return (*tuple(start + (end - start) * i / steps for i in range(steps)), end)
 
 
 def power_grid(steps: int, power: float, start: float = 0.0, end: float = 1.0) -> Grid:

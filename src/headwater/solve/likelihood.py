@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -77,7 +78,7 @@ def log_likelihood(
 
     state = torch.cat([x1.flatten(1), x1.new_zeros(len(x1), 1)], dim=1)
     times = [torch.tensor(t, dtype=torch.float64) for t in backward(as_grid(steps))]
-    for t, t_next in zip(times[:-1], times[1:], strict=True):
+    for t, t_next in itertools.pairwise(times):
         state = method.step(augmented, flow.path, state, t, t_next)
     x0, change = state[:, :-1], state[:, -1]
     log_source = -0.5 * (x0.square().sum(1) + flow.d * math.log(2 * math.pi))

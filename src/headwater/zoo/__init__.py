@@ -71,7 +71,9 @@ def network(name: str, device: str = "cpu") -> torch.nn.Module:
     weights: dict[str, Tensor] = {}
     for file in content["files"]:
         weights |= load_file(FOLDER / file)
-    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in content["architecture"].items()}
+    settings: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in content["architecture"].items()
+    }
     net = UNet(UNetConfig(**settings))
     net.load_state_dict({k: v.float() for k, v in weights.items()})
     net.eval().requires_grad_(False)
@@ -90,9 +92,7 @@ def flow(
     number = None if label is None else class_number(content, label)
     size, channels = content["architecture"]["size"], content["architecture"]["channels"]
     low, high = content["range"]
-    return Flow(
-        Guided(network(name, device), number, guidance), (channels, size, size), range=(low, high)
-    )
+    return Flow(Guided(network(name, device), number, guidance), (channels, size, size), range=(low, high))
 
 
 def class_number(content: dict[str, Any], label: str | int) -> int:

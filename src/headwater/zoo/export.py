@@ -36,7 +36,9 @@ def export(checkpoint: Path, facts: Path, name: str, folder: Path) -> None:
     """Write `NAME.json` and `NAME[-i].safetensors` into the folder."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     parts = shards({k: v.half().contiguous() for k, v in state["ema"].items()})
-    files = [f"{name}.safetensors"] if len(parts) == 1 else [f"{name}-{i}.safetensors" for i in range(len(parts))]
+    files = (
+        [f"{name}.safetensors"] if len(parts) == 1 else [f"{name}-{i}.safetensors" for i in range(len(parts))]
+    )
     folder.mkdir(parents=True, exist_ok=True)
     for file, part in zip(files, parts, strict=True):
         save_file(part, folder / file)

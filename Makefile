@@ -1,0 +1,30 @@
+# make demo   set up and restore three photos
+# make test   set up, then lint, types, tests, docstring examples and README blocks
+# make bench  the benchmarks that need no data set (the others: see benchmarks/README.md)
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test bench clean
+
+demo: .venv/images
+	$(BIN)/headwater demo
+
+test: .venv/dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+bench: .venv/dev
+	$(BIN)/python benchmarks/lbfgs_batch.py
+	$(BIN)/python benchmarks/engine_overhead.py
+	$(BIN)/python benchmarks/memory.py
+
+.venv/%: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$*]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist demo-output

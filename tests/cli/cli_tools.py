@@ -1,0 +1,32 @@
+"""What the tests of the command line share."""
+
+import json
+import re
+
+import numpy as np
+
+from headwater.cli import main
+
+SIDE = 16
+
+
+def pixels(height=SIDE, width=SIDE + 4, channels=3, dtype=np.uint8):
+    rows, columns = np.mgrid[:height, :width]
+    waves = [np.sin(0.3 * rows + 0.2 * c * columns + c) for c in range(1, channels + 1)]
+    white = np.iinfo(dtype).max
+    return np.rint((np.stack(waves, -1) * 0.4 + 0.5) * white).astype(dtype)
+
+
+def call(line):
+    """Run a command line in this process."""
+    return main(line.split() if isinstance(line, str) else [str(word) for word in line])
+
+
+def report(path):
+    return json.loads(path.read_text())
+
+
+def two_sentences(text):
+    """Whether a text is one line of exactly two sentences."""
+    text = text.strip().replace("e.g.", "as").replace("...", "")
+    return "\n" not in text and len(re.findall(r"[.?!](?= |$)", text)) == 2
