@@ -93,15 +93,19 @@ def proximal(misfit: Misfit, xhat: Tensor, r: float, iterations: int = 16) -> Te
 def conjugate_gradients(
     apply: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tolerance: float = 1e-3
 ) -> Tensor:
-    """Solve apply(x) = b for symmetric positive maps, each problem with its own scalars (Nocedal & Wright, 5.2)."""
+    """Solve apply(x) = b for symmetric positive maps (Nocedal & Wright, 5.2).
+
+    Each problem has its own scalars and stays as it is from |r| <= tolerance |b| on, whatever the others do.
+    """
     x, r, p = torch.zeros_like(b), b, b
     rr = _dot(r, r)
     enough = tolerance**2 * rr
     for _ in range(iterations):
-        if bool((rr <= enough).all()):
+        active = rr > enough
+        if not bool(active.any()):
             break
         q = apply(p)
-        step = along(rr / _dot(p, q).clamp(min=1e-30), b)
+        step = along(torch.where(active, rr / _dot(p, q).clamp(min=1e-30), 0.0), b)
         x, r = x + step * p, r - step * q
         rr, before = _dot(r, r), rr
         p = r + along(rr / before.clamp(min=1e-30), b) * p

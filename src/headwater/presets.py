@@ -9,6 +9,7 @@ from torch import Tensor
 
 from headwater.control import Callback, Result, control
 from headwater.cost import Misfit, discrepancy
+from headwater.errors import Misuse
 from headwater.estimate import estimate
 from headwater.flow import Flow
 from headwater.gradient import Strategy
@@ -24,6 +25,11 @@ class Limits:
     `steps` of the solver; `gradients`, the limit of gradient evaluations per problem; `tau`, the discrepancy level
     (1.05: with n measurements the true x1 has rms 1 +- 1/sqrt(2n), in units of sigma_y); `gradient`, the strategy
     (memory); `callback` as in `control`.
+
+    Raises
+    ------
+    Misuse
+        If `steps` or `gradients` is below 1.
     """
 
     steps: int | None = None
@@ -31,6 +37,12 @@ class Limits:
     tau: float = 1.05
     gradient: Strategy | None = None
     callback: Callback | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "gradients"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise Misuse(f"The limit {name} = {value} leaves nothing to do.", "Give at least 1.")
 
 
 def paper(

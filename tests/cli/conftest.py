@@ -1,8 +1,10 @@
 """A restoration that is real but cheap: the identity flow, controlled as any other."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
-from cli_tools import pixels
 from PIL import Image
 
 from headwater.control import control
@@ -11,6 +13,8 @@ from headwater.flow import Flow
 from headwater.image import restore as restoring
 from headwater.image.restore import RESOLUTION, Restoration
 from headwater.solve import EULER
+
+sys.path.insert(0, str(Path(__file__).parent))  # for cli_tools, in any import mode of pytest
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +68,8 @@ def no_sheet(monkeypatch):
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """An empty working folder with one photo, photo.png, 16 x 20 (height x width) RGB."""
+    from cli_tools import pixels
+
     monkeypatch.chdir(tmp_path)
     Image.fromarray(pixels(), "RGB").save("photo.png")
     return tmp_path

@@ -71,7 +71,7 @@ def test_every_option_has_a_help_text(command, capsys):
     for name in signature(options.Restore).parameters:
         assert f"--{name}" in shown
     assert "--empty" not in shown and "--no-" not in shown
-    for argument in image[command].assemble_argument_collection():
+    for argument in image[command].assemble_argument_collection(parse_docstring=True):
         if argument.show and argument.parameter.name:
             assert argument.parameter.help, argument.parameter.name
 
@@ -105,11 +105,11 @@ def test_the_defaults_name_what_ships():
         ("image inpaint x.png --bax 1,2,3,4", "Did you mean --box?"),
         ("image inpaint x.png y.png", "headwater image inpaint --help"),
         ("image denoise x.png --noise", "headwater image denoise --help"),
-        ("image denoise x.png --seed one", "headwater image denoise --help"),
+        ("image denoise x.png --seed one", "Give a whole number"),
         ("image denoise x.png --preset papre", "Did you mean 'paper'?"),
         ("image denoise x.png --preset qqqqq", "Choose from: 'default', 'paper'."),
         ("image upscale x.png --method aria", "Did you mean 'area'?"),
-        ("image upscale x.png --factor 1.5", "headwater image upscale --help"),
+        ("image upscale x.png --factor 1.5", "Give a whole number"),
         ("image restore x.png", "headwater image restore --help"),
     ],
 )

@@ -76,7 +76,7 @@ BAD = [
     ("image denoise photo.png --noise 0.1 -o no/folder/x.png", "does not exist."),
     ("image denoise photo.png --noise 0.1 -o folder", "''"),
     ("image denoise photo.png --noise 0.1 -o x.pgn", "Did you mean '.png'?"),
-    ("image inpaint hole.png -o x.jpg", "Name a .png output."),
+    ("image denoise hole.png --noise 0.1 -o x.jpg", "Name a .png output."),
     # the model without a measurement
     ("image generate --count 0", "Give a positive number."),
     ("image generate --guidance 3", "Give --label."),
@@ -152,7 +152,7 @@ def test_running_out_of_memory_names_the_option(here, monkeypatch, capsys):
 
     monkeypatch.setattr(restoring, "restore", fail)
     before = everything(here)
-    assert call("image denoise photo.png --noise 0.1") == 2
+    assert call("image denoise photo.png --noise 0.1 --quiet") == 2
     assert "--memory" in (err := capsys.readouterr().err) and two_sentences(err)
     assert everything(here) == before
 

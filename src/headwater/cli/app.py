@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from headwater.cli.image import image
-from headwater.cli.options import NO_COMMON, Common, Size, Strategy
+from headwater.cli.options import NO_COMMON, Common, Size, Strategy, Whole
 from headwater.errors import Misuse
 
 MISUSE, INTERRUPTED = 2, 130
@@ -57,8 +57,8 @@ def forecast(
     /,
     *,
     size: Size = None,
-    samples: int = 1,
-    steps: int = 8,
+    samples: Whole = 1,
+    steps: Whole = 8,
     strategy: Strategy | None = None,
     common: Common = NO_COMMON,
 ) -> int:

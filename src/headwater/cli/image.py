@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from headwater.cli import values
 from headwater.cli.options import (
@@ -18,6 +18,8 @@ from headwater.cli.options import (
     Restore,
     Size,
     Subsampling,
+    Whole,
+    whole,
     word,
 )
 
@@ -54,7 +56,7 @@ def inpaint(
 
 @image.command
 def upscale(
-    photo: Path, /, *, factor: int = 2, method: Downsampling = "area", options: Restore = NO_RESTORE
+    photo: Path, /, *, factor: Whole = 2, method: Downsampling = "area", options: Restore = NO_RESTORE
 ) -> int:
     """Enlarge a small image.
 
@@ -142,7 +144,7 @@ def dejpeg(
     photo: Path,
     /,
     *,
-    quality: int | None = None,
+    quality: Annotated[int | None, whole()] = None,
     subsampling: Subsampling | None = None,
     options: Restore = NO_RESTORE,
 ) -> int:
@@ -217,9 +219,9 @@ def restore(photo: Path, /, *, operator: str, size: Size = None, options: Restor
 @image.command
 def generate(
     *,
-    count: Annotated[int, Parameter(alias="-n")] = 4,
-    seed: int = 0,
-    steps: int = 24,
+    count: Annotated[int, whole(alias="-n")] = 4,
+    seed: Whole = 0,
+    steps: Whole = 24,
     guidance: float = 1.0,
     size: Size = None,
     common: Common = NO_COMMON,
@@ -245,7 +247,7 @@ def generate(
 
 
 @image.command
-def invert(photo: Path, /, *, steps: int = 24, common: Common = NO_COMMON) -> int:
+def invert(photo: Path, /, *, steps: Whole = 24, common: Common = NO_COMMON) -> int:
     """Find the source point x0 that the model maps to an image; writes .npy and the diagnostics.
 
     Parameters
@@ -262,7 +264,7 @@ def invert(photo: Path, /, *, steps: int = 24, common: Common = NO_COMMON) -> in
 
 @image.command
 def likelihood(
-    *photos: Path, probes: int = 1, seed: int = 0, steps: int = 24, common: Common = NO_COMMON
+    *photos: Path, probes: Whole = 1, seed: Whole = 0, steps: Whole = 24, common: Common = NO_COMMON
 ) -> int:
     """Print the bits per dimension that the model needs for images; fewer means more plausible.
 

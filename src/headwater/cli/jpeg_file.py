@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from headwater.image.operators import JPEG, Colorize, Operator, UserOperator, ch
 from headwater.image.operators.jpeg import LUMINANCE, scaled_table
 from headwater.image.picture import TURNS
 
-CODEC = 0.02
-"""Default noise std of a decoded JPEG: how well our differentiable codec agrees with real ones (42 dB)."""
+CODEC = 0.01
+"""How well the exact codec of `operators.JPEG` agrees with real ones, as a std in [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,18 @@ def dejpeg(photo: Path, quality: int | None, subsampling: str | None, o: Restore
         operator, y = as_filed(operator, picture.orientation), turned(y, picture.orientation)
     size = (x.shape[-2], x.shape[-1])
     settings: dict[str, Any] = {"quality": codec.quality, "subsampling": codec.subsampling}
-    noise = CODEC if o.noise is None else o.noise
+    noise = codec_noise(codec, x) if o.noise is None else o.noise
     return Task("dejpeg", (photo,), operator, y, size, noise, picture, x, settings)
+
+
+def codec_noise(codec: JPEG, x: Tensor) -> float:
+    """How far the codec with smooth rounding is from the real one, rms in [-1, 1], on images like x.
+
+    Measured on x moved by half a block, which the grid of the blocks has not rounded yet.
+    """
+    moved = x.roll((4, 4), (-2, -1))
+    gap = codec(moved) - replace(codec, rounding="straight")(moved)
+    return max(float(gap.square().mean().sqrt()), CODEC)
 
 
 def as_filed(operator: Operator, orientation: int) -> Operator:

@@ -48,7 +48,7 @@ def load(where: str) -> tuple[Path, Operator]:
             for n, v in vars(module).items()
             if callable(v) and getattr(v, "__module__", "") == module.__name__
         ]
-        cure = suggest(name, names) if names else f"Define one: def {name}(x): return ..."
+        cure = suggest(name, names) if names else f"Define one as def {name}(x)."
         raise Misuse(f"{file} has no function named {name!r}.", cure)
     if isinstance(found, Operator):
         return file, found
@@ -83,7 +83,9 @@ def _run(file: Path) -> Any:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise Misuse(f"{file} cannot be imported: {_short(error)}.", f"Try: python {file}") from error
+        raise Misuse(
+            f"{file} cannot be imported: {_short(error)}.", f"Run 'python {file}' to see more."
+        ) from error
     finally:
         sys.path.pop(0)
     return module

@@ -34,6 +34,12 @@ def word(read: Any, metavar: str, **more: Any) -> Parameter:
     )
 
 
+def whole(**more: Any) -> Parameter:
+    """An option that is a whole number."""
+    return word(values.whole, "INT", **more)
+
+
+Whole = Annotated[int, whole()]
 Size = Annotated[tuple[int, int] | None, word(values.numbers("HEIGHT,WIDTH", int), "HEIGHT,WIDTH")]
 
 
@@ -74,19 +80,19 @@ class Restore(Common):
     noise: Annotated[float | None, word(values.noise, "STD", group=SEARCH)] = None
     """Standard deviation of the noise in the range [-1, 1], or in grey levels of 0..255 as in 13/255."""
 
-    seed: Annotated[int, Parameter(group=SEARCH)] = 0
+    seed: Annotated[int, whole(group=SEARCH)] = 0
     """Seed of the first sample; sample i has seed + i."""
 
-    samples: Annotated[int, Parameter(group=SEARCH)] = 1
+    samples: Annotated[int, whole(group=SEARCH)] = 1
     """How many restorations; more than one are written as NAME-0.png, NAME-1.png, ..."""
 
     preset: Annotated[PresetName, Parameter(group=SEARCH)] = "default"
     """The recipe: 'paper' is D-Flow as published."""
 
-    steps: Annotated[int | None, Parameter(group=SEARCH)] = None
+    steps: Annotated[int | None, whole(group=SEARCH)] = None
     """Steps of the ODE solver; by default the preset's."""
 
-    gradients: Annotated[int | None, Parameter(group=SEARCH)] = None
+    gradients: Annotated[int | None, whole(group=SEARCH)] = None
     """Most gradient evaluations per sample; by default the preset's."""
 
     seconds: Annotated[float | None, Parameter(group=SEARCH)] = None

@@ -131,7 +131,7 @@ def _restore(task: Task, options: Restore, flow: Flow, device: torch.device, rec
         done = restoring.restore(
             flow,
             task.operator.to(device),
-            task.y.to(device),
+            task.y.to(device).expand(options.samples, *task.y.shape[1:]),
             task.noise,
             size=task.size,
             guess=None if task.guess is None else task.guess.to(device),

@@ -139,14 +139,13 @@ def colorize(photo: Path, method: str, o: Restore) -> Task:
 
 def declip(photo: Path, low: float, high: float, gain: float, o: Restore) -> Task:
     """Recover what an over- or under-exposed photo lost at its limits."""
-    lossless = low <= -1 and -1 + 2 * gain <= high
-    if lossless:
+    slack = max(3 * (o.noise or 0.0), GREY_LEVEL / 2)
+    operator = Clip(low, high, gain, pivot=-1.0, slack=slack)
+    if low <= -1 and -1 + 2 * gain <= high:
         raise Misuse(
             f"Levels from {low:g} to {high:g} at exposure {gain:g} hold the whole range [-1, 1].",
             "Give --high or --low, where the photo saturates, or --gain, its over-exposure, e.g. 1.5.",
         )
-    slack = max(3 * (o.noise or 0.0), GREY_LEVEL / 2)
-    operator = Clip(low, high, gain, pivot=-1.0, slack=slack)
     x, picture = read_image(photo, span=o.range)
     guess = ((x + 1) / gain - 1).clamp(-1, 1)
     task = _image_task("declip", photo, operator, x.clamp(low, high), picture, o)

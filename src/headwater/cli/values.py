@@ -28,6 +28,18 @@ def noise(text: str) -> float:
     return value
 
 
+def whole(text: str) -> int:
+    """A whole number, where cyclopts would round 1.5.
+
+    >>> whole("3")
+    3
+    """
+    try:
+        return int(text)
+    except ValueError:
+        raise Misuse(f"{text!r} is not a whole number.", "Give a whole number, e.g. 2.") from None
+
+
 def level(text: str) -> float:
     """A grey level in the range [-1, 1], given in it or as one of 0..255, "200/255".
 

@@ -23,8 +23,8 @@ RESOLUTION = 0.02
 @dataclass(frozen=True)
 class Restoration:
     """What `restore` returns: `images` `[samples, channels, height, width]` in the data range, clamped, with
-    known pixels put back where the measurement is noiseless; `result` of the control run (on its canvas, see
-    `crop`); the `flow` and `misfit` it ran with.
+    known pixels put back where the measurement is noiseless or no window was solved; `result` of the control
+    run (on its canvas, see `crop`); the `flow` and `misfit` it ran with.
     """
 
     images: Tensor
@@ -33,9 +33,11 @@ class Restoration:
     misfit: Misfit
 
     def crop(self, x1: Tensor) -> Tensor:
-        """The picture's part of a state on the canvas."""
+        """The picture's part of a state on the canvas; pixels that no window solves are as in `images`."""
         height, width = self.images.shape[-2:]
-        return x1[..., :height, :width]
+        return torch.where(
+            _covered(self.flow, height, width).to(x1.device), x1[..., :height, :width], self.images[:1]
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,34 +95,55 @@ def restore(
     """Find images x with A(x) = y up to noise of standard deviation `sigma_y`, one per seed.
 
     flow: the prior on its window. y `[1, ...]`: the measurement in the data range of the flow. `sigma_y` in the
-    same units, 0 for a noiseless measurement: the flow is then controlled down to `RESOLUTION`, and what is left
-    of the misfit is removed by the nearest exact solution where the operator is linear. size: (height, width) of
-    x, any. guess `[1, channels, height, width]`: a rough image, by default the operator's pseudo-inverse.
+    same units, 0 for a noiseless measurement. Below `RESOLUTION` the flow is controlled down to that, and what
+    is left of the misfit is removed in one linear step where the operator is linear (see `agree`). size: (height,
+    width) of x, any. guess `[1, channels, height, width]`: a rough image, by default the operator's pseudo-inverse.
 
     Raises
     ------
     Misuse
-        On an unknown preset, negative noise or a measurement that does not fit the operator and size.
+        On an unknown preset, negative or infinite noise, no seed, or a measurement that does not fit the operator
+        and size.
     """
     if preset not in PRESETS:
         raise Misuse(f"There is no preset named {preset!r}.", suggest(preset, PRESETS))
-    if not sigma_y >= 0:
+    if not 0 <= sigma_y < float("inf"):
         raise Misuse(f"The noise level {sigma_y} is not 0 or more.", "Give the noise std in data units.")
+    if len(seeds) == 0 or len(y) not in (1, len(seeds)):
+        raise Misuse(
+            f"There are {len(seeds)} seeds for {len(y)} measurements.",
+            "Give at least one seed, and one measurement for all of them.",
+        )
     height, width = size
     shape = (1, flow.shape[0], height, width)
     guess = rough(operator, y, shape) if guess is None else guess
-    damaged = operator.damaged(shape)
+    # only a mask tells all about its known pixels; a mask of grey pixels (a chain) still wants their colour
+    damaged = operator.damaged(shape) if isinstance(operator, Inpaint) else None
     canvas = embed(flow, height, width, damaged)
-    seen = operator if damaged is None else _only_covered(operator, canvas, damaged)
+    seen = _only_covered(operator, canvas, height, width)
+    y = y.expand(len(seeds), *y.shape[1:])
     misfit = Misfit(on_canvas(seen, canvas.shape[1:], height, width), y, max(sigma_y, RESOLUTION))
     result = PRESETS[preset](canvas, misfit, seeds, guess=fill(guess, canvas.shape[1:]), limits=limits)
     images = result.x1[..., :height, :width]
-    if damaged is not None and sigma_y < RESOLUTION:
-        images = torch.where(damaged, images, y.to(images))
-    elif sigma_y < RESOLUTION and isinstance(operator, LinearOperator):
-        images = operator.project(images, y.expand(len(images), *y.shape[1:]))
+    images = agree(images, operator, y.to(images), sigma_y, _covered(canvas, height, width))
     low, high = flow.range or (-float("inf"), float("inf"))
     return Restoration(images.clamp(low, high), result, canvas, misfit)
+
+
+def agree(images: Tensor, operator: Operator, y: Tensor, sigma_y: float, covered: Tensor) -> Tensor:
+    """The images, agreeing with y as well as its noise allows.
+
+    Known pixels of a mask are those of y where the noise is below `RESOLUTION` or no window covers them. Other
+    linear operators: argmin_x |x - images|^2 / RESOLUTION^2 + |A x - y|^2 / sigma_y^2 below `RESOLUTION`, the
+    nearest exact solution if sigma_y = 0. An exact solution of a noisy deblurring would be mostly noise.
+    """
+    if isinstance(operator, Inpaint):
+        fixed = torch.full_like(covered, True) if sigma_y < RESOLUTION else ~covered
+        return torch.where(operator.mask & fixed.to(images.device), y, images)
+    if sigma_y < RESOLUTION and isinstance(operator, LinearOperator):
+        gap = operator.residual(images, y)
+        return images - operator.pseudo_inverse(gap, ridge=(sigma_y / RESOLUTION) ** 2)
+    return images
 
 
 def rough(operator: Operator, y: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -151,12 +174,18 @@ def on_canvas(operator: Operator, canvas: tuple[int, ...], height: int, width: i
     return Cropped(operator, height, width)
 
 
-def _only_covered(operator: Operator, canvas: Flow, damaged: Tensor) -> Operator:
+def _covered(canvas: Flow, height: int, width: int) -> Tensor:
+    """Bool `[height, width]`: the pixels of the picture that some window solves."""
+    if not isinstance(canvas.velocity, Windowed):
+        return torch.ones(height, width, dtype=torch.bool)
+    return canvas.velocity.covered(*canvas.shape[1:])[:height, :width]
+
+
+def _only_covered(operator: Operator, canvas: Flow, height: int, width: int) -> Operator:
     """A mask operator that asks nothing of known pixels that no solved window covers."""
-    if not (isinstance(operator, Inpaint) and isinstance(canvas.velocity, Windowed)):
+    if not isinstance(operator, Inpaint):
         return operator
-    covered = canvas.velocity.covered(*canvas.shape[1:])[: damaged.shape[-2], : damaged.shape[-1]]
-    return Inpaint(operator.mask & covered.to(operator.mask.device))
+    return Inpaint(operator.mask & _covered(canvas, height, width).to(operator.mask.device))
 
 
 def fill(image: Tensor, canvas: tuple[int, ...]) -> Tensor:

@@ -53,7 +53,9 @@ def load_images(archives: Sequence[Path], cache: Path | None) -> tuple[Tensor, T
     x, y = np.stack(pixels), np.array([classes.index(n) for n in names])
     if stored:
         stored.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(stored, x=x, y=y, c=np.array(classes))
+        temporary = stored.with_suffix(".tmp.npz")  # a cache cut off by a kill would break the next run
+        np.savez(temporary, x=x, y=y, c=np.array(classes))
+        os.replace(temporary, stored)
     return torch.from_numpy(x), torch.from_numpy(y), classes
 
 

@@ -90,7 +90,7 @@ def windowed(
     Raises
     ------
     Misuse
-        If the canvas is smaller than the window, or nothing is damaged.
+        If the canvas is smaller than the window, the stride leaves gaps, or nothing is damaged.
     """
     channels, h, w = flow.shape
     if height < h or width < w:
@@ -98,8 +98,13 @@ def windowed(
             f"The canvas {height} x {width} is smaller than the model's window {h} x {w}.",
             "Embed the image in a larger canvas and crop inside the operator.",
         )
-    rows = positions(height, h, stride or h // 2)
-    columns = positions(width, w, stride or w // 2)
+    if stride is not None and not 1 <= stride <= min(h, w):
+        raise Misuse(
+            f"Windows of {h} x {w} every {stride} pixels do not cover the canvas.",
+            f"Give a stride of 1 to {min(h, w)}.",
+        )
+    rows = positions(height, h, stride or max(h // 2, 1))
+    columns = positions(width, w, stride or max(w // 2, 1))
     corners = tuple((i, j) for i in rows for j in columns)
     if damaged is not None:
         corners = tuple((i, j) for i, j in corners if bool(damaged[i : i + h, j : j + w].any()))

@@ -98,7 +98,7 @@ def flow(
 def class_number(content: dict[str, Any], label: str | int) -> int:
     """The number of a class given as number, WNID or words."""
     classes: list[list[str]] = content["classes"]
-    if isinstance(label, int) or label.isdigit():
+    if isinstance(label, int) or label.isdecimal():
         if 0 <= int(label) < len(classes):
             return int(label)
         raise Misuse(f"There is no class number {label}.", f"Give 0 to {len(classes) - 1}.")

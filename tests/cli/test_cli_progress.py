@@ -1,0 +1,98 @@
+"""The line, the record and the estimate of the time left."""
+
+import io
+import itertools
+import threading
+
+import pytest
+import torch
+
+from headwater.cli.progress import FRAMES, Record, Watch, clock, remaining
+from headwater.control import Event
+
+
+def event(k, misfit=2.0, active=(0, 1)):
+    n = len(active)
+    x1 = torch.full((n, 3, 6, 6), float(k))
+    measure = torch.tensor([misfit] * n, dtype=torch.float64)
+    return Event(k, torch.tensor(active), measure, measure, x1, measure)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_the_record_holds_few_frames_evenly_spaced():
+    record = Record((4, 5))
+    for k in range(1, 101):
+        record.add(event(k, misfit=float("nan") if k == 1 else 2.0))
+    at = [k for k, _ in record.frames]
+    assert FRAMES // 2 <= len(at) <= FRAMES and at[0] == 1
+    assert len({b - a for a, b in itertools.pairwise(at)}) == 1
+    assert all(x.shape == (3, 4, 5) and float(x[0, 0, 0]) == k for k, x in record.frames)
+    assert len(record.curve) == 99  # without the NaN
+
+
+def test_the_record_follows_the_first_sample_only():
+    record = Record((4, 4))
+    record.add(event(1, active=(1, 2)))
+    assert record.evaluations == 0 and record.frames == []
+    record.add(event(2, active=(2, 0)))
+    assert record.evaluations == 1
+
+
+def test_the_time_left():
+    falling = [(k, 16.0 / 2**k) for k in range(1, 4)]  # 8, 4, 2: one more halving
+    assert remaining(falling, 3.0, None, None) == pytest.approx(3.0)
+    assert remaining(falling, 3.0, 3, None) == 0
+    assert remaining(falling, 3.0, None, 1.5) == 1.5
+    assert remaining(falling, 3.0, None, None, target=2.0) == 0
+    rising = [(1, 2.0), (2, 3.0)]
+    assert remaining(rising, 3.0, None, None) is None
+    assert remaining(rising, 3.0, 10, None) == 24.0
+    assert remaining([], 3.0, None, None) is None
+    assert (clock(None), clock(3725.9)) == ("-:--", "62:05")
+
+
+def test_a_terminal_gets_one_line_that_is_rewritten():
+    stream = Terminal()
+    watch = Watch("deblur", Record((4, 4)), limit=50, stream=stream)
+    with watch.running():
+        assert watch(event(1, 3.0)) is None
+        assert watch(event(2, 1.5)) is None
+    shown = stream.getvalue()
+    assert "misfit 1.50 (1.00 = noise level)" in shown and "2/50 gradients" in shown and "left" in shown
+
+
+def test_a_log_gets_a_line_every_few_seconds(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    stream = io.StringIO()
+    watch = Watch("deblur", Record((4, 4)), stream=stream)
+    with watch.running():
+        for k in range(1, 21):
+            now[0] += 1.0
+            watch(event(k))
+    assert len(stream.getvalue().splitlines()) == 5  # starting, 5 s, 10 s, 15 s, 20 s
+
+
+def test_an_unknown_misfit_is_a_dash():
+    stream = io.StringIO()
+    watch = Watch("x", Record((4, 4)), stream=stream)
+    with watch.running():
+        assert "misfit - " in watch.line(event(1, float("nan")))
+
+
+def test_outside_the_main_thread_it_runs_without_ctrl_c():
+    done = []
+
+    def work():
+        watch = Watch("x", Record((4, 4)), quiet=True)
+        with watch.running():
+            done.append(watch(event(1)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [None]

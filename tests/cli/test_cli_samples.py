@@ -1,0 +1,92 @@
+"""generate, invert, likelihood, models, forecast and demo, with the shipped model at few steps."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from cli_tools import call, report
+from PIL import Image
+
+from headwater import zoo
+from headwater.cli.samples import contact_sheet
+from headwater.image import photos
+from headwater.image.files import read_image
+from headwater.solve import solve
+
+
+def test_generate_is_reproducible_and_labelled(here, capsys):
+    line = "image generate --steps 2 --label goldfish --guidance 2"
+    assert call(f"{line} -n 2 --seed 3 -o a.png") == 0
+    assert "a-0.png, a-1.png" in capsys.readouterr().out
+    assert call(f"{line} -n 1 --seed 4 -o b.png --quiet") == 0
+    gap = np.abs(np.asarray(Image.open("a-1.png"), int) - np.asarray(Image.open("b.png"), int))
+    assert gap.max() <= 1
+    assert Image.open("a-sheet.png").size == (2 * 66 + 2, 66 + 2)
+    r = report(here / "a.json")
+    assert r["label"] == "goldfish" and r["settings"]["guidance"] == 2 and r["samples"][1]["seed"] == 4
+
+
+def test_generate_any_size(here):
+    assert call("image generate --steps 1 -n 1 --size 64,80 -o a.png --quiet") == 0
+    assert Image.open("a.png").size == (80, 64)
+
+
+def test_the_contact_sheet_is_about_square():
+    page = contact_sheet([torch.full((3, 4, 4), -1.0)] * 5)
+    assert page.shape == (1, 3, 14, 20) and int((page == -1).sum()) == 5 * 3 * 16
+
+
+def test_invert_writes_the_source_and_its_diagnostics(here):
+    assert call(["image", "invert", photos.path("cat"), "--steps", "8", "-o", "x0.npy", "--quiet"]) == 0
+    x0, r = torch.from_numpy(np.load("x0.npy"))[None], report(here / "x0.json")
+    assert x0.shape == (1, 3, 64, 64) and r["radius"] == pytest.approx(float(x0.square().mean().sqrt()), 1e-4)
+    truth = read_image(photos.path("cat"))[0]
+    back = solve(zoo.flow(), x0, steps=8).detach()
+    assert r["round_trip_rms"] == pytest.approx(float((back - truth).square().mean().sqrt()), rel=1e-3)
+
+
+def test_likelihood_prefers_photos_to_noise(here, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save("noise.png")
+    line = ["image", "likelihood", photos.path("cat"), "noise.png", "--steps", "2", "-o", "bits.json"]
+    assert call(line) == 0
+    cat, other = report(here / "bits.json")["images"]
+    assert cat["bits_per_dimension"] < other["bits_per_dimension"]
+    assert f"{cat['bits_per_dimension']:.4f} bits per dimension" in capsys.readouterr().out
+
+
+def test_models(capsys):
+    assert call("models") == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in zoo.names())
+    assert call("models tiny64") == 0
+    card = capsys.readouterr().out
+    assert "data licence: " in card and "held out loss" in card
+    assert call("models tiny64 --classes") == 0
+    assert "n01443537  goldfish" in capsys.readouterr().out
+
+
+def test_forecast_prints_both_strategies(here, capsys):
+    assert call("forecast --steps 4") == 0
+    first, direct, checkpoint = capsys.readouterr().out.splitlines()
+    assert first.startswith("1 x 64 x 64, 4 midpoint steps, cpu")
+    assert direct.startswith("direct") and checkpoint.startswith("checkpoint")
+    assert int(direct.split()[1]) > int(checkpoint.split()[1])
+    assert call("forecast photo.png --strategy direct") == 0  # smaller than the window
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_the_demo_damages_restores_and_says_where_to_look(here, cheap, no_sheet, capsys):
+    assert call("demo --quiet") == 0
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == 4 and all("dB damaged" in line for line in out[:3]) and "demo-output" in out[3]
+    names = {p.name for p in (here / "demo-output").iterdir()}
+    assert {"cat.png", "cat-damaged.png", "cat.json", "cat-sheet.png"} <= names and len(names) == 12
+    kinds = {call["operator"].kind for call in cheap}
+    assert "inpaint" in kinds and kinds & {"upscale", "deblur"} and len(cheap) == 3
+    assert any(max(call["size"]) > 64 for call in cheap)
+    damaged = (here / "demo-output" / "cat-damaged.png").read_bytes()
+    assert call("demo --quiet") == 0  # over its own former output, with the same seeds
+    assert (here / "demo-output" / "cat-damaged.png").read_bytes() == damaged
+    assert json.loads((here / "demo-output" / "coffee.json").read_text())["samples"][0]["psnr"] > 0
