@@ -111,6 +111,11 @@ class Run:
             "log": self.log,
         }
 
+    def begin_with(self, trained: nn.Module) -> None:
+        """Start from trained weights of the same architecture, with a fresh optimiser."""
+        for net in (self.net, self.ema):
+            net.load_state_dict(trained.state_dict())
+
     def save(self, path: Path) -> None:
         temporary = path.with_suffix(".tmp")
         torch.save(self.state(), temporary)
@@ -196,6 +201,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     p.add_argument("--data", type=Path, nargs="+", required=True, help="zip files of CLASS/FILE images")
     p.add_argument("--validate", type=Path, required=True, help="zip file of held-out images")
     p.add_argument("--work", type=Path, required=True, help="folder of the checkpoint and the log")
+    p.add_argument("--begin", help="a shipped model whose weights a new run starts from")
     p.add_argument("--minutes", type=float, default=90, help="training time over all sittings")
     p.add_argument("--sitting", type=float, default=float("inf"), help="training time of this call")
     p.add_argument("--batch", type=int, default=48)
@@ -223,6 +229,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         torch.manual_seed(0)
         run = Run(UNetConfig(classes=len(classes)), device)
+        if options.begin:
+            from headwater import zoo
+
+            run.begin_with(zoo.network(options.begin))
     train(run, images, labels, held_out[::4], options)
 
 

@@ -1,0 +1,143 @@
+"""`estimate`: its proximal step against dense solves, its result against the Gaussian posterior, its seeds."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from headwater import Gaussian, Misfit
+from headwater.estimate import conjugate_gradients, estimate, logit_times, proximal
+
+torch.set_num_threads(1)
+F64 = torch.float64
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=F64)
+
+
+class Matrix:
+    """x -> A x with its adjoint."""
+
+    def __init__(self, a):
+        self.a = a
+
+    def __call__(self, x):
+        return x @ self.a.T
+
+    def adjoint(self, y):
+        return y @ self.a
+
+
+def spd(d, seed, floor=0.1):
+    b = normal(d, d, seed=seed)
+    return b @ b.T / d + floor * torch.eye(d, dtype=F64)
+
+
+def dense_proximal(a, y, sigma, xhat, r):
+    """(I / r^2 + A'A / s^2)^-1 (xhat / r^2 + A'y / s^2), problem by problem."""
+    rows = []
+    for k in range(len(xhat)):
+        m = torch.eye(a.shape[1], dtype=F64) / r**2 + a.T @ a / sigma[k] ** 2
+        rows.append(torch.linalg.solve(m, xhat[k] / r**2 + a.T @ y[k] / sigma[k] ** 2))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("r", [0.05, 0.3, 1.0])
+@pytest.mark.parametrize("sigma", [0.3, [0.2, 0.5, 1.0]])
+def test_proximal_step_of_a_linear_operator_is_the_dense_solution(r, sigma):
+    a, xhat, y = normal(4, 6, seed=1), normal(3, 6, seed=2), normal(3, 4, seed=3)
+    each = torch.as_tensor(sigma, dtype=F64)
+    truth = dense_proximal(a, y, each.expand(3), xhat, r)
+    got = proximal(Misfit(Matrix(a), y, each if each.ndim else sigma), xhat, r)
+    assert (truth - xhat).norm() > 0.05  # there is something to find
+    assert (got - truth).norm() < 2e-3 * (truth - xhat).norm()  # CG stops at 1e-3 of the right-hand side
+
+
+def test_proximal_step_uses_the_operators_own_residual():
+    """A residual that calls nothing wrong leaves xhat alone, whatever A x - y is."""
+    operator = Matrix(torch.eye(3, dtype=F64))
+    operator.residual = lambda x, y: torch.zeros_like(x)
+    xhat = normal(2, 3)
+    assert_close(proximal(Misfit(operator, xhat + 5, 0.1), xhat, 1.0), xhat, rtol=0, atol=0)
+
+
+def test_linear_operator_without_adjoint_finds_the_same_minimiser():
+    a, xhat, y = normal(4, 6, seed=1), normal(3, 6, seed=2), normal(3, 4, seed=3)
+    sigma = torch.tensor([0.3, 0.5, 1.0], dtype=F64)
+    disguised = Misfit(lambda x: x @ a.T, y, sigma)
+    truth = dense_proximal(a, y, sigma, xhat, 0.4)
+    assert_close(proximal(disguised, xhat, 0.4, iterations=60), truth, rtol=0, atol=1e-5)
+    short = proximal(disguised, xhat, 0.4)  # the budget of `estimate`
+    assert ((short - truth).norm(dim=1) < 0.1 * (xhat - truth).norm(dim=1)).all()
+
+
+def test_conjugate_gradients_solve_dense_systems():
+    systems = torch.stack([spd(7, seed=k, floor=10.0**-k) for k in range(3)])
+    b = normal(3, 7, seed=9)
+    x = conjugate_gradients(lambda v: torch.einsum("bij,bj->bi", systems, v), b, 60, tolerance=1e-12)
+    assert_close(x, torch.linalg.solve(systems, b), rtol=1e-8, atol=1e-8)
+    exact = conjugate_gradients(lambda v: torch.einsum("bij,bj->bi", systems, v), b, 7, tolerance=0.0)
+    assert_close(exact, torch.linalg.solve(systems, b), rtol=1e-4, atol=1e-4)  # d steps suffice
+    assert (conjugate_gradients(lambda v: v, 0 * b, 5) == 0).all()
+
+
+def test_conjugate_gradients_of_a_problem_do_not_depend_on_the_others():
+    """An easy system that is done stays as it is while a hard one goes on."""
+    scale = torch.stack([1 + torch.linspace(0, 0.5, 9, dtype=F64), torch.logspace(0, 5, 9, dtype=F64)])
+    b = normal(2, 9)
+    both = conjugate_gradients(lambda v: scale * v, b, 16)
+    for k in range(2):
+        s = scale[k : k + 1]
+        alone = conjugate_gradients(lambda v, s=s: s * v, b[k : k + 1], 16)
+        assert_close(both[k : k + 1], alone, rtol=1e-12, atol=1e-14)
+
+
+def test_times_are_even_in_the_logit():
+    t = torch.stack(logit_times(9, 0.05, 0.97))
+    steps = torch.logit(t).diff()
+    assert_close(t[[0, -1]], torch.tensor([0.05, 0.97], dtype=F64))
+    assert_close(steps, steps[:1].expand(8))
+
+
+def posterior_problem(sigma, d=12, m=8):
+    mean, s, a = normal(d, seed=1), spd(d, seed=2), normal(m, d, seed=3) / d**0.5
+    law = Gaussian(mean, s)
+    y = law.sample([5]) @ a.T + sigma * normal(1, m, seed=4)
+    gain = s @ a.T @ torch.linalg.inv(a @ s @ a.T + sigma**2 * torch.eye(m, dtype=F64))
+    posterior_mean = mean + (y[0] - a @ mean) @ gain.T
+    return law, Misfit(Matrix(a), y, sigma), posterior_mean, s - gain @ a @ s
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.2])
+def test_estimate_of_a_gaussian_law_lies_in_the_posterior(sigma):
+    """The mean over 300 seeds is nearer to the posterior mean than 8 % of its way from the prior mean, the
+    spread is 0.5 to 1 of the posterior's, and no seed misses the measurement by more than 1.25 sigma.
+    """
+    law, misfit, mean, covariance = posterior_problem(sigma)
+    x = estimate(law.flow, misfit, torch.zeros(1, 12, dtype=F64), seeds=range(300))
+    way = (law.means[0] - mean).norm()
+    assert (x.mean(0) - mean).norm() < 0.08 * way
+    ratio = (x.var(0).sum() / covariance.trace()).sqrt()
+    assert 0.5 < ratio < 1.0
+    rms = misfit.rms(x)
+    assert 0.3 < rms.mean() < 0.8 and rms.max() < 1.25
+
+
+def test_the_guess_is_drowned_in_noise():
+    """Guesses far apart (10 prior deviations) end where the seed says: within 5 % of their distance."""
+    law, misfit, _, _ = posterior_problem(0.1)
+    low, high = (
+        estimate(law.flow, misfit, torch.full((1, 12), v, dtype=F64), seeds=range(4)) for v in (-5, 5)
+    )
+    assert ((low - high).norm(dim=1) < 0.05 * 10 * 12**0.5).all()
+
+
+def test_each_sample_depends_on_its_own_seed_only():
+    law, misfit, _, _ = posterior_problem(0.1)
+    guess = torch.zeros(1, 12, dtype=F64)
+    batch = estimate(law.flow, misfit, guess, seeds=[7, 3, 11])
+    for k, seed in enumerate([7, 3, 11]):
+        alone = estimate(law.flow, misfit, guess, seeds=[seed])
+        assert_close(batch[k : k + 1], alone, rtol=1e-9, atol=1e-9)
+    assert (batch[0] - batch[1]).norm() > 0.1
+    assert not batch.requires_grad

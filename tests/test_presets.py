@@ -1,0 +1,164 @@
+"""The presets on Gaussian laws: they reach the noise level, problem by problem, within their limits."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from headwater import CondOT, Flow, Misfit, Misuse, Status
+from headwater.gradient import Checkpoint
+from headwater.presets import PRESETS, Limits, default, paper
+
+torch.set_num_threads(1)
+F64 = torch.float64
+SIGMA = 0.05
+both = pytest.mark.parametrize("preset", [default, paper])
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=F64)
+
+
+def spectrum(size):
+    """Variances 1 / (1 + |k|^2)^1.5 of the Fourier modes, as photographs have; condition 500 at 16 x 16."""
+    k = torch.fft.fftfreq(size, dtype=F64).square() * size**2
+    power = (1 + k[:, None] + k) ** -1.5
+    return 0.25**2 * power / power.mean()
+
+
+class Spectral:
+    """The exact Cond-OT velocity of the stationary periodic Gaussian field with this spectrum."""
+
+    def __init__(self, size):
+        self.power = spectrum(size)
+
+    def __call__(self, x, t):
+        a, b, da, db = CondOT().coefficients(x, t)
+        s = self.power.to(x)
+        return torch.fft.ifft2((da * a * s + db * b) / (a * a * s + b * b) * torch.fft.fft2(x)).real
+
+
+class Mask:
+    """The known pixels of a random half."""
+
+    def __init__(self, size):
+        self.keep = (normal(size, size, seed=9) > 0).double()
+
+    def __call__(self, x):
+        return self.keep * x
+
+    adjoint = __call__
+
+    def count(self, y):
+        return (self.keep.sum() * y.shape[1]).expand(len(y))
+
+
+class Box:
+    """The mean of each 2 x 2 box."""
+
+    def __call__(self, x):
+        return torch.nn.functional.avg_pool2d(x, 2)
+
+    def adjoint(self, y):
+        return y.repeat_interleave(2, -1).repeat_interleave(2, -2) / 4
+
+
+def problems(operator, count=3, size=16):
+    """The flow, a misfit with a measurement per problem, its rough guess, and the truth."""
+    z = normal(count, 1, size, size, seed=1)
+    truth = torch.fft.ifft2(spectrum(size).sqrt() * torch.fft.fft2(z)).real
+    y = operator(truth)
+    noise = SIGMA * normal(*y.shape, seed=2)
+    y = operator(truth + noise) if isinstance(operator, Mask) else y + noise
+    guess = operator.adjoint(y) * (4 if isinstance(operator, Box) else 1)
+    return Flow(Spectral(size), (1, size, size)), Misfit(operator, y, SIGMA), guess, truth
+
+
+def test_the_velocity_of_the_tests_is_that_of_a_gaussian():
+    """Against `headwater.Gaussian` with the dense covariance of the field."""
+    from headwater import Gaussian
+
+    basis = torch.eye(16, dtype=F64).reshape(16, 4, 4)
+    dense = torch.fft.ifft2(spectrum(4) * torch.fft.fft2(basis)).real.reshape(16, 16)
+    x, t = normal(2, 1, 4, 4), torch.tensor(0.3, dtype=F64)
+    want = Gaussian(torch.zeros(16), dense).velocity(x.flatten(1), t).reshape_as(x)
+    assert_close(Spectral(4)(x, t), want, rtol=1e-9, atol=1e-9)
+
+
+@both
+@pytest.mark.parametrize("operator", [Mask(16), Box()], ids=["mask", "box"])
+def test_reaches_the_discrepancy(preset, operator):
+    flow, misfit, guess, truth = problems(operator)
+    result = preset(flow, misfit, [0, 1, 2], guess=guess)
+    assert result.status == (Status.REACHED,) * 3
+    assert (misfit.rms(result.x1) <= 1.05).all()
+    assert_close(result.measure, misfit.rms(result.x1).double())
+    error = (result.x1 - truth).flatten(1).square().mean(1).sqrt()
+    assert (error < (guess - truth).flatten(1).square().mean(1).sqrt()).all()  # better than its guess
+
+
+@both
+def test_a_batch_is_its_problems_one_by_one(preset):
+    flow, misfit, guess, _ = problems(Mask(16))
+    batch = preset(flow, misfit, [4, 5, 6], guess=guess)
+    for k, seed in enumerate([4, 5, 6]):
+        index = torch.tensor([k])
+        alone = preset(flow, misfit.select(index), [seed], guess=guess[index])
+        assert_close(batch.x1[index], alone.x1, rtol=1e-7, atol=1e-7)
+        assert batch.gradients[k] == alone.gradients[0] and batch.status[k] is alone.status[0]
+
+
+@both
+def test_shared_guess_and_measurement_give_a_sample_per_seed(preset):
+    flow, misfit, guess, _ = problems(Mask(16), count=1)
+    result = preset(flow, misfit, [0, 1], guess=guess)
+    assert (result.x1[0] - result.x1[1]).square().mean().sqrt() > 0.02
+    assert (result.measure <= 1.05).all()
+
+
+@both
+def test_limits_are_honoured(preset):
+    flow, misfit, guess, _ = problems(Mask(16))
+    seen = []
+    limits = Limits(steps=3, gradients=4, tau=1e-3, gradient=Checkpoint(), callback=seen.append)
+    result = preset(flow, misfit, [0, 1, 2], guess=guess, limits=limits)
+    assert result.status == (Status.EVALUATIONS,) * 3 and result.gradients.tolist() == [4, 4, 4]
+    assert result.nfe_per_gradient == 3 * 2  # midpoint
+    assert [event.round for event in seen] == [1, 2, 3, 4]
+
+
+@both
+def test_the_callback_ends_the_run(preset):
+    flow, misfit, guess, _ = problems(Mask(16))
+    stop = Limits(tau=1e-3, callback=lambda e: Status.CANCELLED if e.round == 2 else None)
+    result = preset(flow, misfit, [0, 1, 2], guess=guess, limits=stop)
+    assert result.status == (Status.CANCELLED,) * 3 and result.gradients.tolist() == [2, 2, 2]
+    assert torch.isfinite(result.x1).all()
+
+
+@both
+def test_the_level_is_the_stop(preset):
+    """A looser level never costs more gradients, and is reached."""
+    flow, misfit, guess, _ = problems(Box())
+    tight, loose = (
+        preset(flow, misfit, [0, 1, 2], guess=guess, limits=Limits(tau=tau)) for tau in (0.5, 2.0)
+    )
+    assert (loose.measure <= 2.0).all() and (tight.measure <= 0.5).all()
+    assert (loose.gradients <= tight.gradients).all()
+
+
+@pytest.mark.parametrize("operator", [Mask(16), Box()], ids=["mask", "box"])
+def test_default_needs_fewer_gradients_than_paper(operator):
+    flow, misfit, guess, _ = problems(operator)
+    ours, theirs = (p(flow, misfit, [0, 1, 2], guess=guess) for p in (default, paper))
+    assert (ours.gradients < theirs.gradients).all()
+    assert 3 * ours.gradients.sum() <= theirs.gradients.sum()
+
+
+@pytest.mark.parametrize("name", ["steps", "gradients"])
+def test_limits_of_nothing_are_refused(name):
+    with pytest.raises(Misuse, match=rf"limit {name} = 0 leaves nothing to do\. Give at least 1\."):
+        Limits(**{name: 0})
+
+
+def test_presets_are_named():
+    assert PRESETS == {"default": default, "paper": paper}
