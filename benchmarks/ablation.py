@@ -50,7 +50,7 @@ def variants(
         }
         return lambda: control(flow, misfit, start(), **(settings | changes))  # type: ignore[arg-type]
 
-    def warm(steps: tuple[float, ...] = grid) -> Callable[[], Tensor]:
+    def warm(steps: tuple[float, ...] = logit_grid(12)) -> Callable[[], Tensor]:
         return lambda: invert(flow, estimate(flow, misfit, guess, seeds), steps=steps)
 
     usual = LBFGS()
@@ -64,7 +64,8 @@ def variants(
     yield "estimate inverted, uniform 6", run(warm(uniform), steps=uniform)
     yield "estimate inverted, uniform 8", run(warm(uniform_grid(8)), steps=uniform_grid(8))
     yield "estimate inverted, logit 6", run(warm(logit_grid(6)), steps=logit_grid(6))
-    yield "estimate inverted, logit 8 (default)", run(warm())
+    yield "estimate inverted, logit 8", run(warm(grid))
+    yield "estimate inverted on logit 12, logit 8 (default)", run(warm())
     yield "default, first step 0.1", run(warm(), optimizer=usual)
     yield "default + chi prior, weight 1", run(warm(), prior=ChiPrior())
     yield "default on the shell |x0| = sqrt(d)", run(lambda: shell(warm()()), constraint=shell)

@@ -105,7 +105,7 @@ def main() -> None:
             print(rows[-1], flush=True)
     note = (
         f"{o.count} held-out images, at most {o.gradients} gradients each; where `reached` is not full, seconds and "
-        "ratio are lower bounds. `default` adds 32 + 16 evaluations without gradient for its start, in its seconds."
+        "ratio are lower bounds. `default` adds 32 + 24 evaluations without gradient for its start, in its seconds."
     )
     write("time_to_quality", rows, "python benchmarks/time_to_quality.py --data val.zip", note)
 

@@ -110,13 +110,13 @@ def posterior_problem(sigma, d=12, m=8):
 
 @pytest.mark.parametrize("sigma", [0.02, 0.2])
 def test_estimate_of_a_gaussian_law_lies_in_the_posterior(sigma):
-    """The mean over 300 seeds is nearer to the posterior mean than 8 % of its way from the prior mean, the
+    """The mean over 300 seeds is nearer to the posterior mean than 12 % of its way from the prior mean, the
     spread is 0.5 to 1 of the posterior's, and no seed misses the measurement by more than 1.25 sigma.
     """
     law, misfit, mean, covariance = posterior_problem(sigma)
     x = estimate(law.flow, misfit, torch.zeros(1, 12, dtype=F64), seeds=range(300))
     way = (law.means[0] - mean).norm()
-    assert (x.mean(0) - mean).norm() < 0.08 * way
+    assert (x.mean(0) - mean).norm() < 0.12 * way
     ratio = (x.var(0).sum() / covariance.trace()).sqrt()
     assert 0.5 < ratio < 1.0
     rms = misfit.rms(x)

@@ -33,7 +33,7 @@ def estimate(
     seeds: Sequence[int],
     *,
     steps: int = 32,
-    spread: float = 1.3,
+    spread: float = 1.0,
     first: float = 0.05,
     last: float = 0.97,
 ) -> Tensor:

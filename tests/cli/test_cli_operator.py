@@ -66,7 +66,7 @@ def test_a_measurement_that_is_no_image(files, cheap):
         ("none.txt", "ends in .py"),
         ("neighbour.py", "def operator(x)"),
         ("my.py:oparator", "Did you mean 'operator'?"),
-        ("my.py:number", "is a int."),
+        ("my.py:number", "is of type int."),
         ("my.py:Physics", "is a class."),
         ("my.py:broken", "AttributeError"),
         ("my.py:scalar", "Keep the first axis"),

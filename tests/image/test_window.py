@@ -1,5 +1,7 @@
 """The windowed flow: no seam on a Gaussian field (exact covariance of its samples), gradients, what is solved."""
 
+import itertools
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -188,11 +190,13 @@ def test_only_windows_that_see_damage_are_solved():
     assert (x1[..., ~covered] == x0[..., ~covered]).all()
 
 
-@pytest.mark.parametrize("length, size, stride", [(64, 64, 32), (65, 64, 32), (100, 64, 32), (31, 8, 3), (9, 2, 2)])
+@pytest.mark.parametrize(
+    "length, size, stride", [(64, 64, 32), (65, 64, 32), (100, 64, 32), (31, 8, 3), (9, 2, 2)]
+)
 def test_positions_cover_the_length(length, size, stride):
     starts = positions(length, size, stride)
     assert starts[0] == 0 and starts[-1] == length - size
-    assert all(0 < b - a <= stride for a, b in zip(starts, starts[1:], strict=False))
+    assert all(0 < b - a <= stride for a, b in itertools.pairwise(starts))
 
 
 def test_canvas_of_the_windows_size_is_the_flow_itself():

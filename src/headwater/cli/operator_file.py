@@ -54,7 +54,7 @@ def load(where: str) -> tuple[Path, Operator]:
         return file, found
     if isinstance(found, type) or not (callable(found) or hasattr(found, "A")):
         raise Misuse(
-            f"{name!r} in {file} is a {'class' if isinstance(found, type) else type(found).__name__}.",
+            f"{name!r} in {file} is {'a class' if isinstance(found, type) else 'of type ' + type(found).__name__}.",
             f"Make it a function {name}(x), or an object with the methods A and A_adjoint.",
         )
     return file, from_physics(found) if hasattr(found, "A") else UserOperator(found, name)

@@ -1,0 +1,246 @@
+"""`restore` on an analytic flow of 16 x 16 windows: any size, only damage, agreement with y, seeds, refusals."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from headwater import CondOT, Flow, Misuse, Status
+from headwater.image.operators import (
+    JPEG,
+    Blur,
+    Clip,
+    Colorize,
+    Denoise,
+    Inpaint,
+    SuperResolution,
+    chain,
+    gaussian_kernel,
+)
+from headwater.image.restore import RESOLUTION, agree, restore
+from headwater.image.window import Windowed
+from headwater.presets import Limits
+
+torch.set_num_threads(1)
+SIGMA = 0.05
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def spectrum(h, w):
+    """Variances 1 / (1 + |k|^2)^1.5 of the Fourier modes; pixels have the standard deviation 0.2."""
+    k, m = (torch.fft.fftfreq(n).square() * n**2 for n in (h, w))
+    power = (1 + k[:, None] + m) ** -1.5
+    return 0.2**2 * power / power.mean()
+
+
+def velocity(x, t):
+    """The exact Cond-OT velocity of the periodic Gaussian field with this spectrum."""
+    a, b, da, db = CondOT().coefficients(x, t)
+    s = spectrum(16, 16).to(x)
+    return torch.fft.ifft2((da * a * s + db * b) / (a * a * s + b * b) * torch.fft.fft2(x)).real
+
+
+FLOW = Flow(velocity, (3, 16, 16), range=(-1, 1))
+
+
+def field(h, w, seed=0):
+    """A picture inside the range."""
+    x = torch.fft.ifft2(spectrum(h, w).sqrt() * torch.fft.fft2(normal(1, 3, h, w, seed=seed))).real
+    return 0.9 * x / x.abs().max().clamp(min=0.9)
+
+
+def hole(h, w, top, left):
+    """True but for a hole of 3 x 4 pixels."""
+    mask = torch.ones(h, w, dtype=torch.bool)
+    mask[top : top + 3, left : left + 4] = False
+    return mask
+
+
+def rms(a):
+    return a.square().mean().sqrt()
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.parametrize("size", [(16, 16), (10, 12), (9, 33), (24, 16), (21, 35)], ids=str)
+def test_pictures_of_any_size_come_back_in_it(size, preset):
+    x = field(*size)
+    y = x + SIGMA * normal(*x.shape, seed=1)
+    done = restore(FLOW, Denoise(), y, SIGMA, size=size, preset=preset)
+    assert done.images.shape == x.shape and done.images.abs().max() <= 1
+    assert done.result.status == (Status.REACHED,)
+    assert done.flow.shape == (3, max(size[0], 16), max(size[1], 16))
+    assert_close(done.crop(done.result.x1).clamp(-1, 1), done.images)
+    assert 0.3 < rms(done.images - y) / SIGMA < 1.06
+    assert_close(done.result.measure[0].float(), rms(done.crop(done.result.x1) - y) / SIGMA)
+
+
+def test_only_windows_that_see_damage_are_solved():
+    x, mask = field(40, 56), hole(40, 56, 9, 2)
+    windows = []
+
+    def counted(x, t):
+        windows.append(len(x))
+        return velocity(x, t)
+
+    flow = Flow(counted, (3, 16, 16), range=(-1, 1))
+    done = restore(flow, Inpaint(mask), Inpaint(mask)(x), 0.0, size=(40, 56))
+    assert done.flow.velocity.corners == ((0, 0), (8, 0))
+    assert set(windows) == {2}
+    assert (done.images[..., mask] == x[..., mask]).all()  # bit by bit
+    lost = ~mask
+    assert rms(done.images[..., lost] - x[..., lost]) < 1.25 * rms(x[..., lost])
+    assert (done.images[..., lost] != 0).all()
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_noisy_mask_keeps_the_measurement_where_nothing_is_solved(preset):
+    """Pixels that no solved window covers are those of y, not what the start holds there."""
+    x, mask = field(40, 40), hole(40, 40, 9, 2)
+    y = Inpaint(mask)(x + SIGMA * normal(1, 3, 40, 40, seed=1))
+    done = restore(FLOW, Inpaint(mask), y, SIGMA, size=(40, 40), seeds=[0, 1], preset=preset)
+    assert isinstance(done.flow.velocity, Windowed)
+    covered = done.flow.velocity.covered(40, 40)
+    assert (~covered).sum() > 0
+    want = y.clamp(-1, 1)[..., ~covered].expand(2, -1, -1)
+    assert (done.images[..., ~covered] == want).all()
+    assert_close(done.crop(done.result.x1)[..., ~covered], want)
+    solved = mask & covered  # and there the noise is not copied: near the noise level, but not y
+    assert 0.3 * SIGMA < rms((done.images - y)[..., solved]) < 1.06 * SIGMA
+
+
+def test_noiseless_super_resolution_agrees_exactly():
+    x = field(20, 36)
+    for operator in (SuperResolution(2), SuperResolution(2, "bicubic"), SuperResolution(4, "decimate")):
+        y = operator(x)
+        done = restore(FLOW, operator, y, 0.0, size=(20, 36))
+        polished = agree(done.crop(done.result.x1), operator, y, 0.0, torch.ones(20, 36, dtype=torch.bool))
+        assert polished.abs().max() <= 1  # so that the clamp is not at work
+        assert (operator(done.images) - y).abs().max() < 1e-3
+        assert (operator(done.crop(done.result.x1)) - y).abs().max() > 1e-3  # the solve alone does not
+
+
+@pytest.mark.parametrize("sigma", [0.001, 0.005, 0.01])
+def test_a_little_noise_is_not_amplified_by_the_polish(sigma):
+    """A deblurring to A x = y would be mostly noise; the residual ends near sigma instead, the error no worse."""
+    operator, x = Blur(gaussian_kernel(std=1.5)), field(20, 36)
+    y = operator(x) + sigma * normal(1, 3, 20, 36, seed=1)
+    done = restore(FLOW, operator, y, sigma, size=(20, 36))
+    before = done.crop(done.result.x1)
+    assert rms(done.images - x) < rms(before - x)
+    assert rms(operator(done.images) - y) < max(1.3 * sigma, 0.003)
+
+
+def test_polish_is_the_dense_regularised_least_squares_solution():
+    operator, x = SuperResolution(2, "bicubic"), normal(2, 1, 8, 8).double()
+    y, sigma = operator(normal(2, 1, 8, 8, seed=1).double()), 0.01
+    a = operator(torch.eye(64, dtype=torch.float64).reshape(64, 1, 8, 8)).flatten(1).T
+    m = torch.eye(64, dtype=torch.float64) / RESOLUTION**2 + a.T @ a / sigma**2
+    b = x.flatten(1).T / RESOLUTION**2 + a.T @ y.flatten(1).T / sigma**2
+    got = agree(x, operator, y, sigma, torch.ones(8, 8, dtype=torch.bool))
+    assert_close(got.flatten(1).T, torch.linalg.solve(m, b), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.parametrize(
+    "operator", [SuperResolution(2), Blur(gaussian_kernel(std=1.0)), Colorize()], ids=lambda o: o.name
+)
+def test_noisy_restoration_ends_at_the_noise_level(operator, preset):
+    x = field(20, 24)
+    y = operator(x) + SIGMA * normal(*operator(x).shape, seed=1)
+    done = restore(FLOW, operator, y, SIGMA, size=(20, 24), preset=preset)
+    assert done.result.status == (Status.REACHED,)
+    level = rms(operator(done.images) - y) / SIGMA
+    assert 0.3 < level < 1.06
+
+
+def test_the_discrepancy_is_approached_from_above():
+    """`paper` starts far off and stops at the first point under 1.05 sigma: not much under it."""
+    x = field(16, 16)
+    y = x + 0.02 * normal(1, 3, 16, 16, seed=1)
+    done = restore(FLOW, Denoise(), y, 0.02, size=(16, 16), preset="paper", limits=Limits(gradients=200))
+    assert done.result.gradients[0] > 3
+    assert 0.8 < done.result.measure[0] <= 1.05
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [SuperResolution(2), Inpaint(hole(20, 40, 9, 2)), Denoise()],
+    ids=lambda o: o.name,
+)
+def test_every_seed_is_its_own_run(operator):
+    y = operator(field(20, 40)) + 0
+    together = restore(FLOW, operator, y, SIGMA, size=(20, 40), seeds=[5, 2, 9])
+    assert together.images.shape == (3, 3, 20, 40)
+    for k, seed in enumerate([5, 2, 9]):
+        alone = restore(FLOW, operator, y, SIGMA, size=(20, 40), seeds=[seed])
+        assert_close(together.images[k : k + 1], alone.images, rtol=0, atol=1e-4)
+    assert rms(together.images[0] - together.images[1]) > 0.005
+    assert rms(together.images[1] - together.images[2]) > 0.005
+
+
+def test_a_mask_of_grey_pixels_still_wants_their_colour():
+    """A chain with a mask knows no pixel fully: all windows are solved, no grey is put into the channels."""
+    x = field(20, 40)
+    operator = chain(Inpaint(hole(20, 40, 9, 2)), Colorize())
+    done = restore(FLOW, operator, operator(x), 0.0, size=(20, 40))
+    assert len(done.flow.velocity.corners) == 8
+    assert (operator(done.images) - operator(x)).abs().max() < 1e-3
+    assert rms(done.images[:, 0] - done.images[:, 1]) > 0.1  # channels of this law are independent
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 24)], ids=str)
+@pytest.mark.parametrize("operator", [JPEG(50), Clip(gain=3.0)], ids=["jpeg", "clip"])
+def test_nonlinear_operators_run(operator, size):
+    x = field(*size)
+    y = operator(x)
+    done = restore(FLOW, operator, y, SIGMA, size=size, limits=Limits(gradients=30))
+    assert done.images.shape == x.shape
+    assert rms(operator.residual(done.images, y)) < 1.06 * SIGMA
+    assert rms(done.images - x) < 0.2  # the standard deviation of the law
+
+
+def test_a_guess_of_the_users_own():
+    x = field(16, 16)
+    y = SuperResolution(4)(x)
+    runs = [
+        restore(FLOW, SuperResolution(4), y, SIGMA, size=(16, 16), guess=g, preset="paper").images
+        for g in (None, SuperResolution(4).pinv(y), x)
+    ]
+    assert_close(runs[0], runs[1])
+    assert rms(runs[2] - runs[0]) > 1e-3
+
+
+def test_limits_reach_the_preset():
+    x = field(16, 16)
+    rounds = []
+    limits = Limits(gradients=2, steps=3, tau=1e-4, callback=lambda e: rounds.append(e.round))
+    done = restore(FLOW, Denoise(), x, SIGMA, size=(16, 16), limits=limits)
+    assert rounds == [1, 2] and done.result.status == (Status.EVALUATIONS,)
+
+
+X = field(16, 16)
+REFUSED = {
+    "preset": ({"preset": "defualt"}, r"no preset named 'defualt'\. Did you mean 'default'\?"),
+    "negative": ({"sigma_y": -0.1}, r"noise level -0\.1 is not 0 or more\. Give"),
+    "nan noise": ({"sigma_y": math.nan}, r"noise level nan is not 0 or more\. Give"),
+    "infinite noise": ({"sigma_y": math.inf}, r"noise level inf is not 0 or more\. Give"),
+    "no seed": ({"seeds": []}, r"0 seeds for 1 measurements\. Give"),
+    "measurements": ({"y": torch.cat([X, X]), "seeds": [1, 2, 3]}, r"3 seeds for 2 measurements\. Give"),
+    "size": ({"size": (16, 18)}, r"measurement is .*16, 16\] but .*\[1, 3, 16, 18\]\. Give the measurement"),
+    "nan": ({"y": X / 0}, r"The measurement contains NaN or infinity\. Mask"),
+    "mask": ({"operator": Inpaint(hole(12, 16, 2, 2))}, r"mask is 12 x 16 .* 16 x 16\. Give a mask"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals_are_two_sentences(case):
+    change, message = REFUSED[case]
+    arguments = {"operator": Denoise(), "y": X, "sigma_y": SIGMA, "size": (16, 16)} | change
+    with pytest.raises(Misuse, match=message) as caught:
+        restore(FLOW, **arguments)
+    assert str(caught.value) == f"{caught.value.what} {caught.value.cure}"
+    assert caught.value.what.endswith(".") and caught.value.cure[-1] in ".?"
