@@ -114,13 +114,24 @@ def test_estimate_of_a_gaussian_law_lies_in_the_posterior(sigma):
     spread is 0.5 to 1 of the posterior's, and no seed misses the measurement by more than 1.25 sigma.
     """
     law, misfit, mean, covariance = posterior_problem(sigma)
-    x = estimate(law.flow, misfit, torch.zeros(1, 12, dtype=F64), seeds=range(300))
+    x = estimate(law.flow, misfit, torch.zeros(1, 12, dtype=F64), seeds=range(300), spread=1.3)
     way = (law.means[0] - mean).norm()
     assert (x.mean(0) - mean).norm() < 0.12 * way
     ratio = (x.var(0).sum() / covariance.trace()).sqrt()
     assert 0.5 < ratio < 1.0
     rms = misfit.rms(x)
     assert 0.3 < rms.mean() < 0.8 and rms.max() < 1.25
+
+
+def test_more_distrust_of_the_denoiser_is_nearer_to_the_measurement():
+    law, misfit, _, _ = posterior_problem(0.05)
+    zero = torch.zeros(1, 12, dtype=F64)
+    levels = [
+        misfit.rms(estimate(law.flow, misfit, zero, range(50), spread=s)).mean() for s in (0.7, 1.0, 1.3)
+    ]
+    assert levels[0] > 1.2 * levels[1] > 1.44 * levels[2]
+    default = misfit.rms(estimate(law.flow, misfit, zero, range(50))).mean()
+    assert 0.3 < default < 1.3  # whatever the default is, near the noise level
 
 
 def test_the_guess_is_drowned_in_noise():

@@ -189,18 +189,8 @@ def test_export_round_trips_through_load(tmp_path, monkeypatch, limit):
         shards = exporting.shards
         monkeypatch.setattr(exporting, "shards", lambda weights: shards(weights, limit))
     folder = tmp_path / "weights"
-    exporting.main(
-        [
-            "--checkpoint",
-            str(tmp_path / "checkpoint.pt"),
-            "--facts",
-            str(tmp_path / "facts.json"),
-            "--name",
-            "toy-model",
-            "--folder",
-            str(folder),
-        ]
-    )
+    source = ["--checkpoint", str(tmp_path / "checkpoint.pt"), "--facts", str(tmp_path / "facts.json")]
+    exporting.main([*source, "--name", "toy-model", "--folder", str(folder)])
     monkeypatch.setattr(zoo, "FOLDER", folder)
     card = zoo.card("toy-model")
     assert zoo.names() == ["toy-model"] and card["data"] == "noise"

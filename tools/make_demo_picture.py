@@ -1,6 +1,6 @@
 """Compose docs/demo.png from the output folder of `headwater demo`: damaged above, restored below.
 
-    python tools/make_demo_picture.py demo-output
+python tools/make_demo_picture.py demo-output
 """
 
 import sys

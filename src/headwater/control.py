@@ -59,8 +59,9 @@ class Result:
 
     `x0` and `x1` are the best point and its sample, from one and the same evaluation, as are `cost` (float64,
     C + R) and `measure` (of the stop, NaN without one). `gradients` counts gradient evaluations, each of
-    `nfe_per_gradient` network evaluations; `trace` has cost and measure of every round, NaN where a problem
-    was not evaluated. `control(..., state=result)` goes on with the run; `state` is the optimiser's alone.
+    `nfe_per_gradient` network evaluations; `preparation` counts those that made the start; `trace` has cost and
+    measure of every round, NaN where a problem was not evaluated. `control(..., state=result)` goes on with the
+    run; `state` is the optimiser's alone.
     """
 
     x0: Tensor
@@ -72,11 +73,12 @@ class Result:
     nfe_per_gradient: int
     trace: Tensor
     state: OptimizerState
+    preparation: int = 0
 
     @property
     def evaluations(self) -> Tensor:
-        """Network evaluations (NFE) per problem."""
-        return self.gradients * self.nfe_per_gradient
+        """Network evaluations (NFE) per problem, those of the start included."""
+        return self.preparation + self.gradients * self.nfe_per_gradient
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,20 @@ class _Problem:
     prior: Cost | None
     constraint: Map | None
     options: dict[str, Any]
+
+    def evaluate_some(self, index: Tensor, z: Tensor) -> _Evaluation:
+        """The evaluation of the problems in `index`.
+
+        If the flow or an operator cannot be restricted to them, because labels or masks of all problems are bound
+        in a plain function, all are evaluated; what is really wrong is raised there.
+        """
+        if len(index) < len(z):
+            try:
+                return self.select(index).evaluate(z[index])
+            except Exception:
+                e = self.evaluate(z)
+                return _Evaluation(e.x0[index], e.x1[index], e.cost[index], e.gradient[index])
+        return self.evaluate(z)
 
     def select(self, index: Tensor) -> _Problem:
         prior = None if self.prior is None else select(self.prior, index)
@@ -160,8 +176,16 @@ def control(
         per problem.
     """
     check_start(flow, x0)
+    if gradients < 1:
+        raise Misuse(f"A limit of {gradients} gradients evaluates nothing.", "Give at least 1.")
     method_options = {"method": method, "steps": as_grid(steps), "gradient": gradient or Auto()}
-    problem = _Problem(flow, _on_full_batch(cost, x0), _on_full_batch(prior, x0), constraint, method_options)
+    problem = _Problem(
+        flow,
+        _on_full_batch(cost, x0),
+        _on_full_batch(prior, x0),
+        constraint,
+        method_options,
+    )
     optimizer = optimizer or LBFGS()
     stop = None if stop is None else replace(stop, measure=_on_full_batch(stop.measure, x0))
     current: Any = state.state if isinstance(state, Result) else state or optimizer.init(x0)
@@ -169,13 +193,20 @@ def control(
     if isinstance(state, Result):
         record.go_on(state)
     while len(active := record.active(gradients)):
-        part, ends = take(current, active), None if stop is None else stop.select(active)
-        evaluation = problem.select(active).evaluate(part.trial)
-        current = put(current, active, optimizer.step(part, evaluation.cost, evaluation.gradient))
+        ends = None if stop is None else stop.select(active)
+        evaluation = problem.evaluate_some(active, current.trial)
+        current = _advance(optimizer, current, active, evaluation)
         event = record.update(active, evaluation, current, ends)
         if callback is not None and (end := callback(event)) is not None:
             record.end(end)
     return record.result(current, (len(as_grid(steps)) - 1) * method.evaluations)
+
+
+def _advance(optimizer: Optimizer[Any], state: Any, active: Tensor, e: _Evaluation) -> Any:
+    """One step of the active problems; the memory of the others is not copied if there are none."""
+    if len(active) == len(state.value):
+        return optimizer.step(state, e.cost, e.gradient)
+    return put(state, active, optimizer.step(take(state, active), e.cost, e.gradient))
 
 
 def check_start(flow: Flow, x0: Tensor) -> None:

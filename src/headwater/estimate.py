@@ -36,6 +36,7 @@ def estimate(
     spread: float = 1.0,
     first: float = 0.05,
     last: float = 0.97,
+    watch: Callable[[Tensor], bool] | None = None,
 ) -> Tensor:
     """An x1 that the flow finds plausible and that agrees with the measurement, `[len(seeds), *event]`.
 
@@ -63,6 +64,8 @@ def estimate(
             xhat = flow.denoise(x, t)
             r = spread * float(path.sigma(t))
             z = proximal(misfit, xhat, r)
+            if watch is not None and watch(z):
+                break
     return z
 
 

@@ -23,9 +23,9 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 class Flow:
     """A velocity field v(x, t) that carries the source N(0, I) at t = 0 to data at t = 1.
 
-    `velocity(x, t)` takes x of shape `[batch, *shape]` and t, a scalar tensor or one per problem, and
-    returns a tensor like x. Labels, text or masks are bound before. `range` is the data range (low, high)
-    the model was trained on, or None if unbounded. Parameters of the network are never differentiated:
+    `velocity(x, t)` takes x of shape `[batch, *shape]` and t, a scalar tensor or one per problem, within
+    `path.span`, and returns a tensor like x. Labels, text or masks are bound before. `range` is the data range
+    (low, high) the model was trained on, or None if unbounded. Parameters of the network are never differentiated:
     the modules that `velocity` refers to are found and frozen during each call.
 
     >>> flow = Flow(lambda x, t: -x, shape=(2,))
@@ -54,7 +54,7 @@ class Flow:
         return self._modules  # type: ignore[attr-defined,no-any-return]
 
     @property
-    def activations(self) -> dict[object, int]:
+    def activations(self) -> dict[object, float]:
         """What `gradient.Auto` has measured of this velocity, by shape and dtype; kept by `select`."""
         return self._activations  # type: ignore[attr-defined,no-any-return]
 
@@ -67,7 +67,7 @@ class Flow:
             If the velocity is not a tensor of x's shape, or does not depend on x differentiably.
         """
         with _frozen(self.modules):
-            v = self.velocity(x, t.to(x))
+            v = self.velocity(x, t.clamp(*self.path.span).to(x))
         if not isinstance(v, Tensor) or v.shape != x.shape:
             got = f"shape {tuple(v.shape)}" if isinstance(v, Tensor) else type(v).__name__
             raise Misuse(
@@ -130,6 +130,10 @@ class Flow:
         return _converted(network, shape, path, range, path.v_from_vprediction)
 
 
+EDGE = 1e-3
+"""How near to t = 0 an eps network, and to t = 1 an xhat network, is asked on paths where its velocity ends there."""
+
+
 def _converted(
     network: Velocity,
     shape: Sequence[int],
@@ -147,8 +151,13 @@ class _Converted:
         self, network: Velocity, path: Path, convert: Callable[[Tensor, Tensor, Tensor], Tensor]
     ) -> None:
         self.network, self.path, self.convert = network, path, convert
+        low, high = (torch.tensor(t, dtype=torch.float64) for t in path.span)
+        early = EDGE if convert == path.v_from_eps and float(path.alpha(low)) == 0 else float(low)
+        late = 1 - EDGE if convert == path.v_from_xhat and float(path.sigma(high)) == 0 else float(high)
+        self.within = (early, late)
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        t = t.clamp(*self.within)
         clock = self.path.index(t) if isinstance(self.path, BetaTable) else t
         return self.convert(x, self.network(x, clock), t)
 

@@ -110,18 +110,25 @@ class Auto:
         from headwater.memory import available_memory
 
         budget = 0.6 * available_memory(x0.device) if self.memory is None else self.memory
-        need = steps * method.evaluations * len(x0) * _activations(flow, x0[:1])
+        need = steps * method.evaluations * len(x0) * _activations(flow, x0)
         return Direct() if need <= budget else Checkpoint()
 
 
-def _activations(flow: Flow, x: Tensor) -> int:
-    """`activation_bytes`, measured once per flow, shape and dtype."""
+def _activations(flow: Flow, x: Tensor) -> float:
+    """`activation_bytes` per problem, measured once per flow, event shape and dtype.
+
+    On one problem; on all of them if the flow cannot be restricted, because labels of all are bound in it.
+    """
     from headwater.memory import activation_bytes
 
-    key = (x.shape, x.dtype, x.device)
+    key = (x.shape[1:], x.dtype, x.device)
     known = flow.activations
     if key not in known:
-        known[key] = activation_bytes(flow.select(torch.zeros(1, dtype=torch.long, device=x.device)), x)
+        first = torch.zeros(1, dtype=torch.long, device=x.device)
+        try:
+            known[key] = activation_bytes(flow.select(first), x[:1])
+        except Exception:  # what is wrong at the full batch as well is raised there
+            known[key] = activation_bytes(flow, x) / len(x)
     return known[key]
 
 

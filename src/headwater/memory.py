@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -62,9 +63,9 @@ def _key(x: Tensor) -> int:
 
 
 def activation_bytes(flow: Flow, x: Tensor, t: float = 0.5) -> int:
-    """Bytes that autograd keeps of one evaluation v(x, t) for its backward pass, for one problem.
+    """Bytes that autograd keeps of one evaluation v(x, t) for its backward pass.
 
-    x `[1, *event]`. Every tensor saved for the backward pass counts once; weights and x do not.
+    x `[batch, *event]`. Every tensor saved for the backward pass counts once; weights and x do not.
     """
     weights = {p.untyped_storage().data_ptr() for m in flow.modules for p in m.state_dict().values()}
     kept: dict[int, int] = {}
@@ -89,6 +90,16 @@ def available_memory(device: torch.device) -> int:
         return int(torch.cuda.mem_get_info(device)[0])
     try:
         with open("/proc/meminfo") as lines:
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+            free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return min(free, _left_in_container())
+
+
+def _left_in_container() -> int:
+    """Bytes up to the limit of a container (cgroup v2), or a very large number."""
+    try:
+        limit, used = (Path("/sys/fs/cgroup", f"memory.{n}").read_text().strip() for n in ("max", "current"))
+    except OSError:
+        return 2**62
+    return 2**62 if limit == "max" else max(int(limit) - int(used), 0)

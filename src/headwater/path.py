@@ -36,6 +36,11 @@ class Path(ABC):
     Every method takes t as a tensor, scalar or one per problem, and x of shape `[batch, *event]`.
     """
 
+    @property
+    def span(self) -> tuple[float, float]:
+        """The times at which a velocity can be evaluated; a solve asks nearest inside for those beyond."""
+        return (0.0, 1.0)
+
     @abstractmethod
     def alpha(self, t: Tensor) -> Tensor:
         """The weight of the data."""
@@ -163,6 +168,11 @@ class Cosine(Path):
 class _VariancePreserving(Path):
     """alpha^2 + sigma^2 = 1, given by L(t) = -log alpha and its derivative; sigma' is infinite at t = 1."""
 
+    @property
+    def span(self) -> tuple[float, float]:
+        """Up to t = 0.999, as is usual for diffusion (Song et al. 2021, app. C): sigma' is infinite at t = 1."""
+        return (0.0, 0.999)
+
     @abstractmethod
     def _log(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """L = -log alpha and dL/dt."""
@@ -235,6 +245,11 @@ class BetaTable(_VariancePreserving):
     def index(self, t: Tensor) -> Tensor:
         """The (fractional) index that the network expects for its noise level, never below 0."""
         return (self.count * (1 - t) - 1).clamp(min=0)
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """From the noisiest to the cleanest level of the table."""
+        return (0.0, 1 - 1 / self.count)
 
     def time(self, index: Tensor) -> Tensor:
         """The time t of a table index."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
-from headwater.control import Callback, Result, control
+from headwater.control import Callback, Event, Result, control
 from headwater.cost import Misfit, discrepancy
 from headwater.errors import Misuse
 from headwater.estimate import estimate
@@ -53,7 +54,7 @@ def paper(
     steps = o.steps or 6
     z = flow.noise(seeds, device=guess.device)
     y0 = invert(flow, guess.expand_as(z), steps=steps)
-    return control(
+    result = control(
         flow,
         misfit,
         blend(y0, z, 0.1),
@@ -64,6 +65,7 @@ def paper(
         gradient=o.gradient,
         callback=o.callback,
     )
+    return replace(result, preparation=2 * steps)
 
 
 def default(
@@ -80,19 +82,33 @@ def default(
     What each part brings is measured in `benchmarks/results/default.md`.
     """
     o = limits or Limits()
-    grid = logit_grid(o.steps or 8)
-    x1 = estimate(flow, misfit, guess, seeds)
-    return control(
+    steps, times = o.steps or 8, 32
+    x1 = estimate(flow, misfit, guess, seeds, steps=times, watch=_watch(misfit, o.callback))
+    back = logit_grid(3 * steps // 2)
+    result = control(
         flow,
         misfit,
-        invert(flow, x1, steps=logit_grid(3 * len(grid) // 2 - 1)),
+        invert(flow, x1, steps=back),
         stop=discrepancy(misfit, o.tau),
-        steps=grid,
+        steps=logit_grid(steps),
         gradients=o.gradients or 60,
         optimizer=LBFGS(first_step=0.005),
         gradient=o.gradient,
         callback=o.callback,
     )
+    return replace(result, preparation=times + 2 * (len(back) - 1))
+
+
+def _watch(misfit: Misfit, callback: Callback | None) -> Callable[[Tensor], bool] | None:
+    """The callback, told of the estimate as round 0; the control that follows ends at its first evaluation."""
+    if callback is None:
+        return None
+
+    def watch(x1: Tensor) -> bool:
+        everyone, rms, cost = torch.arange(len(x1)), misfit.rms(x1), misfit(x1).to(torch.float64)
+        return callback(Event(0, everyone, cost, rms.to(torch.float64), x1, cost)) is not None
+
+    return watch
 
 
 PRESETS: dict[str, Callable[..., Result]] = {"default": default, "paper": paper}

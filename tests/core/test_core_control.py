@@ -389,3 +389,25 @@ def test_a_start_of_another_shape_is_refused(shape):
 def test_costs_that_are_no_costs_are_refused(cost):
     with pytest.raises(Misuse):
         control(gaussian(3)[0].flow, cost, normal(2, 3))
+
+
+def test_labels_bound_in_a_plain_function_survive_compaction():
+    """A velocity and an operator that hold data of all problems, without select, give what runs of one give."""
+    labels = torch.tensor([[0.0], [1.0], [-1.0], [2.0]], dtype=torch.float64)
+    masks = torch.tensor([[1.0, 1.0], [1.0, 0.03], [0.0, 1.0], [9.0, 0.2]], dtype=torch.float64)
+    y = torch.tensor([[0.1, 0.2], [3.0, 0.0], [0.0, -2.0], [0.5, 0.5]], dtype=torch.float64)
+
+    def run(rows):
+        flow = Flow(lambda x, t: labels[rows] - 0.5 * x, (2,))
+        misfit = Misfit(lambda x: x * masks[rows], y[rows], 0.01)
+        x0 = Flow(lambda x, t: -x, (2,)).noise(rows, dtype=torch.float64)
+        return control(flow, misfit, x0, stop=discrepancy(misfit), gradients=40)
+
+    together = run([0, 1, 2, 3])
+    assert (
+        len(set(together.gradients.tolist())) > 1
+    )  # they end at different times, so the batch was compacted
+    for i in range(4):
+        alone = run([i])
+        assert torch.allclose(together.x1[i], alone.x1[0], atol=1e-10)
+        assert together.status[i] is alone.status[0] and together.gradients[i] == alone.gradients[0]

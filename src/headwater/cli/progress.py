@@ -149,7 +149,8 @@ class Watch:
 
     def __call__(self, event: Event) -> Status | None:
         """Note and show the event; a status if the run is to end."""
-        self.record.add(event)
+        if event.round:  # round 0 is the estimate that the start is made from
+            self.record.add(event)
         self.tell(self.line(event))
         if self.interrupt.asked:
             self.tell(f"{self.title}  stopping, the best so far is kept (Ctrl-C again aborts)")
@@ -167,6 +168,8 @@ class Watch:
         known = event.measure[event.measure.isfinite()]
         misfit = f"{float(known.max()):.2f}" if len(known) else "-"
         of = f"/{self.limit}" if self.limit is not None else ""
+        if event.round == 0:
+            return f"{self.title}  estimate  misfit {misfit} (1.00 = noise level)  {clock(spent)} gone"
         return (
             f"{self.title}  misfit {misfit} (1.00 = noise level)  "
             f"{done}{of} gradients  {clock(spent)} gone, about {clock(left)} left"

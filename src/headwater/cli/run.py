@@ -138,6 +138,7 @@ def _restore(task: Task, options: Restore, flow: Flow, device: torch.device, rec
             seeds=range(options.seed, options.seed + options.samples),
             preset=options.preset,
             limits=limits,
+            range_known=True,  # read_image has checked it
         )
     return replace(done, images=done.images.detach())
 

@@ -12,6 +12,7 @@ from headwater.control import Result
 from headwater.cost import Misfit
 from headwater.errors import Misuse, suggest
 from headwater.flow import Flow
+from headwater.image.files import check_range
 from headwater.image.operators import Inpaint, LinearOperator, Operator
 from headwater.image.window import Windowed, windowed
 from headwater.presets import PRESETS, Limits
@@ -91,6 +92,7 @@ def restore(
     seeds: Sequence[int] = (0,),
     preset: str = "default",
     limits: Limits | None = None,
+    range_known: bool = False,
 ) -> Restoration:
     """Find images x with A(x) = y up to noise of standard deviation `sigma_y`, one per seed.
 
@@ -98,6 +100,7 @@ def restore(
     same units, 0 for a noiseless measurement. Below `RESOLUTION` the flow is controlled down to that, and what
     is left of the misfit is removed in one linear step where the operator is linear (see `agree`). size: (height,
     width) of x, any. guess `[1, channels, height, width]`: a rough image, by default the operator's pseudo-inverse.
+    A y that looks like [0, 1] or [0, 255] is refused unless `range_known`.
 
     Raises
     ------
@@ -114,6 +117,9 @@ def restore(
             f"There are {len(seeds)} seeds for {len(y)} measurements.",
             "Give at least one seed, and one measurement for all of them.",
         )
+    low, high = flow.range or (-float("inf"), float("inf"))
+    if flow.range and y.ndim == 4 and y.shape[1] in (1, 3) and not range_known:
+        check_range(y, low, high)
     height, width = size
     shape = (1, flow.shape[0], height, width)
     guess = rough(operator, y, shape) if guess is None else guess
@@ -126,7 +132,6 @@ def restore(
     result = PRESETS[preset](canvas, misfit, seeds, guess=fill(guess, canvas.shape[1:]), limits=limits)
     images = result.x1[..., :height, :width]
     images = agree(images, operator, y.to(images), sigma_y, _covered(canvas, height, width))
-    low, high = flow.range or (-float("inf"), float("inf"))
     return Restoration(images.clamp(low, high), result, canvas, misfit)
 
 

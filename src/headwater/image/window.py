@@ -12,14 +12,16 @@ a velocity field like any other: it is solved, differentiated and controlled as 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.flow import Flow
+from headwater.flow import Flow, Velocity
+from headwater.gradient import recomputed
+from headwater.select import select
 
 
 def positions(length: int, size: int, stride: int) -> list[int]:
@@ -37,26 +39,43 @@ def bump(size: int) -> Tensor:
     return torch.sin(math.pi * (torch.arange(size) + 0.5) / size).square()
 
 
+def enumerate_chunks(x: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
+    """The parts of at most `size` rows, each with its start.
+
+    >>> [(k, part.tolist()) for k, part in enumerate_chunks(torch.arange(3), 2)]
+    [(0, [0, 1]), (2, [2])]
+    """
+    return ((k, x[k : k + size]) for k in range(0, len(x), size))
+
+
 @dataclass(frozen=True)
 class Windowed:
     """The averaged velocity on a canvas `[batch, channels, height, width]`.
 
     `corners` are the (top, left) of the windows that are evaluated; a pixel that none of them covers stays
-    where it is. `chunk` bounds the windows per call of the network.
+    where it is. The network sees at most `chunk` windows at a time; if there are more, each chunk is computed
+    again in the backward pass, so that memory is bounded by a chunk and not by the canvas.
     """
 
-    window: Callable[[Tensor, Tensor], Tensor]
+    window: Velocity
     size: tuple[int, int]
     corners: tuple[tuple[int, int], ...]
-    chunk: int = 64
+    chunk: int = 32
+
+    def select(self, index: Tensor) -> Windowed:
+        """The velocity of the problems in `index`."""
+        return replace(self, window=select(self.window, index))
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         h, w = self.size
         tiles = torch.cat([x[..., i : i + h, j : j + w] for i, j in self.corners])
-        clock = t if t.ndim == 0 else t.repeat(len(self.corners))
+        problem = torch.arange(len(x), device=x.device).repeat(len(self.corners))
+        several = len(tiles) > self.chunk
         parts = [
-            self.window(tiles[k : k + self.chunk], clock if t.ndim == 0 else clock[k : k + self.chunk])
-            for k in range(0, len(tiles), self.chunk)
+            recomputed(self._part(rows, t), tiles[k : k + self.chunk])
+            if several
+            else self._part(rows, t)(tiles)
+            for k, rows in enumerate_chunks(problem, self.chunk)
         ]
         weight = (bump(h)[:, None] * bump(w)[None, :]).to(x)
         total, mass = torch.zeros_like(x), torch.zeros_like(x[:1, :1])
@@ -64,6 +83,11 @@ class Windowed:
             total[..., i : i + h, j : j + w] += weight * v
             mass[..., i : i + h, j : j + w] += weight
         return total / mass.clamp(min=1e-20)
+
+    def _part(self, problem: Tensor, t: Tensor) -> Callable[[Tensor], Tensor]:
+        """The window's velocity on some tiles, the i-th belonging to `problem[i]`."""
+        window = select(self.window, problem)
+        return lambda tiles: window(tiles, t if t.ndim == 0 else t[problem])
 
     def covered(self, height: int, width: int) -> Tensor:
         """Bool `[height, width]`: the pixels that some window covers."""
