@@ -94,8 +94,8 @@ class _Problem:
     def evaluate_some(self, index: Tensor, z: Tensor) -> _Evaluation:
         """The evaluation of the problems in `index`.
 
-        If the flow or an operator cannot be restricted to them, because labels or masks of all problems are bound
-        in a plain function, all are evaluated; what is really wrong is raised there.
+        If the flow cannot be restricted to them, because labels of all problems are bound in a plain function, all
+        are evaluated; what is really wrong is raised there.
         """
         if len(index) < len(z):
             try:
@@ -189,7 +189,7 @@ def control(
     optimizer = optimizer or LBFGS()
     stop = None if stop is None else replace(stop, measure=_on_full_batch(stop.measure, x0))
     current: Any = state.state if isinstance(state, Result) else state or optimizer.init(x0)
-    record = _Record(x0, current)
+    record = _Record(x0, current.code)
     if isinstance(state, Result):
         record.go_on(state)
     while len(active := record.active(gradients)):
@@ -223,7 +223,7 @@ class _Record:
     """The best evaluation, the status and the trace of every problem."""
 
     start: Tensor
-    initial: OptimizerState
+    codes: Tensor
     trace: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -232,7 +232,7 @@ class _Record:
         self.cost = torch.full((n,), float("inf"), dtype=torch.float64, device=like.device)
         self.measure = torch.full_like(self.cost, float("nan"))
         self.gradients = torch.zeros(n, dtype=torch.long, device=like.device)
-        self.status = [STATUS[int(c)] for c in self.initial.code]
+        self.status = [STATUS[int(c)] for c in self.codes]
 
     def go_on(self, before: Result) -> None:
         """Take over the record of an earlier run; problems that a limit or the caller had ended run again."""
@@ -280,12 +280,16 @@ class _Record:
 
 
 def _on_full_batch(cost: Any, x0: Tensor) -> Any:
-    """A cost that can follow the active problems: its own `select`, or one that always sees them all."""
-    return cost if cost is None or hasattr(cost, "select") else _FullBatch(cost, torch.zeros_like(x0))
+    """A cost that can follow the active problems, whatever is bound in it."""
+    return None if cost is None else _FullBatch(cost, torch.zeros_like(x0))
 
 
 class _FullBatch:
-    """A cost without `select`: called with the full batch, where finished problems keep their last x1."""
+    """A cost of some problems: its own `select` if that works, else the cost of the full batch.
+
+    Then finished problems keep their last x1. `select` does not work if per-problem data is bound in a plain
+    function, for instance a mask in an operator.
+    """
 
     def __init__(self, cost: Cost, last: Tensor, index: Tensor | None = None) -> None:
         self.cost, self.last, self.index = cost, last, index
@@ -298,7 +302,15 @@ class _FullBatch:
         if self.index is None or len(self.index) == len(self.last):
             value = check_values(self.cost, self.cost(x), len(x), x)
         else:
-            everyone = self.last.index_copy(0, self.index, x)
-            value = check_values(self.cost, self.cost(everyone), len(everyone), everyone)[self.index]
+            value = self._of_some(x, self.index)
         self.last[slice(None) if self.index is None else self.index] = x.detach()
         return value
+
+    def _of_some(self, x: Tensor, index: Tensor) -> Tensor:
+        if hasattr(self.cost, "select"):
+            try:
+                return check_values(self.cost, select(self.cost, index)(x), len(x), x)
+            except Exception:  # what is really wrong is raised by the full batch
+                pass
+        everyone = self.last.index_copy(0, index, x)
+        return check_values(self.cost, self.cost(everyone), len(everyone), everyone)[index]

@@ -25,7 +25,7 @@ from headwater.errors import Misuse
 from headwater.flow import Flow
 from headwater.gradient import Auto, Checkpoint, Direct
 from headwater.memory import PeakMemory
-from headwater.optimize import LBFGS, Optimizer, put, take
+from headwater.optimize import LBFGS, Optimizer
 from headwater.solve.method import MIDPOINT, Method
 
 BOOKKEEPING = 8
@@ -101,18 +101,14 @@ def _evaluation_bytes(flow: Flow, cost: Cost, x: Tensor) -> tuple[int, int]:
 
 def _optimizer_bytes(optimizer: Optimizer[Any], x: Tensor) -> tuple[int, int]:
     """What the optimiser holds between evaluations, and the peak of its step as `control` calls it."""
-    active = torch.arange(len(x), device=x.device)
     weight = torch.linspace(1, 2, x[0].numel(), device=x.device).reshape(x.shape[1:])
     with PeakMemory() as memory:
-        current = first = optimizer.init(x)  # `control` keeps the first for its record
-        held = 0
+        current, held = optimizer.init(x), 0
         for _ in range(6):  # on a quadratic, so that steps are accepted and pairs kept
-            part = take(current, active)
             held = max(held, memory.live)
-            gradient = part.trial * weight
-            value = 0.5 * (part.trial * gradient).flatten(1).sum(1).double()
-            current = put(current, active, optimizer.step(part, value, gradient))
-    del first
+            gradient = current.trial * weight
+            value = 0.5 * (current.trial * gradient).flatten(1).sum(1).double()
+            current = optimizer.step(current, value, gradient)
     return held, memory.peak
 
 

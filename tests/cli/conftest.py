@@ -27,7 +27,9 @@ def cheap(monkeypatch):
     """Put the cheap restoration in place of `restore`; the calls it got."""
     calls = []
 
-    def restore(flow, operator, y, sigma_y, *, size, guess=None, seeds=(0,), preset="default", limits=None):
+    def restore(
+        flow, operator, y, sigma_y, *, size, guess=None, seeds=(0,), preset="default", limits=None, **_
+    ):
         calls.append(
             dict(operator=operator, y=y, sigma_y=sigma_y, size=size, seeds=list(seeds), limits=limits)
         )
