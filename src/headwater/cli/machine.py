@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
@@ -43,10 +44,25 @@ def device_named(name: str | None) -> torch.device:
     return device
 
 
+def use_idle_cores() -> None:
+    """As many threads as cores that nothing else uses; flush denormals.
+
+    On a busy machine threads that wait for each other at every operation are many times slower than one.
+    """
+    try:
+        busy = os.getloadavg()[0]
+    except OSError:
+        busy = 0.0
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, round((os.cpu_count() or 1) - busy)))
+    torch.set_flush_denormal(True)
+
+
 def load_flow(common: Common, device: torch.device, guidance: float = 1.0) -> Flow:
     """The shipped model of the options, as a flow."""
     from headwater import zoo
 
+    use_idle_cores()
     if guidance != 1.0 and common.label is None:
         raise Misuse("Guidance works towards a label, and none was given.", "Give --label.")
     return zoo.flow(common.model, label=common.label, guidance=guidance, device=str(device))

@@ -128,7 +128,9 @@ class Watch:
         seconds: float | None = None,
         quiet: bool = False,
         stream: TextIO | None = None,
+        unit: float | None = None,
     ) -> None:
+        self.level = "noise level" if unit is None else f"a noise of {unit:.3g}"
         self.title, self.record, self.limit, self.seconds = title, record, limit, seconds
         self.stream = stream or sys.stderr
         self.show = None if quiet else _live if self.stream.isatty() else _plain
@@ -169,9 +171,9 @@ class Watch:
         misfit = f"{float(known.max()):.2f}" if len(known) else "-"
         of = f"/{self.limit}" if self.limit is not None else ""
         if event.round == 0:
-            return f"{self.title}  estimate  misfit {misfit} (1.00 = noise level)  {clock(spent)} gone"
+            return f"{self.title}  estimate  misfit {misfit} (1.00 = {self.level})  {clock(spent)} gone"
         return (
-            f"{self.title}  misfit {misfit} (1.00 = noise level)  "
+            f"{self.title}  misfit {misfit} (1.00 = {self.level})  "
             f"{done}{of} gradients  {clock(spent)} gone, about {clock(left)} left"
         )
 

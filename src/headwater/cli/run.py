@@ -120,7 +120,14 @@ def exit_code(statuses: tuple[Status, ...]) -> int:
 
 
 def _restore(task: Task, options: Restore, flow: Flow, device: torch.device, record: Record) -> Restoration:
-    watch = Watch(task.command, record, limit=options.gradients, seconds=options.seconds, quiet=options.quiet)
+    watch = Watch(
+        task.command,
+        record,
+        limit=options.gradients,
+        seconds=options.seconds,
+        quiet=options.quiet,
+        unit=max(task.noise, restoring.RESOLUTION),
+    )
     limits = Limits(
         steps=options.steps,
         gradients=options.gradients,
@@ -196,7 +203,8 @@ def _tell(content: dict[str, Any], outputs: Outputs, quiet: bool) -> None:
             print(f"Warning, seed {sample['seed']}: {sample['sentence']}", file=sys.stderr)
         if quiet or sample["file"] is None:
             continue
-        shown = [("misfit", "{:.2f} (1.00 = noise level)"), ("psnr", "{:.2f} dB"), ("ssim", "{:.3f}")]
+        unit = f"{{:.2f}} (1.00 = a noise of {content['misfit_unit']:.3g})"
+        shown = [("misfit", unit), ("psnr", "{:.2f} dB"), ("ssim", "{:.3f}")]
         words = [f"{n} {f.format(sample[n])}" for n, f in shown if sample.get(n) is not None]
         print(f"{sample['file']}: {', '.join([*words, str(sample['gradients']) + ' gradients'])}")
     if not quiet:

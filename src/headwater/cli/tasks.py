@@ -157,7 +157,17 @@ def _image_task(
 ) -> Task:
     """A task whose result has the height and width of y."""
     size = (int(y.shape[-2]), int(y.shape[-1]))
-    return Task(command, (photo,), operator, y, size, o.noise or 0.0, picture)
+    noise = rounding(picture) if o.noise is None else o.noise
+    return Task(command, (photo,), operator, y, size, noise, picture)
+
+
+def rounding(picture: Picture) -> float:
+    """Standard deviation of the rounding of an integer file, step / sqrt(12) in the range [-1, 1]; else 0.
+
+    The least noise a file has: without it a deblurring would sharpen the rounding errors.
+    """
+    steps = {"uint8": 255, "uint16": 65535}.get(picture.dtype)
+    return 0.0 if steps is None else 2 / steps / 12**0.5
 
 
 def _files(*paths: Path | None) -> tuple[Path, ...]:
