@@ -107,7 +107,10 @@ def main() -> None:
         f"{o.count} held-out images, at most {o.gradients} gradients each; where `reached` is not full, seconds and "
         "ratio are lower bounds. `default` adds 32 + 24 evaluations without gradient for its start, in its seconds."
     )
-    write("time_to_quality", rows, "python benchmarks/time_to_quality.py --data val.zip", note)
+    command = (
+        f"python benchmarks/time_to_quality.py --data val.zip --count {o.count} --gradients {o.gradients}"
+    )
+    write(f"time_to_quality_{o.count}x{o.gradients}", rows, command, note)
 
 
 if __name__ == "__main__":
