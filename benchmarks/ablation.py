@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -53,6 +54,22 @@ def variants(
     def warm(steps: tuple[float, ...] = logit_grid(12)) -> Callable[[], Tensor]:
         return lambda: invert(flow, estimate(flow, misfit, guess, seeds), steps=steps)
 
+    def staged(stages: list[tuple[Misfit, tuple[float, ...]]]) -> Variant:
+        """From noise through stages of equal numbers of gradients, each from the last one's x0."""
+
+        def go() -> Result:
+            x0, spent, result = z, torch.zeros(count, dtype=torch.long), None
+            for cost, steps in stages:
+                stop = discrepancy(misfit, 1.05) if cost is misfit else None
+                result = control(
+                    flow, cost, x0, stop=stop, steps=steps, gradients=max(limit // len(stages), 1)
+                )
+                x0, spent = result.x0, spent + result.gradients
+            assert result is not None
+            return replace(result, gradients=spent)
+
+        return go
+
     usual = LBFGS()
     yield "noise, uniform 6", run(lambda: z, steps=uniform, optimizer=usual)
     yield (
@@ -60,6 +77,11 @@ def variants(
         run(lambda: blend(invert(flow, guess, steps=uniform), z, 0.1), steps=uniform, optimizer=usual),
     )
     yield "noise, logit 8", run(lambda: z, optimizer=usual)
+    yield "noise, logit 4 then logit 8", staged([(misfit, logit_grid(4)), (misfit, grid)])
+    yield (
+        "noise, sigma_y annealed 16, 4, 1",
+        staged([(misfit.annealed(f), grid) for f in (16, 4)] + [(misfit, grid)]),
+    )
     yield "back-projection inverted, logit 8", run(lambda: invert(flow, guess, steps=grid))
     yield "estimate inverted, uniform 6", run(warm(uniform), steps=uniform)
     yield "estimate inverted, uniform 8", run(warm(uniform_grid(8)), steps=uniform_grid(8))

@@ -45,9 +45,10 @@ class Misfit:
     sigma_y: float | Tensor
 
     def __post_init__(self) -> None:
-        if not bool((torch.as_tensor(self.sigma_y) > 0).all()):
+        sigma = torch.as_tensor(self.sigma_y)
+        if not bool(((sigma > 0) & torch.isfinite(sigma)).all()):
             raise Misuse(
-                f"The noise level sigma_y = {self.sigma_y} is not positive.",
+                f"The noise level sigma_y = {self.sigma_y} is not positive and finite.",
                 "Give the noise std in the units of y; for a noiseless measurement a small one, such as the "
                 "rounding error of its file format.",
             )
@@ -62,7 +63,7 @@ class Misfit:
     def standardised(self, x1: Tensor) -> Tensor:
         """(A x1 - y) / sigma_y, flattened to `[batch, measurements]`."""
         residual = getattr(self.operator, "residual", None)
-        r = residual(x1, self.y) if residual else self.operator(x1) - self.y
+        r = residual(x1, self.y) if residual else self._difference(self.operator(x1))
         sigma = self.sigma_y
         if isinstance(sigma, Tensor) and sigma.ndim:
             sigma = sigma.reshape(-1, 1).to(r)
@@ -70,6 +71,14 @@ class Misfit:
 
     def __call__(self, x1: Tensor) -> Tensor:
         return 0.5 * self.standardised(x1).square().sum(1)
+
+    def _difference(self, measured: Tensor) -> Tensor:
+        if measured.shape[1:] != self.y.shape[1:] or len(self.y) not in (1, len(measured)):
+            raise Misuse(
+                f"The operator makes {tuple(measured.shape)} but the measurement is {tuple(self.y.shape)}.",
+                "Give the measurement of these problems, or one for all of them with first axis 1.",
+            )
+        return measured - self.y
 
     def rms(self, x1: Tensor) -> Tensor:
         """rms(A x1 - y) / sigma_y, `[batch]`: 1 at the noise level."""

@@ -105,6 +105,8 @@ class Flow:
         >>> bool((flow.noise([3, 5])[1] == flow.noise([5])[0]).all())
         True
         """
+        if len(seeds) == 0:
+            raise Misuse("There is no seed.", "Give one per problem, e.g. range(4).")
         draws = [torch.randn(self.shape, generator=torch.Generator().manual_seed(int(s))) for s in seeds]
         return torch.stack(draws).to(device=device, dtype=dtype)
 

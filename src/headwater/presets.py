@@ -74,8 +74,8 @@ def default(
     """D-Flow from the inversion of a fast estimate, on a time grid fit for images.
 
     1. `estimate`: one pass of the denoiser (32 evaluations) gives an x1 near the noise level.
-    2. Its inversion is the start: close to the answer, where plain noise, or a blend with a poor
-       back-projection, is still far off after 100 gradients. It is solved on a grid half again as fine as the control's
+    2. Its inversion is the start: close to the answer, where plain noise, or a blend with a poor back-projection,
+       is still far off after 100 gradients. It is solved on a grid half again as fine as the control's
        `logit_grid(8)`, so that the coarser way back damps what the flow finds implausible.
     3. L-BFGS with a first step of 0.005 per coordinate down to the discrepancy.
 

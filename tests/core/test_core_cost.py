@@ -144,7 +144,7 @@ def test_rows():
 
 @pytest.mark.parametrize("sigma", [0.0, -1.0, float("nan"), torch.tensor([0.1, 0.0])])
 def test_noise_level_must_be_positive(sigma):
-    with pytest.raises(Misuse, match=r"not positive\. Give"):
+    with pytest.raises(Misuse, match=r"not positive and finite\. Give"):
         Misfit(forward, torch.zeros(2, 2), sigma)
 
 
@@ -179,3 +179,16 @@ def test_costs_that_are_no_costs(cost, what):
     x = normal(2, 3).requires_grad_()
     with pytest.raises(Misuse, match=what):
         check_values(cost, cost(x), 2, x)
+
+
+def test_a_measurement_of_another_shape_is_refused_not_broadcast():
+    misfit = Misfit(lambda x: x, torch.zeros(2, 1), 0.1)
+    with pytest.raises(Misuse, match=r"makes \(2, 5\) but the measurement is \(2, 1\)\. Give"):
+        misfit(torch.zeros(2, 5))
+    with pytest.raises(Misuse, match="not positive and finite"):
+        Misfit(lambda x: x, torch.zeros(2, 5), float("inf"))
+
+
+def test_one_measurement_serves_all_problems():
+    misfit = Misfit(lambda x: x, torch.zeros(1, 5), 1.0)
+    assert misfit(torch.ones(3, 5)).tolist() == [2.5, 2.5, 2.5]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 from torch import Tensor
 
@@ -60,8 +62,8 @@ def backward(grid: Grid) -> Grid:
 
 def as_grid(steps: int | Sequence[float]) -> Grid:
     """The uniform grid of a number of steps, or the times given, checked to be monotone."""
-    if isinstance(steps, int):
-        return uniform_grid(steps)
+    if isinstance(steps, SupportsIndex):  # also NumPy's integers
+        return uniform_grid(operator.index(steps))
     grid = tuple(float(t) for t in steps)
     rises = [b - a for a, b in itertools.pairwise(grid)]
     if len(grid) < 2 or not (all(r > 0 for r in rises) or all(r < 0 for r in rises)):
