@@ -42,7 +42,7 @@ class Scene:
 
 
 STROKE = (9.0, 30.0)  # length in pixels, angle in degrees
-HOLE = (40, 8, 28, 24)  # top, left, height, width
+HOLE = (30, 10, 10, 70)  # top, left, height, width
 
 
 def _with_hole(x: Tensor) -> Tensor:
