@@ -9,7 +9,7 @@
 'REACHED'
 """
 
-from headwater.control import Event, Result, control
+from headwater.control import Event, Result, control, deadline
 from headwater.cost import Misfit, NegativePSNR, Stop, Through, WeightedSum, discrepancy, target_psnr
 from headwater.errors import Misuse
 from headwater.flow import Flow
@@ -68,6 +68,7 @@ __all__ = [
     "WeightedSum",
     "blend",
     "control",
+    "deadline",
     "discrepancy",
     "inversion",
     "invert",

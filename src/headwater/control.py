@@ -14,6 +14,7 @@ left out of all further evaluations.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -51,6 +52,16 @@ class Event:
 
 
 Callback = Callable[[Event], Status | None]
+
+
+def deadline(seconds: float) -> Callback:
+    """A callback that ends a run with `Status.SECONDS` once so many seconds have passed since this call.
+
+    >>> deadline(0.0)(None).name
+    'SECONDS'
+    """
+    end = time.perf_counter() + seconds
+    return lambda event: Status.SECONDS if time.perf_counter() >= end else None
 
 
 @dataclass(frozen=True)
@@ -155,10 +166,10 @@ def control(
 
     Other: `optimizer` (default `LBFGS()`), `gradient` (how the solve is differentiated; default `Auto()`),
     `constraint` (a differentiable map from the optimised variable to x0, such as `source.shell`),
-    `callback(event)`, which ends the run by returning a `Status`, and `state`, an earlier result to go on
-    from: its best points, counts and trace are kept, `gradients` limits the sum of both runs, and what had
-    ended by its stop or optimiser stays ended (x0 is then ignored). An optimiser's state alone starts a new
-    record.
+    `callback(event)`, which ends the run by returning a `Status` (`deadline(seconds)` is one), and `state`, an
+    earlier result to go on from: its best points, counts and trace are kept, `gradients` limits the sum of both
+    runs, and what had ended by its stop or optimiser stays ended (x0 is then ignored). An optimiser's state alone
+    starts a new record.
 
     Failure of numerics is a status of the problem; a start with a non-finite cost is `Status.DIVERGED`.
 

@@ -22,6 +22,7 @@ from headwater import (
     Stop,
     TargetLikelihood,
     control,
+    deadline,
     discrepancy,
     shell,
     solve,
@@ -411,3 +412,17 @@ def test_labels_bound_in_a_plain_function_survive_compaction():
         alone = run([i])
         assert torch.allclose(together.x1[i], alone.x1[0], atol=1e-10)
         assert together.status[i] is alone.status[0] and together.gradients[i] == alone.gradients[0]
+
+
+def test_a_deadline_ends_what_is_running_and_keeps_the_best():
+    """A deadline in the past ends the run after the first round; one far away changes nothing."""
+    flow = gaussian(3)[0].flow
+    x0 = flow.noise([0, 1], dtype=F64)
+
+    def cost(x1):
+        return (x1 - 1).square().sum(1)
+
+    early, late = (control(flow, cost, x0, gradients=5, callback=deadline(s)) for s in (0.0, 1e6))
+    assert early.status == (Status.SECONDS,) * 2 and early.gradients.tolist() == [1, 1]
+    assert bool(torch.isfinite(early.x1).all())
+    assert torch.equal(late.x1, control(flow, cost, x0, gradients=5).x1)
