@@ -70,6 +70,29 @@ def variants(
 
         return go
 
+    def best_of(starts: int) -> Variant:
+        """Several estimates per image, controlled each; the x1 of least misfit is kept."""
+
+        def go() -> Result:
+            runs = []
+            for k in range(starts):
+                x1 = estimate(flow, misfit, guess, [i + 1000 * k for i in seeds])
+                x0 = invert(flow, x1, steps=logit_grid(12))
+                stop, search = discrepancy(misfit, 1.05), LBFGS(first_step=0.005)
+                runs.append(
+                    control(flow, misfit, x0, stop=stop, steps=grid, gradients=limit, optimizer=search)
+                )
+            least = torch.stack([r.cost for r in runs]).argmin(0)
+            pick = [(runs[int(k)], i) for i, k in enumerate(least)]
+            return replace(
+                runs[0],
+                x0=torch.stack([r.x0[i] for r, i in pick]),
+                x1=torch.stack([r.x1[i] for r, i in pick]),
+                gradients=torch.stack([r.gradients for r in runs]).sum(0),
+            )
+
+        return go
+
     usual = LBFGS()
     yield "noise, uniform 6", run(lambda: z, steps=uniform, optimizer=usual)
     yield (
@@ -88,6 +111,7 @@ def variants(
     yield "estimate inverted, logit 6", run(warm(logit_grid(6)), steps=logit_grid(6))
     yield "estimate inverted, logit 8", run(warm(grid))
     yield "estimate inverted on logit 12, logit 8 (default)", run(warm())
+    yield "default, 3 starts, least misfit kept", best_of(3)
     yield "default, first step 0.1", run(warm(), optimizer=usual)
     yield "default + chi prior, weight 1", run(warm(), prior=ChiPrior())
     yield "default on the shell |x0| = sqrt(d)", run(lambda: shell(warm()()), constraint=shell)

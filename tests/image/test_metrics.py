@@ -148,6 +148,12 @@ def test_misuse():
             call()
 
 
+def test_fid_is_an_extra(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "torch_fidelity", None)
+    with pytest.raises(Misuse, match=r"pip install headwater\[fid\]"):
+        perceptual.fid(photo(), photo())
+
+
 def test_lpips_is_an_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "lpips", None)
     perceptual._lpips.cache_clear()

@@ -149,6 +149,28 @@ def lpips_distance(x: Tensor, reference: Tensor, net: str = "alex") -> Tensor:
     return _lpips(net)(x, reference).reshape(len(x))  # type: ignore[no-any-return]
 
 
+def fid(x: Tensor, reference: Tensor) -> float:
+    """The classic FID between two sets of images in [-1, 1] (torchmetrics with torch-fidelity's Inception-v3).
+
+    Needs these packages and a download of their weights; not the distance on EfficientNet-Lite0 features.
+
+    Raises
+    ------
+    Misuse
+        A package is not installed.
+
+    References
+    ----------
+    Heusel et al. (2017), GANs trained by a two time-scale update rule converge to a local Nash equilibrium.
+    """
+    need("torch_fidelity", extra="fid")
+    metric = need("torchmetrics.image.fid", extra="fid").FrechetInceptionDistance(normalize=True).to(x.device)
+    for images, real in ((reference, True), (x, False)):
+        for part in images.split(64):
+            metric.update(((part + 1) / 2).clamp(0, 1), real=real)
+    return float(metric.compute())
+
+
 def features(x: Tensor) -> Iterator[Tensor]:
     """The features [batch, c_l, h_l, w_l] of images [batch, 3, h, w] in [-1, 1] at the five depths.
 
