@@ -43,7 +43,7 @@ def test_shipped_files_are_small():
     assert all(f.stat().st_size < 16 * 2**20 for f in files if f.is_file())
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tiny64.md", "benchmarks/README.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/default.md", "docs/tiny64.md", "benchmarks/README.md"])
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\((?!http)([^)#]+)", text):

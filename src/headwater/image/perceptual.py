@@ -166,7 +166,7 @@ def fid(x: Tensor, reference: Tensor) -> float:
     need("torch_fidelity", extra="fid")
     metric = need("torchmetrics.image.fid", extra="fid").FrechetInceptionDistance(normalize=True).to(x.device)
     for images, real in ((reference, True), (x, False)):
-        for part in images.split(64):
+        for part in torch.split(images, 64):
             metric.update(((part + 1) / 2).clamp(0, 1), real=real)
     return float(metric.compute())
 
