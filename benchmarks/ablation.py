@@ -114,7 +114,7 @@ def variants(
     yield "default, 3 starts, least misfit kept", best_of(3)
     yield "default, first step 0.1", run(warm(), optimizer=usual)
     yield "default + chi prior, weight 1", run(warm(), prior=ChiPrior())
-    yield "default on the shell |x0| = sqrt(d)", run(lambda: shell(warm()()), constraint=shell)
+    yield "default, x0 kept on the sphere of radius sqrt(d)", run(lambda: shell(warm()()), constraint=shell)
 
 
 def main() -> None:
