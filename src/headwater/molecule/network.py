@@ -1,0 +1,167 @@
+"""The equivariant network behind the generator and the regressors.
+
+A molecule is a complete graph. An atom has scalars h `[d]` and vector channels V `[3, c]`; a pair has
+features of its distance and of the two atoms' scalars and vectors. One block:
+
+    p_ij = silu(A h_i + B h_j + C rbf(|r_ij|) + sum_x G V_ix * G V_jx)           pair features
+    h_i += O sum_j w(p_ij) * (values of h_j)                                     scalar messages, per head
+    V_i += sum_j a(p_ij) r_ij / (|r_ij| + 1) + sum_j b(p_ij) * (L V_j)           vector messages
+    h_i, V_i <- gated update of (h_i, |V_i|, V_i)
+
+Everything is a function of distances, inner products and linear maps of vectors, so scalars are invariant and
+vectors equivariant under rotation and reflection; positions enter by differences. The pair features follow
+SemlaFlow (Irwin et al., arXiv 2406.07266), the gated update PaiNN (Schuett et al., ICML 2021, eq. 9-11).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class TrunkConfig:
+    """Sizes of `Trunk`: scalars, vector channels, pair features, heads, blocks, radial functions (to `reach` angstrom)."""
+
+    inputs: int = 6
+    width: int = 128
+    vectors: int = 32
+    pairs: int = 32
+    dots: int = 8
+    heads: int = 8
+    blocks: int = 6
+    radial: int = 16
+    reach: float = 8.0
+    time: bool = True
+    moves: int = 2
+
+
+class Radial(nn.Module):
+    """Gaussian bumps of a distance, `[...] -> [..., count]`, closer together where bonds are."""
+
+    def __init__(self, count: int, reach: float) -> None:
+        super().__init__()
+        u = torch.linspace(0.0, 1.0, count)
+        centre = reach * (0.5 * u + 0.5 * u**2)
+        self.register_buffer("centre", centre, persistent=False)
+        self.register_buffer("scale", 0.7 / torch.gradient(centre)[0].square(), persistent=False)
+
+    def forward(self, distance: Tensor) -> Tensor:
+        return torch.exp(-self.scale * (distance[..., None] - self.centre).square())  # type: ignore[operator]
+
+
+class Block(nn.Module):
+    """One round of messages and one update (module docstring)."""
+
+    def __init__(self, c: TrunkConfig) -> None:
+        super().__init__()
+        d, v, p, heads = c.width, c.vectors, c.pairs, c.heads
+        self.config = c
+        self.norm = nn.LayerNorm(d)
+        self.ends = nn.Linear(d, 2 * p + d)
+        self.inner = nn.Linear(v, c.dots, bias=False)
+        self.pairs = nn.Linear(c.radial + c.dots, p)
+        self.weights = nn.Linear(p, 2 * heads + v)
+        self.out = nn.Linear(d, d)
+        self.turn = nn.Linear(v, v, bias=False)
+        self.two = nn.Linear(v, 2 * v, bias=False)
+        self.norm2 = nn.LayerNorm(d)
+        self.up = nn.Linear(d + 2 * v, 2 * d)
+        self.down = nn.Linear(2 * d, d + v)
+        if c.time:
+            self.modulation = nn.Linear(d, 4 * d)
+        with torch.no_grad():  # near the identity at the start
+            self.out.weight.mul_(0.3)
+            self.down.weight.mul_(0.3)
+
+    def forward(
+        self, h: Tensor, V: Tensor, x: Tensor, pair: tuple[Tensor, Tensor, Tensor], e: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        rbf, unit, keep = pair
+        b, n, d = h.shape
+        heads, v = self.config.heads, self.config.vectors
+        m = None if e is None else self.modulation(e)[:, None].chunk(4, dim=-1)
+        g = self.norm(h)
+        if m is not None:
+            g = torch.addcmul(m[1], g, 1 + m[0])
+        left, right, values = self.ends(g).split([self.config.pairs, self.config.pairs, d], dim=-1)
+        inner = self.inner(V)  # [b, 3, n, p/2]
+        dots = torch.einsum("bxip,bxjp->bijp", inner, inner)
+        known = self.pairs(torch.cat([rbf, dots], dim=-1))
+        p = F.silu(known + left[:, :, None] + right[:, None])
+        ws, wv, wr = self.weights(p).split([heads, heads, v], dim=-1)
+        scale = 0.25
+        values = (values * keep).reshape(b, n, heads, d // heads).transpose(1, 2)
+        message = torch.matmul(ws.permute(0, 3, 1, 2), values).transpose(1, 2).reshape(b, n, d)
+        h = h + scale * self.out(message)
+        turned = (self.turn(V) * keep[:, None]).reshape(b, 3, n, heads, v // heads).permute(0, 3, 2, 1, 4).reshape(b, heads, n, -1)
+        moved = torch.matmul(wv.permute(0, 3, 1, 2), turned).reshape(b, heads, n, 3, v // heads)
+        moved = moved.permute(0, 3, 2, 1, 4).reshape(b, 3, n, v)
+        radial = torch.matmul(unit.transpose(-1, -2), wr).permute(0, 2, 1, 3)  # [b, n, 3, v] -> [b, 3, n, v]
+        V = V + scale * (moved + radial)
+        one, other = self.two(V).chunk(2, dim=-1)
+        norm = (one.square().sum(1) + 1e-6).sqrt()
+        g = self.norm2(h)
+        if m is not None:
+            g = torch.addcmul(m[3], g, 1 + m[2])
+        g = self.down(F.silu(self.up(torch.cat([g, norm, (one * other).sum(1)], dim=-1))))
+        h = h + g[..., :d]
+        V = V + other * g[:, None, :, d:]
+        return h, V
+
+
+class Trunk(nn.Module):
+    """Scalars and vectors of the atoms of molecules.
+
+    `forward(features [b, n, inputs], positions [b, n, 3], mask [b, n], t [b] or None)` gives h `[b, n, width]`,
+    V `[b, 3, n, vectors]` and the positions, moved by the blocks if `move`.
+    """
+
+    def __init__(self, c: TrunkConfig) -> None:
+        super().__init__()
+        self.config = c
+        self.embed = nn.Linear(c.inputs, c.width)
+        self.radial = Radial(c.radial, c.reach)
+        self.begin = nn.Linear(1, c.vectors, bias=False)
+        self.when = [round(c.blocks * (k + 1) / (c.moves + 1)) - 1 for k in range(c.moves)]
+        self.steps = nn.ModuleList(nn.Linear(c.vectors, 1, bias=False) for _ in range(c.moves))
+        self.blocks = nn.ModuleList(Block(c) for _ in range(c.blocks))
+        if c.time:
+            self.clock = nn.Sequential(nn.Linear(64, c.width), nn.SiLU(), nn.Linear(c.width, c.width), nn.SiLU())
+
+    def pair(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Radial features, directions r_ij / (|r_ij| + 1) to atoms that exist, and the mask of the atoms."""
+        keep = mask[..., None].to(x.dtype)
+        r = x[:, :, None] - x[:, None]
+        distance = (r.square().sum(-1) + 1e-8).sqrt()
+        unit = r / (distance + 1)[..., None] * keep[:, None]
+        return self.radial(distance), unit, keep
+
+    def forward(
+        self, features: Tensor, x: Tensor, mask: Tensor, t: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        c = self.config
+        e = None if t is None else self.clock(clock_features(t, 64))
+        h = self.embed(features)
+        size = mask.sum(1)[:, None, None]
+        V = self.begin((x / 3)[..., None]).permute(0, 2, 1, 3)
+        keep = mask[..., None].to(x.dtype)
+        pair = self.pair(x, mask)
+        for i, block in enumerate(self.blocks):
+            h, V = block(h, V, x, pair, e)
+            if i in self.when:
+                x = x + self.steps[self.when.index(i)](V)[..., 0].permute(0, 2, 1) * keep
+                x = x - x.sum(1, keepdim=True) / size * keep
+                pair = self.pair(x, mask)
+        return h, V, x
+
+
+def clock_features(t: Tensor, count: int) -> Tensor:
+    """Sine and cosine features of the time, `[batch] -> [batch, count]`, 1 to 100 radians over [0, 1]."""
+    frequency = torch.exp(torch.linspace(0.0, math.log(100.0), count // 2, device=t.device))
+    angle = t[:, None] * frequency.to(t.dtype)
+    return torch.cat([angle.cos(), angle.sin()], dim=1)

@@ -1,0 +1,88 @@
+"""Properties of a molecule from positions and (relaxed) atom types, invariant to motion and order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from headwater.molecule.network import Trunk, TrunkConfig
+
+PROPERTIES = ("alpha", "gap", "homo", "lumo", "mu", "cv")
+"""The six properties of D-Flow's QM9 table; units in `units.UNITS`."""
+DEBYE = 4.80320
+"""Debye per elementary charge times angstrom."""
+EXTRA = ("zpve", "r2", "u0")
+"""Properties learnt beside the six because they sharpen the shared features; not offered to users."""
+
+
+@dataclass(frozen=True)
+class RegressorConfig:
+    """`trunk`, and per property a reference linear in the composition: `reference[name]` six numbers.
+
+    The reference is a constant and a value per atom of each element; networks learn what is left.
+    `scale[name]` is the spread of what is left.
+    """
+
+    trunk: TrunkConfig
+    reference: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    scale: dict[str, float] = field(default_factory=dict)
+
+
+class Regressor(nn.Module):
+    """`forward(positions [b, n, 3], types [b, n, 5], mask [b, n])` -> name -> `[b]`.
+
+    alpha and cv are sums over atoms; HOMO and LUMO come from pooled features, the gap is their difference; the
+    dipole is |sum q_i r_i + sum p_i| with neutral atomic charges q and atomic dipoles p (as in PaiNN, sec. 5).
+    """
+
+    def __init__(self, config: RegressorConfig) -> None:
+        super().__init__()
+        self.config = config
+        d, v = config.trunk.width, config.trunk.vectors
+        self.trunk = Trunk(config.trunk)
+        self.norm = nn.LayerNorm(d)
+        self.atom = nn.Sequential(nn.Linear(d, d), nn.SiLU())
+        self.sums = nn.Linear(d, 6)  # alpha, cv, zpve, r2, u0 per atom; charge
+        self.partial = nn.Linear(d, 1)
+        self.score = nn.Linear(d, 8)
+        self.frontier = nn.Sequential(nn.Linear(10 * d, d), nn.SiLU(), nn.Linear(d, 2))
+        self.dipole = nn.Linear(v, 1, bias=False)
+        for name in (*PROPERTIES, *EXTRA):
+            line = config.reference.get(name, (0.0,) * 6)
+            self.register_buffer(f"reference_{name}", torch.tensor(line), persistent=False)
+
+    def reference(self, name: str, composition: Tensor) -> Tensor:
+        """The linear part of a property, `[b, 5]` atoms of each element -> `[b]`."""
+        line: Tensor = getattr(self, f"reference_{name}")
+        return line[0] + composition @ line[1:]
+
+    def forward(self, positions: Tensor, types: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        keep = mask[..., None].to(positions.dtype)
+        size = keep.sum(1, keepdim=True)
+        types = types * keep
+        positions = (positions - (positions * keep).sum(1, keepdim=True) / size) * keep
+        h, V, _ = self.trunk(types, positions, mask)
+        h = h.to(positions.dtype)
+        a = self.atom(self.norm(h)) * keep
+        s = self.sums(a) * keep
+        total = s.sum(1)
+        charge = s[..., 5:] - s[..., 5:].sum(1, keepdim=True) / size
+        inner = self.dipole(V.to(positions.dtype))[..., 0].permute(0, 2, 1)
+        dipole = ((charge * positions + inner) * keep).sum(1)
+        homo, lumo = self.frontier(self.pool(a, keep, size)).unbind(-1)
+        composition, scale = types.sum(1), self.config.scale
+        out = {n: total[:, i] for i, n in enumerate(("alpha", "cv", "zpve", "r2", "u0"))} | {"homo": homo, "lumo": lumo}
+        out = {n: self.reference(n, composition) + scale.get(n, 1.0) * y.to(positions.dtype) for n, y in out.items()}
+        out["gap"] = out["lumo"] - out["homo"]
+        out["mu"] = DEBYE * (dipole.square().sum(-1) + 1e-8).sqrt()
+        out["partial"] = self.partial(a)[..., 0] * keep[..., 0]
+        return out
+
+    def pool(self, a: Tensor, keep: Tensor, size: Tensor) -> Tensor:
+        """Eight attention averages, the mean and the scaled sum of the atoms' features, `[b, 10 d]`."""
+        score = self.score(a).masked_fill(keep == 0, -1e4).softmax(1)
+        several = torch.einsum("bnk,bnd->bkd", score, a).flatten(1)
+        total = a.sum(1)
+        return torch.cat([several, total / size[:, 0], total / 18], dim=-1)
