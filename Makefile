@@ -1,4 +1,4 @@
-# make demo   set up and restore three photos
+# make demo   set up, restore three photos and design molecules with a given gap
 # make test   set up, then lint, types, tests, docstring examples and README blocks
 # make bench  the benchmarks that need no data set (the others: see benchmarks/README.md)
 
@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 .PHONY: demo test bench clean
 
-demo: .venv/images
+demo: .venv/all
 	$(BIN)/headwater demo
 
 test: .venv/dev

@@ -118,14 +118,13 @@ class _Problem:
 
     def select(self, index: Tensor) -> _Problem:
         prior = None if self.prior is None else select(self.prior, index)
-        return _Problem(
-            self.flow.select(index), select(self.cost, index), prior, self.constraint, self.options
-        )
+        constraint = None if self.constraint is None else select(self.constraint, index)
+        return _Problem(self.flow.select(index), select(self.cost, index), prior, constraint, self.options)
 
     def evaluate(self, z: Tensor) -> _Evaluation:
         z = z.detach().requires_grad_()
         with torch.enable_grad():
-            x0 = z if self.constraint is None else self.constraint(z)
+            x0 = self.flow.project(z if self.constraint is None else self.constraint(z))
             x1 = solve(self.flow, x0, **self.options)
             value = check_values(self.cost, self.cost(x1), len(z), x1)
             if self.prior is not None:

@@ -55,7 +55,7 @@ def estimate(
 
     def noised(x: Tensor, t: Tensor) -> Tensor:
         eps = torch.stack([torch.randn(flow.shape, generator=g) for g in generators]).to(x)
-        return path.interpolate(eps, x, t)
+        return path.interpolate(flow.project(eps), x, t)
 
     with torch.no_grad():
         z = guess.expand(len(seeds), *flow.shape)

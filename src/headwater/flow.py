@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +20,30 @@ from headwater.select import select
 Velocity = Callable[[Tensor, Tensor], Tensor]
 
 
+class Support(Protocol):
+    """The linear subspace that each problem's states live in: atoms that exist, a centre of mass at zero.
+
+    `project(x)` is the orthogonal projection P of `[batch, *event]`, `dimension` its rank per problem `[batch]`,
+    `select(index)` the support of some problems. The source is then N(0, P).
+    """
+
+    @property
+    def dimension(self) -> Tensor: ...
+
+    def project(self, x: Tensor) -> Tensor: ...
+
+    def select(self, index: Tensor) -> Support: ...
+
+
 @dataclass(frozen=True)
 class Flow:
     """A velocity field v(x, t) that carries the source N(0, I) at t = 0 to data at t = 1.
 
     `velocity(x, t)` takes x of shape `[batch, *shape]` and t, a scalar tensor or one per problem, within
     `path.span`, and returns a tensor like x. Labels, text or masks are bound before. `range` is the data range
-    (low, high) the model was trained on, or None if unbounded. Parameters of the network are never differentiated:
-    the modules that `velocity` refers to are found and frozen during each call.
+    (low, high) the model was trained on, or None if unbounded. `support` is a subspace per problem: the source, the
+    velocity and with them the whole solve stay in it. Parameters of the network are never differentiated: the modules
+    that `velocity` refers to are found and frozen during each call.
 
     >>> flow = Flow(lambda x, t: -x, shape=(2,))
     >>> flow(torch.ones(3, 2), torch.tensor(0.5)).shape
@@ -37,6 +54,7 @@ class Flow:
     shape: tuple[int, ...]
     path: Path = field(default_factory=CondOT)
     range: tuple[float, float] | None = None
+    support: Support | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
@@ -45,8 +63,17 @@ class Flow:
 
     @property
     def d(self) -> int:
-        """The dimension of one event."""
+        """The number of entries of one event."""
         return math.prod(self.shape)
+
+    @property
+    def dimension(self) -> int | Tensor:
+        """The dimension of the source: `d`, or that of the support, one per problem."""
+        return self.d if self.support is None else self.support.dimension
+
+    def project(self, x: Tensor) -> Tensor:
+        """x in the support, by orthogonal projection; x itself if there is none."""
+        return x if self.support is None else self.support.project(x)
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
@@ -80,24 +107,25 @@ class Flow:
                 "The velocity does not carry gradients to x.",
                 "Remove no_grad, inference_mode or detach from the network's forward pass.",
             )
-        return v if wants_gradient else v.detach()
+        return self.project(v if wants_gradient else v.detach())
 
     def denoise(self, x: Tensor, t: Tensor) -> Tensor:
         """The denoiser xhat = E[x1 | x_t = x], shape as x."""
         return self.path.xhat_from_v(x, self(x, t), t)
 
     def select(self, index: Tensor) -> Flow:
-        """The flow of the problems in `index`, if the velocity holds something per problem."""
-        if not hasattr(self.velocity, "select"):
+        """The flow of the problems in `index`, if the velocity or the support holds something per problem."""
+        if self.support is None and not hasattr(self.velocity, "select"):
             return self
-        part = replace(self, velocity=select(self.velocity, index))
+        support = None if self.support is None else self.support.select(index)
+        part = replace(self, velocity=select(self.velocity, index), support=support)
         object.__setattr__(part, "_activations", self.activations)
         return part
 
     def noise(
         self, seeds: Sequence[int], dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> Tensor:
-        """Source points x0 ~ N(0, I), one generator per problem: `[len(seeds), *shape]`.
+        """Source points x0 ~ N(0, I), in the support if there is one, one generator per problem: `[len(seeds), *shape]`.
 
         A problem's noise depends on its own seed only; it is drawn on the CPU, so devices agree.
 
@@ -108,7 +136,7 @@ class Flow:
         if len(seeds) == 0:
             raise Misuse("There is no seed.", "Give one per problem, e.g. range(4).")
         draws = [torch.randn(self.shape, generator=torch.Generator().manual_seed(int(s))) for s in seeds]
-        return torch.stack(draws).to(device=device, dtype=dtype)
+        return self.project(torch.stack(draws).to(device=device, dtype=dtype))
 
     @classmethod
     def from_noise_prediction(

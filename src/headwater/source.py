@@ -11,7 +11,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.flow import Flow
-from headwater.select import select
+from headwater.select import rows, select
 from headwater.solve.fixed import invert, solve
 from headwater.solve.likelihood import _rademacher, divergence
 from headwater.solve.method import MIDPOINT, Method
@@ -73,7 +73,8 @@ class ChiPrior:
     """weight (|x0|^2 / 2 - (d - 1) ln |x0|), `[batch]`: minus the log density of |x0| for x0 ~ N(0, I).
 
     Added to the cost; its minimum is the shell |x0| = sqrt(d - 1) (D-Flow, sec. 3.4, where the norm of a
-    Gaussian follows the chi^d law). |x0|^2 / 2 alone would pull x0 to 0.
+    Gaussian follows the chi^d law). |x0|^2 / 2 alone would pull x0 to 0. `dimension`: d, one or one per problem; for a
+    flow with a support give `flow.dimension`.
 
     >>> x0 = torch.tensor([[1.0, 1.0, 1.0]], requires_grad=True)   # d = 3, |x0|^2 = 3 > d - 1
     >>> bool((torch.autograd.grad(ChiPrior()(x0).sum(), x0)[0] > 0).all())
@@ -81,11 +82,18 @@ class ChiPrior:
     """
 
     weight: float = 1.0
+    dimension: int | Tensor | None = None
+
+    def select(self, index: Tensor) -> ChiPrior:
+        """The prior of the problems in `index`."""
+        d = self.dimension
+        return ChiPrior(self.weight, rows(d, index) if isinstance(d, Tensor) else d)
 
     def __call__(self, x0: Tensor) -> Tensor:
         flat = x0.flatten(1)
+        d = flat.shape[1] if self.dimension is None else self.dimension
         square = flat.square().sum(1)
-        return self.weight * (0.5 * square - 0.5 * (flat.shape[1] - 1) * torch.log(square + 1e-20))
+        return self.weight * (0.5 * square - 0.5 * (d - 1) * torch.log(square + 1e-20))
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,6 @@ class TargetLikelihood:
         for i in range(self.steps):
             t, t_next = (torch.tensor(j / self.steps, dtype=torch.float64) for j in (i, i + 1))
             state = self.method.step(augmented, self.flow.path, state, t, t_next)
-        d = self.flow.d
+        d = self.flow.dimension
         log_source = -0.5 * (x0.flatten(1).square().sum(1) + d * math.log(2 * math.pi))
         return -self.weight * (log_source - state[:, -1])

@@ -105,7 +105,8 @@ def fit(
     while run.seconds < end:
         lr = learning_rate(options.lr, run.step, run.seconds / (60 * options.minutes), options.decay)
         loss = run.update(next(batches), loss_of, lr)
-        mean = loss if math.isnan(mean) else 0.99 * mean + 0.01 * loss
+        if math.isfinite(loss):
+            mean = loss if math.isnan(mean) else 0.99 * mean + 0.01 * loss
         now = time.perf_counter()
         run.seconds, last = run.seconds + now - last, now
         if run.seconds - saved > options.every or run.seconds >= end:

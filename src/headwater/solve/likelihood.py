@@ -81,7 +81,7 @@ def log_likelihood(
     for t, t_next in itertools.pairwise(times):
         state = method.step(augmented, flow.path, state, t, t_next)
     x0, change = state[:, :-1], state[:, -1]
-    log_source = -0.5 * (x0.square().sum(1) + flow.d * math.log(2 * math.pi))
+    log_source = -0.5 * (x0.square().sum(1) + flow.dimension * math.log(2 * math.pi))
     return log_source + change, x0.reshape_as(x1)
 
 

@@ -20,13 +20,14 @@ from headwater.flow import Flow
 FOLDER = Path(__file__).parent / "weights"
 
 
-def names() -> list[str]:
-    """The names of the shipped models.
+def names(kind: str | None = None) -> list[str]:
+    """The names of the shipped models, all or of a kind ("image", "molecule generator", ...).
 
-    >>> "tiny64" in names()
-    True
+    >>> "tiny64" in names(), "tiny64" in names("molecule generator")
+    (True, False)
     """
-    return sorted(path.stem for path in FOLDER.glob("*.json"))
+    found = sorted(path.stem for path in FOLDER.glob("*.json"))
+    return [name for name in found if kind is None or card(name).get("kind", "image") == kind]
 
 
 def card(name: str) -> dict[str, Any]:
@@ -36,6 +37,16 @@ def card(name: str) -> dict[str, Any]:
         raise Misuse(f"There is no model named {name!r}.", suggest(name, names()))
     content: dict[str, Any] = json.loads(path.read_text())
     return content
+
+
+def tensors(name: str) -> dict[str, Tensor]:
+    """The stored weights of a model, from all its files."""
+    from safetensors.torch import load_file
+
+    weights: dict[str, Tensor] = {}
+    for file in card(name)["files"]:
+        weights |= load_file(FOLDER / file)
+    return weights
 
 
 @dataclass(frozen=True)
@@ -62,20 +73,17 @@ class Guided:
 
 @lru_cache(maxsize=2)
 def network(name: str, device: str = "cpu") -> torch.nn.Module:
-    """The network of a shipped model, in evaluation mode, float32."""
-    from safetensors.torch import load_file
-
+    """The network of a shipped image model, in evaluation mode, float32."""
     from headwater.image.network import UNet, UNetConfig
 
     content = card(name)
-    weights: dict[str, Tensor] = {}
-    for file in content["files"]:
-        weights |= load_file(FOLDER / file)
+    if content.get("kind", "image") != "image":
+        raise Misuse(f"The model {name!r} makes no images.", f"Give one of {', '.join(names('image'))}.")
     settings: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in content["architecture"].items()
     }
     net = UNet(UNetConfig(**settings))
-    net.load_state_dict({k: v.float() for k, v in weights.items()})
+    net.load_state_dict({k: v.float() for k, v in tensors(name).items()})
     net.eval().requires_grad_(False)
     return net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
@@ -83,7 +91,7 @@ def network(name: str, device: str = "cpu") -> torch.nn.Module:
 def flow(
     name: str = "tiny64", *, label: str | int | None = None, guidance: float = 1.0, device: str = "cpu"
 ) -> Flow:
-    """The flow of a shipped model; `label` a class name, WNID or number, `guidance` its weight.
+    """The flow of a shipped image model; `label` a class name, WNID or number, `guidance` its weight.
 
     >>> flow("tiny64").shape
     (3, 64, 64)

@@ -42,22 +42,17 @@ def export(checkpoint: Path, facts: Path, name: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for file, part in zip(files, parts, strict=True):
         save_file(part, folder / file)
-    step, images, seconds = state["counters"]
-    card = {
-        "name": name,
-        "files": files,
-        "architecture": state["config"],
-        "range": [-1, 1],
-        "training": {
-            "script": "headwater.image.train",
-            "steps": step,
-            "images_seen": images,
-            "minutes": round(seconds / 60, 1),
-            "held_out_loss": state["log"][-1]["held_out"],
-            "log": state["log"],
-        },
-        **json.loads(facts.read_text()),
-    }
+    step, seen, seconds = state["counters"]
+    known = json.loads(facts.read_text())
+    training: dict[str, object] = {"steps": step, "minutes": round(seconds / 60, 1)}
+    if "config" in state:  # an image prior
+        last = state["log"][-1]["held_out"]
+        training |= {"script": "headwater.image.train", "images_seen": seen, "held_out_loss": last}
+        model = {"kind": "image", "architecture": state["config"], "range": [-1, 1]}
+    else:
+        training |= {"part": state["facts"]["part"], "molecules_seen": seen, "held_out": state["log"][-1]}
+        model = {"architecture": state["facts"]["config"]}
+    card = {"name": name, "files": files, **model, "training": training | {"log": state["log"]}, **known}
     (folder / f"{name}.json").write_text(json.dumps(card, indent=1) + "\n")
 
 

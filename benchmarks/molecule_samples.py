@@ -1,0 +1,60 @@
+"""Quality of molecules drawn from the shipped generator, by number of evaluations.
+
+    python benchmarks/molecule_samples.py --qm9 build/qm9 --count 10000
+
+Atom and molecule stability by EDM's bond tables, RDKit validity, uniqueness among the valid, novelty against
+half_b, share of single fragments, PoseBusters on the first `--busters` molecules. The data's own values, with the
+same code, come first.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from common import write
+from headwater.molecule.chemistry import examine, posebusters_pass
+from headwater.molecule.data import Molecules
+from headwater.molecule.design import generate
+from headwater.molecule.molecule import molecules_of
+from headwater.molecule.state import Rounded
+from molecules import load, options, quality, split
+
+
+def rounded_rows(molecules: Molecules, rows: torch.Tensor) -> Rounded:
+    """Molecules of the data as a batch."""
+    b = molecules.padded(rows, 29)
+    return Rounded(b["positions"], b["types"], b["charges"], b["mask"])
+
+
+def line(name: str, batch: Rounded, known: set[str] | None, busters: int) -> dict[str, object]:
+    """A row of the table."""
+    passed = [all(r.values()) for r in posebusters_pass(molecules_of(batch)[:busters])]
+    return {"what": name} | quality(batch, known) | {"posebusters": round(100 * sum(passed) / len(passed), 1)}
+
+
+def main() -> None:
+    o = options(__doc__.splitlines()[0], count=10_000, busters=1000)
+    molecules = load(o.qm9)
+    half, test = split("half_b"), split("test")[: o.count]
+    known = {c.smiles for c in examine(rounded_rows(molecules, half)) if c.smiles}
+    rows = [line("QM9 test", rounded_rows(molecules, test), known, o.busters)]
+    print(rows[-1], flush=True)
+    for nfe in (20, 50, 100):
+        start = time.perf_counter()
+        d = generate(o.count, steps=nfe // 2)
+        seconds = time.perf_counter() - start
+        rows.append(line(f"{nfe} evaluations", d.molecules, known, o.busters) | {
+            "ms a molecule": round(1000 * seconds / o.count, 1)
+        })
+        print(rows[-1], flush=True)
+    for name, atoms, whole, valid in (("EDM, 1000 evaluations (published)", 98.7, 82.0, 91.9),
+                                      ("EquiFM, 200 evaluations (published)", 98.9, 88.3, 94.7)):
+        rows.append({"what": name, "atom_stable": atoms, "molecule_stable": whole, "valid": valid})
+    command = f"python benchmarks/molecule_samples.py --qm9 build/qm9 --count {o.count}"
+    write("molecule_samples", rows, command, f"Percent; {o.count} molecules a row; PoseBusters on {o.busters}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What the molecule benchmarks share: QM9's halves, quality of molecules, targets drawn from the data."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from headwater.molecule.chemistry import examine, summary
+from headwater.molecule.data import Molecules, load, split
+from headwater.molecule.regressor import PROPERTIES
+from headwater.molecule.state import Rounded
+
+MILLI = ("gap", "homo", "lumo")
+UNITS = {"alpha": "Bohr^3", "gap": "meV", "homo": "meV", "lumo": "meV", "mu": "D", "cv": "cal/mol/K"}
+PUBLISHED = {
+    "regressor's own error (published)": (0.10, 64, 39, 36, 0.043, 0.040),
+    "number of atoms (published)": (3.86, 866, 426, 813, 1.05, 1.97),
+    "EDM, conditional (published)": (2.76, 655, 356, 584, 1.11, 1.10),
+    "GeoLDM, conditional (published)": (2.37, 587, 340, 522, 1.11, 1.03),
+    "D-Flow (from memory of the paper)": (1.39, 344, 182, 330, 0.300, 0.784),
+}
+"""MAE in `UNITS`, in the order of `PROPERTIES`; other networks, other judges: for orientation."""
+
+
+def options(description: str, **defaults: int) -> argparse.Namespace:
+    """The common command line: --qm9 the folder of the parsed data set, --threads, and integers."""
+    p = argparse.ArgumentParser(description=description)
+    p.add_argument("--qm9", type=Path, required=True, help="folder of the parsed QM9")
+    p.add_argument("--threads", type=int, default=2)
+    for name, value in defaults.items():
+        p.add_argument(f"--{name}", type=int, default=value)
+    o = p.parse_args()
+    torch.set_num_threads(o.threads)
+    torch.set_flush_denormal(True)
+    return o
+
+
+def milli(name: str) -> float:
+    """What turns canonical units into those of the tables: meV for energies."""
+    return 1000.0 if name in MILLI else 1.0
+
+
+def from_data(molecules: Molecules, count: int, seed: int = 0) -> Tensor:
+    """Rows of half_b whose targets and numbers of atoms are asked for."""
+    index = split("half_b")
+    return index[torch.randperm(len(index), generator=torch.Generator().manual_seed(seed))[:count]]
+
+
+def quality(batch: Rounded, known: set[str] | None = None) -> dict[str, float]:
+    """Stability, validity, uniqueness (and novelty) of molecules, percent."""
+    return {k: round(100 * v, 1) for k, v in summary(examine(batch), known).items()}
+
+
+def mae(name: str, values: Tensor, asked: Tensor) -> float:
+    """Mean absolute error in the units of the tables."""
+    return round(float((values - asked).abs().mean()) * milli(name), 3)
+
+
+__all__ = ["MILLI", "PROPERTIES", "PUBLISHED", "UNITS", "from_data", "load", "mae", "milli", "options", "quality", "split"]

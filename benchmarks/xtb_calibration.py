@@ -1,0 +1,81 @@
+"""How GFN2-xTB's gap, HOMO, LUMO and dipole stand to QM9's B3LYP: a line per property, fitted and tested apart.
+
+    python benchmarks/xtb_calibration.py --work build/qm9
+
+Single points at QM9's geometry, on molecules of the part 'validation' spread evenly over its list. The lines are
+fitted by least squares on every molecule but each third; all scores are those of the third that was left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from common import write
+from headwater.molecule.data import Molecules, load, split
+from headwater.molecule.elements import ELEMENTS
+from headwater.molecule.molecule import Molecule
+from headwater.molecule.xtb import single_point
+
+UNITS = {"gap": "eV", "homo": "eV", "lumo": "eV", "mu": "D"}
+
+
+def molecule(qm9: Molecules, i: int) -> Molecule:
+    atoms = slice(int(qm9.offsets[i]), int(qm9.offsets[i + 1]))
+    symbols = tuple(ELEMENTS[t] for t in qm9.types[atoms].tolist())
+    return Molecule(symbols, qm9.positions[atoms].double().numpy(), tuple(qm9.charges[atoms].tolist()))
+
+
+def row(name: str, x: np.ndarray, y: np.ndarray) -> dict[str, object]:
+    held = np.arange(len(x)) % 3 == 2
+    slope, intercept = np.polyfit(x[~held], y[~held], 1)
+    slope, intercept = round(float(slope), 4), round(float(intercept), 4)
+    error = slope * x[held] + intercept - y[held]
+    return {
+        "property": name,
+        "unit": UNITS[name],
+        "slope": slope,
+        "intercept": intercept,
+        "mae": round(float(np.abs(error).mean()), 3),
+        "mae_raw": round(float(np.abs(x[held] - y[held]).mean()), 3),
+        "mae_of_the_mean": round(float(np.abs(y[held] - y[~held].mean()).mean()), 3),
+        "r2": round(float(np.corrcoef(x[held], y[held])[0, 1] ** 2), 3),
+        "fitted": int((~held).sum()),
+        "tested": int(held.sum()),
+    }
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("--work", type=Path, required=True, help="folder of qm9.npz (python -m headwater.molecule.data)")
+    p.add_argument("--count", type=int, default=1500)
+    o = p.parse_args()
+    torch.set_num_threads(1)
+    qm9, rows = load(o.work), split("validation")
+    index = rows[torch.linspace(0, len(rows) - 1, o.count).long()].tolist()
+    start = time.process_time()
+    found = [single_point(molecule(qm9, i)) for i in index]
+    seconds = time.process_time() - start
+    good = np.array([np.isfinite(f.electrons.gap_ev) for f in found])
+    values = {
+        "gap": [f.electrons.gap_ev for f in found],
+        "homo": [f.electrons.homo_ev for f in found],
+        "lumo": [f.electrons.lumo_ev for f in found],
+        "mu": [f.electrons.dipole_debye for f in found],
+    }
+    write(
+        "xtb_calibration",
+        [row(k, np.array(v)[good], qm9.properties[k][index].numpy()[good]) for k, v in values.items()],
+        f"python benchmarks/xtb_calibration.py --work build/qm9 --count {o.count}",
+        f"B3LYP value = slope x xTB value + intercept; mae, mae_raw (no line) and mae_of_the_mean (a constant) "
+        f"on the molecules left out of the fit. {int(good.sum())} of {o.count} single points converged, "
+        f"{1000 * seconds / o.count:.0f} ms of processor time each.",
+    )
+
+
+if __name__ == "__main__":
+    main()

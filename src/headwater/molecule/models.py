@@ -1,0 +1,41 @@
+"""The shipped networks of the molecule domain, by name."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from headwater import zoo
+from headwater.errors import Misuse
+from headwater.molecule.generator import Generator
+from headwater.molecule.network import TrunkConfig
+from headwater.molecule.regressor import Regressor, RegressorConfig
+
+GENERATOR, GUIDE, EVALUATOR = "qm9-generator", "qm9-guide", "qm9-evaluator"
+
+
+@lru_cache(maxsize=2)
+def generator(name: str = GENERATOR) -> Generator:
+    """The network of a generator, in evaluation mode, float32."""
+    net = Generator(TrunkConfig(**_card(name, "molecule generator")["architecture"]))
+    return _filled(net, name)
+
+
+@lru_cache(maxsize=4)
+def regressor(name: str = GUIDE) -> Regressor:
+    """The network of a property regressor, in evaluation mode, float32."""
+    a = _card(name, "molecule regressor")["architecture"]
+    reference = {k: tuple(v) for k, v in a["reference"].items()}
+    return _filled(Regressor(RegressorConfig(TrunkConfig(**a["trunk"]), reference, a["scale"])), name)
+
+
+def _card(name: str, kind: str) -> dict[str, Any]:
+    card = zoo.card(name)
+    if card.get("kind") != kind:
+        raise Misuse(f"The model {name!r} is no {kind}.", f"Give one of {', '.join(zoo.names(kind))}.")
+    return card
+
+
+def _filled(net: Any, name: str) -> Any:
+    net.load_state_dict({k: v.float() for k, v in zoo.tensors(name).items()})
+    return net.eval().requires_grad_(False)

@@ -1,0 +1,159 @@
+"""What is asked of a molecule, as costs of its state: properties, definite types, known parts, a user's function.
+
+Every cost takes x1 `[b, 29, 9]` and returns `[b]`; all follow the running problems by `select`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from headwater.molecule.regressor import PROPERTIES, Regressor
+from headwater.molecule.stability import stability
+from headwater.molecule.state import KINDS, TYPE_SCALE, Rounded, relaxed_types, rounded
+
+TOLERANCE = {"alpha": 0.2, "gap": 0.13, "homo": 0.08, "lumo": 0.07, "mu": 0.09, "cv": 0.08}
+"""When a property counts as hit, in the units of `units.UNITS`: twice the published error of QM9 regressors."""
+
+
+def predict(regressor: Regressor, positions: Tensor, types: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """The six properties `[b]` of molecules with relaxed or one-hot types; padding is not computed."""
+    n = int(mask.sum(1).max())
+    out = regressor(positions[:, :n], types[:, :n], mask[:, :n])
+    return {name: out[name] for name in PROPERTIES}
+
+
+def predict_rounded(regressor: Regressor, m: Rounded, batch: int = 256) -> dict[str, Tensor]:
+    """The six properties `[b]` of definite molecules, without gradient."""
+    parts = []
+    with torch.no_grad():
+        for i in torch.arange(len(m)).split(batch):
+            p = m.select(i)
+            parts.append(predict(regressor, p.positions, p.one_hot, p.mask))
+    return {name: torch.cat([p[name] for p in parts]) for name in PROPERTIES}
+
+
+@dataclass(frozen=True)
+class PropertyCost:
+    """sum_k w_k ((f_k(x1) - y_k) / tolerance_k)^2 / 2 over the targeted properties, `[b]`.
+
+    `values[name]` `[b]` in canonical units; f is the guide on relaxed types.
+    """
+
+    guide: Regressor
+    values: dict[str, Tensor]
+    weights: dict[str, float]
+    mask: Tensor
+
+    def select(self, index: Tensor) -> PropertyCost:
+        values = {k: v[index] for k, v in self.values.items()}
+        return replace(self, values=values, mask=self.mask[index])
+
+    def __call__(self, x1: Tensor) -> Tensor:
+        out = predict(self.guide, x1[..., :3], relaxed_types(x1), self.mask)
+        return sum(  # type: ignore[return-value]
+            0.5 * self.weights.get(k, 1.0) * ((out[k] - y.to(x1)) / TOLERANCE[k]).square()
+            for k, y in self.values.items()
+        )
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """How far the types are from definite: |types - rounded types|^2 summed over atoms, `[b]`."""
+
+    mask: Tensor
+
+    def select(self, index: Tensor) -> Undecided:
+        return Undecided(self.mask[index])
+
+    def __call__(self, x1: Tensor) -> Tensor:
+        p = relaxed_types(x1)
+        hot = torch.nn.functional.one_hot(p.argmax(-1), KINDS).to(p)
+        return ((p - hot).square().sum(-1) * self.mask).sum(1)
+
+
+@dataclass(frozen=True)
+class UserCost:
+    """A user's `cost(positions [b, n, 3] in angstrom, types [b, n, 5], mask [b, n]) -> [b]`."""
+
+    function: Callable[[Tensor, Tensor, Tensor], Tensor]
+    mask: Tensor
+
+    def select(self, index: Tensor) -> UserCost:
+        return UserCost(self.function, self.mask[index])
+
+    def __call__(self, x1: Tensor) -> Tensor:
+        return self.function(x1[..., :3], relaxed_types(x1), self.mask)
+
+
+@dataclass(frozen=True)
+class Known:
+    """The linear operator that reads off what is given of a molecule: positions of some atoms, types of some.
+
+    `placed [b, n]` atoms have known positions relative to each other (their mean is removed, since the place of a
+    fragment in the whole molecule is open); `typed [b, n]` have known types and charges. A is a masked, centred
+    crop: an orthogonal projection, so it is its own adjoint.
+    """
+
+    placed: Tensor
+    typed: Tensor
+
+    def select(self, index: Tensor) -> Known:
+        return Known(self.placed[index], self.typed[index])
+
+    def __call__(self, x: Tensor) -> Tensor:
+        keep = self.placed[..., None].to(x)
+        mean = (x[..., :3] * keep).sum(1, keepdim=True) / keep.sum(1, keepdim=True).clamp(min=1)
+        return torch.cat([(x[..., :3] - mean) * keep, x[..., 3:] * self.typed[..., None]], dim=-1)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """A' y = A y."""
+        return self(y)
+
+    def count(self, y: Tensor) -> Tensor:
+        """How many numbers are measured, `[b]`."""
+        return (3 * self.placed.sum(1) + (KINDS + 1) * self.typed.sum(1)).clamp(min=1)
+
+
+@dataclass(frozen=True)
+class Miss:
+    """How far the rounded molecule is from what was asked, `[b]`; at most 1 is a hit.
+
+    The largest of |f_k - y_k| / tolerance_k over the targets, and of the further `measures`; infinite, if `stable` is
+    asked, for a molecule whose valences are not satisfied (`stability.stability`).
+    """
+
+    properties: PropertyCost | None
+    mask: Tensor
+    stable: bool = True
+    measures: tuple[Callable[[Tensor], Tensor], ...] = field(default=())
+
+    def select(self, index: Tensor) -> Miss:
+        own = None if self.properties is None else self.properties.select(index)
+        more = tuple(m.select(index) for m in self.measures)  # type: ignore[attr-defined]
+        return Miss(own, self.mask[index], self.stable, more)
+
+    @torch.no_grad()
+    def __call__(self, x1: Tensor) -> Tensor:
+        m = rounded(x1, self.mask)
+        worst = torch.zeros(len(x1), dtype=torch.float64)
+        if self.properties is not None:
+            out = predict(self.properties.guide, m.positions, m.one_hot, m.mask)
+            for k, y in self.properties.values.items():
+                worst = torch.maximum(worst, (out[k] - y).abs().double() / TOLERANCE[k])
+        for measure in self.measures:
+            worst = torch.maximum(worst, measure(x1).double())
+        if self.stable:
+            worst = torch.where(stability(m)[1], worst, torch.inf)
+        return worst
+
+
+def type_state(types: Tensor, charges: Tensor) -> Tensor:
+    """The type and charge columns of a state, `[b, n, 6]`."""
+    from headwater.molecule.state import CHARGE_SCALE
+
+    hot = torch.nn.functional.one_hot(types, KINDS).float() * TYPE_SCALE
+    return torch.cat([hot, charges[..., None] * CHARGE_SCALE], dim=-1)
