@@ -51,7 +51,7 @@ def from_data(molecules: Molecules, count: int, seed: int = 0) -> Tensor:
 
 def quality(batch: Rounded, known: set[str] | None = None) -> dict[str, float]:
     """Stability, validity, uniqueness (and novelty) of molecules, percent."""
-    return {k: round(100 * v, 1) for k, v in summary(examine(batch), known).items()}
+    return {k: round(100 * v, 1) for k, v in summary(examine(batch, charges=False), known).items()}
 
 
 def mae(name: str, values: Tensor, asked: Tensor) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 
 from headwater import zoo
 
-LONG = ("classes", "architecture", "training", "log", "files")
+LONG = ("classes", "architecture", "training", "log", "files", "counts")
 
 
 def show(name: str | None, classes: bool) -> int:
@@ -44,18 +44,22 @@ def card_lines(card: dict[str, Any], indent: str = "") -> list[str]:
     return lines
 
 
+def _events(card: dict[str, Any]) -> str:
+    """What one event of the model is."""
+    net = card["architecture"]
+    return f"{net['size']} x {net['size']} x {net['channels']}" if "channels" in net else "2 to 29 atoms"
+
+
 def _table() -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("name", "window", "classes", "size", "what"):
+    for column in ("name", "kind", "events", "size", "what"):
         table.add_column(column, overflow="fold", no_wrap=column != "what")
     for name in zoo.names():
         card = zoo.card(name)
-        net = card["architecture"]
         size = sum((zoo.FOLDER / file).stat().st_size for file in card["files"])
-        window = f"{net['size']} x {net['size']} x {net['channels']}"
-        table.add_row(name, window, str(len(card.get("classes", []))), f"{size / 1e6:.1f} MB", card["what"])
+        table.add_row(name, card.get("kind", "image"), _events(card), f"{size / 1e6:.1f} MB", card["what"])
     Console().print(table)
     print("'headwater models NAME' prints a card, with --classes its classes.")

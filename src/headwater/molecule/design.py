@@ -43,13 +43,15 @@ from headwater.molecule.target import (
 )
 from headwater.optimize import LBFGS
 from headwater.select import rows, select
-from headwater.solve import invert, solve
+from headwater.solve import solve
 from headwater.source import ChiPrior
 from headwater.status import Status
 
 STEPS, GRADIENTS, CANDIDATES, ATTEMPTS = 12, 12, 4, 3
-FRAGMENT_SIGMA = 0.1
-"""What counts as agreeing with a fragment, angstrom (and the same in units of the type columns)."""
+KNOWN_SIGMA, KNOWN_TOLERANCE = 0.03, 0.1
+"""The weight of what is given, as a noise level, and the rms that counts as agreeing: angstrom, type columns."""
+LATE = 0.92
+"""Where an estimate is turned into a state of the flow; see `_grown`."""
 BATCH = 64
 
 
@@ -237,13 +239,15 @@ def _problem(request: Request, networks: Networks, atoms: Tensor) -> _Problem:
 
 @dataclass(frozen=True)
 class _Rms:
+    """The rms deviation from what is given, in tolerances."""
+
     misfit: Misfit
 
     def select(self, index: Tensor) -> _Rms:
         return _Rms(self.misfit.select(index))
 
     def __call__(self, x1: Tensor) -> Tensor:
-        return self.misfit.rms(x1)
+        return self.misfit.rms(x1) * (KNOWN_SIGMA / KNOWN_TOLERANCE)
 
 
 def _known(request: Request, mask: Tensor) -> Misfit | None:
@@ -275,7 +279,7 @@ def _known(request: Request, mask: Tensor) -> Misfit | None:
         return None
     operator = Known(placed, typed)
     y = operator(torch.cat([positions, type_state(types, charges)], dim=-1))
-    return Misfit(operator, y, FRAGMENT_SIGMA)
+    return Misfit(operator, y, KNOWN_SIGMA)
 
 
 # ---- design
@@ -333,15 +337,28 @@ def _start(request: Request, problem: _Problem, seeds: list[int], attempt: int) 
                 x1 = solve(problem.flow, x0, steps=steps)
                 spent += 2 * steps
             else:
-                blank = torch.zeros(1, *problem.flow.shape)
-                x1 = estimate(problem.flow, problem.known, blank, fresh, steps=32)
-                x0 = invert(problem.flow, x1, steps=steps)
-                spent += 32 + 2 * steps
+                x0 = _grown(problem, fresh, steps)
+                x1 = solve(problem.flow, x0, steps=steps)
+                spent += 32 + 4 * steps
             stable = torch.isfinite(problem.miss(x1))
             misses.append(problem.cost(x1) + torch.where(stable | (not request.stable), 0.0, 1e6))
         draws.append(x0)
     pick = torch.stack(misses).argmin(0)
     return torch.stack(draws)[pick, torch.arange(len(seeds))], spent
+
+
+def _grown(problem: _Problem, seeds: list[int], steps: int) -> Tensor:
+    """Source points of molecules that have the known parts: the plug-and-play estimate, carried back to t = 0.
+
+    It is carried back from t = LATE with fresh noise, not from t = 1: there the types are exactly one-hot, where the
+    flow maps many sources to one point and has no inverse.
+    """
+    assert problem.known is not None
+    blank = torch.zeros(1, *problem.flow.shape)
+    x1 = estimate(problem.flow, problem.known, blank, seeds, steps=32)
+    eps = problem.flow.noise([s + 1 for s in seeds])
+    x = problem.flow.path.interpolate(eps, x1, torch.tensor(LATE))
+    return solve(problem.flow, x, steps=[LATE * (1 - i / steps) for i in range(steps + 1)])
 
 
 def _control(request: Request, problem: _Problem, x0: Tensor, preparation: int) -> Result:
@@ -405,7 +422,7 @@ def _judged(best: _Best, problem: _Problem, networks: Networks) -> Design:
         relaxed = predict(networks.guide, best.x1[..., :3], best.x1[..., 3:8] / 0.5, problem.mask)
     rms = None
     if problem.known is not None:
-        rms = problem.known.rms(best.x1) * FRAGMENT_SIGMA
+        rms = problem.known.rms(best.x1) * KNOWN_SIGMA
     return Design(
         m,
         predict_rounded(networks.guide, m),

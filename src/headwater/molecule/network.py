@@ -85,6 +85,7 @@ class Block(nn.Module):
         b, n, d = h.shape
         heads, v = self.config.heads, self.config.vectors
         m = None if e is None else self.modulation(e)[:, None].chunk(4, dim=-1)
+        V = bounded(V)
         g = self.norm(h)
         if m is not None:
             g = torch.addcmul(m[1], g, 1 + m[0])
@@ -112,6 +113,16 @@ class Block(nn.Module):
         h = h + g[..., :d]
         V = V + other * g[:, None, :, d:]
         return h, V
+
+
+def bounded(V: Tensor, limit: float = 10.0) -> Tensor:
+    """V / (1 + (|V| / limit)^4)^(1/4): vectors `[b, 3, ...]` shorter than the limit hardly change, none exceeds it.
+
+    Inner products feed the weights of the next vectors; without a bound a strange input grows doubly exponentially
+    over the blocks (typical norms are about 1, the 99th percentile 4.5).
+    """
+    square = V.square().sum(1, keepdim=True) / limit**2
+    return V * (1 + square.square()).pow(-0.25)
 
 
 class Trunk(nn.Module):

@@ -1,0 +1,280 @@
+"""Molecule files: what is written is read back; what is damaged is named and refused."""
+
+import csv
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headwater.errors import Misuse
+from headwater.molecule.elements import ELEMENTS
+from headwater.molecule.files import read_molecules, write_csv, write_sdf, write_xyz
+from headwater.molecule.molecule import Molecule
+
+Chem = pytest.importorskip("rdkit.Chem")
+
+WATER = Molecule(
+    ("O", "H", "H"),
+    np.array([[0.0, 0.0, 0.1173], [0.0, 0.7572, -0.4692], [0.0, -0.7572, -0.4692]]),
+    (0, 0, 0),
+    "water",
+    {"gap": 5.0, "count": 3, "note": "two\nlines", "id": "007"},
+)
+AMMONIUM = Molecule(
+    ("N", "H", "H", "H", "H"),
+    np.array([[0, 0, 0], [0.6, 0.6, 0.6], [-0.6, -0.6, 0.6], [-0.6, 0.6, -0.6], [0.6, -0.6, -0.6]]),
+    (1, 0, 0, 0, 0),
+    "ammonium",
+)
+WATER_XYZ = "3\nwater\nO 0 0 0.1173\nH 0 0.7572 -0.4692\nH 0 -0.7572 -0.4692\n"
+
+
+def same(a, b, decimals, *, charges=True):
+    assert a.symbols == b.symbols and a.name == b.name
+    assert np.array_equal(np.round(a.positions, decimals), b.positions)
+    if charges:
+        assert a.charges == b.charges and a.data == b.data
+        assert [type(v) for v in a.data.values()] == [type(v) for v in b.data.values()]
+
+
+text = st.text("abcXYZ 019-_.=#()é", max_size=20).map(lambda s: " ".join(s.split()))
+tag = st.text("abcXYZ_ ()", min_size=1, max_size=10).filter(str.strip)
+value = (
+    text.filter(bool)
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
+)
+
+
+@st.composite
+def molecules(draw):
+    n = draw(st.integers(1, 12))
+    atoms = st.lists(st.sampled_from(ELEMENTS), min_size=n, max_size=n)
+    positions = np.random.default_rng(draw(st.integers(0, 999))).normal(size=(n, 3)) * 3
+    charges = draw(st.lists(st.integers(-1, 1), min_size=n, max_size=n))
+    data = draw(st.dictionaries(tag, value, max_size=3))
+    return Molecule(tuple(draw(atoms)), positions, tuple(charges), draw(text), data)
+
+
+def numbers_as_read(m):
+    """Text that looks like a number comes back as one: the only change a round trip may make."""
+    data = {}
+    for name, v in m.data.items():
+        for kind in (int, float):
+            if isinstance(v, str) and v.lstrip("-").replace(".", "").isdigit():
+                try:
+                    v = kind(v) if str(kind(v)) == v else v
+                except ValueError:
+                    continue
+        data[name] = v
+    return Molecule(m.symbols, m.positions, m.charges, m.name, data)
+
+
+@settings(max_examples=40, deadline=None)
+@given(batch=st.lists(molecules(), min_size=1, max_size=4))
+def test_sdf_is_read_back_with_charges_names_and_data(batch, tmp_path_factory):
+    path = tmp_path_factory.mktemp("sdf") / "some.sdf"
+    write_sdf(path, batch)
+    back = read_molecules(path)
+    assert len(back) == len(batch)
+    for a, b in zip(batch, back, strict=True):
+        same(numbers_as_read(a), b, 4)
+    again = path.with_name("again.sdf")
+    write_sdf(again, back)
+    assert again.read_text() == path.read_text()
+
+
+@settings(max_examples=40, deadline=None)
+@given(batch=st.lists(molecules(), min_size=1, max_size=4))
+def test_xyz_is_read_back(batch, tmp_path_factory):
+    path = tmp_path_factory.mktemp("xyz") / "some.xyz"
+    write_xyz(path, batch)
+    back = read_molecules(path)
+    assert len(back) == len(batch)
+    for a, b in zip(batch, back, strict=True):
+        same(a, b, 6, charges=False)
+        assert b.charge == 0 and not b.data
+
+
+def test_sdf_is_what_other_programs_expect(tmp_path):
+    path = tmp_path / "two.sdf"
+    write_sdf(path, [WATER, AMMONIUM])
+    water, ammonium = Chem.SDMolSupplier(str(path), removeHs=False)
+    assert Chem.MolToSmiles(Chem.RemoveHs(water)) == "O"
+    assert Chem.MolToSmiles(Chem.RemoveHs(ammonium)) == "[NH4+]"
+    assert water.GetProp("_Name") == "water" and water.GetProp("gap") == "5.0"
+    assert water.GetConformer().Is3D()
+    lines = path.read_text().splitlines()
+    assert lines[1][20:22] == "3D" and lines[3].endswith("V2000")
+    assert path.read_text().count("$$$$\n") == 2
+
+
+def test_types_of_tags_survive(tmp_path):
+    write_sdf(tmp_path / "a.sdf", [WATER])
+    same(WATER, read_molecules(tmp_path / "a.sdf")[0], 4)
+
+
+def test_a_mol_file_by_another_program(tmp_path):
+    """No $$$$, Windows line ends, zwitterion charges, hydrogens left out: read as it is."""
+    mol = Chem.MolFromSmiles("[NH3+]CC(=O)[O-]")
+    conformer = Chem.Conformer(5)
+    conformer.SetPositions(np.arange(15.0).reshape(5, 3) ** 1.1)
+    mol.AddConformer(conformer)
+    path = tmp_path / "glycine.mol"
+    path.write_bytes(Chem.MolToMolBlock(mol).replace("\n", "\r\n").encode())
+    (m,) = read_molecules(path)
+    assert m.symbols == ("N", "C", "C", "O", "O") and m.charges == (1, 0, 0, 0, -1)
+    assert m.positions[4, 2] == pytest.approx(14**1.1, abs=1e-4)
+
+
+def test_sdf_with_impossible_valences_is_read(tmp_path):
+    five = Molecule(("C",) + ("H",) * 5, np.vstack([np.zeros(3), np.eye(3), -np.eye(3)[:2]]), (0,) * 6)
+    write_sdf(tmp_path / "five.sdf", [five])
+    same(five, read_molecules(tmp_path / "five.sdf")[0], 4)
+
+
+def test_xyz_by_another_program(tmp_path):
+    path = tmp_path / "frames.XYZ"
+    path.write_text("\n 2 \n\n1 0 0 0 0.1\nF\t0.92 0 1.0*^-6 x\n\n\n1\nonly one\nh 0 0 0")
+    first, second = read_molecules(path)
+    assert first.symbols == ("H", "F") and first.name == "" and first.positions[1].tolist() == [0.92, 0, 1e-6]
+    assert second.symbols == ("H",) and second.name == "only one"
+
+
+def test_planar_and_single_atoms_are_molecules(tmp_path):
+    flat = Molecule(WATER.symbols, WATER.positions[:, [1, 2, 0]], WATER.charges)
+    atom = Molecule(("F",), np.zeros((1, 3)), (-1,))
+    write_sdf(tmp_path / "a.sdf", [flat, atom])
+    assert [len(m) for m in read_molecules(tmp_path / "a.sdf")] == [3, 1]
+
+
+def sdf_text(tmp_path, *batch):
+    write_sdf(tmp_path / "whole.sdf", batch)
+    return (tmp_path / "whole.sdf").read_text()
+
+
+def refused(tmp_path, name, content, *words):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(Misuse) as caught:
+        read_molecules(path)
+    message = str(caught.value)
+    assert caught.value.what.endswith(".") and caught.value.cure.endswith(".")
+    for word in (name, *words):
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", ["empty"]),
+        ("  \n\n", ["empty"]),
+        ("water\n", ["Line 1", "number of atoms"]),
+        ("0\nnothing\n", ["Line 1"]),
+        ("-3\nnothing\n", ["Line 1"]),
+        (WATER_XYZ.rsplit("H", 1)[0], ["line 1", "2 of 3"]),
+        (WATER_XYZ + "3\n", ["line 6", "0 of 3"]),
+        (WATER_XYZ + WATER_XYZ.replace("-0.7572 -0.4692", "-0.7572"), ["Line 10"]),
+        (WATER_XYZ.replace("O", "O?"), ["Line 3"]),
+        (WATER_XYZ.replace("O 0", "O zero"), ["Line 3", "'O zero"]),
+        (WATER_XYZ.replace("O 0", "O nan"), ["molecule 1", "finite"]),
+        (WATER_XYZ + WATER_XYZ.replace("O 0", "O inf"), ["molecule 2", "finite"]),
+        ("2\nx\nH 0 0 0\nH 0 0 0\n", ["all are zero"]),
+        (WATER_XYZ.replace("3\n", "4\n", 1), ["cut off", "3 of 4"]),
+        (WATER_XYZ.replace("3\n", "2\n", 1), ["Line 5"]),
+    ],
+)
+def test_bad_xyz_is_named(content, words, tmp_path):
+    refused(tmp_path, "bad.xyz", content, *words)
+
+
+@pytest.mark.parametrize("lines", range(1, 8))
+def test_a_cut_second_record_is_named(lines, tmp_path):
+    whole = sdf_text(tmp_path, WATER)
+    cut = "".join(whole.splitlines(keepends=True)[:lines])
+    refused(tmp_path, "bad.sdf", whole + cut, "record 2", f"line {len(whole.splitlines()) + 1}", "M  END")
+
+
+def test_bad_sdf_is_named(tmp_path):
+    whole = sdf_text(tmp_path, WATER)
+    refused(tmp_path, "bad.sdf", whole.replace("$$$$\n", ""), "record 1", "$$$$")
+    refused(tmp_path, "bad.sdf", whole + whole.replace("  3  2", " 30  2", 1), "record 2", "not a readable")
+    refused(tmp_path, "bad.sdf", whole.replace("    0.7572", "       nan", 1), "record 1")
+    refused(tmp_path, "bad.sdf", whole.replace("    0.7572", "    0.7x72", 1), "record 1")
+    refused(tmp_path, "bad.sdf", "just text\nof several\nlines\n", "record 1", "M  END")
+    refused(tmp_path, "bad.mol", "\n\n\n  0  0  0  0  0  0  0  0  0  0999 V2000\nM  END\n", "no atoms")
+
+
+def test_a_drawing_is_refused(tmp_path):
+    from rdkit.Chem import AllChem
+
+    mol = Chem.MolFromSmiles("c1ccccc1O")
+    AllChem.Compute2DCoords(mol)
+    refused(tmp_path, "flat.mol", Chem.MolToMolBlock(mol), "record 1", "2D")
+    block = Chem.MolToMolBlock(Chem.MolFromSmiles("CO")).replace("2D", "3D")
+    refused(tmp_path, "none.mol", block.replace("1.2990    0.7500", "0.0000    0.0000"), "all are zero")
+
+
+def test_bad_paths_are_named(tmp_path):
+    for name, words in [("no.sdf", "does not exist"), ("no.pdb", ".mol, .sdf, .xyz"), ("no", "unknown kind")]:
+        with pytest.raises(Misuse, match=words):
+            read_molecules(tmp_path / name)
+    (tmp_path / "folder.xyz").mkdir()
+    with pytest.raises(Misuse, match="cannot be read"):
+        read_molecules(tmp_path / "folder.xyz")
+
+
+def test_bytes_are_no_molecule(tmp_path):
+    for name in ("noise.sdf", "noise.xyz"):
+        (tmp_path / name).write_bytes(np.random.default_rng(0).bytes(2000))
+        with pytest.raises(Misuse):
+            read_molecules(tmp_path / name)
+
+
+@pytest.mark.parametrize("write", [write_sdf, write_xyz])
+def test_nothing_is_lost_when_writing_fails(write, tmp_path):
+    path = tmp_path / "kept.out"
+    path.write_text("old")
+    with pytest.raises(Misuse, match="exists already"):
+        write(path, [WATER])
+    broken = Molecule(WATER.symbols, WATER.positions * np.nan, WATER.charges)
+    with pytest.raises(Misuse, match="molecule 2 has coordinates that are not finite"):
+        write(path, [WATER, broken], overwrite=True)
+    assert path.read_text() == "old"
+    write(path, [WATER], overwrite=True)
+    assert "water" in path.read_text() and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "data", [{"a<b": 1}, {"": 1}, {"a\nb": 1}, {"a": "x\n\ny"}, {"a": "x\n$$$$"}, {"a": "x\r\n\r\ny"}]
+)
+def test_tags_that_would_break_the_file_are_refused(data, tmp_path):
+    with pytest.raises(Misuse, match="tag"):
+        write_sdf(tmp_path / "a.sdf", [Molecule(WATER.symbols, WATER.positions, WATER.charges, "", data)])
+    assert not list(tmp_path.iterdir())
+
+
+def test_odd_names_cannot_break_a_file(tmp_path):
+    odd = [
+        Molecule(WATER.symbols, WATER.positions, WATER.charges, n)
+        for n in ("$$$$", "a\nb", "M  END", "x" * 300)
+    ]
+    for name, write in [("a.sdf", write_sdf), ("a.xyz", write_xyz)]:
+        write(tmp_path / name, odd)
+        back = read_molecules(tmp_path / name)
+        assert len(back) == 4 and back[1].name == "a b" and all(m.symbols == WATER.symbols for m in back)
+
+
+def test_csv_has_all_columns_and_exact_numbers(tmp_path):
+    path = tmp_path / "t.csv"
+    rows = [{"name": 'a,"b"', "gap": 0.1 + 0.2}, {"name": "é\nc", "mu": None, "count": 3}]
+    write_csv(path, rows)
+    with path.open(newline="", encoding="utf-8") as handle:
+        table = list(csv.DictReader(handle))
+    assert list(table[0]) == ["name", "gap", "mu", "count"]
+    assert float(table[0]["gap"]) == 0.1 + 0.2 and table[0]["name"] == 'a,"b"' and table[0]["count"] == ""
+    assert table[1] == {"name": "é\nc", "gap": "", "mu": "", "count": "3"}
+    with pytest.raises(Misuse, match="exists already"):
+        write_csv(path, [])
+    assert path.read_text().startswith("name,gap")
