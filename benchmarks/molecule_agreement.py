@@ -28,7 +28,13 @@ def compare(name: str, a: np.ndarray, b: np.ndarray) -> dict[str, object]:
     good = np.isfinite(a) & np.isfinite(b)
     a, b = a[good], b[good]
     r = float(np.corrcoef(a, b)[0, 1]) if len(a) > 2 else float("nan")
-    values = (name, len(a), round(r, 3), round(float(np.abs(a - b).mean()), 3), round(float((a - b).mean()), 3))
+    values = (
+        name,
+        len(a),
+        round(r, 3),
+        round(float(np.abs(a - b).mean()), 3),
+        round(float((a - b).mean()), 3),
+    )
     return dict(zip(HEAD, values, strict=True))
 
 
@@ -64,7 +70,9 @@ def main() -> None:
         compare("hits: xTB relaxed, asked", hits["xtb relaxed"], target),
         compare("hits: DFT, asked", hits["dft"], target[: o.dft]),
         compare("hits: DFT, evaluator", hits["dft"], evaluator[: o.dft]),
-        compare("QM9 test: evaluator, truth", predict_rounded(networks.evaluator, real)["gap"].numpy(), truth),
+        compare(
+            "QM9 test: evaluator, truth", predict_rounded(networks.evaluator, real)["gap"].numpy(), truth
+        ),
         compare("QM9 test: xTB, truth", known["xtb"], truth),
     ]
     moved = torch.from_numpy(hits["moved"])

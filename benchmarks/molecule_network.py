@@ -45,7 +45,11 @@ class Layer(nn.Module):
     def forward(self, h: Tensor, mask: Tensor, e: Tensor) -> Tensor:
         b, n, d = h.shape
         m = self.modulation(e)[:, None].chunk(4, dim=-1)
-        q, k, v = self.qkv(self.norm1(h) * (1 + m[0]) + m[1]).reshape(b, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            self.qkv(self.norm1(h) * (1 + m[0]) + m[1])
+            .reshape(b, n, 3, self.heads, -1)
+            .permute(2, 0, 3, 1, 4)
+        )
         a = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None])
         h = h + self.out(a.transpose(1, 2).reshape(b, n, d))
         return h + self.down(F.gelu(self.up(self.norm2(h) * (1 + m[2]) + m[3])))
@@ -95,7 +99,9 @@ def train(o: argparse.Namespace) -> None:
     torch.manual_seed(0)
     run = Run(lambda: build(o.network), {"config": {}, "part": "half_b"}, torch.device("cpu"))
     run.net.trunk.compile(dynamic=True)
-    for batch in (batch_of(molecules, split("half_b")[:8], torch.Generator()),):  # compile before the clock starts
+    for batch in (
+        batch_of(molecules, split("half_b")[:8], torch.Generator()),
+    ):  # compile before the clock starts
         with torch.autocast("cpu", torch.bfloat16):
             loss_of(run.net, batch).backward()
     run.optimizer.zero_grad(set_to_none=True)

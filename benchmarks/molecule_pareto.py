@@ -24,7 +24,11 @@ SETTINGS: dict[str, dict[str, object]] = {
     "1 attempt": {"attempts": 1},
     "stability not asked": {"stable": False},
     "as the paper: 1 candidate, 1 attempt, stability not asked": {
-        "candidates": 1, "attempts": 1, "stable": False, "undecided": 0.0, "gradients": 25,
+        "candidates": 1,
+        "attempts": 1,
+        "stable": False,
+        "undecided": 0.0,
+        "gradients": 25,
     },
     "6 steps": {"steps": 6},
     "24 steps": {"steps": 24},

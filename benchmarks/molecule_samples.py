@@ -45,15 +45,20 @@ def main() -> None:
         start = time.perf_counter()
         d = generate(o.count, steps=nfe // 2)
         seconds = time.perf_counter() - start
-        rows.append(line(f"{nfe} evaluations", d.molecules, known, o.busters) | {
-            "ms a molecule": round(1000 * seconds / o.count, 1)
-        })
+        rows.append(
+            line(f"{nfe} evaluations", d.molecules, known, o.busters)
+            | {"ms a molecule": round(1000 * seconds / o.count, 1)}
+        )
         print(rows[-1], flush=True)
-    for name, atoms, whole, valid in (("EDM, 1000 evaluations (published)", 98.7, 82.0, 91.9),
-                                      ("EquiFM, 200 evaluations (published)", 98.9, 88.3, 94.7)):
+    for name, atoms, whole, valid in (
+        ("EDM, 1000 evaluations (published)", 98.7, 82.0, 91.9),
+        ("EquiFM, 200 evaluations (published)", 98.9, 88.3, 94.7),
+    ):
         rows.append({"what": name, "atom_stable": atoms, "molecule_stable": whole, "valid": valid})
     command = f"python benchmarks/molecule_samples.py --qm9 build/qm9 --count {o.count}"
-    write("molecule_samples", rows, command, f"Percent; {o.count} molecules a row; PoseBusters on {o.busters}.")
+    write(
+        "molecule_samples", rows, command, f"Percent; {o.count} molecules a row; PoseBusters on {o.busters}."
+    )
 
 
 if __name__ == "__main__":

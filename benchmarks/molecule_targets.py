@@ -17,12 +17,13 @@ from common import write
 from headwater.molecule.data import Molecules
 from headwater.molecule.design import Design, Networks, Request, Target, _statistics, design, generate
 from headwater.molecule.stability import stability
-from headwater.molecule.target import predict_rounded
 from headwater.molecule.train_regressor import errors
 from molecules import PROPERTIES, PUBLISHED, UNITS, from_data, load, mae, milli, options, quality
 
 
-def run(molecules: Molecules, name: str, rows: torch.Tensor, **how: object) -> tuple[Design, dict[str, object]]:
+def run(
+    molecules: Molecules, name: str, rows: torch.Tensor, **how: object
+) -> tuple[Design, dict[str, object]]:
     """One property on the given rows: the design and its line of the table."""
     asked = molecules.properties[name][rows].float()
     request = Request(len(rows), targets=(Target(name, asked),), atoms=molecules.counts[rows], **how)
@@ -50,7 +51,9 @@ def baselines(molecules: Molecules, rows: torch.Tensor) -> list[dict[str, object
     own = errors(Networks.shipped().evaluator, molecules, rows)
     by_size = _statistics()
     counts, other = molecules.counts[rows], rows.roll(1)
-    lines: list[dict[str, object]] = [{"row": "lower bound: evaluator on the data"} | {p: round(own[p], 3) for p in PROPERTIES}]
+    lines: list[dict[str, object]] = [
+        {"row": "lower bound: evaluator on the data"} | {p: round(own[p], 3) for p in PROPERTIES}
+    ]
     sized, shuffled = {}, {}
     for p in PROPERTIES:
         y = molecules.properties[p][rows]
@@ -70,16 +73,30 @@ def main() -> None:
         lines.append(run(molecules, name, rows)[1])
         print(lines[-1], flush=True)
     free = generate(o.count, seed=1)
-    lines.append({"property": "nothing asked"} | {
-        {"molecule_stable": "molecule stable %", "valid": "valid %", "unique": "unique %"}[k]: v
-        for k, v in quality(free.molecules).items() if k in ("molecule_stable", "valid", "unique")
-    })
+    lines.append(
+        {"property": "nothing asked"}
+        | {
+            {"molecule_stable": "molecule stable %", "valid": "valid %", "unique": "unique %"}[k]: v
+            for k, v in quality(free.molecules).items()
+            if k in ("molecule_stable", "valid", "unique")
+        }
+    )
     command = f"python benchmarks/molecule_targets.py --qm9 build/qm9 --count {o.count}"
-    write("molecule_targets", lines, command, f"{o.count} molecules a property; MAE by the evaluator after rounding.")
+    write(
+        "molecule_targets",
+        lines,
+        command,
+        f"{o.count} molecules a property; MAE by the evaluator after rounding.",
+    )
     ours = {"row": f"Headwater, {o.count} molecules"} | {
         n: line["MAE"] for n, line in zip(PROPERTIES, lines, strict=False)
     }
-    write("molecule_table", [*baselines(molecules, rows), ours], command, "MAE; alpha Bohr^3; gap, homo, lumo meV; mu D; cv cal/mol/K.")
+    write(
+        "molecule_table",
+        [*baselines(molecules, rows), ours],
+        command,
+        "MAE; alpha Bohr^3; gap, homo, lumo meV; mu D; cv cal/mol/K.",
+    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from common import write
 from headwater.gradient import Direct
 from headwater.molecule.design import Networks, Request, Target, design
 from headwater.molecule.flow import Renormalised, molecule_flow
-from headwater.molecule.regressor import Regressor
 from headwater.molecule.state import Rounded, relaxed_types, rounded
 from headwater.molecule.target import predict, predict_rounded
 from headwater.solve import EULER, solve
@@ -44,7 +43,9 @@ def usual(networks: Networks, name: str, asked: Tensor, atoms: Tensor, how: str)
 
     optimizer: torch.optim.Optimizer
     if how == "L-BFGS":
-        optimizer = torch.optim.LBFGS([x0], lr=1, max_iter=INNER, max_eval=INNER, line_search_fn="strong_wolfe")
+        optimizer = torch.optim.LBFGS(
+            [x0], lr=1, max_iter=INNER, max_eval=INNER, line_search_fn="strong_wolfe"
+        )
     else:
         optimizer = torch.optim.SGD([x0], lr=1.0)
 
@@ -88,25 +89,37 @@ def main() -> None:
             batch, calls = usual(networks, name, asked, atoms, how)
             return batch, calls, calls * STEPS
 
-        runs = {"Headwater": ours, "usual, L-BFGS": lambda: theirs("L-BFGS"), "usual, SGD": lambda: theirs("SGD")}
+        runs = {
+            "Headwater": ours,
+            "usual, L-BFGS": lambda: theirs("L-BFGS"),
+            "usual, SGD": lambda: theirs("SGD"),
+        }
         base = 0.0
         for method, run in runs.items():
             batch, gradients, nfe, seconds = timed(run)
             base = base or seconds
             values = predict_rounded(networks.evaluator, batch)[name]
-            table.append({
-                "property": name,
-                "method": method,
-                "seconds a molecule": round(seconds / o.count, 2),
-                "times Headwater": round(seconds / base, 1),
-                "gradients": round(gradients, 1),
-                "NFE": round(nfe),
-                "MAE": mae(name, values, asked),
-                **{k: v for k, v in quality(batch).items() if k in ("molecule_stable", "valid", "unique")},
-            })
+            table.append(
+                {
+                    "property": name,
+                    "method": method,
+                    "seconds a molecule": round(seconds / o.count, 2),
+                    "times Headwater": round(seconds / base, 1),
+                    "gradients": round(gradients, 1),
+                    "NFE": round(nfe),
+                    "MAE": mae(name, values, asked),
+                    **{
+                        k: v for k, v in quality(batch).items() if k in ("molecule_stable", "valid", "unique")
+                    },
+                }
+            )
             print(table[-1], flush=True)
-    note = "MAE by the evaluator after rounding (meV, D); the paper reports about 3 minutes a molecule on a GPU."
-    write("molecule_time", table, f"python benchmarks/molecule_time.py --qm9 build/qm9 --count {o.count}", note)
+    note = (
+        "MAE by the evaluator after rounding (meV, D); the paper reports about 3 minutes a molecule on a GPU."
+    )
+    write(
+        "molecule_time", table, f"python benchmarks/molecule_time.py --qm9 build/qm9 --count {o.count}", note
+    )
 
 
 if __name__ == "__main__":

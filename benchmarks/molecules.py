@@ -59,4 +59,16 @@ def mae(name: str, values: Tensor, asked: Tensor) -> float:
     return round(float((values - asked).abs().mean()) * milli(name), 3)
 
 
-__all__ = ["MILLI", "PROPERTIES", "PUBLISHED", "UNITS", "from_data", "load", "mae", "milli", "options", "quality", "split"]
+__all__ = [
+    "MILLI",
+    "PROPERTIES",
+    "PUBLISHED",
+    "UNITS",
+    "from_data",
+    "load",
+    "mae",
+    "milli",
+    "options",
+    "quality",
+    "split",
+]

@@ -125,7 +125,7 @@ class Flow:
     def noise(
         self, seeds: Sequence[int], dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> Tensor:
-        """Source points x0 ~ N(0, I), in the support if there is one, one generator per problem: `[len(seeds), *shape]`.
+        """Source points x0 ~ N(0, I), projected on the support, one generator per problem: `[len(seeds), *shape]`.
 
         A problem's noise depends on its own seed only; it is drawn on the CPU, so devices agree.
 

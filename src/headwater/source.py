@@ -73,8 +73,8 @@ class ChiPrior:
     """weight (|x0|^2 / 2 - (d - 1) ln |x0|), `[batch]`: minus the log density of |x0| for x0 ~ N(0, I).
 
     Added to the cost; its minimum is the shell |x0| = sqrt(d - 1) (D-Flow, sec. 3.4, where the norm of a
-    Gaussian follows the chi^d law). |x0|^2 / 2 alone would pull x0 to 0. `dimension`: d, one or one per problem; for a
-    flow with a support give `flow.dimension`.
+    Gaussian follows the chi^d law). |x0|^2 / 2 alone would pull x0 to 0. `dimension` is d, one or one per
+    problem: for a flow with a support give `flow.dimension`.
 
     >>> x0 = torch.tensor([[1.0, 1.0, 1.0]], requires_grad=True)   # d = 3, |x0|^2 = 3 > d - 1
     >>> bool((torch.autograd.grad(ChiPrior()(x0).sum(), x0)[0] > 0).all())

@@ -111,7 +111,12 @@ def fit(
         run.seconds, last = run.seconds + now - last, now
         if run.seconds - saved > options.every or run.seconds >= end:
             saved = run.seconds
-            entry = {"step": run.step, "samples": run.samples, "minutes": round(run.seconds / 60, 2), "lr": lr}
+            entry = {
+                "step": run.step,
+                "samples": run.samples,
+                "minutes": round(run.seconds / 60, 2),
+                "lr": lr,
+            }
             run.log.append(entry | {"loss": round(mean, 5)} | validate(run.ema))
             print(json.dumps(run.log[-1]), flush=True)
             run.save(checkpoint)

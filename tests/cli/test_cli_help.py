@@ -40,7 +40,7 @@ def names(app):
 
 def test_the_commands_are_those_we_promise():
     assert sorted(names(image)) == sorted([*RESTORING, "generate", "invert", "likelihood"])
-    assert sorted(names(app)) == ["demo", "forecast", "image", "models"]
+    assert sorted(names(app)) == ["demo", "forecast", "image", "models", "molecule"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from headwater.cli.image import image
+from headwater.cli.molecule.commands import molecule
 from headwater.cli.options import NO_COMMON, Common, Size, Strategy, Whole
 from headwater.errors import Misuse
 
@@ -25,7 +26,7 @@ def _version() -> str:
 
 app = App(
     name="headwater",
-    help="Restore images with a flow model, controlled from its source (D-Flow).",
+    help="Control flow models of images and molecules from their source (D-Flow).",
     version=_version,
     exit_on_error=False,
     print_error=False,
@@ -33,6 +34,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(image)
+app.command(molecule)
 
 
 @app.command

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from headwater.cli import python_file
 from headwater.cli.options import Restore
 from headwater.cli.tasks import Task
 from headwater.errors import Misuse, suggest
@@ -41,7 +39,7 @@ def load(where: str) -> tuple[Path, Operator]:
     path, _, name = where.rpartition(":") if ":" in where and not where.endswith(".py") else (where, "", "")
     file, name = Path(path), name or "operator"
     load_bytes(file)
-    found = getattr(module := _run(file), name, None)
+    found = getattr(module := python_file.run(file), name, None)
     if found is None:
         names = [
             n
@@ -69,31 +67,9 @@ def tried(operator: Operator, size: tuple[int, int], where: str) -> Tensor:
         raise
     except Exception as error:
         raise Misuse(
-            f"The operator {where} failed on an image {list(x.shape)}: {_short(error)}.",
+            f"The operator {where} failed on an image {list(x.shape)}: {python_file.short(error)}.",
             "Write it for images [batch, 3, height, width] in the range [-1, 1].",
         ) from error
-
-
-def _run(file: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"headwater_operator_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise Misuse(f"{file} is no Python file.", "Give a file that ends in .py.")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(file.resolve().parent))  # so that it can import its neighbours
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise Misuse(
-            f"{file} cannot be imported: {_short(error)}.", f"Run 'python {file}' to see more."
-        ) from error
-    finally:
-        sys.path.pop(0)
-    return module
-
-
-def _short(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
 
 
 def _measurement(

@@ -16,7 +16,8 @@ def rotations(x: Tensor, y: Tensor) -> Tensor:
     u, _, vh = torch.linalg.svd(x.transpose(1, 2) @ y)
     sign = torch.det(u @ vh)
     scale = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], dim=-1)
-    return (u * scale[:, None]) @ vh
+    turn: Tensor = (u * scale[:, None]) @ vh
+    return turn
 
 
 def aligned(x0: Tensor, x1: Tensor, atoms: Tensor, rounds: int = 2) -> tuple[Tensor, Tensor]:

@@ -157,7 +157,9 @@ def load(work: Path) -> Molecules:
         molecules = parse()
         work.mkdir(parents=True, exist_ok=True)
         temporary = work / "qm9.tmp.npz"
-        arrays = {k: getattr(molecules, k).numpy() for k in ("offsets", "positions", "types", "charges", "partial")}
+        arrays = {
+            k: getattr(molecules, k).numpy() for k in ("offsets", "positions", "types", "charges", "partial")
+        }
         arrays |= {f"property_{k}": v.numpy() for k, v in molecules.properties.items()}
         np.savez(temporary, smiles=np.array(molecules.smiles), **arrays)
         os.replace(temporary, stored)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from headwater import zoo
-from headwater.control import Callback, Result, control
+from headwater.control import Callback, Event, Result, control
 from headwater.cost import Cost, Misfit, Stop, WeightedSum
 from headwater.errors import Misuse
 from headwater.estimate import estimate
@@ -302,7 +302,7 @@ def design(request: Request, networks: Networks | None = None) -> Design:
     atoms = _sizes(request, seeds)
     parts = [
         _design(request.part(i), networks, atoms[i], [seeds[k] for k in i.tolist()])
-        for i in torch.arange(request.count).split(BATCH)
+        for i in torch.split(torch.arange(request.count), BATCH)
     ]
     return _joined(parts)
 
@@ -343,6 +343,8 @@ def _start(request: Request, problem: _Problem, seeds: list[int], attempt: int) 
             stable = torch.isfinite(problem.miss(x1))
             misses.append(problem.cost(x1) + torch.where(stable | (not request.stable), 0.0, 1e6))
         draws.append(x0)
+        if _told(request.callback, problem, x1):
+            break
     pick = torch.stack(misses).argmin(0)
     return torch.stack(draws)[pick, torch.arange(len(seeds))], spent
 
@@ -359,6 +361,15 @@ def _grown(problem: _Problem, seeds: list[int], steps: int) -> Tensor:
     eps = problem.flow.noise([s + 1 for s in seeds])
     x = problem.flow.path.interpolate(eps, x1, torch.tensor(LATE))
     return solve(problem.flow, x, steps=[LATE * (1 - i / steps) for i in range(steps + 1)])
+
+
+def _told(callback: Callback | None, problem: _Problem, x1: Tensor) -> bool:
+    """Tell the callback of a candidate, as round 0; whether it wants to end. What follows then ends at once, too."""
+    if callback is None:
+        return False
+    with torch.no_grad():
+        cost, miss = problem.cost(x1).to(torch.float64), problem.miss(x1)
+    return callback(Event(0, torch.arange(len(x1)), cost, miss, x1, cost)) is not None
 
 
 def _control(request: Request, problem: _Problem, x0: Tensor, preparation: int) -> Result:
@@ -518,7 +529,7 @@ def generate(
     seeds = range(seed, seed + count)
     sizes = _sizes(request, seeds)
     parts = []
-    for i in torch.arange(count).split(4 * BATCH):
+    for i in torch.split(torch.arange(count), 4 * BATCH):
         problem = _problem(request, networks, sizes[i])
         x0 = problem.flow.noise([seeds[k] for k in i.tolist()])
         with torch.no_grad():

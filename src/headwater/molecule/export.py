@@ -53,12 +53,16 @@ def facts_of(name: str, checkpoint: Path, molecules: Molecules, hardware: str) -
     """What a card says beside the training log."""
     part = torch.load(checkpoint, map_location="cpu", weights_only=True)["facts"]["part"]
     if name.endswith("generator"):
-        return COMMON | {
-            "kind": "molecule generator",
-            "what": "flow of organic molecules up to 9 heavy atoms H C N O F: positions, types, formal charges",
-            "script": "headwater.molecule.train_generator",
-            "hardware": hardware,
-        } | statistics(molecules, split(part))
+        return (
+            COMMON
+            | {
+                "kind": "molecule generator",
+                "what": "flow of organic molecules up to 9 heavy atoms H C N O F: positions, types, formal charges",
+                "script": "headwater.molecule.train_generator",
+                "hardware": hardware,
+            }
+            | statistics(molecules, split(part))
+        )
     return COMMON | {
         "kind": "molecule regressor",
         "what": f"alpha, gap, HOMO, LUMO, mu, Cv of QM9 molecules (B3LYP/6-31G(2df,p)), trained on {part}",

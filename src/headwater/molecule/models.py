@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from torch import nn
+
 from headwater import zoo
 from headwater.errors import Misuse
 from headwater.molecule.generator import Generator
@@ -18,7 +20,8 @@ GENERATOR, GUIDE, EVALUATOR = "qm9-generator", "qm9-guide", "qm9-evaluator"
 def generator(name: str = GENERATOR) -> Generator:
     """The network of a generator, in evaluation mode, float32."""
     net = Generator(TrunkConfig(**_card(name, "molecule generator")["architecture"]))
-    return _filled(net, name)
+    _fill(net, name)
+    return net
 
 
 @lru_cache(maxsize=4)
@@ -26,7 +29,9 @@ def regressor(name: str = GUIDE) -> Regressor:
     """The network of a property regressor, in evaluation mode, float32."""
     a = _card(name, "molecule regressor")["architecture"]
     reference = {k: tuple(v) for k, v in a["reference"].items()}
-    return _filled(Regressor(RegressorConfig(TrunkConfig(**a["trunk"]), reference, a["scale"])), name)
+    net = Regressor(RegressorConfig(TrunkConfig(**a["trunk"]), reference, a["scale"]))
+    _fill(net, name)
+    return net
 
 
 def _card(name: str, kind: str) -> dict[str, Any]:
@@ -36,6 +41,6 @@ def _card(name: str, kind: str) -> dict[str, Any]:
     return card
 
 
-def _filled(net: Any, name: str) -> Any:
+def _fill(net: nn.Module, name: str) -> None:
     net.load_state_dict({k: v.float() for k, v in zoo.tensors(name).items()})
-    return net.eval().requires_grad_(False)
+    net.eval().requires_grad_(False)

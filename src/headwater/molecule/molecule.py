@@ -77,9 +77,7 @@ def check(m: Molecule, length: int = MAX_ATOMS) -> None:
     name = f"The molecule {m.name!r}" if m.name else "The molecule"
     strange = sorted(set(m.symbols) - set(ELEMENTS))
     if strange:
-        raise Misuse(
-            f"{name} has the element {strange[0]}.", f"The models know {', '.join(ELEMENTS)} only."
-        )
+        raise Misuse(f"{name} has the element {strange[0]}.", f"The models know {', '.join(ELEMENTS)} only.")
     if not 0 < len(m) <= length:
         raise Misuse(f"{name} has {len(m)} atoms.", f"Give 1 to {length}, hydrogens included.")
     if not np.isfinite(m.positions).all():

@@ -9,7 +9,8 @@ features of its distance and of the two atoms' scalars and vectors. One block:
     h_i, V_i <- gated update of (h_i, |V_i|, V_i)
 
 Everything is a function of distances, inner products and linear maps of vectors, so scalars are invariant and
-vectors equivariant under rotation and reflection; positions enter by differences. The pair features follow
+vectors equivariant under rotation and reflection; positions enter by differences and, at the start, relative to the
+centre that the caller has put at zero. The pair features follow
 SemlaFlow (Irwin et al., arXiv 2406.07266), the gated update PaiNN (Schuett et al., ICML 2021, eq. 9-11).
 """
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +27,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class TrunkConfig:
-    """Sizes of `Trunk`: scalars, vector channels, pair features, heads, blocks, radial functions (to `reach` angstrom)."""
+    """Sizes of `Trunk`.
+
+    `width` scalars and `vectors` vector channels per atom, `pairs` features per pair, `dots` inner products, `radial`
+    functions up to `reach` angstrom; `time`: the blocks are modulated by t; the positions move after `moves` blocks.
+    """
 
     inputs: int = 6
     width: int = 128
@@ -38,6 +44,18 @@ class TrunkConfig:
     reach: float = 8.0
     time: bool = True
     moves: int = 2
+
+
+MESSAGE = 0.25
+"""Messages are sums over about 18 atoms; this brings them to the size of what they are added to."""
+
+
+class Pair(NamedTuple):
+    """The geometry of all pairs: radial features `[b, n, n, k]`, directions `[b, n, n, 3]`, and the atoms' mask."""
+
+    radial: Tensor
+    unit: Tensor
+    keep: Tensor
 
 
 class Radial(nn.Module):
@@ -78,41 +96,40 @@ class Block(nn.Module):
             self.out.weight.mul_(0.3)
             self.down.weight.mul_(0.3)
 
-    def forward(
-        self, h: Tensor, V: Tensor, x: Tensor, pair: tuple[Tensor, Tensor, Tensor], e: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        rbf, unit, keep = pair
-        b, n, d = h.shape
-        heads, v = self.config.heads, self.config.vectors
-        m = None if e is None else self.modulation(e)[:, None].chunk(4, dim=-1)
+    def forward(self, h: Tensor, V: Tensor, pair: Pair, e: Tensor | None) -> tuple[Tensor, Tensor]:
+        d = self.config.width
+        one = [None] * 4 if e is None else self.modulation(e)[:, None].chunk(4, dim=-1)
         V = bounded(V)
-        g = self.norm(h)
-        if m is not None:
-            g = torch.addcmul(m[1], g, 1 + m[0])
-        left, right, values = self.ends(g).split([self.config.pairs, self.config.pairs, d], dim=-1)
-        inner = self.inner(V)  # [b, 3, n, p/2]
+        scalar, vector = self.messages(modulated(self.norm(h), *one[:2]), V, pair)
+        h, V = h + MESSAGE * self.out(scalar), V + MESSAGE * vector
+        left, right = self.two(V).chunk(2, dim=-1)
+        norm = (left.square().sum(1) + 1e-6).sqrt()
+        g = torch.cat([modulated(self.norm2(h), *one[2:]), norm, (left * right).sum(1)], dim=-1)
+        g = self.down(F.silu(self.up(g)))
+        return h + g[..., :d], V + right * g[:, None, :, d:]
+
+    def messages(self, g: Tensor, V: Tensor, pair: Pair) -> tuple[Tensor, Tensor]:
+        """What each atom receives: scalars `[b, n, d]` and vectors `[b, 3, n, v]`."""
+        c = self.config
+        b, n, d = g.shape
+        heads, v = c.heads, c.vectors
+        left, right, values = self.ends(g).split([c.pairs, c.pairs, d], dim=-1)
+        inner = self.inner(V)
         dots = torch.einsum("bxip,bxjp->bijp", inner, inner)
-        known = self.pairs(torch.cat([rbf, dots], dim=-1))
-        p = F.silu(known + left[:, :, None] + right[:, None])
+        p = F.silu(self.pairs(torch.cat([pair.radial, dots], dim=-1)) + left[:, :, None] + right[:, None])
         ws, wv, wr = self.weights(p).split([heads, heads, v], dim=-1)
-        scale = 0.25
-        values = (values * keep).reshape(b, n, heads, d // heads).transpose(1, 2)
-        message = torch.matmul(ws.permute(0, 3, 1, 2), values).transpose(1, 2).reshape(b, n, d)
-        h = h + scale * self.out(message)
-        turned = (self.turn(V) * keep[:, None]).reshape(b, 3, n, heads, v // heads).permute(0, 3, 2, 1, 4).reshape(b, heads, n, -1)
+        values = (values * pair.keep).reshape(b, n, heads, d // heads).transpose(1, 2)
+        scalar = torch.matmul(ws.permute(0, 3, 1, 2), values).transpose(1, 2).reshape(b, n, d)
+        turned = (self.turn(V) * pair.keep[:, None]).reshape(b, 3, n, heads, v // heads)
+        turned = turned.permute(0, 3, 2, 1, 4).reshape(b, heads, n, -1)
         moved = torch.matmul(wv.permute(0, 3, 1, 2), turned).reshape(b, heads, n, 3, v // heads)
-        moved = moved.permute(0, 3, 2, 1, 4).reshape(b, 3, n, v)
-        radial = torch.matmul(unit.transpose(-1, -2), wr).permute(0, 2, 1, 3)  # [b, n, 3, v] -> [b, 3, n, v]
-        V = V + scale * (moved + radial)
-        one, other = self.two(V).chunk(2, dim=-1)
-        norm = (one.square().sum(1) + 1e-6).sqrt()
-        g = self.norm2(h)
-        if m is not None:
-            g = torch.addcmul(m[3], g, 1 + m[2])
-        g = self.down(F.silu(self.up(torch.cat([g, norm, (one * other).sum(1)], dim=-1))))
-        h = h + g[..., :d]
-        V = V + other * g[:, None, :, d:]
-        return h, V
+        along = torch.matmul(pair.unit.transpose(-1, -2), wr)  # [b, n, 3, v]
+        return scalar, moved.permute(0, 3, 2, 1, 4).reshape(b, 3, n, v) + along.permute(0, 2, 1, 3)
+
+
+def modulated(g: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+    """g (1 + scale) + shift; g itself without a time."""
+    return g if scale is None or shift is None else torch.addcmul(shift, g, 1 + scale)
 
 
 def bounded(V: Tensor, limit: float = 10.0) -> Tensor:
@@ -142,20 +159,21 @@ class Trunk(nn.Module):
         self.steps = nn.ModuleList(nn.Linear(c.vectors, 1, bias=False) for _ in range(c.moves))
         self.blocks = nn.ModuleList(Block(c) for _ in range(c.blocks))
         if c.time:
-            self.clock = nn.Sequential(nn.Linear(64, c.width), nn.SiLU(), nn.Linear(c.width, c.width), nn.SiLU())
+            self.clock = nn.Sequential(
+                nn.Linear(64, c.width), nn.SiLU(), nn.Linear(c.width, c.width), nn.SiLU()
+            )
 
-    def pair(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Radial features, directions r_ij / (|r_ij| + 1) to atoms that exist, and the mask of the atoms."""
+    def pair(self, x: Tensor, mask: Tensor) -> Pair:
+        """Radial features, and directions r_ij / (|r_ij| + 1) to atoms that exist."""
         keep = mask[..., None].to(x.dtype)
         r = x[:, :, None] - x[:, None]
         distance = (r.square().sum(-1) + 1e-8).sqrt()
         unit = r / (distance + 1)[..., None] * keep[:, None]
-        return self.radial(distance), unit, keep
+        return Pair(self.radial(distance), unit, keep)
 
     def forward(
         self, features: Tensor, x: Tensor, mask: Tensor, t: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        c = self.config
         e = None if t is None else self.clock(clock_features(t, 64))
         h = self.embed(features)
         size = mask.sum(1)[:, None, None]
@@ -163,7 +181,7 @@ class Trunk(nn.Module):
         keep = mask[..., None].to(x.dtype)
         pair = self.pair(x, mask)
         for i, block in enumerate(self.blocks):
-            h, V = block(h, V, x, pair, e)
+            h, V = block(h, V, pair, e)
             if i in self.when:
                 x = x + self.steps[self.when.index(i)](V)[..., 0].permute(0, 2, 1) * keep
                 x = x - x.sum(1, keepdim=True) / size * keep

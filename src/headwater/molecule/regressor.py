@@ -16,6 +16,9 @@ DEBYE = 4.80320
 EXTRA = ("zpve", "r2", "u0")
 """Properties learnt beside the six because they sharpen the shared features; not offered to users."""
 
+SUMS = ("alpha", "cv", "zpve", "r2", "u0")
+"""Properties that are sums over the atoms."""
+
 
 @dataclass(frozen=True)
 class RegressorConfig:
@@ -44,7 +47,7 @@ class Regressor(nn.Module):
         self.trunk = Trunk(config.trunk)
         self.norm = nn.LayerNorm(d)
         self.atom = nn.Sequential(nn.Linear(d, d), nn.SiLU())
-        self.sums = nn.Linear(d, 6)  # alpha, cv, zpve, r2, u0 per atom; charge
+        self.sums = nn.Linear(d, len(SUMS) + 1)  # and the atomic charge
         self.partial = nn.Linear(d, 1)
         self.score = nn.Linear(d, 8)
         self.frontier = nn.Sequential(nn.Linear(10 * d, d), nn.SiLU(), nn.Linear(d, 2))
@@ -73,8 +76,14 @@ class Regressor(nn.Module):
         dipole = ((charge * positions + inner) * keep).sum(1)
         homo, lumo = self.frontier(self.pool(a, keep, size)).unbind(-1)
         composition, scale = types.sum(1), self.config.scale
-        out = {n: total[:, i] for i, n in enumerate(("alpha", "cv", "zpve", "r2", "u0"))} | {"homo": homo, "lumo": lumo}
-        out = {n: self.reference(n, composition) + scale.get(n, 1.0) * y.to(positions.dtype) for n, y in out.items()}
+        out = {n: total[:, i] for i, n in enumerate(("alpha", "cv", "zpve", "r2", "u0"))} | {
+            "homo": homo,
+            "lumo": lumo,
+        }
+        out = {
+            n: self.reference(n, composition) + scale.get(n, 1.0) * y.to(positions.dtype)
+            for n, y in out.items()
+        }
         out["gap"] = out["lumo"] - out["homo"]
         out["mu"] = DEBYE * (dipole.square().sum(-1) + 1e-8).sqrt()
         out["partial"] = self.partial(a)[..., 0] * keep[..., 0]

@@ -42,7 +42,9 @@ def bond_orders(m: Rounded) -> Tensor:
     distance = torch.cdist(m.positions.double(), m.positions.double())
     limits = LIMITS[:, m.types[:, :, None], m.types[:, None]]
     near = distance < limits
-    order = torch.where(near[0], 1 + (near[1].long() * (1 + near[2].long())), 0)  # a triple bond is also double
+    order = torch.where(
+        near[0], 1 + (near[1].long() * (1 + near[2].long())), 0
+    )  # a triple bond is also double
     both = m.mask[:, :, None] & m.mask[:, None] & ~torch.eye(m.mask.shape[1], dtype=torch.bool)
     return order * both
 

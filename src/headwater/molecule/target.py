@@ -30,7 +30,7 @@ def predict_rounded(regressor: Regressor, m: Rounded, batch: int = 256) -> dict[
     """The six properties `[b]` of definite molecules, without gradient."""
     parts = []
     with torch.no_grad():
-        for i in torch.arange(len(m)).split(batch):
+        for i in torch.split(torch.arange(len(m)), batch):
             p = m.select(i)
             parts.append(predict(regressor, p.positions, p.one_hot, p.mask))
     return {name: torch.cat([p[name] for p in parts]) for name in PROPERTIES}

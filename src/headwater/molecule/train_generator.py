@@ -53,9 +53,12 @@ class Monitor:
     def __init__(self, molecules: Molecules, held_out: Tensor, samples: int, steps: int) -> None:
         g = torch.Generator().manual_seed(1)
         order = held_out[molecules.counts[held_out].argsort()]
-        self.batches = [batch_of(molecules, piece, g) for piece in order.split(100)]
+        self.batches = [batch_of(molecules, piece, g) for piece in torch.split(order, 100)]
         self.atoms = molecules.counts[held_out[:samples]]
-        self.x0 = project(torch.randn(samples, int(self.atoms.max()), 9, generator=g), mask_of(self.atoms, int(self.atoms.max())))
+        self.x0 = project(
+            torch.randn(samples, int(self.atoms.max()), 9, generator=g),
+            mask_of(self.atoms, int(self.atoms.max())),
+        )
         self.steps = steps
 
     @torch.no_grad()
@@ -105,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         run.begin_with(generator(o.begin))
     if o.compile:
-        run.net.trunk.compile(dynamic=True)  # type: ignore[union-attr,operator]
+        run.net.trunk.compile(dynamic=True)  # type: ignore[union-attr]
     g = torch.Generator().manual_seed(run.step)
     parts = batches_of_like_size(molecules, split("half_b"), o.batch, seed=run.step)
     monitor = Monitor(molecules, split("validation")[:1000], samples=100, steps=25)

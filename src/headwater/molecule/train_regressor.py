@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from headwater.errors import Misuse
 from headwater.molecule.data import Molecules, load, split
 from headwater.molecule.elements import ELEMENTS
 from headwater.molecule.network import TrunkConfig
@@ -33,15 +34,20 @@ BARS = {"alpha": 0.10, "gap": 0.064, "homo": 0.039, "lumo": 0.036, "mu": 0.043, 
 def batches_of_like_size(
     molecules: Molecules, index: Tensor, batch: int, seed: int, chunk: int = 40
 ) -> Iterator[Tensor]:
-    """Endless shuffled batches whose molecules have nearly the same number of atoms."""
+    """Endless shuffled batches whose molecules have nearly the same number of atoms.
+
+    An epoch leaves out the few molecules, drawn at random, that do not fill a batch.
+    """
+    if len(index) < batch:
+        raise Misuse(f"{len(index)} molecules do not fill a batch of {batch}.", "Give a smaller --batch.")
     generator = torch.Generator().manual_seed(seed)
     shuffle = random.Random(seed)
     while True:
         order = index[torch.randperm(len(index), generator=generator)]
         parts = []
-        for piece in order[: len(order) // batch * batch].split(chunk * batch):
+        for piece in torch.split(order[: len(order) // batch * batch], chunk * batch):
             piece = piece[molecules.counts[piece].argsort()]
-            parts += list(piece.split(batch))
+            parts += list(torch.split(piece, batch))
         shuffle.shuffle(parts)
         yield from parts
 
@@ -51,7 +57,12 @@ def batch_of(molecules: Molecules, index: Tensor) -> dict[str, Tensor]:
     b = molecules.padded(index)
     types = F.one_hot(b["types"], len(ELEMENTS)) * b["mask"][..., None]
     labels = {name: molecules.properties[name][index].float() for name in (*PROPERTIES, *EXTRA)}
-    return {"positions": b["positions"], "types": types.float(), "mask": b["mask"], "partial": b["partial"]} | labels
+    return {
+        "positions": b["positions"],
+        "types": types.float(),
+        "mask": b["mask"],
+        "partial": b["partial"],
+    } | labels
 
 
 def references(molecules: Molecules, index: Tensor) -> tuple[dict[str, tuple[float, ...]], dict[str, float]]:
@@ -76,7 +87,7 @@ def loss_of(net: nn.Module, batch: Batch) -> Tensor:
     out = net(batch["positions"], batch["types"], batch["mask"])
     main = sum((out[p] - batch[p]).abs().mean() / bar for p, bar in BARS.items())
     scale = net.config.scale  # type: ignore[union-attr]
-    extra = sum((out[p] - batch[p]).abs().mean() / scale[p] for p in EXTRA)  # type: ignore[index,operator]
+    extra = sum((out[p] - batch[p]).abs().mean() / scale[p] for p in EXTRA)  # type: ignore[index]
     partial_error = (out["partial"] - batch["partial"]).abs().sum() / batch["mask"].sum()
     return (main + 2 * extra + 100 * partial_error) / 50  # type: ignore[no-any-return]
 
@@ -86,7 +97,7 @@ def errors(net: nn.Module, molecules: Molecules, index: Tensor, batch: int = 128
     """Mean absolute error per property: alpha Bohr^3; gap, homo, lumo meV; mu Debye; cv cal/mol/K."""
     device = next(net.parameters()).device
     total = dict.fromkeys(PROPERTIES, 0.0)
-    for piece in index[molecules.counts[index].argsort()].split(batch):
+    for piece in torch.split(index[molecules.counts[index].argsort()], batch):
         b = {k: v.to(device) for k, v in batch_of(molecules, piece).items()}
         out = net(b["positions"], b["types"], b["mask"])
         for p in PROPERTIES:
@@ -128,10 +139,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         run.begin_with(regressor(o.begin))
     if o.compile:
-        run.net.trunk.compile(dynamic=True)  # type: ignore[union-attr,operator]
+        run.net.trunk.compile(dynamic=True)  # type: ignore[union-attr]
     parts = batches_of_like_size(molecules, index, o.batch, seed=run.step)
     held_out = split("validation")[:2000]
-    fit(run, (batch_of(molecules, i) for i in parts), loss_of, partial(errors, molecules=molecules, index=held_out), o)
+    fit(
+        run,
+        (batch_of(molecules, i) for i in parts),
+        loss_of,
+        partial(errors, molecules=molecules, index=held_out),
+        o,
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""`headwater molecule`: generate, target, grow and score molecules."""

@@ -1,0 +1,104 @@
+"""A cost that the user wrote, `cost(positions, types, mask)`: loaded, and tried before the work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from headwater.cli.python_file import function_in, short
+from headwater.cost import check_values
+from headwater.errors import Misuse
+from headwater.molecule.elements import ELEMENTS, MAX_ATOMS
+from headwater.molecule.state import centred, mask_of
+
+Cost = Callable[[Tensor, Tensor, Tensor], Tensor]
+SIGNATURE = "cost(positions, types, mask)"
+SIZES = (9, 5)
+"""The molecules of a trial have so many atoms."""
+
+
+def load(file: Path) -> Cost:
+    """The function `cost` of a file, if it is fit for use.
+
+    Raises
+    ------
+    Misuse
+        As `function_in` and `tried`.
+    """
+    cost: Cost = function_in(file, "cost", SIGNATURE)
+    tried(cost, file)
+    return cost
+
+
+def tried(cost: Cost, file: Path) -> None:
+    """Call a cost with two molecules, one padded, whose types are relaxed.
+
+    Raises
+    ------
+    Misuse
+        It fails, returns no finite differentiable value per molecule, has a gradient that is not finite or zero
+        everywhere, or mixes the molecules of a batch.
+    """
+    positions, types, mask = example()
+    try:
+        value = cost(positions, types, mask)
+    except Misuse:
+        raise
+    except Exception as error:
+        raise Misuse(
+            f"The cost in {file} failed on two molecules: {short(error)}.",
+            f"Write it for positions [batch, {MAX_ATOMS}, 3], types [batch, {MAX_ATOMS}, {len(ELEMENTS)}] "
+            f"and mask [batch, {MAX_ATOMS}].",
+        ) from error
+    value = check_values(cost, value, len(positions), positions)
+    if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
+        raise Misuse(
+            f"The cost in {file} is {value.tolist()} for two random molecules.",
+            "Return finite floats, also for molecules that are far from good.",
+        )
+    _check_gradients(value, positions, types, mask, file)
+
+
+def _check_gradients(value: Tensor, positions: Tensor, types: Tensor, mask: Tensor, file: Path) -> None:
+    """Refuse gradients that are NaN, zero everywhere, or of another molecule."""
+    for i in range(len(value)):
+        pair = torch.autograd.grad(value[i], (positions, types), retain_graph=True, allow_unused=True)
+        both = [
+            torch.zeros_like(x) if g is None else g for g, x in zip(pair, (positions, types), strict=True)
+        ]
+        gradient = torch.cat(both, dim=-1) * mask[..., None]
+        if not bool(torch.isfinite(gradient).all()):
+            raise Misuse(
+                f"The cost in {file} has a gradient that is not finite.",
+                "Add a small number under roots and norms, and keep padded atoms out of them with torch.where.",
+            )
+        if bool((gradient[1 - i] != 0).any()):
+            raise Misuse(
+                f"The cost in {file} mixes the molecules of a batch.",
+                "Reduce over atoms only, so that each molecule has its own value.",
+            )
+    if not any(g is not None and bool((g != 0).any()) for g in _all_gradients(value, positions, types)):
+        raise Misuse(
+            f"The cost in {file} has no gradient for two random molecules.",
+            "Use functions with a slope instead of counts, thresholds and argmax.",
+        )
+
+
+def _all_gradients(value: Tensor, positions: Tensor, types: Tensor) -> tuple[Tensor | None, ...]:
+    return torch.autograd.grad(value.sum(), (positions, types), allow_unused=True)
+
+
+def example() -> tuple[Tensor, Tensor, Tensor]:
+    """Positions in angstrom, relaxed types and mask of two random molecules, as a cost gets them.
+
+    >>> [tuple(x.shape) for x in example()]
+    [(2, 29, 3), (2, 29, 5), (2, 29)]
+    """
+    g = torch.Generator().manual_seed(0)
+    mask = mask_of(torch.tensor(SIZES))
+    positions = centred(1.4 * torch.randn(len(SIZES), MAX_ATOMS, 3, generator=g), mask)
+    types = torch.randn(len(SIZES), MAX_ATOMS, len(ELEMENTS), generator=g).softmax(-1) * mask[..., None]
+    return positions.requires_grad_(), types.requires_grad_(), mask

@@ -1,0 +1,212 @@
+"""`Hit`: one molecule of a run with all that is known of it, as table, files and report need it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from headwater.molecule import units
+from headwater.molecule.chemistry import Chemistry, duplicates, examine
+from headwater.molecule.design import Design
+from headwater.molecule.dft import Dft
+from headwater.molecule.molecule import Molecule, molecules_of
+from headwater.molecule.target import TOLERANCE
+from headwater.molecule.xtb import Relaxed, on_b3lyp_scale
+from headwater.status import Status
+
+Values = Mapping[str, float | None]
+SLUGS = {"Bohr^3": "bohr3", "eV": "eV", "D": "debye", "cal/mol/K": "cal_per_mol_K"}
+"""Units as they stand in the names of columns and tags."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hit:
+    """A molecule, numbered from 1 in the order of the seeds.
+
+    `molecule` is None if it has no finite coordinates; `relaxed` is the guide's prediction before rounding;
+    `duplicate_of` the number of an earlier molecule with the same SMILES; `xtb` and `dft` the checks, None
+    where there was none.
+    """
+
+    number: int
+    seed: int
+    molecule: Molecule | None
+    status: Status
+    asked: Values
+    guide: Values
+    evaluator: Values
+    relaxed: Values
+    gradients: int
+    evaluations: int
+    fragment_rms: float | None = None
+    chemistry: Chemistry | None = None
+    duplicate_of: int | None = None
+    xtb: Relaxed | None = None
+    dft: Dft | None = None
+
+    @property
+    def sound(self) -> bool:
+        """Whether it is one valid molecule whose atoms all have their valence."""
+        c = self.chemistry
+        return c is not None and c.valid and c.stable and c.whole
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """|evaluator - asked| of every target that has both."""
+        return {
+            k: abs(v - y)
+            for k, y in self.asked.items()
+            if y is not None and (v := self.evaluator.get(k)) is not None
+        }
+
+    @property
+    def miss(self) -> float:
+        """The largest of the `errors` in units of its tolerance; infinite if a prediction is missing."""
+        if len(self.errors) < len(self.asked):
+            return math.inf
+        return max((e / TOLERANCE[k] for k, e in self.errors.items()), default=0.0)
+
+    @property
+    def xtb_values(self) -> Values:
+        """Gap, HOMO, LUMO and dipole after the relaxation, on the scale of B3LYP."""
+        if self.xtb is None:
+            return {}
+        e = on_b3lyp_scale(self.xtb.after)
+        found = {"gap": e.gap_ev, "homo": e.homo_ev, "lumo": e.lumo_ev, "mu": e.dipole_debye}
+        return {k: known(v) for k, v in found.items()}
+
+    @property
+    def dft_values(self) -> Values:
+        """Gap, HOMO, LUMO and dipole by B3LYP at the geometry as written."""
+        d = self.dft
+        if d is None:
+            return {}
+        found = {"gap": d.gap_ev, "homo": d.homo_ev, "lumo": d.lumo_ev, "mu": d.dipole_debye}
+        return {k: known(v) for k, v in found.items()}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know before using it, in a few words each."""
+        c, said = self.chemistry, []
+        if self.duplicate_of is not None:
+            said.append(f"duplicate of {self.duplicate_of}")
+        if self.molecule is None:
+            said.append("no coordinates")
+        if c is not None:
+            said += ["not valid"] * (not c.valid) + ["unstable"] * (not c.stable)
+            said += [f"{c.fragments} fragments"] * (not c.whole)
+        if self.xtb is not None:
+            said += ["bonds change in xTB"] * self.xtb.bond_change
+            said += ["xTB did not converge"] * (not self.xtb.converged)
+        said += [self.status.name.lower()] * (self.status in (Status.DIVERGED, Status.CANCELLED))
+        return (*said, *(["DFT did not converge"] * (self.dft is not None and not self.dft.converged)))
+
+
+def known(value: float | Tensor | None) -> float | None:
+    """A number of six digits after the point, or None for NaN and infinity, which JSON has not.
+
+    >>> known(0.12345678), known(float("nan"))
+    (0.123457, None)
+    """
+    number = math.nan if value is None else float(value)
+    return round(number, 6) if math.isfinite(number) else None
+
+
+def hits_of(designs: Iterable[Design], asked: Mapping[str, float], seed: int) -> list[Hit]:
+    """The molecules of a run, in the order of their seeds, with their chemistry."""
+    hits: list[Hit] = []
+    for design in designs:
+        for i, molecule in enumerate(molecules_of(design.molecules)):
+            number = len(hits) + 1
+            there = has_coordinates(molecule)
+            rms = known(design.fragment_rms[i]) if there and design.fragment_rms is not None else None
+            hits.append(
+                Hit(
+                    number,
+                    seed + number - 1,
+                    molecule if there else None,
+                    design.status[i],
+                    asked,
+                    _row(design.guide, i, there),
+                    _row(design.evaluator, i, there),
+                    _row(design.relaxed, i, there),
+                    int(design.gradients[i]),
+                    int(design.evaluations[i]),
+                    rms,
+                )
+            )
+    return examined(hits)
+
+
+def examined(hits: Sequence[Hit]) -> list[Hit]:
+    """With validity, stability, SMILES and duplicates; a molecule of several parts is no duplicate."""
+    there = [h for h in hits if h.molecule is not None]
+    found = dict(
+        zip((h.number for h in there), examine([h.molecule for h in there if h.molecule]), strict=True)
+    )
+    smiles = [c.smiles if (c := found.get(h.number)) and c.whole else None for h in hits]
+    firsts = duplicates(smiles)
+    return [
+        replace(h, chemistry=found.get(h.number), duplicate_of=None if k is None else hits[k].number)
+        for h, k in zip(hits, firsts, strict=True)
+    ]
+
+
+def has_coordinates(m: Molecule) -> bool:
+    """Whether the atoms are somewhere: finite, and not all in one point."""
+    return bool(np.isfinite(m.positions).all()) and (len(m) < 2 or bool(np.ptp(m.positions, axis=0).any()))
+
+
+def ranked(hits: Iterable[Hit]) -> list[Hit]:
+    """The best first: sound before unsound, new before duplicates, then by `miss`."""
+    there = (h for h in hits if h.molecule is not None)
+    return sorted(there, key=lambda h: (not h.sound, h.duplicate_of is not None, h.miss, h.number))
+
+
+def row(hit: Hit) -> dict[str, str | float | int | None]:
+    """A hit as a row of a table; the name of every column with a unit ends with it."""
+    c = hit.chemistry
+    flat: dict[str, str | float | int | None] = {
+        "number": hit.number,
+        "seed": hit.seed,
+        "formula": None if c is None else c.formula,
+        "smiles": None if c is None else c.smiles,
+        "valid": None if c is None else c.valid,
+        "stable": None if c is None else c.stable,
+        "fragments": None if c is None else c.fragments,
+        "duplicate_of": hit.duplicate_of,
+    }
+    sources = {
+        "asked": hit.asked,
+        "guide": hit.guide,
+        "evaluator": hit.evaluator,
+        "xtb": hit.xtb_values,
+        "dft": hit.dft_values,
+    }
+    for name, unit in units.UNITS.items():
+        flat |= {
+            f"{name}_{source}_{SLUGS[unit]}": values[name]
+            for source, values in sources.items()
+            if name in values
+        }
+    if hit.fragment_rms is not None:
+        flat["fragment_rms_angstrom"] = hit.fragment_rms
+    more: dict[str, Any] = {"status": hit.status.name, "notes": "; ".join(hit.notes)}
+    return flat | {"gradients": hit.gradients, "evaluations": hit.evaluations} | more
+
+
+def tagged(hit: Hit, name: str) -> Molecule:
+    """The molecule as it goes into a file: named, with its row as tags."""
+    assert hit.molecule is not None
+    data = {k: v for k, v in row(hit).items() if v is not None and v != ""}
+    return replace(hit.molecule, name=f"{name}-{hit.number}", data=data)
+
+
+def _row(values: Mapping[str, Tensor], i: int, there: bool) -> dict[str, float | None]:
+    """The predictions for one molecule; None for atoms that are nowhere, whatever a network says of them."""
+    return {k: known(values[k][i].double()) if there else None for k in units.UNITS if k in values}

@@ -1,0 +1,116 @@
+"""Options of `headwater molecule ...`: one frozen dataclass each, flattened into the command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Group, Parameter
+
+from headwater.cli.options import OUTPUT, whole, word
+from headwater.molecule import units
+
+TARGETS = Group("Targets, each with its unit", sort_key=0)
+DESIGN = Group("Molecules", sort_key=1)
+CHECKS = Group("Check", sort_key=2)
+
+Check = Literal["none", "xtb", "dft"]
+
+
+def _target(property: str, metavar: str) -> Parameter:
+    return word(partial(units.read, property), metavar, group=TARGETS)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Files:
+    """What every command understands."""
+
+    output: Annotated[Path | None, Parameter(alias="-o", group=OUTPUT)] = None
+    """The file to write; others of its name are written beside it."""
+
+    overwrite: Annotated[bool, Parameter(negative="", group=OUTPUT)] = False
+    """Replace existing outputs."""
+
+    quiet: Annotated[bool, Parameter(negative="", group=OUTPUT)] = False
+    """Print warnings and errors only."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Draw(Files):
+    """What every command that makes molecules understands."""
+
+    count: Annotated[int, whole(alias="-n", group=DESIGN)] = 16
+    """How many molecules."""
+
+    seed: Annotated[int, whole(group=DESIGN)] = 0
+    """Seed of the first molecule; molecule i has seed + i."""
+
+    atoms: Annotated[int | None, whole(group=DESIGN)] = None
+    """Atoms per molecule, hydrogens included: 3 to 29. By default drawn as in QM9."""
+
+    formula: Annotated[str | None, Parameter(group=DESIGN)] = None
+    """The atoms of every molecule, e.g. C7H10O2."""
+
+    steps: Annotated[int | None, whole(group=DESIGN)] = None
+    """Steps of the ODE solver; by default the recipe's."""
+
+    check: Annotated[Check | None, Parameter(group=CHECKS)] = None
+    """Check without our networks: 'xtb' relaxes every molecule with GFN2-xTB; 'dft' computes the --best ones by
+    B3LYP/6-31G(2df,p), minutes each, after xtb. By default xtb if tblite is installed, else none."""
+
+    best: Annotated[int | None, whole(group=CHECKS)] = None
+    """How many molecules --check dft computes; by default 3."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Aim(Draw):
+    """What a search understands."""
+
+    gap: Annotated[float | None, _target("gap", "ENERGY")] = None
+    """HOMO-LUMO gap, e.g. 5.0eV."""
+
+    homo: Annotated[float | None, _target("homo", "ENERGY")] = None
+    """Energy of the highest occupied orbital, e.g. -6.5eV."""
+
+    lumo: Annotated[float | None, _target("lumo", "ENERGY")] = None
+    """Energy of the lowest unoccupied orbital, e.g. 0.3eV."""
+
+    mu: Annotated[float | None, _target("mu", "DIPOLE")] = None
+    """Dipole moment, e.g. 2.5D."""
+
+    alpha: Annotated[float | None, _target("alpha", "VOLUME")] = None
+    """Isotropic polarisability, e.g. 75Bohr^3."""
+
+    cv: Annotated[float | None, _target("cv", "HEAT")] = None
+    """Heat capacity Cv at 298.15 K, e.g. 30cal/mol/K; the full Cv, as QM9 lists it."""
+
+    weight: Annotated[tuple[str, ...], Parameter(group=TARGETS, negative="")] = ()
+    """How much a target counts, e.g. --weight gap=2; 1 by default, may be repeated."""
+
+    cost: Annotated[Path | None, Parameter(group=TARGETS)] = None
+    """A Python file with a function cost(positions, types, mask), one differentiable value per molecule."""
+
+    gradients: Annotated[int | None, whole(group=DESIGN)] = None
+    """Most gradient evaluations per molecule; by default the recipe's."""
+
+    candidates: Annotated[int | None, whole(group=DESIGN)] = None
+    """Random starts that are tried per molecule before the search; by default the recipe's."""
+
+    seconds: Annotated[float | None, Parameter(group=DESIGN)] = None
+    """Stop after so many seconds and keep the best so far."""
+
+    @property
+    def targets(self) -> dict[str, float]:
+        """The properties asked for, in canonical units."""
+        asked = {name: getattr(self, name) for name in units.UNITS}
+        return {name: value for name, value in asked.items() if value is not None}
+
+
+NO_FILES = Files()
+NO_DRAW = Draw()
+NO_AIM = Aim()

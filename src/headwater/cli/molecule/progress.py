@@ -1,0 +1,64 @@
+"""While molecules are designed: the same line, time limit and Ctrl-C as for images, in words of molecules."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from headwater.cli.progress import Record, Tell, Watch, clock
+from headwater.control import Event
+
+
+@dataclass
+class Rounds(Record):
+    """How far a run is: rounds of evaluations, molecules still searched for, the median of their best costs."""
+
+    size: tuple[int, int] = (0, 0)
+    running: int = 0
+    cost: float = math.nan
+
+    def add(self, event: Event) -> None:
+        """Note one round."""
+        self.evaluations += 1
+        self.running = len(event.active)
+        best = event.best[event.best.isfinite()]
+        self.cost = float(best.median()) if len(best) else math.nan
+
+
+class DesignWatch(Watch):
+    """The callback of a design: shows a line, ends the run at Ctrl-C or after `seconds`."""
+
+    def __init__(self, title: str, **options: Any) -> None:
+        self.rounds = Rounds()
+        super().__init__(title, self.rounds, **options)
+
+    def line(self, event: Event) -> str:
+        """The progress in words."""
+        cost = f"{self.rounds.cost:.3g}" if math.isfinite(self.rounds.cost) else "-"
+        gone = time.perf_counter() - self.start
+        left = "" if self.seconds is None else f", at most {clock(max(self.seconds - gone, 0))} left"
+        return (
+            f"{self.title}  {self.rounds.running} running, cost {cost} (median of the best)  "
+            f"round {self.rounds.evaluations}  {clock(gone)} gone{left}"
+        )
+
+    @property
+    def over(self) -> bool:
+        """Whether Ctrl-C was pressed or the time is up."""
+        late = self.seconds is not None and time.perf_counter() - self.start >= self.seconds
+        return self.interrupt.asked or late
+
+
+@contextmanager
+def telling(title: str, *, quiet: bool) -> Iterator[Tell]:
+    """The line alone, for work that Ctrl-C ends at once."""
+    watch = Watch(title, Record((0, 0)), quiet=quiet)
+    if watch.show is None:
+        yield lambda text: None
+        return
+    with watch.show(watch.stream) as tell:
+        yield tell

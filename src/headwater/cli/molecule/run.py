@@ -1,0 +1,149 @@
+"""One run of `headwater molecule generate | target | grow`, from a checked task to written files."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+
+from headwater.cli.machine import Meter, use_idle_cores
+from headwater.cli.molecule import report
+from headwater.cli.molecule.checks import carry_out, chosen
+from headwater.cli.molecule.files import Outputs, plan, write_molecules, write_pictures
+from headwater.cli.molecule.hits import Hit, hits_of, ranked
+from headwater.cli.molecule.options import Draw
+from headwater.cli.molecule.progress import DesignWatch
+from headwater.cli.molecule.table import show_hits
+from headwater.cli.molecule.task import Task
+from headwater.cli.outputs import write_json
+from headwater.cli.run import INTERRUPTED
+from headwater.errors import Misuse
+from headwater.extras import need
+from headwater.molecule import design as designing
+from headwater.molecule import units
+from headwater.molecule.design import Design, Request, Target
+from headwater.status import Status
+
+BATCH = 64
+"""Molecules at once; what is done is kept after Ctrl-C. Results do not depend on it."""
+
+
+def run(task: Task, o: Draw) -> int:
+    """Design, check, write, and say how it went; the exit code.
+
+    All inputs and outputs are checked before the work begins, and the molecules are written before the checks
+    of xTB and DFT, which may take long, and again after them. 0 also for molecules that missed or are
+    unstable, which are written and marked; 1 if one diverged; 130 if the user interrupted.
+    """
+    outputs = plan(task.output, task.inputs, overwrite=o.overwrite)
+    for module in ("rdkit.Chem", "PIL.ImageFont"):
+        need(module, "molecules")
+    check = chosen(o.check)
+    for sentence in task.warnings:
+        print(f"Warning: {sentence}", file=sys.stderr)
+    use_idle_cores()
+    meter = Meter(torch.device("cpu"))
+    watch = DesignWatch(task.command, seconds=getattr(o, "seconds", None), quiet=o.quiet)
+    hits = hits_of(_designs(task, o, watch), task.targets, o.seed)
+    costs = {"device": "cpu", **meter.read()}
+    write_molecules(hits, outputs, overwrite=o.overwrite)
+    start = time.perf_counter()
+    finished = not watch.interrupt.asked and carry_out(check, hits, o.best, quiet=o.quiet)
+    costs |= {"seconds_of_checks": round(time.perf_counter() - start, 3)}
+    write_molecules(hits, outputs, overwrite=True)
+    content = report.build(task, hits, outputs, check, costs | {"interrupted": not finished})
+    write_json(outputs.report, content, overwrite=o.overwrite)
+    write_pictures(hits, outputs, _title(task), overwrite=o.overwrite)
+    _warn(hits, o.count, finished)
+    if not o.quiet:
+        _tell(task, hits, outputs, content["seconds"])
+    return exit_code(hits, finished)
+
+
+def exit_code(hits: Sequence[Hit], finished: bool) -> int:
+    """130 after Ctrl-C, 1 if a molecule diverged, else 0."""
+    if not finished or any(h.status is Status.CANCELLED for h in hits):
+        return INTERRUPTED
+    return int(any(h.status is Status.DIVERGED for h in hits))
+
+
+def _designs(task: Task, o: Draw, watch: DesignWatch) -> list[Design]:
+    """The molecules in batches, until all are there, the time is up or Ctrl-C was pressed."""
+    from headwater.cli.app import out_of_memory
+
+    designs: list[Design] = []
+    try:
+        with watch.running():
+            for start in range(0, o.count, BATCH):
+                if designs and watch.over:
+                    break
+                designs.append(_batch(task, o, watch, start))
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise Misuse("The machine ran out of memory.", "Give a smaller --count or fewer atoms.") from error
+    return designs
+
+
+def _batch(task: Task, o: Draw, watch: DesignWatch, start: int) -> Design:
+    count = min(BATCH, o.count - start)
+    seed = o.seed + start
+    if task.command == "generate":
+        return designing.generate(
+            count, seed, atoms=task.atoms, formula=task.formula, steps=o.steps, callback=watch
+        )
+    return designing.design(
+        Request(
+            count,
+            seed,
+            targets=tuple(Target(k, v, task.weights[k]) for k, v in task.targets.items()),
+            atoms=task.atoms,
+            formula=task.formula,
+            fragment=task.fragment,
+            cost=task.cost,
+            steps=o.steps,
+            gradients=getattr(o, "gradients", None),
+            candidates=getattr(o, "candidates", None),
+            callback=watch,
+        )
+    )
+
+
+def _title(task: Task) -> str:
+    asked = ", ".join(f"{name} {units.show(name, value)}" for name, value in task.targets.items())
+    what = {"generate": "Generated molecules", "target": "Molecules", "grow": "Molecules grown"}[task.command]
+    if task.fragment is not None:
+        what += f" from {task.inputs[0].name}"
+    return f"{what}: {asked} asked" if asked else what
+
+
+def _warn(hits: Sequence[Hit], count: int, finished: bool) -> None:
+    """What did not end by itself, one line for each way."""
+    ways: dict[Status, list[int]] = defaultdict(list)
+    for h in hits:
+        if not h.status.ok:
+            ways[h.status].append(h.number)
+    for status, numbers in ways.items():
+        shown = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
+        print(f"Warning, {len(numbers)} of {len(hits)} molecules ({shown}): {status.value}", file=sys.stderr)
+    if len(hits) < count:
+        print(f"Warning: {count - len(hits)} of {count} molecules were not begun.", file=sys.stderr)
+    if not finished:
+        print("Interrupted. What was done is written; checks may be missing.", file=sys.stderr)
+
+
+def _tell(task: Task, hits: Sequence[Hit], outputs: Outputs, seconds: float) -> None:
+    """The table, the files, and the best molecule."""
+    show_hits(hits, task.targets)
+    there = [p for p in outputs.all if p.exists()]
+    print(f"{', '.join(map(str, there))}: {len(hits)} molecules in {seconds:.1f} s")
+    best = next(iter(ranked(hits)), None)
+    if best is None or not task.targets:
+        return
+    found = ", ".join(f"{name} {units.show(name, best.evaluator.get(name))}" for name in task.targets)
+    smiles = best.chemistry.smiles if best.chemistry is not None else None
+    doubt = "" if best.sound else f" ({', '.join(best.notes)})"
+    print(f"Best: number {best.number}, {smiles or 'no SMILES'}{doubt}, evaluator: {found}")
