@@ -9,6 +9,8 @@ from cli_tools import call, report
 from PIL import Image
 
 from headwater import zoo
+from headwater.cli import demo as demonstration
+from headwater.cli.molecule.options import Aim
 from headwater.cli.samples import contact_sheet
 from headwater.image import photos
 from headwater.image.files import read_image
@@ -77,12 +79,17 @@ def test_forecast_prints_both_strategies(here, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
-def test_the_demo_damages_restores_and_says_where_to_look(here, cheap, no_sheet, capsys):
+def test_the_demo_damages_restores_and_says_where_to_look(here, cheap, no_sheet, capsys, monkeypatch):
+    few = Aim(gap=5.0, count=2, steps=2, gradients=1, candidates=1, check="none")
+    monkeypatch.setattr(demonstration, "MOLECULES", few)
     assert call("demo --quiet") == 0
     out = capsys.readouterr().out.splitlines()
-    assert len(out) == 4 and all("dB damaged" in line for line in out[:3]) and "demo-output" in out[3]
+    assert len(out) == 5 and all("dB damaged" in line for line in out[:3]) and "demo-output" in out[4]
+    assert "of 2 hit" in out[3]
     names = {p.name for p in (here / "demo-output").iterdir()}
-    assert {"cat.png", "cat-damaged.png", "cat.json", "cat-sheet.png"} <= names and len(names) == 12
+    assert {"cat.png", "cat-damaged.png", "cat.json", "cat-sheet.png"} <= names
+    assert {f"molecules{end}" for end in (".sdf", ".xyz", ".csv", ".json", ".html", "-sheet.png")} <= names
+    assert len(names) == 18
     kinds = {call["operator"].kind for call in cheap}
     assert "inpaint" in kinds and kinds & {"upscale", "deblur"} and len(cheap) == 3
     assert any(max(call["size"]) > 64 for call in cheap)

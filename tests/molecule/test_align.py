@@ -8,7 +8,7 @@ import torch
 from core_laws import F64, normal
 from torch.testing import assert_close
 
-from headwater.molecule.align import aligned, rotations
+from headwater.molecule.align import aligned, matched, rotations
 from headwater.molecule.state import KINDS, encode, mask_of, project
 
 rotation_of = pytest.importorskip("scipy.spatial.transform").Rotation
@@ -148,3 +148,24 @@ def test_distances_in_float32():
     out, order = aligned(x0, x1, ATOMS)
     p = torch.stack([x[o, :3] for x, o in zip(x1, order, strict=True)])
     assert_close(torch.cdist(out[..., :3], out[..., :3]), torch.cdist(p, p), rtol=0, atol=1e-5)
+
+
+def test_matched_finds_the_atoms_and_the_orientation_of_what_is_known():
+    """x1 is the known molecule, rotated, reordered: x0 must come back in its order and orientation."""
+    g = torch.Generator().manual_seed(3)
+    n, mask = 9, mask_of(torch.tensor([9]), 12)
+    types = torch.randint(0, 5, (1, 12), generator=g) * mask
+    y = encode(1.5 * torch.randn(1, 12, 3, generator=g), types, torch.zeros_like(types), mask)
+    turn = rotations(torch.randn(1, 5, 3, generator=g), torch.randn(1, 5, 3, generator=g))[0]
+    shuffle = torch.cat([torch.randperm(n, generator=g), torch.arange(n, 12)])
+    x1 = torch.cat([y[..., :3] @ turn, y[..., 3:]], dim=-1)[:, shuffle]
+    placed = mask & (torch.arange(12) < 5)
+    part = torch.where(placed[..., None], y, torch.zeros_like(y))
+    part[..., :3] -= part[:, :5, :3].mean(1, keepdim=True) * placed[..., None]
+    x0 = matched(
+        x1, x1, torch.tensor([n]), part, placed, placed, seeds=[0]
+    )  # x0 = x1: what is done to it shows
+    found = x0[0, :5, :3] - x0[0, :5, :3].mean(0)
+    assert_close(found, part[0, :5, :3], atol=1e-4, rtol=0)
+    assert_close(x0[0, :5, 3:], y[0, :5, 3:])
+    assert_close(x0[0, :, 3:].sum(0), x1[0, :, 3:].sum(0))  # a reordering: nothing lost

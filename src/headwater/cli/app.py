@@ -90,7 +90,7 @@ def demo(
     output: Annotated[Path, Parameter(alias="-o")] = Path("demo-output"),
     quiet: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Damage and restore photos that came with the package, in under two minutes.
+    """Damage and restore photos that came with the package, and design molecules, in under two minutes.
 
     Parameters
     ----------

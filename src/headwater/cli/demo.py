@@ -1,11 +1,12 @@
-"""`headwater demo`: photos of the package, damaged here and restored through the usual commands."""
+"""`headwater demo`: photos, damaged here and restored, and molecules with a given gap, through the usual commands."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn.functional import interpolate
 
 from headwater.atomic import check_output
 from headwater.cli import tasks
+from headwater.cli.molecule.options import Aim
 from headwater.cli.options import Restore
 from headwater.cli.run import INTERRUPTED, run
 from headwater.cli.tasks import Task
@@ -25,6 +27,8 @@ from headwater.image.operators import Blur, motion_kernel
 
 SECONDS = 30.0
 """Most seconds for one photo: three of them, reading and drawing stay under two minutes."""
+MOLECULES = Aim(gap=5.0, count=4, seconds=20.0)
+"""What is asked of the molecules of the demo."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ SCENES = (
 
 
 def demo(folder: Path, quiet: bool) -> int:
-    """Damage and restore every scene into the folder; the first exit code that is not 0, else 0."""
+    """Damage and restore every scene, and design molecules; the first exit code that is not 0, else 0."""
     make_folder(folder)
     for name in (n for scene in SCENES for n in file_names(scene)):
         check_output(folder / name, overwrite=True)
@@ -84,9 +88,26 @@ def demo(folder: Path, quiet: bool) -> int:
             code = ended
         if ended == INTERRUPTED:
             break
+    if code != INTERRUPTED:
+        line, ended = design(folder, quiet=quiet)
+        lines.append(line)
+        code = ended or code
     print("\n".join(lines))
     print(f"Look at {folder}: NAME-sheet.png tells each restoration ({time.perf_counter() - start:.0f} s).")
     return code
+
+
+def design(folder: Path, *, quiet: bool) -> tuple[str, int]:
+    """Molecules with a gap of 5 eV: a line that says how it went, and the exit code."""
+    if not find_spec("rdkit"):
+        return "molecules  left out: pip install headwater[molecules]", 0
+    from headwater.cli.molecule import run, task
+
+    output = folder / "molecules.sdf"
+    options = replace(MOLECULES, output=output, overwrite=True, quiet=quiet)
+    code = run.run(task.target(options), options)
+    hits = json.loads(output.with_suffix(".json").read_text())["summary"]["hits"]
+    return f"molecules  gap 5.0 eV asked: {hits} of {options.count} hit, see molecules.html", code
 
 
 def play(scene: Scene, folder: Path, *, seed: int, quiet: bool) -> tuple[str, int]:

@@ -10,6 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from headwater.extras import need
+from headwater.molecule.state import KINDS, relaxed_types
+
 
 def rotations(x: Tensor, y: Tensor) -> Tensor:
     """Proper rotations R `[b, 3, 3]` that minimise |x - y R^T| (Kabsch 1976), x and y `[b, n, 3]` centred."""
@@ -25,7 +28,7 @@ def aligned(x0: Tensor, x1: Tensor, atoms: Tensor, rounds: int = 2) -> tuple[Ten
 
     Alternates the assignment of atoms (Hungarian method) and the rotation.
     """
-    from scipy.optimize import linear_sum_assignment
+    linear_sum_assignment = need("scipy.optimize", "molecules").linear_sum_assignment
 
     b, n = x1.shape[:2]
     order = torch.arange(n).repeat(b, 1)
@@ -38,3 +41,55 @@ def aligned(x0: Tensor, x1: Tensor, atoms: Tensor, rounds: int = 2) -> tuple[Ten
         p1 = p1 @ rotations(p0, near).transpose(1, 2)
     x1 = torch.cat([p1, x1[..., 3:]], dim=-1)
     return x1.gather(1, order[..., None].expand(-1, -1, x1.shape[-1])), order
+
+
+TRIES, SWEEPS = 12, 3
+"""Random orientations that `matched` starts from, and its alternations of order and rotation from each."""
+
+
+def matched(
+    x0: Tensor, x1: Tensor, atoms: Tensor, y: Tensor, placed: Tensor, typed: Tensor, seeds: list[int]
+) -> Tensor:
+    """x0 reordered and rotated so that what the flow makes of it, x1, resembles what is known.
+
+    Known are the types `y[..., 3:]` of the rows `typed [b, n]` and the relative positions `y[..., :3]` of the rows
+    `placed`; x0 in another order and orientation is the same draw of the source, and the flow is equivariant. With
+    aligned training, noise already decides which atom becomes what: types forced on the wrong rows fit nothing.
+    """
+    out = x0.clone()
+    for i, n in enumerate(atoms.tolist()):
+        order, turn = _match(x1[i, :n], y[i, :n], placed[i, :n], typed[i, :n], seeds[i])
+        out[i, :n] = x0[i, order]
+        out[i, :n, :3] = out[i, :n, :3] @ turn.T
+    return out
+
+
+def _match(x1: Tensor, y: Tensor, placed: Tensor, typed: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """The order of the rows and the rotation of one molecule."""
+    kinds = y[:, 3 : 3 + KINDS].argmax(-1)
+    weights = relaxed_types(x1).clamp(1e-3, 1.0).log()
+    surprise = torch.where(typed[:, None], -weights[:, kinds].T, 0.0)  # [row, atom]
+    if not bool(placed.any()):
+        return _assigned(surprise), torch.eye(3)
+    g = torch.Generator().manual_seed(seed)
+    best: tuple[float, Tensor, Tensor] | None = None
+    for _ in range(TRIES):
+        turn = rotations(torch.randn(1, 8, 3, generator=g), torch.randn(1, 8, 3, generator=g))[0]
+        centre = x1[torch.randint(len(x1), (1,), generator=g), :3]
+        for _ in range(SWEEPS):
+            there = (x1[:, :3] - centre) @ turn.T
+            far = torch.cdist(y[:, :3], there).square() * placed[:, None]
+            order = _assigned(surprise + far)
+            near = x1[order][placed, :3]
+            centre = near.mean(0, keepdim=True)
+            turn = rotations(y[None, placed, :3], (near - centre)[None])[0]
+        cost = float((surprise + far)[torch.arange(len(order)), order].sum())
+        if best is None or cost < best[0]:
+            best = (cost, order, turn)
+    assert best is not None
+    return best[1], best[2]
+
+
+def _assigned(cost: Tensor) -> Tensor:
+    """The atom of each row, by the Hungarian method."""
+    return torch.from_numpy(need("scipy.optimize", "molecules").linear_sum_assignment(cost.numpy())[1])

@@ -15,31 +15,30 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from headwater import zoo
 from headwater.control import Callback, Event, Result, control
-from headwater.cost import Cost, Misfit, Stop, WeightedSum
+from headwater.cost import Cost, Stop, WeightedSum
 from headwater.errors import Misuse
-from headwater.estimate import estimate
 from headwater.flow import Flow
 from headwater.molecule import models
+from headwater.molecule.align import matched
 from headwater.molecule.elements import ELEMENTS, MAX_ATOMS
-from headwater.molecule.flow import Renormalised, molecule_flow
+from headwater.molecule.flow import Held, Known, Renormalised, molecule_flow
 from headwater.molecule.molecule import Molecule, batch_of
 from headwater.molecule.regressor import PROPERTIES, Regressor
-from headwater.molecule.state import Rounded, mask_of, rounded
+from headwater.molecule.state import Rounded, mask_of, relaxed_types, rounded, type_state
 from headwater.molecule.target import (
     TOLERANCE,
-    Known,
     Miss,
     PropertyCost,
     Undecided,
     UserCost,
     predict,
     predict_rounded,
-    type_state,
 )
 from headwater.optimize import LBFGS
 from headwater.select import rows, select
@@ -48,10 +47,6 @@ from headwater.source import ChiPrior
 from headwater.status import Status
 
 STEPS, GRADIENTS, CANDIDATES, ATTEMPTS = 12, 12, 4, 3
-KNOWN_SIGMA, KNOWN_TOLERANCE = 0.03, 0.1
-"""The weight of what is given, as a noise level, and the rms that counts as agreeing: angstrom, type columns."""
-LATE = 0.92
-"""Where an estimate is turned into a state of the flow; see `_grown`."""
 BATCH = 64
 
 
@@ -203,16 +198,10 @@ class _Problem:
     mask: Tensor
     cost: Cost
     miss: Miss
-    known: Misfit | None
 
     def select(self, index: Tensor) -> _Problem:
-        known = None if self.known is None else self.known.select(index)
         return _Problem(
-            self.flow.select(index),
-            self.mask[index],
-            select(self.cost, index),
-            self.miss.select(index),
-            known,
+            self.flow.select(index), self.mask[index], select(self.cost, index), self.miss.select(index)
         )
 
 
@@ -227,31 +216,14 @@ def _problem(request: Request, networks: Networks, atoms: Tensor) -> _Problem:
     terms: list[tuple[float, Cost]] = [(request.undecided, Undecided(mask))]
     if properties is not None:
         terms.append((1.0, properties))
-    if known is not None:
-        terms.append((1.0, known))
     if request.cost is not None:
         terms.append((1.0, UserCost(request.cost, mask)))
-    measures = () if known is None else (_Rms(known),)
-    miss = Miss(properties, mask, request.stable, measures)
-    flow = molecule_flow(networks.generator, atoms)
-    return _Problem(flow, mask, WeightedSum(tuple(terms)), miss, known)
+    flow = molecule_flow(networks.generator, atoms, known)
+    return _Problem(flow, mask, WeightedSum(tuple(terms)), Miss(properties, mask, request.stable))
 
 
-@dataclass(frozen=True)
-class _Rms:
-    """The rms deviation from what is given, in tolerances."""
-
-    misfit: Misfit
-
-    def select(self, index: Tensor) -> _Rms:
-        return _Rms(self.misfit.select(index))
-
-    def __call__(self, x1: Tensor) -> Tensor:
-        return self.misfit.rms(x1) * (KNOWN_SIGMA / KNOWN_TOLERANCE)
-
-
-def _known(request: Request, mask: Tensor) -> Misfit | None:
-    """The misfit of a fragment or of a formula's types; None if nothing is given."""
+def _known(request: Request, mask: Tensor) -> Known | None:
+    """The fragment and the types of a formula, as far as they are given."""
     b, n = mask.shape
     types, charges = torch.zeros(b, n, dtype=torch.long), torch.zeros(b, n)
     placed, typed = torch.zeros(b, n, dtype=torch.bool), torch.zeros(b, n, dtype=torch.bool)
@@ -277,9 +249,7 @@ def _known(request: Request, mask: Tensor) -> Misfit | None:
         typed[:, : k + len(rest)] = True
     if not bool(typed.any()):
         return None
-    operator = Known(placed, typed)
-    y = operator(torch.cat([positions, type_state(types, charges)], dim=-1))
-    return Misfit(operator, y, KNOWN_SIGMA)
+    return Known.of(torch.cat([positions, type_state(types, charges)], dim=-1), placed, typed)
 
 
 # ---- design
@@ -304,7 +274,16 @@ def design(request: Request, networks: Networks | None = None) -> Design:
         _design(request.part(i), networks, atoms[i], [seeds[k] for k in i.tolist()])
         for i in torch.split(torch.arange(request.count), BATCH)
     ]
-    return _joined(parts)
+    done = _joined(parts)
+    return done if request.fragment is None else _where_it_was(done, request.fragment)
+
+
+def _where_it_was(d: Design, fragment: Molecule) -> Design:
+    """The molecules moved so that the fragment, their first atoms, lies where it was given."""
+    m, k = d.molecules, len(fragment)
+    there = torch.from_numpy(np.asarray(fragment.positions)).float().mean(0)
+    shift = there - m.positions[:, :k].mean(1, keepdim=True)
+    return replace(d, molecules=replace(m, positions=(m.positions + shift) * m.mask[..., None]))
 
 
 def _design(request: Request, networks: Networks, atoms: Tensor, seeds: list[int]) -> Design:
@@ -332,14 +311,9 @@ def _start(request: Request, problem: _Problem, seeds: list[int], attempt: int) 
     for c in range(candidates):
         fresh = [(s * 1009 + attempt * candidates + c) % 2**63 for s in seeds]
         with torch.no_grad():
-            if problem.known is None:
-                x0 = problem.flow.noise(fresh)
-                x1 = solve(problem.flow, x0, steps=steps)
-                spent += 2 * steps
-            else:
-                x0 = _grown(problem, fresh, steps)
-                x1 = solve(problem.flow, x0, steps=steps)
-                spent += 32 + 4 * steps
+            x0 = _source(problem, fresh, steps)
+            x1 = solve(problem.flow, x0, steps=steps)
+            spent += 2 * steps * (2 if isinstance(problem.flow.velocity, Held) else 1)
             stable = torch.isfinite(problem.miss(x1))
             misses.append(problem.cost(x1) + torch.where(stable | (not request.stable), 0.0, 1e6))
         draws.append(x0)
@@ -349,18 +323,14 @@ def _start(request: Request, problem: _Problem, seeds: list[int], attempt: int) 
     return torch.stack(draws)[pick, torch.arange(len(seeds))], spent
 
 
-def _grown(problem: _Problem, seeds: list[int], steps: int) -> Tensor:
-    """Source points of molecules that have the known parts: the plug-and-play estimate, carried back to t = 0.
-
-    It is carried back from t = LATE with fresh noise, not from t = 1: there the types are exactly one-hot, where the
-    flow maps many sources to one point and has no inverse.
-    """
-    assert problem.known is not None
-    blank = torch.zeros(1, *problem.flow.shape)
-    x1 = estimate(problem.flow, problem.known, blank, seeds, steps=32)
-    eps = problem.flow.noise([s + 1 for s in seeds])
-    x = problem.flow.path.interpolate(eps, x1, torch.tensor(LATE))
-    return solve(problem.flow, x, steps=[LATE * (1 - i / steps) for i in range(steps + 1)])
+def _source(problem: _Problem, seeds: list[int], steps: int) -> Tensor:
+    """Noise; for known parts in the order and orientation in which it leads near them by itself."""
+    x0, held = problem.flow.noise(seeds), problem.flow.velocity
+    if not isinstance(held, Held):
+        return x0
+    x1 = solve(replace(problem.flow, velocity=held.velocity), x0, steps=steps)
+    k = held.known
+    return matched(x0, x1, problem.mask.sum(1), k.y, k.placed, k.typed, seeds)
 
 
 def _told(callback: Callback | None, problem: _Problem, x1: Tensor) -> bool:
@@ -403,7 +373,7 @@ class _Best:
     @classmethod
     def of(cls, result: Result, problem: _Problem) -> _Best:
         x1 = torch.nan_to_num(result.x1)
-        miss = torch.nan_to_num(problem.miss(x1), nan=torch.inf)
+        miss = torch.nan_to_num(problem.miss(x1), nan=torch.inf, posinf=torch.inf)
         return cls(result.x0, x1, miss, result.status, result.gradients, result.evaluations)
 
     def missed(self) -> Tensor:
@@ -430,10 +400,9 @@ class _Best:
 def _judged(best: _Best, problem: _Problem, networks: Networks) -> Design:
     m = rounded(best.x1, problem.mask)
     with torch.no_grad():
-        relaxed = predict(networks.guide, best.x1[..., :3], best.x1[..., 3:8] / 0.5, problem.mask)
-    rms = None
-    if problem.known is not None:
-        rms = problem.known.rms(best.x1) * KNOWN_SIGMA
+        relaxed = predict(networks.guide, best.x1[..., :3], relaxed_types(best.x1), problem.mask)
+    velocity = problem.flow.velocity
+    rms = velocity.known.rms(best.x1) if isinstance(velocity, Held) else None
     return Design(
         m,
         predict_rounded(networks.guide, m),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from headwater.errors import Misuse
 from headwater.flow import Flow
 from headwater.molecule.elements import MAX_ATOMS
+from headwater.molecule.generator import EDGE
 from headwater.molecule.state import KINDS, SHAPE, mask_of, project
 
 
@@ -54,8 +55,65 @@ class MoleculeVelocity:
         return MoleculeVelocity(self.network, self.mask[index.to(self.mask.device)])
 
 
-def molecule_flow(network: nn.Module, atoms: Sequence[int] | Tensor) -> Flow:
+@dataclass(frozen=True)
+class Known:
+    """What is given of a molecule: `y = A(state)`, with A the part that is known.
+
+    `placed [b, n]` atoms have known positions relative to each other (their mean is removed, since the place of a
+    fragment in the whole molecule is open); `typed [b, n]` have known types and charges. A is a masked, centred
+    crop: an orthogonal projection, so it is its own adjoint and pseudo-inverse.
+    """
+
+    y: Tensor
+    placed: Tensor
+    typed: Tensor
+
+    @classmethod
+    def of(cls, state: Tensor, placed: Tensor, typed: Tensor) -> Known:
+        """The known part of a state."""
+        blank = cls(torch.zeros_like(state), placed, typed)
+        return cls(blank.part(state), placed, typed)
+
+    def select(self, index: Tensor) -> Known:
+        return Known(self.y[index], self.placed[index], self.typed[index])
+
+    def part(self, x: Tensor) -> Tensor:
+        """A x, shape as x."""
+        keep = self.placed[..., None].to(x)
+        mean = (x[..., :3] * keep).sum(1, keepdim=True) / keep.sum(1, keepdim=True).clamp(min=1)
+        return torch.cat([(x[..., :3] - mean) * keep, x[..., 3:] * self.typed[..., None]], dim=-1)
+
+    def rms(self, x: Tensor) -> Tensor:
+        """The rms of A x - y over the numbers that are given, `[b]`; angstrom and type columns."""
+        count = (3 * self.placed.sum(1) + (KINDS + 1) * self.typed.sum(1)).clamp(min=1)
+        return ((self.part(x) - self.y).square().sum((1, 2)) / count).sqrt()
+
+
+@dataclass(frozen=True)
+class Held:
+    """A velocity that leads to the known part: v' = v - A v + (y - A x) / (1 - t).
+
+    That is the velocity of the denoiser xhat' = xhat - A xhat + y, which replaces what is known (the range-null
+    space decomposition of DDNM, Wang et al., ICLR 2023, for a projection A). Every Runge-Kutta step to t = 1 of
+    Euler's or the midpoint method ends at A x1 = y exactly, whatever x0 is; the rest is free for the control.
+    """
+
+    velocity: MoleculeVelocity
+    known: Known
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        v, k = self.velocity(x, t), self.known
+        left = (1 - t).clamp(min=EDGE).to(x).reshape(-1, 1, 1)
+        return v - k.part(v) + (k.y - k.part(x)) / left
+
+    def select(self, index: Tensor) -> Held:
+        return Held(self.velocity.select(index), self.known.select(index))
+
+
+def molecule_flow(network: nn.Module, atoms: Sequence[int] | Tensor, known: Known | None = None) -> Flow:
     """The flow of molecules with so many atoms each, one problem per entry; events have shape (29, 9).
+
+    With `known`, all of them have the known part.
 
     Raises
     ------
@@ -68,7 +126,8 @@ def molecule_flow(network: nn.Module, atoms: Sequence[int] | Tensor) -> Flow:
             f"Molecules of {counts.tolist()} atoms cannot be generated.", f"Give 2 to {MAX_ATOMS} atoms each."
         )
     mask = mask_of(counts)
-    return Flow(MoleculeVelocity(network, mask), SHAPE, support=Atoms(mask))
+    velocity = MoleculeVelocity(network, mask)
+    return Flow(velocity if known is None else Held(velocity, known), SHAPE, support=Atoms(mask))
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headwater.molecule.network import Trunk, TrunkConfig
+from headwater.molecule.network import Trunk, TrunkConfig, bounded
 from headwater.molecule.state import CHARGE_SCALE, KINDS, TYPE_SCALE, centred
 
 SPREAD = 1.4
 """Standard deviation of a centred coordinate in QM9, angstrom."""
+LARGEST = 12.0
+"""Bound of |F| of an atom, whose mean square is about 3 by construction."""
 EDGE = 0.01
 """Types are not asked nearer than this to t = 1, where their velocity has a pole."""
 
@@ -46,7 +48,8 @@ class Generator(nn.Module):
         types = logits[..., :KINDS] + s * TYPE_SCALE * z[..., :KINDS] / late
         level = CHARGE_SCALE * torch.tensor([-1.0, 0.0, 1.0], device=x.device, dtype=p.dtype)
         charges = logits[..., KINDS:] + (s * level * z[..., KINDS:] - 0.5 * (s * level).square()) / late
-        return centred(moved.to(p.dtype) - p + shift, mask), types, charges
+        f = bounded(moved.to(p.dtype) - p + shift, LARGEST, axis=-1)
+        return centred(f, mask), types, charges
 
     def forward(self, x: Tensor, t: Tensor, mask: Tensor) -> Tensor:
         t = t.expand(len(x)) if t.ndim == 0 else t

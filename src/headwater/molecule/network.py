@@ -132,13 +132,13 @@ def modulated(g: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
     return g if scale is None or shift is None else torch.addcmul(shift, g, 1 + scale)
 
 
-def bounded(V: Tensor, limit: float = 10.0) -> Tensor:
-    """V / (1 + (|V| / limit)^4)^(1/4): vectors `[b, 3, ...]` shorter than the limit hardly change, none exceeds it.
+def bounded(V: Tensor, limit: float = 10.0, axis: int = 1) -> Tensor:
+    """V / (1 + (|V| / limit)^4)^(1/4): vectors shorter than the limit hardly change, none exceeds it.
 
     Inner products feed the weights of the next vectors; without a bound a strange input grows doubly exponentially
     over the blocks (typical norms are about 1, the 99th percentile 4.5).
     """
-    square = V.square().sum(1, keepdim=True) / limit**2
+    square = V.square().sum(axis, keepdim=True) / limit**2
     return V * (1 + square.square()).pow(-0.25)
 
 

@@ -44,9 +44,13 @@ def project(x: Tensor, mask: Tensor) -> Tensor:
 
 def encode(positions: Tensor, types: Tensor, charges: Tensor, mask: Tensor) -> Tensor:
     """The state of molecules: positions `[b, n, 3]`, types and charges `[b, n]` integers, mask `[b, n]`."""
-    hot = F.one_hot(types, KINDS).to(positions.dtype) * TYPE_SCALE
-    charge = charges[..., None].to(positions.dtype) * CHARGE_SCALE
-    return project(torch.cat([positions, hot, charge], dim=-1), mask)
+    return project(torch.cat([positions, type_state(types, charges).to(positions)], dim=-1), mask)
+
+
+def type_state(types: Tensor, charges: Tensor) -> Tensor:
+    """The type and charge columns of a state, `[b, n, 6]`."""
+    hot = F.one_hot(types, KINDS).float() * TYPE_SCALE
+    return torch.cat([hot, charges[..., None].float() * CHARGE_SCALE], dim=-1)
 
 
 def relaxed_types(x: Tensor) -> Tensor:

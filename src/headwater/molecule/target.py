@@ -1,4 +1,4 @@
-"""What is asked of a molecule, as costs of its state: properties, definite types, known parts, a user's function.
+"""What is asked of a molecule, as costs of its state: properties, definite types, a user's function.
 
 Every cost takes x1 `[b, 29, 9]` and returns `[b]`; all follow the running problems by `select`.
 """
@@ -6,14 +6,14 @@ Every cost takes x1 `[b, 29, 9]` and returns `[b]`; all follow the running probl
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from headwater.molecule.regressor import PROPERTIES, Regressor
 from headwater.molecule.stability import stability
-from headwater.molecule.state import KINDS, TYPE_SCALE, Rounded, relaxed_types, rounded
+from headwater.molecule.state import KINDS, Rounded, relaxed_types, rounded
 
 TOLERANCE = {"alpha": 0.2, "gap": 0.13, "homo": 0.08, "lumo": 0.07, "mu": 0.09, "cv": 0.08}
 """When a property counts as hit, in the units of `units.UNITS`: twice the published error of QM9 regressors."""
@@ -90,51 +90,20 @@ class UserCost:
 
 
 @dataclass(frozen=True)
-class Known:
-    """The linear operator that reads off what is given of a molecule: positions of some atoms, types of some.
-
-    `placed [b, n]` atoms have known positions relative to each other (their mean is removed, since the place of a
-    fragment in the whole molecule is open); `typed [b, n]` have known types and charges. A is a masked, centred
-    crop: an orthogonal projection, so it is its own adjoint.
-    """
-
-    placed: Tensor
-    typed: Tensor
-
-    def select(self, index: Tensor) -> Known:
-        return Known(self.placed[index], self.typed[index])
-
-    def __call__(self, x: Tensor) -> Tensor:
-        keep = self.placed[..., None].to(x)
-        mean = (x[..., :3] * keep).sum(1, keepdim=True) / keep.sum(1, keepdim=True).clamp(min=1)
-        return torch.cat([(x[..., :3] - mean) * keep, x[..., 3:] * self.typed[..., None]], dim=-1)
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        """A' y = A y."""
-        return self(y)
-
-    def count(self, y: Tensor) -> Tensor:
-        """How many numbers are measured, `[b]`."""
-        return (3 * self.placed.sum(1) + (KINDS + 1) * self.typed.sum(1)).clamp(min=1)
-
-
-@dataclass(frozen=True)
 class Miss:
     """How far the rounded molecule is from what was asked, `[b]`; at most 1 is a hit.
 
-    The largest of |f_k - y_k| / tolerance_k over the targets, and of the further `measures`; infinite, if `stable` is
-    asked, for a molecule whose valences are not satisfied (`stability.stability`).
+    The largest of |f_k - y_k| / tolerance_k over the targets; infinite, if `stable` is asked, for a molecule whose
+    valences are not satisfied (`stability.stability`).
     """
 
     properties: PropertyCost | None
     mask: Tensor
     stable: bool = True
-    measures: tuple[Callable[[Tensor], Tensor], ...] = field(default=())
 
     def select(self, index: Tensor) -> Miss:
         own = None if self.properties is None else self.properties.select(index)
-        more = tuple(m.select(index) for m in self.measures)  # type: ignore[attr-defined]
-        return Miss(own, self.mask[index], self.stable, more)
+        return Miss(own, self.mask[index], self.stable)
 
     @torch.no_grad()
     def __call__(self, x1: Tensor) -> Tensor:
@@ -144,16 +113,6 @@ class Miss:
             out = predict(self.properties.guide, m.positions, m.one_hot, m.mask)
             for k, y in self.properties.values.items():
                 worst = torch.maximum(worst, (out[k] - y).abs().double() / TOLERANCE[k])
-        for measure in self.measures:
-            worst = torch.maximum(worst, measure(x1).double())
         if self.stable:
             worst = torch.where(stability(m)[1], worst, torch.inf)
         return worst
-
-
-def type_state(types: Tensor, charges: Tensor) -> Tensor:
-    """The type and charge columns of a state, `[b, n, 6]`."""
-    from headwater.molecule.state import CHARGE_SCALE
-
-    hot = torch.nn.functional.one_hot(types, KINDS).float() * TYPE_SCALE
-    return torch.cat([hot, charges[..., None] * CHARGE_SCALE], dim=-1)

@@ -71,14 +71,19 @@ class Guided:
         return null + self.guidance * (v - null)  # type: ignore[no-any-return]
 
 
+def _image_card(name: str) -> dict[str, Any]:
+    content = card(name)
+    if content.get("kind", "image") != "image":
+        raise Misuse(f"The model {name!r} makes no images.", f"Give one of {', '.join(names('image'))}.")
+    return content
+
+
 @lru_cache(maxsize=2)
 def network(name: str, device: str = "cpu") -> torch.nn.Module:
     """The network of a shipped image model, in evaluation mode, float32."""
     from headwater.image.network import UNet, UNetConfig
 
-    content = card(name)
-    if content.get("kind", "image") != "image":
-        raise Misuse(f"The model {name!r} makes no images.", f"Give one of {', '.join(names('image'))}.")
+    content = _image_card(name)
     settings: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in content["architecture"].items()
     }
@@ -96,7 +101,7 @@ def flow(
     >>> flow("tiny64").shape
     (3, 64, 64)
     """
-    content = card(name)
+    content = _image_card(name)
     number = None if label is None else class_number(content, label)
     size, channels = content["architecture"]["size"], content["architecture"]["channels"]
     low, high = content["range"]

@@ -1,0 +1,353 @@
+"""Targets, the molecule flow and the whole recipe, with the shipped networks at few steps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from headwater import Misuse, solve, zoo
+from headwater.control import Event
+from headwater.molecule import models
+from headwater.molecule.design import (
+    Networks,
+    Request,
+    Target,
+    design,
+    draw_atoms,
+    generate,
+    ranges,
+    score,
+)
+from headwater.molecule.flow import Known, Renormalised, molecule_flow
+from headwater.molecule.molecule import Molecule, batch_of, molecules_of
+from headwater.molecule.regressor import PROPERTIES
+from headwater.molecule.state import encode, mask_of, project, relaxed_types, rounded
+from headwater.molecule.target import (
+    TOLERANCE,
+    Miss,
+    PropertyCost,
+    Undecided,
+    UserCost,
+    predict_rounded,
+)
+from headwater.status import Status
+
+torch.set_num_threads(1)
+QUICK = Request(
+    2, 3, targets=(Target("gap", 6.0),), steps=2, gradients=2, candidates=2, attempts=1, stable=False
+)
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return Networks.shipped()
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def methane():
+    a = 0.629
+    xyz = np.array([[0, 0, 0], [a, a, a], [-a, -a, a], [-a, a, -a], [a, -a, -a]], dtype=float)
+    return Molecule(("C", "H", "H", "H", "H"), xyz, (0,) * 5)
+
+
+def state_of(*molecules):
+    b = batch_of(molecules)
+    return encode(b.positions, b.types, b.charges, b.mask), b.mask
+
+
+# ---- the flow
+
+
+def test_centre_of_mass_and_padding_are_kept_along_the_solve(networks):
+    flow = molecule_flow(networks.generator, [5, 29, 12])
+    mask = flow.support.mask
+    x = flow.noise([0, 1, 2])
+    for t in (0.0, 0.5, 0.9):
+        x = x + 0.3 * flow(x, torch.tensor(t))
+        assert (x[..., :3].sum(1).abs() / mask.sum(1)[:, None]).max() < 1e-5
+        assert bool((x[~mask] == 0).all())
+
+
+def test_the_same_molecule_in_another_batch_gives_the_same_result(networks):
+    def run(sizes, seeds):
+        flow = molecule_flow(networks.generator, sizes)
+        with torch.no_grad():
+            return solve(flow, flow.noise(seeds), steps=4)
+
+    alone, together = run([9], [5]), run([9, 29, 4], [5, 6, 7])
+    assert_close(together[:1], alone, atol=2e-4, rtol=1e-3)
+
+
+def test_the_source_has_the_variance_of_its_dimension(networks):
+    flow = molecule_flow(networks.generator, [7] * 500)
+    square = flow.noise(range(500)).square().sum((1, 2)) / flow.dimension
+    assert flow.dimension[0] == 3 * 6 + 6 * 7
+    assert abs(square.mean().item() - 1) < 0.03
+
+
+@pytest.mark.parametrize("sizes", [[1], [30], [], [5, 0]])
+def test_impossible_sizes_are_refused(sizes, networks):
+    with pytest.raises(Misuse, match="Give 2 to 29"):
+        molecule_flow(networks.generator, sizes)
+
+
+def test_renormalised_puts_each_kind_of_feature_on_its_shell():
+    mask = mask_of(torch.tensor([6, 3]))
+    z = 3 * noise(2, 29, 9)
+    z[..., 3:] += 2.0
+    x = Renormalised(mask)(z)
+    n = torch.tensor([6.0, 3.0])
+    assert_close(x[..., :3].square().sum((1, 2)), 3 * (n - 1))
+    assert_close(x[..., 3:8].square().sum((1, 2)), 5 * n)
+    assert_close(x[..., 8].square().sum(1), n)
+    assert_close(project(x, mask), x)
+    assert_close(Renormalised(mask)(x), x)
+    assert_close(Renormalised(mask).select(torch.tensor([1]))(z[1:]), x[1:])
+
+
+# ---- costs
+
+
+def test_known_is_an_orthogonal_projection_that_forgets_where_the_fragment_is():
+    placed = torch.zeros(2, 29, dtype=torch.bool)
+    placed[0, :4], placed[1, :2] = True, True
+    typed = placed.clone()
+    typed[:, 4:6] = True
+    x, y = noise(2, 29, 9), noise(2, 29, 9, seed=1)
+    a = Known.of(y, placed, typed)
+    assert_close((a.part(x) * y).sum(), (x * a.part(y)).sum())
+    assert_close(a.part(a.part(x)), a.part(x))
+    moved = x.clone()
+    moved[..., :3] += torch.tensor([1.0, -2.0, 3.0])
+    assert_close(a.part(moved), a.part(x), atol=1e-5, rtol=0)
+    assert a.rms(y).max() < 1e-6
+    off = y.clone()
+    off[0, 4, 3:] += 0.5  # a type, of 3 * 4 + 6 * 6 numbers
+    assert a.rms(off).tolist() == pytest.approx([(6 * 0.25 / 48) ** 0.5, 0], abs=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 8])
+def test_what_is_known_comes_out_exactly_from_any_noise(networks, steps):
+    x, mask = state_of(methane(), methane())
+    known = Known.of(x, mask & (torch.arange(29) < 4), mask)
+    flow = molecule_flow(networks.generator, [5, 5], known)
+    with torch.no_grad():
+        x1 = solve(flow, flow.noise([0, 1]), steps=steps)
+    assert known.rms(x1).max() < 1e-5
+    assert x1[..., :3].sum(1).abs().max() < 1e-5
+    assert not torch.allclose(x1[0], x1[1], atol=0.01)
+
+
+def test_property_cost_is_the_squared_deviation_in_tolerances(networks):
+    x, mask = state_of(methane(), methane())
+    out = networks.guide(x[..., :3], relaxed_types(x), mask)
+    values = {"gap": torch.tensor([9.0, 10.0]), "mu": torch.tensor([0.5, 0.5])}
+    cost = PropertyCost(networks.guide, values, {"mu": 2.0}, mask)
+    want = 0.5 * ((out["gap"] - values["gap"]) / TOLERANCE["gap"]).square()
+    want = want + ((out["mu"] - 0.5) / TOLERANCE["mu"]).square()
+    assert_close(cost(x), want, rtol=1e-4, atol=1e-3)
+    assert_close(cost.select(torch.tensor([1]))(x[1:]), cost(x)[1:])
+
+
+def test_undecided_is_zero_for_definite_types_and_their_distance_otherwise():
+    x, mask = state_of(methane())
+    assert Undecided(mask)(x).item() == 0
+    x[0, 0, 3], x[0, 0, 4] = 0.2, 0.3  # of 0.5: weights 0.4 and 0.6, rounded to (0, 1)
+    assert Undecided(mask)(x).item() == pytest.approx(0.4**2 + 0.4**2, rel=1e-5)
+    x[0, 20, 3] = 5.0  # no atom there
+    assert Undecided(mask)(x).item() == pytest.approx(0.32, rel=1e-5)
+
+
+def test_miss_is_judged_after_rounding_and_infinite_for_broken_valences(networks):
+    good = methane()
+    broken = replace(good, positions=good.positions * [[1.0], [1.6], [1], [1], [1]])
+    x, mask = state_of(good, broken)
+    gap = predict_rounded(networks.guide, rounded(x, mask))["gap"]
+    cost = PropertyCost(networks.guide, {"gap": gap + 0.5 * TOLERANCE["gap"]}, {}, mask)
+    miss = Miss(cost, mask)(x)
+    assert miss[0].item() == pytest.approx(0.5, abs=0.01) and torch.isinf(miss[1])
+    assert Miss(cost, mask, stable=False)(x)[1].item() == pytest.approx(0.5, abs=0.01)
+    blurred = x.clone()
+    blurred[..., 3:8] *= 0.7  # the same molecule after rounding
+    assert_close(Miss(cost, mask)(blurred)[0], miss[0], atol=1e-4, rtol=0)
+
+
+# ---- sizes
+
+
+def test_numbers_of_atoms_follow_the_data_and_the_target():
+    free = draw_atoms(range(2000)).double()
+    counts = torch.tensor(zoo.card(models.GENERATOR)["counts"], dtype=torch.float64)
+    mean = (counts * torch.arange(30)).sum() / counts.sum()
+    assert abs(free.mean() - mean) < 0.3
+    small = draw_atoms(range(500), [Target("alpha", 55.0)]).double()
+    large = draw_atoms(range(500), [Target("alpha", 90.0)]).double()
+    assert small.mean() + 3 < mean < large.mean() - 2
+    assert_close(draw_atoms([7, 8]), torch.cat([draw_atoms([7]), draw_atoms([8])]))
+
+
+def test_each_molecule_may_have_its_own_target():
+    both = draw_atoms([1, 2], [Target("alpha", torch.tensor([55.0, 90.0]))])
+    assert both.tolist() == [
+        draw_atoms([1], [Target("alpha", 55.0)]).item(),
+        draw_atoms([2], [Target("alpha", 90.0)]).item(),
+    ]
+
+
+def test_ranges_enclose_most_of_qm9():
+    r = ranges()
+    assert set(r) == set(PROPERTIES)
+    assert 2.5 < r["gap"][0] < 4 and 9 < r["gap"][1] < 12 and 0 <= r["mu"][0] < 0.1
+
+
+# ---- the recipe
+
+
+def test_a_batch_of_two_is_two_of_one(networks):
+    both = design(QUICK)
+    for i in range(2):
+        one = design(replace(QUICK, count=1, seed=3 + i))
+        assert_close(one.x0[0], both.x0[i], atol=2e-3, rtol=1e-2)
+        assert one.molecules.mask.sum() == both.molecules.mask[i].sum()
+        assert one.gradients[0] == both.gradients[i]
+
+
+def test_what_is_reported_belongs_to_the_rounded_molecule(networks):
+    d = design(QUICK)
+    guide, evaluator = score(d.molecules)
+    for name in PROPERTIES:
+        assert_close(d.guide[name], guide[name])
+        assert_close(d.evaluator[name], evaluator[name])
+    again = score(batch_of(molecules_of(d.molecules)))[1]  # by way of files
+    assert_close(again["alpha"], d.evaluator["alpha"], rtol=1e-3, atol=1e-2)
+    assert bool((d.guide["gap"] != d.evaluator["gap"]).all())  # two networks
+
+
+def test_control_lowers_the_cost_of_its_start(networks):
+    first = design(replace(QUICK, gradients=1, candidates=1, steps=4))
+    last = design(replace(QUICK, gradients=8, candidates=1, steps=4))
+    far = [(d.relaxed["gap"] - 6.0).abs() for d in (first, last)]
+    assert bool((far[1] <= far[0] + 1e-4).all()) and far[1].mean() < 0.7 * far[0].mean()
+
+
+def test_more_candidates_start_nearer(networks):
+    def start(k):
+        d = design(replace(QUICK, count=6, candidates=k, gradients=1))
+        return (d.guide["gap"] - 6.0).abs().mean()
+
+    assert start(6) < start(1)
+
+
+def test_attempts_go_on_with_what_missed_and_count_everything(networks):
+    one = design(replace(QUICK, stable=True, steps=2))
+    three = design(replace(QUICK, stable=True, steps=2, attempts=3))
+    assert bool((three.miss <= one.miss).all())
+    missed = one.miss > 1
+    assert bool((three.gradients[missed] > one.gradients[missed]).all())
+    assert bool((three.evaluations[~missed] == one.evaluations[~missed]).all())
+
+
+def test_evaluations_count_candidates_and_gradients(networks):
+    d = design(replace(QUICK, targets=(Target("gap", 100.0),)))  # out of reach
+    assert d.gradients.tolist() == [2, 2] and [s.name for s in d.status] == ["EVALUATIONS"] * 2
+    assert d.evaluations.tolist() == [2 * 2 * 2 + 2 * 2 * 2] * 2  # candidates + gradients, 4 evaluations each
+
+
+def test_the_callback_sees_the_start_and_can_end_the_run(networks):
+    seen: list[Event] = []
+
+    def stop(event):
+        seen.append(event)
+        return Status.SECONDS
+
+    d = design(replace(QUICK, targets=(Target("gap", 100.0),), callback=stop, attempts=3))
+    assert [e.round for e in seen] == [0, 1]
+    assert d.status == (Status.SECONDS, Status.SECONDS) and d.gradients.tolist() == [1, 1]
+
+
+def test_a_users_cost_is_followed(networks):
+    def wide(positions, types, mask):
+        return -positions.square().sum((1, 2)) / mask.sum(1)
+
+    request = Request(3, 0, atoms=10, cost=wide, steps=4, candidates=1, attempts=1, undecided=0.0)
+    mask = mask_of(torch.tensor([10] * 3))
+    first, last = (UserCost(wide, mask)(design(replace(request, gradients=k)).x1) for k in (1, 8))
+    assert bool((last <= first).all()) and last.mean() < first.mean() - 0.1
+
+
+def test_a_formula_and_a_fragment_come_out(networks):
+    m = methane()
+    fragment = replace(
+        m, symbols=m.symbols[:4], positions=np.add(m.positions[:4], (1.0, 2.0, 3.0)), charges=(0,) * 4
+    )
+    d = design(
+        Request(
+            2,
+            0,
+            fragment=fragment,
+            formula={"C": 2, "H": 6},
+            steps=4,
+            gradients=2,
+            candidates=2,
+            attempts=1,
+        )
+    )
+    for found in molecules_of(d.molecules):
+        assert found.symbols[:4] == fragment.symbols
+        assert sorted(found.symbols) == ["C"] * 2 + ["H"] * 6
+        assert np.abs(found.positions[:4] - fragment.positions).max() < 1e-4  # where it was
+    assert d.fragment_rms is not None and d.fragment_rms.max() < 1e-5
+
+
+def test_generate_does_not_depend_on_the_batch(networks):
+    three, last = generate(3, 5, steps=3), generate(1, 7, steps=3)
+    assert_close(three.x1[2], last.x1[0], atol=1e-3, rtol=1e-3)
+    assert three.evaluations.tolist() == [6, 6, 6] and three.gradients.sum() == 0
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"count": 0}, "asks for nothing"),
+        ({"atoms": 30}, "Give 2 to 29"),
+        ({"atoms": 1}, "Give 2 to 29"),
+        ({"formula": {"C": 2, "H": 6}, "atoms": 9}, "Give one of the two"),
+        ({"fragment": methane(), "atoms": 5}, "leaves none to generate"),
+        ({"fragment": methane(), "formula": {"C": 2, "H": 2, "O": 3}}, "4 H but the formula only 2"),
+    ],
+)
+def test_contradictory_requests_are_refused(change, words):
+    with pytest.raises(Misuse, match=words):
+        design(replace(QUICK, **change))
+
+
+def test_unknown_properties_are_refused():
+    with pytest.raises(Misuse, match="Known are alpha"):
+        Target("logp", 2.0)
+
+
+# ---- the cards
+
+
+def test_the_guide_never_saw_what_the_evaluator_learnt_from():
+    part = {n: zoo.card(n)["training"]["part"] for n in (models.GENERATOR, models.GUIDE, models.EVALUATOR)}
+    assert part == {models.GENERATOR: "half_b", models.GUIDE: "half_b", models.EVALUATOR: "half_a"}
+
+
+@pytest.mark.parametrize("name", [models.GUIDE, models.EVALUATOR])
+def test_regressor_cards_say_how_good_they_are(name):
+    card = zoo.card(name)
+    assert set(card["test_mae"]) == set(PROPERTIES) and card["data_licence"] == "CC0"
+    assert card["test_mae"]["gap"] < 200 and "meV" in card["test_mae_units"]
+
+
+def test_models_of_the_wrong_kind_are_refused():
+    with pytest.raises(Misuse, match="is no molecule generator"):
+        models.generator("tiny64")
+    with pytest.raises(Misuse, match="makes no images"):
+        zoo.flow(models.GUIDE)
