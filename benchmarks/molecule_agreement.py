@@ -18,7 +18,7 @@ from headwater.molecule.design import Networks, Request, Target, design
 from headwater.molecule.molecule import Molecule, molecules_of
 from headwater.molecule.state import Rounded
 from headwater.molecule.target import predict_rounded
-from molecules import from_data, load, options, split
+from molecules import from_data, load, options, sample
 
 HEAD = ("pair", "molecules", "correlation", "MAE eV", "mean difference eV")
 
@@ -45,7 +45,7 @@ def physics(molecules: list[Molecule], dfts: int) -> dict[str, np.ndarray]:
         "xtb": [xtb.on_b3lyp_scale(r.before).gap_ev for r in relaxed],
         "xtb relaxed": [xtb.on_b3lyp_scale(r.after).gap_ev for r in relaxed],
         "moved": [r.rmsd for r in relaxed],
-        "bonds kept": [float(not r.bond_change) for r in relaxed],
+        "bonds kept": [float(not r.bond_change) if np.isfinite(r.rmsd) else np.nan for r in relaxed],
         "dft": [dft.single_point(m).gap_ev for m in molecules[:dfts]],
     }
     return {k: np.array(v) for k, v in gap.items()}
@@ -57,11 +57,14 @@ def main() -> None:
     rows = from_data(molecules, o.count, seed=5)
     asked = molecules.properties["gap"][rows]
     d = design(Request(o.count, targets=(Target("gap", asked.float()),), atoms=molecules.counts[rows]))
-    hits = physics(molecules_of(d.molecules), o.dft)
-    evaluator, target = d.evaluator["gap"].numpy(), asked.numpy()
-    b = molecules.padded(split("test")[: o.count], 29)
+    hit = d.miss <= 1  # by the guide: the evaluator has no say in what is judged here
+    found = molecules_of(d.molecules.select(torch.nonzero(hit).flatten()))
+    hits = physics(found, o.dft)
+    evaluator, target = d.evaluator["gap"][hit].numpy(), asked[hit].numpy()
+    test = sample("test", len(found), seed=1)
+    b = molecules.padded(test, 29)
     real = Rounded(b["positions"], b["types"], b["charges"], b["mask"])
-    truth = molecules.properties["gap"][split("test")[: o.count]].numpy()
+    truth = molecules.properties["gap"][test].numpy()
     known = physics(molecules_of(real), 0)
     table = [
         compare("hits: evaluator, asked", evaluator, target),
@@ -77,8 +80,10 @@ def main() -> None:
     ]
     moved = torch.from_numpy(hits["moved"])
     note = (
-        f"Gaps in eV. Relaxation by xTB moved the hits by {float(moved.nanmedian()):.2f} angstrom (median rmsd; QM9 "
-        f"test: {float(np.nanmedian(known['moved'])):.2f}) and kept the bonds of {hits['bonds kept'].mean():.0%}."
+        f"{len(found)} of {o.count} requests hit by the guide. Gaps in eV; DFT on the first {o.dft}. "
+        f"Relaxation by xTB moved the hits by {float(moved.nanmedian()):.2f} angstrom (median rmsd; QM9 "
+        f"test: {float(np.nanmedian(known['moved'])):.2f}) and kept the bonds of "
+        f"{np.nanmean(hits['bonds kept']):.0%} of the {int(np.isfinite(hits['moved']).sum())} that it could compute."
     )
     command = f"python benchmarks/molecule_agreement.py --qm9 build/qm9 --count {o.count} --dft {o.dft}"
     write("molecule_agreement", table, command, note)

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common import write
-from headwater.molecule.data import load, split
+from headwater.molecule.data import load, sample, split
 from headwater.molecule.generator import Generator
 from headwater.molecule.network import TrunkConfig, clock_features
 from headwater.molecule.train_generator import Monitor, batch_of, loss_of
@@ -110,7 +110,7 @@ def train(o: argparse.Namespace) -> None:
     batches = (batch_of(molecules, i, g) for i in parts)
     if o.network == "transformer":
         batches = (turned(b, g) for b in batches)
-    fit(run, batches, loss_of, Monitor(molecules, split("validation")[:1000], samples=200, steps=25), o)
+    fit(run, batches, loss_of, Monitor(molecules, sample("validation", 1000), samples=200, steps=25), o)
     size = sum(p.numel() for p in run.net.parameters())
     (o.work / "last.json").write_text(json.dumps({"network": o.network, "parameters": size} | run.log[-1]))
 

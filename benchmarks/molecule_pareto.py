@@ -23,7 +23,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "8 candidates": {"candidates": 8},
     "1 attempt": {"attempts": 1},
     "stability not asked": {"stable": False},
-    "as the paper: 1 candidate, 1 attempt, stability not asked": {
+    "1 candidate, 1 attempt, stability not asked, 25 gradients": {
         "candidates": 1,
         "attempts": 1,
         "stable": False,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from headwater.molecule.chemistry import examine, summary
-from headwater.molecule.data import Molecules, load, split
+from headwater.molecule.data import Molecules, load, sample, split
 from headwater.molecule.regressor import PROPERTIES
 from headwater.molecule.state import Rounded
 
@@ -70,5 +70,6 @@ __all__ = [
     "milli",
     "options",
     "quality",
+    "sample",
     "split",
 ]

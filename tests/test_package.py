@@ -34,7 +34,7 @@ def test_readme_is_short():
 def test_readme_commands_exist():
     from headwater.cli.app import app
 
-    for group, name in re.findall(r"^headwater (image) ([a-z]+)", README, re.MULTILINE):
+    for group, name in re.findall(r"^headwater (image|molecule) ([a-z]+)", README, re.MULTILINE):
         assert name in app[group], name
 
 
@@ -43,7 +43,9 @@ def test_shipped_files_are_small():
     assert all(f.stat().st_size < 16 * 2**20 for f in files if f.is_file())
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/default.md", "docs/tiny64.md", "benchmarks/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/default.md", "docs/tiny64.md", "docs/molecules.md", "benchmarks/README.md"]
+)
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\((?!http)([^)#]+)", text):
@@ -52,5 +54,5 @@ def test_links_lead_somewhere(page):
 
 def test_benchmark_table_names_every_script():
     text = (ROOT / "benchmarks/README.md").read_text()
-    scripts = {f.name for f in (ROOT / "benchmarks").glob("*.py")} - {"common.py"}
+    scripts = {f.name for f in (ROOT / "benchmarks").glob("*.py")} - {"common.py", "molecules.py"}
     assert scripts == set(re.findall(r"^\| `([a-z_]+\.py)`", text, re.MULTILINE))

@@ -39,8 +39,9 @@ Map = Callable[[Tensor], Tensor]
 class Event:
     """What the callback sees after each round of evaluations.
 
-    `active` are the problems just evaluated; `cost`, `measure` (of the stop; NaN without one) and `x1` belong
-    to them in this order. `best` is the lowest cost so far of every problem.
+    `active` are the problems just evaluated; `cost`, `measure` (of the stop; NaN without one), `x1` and
+    `x0` (None before the control itself) belong to them in this order. `best` is the lowest cost so far of every
+    problem.
     """
 
     round: int
@@ -49,6 +50,7 @@ class Event:
     measure: Tensor
     x1: Tensor
     best: Tensor
+    x0: Tensor | None = None
 
 
 Callback = Callable[[Event], Status | None]
@@ -276,7 +278,7 @@ class _Record:
         line = torch.full((2, len(self.cost)), float("nan"), dtype=torch.float64, device=active.device)
         line[:, active] = torch.stack([e.cost, measure])
         self.trace.append(line)
-        return Event(len(self.trace), active, e.cost, measure, e.x1, self.cost.clone())
+        return Event(len(self.trace), active, e.cost, measure, e.x1, self.cost.clone(), e.x0)
 
     def end(self, status: Status) -> None:
         """End all that is still running."""

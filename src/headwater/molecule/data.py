@@ -181,7 +181,7 @@ def draw_split(count: int, seed: int = 0) -> np.ndarray[tuple[int], np.dtype[np.
 
 
 def split(name: str) -> Tensor:
-    """The rows of QM9 in one of `PARTS`, from the committed list.
+    """The rows of QM9 in one of `PARTS`, from the committed list, in QM9's order: the smallest molecules first.
 
     >>> len(split("half_a")), len(split("half_b")), len(split("test"))
     (50000, 50000, 13083)
@@ -190,6 +190,16 @@ def split(name: str) -> Tensor:
         raise Misuse(f"There is no part of QM9 named {name!r}.", f"Give one of {', '.join(PARTS)}.")
     with np.load(SPLIT) as z:
         return torch.from_numpy(np.flatnonzero(z["part"] == PARTS.index(name)))
+
+
+def sample(name: str, count: int, seed: int = 0) -> Tensor:
+    """Some rows of a part, drawn at random.
+
+    >>> len(sample("test", 100))
+    100
+    """
+    rows = split(name)
+    return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count]]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

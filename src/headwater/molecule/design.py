@@ -24,15 +24,18 @@ from headwater.control import Callback, Event, Result, control
 from headwater.cost import Cost, Stop, WeightedSum
 from headwater.errors import Misuse
 from headwater.flow import Flow
+from headwater.molecule import formula as formulae
 from headwater.molecule import models
 from headwater.molecule.align import matched
 from headwater.molecule.elements import ELEMENTS, MAX_ATOMS
 from headwater.molecule.flow import Held, Known, Renormalised, molecule_flow
 from headwater.molecule.molecule import Molecule, batch_of
+from headwater.molecule.molecule import check as check_molecule
 from headwater.molecule.regressor import PROPERTIES, Regressor
 from headwater.molecule.state import Rounded, mask_of, relaxed_types, rounded, type_state
 from headwater.molecule.target import (
     TOLERANCE,
+    UNSOUND,
     Miss,
     PropertyCost,
     Undecided,
@@ -73,9 +76,10 @@ class Request:
     Main: `targets`; the number of `atoms` (hydrogens included) or a `formula`, by default drawn to fit the targets; a
     `fragment` to grow around; a `cost(positions, types, mask) -> [b]`.
 
-    Other: `prior`, the weight of the chi^d prior of the source; `renormalise`, the paper's shell per feature; `steps`
-    of the midpoint solver; at most `gradients` per attempt; `candidates`, noise draws to choose the start from;
-    `attempts` from new noise for what missed; `stable`: an unstable molecule does not count as a hit.
+    Other: `renormalise`, the paper's shell per kind of feature, or, without it, `prior`, the weight of the chi^d
+    prior of the source; `undecided`, the weight of the distance to definite types; `steps` of the midpoint solver;
+    at most `gradients` per attempt; `candidates`, noise draws to choose the start from; `attempts` from new noise
+    for what missed; `stable`: what is no sound molecule (`stability.sound`) misses, whatever its properties.
     """
 
     count: int
@@ -88,9 +92,9 @@ class Request:
     prior: float = 0.0
     renormalise: bool = True
     undecided: float = 1.0
-    steps: int | None = None
-    gradients: int | None = None
-    candidates: int | None = None
+    steps: int = STEPS
+    gradients: int = GRADIENTS
+    candidates: int = CANDIDATES
     attempts: int = ATTEMPTS
     stable: bool = True
     callback: Callback | None = None
@@ -107,7 +111,8 @@ class Design:
     """Molecules and what is known of them, the first axis of every tensor the problem.
 
     `guide` and `evaluator` are predictions for the rounded molecules, `relaxed` the guide's before rounding; `miss`
-    is the largest deviation in tolerances (inf: unstable); `gradients` and `evaluations` are summed over attempts.
+    is the largest deviation by the guide, in tolerances (from `UNSOUND` on: not a sound molecule); `gradients` and
+    `evaluations` are summed over attempts.
     """
 
     molecules: Rounded
@@ -216,10 +221,11 @@ def _problem(request: Request, networks: Networks, atoms: Tensor) -> _Problem:
     terms: list[tuple[float, Cost]] = [(request.undecided, Undecided(mask))]
     if properties is not None:
         terms.append((1.0, properties))
-    if request.cost is not None:
-        terms.append((1.0, UserCost(request.cost, mask)))
+    own = None if request.cost is None else UserCost(request.cost, mask)
+    if own is not None:
+        terms.append((1.0, own))
     flow = molecule_flow(networks.generator, atoms, known)
-    return _Problem(flow, mask, WeightedSum(tuple(terms)), Miss(properties, mask, request.stable))
+    return _Problem(flow, mask, WeightedSum(tuple(terms)), Miss(properties, mask, request.stable, own))
 
 
 def _known(request: Request, mask: Tensor) -> Known | None:
@@ -289,38 +295,70 @@ def _where_it_was(d: Design, fragment: Molecule) -> Design:
 def _design(request: Request, networks: Networks, atoms: Tensor, seeds: list[int]) -> Design:
     """One batch: attempts until every molecule has hit, or they are used up."""
     problem = _problem(request, networks, atoms)
-    best: _Best | None = None
-    for attempt in range(max(1, request.attempts)):
-        todo = torch.arange(len(seeds)) if best is None else best.missed()
+    best = _Best(len(seeds), problem.flow.shape)
+    for attempt in range(request.attempts):
+        todo = torch.nonzero(best.miss > problem.miss.level).flatten()
         if not len(todo):
             break
         part = problem.select(todo)
-        x0, evaluations = _start(request, part, [seeds[i] for i in todo.tolist()], attempt)
-        result = _control(request, part, x0, evaluations)
-        best = _Best.of(result, part) if best is None else best.merged(todo, result, part)
+        start = _start(request, part, [seeds[i] for i in todo.tolist()], attempt, best, todo)
+        result = _control(request, part, start, best, todo)
+        best.count(todo, result, problem.miss.level)
         if any(s in (Status.CANCELLED, Status.SECONDS) for s in result.status):
             break
-    assert best is not None
     return _judged(best, problem, networks)
 
 
-def _start(request: Request, problem: _Problem, seeds: list[int], attempt: int) -> tuple[Tensor, int]:
+class _Best:
+    """The best point of every molecule over all starts, rounds and attempts, by its miss; and what they cost."""
+
+    def __init__(self, count: int, shape: tuple[int, ...]) -> None:
+        self.x0, self.x1 = torch.zeros(count, *shape), torch.zeros(count, *shape)
+        self.miss = torch.full((count,), torch.inf, dtype=torch.float64)
+        self.status = [Status.RUNNING] * count
+        self.gradients = torch.zeros(count, dtype=torch.long)
+        self.evaluations = torch.zeros(count, dtype=torch.long)
+
+    def see(self, index: Tensor, miss: Tensor, x0: Tensor, x1: Tensor) -> None:
+        """Keep what is better of the molecules in `index`; a point that is not finite never is."""
+        finite = torch.isfinite(x1).flatten(1).all(1)
+        better = (miss < self.miss[index]) & finite
+        rows = index[better]
+        self.x0[rows], self.x1[rows], self.miss[rows] = x0[better], x1[better], miss[better]
+
+    def count(self, index: Tensor, result: Result, level: float) -> None:
+        """Add an attempt's evaluations; a molecule that has hit has reached its stop, another ends as it did."""
+        self.gradients[index] += result.gradients
+        self.evaluations[index] += result.evaluations
+        for i, status in zip(index.tolist(), result.status, strict=True):
+            hit = bool(self.miss[i] <= level)
+            lost = status is Status.DIVERGED and bool(torch.isfinite(self.miss[i]))
+            self.status[i] = Status.REACHED if hit else Status.STALLED if lost else status
+
+
+def _start(
+    request: Request, problem: _Problem, seeds: list[int], attempt: int, best: _Best, index: Tensor
+) -> tuple[Tensor, int]:
     """The best of some source points, and the network evaluations each problem spent on finding it."""
-    steps, candidates = request.steps or STEPS, request.candidates or CANDIDATES
-    draws, misses, spent = [], [], 0
-    for c in range(candidates):
-        fresh = [(s * 1009 + attempt * candidates + c) % 2**63 for s in seeds]
+    draws, costs = [], []
+    for c in range(request.candidates):
+        fresh = [(s * 1009 + attempt * request.candidates + c) % 2**63 for s in seeds]
         with torch.no_grad():
-            x0 = _source(problem, fresh, steps)
-            x1 = solve(problem.flow, x0, steps=steps)
-            spent += 2 * steps * (2 if isinstance(problem.flow.velocity, Held) else 1)
-            stable = torch.isfinite(problem.miss(x1))
-            misses.append(problem.cost(x1) + torch.where(stable | (not request.stable), 0.0, 1e6))
+            x0 = _source(problem, fresh, request.steps)
+            x0 = Renormalised(problem.mask)(x0) if request.renormalise else x0
+            x1 = solve(problem.flow, x0, steps=request.steps)
+            cost, miss = problem.cost(x1).double(), problem.miss(x1)
+        best.see(index, miss, x0, x1)
         draws.append(x0)
-        if _told(request.callback, problem, x1):
-            break
-    pick = torch.stack(misses).argmin(0)
-    return torch.stack(draws)[pick, torch.arange(len(seeds))], spent
+        costs.append(cost + torch.where(miss < UNSOUND, 0.0, 1e9))
+        if (
+            request.callback is not None
+            and request.callback(Event(0, index, cost, miss, x1, cost, x0)) is not None
+        ):
+            break  # the control that follows ends at its first evaluation, too
+    pick = torch.stack(costs).nan_to_num(nan=torch.inf).argmin(0)
+    solves = 2 if isinstance(problem.flow.velocity, Held) else 1
+    return torch.stack(draws)[pick, torch.arange(len(seeds))], 2 * request.steps * solves * len(draws)
 
 
 def _source(problem: _Problem, seeds: list[int], steps: int) -> Tensor:
@@ -333,68 +371,29 @@ def _source(problem: _Problem, seeds: list[int], steps: int) -> Tensor:
     return matched(x0, x1, problem.mask.sum(1), k.y, k.placed, k.typed, seeds)
 
 
-def _told(callback: Callback | None, problem: _Problem, x1: Tensor) -> bool:
-    """Tell the callback of a candidate, as round 0; whether it wants to end. What follows then ends at once, too."""
-    if callback is None:
-        return False
-    with torch.no_grad():
-        cost, miss = problem.cost(x1).to(torch.float64), problem.miss(x1)
-    return callback(Event(0, torch.arange(len(x1)), cost, miss, x1, cost)) is not None
+def _control(
+    request: Request, problem: _Problem, start: tuple[Tensor, int], best: _Best, index: Tensor
+) -> Result:
+    def watch(event: Event) -> Status | None:
+        rows = index[event.active]
+        if event.x0 is not None:
+            best.see(rows, event.measure, event.x0, event.x1)
+        return None if request.callback is None else request.callback(replace(event, active=rows))
 
-
-def _control(request: Request, problem: _Problem, x0: Tensor, preparation: int) -> Result:
     flow = problem.flow
     result = control(
         flow,
         problem.cost,
-        x0,
-        stop=Stop(problem.miss, 1.0),
+        start[0],
+        stop=Stop(problem.miss, problem.miss.level),
         prior=ChiPrior(request.prior, flow.dimension) if request.prior > 0 else None,
-        steps=request.steps or STEPS,
-        gradients=request.gradients or GRADIENTS,
+        steps=request.steps,
+        gradients=request.gradients,
         optimizer=LBFGS(first_step=0.02),
         constraint=Renormalised(problem.mask) if request.renormalise else None,
-        callback=request.callback,
+        callback=watch,
     )
-    return replace(result, preparation=preparation)
-
-
-@dataclass(frozen=True)
-class _Best:
-    """The best attempt of every problem so far, and what all attempts cost."""
-
-    x0: Tensor
-    x1: Tensor
-    miss: Tensor
-    status: tuple[Status, ...]
-    gradients: Tensor
-    evaluations: Tensor
-
-    @classmethod
-    def of(cls, result: Result, problem: _Problem) -> _Best:
-        x1 = torch.nan_to_num(result.x1)
-        miss = torch.nan_to_num(problem.miss(x1), nan=torch.inf, posinf=torch.inf)
-        return cls(result.x0, x1, miss, result.status, result.gradients, result.evaluations)
-
-    def missed(self) -> Tensor:
-        """The problems without a hit."""
-        return torch.nonzero(self.miss > 1).flatten()
-
-    def merged(self, index: Tensor, result: Result, problem: _Problem) -> _Best:
-        """With another attempt of the problems in `index`."""
-        new = _Best.of(result, problem)
-        better = new.miss < self.miss[index]
-        hits = index[better]
-        x0, x1, miss = self.x0.clone(), self.x1.clone(), self.miss.clone()
-        x0[hits], x1[hits], miss[hits] = new.x0[better], new.x1[better], new.miss[better]
-        gradients, evaluations = self.gradients.clone(), self.evaluations.clone()
-        gradients[index] += new.gradients
-        evaluations[index] += new.evaluations
-        status = list(self.status)
-        for i, s, b in zip(index.tolist(), new.status, better.tolist(), strict=True):
-            if b:
-                status[i] = s
-        return _Best(x0, x1, miss, tuple(status), gradients, evaluations)
+    return replace(result, preparation=start[1])
 
 
 def _judged(best: _Best, problem: _Problem, networks: Networks) -> Design:
@@ -408,7 +407,7 @@ def _judged(best: _Best, problem: _Problem, networks: Networks) -> Design:
         predict_rounded(networks.guide, m),
         predict_rounded(networks.evaluator, m),
         relaxed,
-        best.status,
+        tuple(best.status),
         best.miss,
         best.gradients,
         best.evaluations,
@@ -443,8 +442,21 @@ def _joined(parts: list[Design]) -> Design:
 
 def check_request(request: Request) -> None:
     """Refuse what cannot be served."""
-    if request.count < 1:
-        raise Misuse(f"A count of {request.count} asks for nothing.", "Give at least 1.")
+    for name in ("count", "steps", "gradients", "candidates", "attempts"):
+        if getattr(request, name) < 1:
+            raise Misuse(f"A {name} of {getattr(request, name)} asks for nothing.", "Give at least 1.")
+    if request.prior > 0 and request.renormalise:
+        raise Misuse("A prior has no effect on a renormalised source.", "Give renormalise=False as well.")
+    names = [t.property for t in request.targets]
+    if len(set(names)) < len(names):
+        raise Misuse(f"Two targets name the same property: {', '.join(names)}.", "Give one for each.")
+    for what in (*(t.value for t in request.targets), request.atoms):
+        if isinstance(what, Tensor) and what.ndim and len(what) not in (1, request.count):
+            raise Misuse(f"{len(what)} values are given for {request.count} molecules.", "Give one for each.")
+    if request.formula is not None:
+        formulae.check(request.formula)
+    if request.fragment is not None:
+        check_molecule(request.fragment)
     total = None if request.formula is None else sum(request.formula.values())
     if total is not None and request.atoms is not None and total != request.atoms:
         raise Misuse(
@@ -487,27 +499,32 @@ def generate(
     callback: Callback | None = None,
     networks: Networks | None = None,
 ) -> Design:
-    """Draws from the flow; with a formula, the types are asked for as in `design`."""
-    request = Request(
-        count, seed, atoms=atoms, formula=formula, steps=steps, callback=callback, candidates=1, attempts=1
-    )
-    if formula is not None:
-        return design(replace(request, candidates=None, attempts=ATTEMPTS), networks)
+    """Draws from the flow, one solve each; those with a formula are led to it, see `flow.Held`.
+
+    `callback` is told of every batch and may end the run: then fewer molecules come back, but at least one batch.
+    """
+    steps = 2 * STEPS if steps is None else steps
+    request = Request(count, seed, atoms=atoms, formula=formula, steps=steps, candidates=1, stable=False)
     check_request(request)
     networks = networks or Networks.shipped()
     seeds = range(seed, seed + count)
     sizes = _sizes(request, seeds)
     parts = []
-    for i in torch.split(torch.arange(count), 4 * BATCH):
+    for i in torch.split(torch.arange(count), BATCH):
         problem = _problem(request, networks, sizes[i])
-        x0 = problem.flow.noise([seeds[k] for k in i.tolist()])
+        best = _Best(len(i), problem.flow.shape)
         with torch.no_grad():
-            x1 = solve(problem.flow, x0, steps=steps or 2 * STEPS)
-        n = len(i)
-        zero = torch.zeros(n, dtype=torch.long)
-        cost = 2 * (steps or 2 * STEPS)
-        best = _Best(x0, x1, problem.miss(x1), (Status.REACHED,) * n, zero, zero + cost)
+            x0 = _source(problem, [seeds[k] for k in i.tolist()], steps)
+            x1 = solve(problem.flow, x0, steps=steps)
+        best.see(torch.arange(len(i)), problem.miss(x1), x0, x1)
+        best.evaluations += 2 * steps * (1 if formula is None else 2)
+        best.status = [Status.REACHED if torch.isfinite(x).all() else Status.DIVERGED for x in x1]
         parts.append(_judged(best, problem, networks))
+        if (
+            callback is not None
+            and callback(Event(0, i, best.miss, best.miss, x1, best.miss, x0)) is not None
+        ):
+            break
     return _joined(parts)
 
 

@@ -184,7 +184,7 @@ class Trunk(nn.Module):
             h, V = block(h, V, pair, e)
             if i in self.when:
                 x = x + self.steps[self.when.index(i)](V)[..., 0].permute(0, 2, 1) * keep
-                x = x - x.sum(1, keepdim=True) / size * keep
+                x = x - (x * keep).sum(1, keepdim=True) / size * keep
                 pair = self.pair(x, mask)
         return h, V, x
 

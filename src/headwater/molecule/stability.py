@@ -59,3 +59,17 @@ def stability(m: Rounded) -> tuple[Tensor, Tensor]:
     """The share of stable atoms and whether all are, `[b]` each."""
     stable = stable_atoms(m)
     return stable.sum(1) / m.mask.sum(1), (stable | ~m.mask).all(1)
+
+
+def sound(m: Rounded) -> Tensor:
+    """Whether a molecule is one: all atoms stable, one fragment, no formal charges, `[b]`.
+
+    Stable atoms of the table have their neutral valences, so a formal charge would contradict them.
+    """
+    bonds = bond_orders(m) > 0
+    reached = torch.zeros_like(m.mask)
+    reached[:, 0] = m.mask[:, 0]
+    for _ in range(m.mask.shape[1]):
+        reached = reached | (bonds & reached[:, None]).any(-1)
+    whole = (reached | ~m.mask).all(1)
+    return stability(m)[1] & whole & ((m.charges == 0) | ~m.mask).all(1)

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from headwater.molecule.regressor import PROPERTIES, Regressor
-from headwater.molecule.stability import stability
+from headwater.molecule.stability import sound
 from headwater.molecule.state import KINDS, Rounded, relaxed_types, rounded
 
 TOLERANCE = {"alpha": 0.2, "gap": 0.13, "homo": 0.08, "lumo": 0.07, "mu": 0.09, "cv": 0.08}
 """When a property counts as hit, in the units of `units.UNITS`: twice the published error of QM9 regressors."""
+UNSOUND = 1000.0
+"""What an unsound molecule adds to its miss: behind every sound one, and among its like by its deviation."""
 
 
 def predict(regressor: Regressor, positions: Tensor, types: Tensor, mask: Tensor) -> dict[str, Tensor]:
@@ -93,17 +95,24 @@ class UserCost:
 class Miss:
     """How far the rounded molecule is from what was asked, `[b]`; at most 1 is a hit.
 
-    The largest of |f_k - y_k| / tolerance_k over the targets; infinite, if `stable` is asked, for a molecule whose
-    valences are not satisfied (`stability.stability`).
+    The largest of |f_k - y_k| / tolerance_k over the targets by the guide; `UNSOUND` more, if `stable` is asked, for
+    what is no molecule (`stability.sound`). A user's `cost`, which has no level to reach, is added.
     """
 
     properties: PropertyCost | None
     mask: Tensor
     stable: bool = True
+    cost: UserCost | None = None
+
+    @property
+    def level(self) -> float:
+        """What counts as a hit: 1, or nothing where a cost is to be as low as it can."""
+        return 1.0 if self.cost is None else -torch.inf
 
     def select(self, index: Tensor) -> Miss:
         own = None if self.properties is None else self.properties.select(index)
-        return Miss(own, self.mask[index], self.stable)
+        cost = None if self.cost is None else self.cost.select(index)
+        return Miss(own, self.mask[index], self.stable, cost)
 
     @torch.no_grad()
     def __call__(self, x1: Tensor) -> Tensor:
@@ -113,6 +122,8 @@ class Miss:
             out = predict(self.properties.guide, m.positions, m.one_hot, m.mask)
             for k, y in self.properties.values.items():
                 worst = torch.maximum(worst, (out[k] - y).abs().double() / TOLERANCE[k])
+        if self.cost is not None:
+            worst = worst + self.cost(x1).double()
         if self.stable:
-            worst = torch.where(stability(m)[1], worst, torch.inf)
+            worst = torch.where(sound(m), worst, worst + UNSOUND)
         return worst

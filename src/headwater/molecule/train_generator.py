@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from headwater.molecule.align import aligned
-from headwater.molecule.data import Molecules, load, split
+from headwater.molecule.data import Molecules, load, sample, split
 from headwater.molecule.generator import Generator, matching_losses
 from headwater.molecule.network import TrunkConfig
 from headwater.molecule.stability import stability
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run.net.trunk.compile(dynamic=True)  # type: ignore[union-attr]
     g = torch.Generator().manual_seed(run.step)
     parts = batches_of_like_size(molecules, split("half_b"), o.batch, seed=run.step)
-    monitor = Monitor(molecules, split("validation")[:1000], samples=100, steps=25)
+    monitor = Monitor(molecules, sample("validation", 1000), samples=100, steps=25)
     fit(run, (batch_of(molecules, i, g) for i in parts), loss_of, monitor, o)
 
 

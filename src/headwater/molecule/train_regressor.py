@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headwater.errors import Misuse
-from headwater.molecule.data import Molecules, load, split
+from headwater.molecule.data import Molecules, load, sample, split
 from headwater.molecule.elements import ELEMENTS
 from headwater.molecule.network import TrunkConfig
 from headwater.molecule.regressor import EXTRA, PROPERTIES, Regressor, RegressorConfig
@@ -141,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if o.compile:
         run.net.trunk.compile(dynamic=True)  # type: ignore[union-attr]
     parts = batches_of_like_size(molecules, index, o.batch, seed=run.step)
-    held_out = split("validation")[:2000]
+    held_out = sample("validation", 2000)
     fit(
         run,
         (batch_of(molecules, i) for i in parts),

@@ -91,6 +91,7 @@ def _designs(task: Task, o: Draw, watch: DesignWatch) -> list[Design]:
 def _batch(task: Task, o: Draw, watch: DesignWatch, start: int) -> Design:
     count = min(BATCH, o.count - start)
     seed = o.seed + start
+    limits = {name: getattr(o, name, None) for name in ("steps", "gradients", "candidates")}
     if task.command == "generate":
         return designing.generate(
             count, seed, atoms=task.atoms, formula=task.formula, steps=o.steps, callback=watch
@@ -104,10 +105,8 @@ def _batch(task: Task, o: Draw, watch: DesignWatch, start: int) -> Design:
             formula=task.formula,
             fragment=task.fragment,
             cost=task.cost,
-            steps=o.steps,
-            gradients=getattr(o, "gradients", None),
-            candidates=getattr(o, "candidates", None),
             callback=watch,
+            **{name: value for name, value in limits.items() if value is not None},
         )
     )
 
