@@ -1,6 +1,7 @@
 """From file to file with the shipped model, few gradients."""
 
 import numpy as np
+import pytest
 import torch
 from cli_tools import call, report
 from PIL import Image
@@ -51,3 +52,25 @@ def test_larger_than_the_window_and_not_square(here):
     out = np.asarray(Image.open("x.png"))
     assert out.shape == (70, 90, 3) or (out[..., 3] == 255).all()
     assert np.array_equal(out[:20, :, :3], truth[:20])
+
+
+def test_molecules_for_real(here, capsys):
+    """The shipped networks at few steps, from the command line to all files; then scored, and grown."""
+    line = "molecule target --gap 6.0eV -n 2 --steps 2 --gradients 1 --candidates 1 --check none -o hits.sdf"
+    assert call(line) == 0
+    out = capsys.readouterr().out
+    assert "Best: number" in out and "own mean error on QM9: gap 0.1" in out
+    r = report(here / "hits.json")
+    assert len(r["molecules"]) == 2 and r["targets"]["gap"]["asked"] == 6.0
+    assert {p.name for p in here.glob("hits*")} == {
+        f"hits{end}" for end in (".sdf", ".xyz", ".csv", ".json", ".html", "-sheet.png")
+    }
+    assert call("molecule score hits.sdf -o scored.csv") == 0
+    scored = report(here / "scored.json")["molecules"]
+    for before, after in zip(r["molecules"], scored, strict=True):
+        assert after["evaluator"]["gap"] == pytest.approx(before["evaluator"]["gap"], abs=5e-3)
+    (here / "ring.xyz").write_text("3\nepoxide\nC 0 0 0\nC 1.47 0 0\nO 0.735 1.2 0\n")
+    assert call("molecule grow ring.xyz --atoms 9 -n 1 --steps 3 --check none --quiet") == 0
+    lines = (here / "ring-grow.xyz").read_text().splitlines()[2:5]
+    assert [x.split()[0] for x in lines] == ["C", "C", "O"]
+    assert [float(v) for v in lines[1].split()[1:4]] == pytest.approx([1.47, 0, 0], abs=1e-3)

@@ -310,7 +310,7 @@ def test_the_report_says_everything(folder, asked):
     assert (
         r["command"] == "molecule target" and r["settings"]["count"] == 4 and r["settings"]["check"] == "none"
     )
-    assert r["targets"]["gap"] == {"asked": 5.0, "weight": 1.0, "tolerance": 0.13}
+    assert r["targets"]["gap"].items() >= {"asked": 5.0, "weight": 1.0, "tolerance": 0.13}.items()
     assert r["units"]["gap"] == "eV" and "2.981" in r["meaning"]["cv"]
     assert r["seconds"] >= 0 and r["peak_memory_bytes"] > 1e7 and {"torch", "rdkit"} <= set(r["versions"])
     assert set(r["models"]) == {"generator", "guide", "evaluator"}

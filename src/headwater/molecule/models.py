@@ -34,6 +34,16 @@ def regressor(name: str = GUIDE) -> Regressor:
     return net
 
 
+def errors_on_test(name: str = EVALUATOR) -> dict[str, float]:
+    """The mean absolute errors of a regressor on QM9's test part, canonical units.
+
+    >>> 0.02 < errors_on_test()["gap"] < 0.2   # eV
+    True
+    """
+    stored = _card(name, "molecule regressor")["test_mae"]
+    return {k: v / 1000 if k in ("gap", "homo", "lumo") else v for k, v in stored.items()}
+
+
 def _card(name: str, kind: str) -> dict[str, Any]:
     card = zoo.card(name)
     if card.get("kind") != kind:

@@ -62,7 +62,7 @@ def stability(m: Rounded) -> tuple[Tensor, Tensor]:
 
 
 def sound(m: Rounded) -> Tensor:
-    """Whether a molecule is one: all atoms stable, one fragment, no formal charges, `[b]`.
+    """Whether it is a molecule: all atoms stable, one fragment, no formal charges, `[b]`.
 
     Stable atoms of the table have their neutral valences, so a formal charge would contradict them.
     """

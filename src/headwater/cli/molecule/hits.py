@@ -51,9 +51,9 @@ class Hit:
 
     @property
     def sound(self) -> bool:
-        """Whether it is one valid molecule whose atoms all have their valence."""
-        c = self.chemistry
-        return c is not None and c.valid and c.stable and c.whole
+        """Whether it is one valid neutral molecule whose atoms all have their valence."""
+        c, m = self.chemistry, self.molecule
+        return c is not None and m is not None and c.valid and c.stable and c.whole and not any(m.charges)
 
     @property
     def errors(self) -> dict[str, float]:
@@ -100,6 +100,7 @@ class Hit:
         if c is not None:
             said += ["not valid"] * (not c.valid) + ["unstable"] * (not c.stable)
             said += [f"{c.fragments} fragments"] * (not c.whole)
+            said += ["charged"] * (self.molecule is not None and any(self.molecule.charges))
         if self.xtb is not None:
             said += ["bonds change in xTB"] * self.xtb.bond_change
             said += ["xTB did not converge"] * (not self.xtb.converged)

@@ -23,7 +23,7 @@ from headwater.cli.run import INTERRUPTED
 from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.molecule import design as designing
-from headwater.molecule import units
+from headwater.molecule import models, units
 from headwater.molecule.design import Design, Request, Target
 from headwater.status import Status
 
@@ -142,6 +142,8 @@ def _tell(task: Task, hits: Sequence[Hit], outputs: Outputs, seconds: float) -> 
     best = next(iter(ranked(hits)), None)
     if best is None or not task.targets:
         return
+    own = ", ".join(f"{name} {units.show(name, models.errors_on_test()[name])}" for name in task.targets)
+    print(f"The evaluator's own mean error on QM9: {own}.")
     found = ", ".join(f"{name} {units.show(name, best.evaluator.get(name))}" for name in task.targets)
     smiles = best.chemistry.smiles if best.chemistry is not None else None
     doubt = "" if best.sound else f" ({', '.join(best.notes)})"
