@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def export(checkpoint: Path, facts: Path, name: str, folder: Path) -> None:
         save_file(part, folder / file)
     step, seen, seconds = state["counters"]
     known = json.loads(facts.read_text())
+    state["log"] = [{k: v if math.isfinite(v) else None for k, v in line.items()} for line in state["log"]]
     training: dict[str, object] = {"steps": step, "minutes": round(seconds / 60, 1)}
     if "config" in state:  # an image prior
         last = state["log"][-1]["held_out"]
@@ -53,7 +55,7 @@ def export(checkpoint: Path, facts: Path, name: str, folder: Path) -> None:
         training |= {"part": state["facts"]["part"], "molecules_seen": seen, "held_out": state["log"][-1]}
         model = {"architecture": state["facts"]["config"]}
     card = {"name": name, "files": files, **model, "training": training | {"log": state["log"]}, **known}
-    (folder / f"{name}.json").write_text(json.dumps(card, indent=1) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(card, indent=1, allow_nan=False) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
