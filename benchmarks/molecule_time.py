@@ -27,7 +27,7 @@ from molecules import from_data, load, mae, options, quality
 
 STEPS, OUTER, INNER = 50, 5, 5
 RATE = {"gap": 0.3, "mu": 0.3}
-"""Learning rates of SGD, the best of 0.03, 0.3, 3 on other rows."""
+"""Learning rates of SGD; not tuned yet."""
 
 
 def usual(networks: Networks, name: str, asked: Tensor, atoms: Tensor, how: str) -> tuple[Rounded, int]:
