@@ -113,6 +113,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     p.add_argument("--part", choices=("half_a", "half_b"), required=True)
     p.add_argument("--width", type=int, default=160)
     p.add_argument("--blocks", type=int, default=5)
+    p.add_argument("--seed", type=int, default=0, help="of weights and batches; judge and guide need two")
     return p.parse_args(arguments)
 
 
@@ -129,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines, spreads = references(molecules, index)
     config = RegressorConfig(trunk, lines, spreads)
     checkpoint = o.work / "checkpoint.pt"
-    torch.manual_seed(0)
+    torch.manual_seed(o.seed)
     facts: dict[str, Any] = {"config": dataclasses.asdict(config), "part": o.part}
     run = Run(lambda: Regressor(config), facts, device)
     if checkpoint.exists():
@@ -140,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run.begin_with(regressor(o.begin))
     if o.compile:
         run.net.trunk.compile(dynamic=True)  # type: ignore[union-attr]
-    parts = batches_of_like_size(molecules, index, o.batch, seed=run.step)
+    parts = batches_of_like_size(molecules, index, o.batch, seed=o.seed + run.step)
     held_out = sample("validation", 2000)
     fit(
         run,
