@@ -14,8 +14,9 @@ import torch
 
 from common import write
 from headwater.molecule import dft, xtb
-from headwater.molecule.design import Networks, Request, Target, design
+from headwater.molecule.design import Networks, design
 from headwater.molecule.molecule import Molecule, molecules_of
+from headwater.molecule.request import Request, Target
 from headwater.molecule.state import Rounded
 from headwater.molecule.target import predict_rounded
 from molecules import from_data, load, options, sample

@@ -15,7 +15,9 @@ import torch
 
 from common import write
 from headwater.molecule.data import Molecules
-from headwater.molecule.design import Design, Networks, Request, Target, _statistics, design, generate
+from headwater.molecule.design import Design, Networks, design, generate
+from headwater.molecule.request import Request, Target
+from headwater.molecule.sizes import statistics
 from headwater.molecule.stability import stability
 from headwater.molecule.train_regressor import errors
 from molecules import PROPERTIES, PUBLISHED, UNITS, from_data, load, mae, milli, options, quality
@@ -49,7 +51,7 @@ def run(
 def baselines(molecules: Molecules, rows: torch.Tensor) -> list[dict[str, object]]:
     """The rows of the table that need no generator, and the published ones."""
     own = errors(Networks.shipped().evaluator, molecules, rows)
-    by_size = _statistics()
+    by_size = statistics()
     counts, other = molecules.counts[rows], rows.roll(1)
     lines: list[dict[str, object]] = [
         {"row": "lower bound: evaluator on the data"} | {p: round(own[p], 3) for p in PROPERTIES}

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from common import write
 from headwater.gradient import Direct
-from headwater.molecule.design import Networks, Request, Target, design
+from headwater.molecule.design import Networks, design
 from headwater.molecule.flow import Renormalised, molecule_flow
+from headwater.molecule.request import Request, Target
 from headwater.molecule.state import Rounded, relaxed_types, rounded
 from headwater.molecule.target import predict, predict_rounded
 from headwater.solve import EULER, solve

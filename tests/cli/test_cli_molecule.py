@@ -13,6 +13,7 @@ from headwater.cli.molecule import checks as molecule_checks
 from headwater.cli.molecule import files as molecule_files
 from headwater.control import Event
 from headwater.molecule import design as designing
+from headwater.molecule import sizes as molecule_sizes
 from headwater.molecule import units
 from headwater.molecule.design import Design
 from headwater.molecule.molecule import Molecule, batch_of
@@ -83,7 +84,7 @@ def asked(monkeypatch):
 
     monkeypatch.setattr(designing, "design", design)
     monkeypatch.setattr(designing, "generate", generate)
-    monkeypatch.setattr(designing, "ranges", lambda: RANGES)
+    monkeypatch.setattr(molecule_sizes, "ranges", lambda: RANGES)
     return requests
 
 

@@ -10,19 +10,12 @@ from torch.testing import assert_close
 from headwater import Misuse, solve, zoo
 from headwater.control import Event
 from headwater.molecule import models
-from headwater.molecule.design import (
-    Networks,
-    Request,
-    Target,
-    design,
-    draw_atoms,
-    generate,
-    ranges,
-    score,
-)
+from headwater.molecule.design import Networks, design, generate, score
 from headwater.molecule.flow import Known, Renormalised, molecule_flow
 from headwater.molecule.molecule import Molecule, batch_of, molecules_of
 from headwater.molecule.regressor import PROPERTIES
+from headwater.molecule.request import Request, Target
+from headwater.molecule.sizes import draw_atoms, ranges
 from headwater.molecule.stability import sound
 from headwater.molecule.state import encode, mask_of, project, relaxed_types, rounded
 from headwater.molecule.target import (

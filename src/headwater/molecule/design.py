@@ -10,31 +10,27 @@ molecule and never guides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headwater import zoo
 from headwater.control import Callback, Event, Result, control
 from headwater.cost import Cost, Stop, WeightedSum
-from headwater.errors import Misuse
 from headwater.flow import Flow
-from headwater.molecule import formula as formulae
 from headwater.molecule import models
 from headwater.molecule.align import matched
 from headwater.molecule.elements import ELEMENTS, MAX_ATOMS
 from headwater.molecule.flow import Held, Known, Renormalised, molecule_flow
 from headwater.molecule.molecule import Molecule, batch_of
-from headwater.molecule.molecule import check as check_molecule
-from headwater.molecule.regressor import PROPERTIES, Regressor
+from headwater.molecule.regressor import Regressor
+from headwater.molecule.request import STEPS, Request, check_request
+from headwater.molecule.sizes import draw_atoms
 from headwater.molecule.state import Rounded, mask_of, relaxed_types, rounded, type_state
 from headwater.molecule.target import (
-    TOLERANCE,
     UNSOUND,
     Miss,
     PropertyCost,
@@ -44,66 +40,12 @@ from headwater.molecule.target import (
     predict_rounded,
 )
 from headwater.optimize import LBFGS
-from headwater.select import rows, select
+from headwater.select import select
 from headwater.solve import solve
 from headwater.source import ChiPrior
 from headwater.status import Status
 
-STEPS, GRADIENTS, CANDIDATES, ATTEMPTS = 12, 12, 4, 3
 BATCH = 64
-
-
-@dataclass(frozen=True)
-class Target:
-    """A property to hit: one of `PROPERTIES`, its value in canonical units (`units.UNITS`) and its weight.
-
-    The value is one for all molecules, or a tensor with one for each.
-    """
-
-    property: str
-    value: float | Tensor
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.property not in PROPERTIES:
-            raise Misuse(f"There is no property {self.property!r}.", f"Known are {', '.join(PROPERTIES)}.")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked of `count` molecules.
-
-    Main: `targets`; the number of `atoms` (hydrogens included) or a `formula`, by default drawn to fit the targets; a
-    `fragment` to grow around; a `cost(positions, types, mask) -> [b]`.
-
-    Other: `renormalise`, the paper's shell per kind of feature, or, without it, `prior`, the weight of the chi^d
-    prior of the source; `undecided`, the weight of the distance to definite types; `steps` of the midpoint solver;
-    at most `gradients` per attempt; `candidates`, noise draws to choose the start from; `attempts` from new noise
-    for what missed; `stable`: what is no sound molecule (`stability.sound`) misses, whatever its properties.
-    """
-
-    count: int
-    seed: int = 0
-    targets: tuple[Target, ...] = ()
-    atoms: int | Tensor | None = None
-    formula: Mapping[str, int] | None = None
-    fragment: Molecule | None = None
-    cost: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
-    prior: float = 0.0
-    renormalise: bool = True
-    undecided: float = 1.0
-    steps: int = STEPS
-    gradients: int = GRADIENTS
-    candidates: int = CANDIDATES
-    attempts: int = ATTEMPTS
-    stable: bool = True
-    callback: Callback | None = None
-
-    def part(self, index: Tensor) -> Request:
-        """The request for the molecules in `index`, as far as it says something for each."""
-        targets = tuple(replace(t, value=rows(torch.as_tensor(t.value), index)) for t in self.targets)
-        atoms = rows(self.atoms, index) if isinstance(self.atoms, Tensor) else self.atoms
-        return replace(self, targets=targets, atoms=atoms)
 
 
 @dataclass(frozen=True)
@@ -140,47 +82,6 @@ class Networks:
     def shipped(cls) -> Networks:
         """Those that come with Headwater."""
         return cls(models.generator(), models.regressor(models.GUIDE), models.regressor(models.EVALUATOR))
-
-
-def ranges() -> dict[str, tuple[float, float]]:
-    """The 0.1 and 99.9 percentiles of QM9 per property, canonical units."""
-    return {name: (low, high) for name, (low, high) in zoo.card(models.GENERATOR)["ranges"].items()}
-
-
-# ---- sizes
-
-
-@lru_cache(maxsize=1)
-def _statistics() -> dict[str, Tensor]:
-    """Per number of atoms: how many molecules of half_b have it, and mean and std of each property."""
-    card = zoo.card(models.GENERATOR)
-    by_count = {k: torch.tensor(v, dtype=torch.float64) for k, v in card["by_count"].items()}
-    return {"counts": torch.tensor(card["counts"], dtype=torch.float64)} | by_count
-
-
-def draw_atoms(seeds: Sequence[int], targets: Sequence[Target] = ()) -> Tensor:
-    """Numbers of atoms `[len(seeds)]`, as in the data and as the targets make them likely.
-
-    p(n | y) is proportional to p(n) prod_k N(y_k; mean_k(n), std_k(n)), from the statistics of half_b.
-    """
-    s = _statistics()
-    log = s["counts"].log().expand(len(seeds), -1)
-    for target in targets:
-        mean, std = s[target.property].T
-        std = std.clamp(min=TOLERANCE[target.property])
-        y = torch.as_tensor(target.value, dtype=torch.float64).reshape(-1, 1)
-        log = log - 0.5 * ((y - mean) / std).square() - std.log()
-    log = torch.where(s["counts"] > 20, log, -torch.inf)
-    weights = (log - log.amax(1, keepdim=True)).exp()
-    draws = [
-        torch.multinomial(w, 1, generator=_generator(s, "atoms")) for w, s in zip(weights, seeds, strict=True)
-    ]
-    return torch.cat(draws)
-
-
-def _generator(seed: int, what: str) -> torch.Generator:
-    """A stream of its own for each use of a seed."""
-    return torch.Generator().manual_seed((seed * 1_000_003 + sum(map(ord, what))) % 2**63)
 
 
 def _sizes(request: Request, seeds: Sequence[int]) -> Tensor:
@@ -438,52 +339,6 @@ def _joined(parts: list[Design]) -> Design:
         return torch.cat([getattr(p, name) for p in parts])
 
     return Design(**{name: cat(name) for name in Design.__dataclass_fields__})
-
-
-def check_request(request: Request) -> None:
-    """Refuse what cannot be served."""
-    for name in ("count", "steps", "gradients", "candidates", "attempts"):
-        if getattr(request, name) < 1:
-            raise Misuse(f"A {name} of {getattr(request, name)} asks for nothing.", "Give at least 1.")
-    if request.prior > 0 and request.renormalise:
-        raise Misuse("A prior has no effect on a renormalised source.", "Give renormalise=False as well.")
-    names = [t.property for t in request.targets]
-    if len(set(names)) < len(names):
-        raise Misuse(f"Two targets name the same property: {', '.join(names)}.", "Give one for each.")
-    for what in (*(t.value for t in request.targets), request.atoms):
-        if isinstance(what, Tensor) and what.ndim and len(what) not in (1, request.count):
-            raise Misuse(f"{len(what)} values are given for {request.count} molecules.", "Give one for each.")
-    if request.formula is not None:
-        formulae.check(request.formula)
-    if request.fragment is not None:
-        check_molecule(request.fragment)
-    total = None if request.formula is None else sum(request.formula.values())
-    if total is not None and request.atoms is not None and total != request.atoms:
-        raise Misuse(
-            f"The formula has {total} atoms but {request.atoms} are asked for.", "Give one of the two."
-        )
-    size = total or (request.atoms if isinstance(request.atoms, int) else None)
-    if size is not None and not 2 <= size <= MAX_ATOMS:
-        raise Misuse(
-            f"A molecule of {size} atoms cannot be generated.",
-            f"Give 2 to {MAX_ATOMS} atoms, hydrogens included.",
-        )
-    if request.fragment is None:
-        return
-    k = len(request.fragment)
-    if k >= (size or MAX_ATOMS):
-        raise Misuse(
-            f"The fragment has {k} atoms, which leaves none to generate of {size or MAX_ATOMS}.",
-            f"Give a smaller fragment or more atoms, at most {MAX_ATOMS}.",
-        )
-    if request.formula is not None:
-        for e in set(request.fragment.symbols):
-            have, need = request.formula.get(e, 0), request.fragment.symbols.count(e)
-            if need > have:
-                raise Misuse(
-                    f"The fragment has {need} {e} but the formula only {have}.",
-                    "Give the formula of the whole molecule.",
-                )
 
 
 # ---- nothing asked

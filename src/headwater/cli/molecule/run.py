@@ -24,7 +24,8 @@ from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.molecule import design as designing
 from headwater.molecule import models, units
-from headwater.molecule.design import Design, Request, Target
+from headwater.molecule.design import Design
+from headwater.molecule.request import Request, Target
 from headwater.status import Status
 
 BATCH = 64

@@ -143,7 +143,7 @@ def weights_of(words: tuple[str, ...], targets: Mapping[str, float]) -> dict[str
 
 def range_warnings(targets: Mapping[str, float]) -> tuple[str, ...]:
     """A sentence for every target outside of what nearly all of QM9 has."""
-    from headwater.molecule.design import ranges
+    from headwater.molecule.sizes import ranges
 
     known = ranges() if targets else {}
     return tuple(
