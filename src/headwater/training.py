@@ -2,6 +2,8 @@
 
 The budget is `minutes` of training over all sittings: the learning rate warms up, is constant, and falls linearly
 to zero over the last `decay` of the budget. The exponential moving average covers the last 5 % of the steps.
+
+Matrices are updated by Muon (Jordan et al. 2024, scaled as by Liu et al., arXiv 2502.16982), the rest by AdamW.
 """
 
 from __future__ import annotations
@@ -33,8 +35,25 @@ def learning_rate(peak: float, step: int, spent: float, decay: float) -> float:
     return peak * min(1.0, (step + 1) / 300, fall)
 
 
+def optimizers_of(net: nn.Module) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices (both sides at least 8), AdamW for vectors and thin matrices; one learning rate.
+
+    >>> [len(o.param_groups[0]["params"]) for o in optimizers_of(nn.Linear(8, 8))]
+    [1, 1]
+    """
+    matrices, rest = [], []
+    for p in net.parameters():
+        (matrices if p.ndim == 2 and min(p.shape) >= 8 else rest).append(p)
+    found: list[torch.optim.Optimizer] = []
+    if matrices:
+        found.append(torch.optim.Muon(matrices, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
+    if rest:
+        found.append(torch.optim.AdamW(rest, betas=(0.9, 0.99), weight_decay=0.01))
+    return found
+
+
 class Run:
-    """What a checkpoint holds: weights, their average, optimiser, counters and the log.
+    """What a checkpoint holds: weights, their average, optimisers, counters and the log.
 
     `build()` makes the network; `facts` is stored beside the weights and rebuilds it (its configuration).
     """
@@ -43,7 +62,7 @@ class Run:
         self.device, self.facts = device, facts
         self.net, self.ema = build().to(device), build().to(device)
         self.ema.load_state_dict(self.net.state_dict())
-        self.optimizer = torch.optim.AdamW(self.net.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
+        self.optimizers = optimizers_of(self.net)
         self.step, self.samples, self.seconds = 0, 0, 0.0
         self.log: list[dict[str, float]] = []
 
@@ -58,7 +77,7 @@ class Run:
             "facts": self.facts,
             "net": self.net.state_dict(),
             "ema": self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [o.state_dict() for o in self.optimizers],
             "counters": [self.step, self.samples, self.seconds],
             "log": self.log,
         }
@@ -71,7 +90,8 @@ class Run:
         state = torch.load(path, map_location=self.device, weights_only=True)
         self.net.load_state_dict(state["net"])
         self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, before in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(before)
         self.step, self.samples, self.seconds = state["counters"]
         self.log = state["log"]
 
@@ -83,10 +103,11 @@ class Run:
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         if torch.isfinite(norm):  # one bad batch must not end a long run
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+            for optimizer in self.optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = lr
+                optimizer.step()
+        self.net.zero_grad(set_to_none=True)
         self.step, self.samples = self.step + 1, self.samples + len(next(iter(batch.values())))
         with torch.no_grad():
             weight = 1 / (1 + 0.05 * self.step)
