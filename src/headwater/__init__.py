@@ -15,7 +15,7 @@ from headwater.errors import Misuse
 from headwater.flow import Flow
 from headwater.gaussian import Gaussian, GaussianMixture
 from headwater.gradient import Auto, Checkpoint, Direct
-from headwater.optimize import LBFGS, Adam, GradientDescent
+from headwater.optimize import LBFGS, Adam, GradientDescent, Polyak
 from headwater.path import VP, BetaTable, CondOT, Cosine, Path
 from headwater.solve import (
     DDIM,
@@ -60,6 +60,7 @@ __all__ = [
     "Misuse",
     "NegativePSNR",
     "Path",
+    "Polyak",
     "Result",
     "Status",
     "Stop",

@@ -41,7 +41,8 @@ def optimizers_of(net: nn.Module) -> list[torch.optim.Optimizer]:
     >>> [len(o.param_groups[0]["params"]) for o in optimizers_of(nn.Linear(8, 8))]
     [1, 1]
     """
-    matrices, rest = [], []
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for p in net.parameters():
         (matrices if p.ndim == 2 and min(p.shape) >= 8 else rest).append(p)
     found: list[torch.optim.Optimizer] = []

@@ -169,7 +169,7 @@ BAD = [
     (f"{T} --gap 5eV --count 1.5", "Give a whole number"),
     (f"{T} --gap 5eV --seed -1", "--seed is -1."),
     (f"{T} --gap 5eV --steps 0", "Give a positive number."),
-    (f"{T} --gap 5eV --gradients -3", "Give a positive number."),
+    (f"{T} --gap 5eV --gradients -3", "Give 0 to screen draws only"),
     (f"{T} --gap 5eV --candidates 0", "Give a positive number."),
     (f"{T} --gap 5eV --seconds nan", "Give a positive number."),
     (f"{T} --gap 5eV --seconds 0", "Give a positive number."),

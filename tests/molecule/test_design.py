@@ -261,8 +261,37 @@ def test_the_callback_sees_the_start_and_can_end_the_run(networks):
         return Status.SECONDS
 
     d = design(replace(QUICK, targets=(Target("gap", 100.0),), callback=stop, attempts=3))
-    assert [e.round for e in seen] == [0, 1]  # one candidate, one round
-    assert d.status == (Status.SECONDS, Status.SECONDS) and d.gradients.tolist() == [1, 1]
+    assert [e.round for e in seen] == [0]  # one draw
+    assert d.status == (Status.SECONDS, Status.SECONDS) and d.gradients.tolist() == [0, 0]
+    assert d.evaluations.tolist() == [2 * 2] * 2 and bool(torch.isfinite(d.miss).all())
+
+
+def test_the_callback_can_end_the_control(networks):
+    d = design(
+        replace(
+            QUICK,
+            targets=(Target("gap", 100.0),),
+            callback=lambda event: Status.CANCELLED if event.round == 1 else None,
+            attempts=3,
+        )
+    )
+    assert d.status == (Status.CANCELLED,) * 2 and d.gradients.tolist() == [1, 1]
+
+
+def test_who_hits_by_a_draw_draws_no_more(networks, monkeypatch):
+    """With a tolerance that everything meets, the first draw is the result."""
+    monkeypatch.setitem(TOLERANCE, "gap", 1e9)
+    d = design(replace(QUICK, candidates=5, attempts=3))
+    assert d.status == (Status.REACHED,) * 2 and d.gradients.tolist() == [0, 0]
+    assert d.evaluations.tolist() == [2 * 2] * 2
+
+
+def test_without_gradients_draws_are_screened_only(networks):
+    screened = design(replace(QUICK, gradients=0, candidates=3, targets=(Target("gap", 100.0),)))
+    assert screened.gradients.tolist() == [0, 0] and screened.evaluations.tolist() == [3 * 2 * 2] * 2
+    assert screened.status == (Status.EVALUATIONS,) * 2
+    controlled = design(replace(QUICK, gradients=3, candidates=3, targets=(Target("gap", 100.0),)))
+    assert bool((controlled.miss <= screened.miss).all())
 
 
 def test_a_users_cost_is_followed(networks):
@@ -311,7 +340,7 @@ def test_generate_does_not_depend_on_the_batch(networks):
         ({"count": 0}, "asks for nothing"),
         ({"atoms": 30}, "Give 2 to 29"),
         ({"atoms": 1}, "Give 2 to 29"),
-        ({"gradients": 0}, "asks for nothing"),
+        ({"gradients": -1}, "cannot be taken"),
         ({"prior": 1.0}, "renormalise=False"),
         ({"formula": {"S": 1, "H": 4}}, "has the element S"),
         ({"targets": (Target("gap", 1.0), Target("gap", 2.0))}, "the same property"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from headwater.errors import Misuse
-from headwater.optimize import CONVERGED, DIVERGED, RUNNING, Adam, GradientDescent, put, take
+from headwater.optimize import CONVERGED, DIVERGED, RUNNING, Adam, GradientDescent, Polyak, put, take
 
 
 def evaluate(x):
@@ -36,6 +36,7 @@ ALL = [
     GradientDescent(lr=0.05, momentum=0.8, clip=0.5),
     Adam(lr=0.1),
     Adam(lr=0.1, normalized=True),
+    Polyak(max_step=0.2, least=-20.0),
 ]
 
 
@@ -90,6 +91,29 @@ def test_clip_bounds_the_step():
     torch.testing.assert_close(state.trial - x0, torch.tensor([[-0.3, -0.4], [0.0, -0.1]]).double())
 
 
+def test_polyak_solves_a_squared_linear_misfit_in_one_step():
+    """C = (a.x - b)^2 / 2 from any start; then it has converged, and a larger relaxation is refused."""
+    a, x0 = start(1, 6), start(4, 6) + 2
+    optimizer = Polyak(max_step=1e9)
+    state = optimizer.init(x0)
+    for _ in range(2):
+        misfit = (state.trial * a).sum(1) - 3.0
+        state = optimizer.step(state, misfit.square() / 2, misfit[:, None] * a)
+    torch.testing.assert_close((state.x * a).sum(1), torch.full((4,), 3.0).double())
+    assert bool((state.value < 1e-25).all())
+    at_least = optimizer.step(optimizer.init(x0), torch.zeros(4), x0)
+    assert at_least.code.tolist() == [CONVERGED] * 4 and torch.equal(at_least.trial, x0)
+
+
+def test_polyak_takes_no_step_longer_than_its_limit():
+    """rms 0.2 of 4 coordinates is a length of 0.4, along the negative gradient; a short step is not stretched."""
+    optimizer, x0 = Polyak(max_step=0.2, least=1.0), torch.zeros(2, 4).double()
+    gradient = torch.tensor([[3.0, 4.0, 0.0, 0.0], [0.0, 0.0, 0.0, 2.0]]).double()
+    state = optimizer.step(optimizer.init(x0), torch.tensor([100.0, 1.1]), gradient)
+    want = torch.tensor([[-0.24, -0.32, 0.0, 0.0], [0.0, 0.0, 0.0, -0.1]]).double()
+    torch.testing.assert_close(state.trial, want, atol=1e-7, rtol=1e-6)
+
+
 @pytest.mark.parametrize("optimizer", ALL)
 @pytest.mark.parametrize("event", [(5,), (2, 3), ()])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -126,7 +150,7 @@ def test_restart(optimizer):
     alone = run(optimizer, optimizer.init(x), 4)
     assert torch.equal(fresh.trial, alone.trial) and torch.equal(fresh.evaluations, alone.evaluations + 3)
     kept = run(optimizer, optimizer.restart(state, x, keep_memory=True), 4)
-    plain = optimizer == ALL[0]
+    plain = optimizer in (ALL[0], ALL[-1])  # without a memory
     assert torch.equal(kept.trial, alone.trial) is plain
     assert kept.iterations.tolist() == [5, 5]
 
@@ -139,6 +163,9 @@ def test_settings_that_cannot_work_are_misuse():
         lambda: Adam(lr=math.inf),
         lambda: Adam(lr=0.1, betas=(0.9, 1.0)),
         lambda: Adam(lr=0.1, eps=0.0),
+        lambda: Polyak(max_step=0.0),
+        lambda: Polyak(max_step=1.0, relaxation=0.0),
+        lambda: Polyak(max_step=1.0, relaxation=2.5),
     ):
         with pytest.raises(Misuse):
             make()

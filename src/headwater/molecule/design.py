@@ -39,13 +39,15 @@ from headwater.molecule.target import (
     predict,
     predict_rounded,
 )
-from headwater.optimize import LBFGS
+from headwater.optimize import LBFGS, Optimizer, Polyak
 from headwater.select import select
 from headwater.solve import solve
 from headwater.source import ChiPrior
 from headwater.status import Status
 
 BATCH = 64
+STEP = 0.03
+"""The longest step of the source, rms per coordinate: a tenth of it changes bonds in a quarter of the molecules."""
 
 
 @dataclass(frozen=True)
@@ -201,12 +203,20 @@ def _design(request: Request, networks: Networks, atoms: Tensor, seeds: list[int
         todo = torch.nonzero(best.miss > problem.miss.level).flatten()
         if not len(todo):
             break
-        part = problem.select(todo)
-        start = _start(request, part, [seeds[i] for i in todo.tolist()], attempt, best, todo)
-        result = _control(request, part, start, best, todo)
-        best.count(todo, result, problem.miss.level)
+        start, end = _screen(request, problem, todo, [seeds[i] for i in todo.tolist()], attempt, best)
+        missed = best.miss[todo] > problem.miss.level
+        todo, start = todo[missed], start[missed]
+        if end is not None:
+            best.end(todo, end)
+            break
+        best.end(todo, Status.EVALUATIONS)
+        if request.gradients == 0 or not len(todo):
+            continue
+        result = _control(request, problem.select(todo), start, best, todo)
+        best.count(todo, result)
         if any(s in (Status.CANCELLED, Status.SECONDS) for s in result.status):
             break
+    best.end(torch.nonzero(best.miss <= problem.miss.level).flatten(), Status.REACHED)
     return _judged(best, problem, networks)
 
 
@@ -227,39 +237,52 @@ class _Best:
         rows = index[better]
         self.x0[rows], self.x1[rows], self.miss[rows] = x0[better], x1[better], miss[better]
 
-    def count(self, index: Tensor, result: Result, level: float) -> None:
-        """Add an attempt's evaluations; a molecule that has hit has reached its stop, another ends as it did."""
+    def count(self, index: Tensor, result: Result) -> None:
+        """Add the evaluations of an attempt, and note how it ended."""
         self.gradients[index] += result.gradients
         self.evaluations[index] += result.evaluations
         for i, status in zip(index.tolist(), result.status, strict=True):
-            hit = bool(self.miss[i] <= level)
             lost = status is Status.DIVERGED and bool(torch.isfinite(self.miss[i]))
-            self.status[i] = Status.REACHED if hit else Status.STALLED if lost else status
+            self.status[i] = Status.STALLED if lost else status
+
+    def end(self, index: Tensor, status: Status) -> None:
+        """Note how these molecules ended."""
+        for i in index.tolist():
+            self.status[i] = status
 
 
-def _start(
-    request: Request, problem: _Problem, seeds: list[int], attempt: int, best: _Best, index: Tensor
-) -> tuple[Tensor, int]:
-    """The best of some source points, and the network evaluations each problem spent on finding it."""
-    draws, costs = [], []
-    for c in range(request.candidates):
-        fresh = [(s * 1009 + attempt * request.candidates + c) % 2**63 for s in seeds]
-        with torch.no_grad():
-            x0 = _source(problem, fresh, request.steps)
-            x0 = Renormalised(problem.mask)(x0) if request.renormalise else x0
-            x1 = solve(problem.flow, x0, steps=request.steps)
-            cost, miss = problem.cost(x1).double(), problem.miss(x1)
-        best.see(index, miss, x0, x1)
-        draws.append(x0)
-        costs.append(cost + torch.where(miss < UNSOUND, 0.0, 1e9))
-        if (
-            request.callback is not None
-            and request.callback(Event(0, index, cost, miss, x1, cost, x0)) is not None
-        ):
-            break  # the control that follows ends at its first evaluation, too
-    pick = torch.stack(costs).nan_to_num(nan=torch.inf).argmin(0)
+def _screen(
+    request: Request, problem: _Problem, index: Tensor, seeds: list[int], attempt: int, best: _Best
+) -> tuple[Tensor, Status | None]:
+    """The best of some draws of the source for the problems in `index`, and how the callback ended the run.
+
+    Who has hit draws no more.
+    """
+    start = problem.select(index).flow.noise(seeds)
+    worth = torch.full((len(seeds),), torch.inf, dtype=torch.float64)
     solves = 2 if isinstance(problem.flow.velocity, Held) else 1
-    return torch.stack(draws)[pick, torch.arange(len(seeds))], 2 * request.steps * solves * len(draws)
+    for c in range(request.candidates):
+        left = torch.nonzero(best.miss[index] > problem.miss.level).flatten()
+        if not len(left):
+            break
+        rows = index[left]
+        part = problem.select(rows)
+        fresh = [(seeds[i] * 1009 + attempt * request.candidates + c) % 2**63 for i in left.tolist()]
+        with torch.no_grad():
+            x0 = _source(part, fresh, request.steps)
+            x0 = Renormalised(part.mask)(x0) if request.renormalise else x0
+            x1 = solve(part.flow, x0, steps=request.steps)
+            cost, miss = part.cost(x1).double(), part.miss(x1)
+        best.see(rows, miss, x0, x1)
+        best.evaluations[rows] += 2 * request.steps * solves
+        value = (cost + torch.where(miss < UNSOUND, 0.0, 1e9)).nan_to_num(nan=1e30)  # unsound ones last
+        better = value < worth[left]
+        start[left[better]], worth[left[better]] = x0[better], value[better]
+        if request.callback is not None:
+            end = request.callback(Event(0, rows, cost, miss, x1, cost, x0))
+            if end is not None:
+                return start, end
+    return start, None
 
 
 def _source(problem: _Problem, seeds: list[int], steps: int) -> Tensor:
@@ -272,9 +295,7 @@ def _source(problem: _Problem, seeds: list[int], steps: int) -> Tensor:
     return matched(x0, x1, problem.mask.sum(1), k.y, k.placed, k.typed, seeds)
 
 
-def _control(
-    request: Request, problem: _Problem, start: tuple[Tensor, int], best: _Best, index: Tensor
-) -> Result:
+def _control(request: Request, problem: _Problem, start: Tensor, best: _Best, index: Tensor) -> Result:
     def watch(event: Event) -> Status | None:
         rows = index[event.active]
         if event.x0 is not None:
@@ -282,19 +303,24 @@ def _control(
         return None if request.callback is None else request.callback(replace(event, active=rows))
 
     flow = problem.flow
-    result = control(
+    return control(
         flow,
         problem.cost,
-        start[0],
+        start,
         stop=Stop(problem.miss, problem.miss.level),
         prior=ChiPrior(request.prior, flow.dimension) if request.prior > 0 else None,
         steps=request.steps,
         gradients=request.gradients,
-        optimizer=LBFGS(first_step=0.02),
+        optimizer=request.optimizer or _optimizer(request),
         constraint=Renormalised(problem.mask) if request.renormalise else None,
         callback=watch,
     )
-    return replace(result, preparation=start[1])
+
+
+def _optimizer(request: Request) -> Optimizer[Any]:
+    """Polyak's steps towards a cost of zero, which targets can reach; line searches where no level is known."""
+    known = request.cost is None and request.prior == 0
+    return Polyak(max_step=STEP) if known else LBFGS(first_step=STEP)
 
 
 def _judged(best: _Best, problem: _Problem, networks: Networks) -> Design:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,9 +16,10 @@ from headwater.molecule.elements import MAX_ATOMS
 from headwater.molecule.molecule import Molecule
 from headwater.molecule.molecule import check as check_molecule
 from headwater.molecule.regressor import PROPERTIES
+from headwater.optimize import Optimizer
 from headwater.select import rows
 
-STEPS, GRADIENTS, CANDIDATES, ATTEMPTS = 12, 12, 4, 3
+STEPS, GRADIENTS, CANDIDATES, ATTEMPTS = 12, 8, 16, 3
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,10 @@ class Request:
 
     Other: `renormalise`, the paper's shell per kind of feature, or, without it, `prior`, the weight of the chi^d
     prior of the source; `undecided`, the weight of the distance to definite types; `steps` of the midpoint solver;
-    at most `gradients` per attempt; `candidates`, noise draws to choose the start from; `attempts` from new noise
-    for what missed; `stable`: what is no sound molecule (`stability.sound`) misses, whatever its properties.
+    at most `gradients` per attempt (0: draws are screened only), taken by the `optimizer` (default: Polyak's steps,
+    or L-BFGS where the least cost is not known); `candidates`, draws of noise to choose the start from, until one
+    hits; `attempts` from new noise for what missed; `stable`: what is no sound molecule (`stability.sound`) misses,
+    whatever its properties.
     """
 
     count: int
@@ -64,6 +68,7 @@ class Request:
     candidates: int = CANDIDATES
     attempts: int = ATTEMPTS
     stable: bool = True
+    optimizer: Optimizer[Any] | None = None
     callback: Callback | None = None
 
     def part(self, index: Tensor) -> Request:
@@ -75,9 +80,13 @@ class Request:
 
 def check_request(request: Request) -> None:
     """Refuse what cannot be served."""
-    for name in ("count", "steps", "gradients", "candidates", "attempts"):
+    for name in ("count", "steps", "candidates", "attempts"):
         if getattr(request, name) < 1:
             raise Misuse(f"A {name} of {getattr(request, name)} asks for nothing.", "Give at least 1.")
+    if request.gradients < 0:
+        raise Misuse(
+            f"{request.gradients} gradients cannot be taken.", "Give 0 to screen draws only, or more."
+        )
     if request.prior > 0 and request.renormalise:
         raise Misuse("A prior has no effect on a renormalised source.", "Give renormalise=False as well.")
     names = [t.property for t in request.targets]

@@ -1,6 +1,12 @@
 """Batched optimisers as ask/tell state machines: every step consumes one evaluation per problem."""
 
-from headwater.optimize.first_order import Adam, AdamState, GradientDescent, GradientDescentState
+from headwater.optimize.first_order import (
+    Adam,
+    AdamState,
+    GradientDescent,
+    GradientDescentState,
+    Polyak,
+)
 from headwater.optimize.lbfgs import LBFGS, LBFGSState
 from headwater.optimize.line_search import StrongWolfe
 from headwater.optimize.state import (
@@ -27,6 +33,7 @@ __all__ = [
     "LBFGSState",
     "Optimizer",
     "OptimizerState",
+    "Polyak",
     "RUNNING",
     "STALLED",
     "STATUS",

@@ -91,6 +91,55 @@ class GradientDescent:
 
 
 @dataclass(frozen=True)
+class Polyak:
+    """Gradient descent with Polyak's step, for costs whose least value is known; there is no line search.
+
+    x <- x - alpha g,  alpha = min(relaxation (C - least) / |g|^2, max_step sqrt(n) / |g|)
+
+    A `relaxation` of 2 is exact for the square of a linear misfit whose least value is attained (Newton's method
+    for one equation). `max_step` bounds a step as a root mean square per coordinate. Every step is taken, also if
+    the cost rises: on costs with many small valleys that is a merit, and the caller keeps the best. A cost at or
+    below `least` ends a problem as CONVERGED; a NaN or infinite evaluation as DIVERGED. Source: Polyak,
+    Introduction to Optimization (1987), sec. 5.3.
+
+    >>> optimizer = Polyak(max_step=10.0)
+    >>> state = optimizer.init(torch.tensor([[4.0, 3.0]]))
+    >>> state = optimizer.step(state, 0.5 * state.trial[:, 0] ** 2, state.trial * torch.tensor([1.0, 0.0]))
+    >>> state.trial
+    tensor([[0., 3.]])
+    """
+
+    max_step: float
+    least: float = 0.0
+    relaxation: float = 2.0
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        _positive("max_step", self.max_step)
+        if not 0 < self.relaxation <= 2:
+            raise Misuse(f"relaxation is {self.relaxation}.", "Give a number above 0, at most 2.")
+
+    def init(self, x0: Tensor) -> OptimizerState:
+        """The state before any evaluation, at x0 [batch, *event]."""
+        return OptimizerState(**starting(x0))
+
+    def restart(self, state: OptimizerState, x: Tensor, *, keep_memory: bool) -> OptimizerState:
+        """Go on from x [batch, *event], evaluated next; there is no memory to keep."""
+        return replace(state, **restarting(state, x))
+
+    def step(self, state: OptimizerState, value: Tensor, gradient: Tensor) -> OptimizerState:
+        """Consume value [batch] and gradient [batch, *event], both at `state.trial`."""
+        new = _accept(state, value, gradient, self.tolerance)
+        there = (new.code == RUNNING) & (new.value <= self.least)
+        new = replace(new, code=torch.where(there, CONVERGED, new.code).to(torch.int8))
+        rows, g = spread(_moving(state, new), new.x), new.gradient
+        square = dot(g, g)
+        longest = self.max_step * (g[:1].numel() / square).sqrt()
+        alpha = torch.minimum(self.relaxation * (new.value - self.least) / square, longest)
+        return replace(new, trial=torch.where(rows, new.x - spread(alpha, g) * g, new.x))
+
+
+@dataclass(frozen=True)
 class Adam:
     """Adam with one state per problem.
 

@@ -96,10 +96,10 @@ class Aim(Draw):
     """A Python file with a function cost(positions, types, mask), one differentiable value per molecule."""
 
     gradients: Annotated[int | None, whole(group=DESIGN)] = None
-    """Most gradient evaluations per molecule; by default the recipe's."""
+    """Most gradient evaluations per attempt (0: screen draws only); by default the recipe's."""
 
     candidates: Annotated[int | None, whole(group=DESIGN)] = None
-    """Random starts that are tried per molecule before the search; by default the recipe's."""
+    """Draws that are screened per attempt before the control; by default the recipe's."""
 
     seconds: Annotated[float | None, Parameter(group=DESIGN)] = None
     """Stop after so many seconds and keep the best so far."""

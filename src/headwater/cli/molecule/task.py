@@ -157,7 +157,9 @@ def range_warnings(targets: Mapping[str, float]) -> tuple[str, ...]:
 
 def _aimed(task: Task, o: Aim) -> Task:
     _check_draw(o)
-    _check_positive(gradients=o.gradients, candidates=o.candidates, seconds=o.seconds)
+    _check_positive(candidates=o.candidates, seconds=o.seconds)
+    if o.gradients is not None and o.gradients < 0:
+        raise Misuse(f"--gradients is {o.gradients}.", "Give 0 to screen draws only, or a positive number.")
     atoms, counts = _atoms(o)
     _check_orbitals(o.targets)
     weights, cost = weights_of(o.weight, o.targets), None
