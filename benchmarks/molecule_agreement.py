@@ -44,7 +44,7 @@ def physics(molecules: list[Molecule], dfts: int) -> dict[str, np.ndarray]:
     relaxed = [xtb.relax(m) for m in molecules]
     gap = {
         "xtb": [xtb.on_b3lyp_scale(r.before).gap_ev for r in relaxed],
-        "xtb relaxed": [xtb.on_b3lyp_scale(r.after).gap_ev for r in relaxed],
+        "xtb relaxed": [xtb.on_b3lyp_scale(r.after, xtb.RELAXED_CALIBRATION).gap_ev for r in relaxed],
         "moved": [r.rmsd for r in relaxed],
         "bonds kept": [float(not r.bond_change) if np.isfinite(r.rmsd) else np.nan for r in relaxed],
         "dft": [dft.single_point(m).gap_ev for m in molecules[:dfts]],

@@ -192,15 +192,16 @@ def test_a_sample_that_is_no_image_is_reported_and_not_written(here, capsys, mon
     assert not (here / "x-0.png").exists() and (here / "x-1.png").exists()
 
 
-def test_ctrl_c_keeps_the_best_so_far(here, monkeypatch, capsys):
-    former = signal.getsignal(signal.SIGINT)  # ignored where the tests run in the background of a shell
-    rounds = interrupting(monkeypatch, at=(2,))
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_the_best_so_far(here, monkeypatch, capsys, number):
+    former = signal.getsignal(number)  # ignored where the tests run in the background of a shell
+    rounds = interrupting(monkeypatch, at=(2,), number=number)
     assert call("image denoise photo.png --noise 0.001 -o x.png") == 130
     assert len(rounds) == 2 and (here / "x.png").exists()
     sample = report(here / "x.json")["samples"][0]
     assert sample["status"] == "CANCELLED" and sample["gradients"] == 2
     assert Status.CANCELLED.value in capsys.readouterr().err
-    assert signal.getsignal(signal.SIGINT) is former
+    assert signal.getsignal(number) is former
 
 
 def test_ctrl_c_twice_aborts(here, monkeypatch, capsys):
@@ -210,15 +211,15 @@ def test_ctrl_c_twice_aborts(here, monkeypatch, capsys):
     assert "Interrupted." in capsys.readouterr().err
 
 
-def interrupting(monkeypatch, at):
-    """Send SIGINT in the rounds `at`, before the command sees them."""
+def interrupting(monkeypatch, at, number=signal.SIGINT):
+    """Send a signal in the rounds `at`, before the command sees them."""
     cheap, rounds = restoring.restore, []
 
     def restore(*arguments, limits, **options):
         def callback(event):
             rounds.append(event.round)
             for _ in range(at.count(event.round)):
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(number)
             return limits.callback(event)
 
         return cheap(*arguments, limits=replace(limits, callback=callback), **options)

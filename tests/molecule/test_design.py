@@ -11,7 +11,7 @@ from headwater import Misuse, solve, zoo
 from headwater.control import Event
 from headwater.molecule import models
 from headwater.molecule.design import Networks, design, generate, score
-from headwater.molecule.flow import Known, Renormalised, molecule_flow
+from headwater.molecule.flow import Known, MoleculeVelocity, Renormalised, molecule_flow
 from headwater.molecule.molecule import Molecule, batch_of, molecules_of
 from headwater.molecule.regressor import PROPERTIES
 from headwater.molecule.request import Request, Target
@@ -25,6 +25,7 @@ from headwater.molecule.target import (
     PropertyCost,
     Undecided,
     UserCost,
+    predict,
     predict_rounded,
 )
 from headwater.status import Status
@@ -417,3 +418,26 @@ def test_models_of_the_wrong_kind_are_refused():
         models.generator("tiny64")
     with pytest.raises(Misuse, match="makes no images"):
         zoo.flow(models.GUIDE)
+
+
+class Elsewhere(torch.nn.Module):
+    """A network whose weights are on another device; it notes where its inputs are."""
+
+    def __init__(self, out):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1, device="meta"))
+        self.out, self.seen = out, []
+
+    def forward(self, *inputs):
+        self.seen += [x.device.type for x in inputs]
+        return self.out
+
+
+def test_inputs_go_to_the_networks_device_and_come_back():
+    mask = mask_of(torch.tensor([4, 3]))
+    velocity = Elsewhere(torch.ones(2, 4, 9))
+    v = MoleculeVelocity(velocity, mask)(torch.zeros(2, 29, 9), torch.tensor(0.5))
+    assert velocity.seen == ["meta"] * 3 and v.device.type == "cpu" and v.shape == (2, 29, 9)
+    guide = Elsewhere(dict.fromkeys(PROPERTIES, torch.ones(2)))
+    out = predict(guide, torch.zeros(2, 29, 3), torch.zeros(2, 29, 5), mask)
+    assert guide.seen == ["meta"] * 3 and {y.device.type for y in out.values()} == {"cpu"}

@@ -56,22 +56,23 @@ class Record:
 
 
 class Interrupt:
-    """Ctrl-C once: end at the next evaluation and keep the best. Twice: abort."""
+    """Ctrl-C or SIGTERM once: end at the next evaluation and keep the best. Twice: abort."""
 
     def __init__(self) -> None:
         self.asked = False
 
     @contextmanager
     def listening(self) -> Iterator[Interrupt]:
-        """Take over SIGINT for the length of a block (in the main thread, where Python delivers it)."""
+        """Take over both signals for the length of a block (in the main thread, where Python delivers them)."""
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        former = signal.signal(signal.SIGINT, self._ask)
+        former = {n: signal.signal(n, self._ask) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield self
         finally:
-            signal.signal(signal.SIGINT, former)
+            for number, handler in former.items():
+                signal.signal(number, handler)
 
     def _ask(self, number: int, frame: Any) -> None:
         if self.asked:

@@ -81,9 +81,10 @@ class Networks:
     evaluator: Regressor
 
     @classmethod
-    def shipped(cls) -> Networks:
-        """Those that come with Headwater."""
-        return cls(models.generator(), models.regressor(models.GUIDE), models.regressor(models.EVALUATOR))
+    def shipped(cls, device: str = "cpu") -> Networks:
+        """Those that come with Headwater, on a device; molecules themselves stay on the CPU."""
+        guide, evaluator = (models.regressor(name, device) for name in (models.GUIDE, models.EVALUATOR))
+        return cls(models.generator(models.GENERATOR, device), guide, evaluator)
 
 
 def _sizes(request: Request, seeds: Sequence[int]) -> Tensor:

@@ -12,6 +12,7 @@ from headwater.errors import Misuse
 from headwater.flow import Flow
 from headwater.molecule.elements import MAX_ATOMS
 from headwater.molecule.generator import EDGE
+from headwater.molecule.models import device_of
 from headwater.molecule.state import KINDS, SHAPE, mask_of, project
 
 
@@ -40,16 +41,19 @@ class Atoms:
 
 @dataclass(frozen=True)
 class MoleculeVelocity:
-    """The velocity of a network for molecules with these atoms; padding beyond the largest is not computed."""
+    """The velocity of a network for molecules with these atoms; padding beyond the largest is not computed.
+
+    States stay where they are (they are small); only the network's inputs go to the network's device.
+    """
 
     network: nn.Module
     mask: Tensor
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         n = int(self.mask.sum(1).max())
-        mask = self.mask[:, :n].to(x.device)
-        v: Tensor = self.network(x[:, :n], t.to(x.dtype), mask)
-        return torch.nn.functional.pad(v, (0, 0, 0, x.shape[1] - n))
+        there = device_of(self.network, x.device)
+        v: Tensor = self.network(x[:, :n].to(there), t.to(there, x.dtype), self.mask[:, :n].to(there))
+        return torch.nn.functional.pad(v.to(x.device), (0, 0, 0, x.shape[1] - n))
 
     def select(self, index: Tensor) -> MoleculeVelocity:
         return MoleculeVelocity(self.network, self.mask[index.to(self.mask.device)])

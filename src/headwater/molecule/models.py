@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import nn
 
 from headwater import zoo
@@ -17,21 +18,21 @@ GENERATOR, GUIDE, EVALUATOR = "qm9-generator", "qm9-guide", "qm9-evaluator"
 
 
 @lru_cache(maxsize=2)
-def generator(name: str = GENERATOR) -> Generator:
+def generator(name: str = GENERATOR, device: str = "cpu") -> Generator:
     """The network of a generator, in evaluation mode, float32."""
     net = Generator(TrunkConfig(**_card(name, "molecule generator")["architecture"]))
     _fill(net, name)
-    return net
+    return net.to(device)
 
 
 @lru_cache(maxsize=4)
-def regressor(name: str = GUIDE) -> Regressor:
+def regressor(name: str = GUIDE, device: str = "cpu") -> Regressor:
     """The network of a property regressor, in evaluation mode, float32."""
     a = _card(name, "molecule regressor")["architecture"]
     reference = {k: tuple(v) for k, v in a["reference"].items()}
     net = Regressor(RegressorConfig(TrunkConfig(**a["trunk"]), reference, a["scale"]))
     _fill(net, name)
-    return net
+    return net.to(device)
 
 
 def errors_on_test(name: str = EVALUATOR) -> dict[str, float]:
@@ -42,6 +43,12 @@ def errors_on_test(name: str = EVALUATOR) -> dict[str, float]:
     """
     stored = _card(name, "molecule regressor")["test_mae"]
     return {k: v / 1000 if k in ("gap", "homo", "lumo") else v for k, v in stored.items()}
+
+
+def device_of(network: nn.Module, otherwise: torch.device) -> torch.device:
+    """Where the weights of a network are; `otherwise` for one without weights."""
+    weight = next(network.parameters(), None)
+    return otherwise if weight is None else weight.device
 
 
 def _card(name: str, kind: str) -> dict[str, Any]:

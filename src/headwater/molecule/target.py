@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from headwater.molecule.models import device_of
 from headwater.molecule.regressor import PROPERTIES, Regressor
 from headwater.molecule.stability import sound
 from headwater.molecule.state import KINDS, Rounded, relaxed_types, rounded
@@ -22,10 +23,14 @@ UNSOUND = 1000.0
 
 
 def predict(regressor: Regressor, positions: Tensor, types: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    """The six properties `[b]` of molecules with relaxed or one-hot types; padding is not computed."""
+    """The six properties `[b]` of molecules with relaxed or one-hot types; padding is not computed.
+
+    The inputs go to the regressor's device, the properties come back to that of the positions.
+    """
     n = int(mask.sum(1).max())
-    out = regressor(positions[:, :n], types[:, :n], mask[:, :n])
-    return {name: out[name] for name in PROPERTIES}
+    there, here = device_of(regressor, positions.device), positions.device
+    out = regressor(positions[:, :n].to(there), types[:, :n].to(there), mask[:, :n].to(there))
+    return {name: out[name].to(here) for name in PROPERTIES}
 
 
 def predict_rounded(regressor: Regressor, m: Rounded, batch: int = 256) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from headwater.molecule.design import Design
 from headwater.molecule.dft import Dft
 from headwater.molecule.molecule import Molecule, molecules_of
 from headwater.molecule.target import TOLERANCE
-from headwater.molecule.xtb import Relaxed, on_b3lyp_scale
+from headwater.molecule.xtb import RELAXED_CALIBRATION, Relaxed, on_b3lyp_scale
 from headwater.status import Status
 
 Values = Mapping[str, float | None]
@@ -76,7 +76,7 @@ class Hit:
         """Gap, HOMO, LUMO and dipole after the relaxation, on the scale of B3LYP."""
         if self.xtb is None:
             return {}
-        e = on_b3lyp_scale(self.xtb.after)
+        e = on_b3lyp_scale(self.xtb.after, RELAXED_CALIBRATION)
         found = {"gap": e.gap_ev, "homo": e.homo_ev, "lumo": e.lumo_ev, "mu": e.dipole_debye}
         return {k: known(v) for k, v in found.items()}
 

@@ -14,7 +14,7 @@ from headwater.cli.molecule.task import Task
 from headwater.molecule import models, units
 from headwater.molecule.chemistry import Chemistry, summary
 from headwater.molecule.target import TOLERANCE
-from headwater.molecule.xtb import CALIBRATION
+from headwater.molecule.xtb import RELAXED_CALIBRATION
 
 PREDICTED = {
     "evaluator": "prediction for the molecule as written, by a network trained on other molecules than guide and "
@@ -74,7 +74,7 @@ def build(
         "files": [str(path) for path in outputs.all],
         "molecules": [entry(h) for h in hits],
         "summary": summarised(hits),
-        "calibration": {name: asdict(line) for name, line in CALIBRATION.items()},
+        "calibration": {name: asdict(line) for name, line in RELAXED_CALIBRATION.items()},
         **costs,
         "definitions": DEFINITIONS,
     }
