@@ -271,6 +271,31 @@ def test_the_regressors_errors_fall():
     assert sum(after[p] / BARS[p] for p in PROPERTIES) < 0.8 * sum(before[p] / BARS[p] for p in PROPERTIES)
 
 
+def test_half_precision_ends_before_the_sums_over_atoms():
+    """In half precision the trunk alone is rounded: the properties are those of the heads on what it gives."""
+    m = planted()
+    lines, spreads = references(m, ALL)
+    net = Regressor(RegressorConfig(TrunkConfig(inputs=5, **SIZES, time=False, moves=0), lines, spreads))
+    b = train_regressor.batch_of(m, ALL[:8])
+    inner = {}
+    net.trunk.register_forward_hook(
+        lambda module, inputs, out: inner.update(h=out[0].float(), V=out[1].float())
+    )
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        out = net(b["positions"], b["types"], b["mask"])
+    keep = b["mask"][..., None].float()
+    centred = (
+        b["positions"] - (b["positions"] * keep).sum(1, keepdim=True) / keep.sum(1, keepdim=True)
+    ) * keep
+    with torch.no_grad():
+        want = net.heads(inner["h"], inner["V"], b["types"], centred, keep)
+        whole = net(b["positions"], b["types"], b["mask"])
+    for name in PROPERTIES:
+        assert out[name].dtype == torch.float32
+        torch.testing.assert_close(out[name], want[name], rtol=1e-6, atol=1e-6)
+    assert any(not torch.equal(out[name], whole[name]) for name in PROPERTIES)  # the trunk was rounded
+
+
 class Oracle(nn.Module):
     """A regressor that is wrong by a known amount in every property, with alternating sign."""
 

@@ -67,23 +67,24 @@ class Regressor(nn.Module):
         types = types * keep
         positions = (positions - (positions * keep).sum(1, keepdim=True) / size) * keep
         h, V, _ = self.trunk(types, positions, mask)
-        h = h.to(positions.dtype)
+        with torch.autocast(h.device.type, enabled=False):  # sums over atoms are biased in half precision
+            return self.heads(h.to(positions.dtype), V.to(positions.dtype), types, positions, keep)
+
+    def heads(
+        self, h: Tensor, V: Tensor, types: Tensor, positions: Tensor, keep: Tensor
+    ) -> dict[str, Tensor]:
+        """The properties from scalars `[b, n, d]` and vectors `[b, 3, n, v]` of the atoms."""
+        size = keep.sum(1, keepdim=True)
         a = self.atom(self.norm(h)) * keep
         s = self.sums(a) * keep
         total = s.sum(1)
         charge = s[..., 5:] - s[..., 5:].sum(1, keepdim=True) / size
-        inner = self.dipole(V.to(positions.dtype))[..., 0].permute(0, 2, 1)
-        dipole = ((charge * positions + inner) * keep).sum(1)
+        dipole = ((charge * positions + self.dipole(V)[..., 0].permute(0, 2, 1)) * keep).sum(1)
         homo, lumo = self.frontier(self.pool(a, keep, size)).unbind(-1)
         composition, scale = types.sum(1), self.config.scale
-        out = {n: total[:, i] for i, n in enumerate(("alpha", "cv", "zpve", "r2", "u0"))} | {
-            "homo": homo,
-            "lumo": lumo,
-        }
-        out = {
-            n: self.reference(n, composition) + scale.get(n, 1.0) * y.to(positions.dtype)
-            for n, y in out.items()
-        }
+        raw = {n: total[:, i] for i, n in enumerate(("alpha", "cv", "zpve", "r2", "u0"))}
+        raw |= {"homo": homo, "lumo": lumo}
+        out = {n: self.reference(n, composition) + scale.get(n, 1.0) * y for n, y in raw.items()}
         out["gap"] = out["lumo"] - out["homo"]
         out["mu"] = DEBYE * (dipole.square().sum(-1) + 1e-8).sqrt()
         out["partial"] = self.partial(a)[..., 0] * keep[..., 0]
