@@ -271,6 +271,45 @@ def test_the_regressors_errors_fall():
     assert sum(after[p] / BARS[p] for p in PROPERTIES) < 0.8 * sum(before[p] / BARS[p] for p in PROPERTIES)
 
 
+def test_jitter_moves_atoms_by_what_it_says():
+    """Padding stays zero, the centre stays, the scale differs between molecules and is the one asked for."""
+    b = train_regressor.batch_of(planted(), ALL)
+    moved = train_regressor.jittered(b, torch.Generator().manual_seed(0), most=0.1)
+    keep = b["mask"][..., None].float()
+    torch.testing.assert_close(moved["positions"], b["positions"] + moved["shift"])
+    assert (moved["shift"] * (1 - keep)).abs().max() == 0
+    assert (moved["shift"].sum(1)).abs().max() < 1e-5
+    size = 3 * (b["mask"].sum(1) - 1)
+    spread = (moved["shift"].square().sum((1, 2)) / size).sqrt()  # uniform in [0, 0.1], about
+    assert 0.04 < spread.mean() < 0.06 and spread.min() < 0.03 and 0.07 < spread.max() < 0.15
+    assert all(torch.equal(moved[k], b[k]) for k in b if k != "positions")
+
+
+def test_the_regressor_learns_by_how_much_atoms_moved():
+    """The same molecules, moved anew each time: part of the shift is predictable, and it turns with the molecule."""
+    m = planted()
+    lines, spreads = references(m, ALL)
+    trunk = TrunkConfig(inputs=5, **SIZES, time=False, moves=0)
+    run = run_of(lambda: Regressor(RegressorConfig(trunk, lines, spreads)))
+    b, g = train_regressor.batch_of(m, ALL[:16]), torch.Generator().manual_seed(0)
+
+    def unexplained(net):
+        moved = train_regressor.jittered(b, torch.Generator().manual_seed(1), most=0.5)
+        with torch.no_grad():
+            out = net(moved["positions"], moved["types"], moved["mask"])
+        return float((out["shift"] - moved["shift"]).square().sum() / moved["shift"].square().sum())
+
+    before = unexplained(run.net)
+    for _ in range(200):
+        run.update(train_regressor.jittered(b, g, most=0.5), train_regressor.loss_of, 1e-2)
+    assert unexplained(run.ema) < 0.9 < 0.99 < before
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=g))[0]
+    with torch.no_grad():
+        here = run.ema(b["positions"], b["types"], b["mask"])["shift"]
+        there = run.ema(b["positions"] @ turn, b["types"], b["mask"])["shift"]
+    torch.testing.assert_close(there, here @ turn, rtol=1e-4, atol=1e-5)
+
+
 def test_half_precision_ends_before_the_sums_over_atoms():
     """In half precision the trunk alone is rounded: the properties are those of the heads on what it gives."""
     m = planted()

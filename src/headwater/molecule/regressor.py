@@ -52,6 +52,7 @@ class Regressor(nn.Module):
         self.score = nn.Linear(d, 8)
         self.frontier = nn.Sequential(nn.Linear(10 * d, d), nn.SiLU(), nn.Linear(d, 2))
         self.dipole = nn.Linear(v, 1, bias=False)
+        self.shift = nn.Linear(v, 1, bias=False)  # what training moved each atom by, in angstrom
         for name in (*PROPERTIES, *EXTRA):
             line = config.reference.get(name, (0.0,) * 6)
             self.register_buffer(f"reference_{name}", torch.tensor(line), persistent=False)
@@ -88,6 +89,7 @@ class Regressor(nn.Module):
         out["gap"] = out["lumo"] - out["homo"]
         out["mu"] = DEBYE * (dipole.square().sum(-1) + 1e-8).sqrt()
         out["partial"] = self.partial(a)[..., 0] * keep[..., 0]
+        out["shift"] = self.shift(V)[..., 0].permute(0, 2, 1) * keep
         return out
 
     def pool(self, a: Tensor, keep: Tensor, size: Tensor) -> Tensor:
