@@ -180,7 +180,7 @@ def test_export_round_trips_through_load(tmp_path, monkeypatch, limit):
     torch.manual_seed(0)
     net, ema = UNet(config), UNet(config)
     log = [{"held_out": 0.5}, {"held_out": 0.25}]
-    state = {"config": vars(config), "net": net.state_dict(), "ema": ema.state_dict()}
+    state = {"facts": {"config": vars(config)}, "net": net.state_dict(), "ema": ema.state_dict()}
     torch.save(state | {"counters": [12, 48, 90.0], "log": log}, tmp_path / "checkpoint.pt")
     (tmp_path / "facts.json").write_text(
         json.dumps({"data": "noise", "classes": [["a", "ant"], ["b", "bee"]]})

@@ -1,6 +1,5 @@
-"""Training in small: the loss falls, a resumed run is the same run, schedule, average, data and checkpoints."""
+"""Training the image prior in small: loss, batches, runs that go on, data and network."""
 
-import argparse
 import io
 import zipfile
 
@@ -10,9 +9,19 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from headwater.image import train as training
+from headwater import training
+from headwater.image import train
 from headwater.image.network import UNet, UNetConfig, fourier_features
-from headwater.image.train import Run, held_out_loss, learning_rate, load_images, matching_loss, parse, train
+from headwater.image.train import (
+    batches_of,
+    held_out_loss,
+    load_images,
+    loss_of,
+    matching_loss,
+    new_run,
+    parse,
+)
+from headwater.training import fit
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -30,9 +39,14 @@ def pictures(n=16):
     return (colour * image).to(torch.uint8), label
 
 
-def new_run(seed=0):
+def run_of(seed=0):
     torch.manual_seed(seed)
-    return Run(TINY, CPU)
+    return new_run(TINY, CPU)
+
+
+def batches(batch=16, drop=0.0, pair=None):
+    images, labels = pair or pictures()
+    return batches_of(images, labels, batch, drop, TINY.classes)
 
 
 def same(a, b):
@@ -50,15 +64,14 @@ def same(a, b):
 
 
 def test_updates_lower_the_held_out_loss():
-    images, labels = pictures()
-    run = new_run()
-    before = held_out_loss(run.net, images, CPU, TINY.classes)
+    images, _ = pictures()
+    run, source = run_of(), batches()
+    before = held_out_loss(run.net, images, TINY.classes)
     for _ in range(120):
-        assert np.isfinite(run.update(images, labels, 2e-3))
-    after = held_out_loss(run.net, images, CPU, TINY.classes)
-    assert after < 0.5 * before
-    assert held_out_loss(run.ema, images, CPU, TINY.classes) < 0.6 * before
-    assert (run.step, run.images) == (120, 120 * 16)
+        assert np.isfinite(run.update(next(source), loss_of, 2e-3))
+    assert held_out_loss(run.net, images, TINY.classes) < 0.5 * before
+    assert held_out_loss(run.ema, images, TINY.classes) < 0.6 * before
+    assert (run.step, run.samples) == (120, 120 * 16)
 
 
 def test_matching_loss_is_zero_for_the_true_velocity_only():
@@ -79,11 +92,11 @@ def test_matching_loss_is_zero_for_the_true_velocity_only():
 
 def test_held_out_loss_is_repeatable_and_leaves_the_generator_alone():
     images, _ = pictures()
-    run = new_run()
+    run = run_of()
     torch.manual_seed(1)
     want = torch.rand(1)
     torch.manual_seed(1)
-    losses = [held_out_loss(run.net, images, CPU, TINY.classes) for _ in range(2)]
+    losses = [held_out_loss(run.net, images, TINY.classes) for _ in range(2)]
     assert losses[0] == losses[1]
     assert torch.rand(1) == want
 
@@ -91,92 +104,65 @@ def test_held_out_loss_is_repeatable_and_leaves_the_generator_alone():
 def test_held_out_loss_of_the_zero_velocity_is_the_second_moment():
     """E |x1 - x0|^2 = E x1^2 + 1 per pixel, up to sampling: 16 * 192 numbers."""
     images, _ = pictures()
-    loss = held_out_loss(lambda x, t, label: 0 * x, images, CPU, 2)
+
+    class Still(torch.nn.Linear):
+        def forward(self, x, t, label):
+            return 0 * x
+
+    loss = held_out_loss(Still(1, 1), images, 2)
     assert loss == pytest.approx((images / 127.5 - 1).square().mean().item() + 1, rel=0.1)
 
 
-# ---- schedule and average
+# ---- batches
 
 
-def test_learning_rate_schedule():
-    def rate(step, spent):
-        return learning_rate(2.0, step, spent, 0.25)
-
-    assert rate(0, 0.0) == pytest.approx(2 / 300)
-    assert rate(149, 0.1) == pytest.approx(1.0)
-    assert rate(299, 0.1) == rate(10**6, 0.75) == 2.0
-    assert rate(10**6, 0.875) == pytest.approx(1.0)
-    assert rate(10**6, 1.0) == rate(10**6, 1.5) == 0.0
-    assert rate(29, 0.875) == pytest.approx(0.2)  # the smallest of both
-
-
-def test_the_optimiser_gets_the_rate():
+def test_batches_are_flipped_pictures_with_noise_times_and_labels():
+    """Each image is one of the pictures or its mirror image; times are stratified; labels go with their pictures."""
     images, labels = pictures()
-    run = new_run()
-    before = [p.clone() for p in run.net.parameters()]
-    run.update(images, labels, 0.0)
-    assert all(torch.equal(p, q) for p, q in zip(run.net.parameters(), before, strict=True))
-    run.update(images, labels, 1e-3)
-    assert {group["lr"] for group in run.optimizer.param_groups} == {1e-3}
-    moved = max(
-        float((p - q).detach().abs().max()) for p, q in zip(run.net.parameters(), before, strict=True)
+    torch.manual_seed(0)
+    b = next(batches(batch=64))
+    known = images.float() / 127.5 - 1
+    straight = [(x == known).flatten(1).all(1) for x in b["x1"]]
+    mirrored = [(x.flip(-1) == known).flatten(1).all(1) for x in b["x1"]]
+    assert all(bool((s | m).any()) for s, m in zip(straight, mirrored, strict=True))
+    flips = sum(not bool(s.any()) for s in straight)
+    assert 5 < flips < 32  # the half that runs across is no palindrome
+    for s, m, label in zip(straight, mirrored, b["label"], strict=True):
+        assert int(labels[int((s | m).nonzero()[0])]) == int(label)
+    assert torch.equal((b["t"] * 64).long().sort().values, torch.arange(64))
+    assert b["x0"].shape == b["x1"].shape and abs(float(b["x0"].std()) - 1) < 0.05
+    assert not torch.equal(b["x0"], next(batches(batch=64))["x0"])
+
+
+def test_labels_are_dropped_for_a_share_of_the_images():
+    torch.manual_seed(0)
+    assert (next(batches(batch=256, drop=0.25))["label"] == TINY.classes).float().mean() == pytest.approx(
+        0.25, abs=0.1
     )
-    assert 1e-4 < moved < 1.1e-2  # Adam moves a parameter by about the rate
-
-
-def test_average_of_the_weights():
-    """ema_n = ema_{n-1} + (net_n - ema_{n-1}) / (1 + n / 20), which follows a drift with a lag of n / 21."""
-    images, labels = pictures()
-    run = new_run()
-    want = [p.detach().double().clone() for p in run.ema.parameters()]
-    for n in range(1, 6):
-        run.update(images, labels, 1e-2)
-        for w, p in zip(want, run.net.parameters(), strict=True):
-            w += (p.detach().double() - w) / (1 + 0.05 * n)
-    for w, p in zip(want, run.ema.parameters(), strict=True):
-        assert_close(p.detach().double(), w, rtol=1e-4, atol=1e-6)
-    assert not all(torch.equal(p, q) for p, q in zip(run.net.parameters(), run.ema.parameters(), strict=True))
+    assert (next(batches(drop=1.0))["label"] == TINY.classes).all()
 
 
 def test_update_sees_null_and_real_labels():
     """Only the rows of labels that occur in a batch get a gradient."""
-    images, _labels = pictures(4)
-    run = new_run()
+    run = run_of()
     table = run.net.label.weight
     before = table.detach().clone()
-    run.optimizer.param_groups[0]["weight_decay"] = 0.0
-    run.update(images, torch.tensor([0, 0, 2, 2]), 1e-3)  # 2 is the null label
+    for optimizer in run.optimizers:
+        optimizer.param_groups[0]["weight_decay"] = 0.0
+    run.update(next(batches(4)) | {"label": torch.tensor([0, 0, 2, 2])}, loss_of, 1e-3)  # 2 is the null label
     moved = (table.detach() - before).abs().amax(1) > 0
     assert moved.tolist() == [True, False, True]
 
 
-# ---- checkpoints
-
-
-def test_a_resumed_run_is_the_same_run(tmp_path):
-    images, labels = pictures()
-    run = new_run()
-    for _ in range(3):
-        run.update(images, labels, 1e-3)
-    run.seconds, run.log = 12.5, [{"step": 3.0}]
-    run.save(tmp_path / "checkpoint.pt")
-    resumed = Run.resume(tmp_path / "checkpoint.pt", CPU)
-    assert resumed.config == TINY
-    assert same(run.state(), resumed.state())
-    for each in (run, resumed):  # and goes on alike
-        torch.manual_seed(3)
-        each.update(images, labels, 1e-3)
-    assert same(run.state(), resumed.state())
-    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
+# ---- runs
 
 
 @pytest.mark.parametrize("moment", ["writing", "renaming"])
 def test_killed_while_saving_keeps_the_former_checkpoint(tmp_path, monkeypatch, moment):
-    images, labels = pictures()
-    run, path = new_run(), tmp_path / "checkpoint.pt"
+    run, path = run_of(), tmp_path / "checkpoint.pt"
     run.save(path)
     former = path.read_bytes()
-    run.update(images, labels, 1e-3)
+    run.update(next(batches()), loss_of, 1e-3)
 
     def half(state, file):
         file.write_bytes(former[: len(former) // 2])
@@ -192,38 +178,42 @@ def test_killed_while_saving_keeps_the_former_checkpoint(tmp_path, monkeypatch, 
     with pytest.raises(KeyboardInterrupt):
         run.save(path)
     assert path.read_bytes() == former
-    assert Run.resume(path, CPU).step == 0
     monkeypatch.undo()
+    kept = run_of(1)
+    kept.restore(path)
+    assert kept.step == 0
     run.save(path)  # what the kill left behind is no obstacle
-    assert Run.resume(path, CPU).step == 1
+    kept.restore(path)
+    assert kept.step == 1 and same(dict(kept.net.state_dict()), dict(run.net.state_dict()))
 
 
-def test_train_ends_by_its_budget_and_goes_on(tmp_path, capsys):
-    images, labels = pictures()
+def test_a_run_ends_by_its_budget_and_goes_on(tmp_path, capsys):
     budget = ["--minutes", "0.02", "--sitting", "0.01", "--batch", "8", "--every", "0.2"]
     options = parse(["--data", "x.zip", "--validate", "y.zip", "--work", str(tmp_path), *budget])
-    assert isinstance(options, argparse.Namespace)
-    torch.manual_seed(0)
-    train(new_run(), images, labels, images[:4], options)
-    first = Run.resume(tmp_path / "checkpoint.pt", CPU)
+    held_out = pictures()[0][:4]
+
+    def validate(net):
+        return {"held_out": held_out_loss(net, held_out, TINY.classes)}
+
+    first, last = run_of(), run_of(1)
+    fit(first, batches(options.batch), loss_of, validate, options)
     assert 0.6 <= first.seconds < 10 and first.step >= 1
-    train(first, images, labels, images[:4], options)
-    last = Run.resume(tmp_path / "checkpoint.pt", CPU)
+    last.restore(tmp_path / "checkpoint.pt")
+    fit(last, batches(options.batch), loss_of, validate, options)
     assert 1.2 <= last.seconds < 10
     steps = [entry["step"] for entry in last.log]
-    assert steps == sorted(steps) and steps[-1] == last.step and last.log[-1]["images"] == 8 * last.step
+    assert steps == sorted(steps) and steps[-1] == last.step and last.log[-1]["samples"] == 8 * last.step
     assert last.log[-1]["held_out"] < last.log[0]["held_out"] + 0.2
     assert len(capsys.readouterr().out.splitlines()) == len(last.log)
 
 
 def test_a_run_can_begin_with_trained_weights():
     """Both the weights and their average are the model's; counters and optimiser are fresh."""
-    images, labels = pictures()
-    run, trained = new_run(0), new_run(1).net
+    run, trained = run_of(0), run_of(1).net
     run.begin_with(trained)
     assert same(dict(run.net.state_dict()), dict(trained.state_dict()))
     assert same(dict(run.ema.state_dict()), dict(trained.state_dict()))
-    run.update(images, labels, 1e-3)
+    run.update(next(batches()), loss_of, 1e-3)
     assert run.step == 1 and not same(dict(run.net.state_dict()), dict(trained.state_dict()))
 
 
@@ -275,7 +265,7 @@ def test_killed_while_caching_leaves_no_broken_cache(tmp_path, monkeypatch):
         file.write_bytes(b"PK")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.np, "savez", half)
+    monkeypatch.setattr(train.np, "savez", half)
     with pytest.raises(KeyboardInterrupt):
         load_images([a], tmp_path / "cache")
     monkeypatch.undo()

@@ -47,13 +47,13 @@ def export(checkpoint: Path, facts: Path, name: str, folder: Path) -> None:
     known = json.loads(facts.read_text())
     state["log"] = [{k: v if math.isfinite(v) else None for k, v in line.items()} for line in state["log"]]
     training: dict[str, object] = {"steps": step, "minutes": round(seconds / 60, 1)}
-    if "config" in state:  # an image prior
+    model = {"architecture": state["facts"]["config"]}
+    if "part" in state["facts"]:  # a molecule model
+        training |= {"part": state["facts"]["part"], "molecules_seen": seen, "held_out": state["log"][-1]}
+    else:
         last = state["log"][-1]["held_out"]
         training |= {"script": "headwater.image.train", "images_seen": seen, "held_out_loss": last}
-        model = {"kind": "image", "architecture": state["config"], "range": [-1, 1]}
-    else:
-        training |= {"part": state["facts"]["part"], "molecules_seen": seen, "held_out": state["log"][-1]}
-        model = {"architecture": state["facts"]["config"]}
+        model = {"kind": "image", **model, "range": [-1, 1]}
     card = {"name": name, "files": files, **model, "training": training | {"log": state["log"]}, **known}
     (folder / f"{name}.json").write_text(json.dumps(card, indent=1, allow_nan=False) + "\n")
 
