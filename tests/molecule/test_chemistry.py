@@ -15,7 +15,6 @@ from headwater.molecule.chemistry import (
     bonded,
     duplicates,
     examine,
-    formula,
     perceived,
     posebusters_pass,
     smiles,
@@ -195,11 +194,6 @@ def test_rdkit_is_silent(capfd):
     perceived(CH5)
     examine(MOLECULES)
     assert capfd.readouterr() == ("", "")
-
-
-def test_formula_is_in_hills_order():
-    assert formula("HHCCOFNH") == "C2H3FNO"
-    assert formula("OFHN") == "FHNO"
 
 
 def test_summary_by_hand():

@@ -1,6 +1,7 @@
 """Formulae: read, refused where no closed-shell molecule has them, written."""
 
 import re
+from collections import Counter
 
 import pytest
 
@@ -80,3 +81,9 @@ def test_a_dictionary_is_checked_too():
     check({"C": 1, "H": 4, "N": 0})
     with pytest.raises(Misuse, match="has the element S"):
         check({"H": 2, "S": 1})
+
+
+def test_formula_is_in_hills_order():
+    assert hill(Counter("HHCCOFNH")) == "C2H3FNO"
+    assert hill(Counter("OFHN")) == "FHNO"
+    assert hill({"C": 0, "H": 2, "O": 1}) == "H2O"

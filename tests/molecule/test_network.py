@@ -9,8 +9,9 @@ from torch.testing import assert_close
 from headwater import Gaussian
 from headwater.molecule.generator import SPREAD, Generator, matching_losses
 from headwater.molecule.network import Trunk, TrunkConfig
-from headwater.molecule.regressor import DEBYE, EXTRA, PROPERTIES, Regressor, RegressorConfig
+from headwater.molecule.regressor import EXTRA, PROPERTIES, Regressor, RegressorConfig
 from headwater.molecule.state import CHARGE_SCALE, KINDS, TYPE_SCALE, centred, encode, mask_of, project
+from headwater.molecule.units import DEBYE
 
 torch.set_num_threads(1)
 SIZES = {"width": 16, "vectors": 8, "pairs": 8, "dots": 4, "heads": 4, "blocks": 3, "radial": 6}

@@ -106,8 +106,6 @@ def test_what_is_shown_can_be_read():
 def test_constants_agree_with_each_other():
     assert pytest.approx(units.KJ_MOL / units.CALORIE, rel=1e-6) == 23.060548
     assert pytest.approx(27.211386245988 * units.KJ_MOL, rel=1e-7) == 2625.49964
-    from headwater.molecule import data, regressor
+    from headwater.molecule import regressor
 
-    assert data.HARTREE == units.HARTREE
-    assert pytest.approx(units.DEBYE, rel=1e-5) == regressor.DEBYE
     assert tuple(units.UNITS) == regressor.PROPERTIES

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from headwater.errors import Misuse
-from headwater.molecule import xtb
+from headwater.molecule import units, xtb
 from headwater.molecule.molecule import Molecule
 
 pytest.importorskip("tblite.interface")
@@ -63,7 +63,7 @@ def test_electrons_do_not_depend_on_place_and_orientation(seed):
 def test_the_gradient_is_the_slope_of_the_energy():
     step, bend = 1e-3, np.random.default_rng(0).standard_normal((4, 3))
     ahead, behind = (
-        xtb.single_point(moved(FORMALDEHYDE, FORMALDEHYDE.positions + s * step * xtb.BOHR * bend))
+        xtb.single_point(moved(FORMALDEHYDE, FORMALDEHYDE.positions + s * step * units.BOHR * bend))
         for s in (1, -1)
     )
     slope = (ahead.energy_hartree - behind.energy_hartree) / (2 * step)
@@ -138,7 +138,7 @@ def test_nothing_is_printed(capfd):
 
 
 def test_the_model_hessian_is_positive_and_turns_with_the_molecule():
-    bohr, turn = FORMALDEHYDE.positions / xtb.BOHR, rotation(0)
+    bohr, turn = FORMALDEHYDE.positions / units.BOHR, rotation(0)
     h = xtb.stiffness(bohr)
     assert np.linalg.eigvalsh(h).min() >= xtb.FLOOR - 1e-9
     both = np.kron(np.eye(4), turn.T)

@@ -18,6 +18,7 @@ import numpy as np
 
 from headwater.errors import Misuse
 from headwater.extras import need
+from headwater.molecule.formula import hill
 from headwater.molecule.molecule import Molecule, batch_of, molecules_of
 from headwater.molecule.stability import bond_orders, stability
 from headwater.molecule.state import Rounded
@@ -164,18 +165,6 @@ def smiles(mol: Mol) -> str:
         return str(chem.MolToSmiles(chem.RemoveHs(mol, sanitize=False)))
 
 
-def formula(symbols: Iterable[str]) -> str:
-    """The formula in Hill's order: C, H, then the alphabet; the alphabet alone without carbon.
-
-    >>> formula(["H", "O", "H"]), formula(["F", "H", "C", "N"]), formula(["N", "H", "H", "H"])
-    ('H2O', 'CHFN', 'H3N')
-    """
-    count = Counter(symbols)
-    first = ["C", "H"] if "C" in count else []
-    order = [s for s in first if s in count] + sorted(set(count) - set(first))
-    return "".join(s + (str(count[s]) if count[s] > 1 else "") for s in order)
-
-
 def examine(batch: Rounded | Sequence[Molecule], *, charges: bool = True) -> list[Chemistry]:
     """The chemistry of each molecule by the distance table.
 
@@ -230,7 +219,7 @@ def _chemistry(mol: Mol, share: float, stable: bool) -> Chemistry:
         fragments=fragments,
         smiles=text,
         whole=fragments == 1,
-        formula=formula(a.GetSymbol() for a in mol.GetAtoms()),
+        formula=hill(Counter(a.GetSymbol() for a in mol.GetAtoms())),
         atoms=mol.GetNumAtoms(),
     )
 

@@ -23,9 +23,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.molecule.elements import ELEMENTS
-
-HARTREE = 27.211386245988
-"""eV per Hartree (CODATA 2018)."""
+from headwater.molecule.units import HARTREE
 
 COLUMNS = {
     "alpha": ("Polarizability_bohr3", 1.0),

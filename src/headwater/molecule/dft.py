@@ -34,9 +34,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headwater.extras import need
-from headwater.molecule.data import HARTREE
 from headwater.molecule.molecule import Molecule
 from headwater.molecule.molecule import check as check_molecule
+from headwater.molecule.units import HARTREE
 from headwater.molecule.xtb import refusal
 
 D_EXPONENTS = (1.6, 0.4)

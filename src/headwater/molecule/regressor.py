@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from headwater.molecule.network import Trunk, TrunkConfig
+from headwater.molecule.units import DEBYE
 
 PROPERTIES = ("alpha", "gap", "homo", "lumo", "mu", "cv")
 """The six properties of D-Flow's QM9 table; units in `units.UNITS`."""
-DEBYE = 4.80320
-"""Debye per elementary charge times angstrom."""
 EXTRA = ("zpve", "r2", "u0")
 """Properties learnt beside the six because they sharpen the shared features; not offered to users."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from headwater.atomic import check_output, write_atomically
 from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.molecule import chemistry
+from headwater.molecule.formula import hill
 from headwater.molecule.molecule import Molecule
 
 MOST = 64
@@ -129,7 +131,7 @@ def formula(m: Molecule) -> str:
     """
     size = str(abs(m.charge)) if abs(m.charge) > 1 else ""
     charge = "" if m.charge == 0 else size + ("+" if m.charge > 0 else "−")
-    return chemistry.formula(m.symbols).translate(SUBSCRIPTS) + charge
+    return hill(Counter(m.symbols)).translate(SUBSCRIPTS) + charge
 
 
 def sources(cards: Iterable[Card]) -> list[str]:

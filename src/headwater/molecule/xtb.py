@@ -20,15 +20,11 @@ from torch import Tensor
 
 from headwater.extras import need
 from headwater.molecule.align import rotations
-from headwater.molecule.data import HARTREE
 from headwater.molecule.elements import ELEMENTS, NUMBERS
 from headwater.molecule.molecule import Molecule, batch_of, check
 from headwater.molecule.stability import bond_orders
+from headwater.molecule.units import BOHR, DEBYE, HARTREE
 
-BOHR = 0.529177210903
-"""Angstrom per Bohr (CODATA 2018)."""
-DEBYE = 2.541746473
-"""Debye per atomic unit of dipole."""
 METHOD = "GFN2-xTB"
 SPRING, SOFTENING, BOND, FLOOR = 0.4, 1.0, 2.0, 0.02
 """The model Hessian of `stiffness`: Hartree/Bohr^2, 1/Bohr, Bohr, Hartree/Bohr^2."""
@@ -232,7 +228,7 @@ def _frontier(result: Any) -> Electrons:
     energies = np.sort(result.get("orbital-energies")) * HARTREE
     pairs = round(float(result.get("orbital-occupations").sum())) // 2
     homo, lumo = float(energies[pairs - 1]), float(energies[pairs]) if pairs < len(energies) else nan
-    return Electrons(homo, lumo, lumo - homo, float(np.linalg.norm(result.get("dipole"))) * DEBYE)
+    return Electrons(homo, lumo, lumo - homo, float(np.linalg.norm(result.get("dipole"))) * DEBYE * BOHR)
 
 
 class _Field:
