@@ -13,15 +13,16 @@ from headwater import LBFGS
 from molecule_targets import SIDE, run
 from molecules import from_data, load, options
 
-PRIOR: dict[str, object] = SIDE["control alone"] | {"renormalise": False}
+PRIOR: dict[str, object] = SIDE["control alone"] | {"renormalise": False, "optimizer": LBFGS(first_step=0.03)}
 SETTINGS: dict[str, dict[str, object]] = {
     "default": {},
     "screening alone": SIDE["screening alone"],
     "control alone": SIDE["control alone"],
-    "control alone, L-BFGS": SIDE["control alone"] | {"optimizer": LBFGS(first_step=0.02)},
+    "control alone, L-BFGS": SIDE["control alone"] | {"optimizer": LBFGS(first_step=0.03)},
     "control alone, no rounding term": SIDE["control alone"] | {"undecided": 0.0},
     "control alone, rounding term x 10": SIDE["control alone"] | {"undecided": 10.0},
     "control alone, not renormalised": SIDE["control alone"] | {"renormalise": False},
+    "control alone, not renormalised, L-BFGS": PRIOR,
     "control alone, chi prior 0.1": PRIOR | {"prior": 0.1},
     "control alone, chi prior 1": PRIOR | {"prior": 1.0},
     "control alone, chi prior 10": PRIOR | {"prior": 10.0},

@@ -56,7 +56,17 @@ def a_design(names, value=5.0, status=Status.REACHED, off=0.1):
     near = {k: v + 0.05 for k, v in predicted.items()}
     x = torch.zeros(n, 29, 9)
     return Design(
-        molecules, near, predicted, near, (status,) * n, torch.zeros(n), steps + 3, 24 * (steps + 3), x, x
+        molecules,
+        near,
+        predicted,
+        near,
+        (status,) * n,
+        torch.zeros(n),
+        torch.ones(n) > 0,
+        steps + 3,
+        24 * (steps + 3),
+        x,
+        x,
     )
 
 
@@ -453,7 +463,7 @@ def test_no_molecule_has_coordinates(folder, asked, monkeypatch):
     monkeypatch.setattr(designing, "design", design)
     assert call(f"{T} --gap 5eV --count 1 -o hits.sdf") == 1
     assert report(folder / "hits.json")["summary"] == {
-        "molecules": 1, "with_coordinates": 0, "hits": 0, "mae": {"gap": None}, "mae_of_sound": {"gap": None}
+        "molecules": 1, "with_coordinates": 0, "sound": 0, "hits": 0, "mae": {"gap": None}, "mae_of_sound": {"gap": None}
     }  # fmt: skip
     assert not (folder / "hits-sheet.png").exists() and (folder / "hits.csv").exists()
 

@@ -72,29 +72,37 @@ BENZENE = Molecule(
 )
 
 BY_HAND = {
-    "water": (WATER, Chemistry(True, 1.0, True, 1, "O", True, "H2O", 3)),
-    "methane": (METHANE, Chemistry(True, 1.0, True, 1, "C", True, "CH4", 5)),
-    "methyl": (METHYL, Chemistry(True, 0.75, False, 1, "[CH3]", True, "CH3", 4)),
-    "ethylene": (ETHYLENE, Chemistry(True, 1.0, True, 1, "C=C", True, "C2H4", 6)),
-    "hydrogen cyanide": (HCN, Chemistry(True, 1.0, True, 1, "C#N", True, "CHN", 3)),
-    "carbon dioxide": (CO2, Chemistry(True, 1.0, True, 1, "O=C=O", True, "CO2", 3)),
-    "ammonium": (AMMONIUM, Chemistry(True, 0.8, False, 1, "[NH4+]", True, "H4N", 5)),
-    "ammonium without charge": (NITROGEN_4, Chemistry(False, 0.8, False, 1, None, True, "H4N", 5)),
-    "glycine": (GLYCINE, Chemistry(True, 0.8, False, 1, "[NH3+]CC(=O)[O-]", True, "C2H5NO2", 10)),
-    "five hydrogens": (CH5, Chemistry(False, 5 / 6, False, 1, None, True, "CH5", 6)),
-    "two": (beside(WATER, METHANE), Chemistry(True, 1.0, True, 2, "C", False, "CH6O", 8)),
+    "water": (WATER, Chemistry(True, 1.0, True, 1, "O", True, "H2O", 3, True)),
+    "methane": (METHANE, Chemistry(True, 1.0, True, 1, "C", True, "CH4", 5, True)),
+    "methyl": (METHYL, Chemistry(True, 0.75, False, 1, "[CH3]", True, "CH3", 4, False)),
+    "ethylene": (ETHYLENE, Chemistry(True, 1.0, True, 1, "C=C", True, "C2H4", 6, True)),
+    "hydrogen cyanide": (HCN, Chemistry(True, 1.0, True, 1, "C#N", True, "CHN", 3, True)),
+    "carbon dioxide": (CO2, Chemistry(True, 1.0, True, 1, "O=C=O", True, "CO2", 3, True)),
+    "ammonium": (AMMONIUM, Chemistry(True, 0.8, False, 1, "[NH4+]", True, "H4N", 5, False)),
+    "ammonium without charge": (NITROGEN_4, Chemistry(False, 0.8, False, 1, None, True, "H4N", 5, False)),
+    "glycine": (GLYCINE, Chemistry(True, 0.8, False, 1, "[NH3+]CC(=O)[O-]", True, "C2H5NO2", 10, False)),
+    "five hydrogens": (CH5, Chemistry(False, 5 / 6, False, 1, None, True, "CH5", 6, False)),
+    "two": (beside(WATER, METHANE), Chemistry(True, 1.0, True, 2, "C", False, "CH6O", 8, False)),
     "two of which one is broken": (
         beside(CH5, METHANE),
-        Chemistry(False, 10 / 11, False, 2, None, False, "C2H9", 11),
+        Chemistry(False, 10 / 11, False, 2, None, False, "C2H9", 11, False),
     ),
-    "an atom": (molecule("F 0 0 0", (-1,)), Chemistry(True, 0.0, False, 1, "[F-]", True, "F", 1)),
-    "hydrogen": (molecule("H 0 0 0 H 0.74 0 0"), Chemistry(True, 1.0, True, 1, "[H][H]", True, "H2", 2)),
+    "an atom": (molecule("F 0 0 0", (-1,)), Chemistry(True, 0.0, False, 1, "[F-]", True, "F", 1, False)),
+    "hydrogen": (
+        molecule("H 0 0 0 H 0.74 0 0"),
+        Chemistry(True, 1.0, True, 1, "[H][H]", True, "H2", 2, True),
+    ),
+    "benzene": (
+        BENZENE,
+        Chemistry(True, 0.5, False, 1, "[CH]1[CH][CH][CH][CH][CH]1", True, "C6H6", 12, True, "c1ccccc1"),
+    ),
 }
 MOLECULES = [m for m, _ in BY_HAND.values()]
 
 
 def fields(c):
-    return c.valid, round(c.atom_stable, 5), c.stable, c.fragments, c.smiles, c.whole, c.formula, c.atoms
+    shares = round(c.atom_stable, 5)
+    return c.valid, shares, c.stable, c.fragments, c.smiles, c.whole, c.formula, c.atoms, c.sound, c.perceived
 
 
 @pytest.mark.parametrize("name", BY_HAND)

@@ -1,6 +1,7 @@
 """Targets, the molecule flow and the whole recipe, with the shipped networks at few steps."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,15 +11,18 @@ from torch.testing import assert_close
 from headwater import Misuse, solve, zoo
 from headwater.control import Event
 from headwater.molecule import models
+from headwater.molecule.chemistry import sound
 from headwater.molecule.design import Networks, design, generate, score
 from headwater.molecule.flow import Known, MoleculeVelocity, Renormalised, molecule_flow
 from headwater.molecule.molecule import Molecule, batch_of, molecules_of
 from headwater.molecule.regressor import PROPERTIES
 from headwater.molecule.request import Request, Target
 from headwater.molecule.sizes import draw_atoms, ranges
-from headwater.molecule.stability import sound
+from headwater.molecule.stability import sound_by_table
 from headwater.molecule.state import encode, mask_of, project, relaxed_types, rounded
 from headwater.molecule.target import (
+    HIT,
+    MISSED,
     TOLERANCE,
     UNSOUND,
     Miss,
@@ -127,7 +131,7 @@ def test_known_is_an_orthogonal_projection_that_forgets_where_the_fragment_is():
     assert a.rms(off).tolist() == pytest.approx([(6 * 0.25 / 48) ** 0.5, 0], abs=1e-5)
 
 
-@pytest.mark.parametrize("steps", [1, 3, 8])
+@pytest.mark.parametrize("steps", [1, 3, 8, 60])
 def test_what_is_known_comes_out_exactly_from_any_noise(networks, steps):
     x, mask = state_of(methane(), methane())
     known = Known.of(x, mask & (torch.arange(29) < 4), mask)
@@ -165,13 +169,62 @@ def test_miss_is_judged_after_rounding_and_far_for_broken_valences(networks):
     x, mask = state_of(good, broken)
     gap = predict_rounded(networks.guide, rounded(x, mask))["gap"]
     cost = PropertyCost(networks.guide, {"gap": gap + 0.5 * TOLERANCE["gap"]}, {}, mask)
-    miss = Miss(cost, mask)(x)
-    assert miss[0].item() == pytest.approx(0.5, abs=0.01)
-    assert miss[1].item() == pytest.approx(UNSOUND + 0.5, abs=0.01)
+    verdict, measure = Miss(cost, mask).verdict(x), Miss(cost, mask)(x)
+    assert verdict.kind.tolist() == [HIT, UNSOUND] and verdict.miss.tolist() == pytest.approx(
+        [0.5] * 2, abs=0.01
+    )
+    assert measure[0] == verdict.miss[0] and measure[1] == torch.inf
     assert Miss(cost, mask, stable=False)(x)[1].item() == pytest.approx(0.5, abs=0.01)
     blurred = x.clone()
     blurred[..., 3:8] *= 0.7  # the same molecule after rounding
-    assert_close(Miss(cost, mask)(blurred)[0], miss[0], atol=1e-4, rtol=0)
+    assert_close(Miss(cost, mask)(blurred)[0], measure[0], atol=1e-4, rtol=0)
+
+
+def test_a_users_cost_is_judged_after_rounding_and_behind_soundness():
+    """Relaxed types do not count; no cost, however low, makes a broken molecule the better one."""
+    good = methane()
+    broken = replace(good, positions=good.positions * [[1.0], [1.6], [1], [1], [1]])
+    x, mask = state_of(good, broken)
+    blurred = x.clone()
+    blurred[..., 3:8] *= 0.7
+
+    def cost(positions, types, mask):
+        return -1e6 * positions.square().sum((1, 2)) + types[..., 1].sum(1)
+
+    miss = Miss(None, mask, cost=UserCost(cost, mask))
+    a, b = miss.verdict(x), miss.verdict(blurred)
+    assert_close(b.value, a.value)
+    assert a.value[1] < a.value[0] and a.kind.tolist() == [MISSED, UNSOUND]
+    first, second = a.select(torch.tensor([0])), a.select(torch.tensor([1]))
+    assert bool(first.better(second)) and not bool(second.better(first))
+
+
+def test_weights_rank_what_missed_but_do_not_decide_a_hit(networks):
+    x, mask = state_of(methane())
+    out = predict_rounded(networks.guide, rounded(x, mask))
+    values = {k: out[k] + d * TOLERANCE[k] for k, d in (("gap", 3.0), ("mu", 0.9))}
+
+    def verdict(gap, values=values):
+        return Miss(PropertyCost(networks.guide, values, {"gap": gap}, mask), mask).verdict(x)
+
+    assert verdict(1.0).value.item() == pytest.approx(3.0, abs=0.01)
+    assert verdict(0.1).value.item() == pytest.approx(0.9, abs=0.01)  # mu ranks
+    assert verdict(0.1).kind.item() == MISSED and verdict(0.1).miss.item() == pytest.approx(3.0, abs=0.01)
+    assert verdict(9.0, {"gap": out["gap"] + 0.5 * TOLERANCE["gap"]}).kind.item() == HIT
+
+
+def test_weights_choose_among_draws(networks):
+    """Two targets that no draw meets: whose weight is large decides which draw is kept."""
+    targets = (Target("gap", 12.0), Target("mu", 9.0))
+    request = replace(QUICK, count=6, targets=targets, gradients=0, candidates=8)
+    gap, mu = (
+        design(
+            replace(request, targets=tuple(replace(t, weight=w) for t, w in zip(targets, ws, strict=True)))
+        )
+        for ws in ((1000.0, 1.0), (1.0, 1000.0))
+    )
+    assert (gap.guide["gap"] > mu.guide["gap"] + 0.1).any() and (gap.guide["gap"] >= mu.guide["gap"]).all()
+    assert (mu.guide["mu"] > gap.guide["mu"] + 0.1).any() and (mu.guide["mu"] >= gap.guide["mu"]).all()
 
 
 # ---- sizes
@@ -240,12 +293,13 @@ def test_more_candidates_start_nearer(networks):
 
 
 def test_attempts_go_on_with_what_missed_and_count_everything(networks):
-    one = design(replace(QUICK, stable=True, steps=2))
-    three = design(replace(QUICK, stable=True, steps=2, attempts=3))
-    assert bool((three.miss <= one.miss).all())
-    missed = one.miss > 1
-    assert bool((three.gradients[missed] > one.gradients[missed]).all())
-    assert bool((three.evaluations[~missed] == one.evaluations[~missed]).all())
+    """One target is met by the first draw, the other by none."""
+    targets = (Target("gap", torch.tensor([float(design(QUICK).guide["gap"][0]), 100.0])),)
+    one, three = (design(replace(QUICK, targets=targets, attempts=k)) for k in (1, 3))
+    assert one.hit.tolist() == three.hit.tolist() == [True, False]
+    assert three.miss[1] <= one.miss[1] and three.gradients[1] == 3 * one.gradients[1] > 0
+    assert three.evaluations[1] == 3 * one.evaluations[1]
+    assert three.evaluations[0] == one.evaluations[0] and three.gradients[0] == one.gradients[0]
 
 
 def test_evaluations_count_candidates_and_gradients(networks):
@@ -277,6 +331,32 @@ def test_the_callback_can_end_the_control(networks):
         )
     )
     assert d.status == (Status.CANCELLED,) * 2 and d.gradients.tolist() == [1, 1]
+
+
+def test_the_callback_counts_over_batches_and_ends_them_all(networks, monkeypatch):
+    """Two batches of one: the second is told of as molecule 1; ended in the first, it is a plain draw."""
+    monkeypatch.setattr("headwater.molecule.design.BATCH", 1)
+    seen: list[Event] = []
+    request = replace(QUICK, targets=(Target("gap", 100.0),), gradients=0, callback=seen.append)
+    design(request)
+    assert [e.active.tolist() for e in seen] == [[0], [0], [1], [1]]
+    calls = []
+
+    def stop(event):
+        calls.append(event)
+        return Status.CANCELLED
+
+    d = design(replace(request, callback=stop))
+    assert len(calls) == 1 and d.status == (Status.CANCELLED,) * 2
+    assert d.evaluations.tolist() == [4, 0]
+
+
+def test_events_of_draws_tell_the_best_so_far(networks):
+    seen: list[Event] = []
+    request = replace(QUICK, targets=(Target("gap", 100.0),), gradients=0, candidates=4, callback=seen.append)
+    design(request)
+    best = torch.stack([e.best for e in seen])
+    assert_close(best, torch.stack([e.cost for e in seen]).cummin(0).values)
 
 
 def test_who_hits_by_a_draw_draws_no_more(networks, monkeypatch):
@@ -339,6 +419,12 @@ def test_generate_does_not_depend_on_the_batch(networks):
     "change, words",
     [
         ({"count": 0}, "asks for nothing"),
+        ({"prior": -1.0, "renormalise": False}, "Give 0 or a positive"),
+        ({"undecided": float("nan")}, "Give 0 or a positive"),
+        ({"atoms": torch.tensor([8, 40])}, "Give 2 to 29"),
+        ({"formula": {"C": 2, "H": 6}, "atoms": torch.tensor([8, 9])}, "8, 9 are asked for"),
+        ({"fragment": methane(), "atoms": torch.tensor([9, 4])}, "leaves none to generate of 4"),
+        ({"fragment": replace(methane(), charges=(1, 0, 0, 0, 0)), "stable": True}, "a neutral fragment"),
         ({"atoms": 30}, "Give 2 to 29"),
         ({"atoms": 1}, "Give 2 to 29"),
         ({"gradients": -1}, "cannot be taken"),
@@ -357,8 +443,16 @@ def test_contradictory_requests_are_refused(change, words):
 
 
 def test_unknown_properties_are_refused():
-    with pytest.raises(Misuse, match="Known are alpha"):
+    with pytest.raises(Misuse, match="Give one of alpha"):
         Target("logp", 2.0)
+
+
+@pytest.mark.parametrize(
+    "value, weight", [(float("nan"), 1.0), (torch.tensor([1.0, torch.inf]), 1.0), (6.0, 0.0), (6.0, -1.0)]
+)
+def test_targets_are_numbers_with_positive_weights(value, weight):
+    with pytest.raises(Misuse, match="Give a"):
+        Target("gap", value, weight)
 
 
 def test_the_evaluator_never_guides(networks):
@@ -379,14 +473,17 @@ def test_the_kept_molecule_is_the_best_of_all_that_was_seen(networks):
     seen = []
 
     def watch(event):
-        seen.append(event.measure.min().item())
+        seen.append(judge(event.x1))
 
-    d = design(replace(QUICK, count=1, gradients=4, attempts=2, stable=True, callback=watch, steps=3))
-    assert d.miss.item() == pytest.approx(min(seen))
-    again = Miss(
-        PropertyCost(networks.guide, {"gap": torch.tensor([6.0])}, {}, d.molecules.mask), d.molecules.mask
-    )
-    assert again(d.x1).item() == pytest.approx(d.miss.item(), rel=1e-4)
+    def judge(x1):
+        mask = mask_of(torch.tensor([9]))
+        v = Miss(PropertyCost(networks.guide, {"gap": torch.tensor([6.0])}, {}, mask), mask).verdict(x1)
+        return v.kind.item(), v.value.item()
+
+    request = replace(QUICK, count=1, atoms=9, gradients=4, attempts=2, stable=True, callback=watch, steps=3)
+    d = design(request)
+    assert len(seen) > 4 and judge(d.x1) == pytest.approx(min(seen), rel=1e-4)
+    assert d.miss.item() == pytest.approx(min(seen)[1], rel=1e-4)
 
 
 def test_two_waters_and_a_charged_methane_are_unsound():
@@ -396,6 +493,18 @@ def test_two_waters_and_a_charged_methane_are_unsound():
     two = Molecule(water.symbols * 2, np.concatenate([water.positions, water.positions + 4]), (0,) * 6)
     charged = replace(methane(), charges=(1, 0, 0, 0, 0))
     assert sound(batch_of([water, two, methane(), charged])).tolist() == [True, False, True, False]
+
+
+def test_benzene_is_sound_though_the_table_refuses_it():
+    """Aromatic bonds are longer than the table's double ones; without a hydrogen it is a radical and unsound."""
+    angle = np.arange(6) * np.pi / 3
+    ring = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1)
+    benzene = Molecule(("C",) * 6 + ("H",) * 6, np.concatenate([1.395 * ring, 2.48 * ring]), (0,) * 12)
+    radical = replace(
+        benzene, symbols=benzene.symbols[:11], positions=benzene.positions[:11], charges=(0,) * 11
+    )
+    both = batch_of([benzene, radical])
+    assert sound_by_table(both).tolist() == [False, False] and sound(both).tolist() == [True, False]
 
 
 # ---- the cards
@@ -421,7 +530,7 @@ def test_models_of_the_wrong_kind_are_refused():
 
 
 class Elsewhere(torch.nn.Module):
-    """A network whose weights are on another device; it notes where its inputs are."""
+    """A network whose weights are on another device, where its outputs are too; it notes where its inputs are."""
 
     def __init__(self, out):
         super().__init__()
@@ -433,11 +542,24 @@ class Elsewhere(torch.nn.Module):
         return self.out
 
 
+class Returning(torch.Tensor):
+    """A tensor that counts how often it is asked to move."""
+
+    moves: ClassVar[list[torch.device]] = []
+
+    def to(self, *where, **how):
+        Returning.moves.append(where[0])
+        return self.as_subclass(torch.Tensor)
+
+
 def test_inputs_go_to_the_networks_device_and_come_back():
     mask = mask_of(torch.tensor([4, 3]))
-    velocity = Elsewhere(torch.ones(2, 4, 9))
+    Returning.moves.clear()
+    velocity = Elsewhere(torch.ones(2, 4, 9).as_subclass(Returning))
     v = MoleculeVelocity(velocity, mask)(torch.zeros(2, 29, 9), torch.tensor(0.5))
-    assert velocity.seen == ["meta"] * 3 and v.device.type == "cpu" and v.shape == (2, 29, 9)
-    guide = Elsewhere(dict.fromkeys(PROPERTIES, torch.ones(2)))
-    out = predict(guide, torch.zeros(2, 29, 3), torch.zeros(2, 29, 5), mask)
-    assert guide.seen == ["meta"] * 3 and {y.device.type for y in out.values()} == {"cpu"}
+    assert velocity.seen == ["meta"] * 3 and v.shape == (2, 29, 9)
+    assert Returning.moves == [torch.device("cpu")]
+    guide = Elsewhere(dict.fromkeys(PROPERTIES, torch.ones(2).as_subclass(Returning)))
+    predict(guide, torch.zeros(2, 29, 3), torch.zeros(2, 29, 5), mask)
+    assert guide.seen == ["meta"] * 3
+    assert Returning.moves == [torch.device("cpu")] * (1 + len(PROPERTIES))

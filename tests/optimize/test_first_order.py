@@ -106,12 +106,17 @@ def test_polyak_solves_a_squared_linear_misfit_in_one_step():
 
 
 def test_polyak_takes_no_step_longer_than_its_limit():
-    """rms 0.2 of 4 coordinates is a length of 0.4, along the negative gradient; a short step is not stretched."""
-    optimizer, x0 = Polyak(max_step=0.2, least=1.0), torch.zeros(2, 4).double()
-    gradient = torch.tensor([[3.0, 4.0, 0.0, 0.0], [0.0, 0.0, 0.0, 2.0]]).double()
+    """rms 0.2 of 4 coordinates is a length of 0.4, along the negative gradient; a short step is not stretched.
+
+    Coordinates that do not move, such as padding, do not count: here there are five of them.
+    """
+    optimizer, x0 = Polyak(max_step=0.2, least=1.0), torch.zeros(2, 9).double()
+    gradient = torch.zeros(2, 9).double()
+    gradient[:, 2:6] = torch.tensor([[3.0, 4.0, 1e-9, 1e-9], [1e-9, 1e-9, 1e-9, 2.0]])
     state = optimizer.step(optimizer.init(x0), torch.tensor([100.0, 1.1]), gradient)
     want = torch.tensor([[-0.24, -0.32, 0.0, 0.0], [0.0, 0.0, 0.0, -0.1]]).double()
-    torch.testing.assert_close(state.trial, want, atol=1e-7, rtol=1e-6)
+    torch.testing.assert_close(state.trial[:, 2:6], want, atol=1e-7, rtol=1e-6)
+    assert bool((state.trial[:, :2] == 0).all() and (state.trial[:, 6:] == 0).all())
 
 
 @pytest.mark.parametrize("optimizer", ALL)

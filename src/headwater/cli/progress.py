@@ -152,8 +152,7 @@ class Watch:
 
     def __call__(self, event: Event) -> Status | None:
         """Note and show the event; a status if the run is to end."""
-        if event.round:  # round 0 is the estimate that the start is made from
-            self.record.add(event)
+        self.note(event)
         self.tell(self.line(event))
         if self.interrupt.asked:
             self.tell(f"{self.title}  stopping, the best so far is kept (Ctrl-C again aborts)")
@@ -161,6 +160,11 @@ class Watch:
         if self.seconds is not None and time.perf_counter() - self.start >= self.seconds:
             return Status.SECONDS
         return None
+
+    def note(self, event: Event) -> None:
+        """Keep the event in the record; round 0 is the estimate that the start is made from."""
+        if event.round:
+            self.record.add(event)
 
     def line(self, event: Event) -> str:
         """The progress in words: misfit of the worst sample still running, evaluations, time left."""

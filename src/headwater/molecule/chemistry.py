@@ -1,8 +1,8 @@
 """Bonds, validity, SMILES and quality checks of molecules given as atoms in space; needs RDKit.
 
 The bonds are those of EDM's distance table (`stability.bond_orders`); where that table is too narrow, as for benzene,
-`perceived` falls back on RDKit's own perception. Measures of quality use the table only, so they compare with the
-figures of the literature.
+`sound` and `perceived` fall back on RDKit's own perception. Measures of quality (`summary`) use the table only, so
+they compare with the figures of the literature.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.molecule.formula import hill
 from headwater.molecule.molecule import Molecule, batch_of, molecules_of
-from headwater.molecule.stability import bond_orders, stability
+from headwater.molecule.stability import bond_orders, sound_by_table, stability
 from headwater.molecule.state import Rounded
 
 if TYPE_CHECKING:
-    import torch
     from rdkit.Chem import Mol, RWMol
 
 EXTRA = "molecules"
@@ -59,6 +60,10 @@ class Chemistry:
         All atoms in Hill's order, without charge.
     atoms : int
         Number of atoms, hydrogens included.
+    sound : bool
+        Whether it is one neutral molecule without radicals, by the table or else by RDKit's perception.
+    perceived : str or None
+        Canonical SMILES by that perception, where the table alone would call it unsound.
     """
 
     valid: bool
@@ -69,6 +74,13 @@ class Chemistry:
     whole: bool
     formula: str
     atoms: int
+    sound: bool
+    perceived: str | None = None
+
+    @property
+    def structure(self) -> str | None:
+        """The SMILES that a chemist would write: the perceived one where there is one."""
+        return self.perceived or self.smiles
 
 
 def bonded(m: Molecule, *, charges: bool = True) -> Mol:
@@ -153,6 +165,37 @@ def _determined(m: Molecule) -> Mol | None:
     return _sanitised(mol)
 
 
+def closed_shell(m: Molecule) -> Mol | None:
+    """RDKit's perception, if it finds one molecule without charges and radicals; else None.
+
+    >>> angle = np.arange(6) * np.pi / 3
+    >>> ring = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1)
+    >>> benzene = Molecule(("C",) * 6 + ("H",) * 6, np.concatenate([1.395 * ring, 2.48 * ring]), (0,) * 12)
+    >>> smiles(closed_shell(benzene))
+    'c1ccccc1'
+    """
+    chem = need("rdkit.Chem", EXTRA)
+    mol = None if any(m.charges) else _determined(m)
+    if mol is None or len(chem.GetMolFrags(mol)) > 1:
+        return None
+    plain = all(a.GetFormalCharge() == 0 and a.GetNumRadicalElectrons() == 0 for a in mol.GetAtoms())
+    return mol if plain else None
+
+
+def sound(m: Rounded) -> torch.Tensor:
+    """Whether each is one neutral molecule without radicals, `[b]`: by the distance table or by RDKit's perception.
+
+    The table alone would refuse benzene and a fifth of QM9's aromatic molecules. Without RDKit it decides alone.
+    """
+    good = sound_by_table(m)
+    if find_spec("rdkit") is None:
+        return good
+    left = torch.nonzero(~good & torch.isfinite(m.positions).all((1, 2))).flatten()
+    for i, molecule in zip(left.tolist(), molecules_of(m.select(left)), strict=True):
+        good[i] = closed_shell(molecule) is not None
+    return good
+
+
 def smiles(mol: Mol) -> str:
     """Canonical SMILES of a sanitised molecule, hydrogens implied where they can be.
 
@@ -195,16 +238,16 @@ def examine(batch: Rounded | Sequence[Molecule], *, charges: bool = True) -> lis
             batch.charges[index].cpu(),
             batch.mask[index].cpu(),
         )
-        shares, stable = stability(part)
-        for m, orders, mask, share, all_stable in zip(
-            molecules_of(part), bond_orders(part), part.mask, shares.tolist(), stable.tolist(), strict=True
+        shares, good = stability(part)[0], sound_by_table(part)
+        for m, orders, mask, share, by_table in zip(
+            molecules_of(part), bond_orders(part), part.mask, shares.tolist(), good.tolist(), strict=True
         ):
             mol = _bonded(m, orders[mask][:, mask], charges=charges)
-            out.append(_chemistry(mol, share, all_stable))
+            out.append(_chemistry(mol, share, None if by_table else closed_shell(m), sound=by_table))
     return out
 
 
-def _chemistry(mol: Mol, share: float, stable: bool) -> Chemistry:
+def _chemistry(mol: Mol, share: float, perceived: Mol | None, *, sound: bool) -> Chemistry:
     chem = need("rdkit.Chem", EXTRA)
     fragments = len(chem.GetMolFrags(mol))
     text = None
@@ -215,12 +258,14 @@ def _chemistry(mol: Mol, share: float, stable: bool) -> Chemistry:
     return Chemistry(
         valid=sane is not None,
         atom_stable=share,
-        stable=stable,
+        stable=share == 1,
         fragments=fragments,
         smiles=text,
         whole=fragments == 1,
         formula=hill(Counter(a.GetSymbol() for a in mol.GetAtoms())),
         atoms=mol.GetNumAtoms(),
+        sound=sound or perceived is not None,
+        perceived=None if perceived is None else smiles(perceived),
     )
 
 

@@ -31,11 +31,13 @@ from headwater.molecule.request import STEPS, Request, check_request
 from headwater.molecule.sizes import draw_atoms
 from headwater.molecule.state import Rounded, mask_of, relaxed_types, rounded, type_state
 from headwater.molecule.target import (
+    HIT,
     UNSOUND,
     Miss,
     PropertyCost,
     Undecided,
     UserCost,
+    Verdict,
     predict,
     predict_rounded,
 )
@@ -46,7 +48,7 @@ from headwater.source import ChiPrior
 from headwater.status import Status
 
 BATCH = 64
-STEP = 0.03
+STEP = 0.04
 """The longest step of the source, rms per coordinate: a tenth of it changes bonds in a quarter of the molecules."""
 
 
@@ -55,8 +57,8 @@ class Design:
     """Molecules and what is known of them, the first axis of every tensor the problem.
 
     `guide` and `evaluator` are predictions for the rounded molecules, `relaxed` the guide's before rounding; `miss`
-    is the largest deviation by the guide, in tolerances (from `UNSOUND` on: not a sound molecule); `gradients` and
-    `evaluations` are summed over attempts.
+    is the largest deviation by the guide, in tolerances; `hit`: the molecule is sound and its miss at most 1;
+    `gradients` and `evaluations` are summed over attempts.
     """
 
     molecules: Rounded
@@ -65,6 +67,7 @@ class Design:
     relaxed: dict[str, Tensor]
     status: tuple[Status, ...]
     miss: Tensor
+    hit: Tensor
     gradients: Tensor
     evaluations: Tensor
     x0: Tensor
@@ -168,7 +171,9 @@ def _known(request: Request, mask: Tensor) -> Known | None:
 def design(request: Request, networks: Networks | None = None) -> Design:
     """Molecules that meet the request, each problem for itself; what missed is tried again from other noise.
 
-    Molecule i depends on `seed + i` only. Of several attempts the one with the smallest miss is kept.
+    Molecule i depends on `seed + i` only. Of all points seen the best is kept: hits before sound molecules before
+    others, then the smallest miss, weighted by the targets' weights. Once the callback ends the run, what was not
+    begun is a plain draw.
 
     Raises
     ------
@@ -180,10 +185,11 @@ def design(request: Request, networks: Networks | None = None) -> Design:
     networks = networks or Networks.shipped()
     seeds = range(request.seed, request.seed + request.count)
     atoms = _sizes(request, seeds)
-    parts = [
-        _design(request.part(i), networks, atoms[i], [seeds[k] for k in i.tolist()])
-        for i in torch.split(torch.arange(request.count), BATCH)
-    ]
+    told = _Told(request.callback)
+    parts = []
+    for i in torch.split(torch.arange(request.count), BATCH):
+        told.first = int(i[0])
+        parts.append(_design(request.part(i), networks, atoms[i], [seeds[k] for k in i.tolist()], told))
     done = _joined(parts)
     return done if request.fragment is None else _where_it_was(done, request.fragment)
 
@@ -196,54 +202,72 @@ def _where_it_was(d: Design, fragment: Molecule) -> Design:
     return replace(d, molecules=replace(m, positions=(m.positions + shift) * m.mask[..., None]))
 
 
-def _design(request: Request, networks: Networks, atoms: Tensor, seeds: list[int]) -> Design:
+class _Told:
+    """The user's callback over the batches of a run: molecules are counted through, and the first status ends all."""
+
+    def __init__(self, callback: Callback | None) -> None:
+        self.callback, self.first = callback, 0
+        self.ended: Status | None = None
+
+    def __call__(self, event: Event) -> Status | None:
+        if self.ended is None and self.callback is not None:
+            self.ended = self.callback(replace(event, active=event.active + self.first))
+        return self.ended
+
+
+def _design(request: Request, networks: Networks, atoms: Tensor, seeds: list[int], told: _Told) -> Design:
     """One batch: attempts until every molecule has hit, or they are used up."""
     problem = _problem(request, networks, atoms)
     best = _Best(len(seeds), problem.flow.shape)
     for attempt in range(request.attempts):
-        todo = torch.nonzero(best.miss > problem.miss.level).flatten()
+        todo = torch.nonzero(~best.hit).flatten()
         if not len(todo):
             break
-        start, end = _screen(request, problem, todo, [seeds[i] for i in todo.tolist()], attempt, best)
-        missed = best.miss[todo] > problem.miss.level
+        start = _screen(request, problem, todo, [seeds[i] for i in todo.tolist()], attempt, best, told)
+        missed = ~best.hit[todo]
         todo, start = todo[missed], start[missed]
-        if end is not None:
-            best.end(todo, end)
+        best.end(todo, told.ended or Status.EVALUATIONS)
+        if told.ended is None and request.gradients and len(todo):
+            best.count(todo, _control(request, problem.select(todo), start, best, todo, told))
+        if told.ended is not None:
             break
-        best.end(todo, Status.EVALUATIONS)
-        if request.gradients == 0 or not len(todo):
-            continue
-        result = _control(request, problem.select(todo), start, best, todo)
-        best.count(todo, result)
-        if any(s in (Status.CANCELLED, Status.SECONDS) for s in result.status):
-            break
-    best.end(torch.nonzero(best.miss <= problem.miss.level).flatten(), Status.REACHED)
+    best.end(torch.nonzero(best.hit).flatten(), Status.REACHED)
     return _judged(best, problem, networks)
 
 
 class _Best:
-    """The best point of every molecule over all starts, rounds and attempts, by its miss; and what they cost."""
+    """The best point of every molecule over all starts, rounds and attempts, by its verdict; and what they cost."""
 
     def __init__(self, count: int, shape: tuple[int, ...]) -> None:
         self.x0, self.x1 = torch.zeros(count, *shape), torch.zeros(count, *shape)
-        self.miss = torch.full((count,), torch.inf, dtype=torch.float64)
+        unknown = torch.full((count,), torch.inf, dtype=torch.float64)
+        self.cost = unknown.clone()
+        self.verdict = Verdict(torch.full((count,), UNSOUND + 1), unknown, unknown.clone())
         self.status = [Status.RUNNING] * count
         self.gradients = torch.zeros(count, dtype=torch.long)
         self.evaluations = torch.zeros(count, dtype=torch.long)
 
-    def see(self, index: Tensor, miss: Tensor, x0: Tensor, x1: Tensor) -> None:
+    @property
+    def hit(self) -> Tensor:
+        """Which molecules have hit."""
+        return self.verdict.kind == HIT
+
+    def see(self, index: Tensor, cost: Tensor, verdict: Verdict, x0: Tensor, x1: Tensor) -> None:
         """Keep what is better of the molecules in `index`; a point that is not finite never is."""
+        self.cost[index] = torch.fmin(self.cost[index], cost)
         finite = torch.isfinite(x1).flatten(1).all(1)
-        better = (miss < self.miss[index]) & finite
+        better = verdict.better(self.verdict.select(index)) & finite
         rows = index[better]
-        self.x0[rows], self.x1[rows], self.miss[rows] = x0[better], x1[better], miss[better]
+        self.x0[rows], self.x1[rows] = x0[better], x1[better]
+        for mine, new in zip(self.verdict, verdict, strict=True):
+            mine[rows] = new[better]
 
     def count(self, index: Tensor, result: Result) -> None:
         """Add the evaluations of an attempt, and note how it ended."""
         self.gradients[index] += result.gradients
         self.evaluations[index] += result.evaluations
         for i, status in zip(index.tolist(), result.status, strict=True):
-            lost = status is Status.DIVERGED and bool(torch.isfinite(self.miss[i]))
+            lost = status is Status.DIVERGED and int(self.verdict.kind[i]) <= UNSOUND
             self.status[i] = Status.STALLED if lost else status
 
     def end(self, index: Tensor, status: Status) -> None:
@@ -253,37 +277,48 @@ class _Best:
 
 
 def _screen(
-    request: Request, problem: _Problem, index: Tensor, seeds: list[int], attempt: int, best: _Best
-) -> tuple[Tensor, Status | None]:
-    """The best of some draws of the source for the problems in `index`, and how the callback ended the run.
+    request: Request,
+    problem: _Problem,
+    index: Tensor,
+    seeds: list[int],
+    attempt: int,
+    best: _Best,
+    told: _Told,
+) -> Tensor:
+    """For the problems in `index` the draw of the source with the lowest cost, sound ones first.
 
     Who has hit draws no more.
     """
     start = problem.select(index).flow.noise(seeds)
-    worth = torch.full((len(seeds),), torch.inf, dtype=torch.float64)
+    unknown = torch.full((len(seeds),), torch.inf, dtype=torch.float64)
+    lowest = Verdict(torch.full((len(seeds),), UNSOUND + 1), unknown, unknown.clone())
     solves = 2 if isinstance(problem.flow.velocity, Held) else 1
     for c in range(request.candidates):
-        left = torch.nonzero(best.miss[index] > problem.miss.level).flatten()
-        if not len(left):
+        left = torch.nonzero(~best.hit[index]).flatten()
+        if not len(left) or told.ended is not None:
             break
         rows = index[left]
         part = problem.select(rows)
-        fresh = [(seeds[i] * 1009 + attempt * request.candidates + c) % 2**63 for i in left.tolist()]
+        fresh = [_draw(seeds[i], attempt * request.candidates + c) for i in left.tolist()]
         with torch.no_grad():
             x0 = _source(part, fresh, request.steps)
             x0 = Renormalised(part.mask)(x0) if request.renormalise else x0
             x1 = solve(part.flow, x0, steps=request.steps)
-            cost, miss = part.cost(x1).double(), part.miss(x1)
-        best.see(rows, miss, x0, x1)
+            cost, verdict = part.cost(x1).double(), part.miss.verdict(x1)
+        best.see(rows, cost, verdict, x0, x1)
         best.evaluations[rows] += 2 * request.steps * solves
-        value = (cost + torch.where(miss < UNSOUND, 0.0, 1e9)).nan_to_num(nan=1e30)  # unsound ones last
-        better = value < worth[left]
-        start[left[better]], worth[left[better]] = x0[better], value[better]
-        if request.callback is not None:
-            end = request.callback(Event(0, rows, cost, miss, x1, cost, x0))
-            if end is not None:
-                return start, end
-    return start, None
+        verdict = verdict._replace(value=cost)
+        better = verdict.better(lowest.select(left))
+        start[left[better]] = x0[better]
+        for mine, new in zip(lowest, verdict, strict=True):
+            mine[left[better]] = new[better]
+        told(Event(0, rows, cost, verdict.miss, x1, best.cost.clone(), x0))
+    return start
+
+
+def _draw(seed: int, number: int) -> int:
+    """The seed of the so-manieth draw of a molecule; torch's generator keeps 32 bits of it."""
+    return (seed * 1_000_003 + number) % 2**32
 
 
 def _source(problem: _Problem, seeds: list[int], steps: int) -> Tensor:
@@ -296,12 +331,15 @@ def _source(problem: _Problem, seeds: list[int], steps: int) -> Tensor:
     return matched(x0, x1, problem.mask.sum(1), k.y, k.placed, k.typed, seeds)
 
 
-def _control(request: Request, problem: _Problem, start: Tensor, best: _Best, index: Tensor) -> Result:
+def _control(
+    request: Request, problem: _Problem, start: Tensor, best: _Best, index: Tensor, told: _Told
+) -> Result:
     def watch(event: Event) -> Status | None:
         rows = index[event.active]
         if event.x0 is not None:
-            best.see(rows, event.measure, event.x0, event.x1)
-        return None if request.callback is None else request.callback(replace(event, active=rows))
+            verdict = problem.miss.select(event.active).verdict(event.x1)
+            best.see(rows, event.cost, verdict, event.x0, event.x1)
+        return told(replace(event, active=rows, best=best.cost.clone()))
 
     flow = problem.flow
     return control(
@@ -336,7 +374,8 @@ def _judged(best: _Best, problem: _Problem, networks: Networks) -> Design:
         predict_rounded(networks.evaluator, m),
         relaxed,
         tuple(best.status),
-        best.miss,
+        best.verdict.miss,
+        best.hit,
         best.gradients,
         best.evaluations,
         best.x0,
@@ -398,14 +437,13 @@ def generate(
         with torch.no_grad():
             x0 = _source(problem, [seeds[k] for k in i.tolist()], steps)
             x1 = solve(problem.flow, x0, steps=steps)
-        best.see(torch.arange(len(i)), problem.miss(x1), x0, x1)
+        verdict = problem.miss.verdict(x1)
+        best.see(torch.arange(len(i)), verdict.value, verdict, x0, x1)
         best.evaluations += 2 * steps * (1 if formula is None else 2)
         best.status = [Status.REACHED if torch.isfinite(x).all() else Status.DIVERGED for x in x1]
         parts.append(_judged(best, problem, networks))
-        if (
-            callback is not None
-            and callback(Event(0, i, best.miss, best.miss, x1, best.miss, x0)) is not None
-        ):
+        miss = verdict.miss
+        if callback is not None and callback(Event(0, i, miss, miss, x1, miss, x0)) is not None:
             break
     return _joined(parts)
 

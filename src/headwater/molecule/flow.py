@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from headwater.errors import Misuse
 from headwater.flow import Flow
 from headwater.molecule.elements import MAX_ATOMS
-from headwater.molecule.generator import EDGE
 from headwater.molecule.models import device_of
 from headwater.molecule.state import KINDS, SHAPE, mask_of, project
 
@@ -107,7 +106,7 @@ class Held:
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         v, k = self.velocity(x, t), self.known
-        left = (1 - t).clamp(min=EDGE).to(x).reshape(-1, 1, 1)
+        left = (1 - t).clamp(min=1e-5).to(x).reshape(-1, 1, 1)
         return v - k.part(v) + (k.y - k.part(x)) / left
 
     def select(self, index: Tensor) -> Held:

@@ -35,7 +35,11 @@ class Target:
 
     def __post_init__(self) -> None:
         if self.property not in PROPERTIES:
-            raise Misuse(f"There is no property {self.property!r}.", f"Known are {', '.join(PROPERTIES)}.")
+            raise Misuse(f"There is no property {self.property!r}.", f"Give one of {', '.join(PROPERTIES)}.")
+        if not bool(torch.isfinite(torch.as_tensor(self.value)).all()):
+            raise Misuse(f"A target of {self.property} is not a finite number.", "Give a number for each.")
+        if not 0 < self.weight < float("inf"):
+            raise Misuse(f"The weight of {self.property} is {self.weight}.", "Give a positive number.")
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,10 @@ def check_request(request: Request) -> None:
     """Refuse what cannot be served."""
     for name in ("count", "steps", "candidates", "attempts"):
         if getattr(request, name) < 1:
-            raise Misuse(f"A {name} of {getattr(request, name)} asks for nothing.", "Give at least 1.")
+            raise Misuse(f"{name} is {getattr(request, name)}, which asks for nothing.", "Give at least 1.")
+    for name in ("prior", "undecided"):
+        if not 0 <= getattr(request, name) < float("inf"):
+            raise Misuse(f"{name} is {getattr(request, name)}.", "Give 0 or a positive number.")
     if request.gradients < 0:
         raise Misuse(
             f"{request.gradients} gradients cannot be taken.", "Give 0 to screen draws only, or more."
@@ -99,23 +106,24 @@ def check_request(request: Request) -> None:
         formulae.check(request.formula)
     if request.fragment is not None:
         check_molecule(request.fragment)
-    total = None if request.formula is None else sum(request.formula.values())
-    if total is not None and request.atoms is not None and total != request.atoms:
-        raise Misuse(
-            f"The formula has {total} atoms but {request.atoms} are asked for.", "Give one of the two."
-        )
-    size = total or (request.atoms if isinstance(request.atoms, int) else None)
-    if size is not None and not 2 <= size <= MAX_ATOMS:
-        raise Misuse(
-            f"A molecule of {size} atoms cannot be generated.",
-            f"Give 2 to {MAX_ATOMS} atoms, hydrogens included.",
-        )
+        if request.stable and any(request.fragment.charges):
+            raise Misuse(
+                "The fragment has formal charges, and only neutral molecules count as sound.",
+                "Give a neutral fragment, or stable=False.",
+            )
+    sizes = _sizes(request)
+    for size in sizes:
+        if not 2 <= size <= MAX_ATOMS:
+            raise Misuse(
+                f"A molecule of {size} atoms cannot be generated.",
+                f"Give 2 to {MAX_ATOMS} atoms, hydrogens included.",
+            )
     if request.fragment is None:
         return
-    k = len(request.fragment)
-    if k >= (size or MAX_ATOMS):
+    k, least = len(request.fragment), min(sizes, default=MAX_ATOMS)
+    if k >= least:
         raise Misuse(
-            f"The fragment has {k} atoms, which leaves none to generate of {size or MAX_ATOMS}.",
+            f"The fragment has {k} atoms, which leaves none to generate of {least}.",
             f"Give a smaller fragment or more atoms, at most {MAX_ATOMS}.",
         )
     if request.formula is not None:
@@ -126,3 +134,19 @@ def check_request(request: Request) -> None:
                     f"The fragment has {need} {e} but the formula only {have}.",
                     "Give the formula of the whole molecule.",
                 )
+
+
+def _sizes(request: Request) -> list[int]:
+    """The numbers of atoms that are asked for, each once; none if they are to be drawn."""
+    asked: list[int] = []
+    if request.atoms is not None:
+        asked = sorted(set(torch.as_tensor(request.atoms).flatten().tolist()))
+    if request.formula is None:
+        return asked
+    total = sum(request.formula.values())
+    if asked not in ([], [total]):
+        raise Misuse(
+            f"The formula has {total} atoms but {', '.join(map(str, asked))} are asked for.",
+            "Give one of the two.",
+        )
+    return [total]

@@ -61,8 +61,8 @@ def stability(m: Rounded) -> tuple[Tensor, Tensor]:
     return stable.sum(1) / m.mask.sum(1), (stable | ~m.mask).all(1)
 
 
-def sound(m: Rounded) -> Tensor:
-    """Whether it is a molecule: all atoms stable, one fragment, no formal charges, `[b]`.
+def sound_by_table(m: Rounded) -> Tensor:
+    """Whether it is a molecule by the table: all atoms stable, one fragment, no formal charges, `[b]`.
 
     Stable atoms of the table have their neutral valences, so a formal charge would contradict them.
     """

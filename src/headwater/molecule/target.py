@@ -7,19 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from headwater.molecule.chemistry import sound
 from headwater.molecule.models import device_of
 from headwater.molecule.regressor import PROPERTIES, Regressor
-from headwater.molecule.stability import sound
 from headwater.molecule.state import KINDS, Rounded, relaxed_types, rounded
 
 TOLERANCE = {"alpha": 0.2, "gap": 0.13, "homo": 0.08, "lumo": 0.07, "mu": 0.09, "cv": 0.08}
 """When a property counts as hit, in the units of `units.UNITS`: twice the published error of QM9 regressors."""
-UNSOUND = 1000.0
-"""What an unsound molecule adds to its miss: behind every sound one, and among its like by its deviation."""
 
 
 def predict(regressor: Regressor, positions: Tensor, types: Tensor, mask: Tensor) -> dict[str, Tensor]:
@@ -96,12 +95,36 @@ class UserCost:
         return self.function(x1[..., :3], relaxed_types(x1), self.mask)
 
 
+class Verdict(NamedTuple):
+    """How molecules compare with what was asked, `[b]` each: first by `kind`, then by `value`, the lower the better.
+
+    `kind` is HIT, MISSED or UNSOUND; `value` ranks among the same kind; `miss` is the largest deviation by the
+    guide, in tolerances, which is at most 1 for a hit.
+    """
+
+    kind: Tensor
+    value: Tensor
+    miss: Tensor
+
+    def select(self, index: Tensor) -> Verdict:
+        return Verdict(*(part[index] for part in self))
+
+    def better(self, other: Verdict) -> Tensor:
+        """Which are better than the others', `[b]`; NaN is worse than any number."""
+        nearer = (self.value < other.value) | (other.value.isnan() & ~self.value.isnan())
+        return (self.kind < other.kind) | ((self.kind == other.kind) & nearer)
+
+
+HIT, MISSED, UNSOUND = 0, 1, 2
+
+
 @dataclass(frozen=True)
 class Miss:
-    """How far the rounded molecule is from what was asked, `[b]`; at most 1 is a hit.
+    """How far rounded molecules are from what was asked.
 
-    The largest of |f_k - y_k| / tolerance_k over the targets by the guide; `UNSOUND` more, if `stable` is asked, for
-    what is no molecule (`stability.sound`). A user's `cost`, which has no level to reach, is added.
+    The deviation from a target is |f_k - y_k| / tolerance_k by the guide; a hit is a molecule with no deviation above
+    1, and a sound one (`chemistry.sound`) if `stable`. Else the largest deviation times its weight ranks, plus a
+    user's `cost`, which has no level to reach: with one nothing is a hit, and the lowest is wanted.
     """
 
     properties: PropertyCost | None
@@ -109,10 +132,8 @@ class Miss:
     stable: bool = True
     cost: UserCost | None = None
 
-    @property
-    def level(self) -> float:
-        """What counts as a hit: 1, or nothing where a cost is to be as low as it can."""
-        return 1.0 if self.cost is None else -torch.inf
+    level = 1.0
+    """What the measure of a hit does not exceed."""
 
     def select(self, index: Tensor) -> Miss:
         own = None if self.properties is None else self.properties.select(index)
@@ -120,15 +141,26 @@ class Miss:
         return Miss(own, self.mask[index], self.stable, cost)
 
     @torch.no_grad()
-    def __call__(self, x1: Tensor) -> Tensor:
+    def verdict(self, x1: Tensor) -> Verdict:
+        """The verdict on states `[b, 29, 9]`, after rounding."""
         m = rounded(x1, self.mask)
-        worst = torch.zeros(len(x1), dtype=torch.float64)
+        miss = torch.zeros(len(x1), dtype=torch.float64)
+        value = miss.clone()
         if self.properties is not None:
             out = predict(self.properties.guide, m.positions, m.one_hot, m.mask)
             for k, y in self.properties.values.items():
-                worst = torch.maximum(worst, (out[k] - y).abs().double() / TOLERANCE[k])
+                deviation = (out[k] - y).abs().double() / TOLERANCE[k]
+                miss = torch.maximum(miss, deviation)
+                value = torch.maximum(value, self.properties.weights.get(k, 1.0) * deviation)
+        kind = torch.where(miss <= 1, HIT, MISSED)
         if self.cost is not None:
-            worst = worst + self.cost(x1).double()
+            value = value + self.cost.function(m.positions, m.one_hot, m.mask).double()
+            kind = torch.full_like(kind, MISSED)
         if self.stable:
-            worst = torch.where(sound(m), worst, worst + UNSOUND)
-        return worst
+            kind = torch.where(sound(m), kind, UNSOUND)
+        return Verdict(kind, value, miss)
+
+    def __call__(self, x1: Tensor) -> Tensor:
+        """The measure of `Stop`: `miss` where a molecule can be a hit, else infinity, `[b]`."""
+        v = self.verdict(x1)
+        return v.miss.where((v.kind != UNSOUND) & (self.cost is None), torch.inf)

@@ -94,13 +94,13 @@ class GradientDescent:
 class Polyak:
     """Gradient descent with Polyak's step, for costs whose least value is known; there is no line search.
 
-    x <- x - alpha g,  alpha = min(relaxation (C - least) / |g|^2, max_step sqrt(n) / |g|)
+    x <- x - alpha g,  alpha = min(relaxation (C - least) / |g|^2, max_step sqrt(n) / |g|),  n = #{i: g_i != 0}
 
     A `relaxation` of 2 is exact for the square of a linear misfit whose least value is attained (Newton's method
-    for one equation). `max_step` bounds a step as a root mean square per coordinate. Every step is taken, also if
-    the cost rises: on costs with many small valleys that is a merit, and the caller keeps the best. A cost at or
-    below `least` ends a problem as CONVERGED; a NaN or infinite evaluation as DIVERGED. Source: Polyak,
-    Introduction to Optimization (1987), sec. 5.3.
+    for one equation). `max_step` bounds a step as a root mean square over the coordinates that move, so padding
+    changes nothing. Every step is taken, also if the cost rises: on costs with many small valleys that is a merit,
+    and the caller keeps the best. A cost at or below `least` ends a problem as CONVERGED; a NaN or infinite
+    evaluation as DIVERGED. Source: Polyak, Introduction to Optimization (1987), sec. 5.3.
 
     >>> optimizer = Polyak(max_step=10.0)
     >>> state = optimizer.init(torch.tensor([[4.0, 3.0]]))
@@ -134,7 +134,7 @@ class Polyak:
         new = replace(new, code=torch.where(there, CONVERGED, new.code).to(torch.int8))
         rows, g = spread(_moving(state, new), new.x), new.gradient
         square = dot(g, g)
-        longest = self.max_step * (g[:1].numel() / square).sqrt()
+        longest = self.max_step * ((g != 0).reshape(len(g), -1).sum(1) / square).sqrt()
         alpha = torch.minimum(self.relaxation * (new.value - self.least) / square, longest)
         return replace(new, trial=torch.where(rows, new.x - spread(alpha, g) * g, new.x))
 

@@ -51,9 +51,13 @@ class Hit:
 
     @property
     def sound(self) -> bool:
-        """Whether it is one valid neutral molecule whose atoms all have their valence."""
-        c, m = self.chemistry, self.molecule
-        return c is not None and m is not None and c.valid and c.stable and c.whole and not any(m.charges)
+        """Whether it is one neutral molecule without radicals (`chemistry.sound`)."""
+        return self.chemistry is not None and self.chemistry.sound
+
+    @property
+    def smiles(self) -> str | None:
+        """The structure, by RDKit's perception where the distance table fails; None if there is none."""
+        return None if self.chemistry is None else self.chemistry.structure
 
     @property
     def errors(self) -> dict[str, float]:
@@ -97,7 +101,7 @@ class Hit:
             said.append(f"duplicate of {self.duplicate_of}")
         if self.molecule is None:
             said.append("no coordinates")
-        if c is not None:
+        if c is not None and not c.sound:
             said += ["not valid"] * (not c.valid) + ["unstable"] * (not c.stable)
             said += [f"{c.fragments} fragments"] * (not c.whole)
             said += ["charged"] * (self.molecule is not None and any(self.molecule.charges))
@@ -150,7 +154,7 @@ def examined(hits: Sequence[Hit]) -> list[Hit]:
     found = dict(
         zip((h.number for h in there), examine([h.molecule for h in there if h.molecule]), strict=True)
     )
-    smiles = [c.smiles if (c := found.get(h.number)) and c.whole else None for h in hits]
+    smiles = [c.structure if (c := found.get(h.number)) and (c.whole or c.sound) else None for h in hits]
     firsts = duplicates(smiles)
     return [
         replace(h, chemistry=found.get(h.number), duplicate_of=None if k is None else hits[k].number)
@@ -176,7 +180,8 @@ def row(hit: Hit) -> dict[str, str | float | int | None]:
         "number": hit.number,
         "seed": hit.seed,
         "formula": None if c is None else c.formula,
-        "smiles": None if c is None else c.smiles,
+        "smiles": hit.smiles,
+        "sound": hit.sound,
         "valid": None if c is None else c.valid,
         "stable": None if c is None else c.stable,
         "fragments": None if c is None else c.fragments,

@@ -36,6 +36,10 @@ class DesignWatch(Watch):
         self.rounds = Rounds()
         super().__init__(title, self.rounds, **options)
 
+    def note(self, event: Event) -> None:
+        """Every event counts: draws are most of a design."""
+        self.rounds.add(event)
+
     def line(self, event: Event) -> str:
         """The progress in words."""
         cost = f"{self.rounds.cost:.3g}" if math.isfinite(self.rounds.cost) else "-"

@@ -25,16 +25,19 @@ PREDICTED = {
     "atom_stable": "share of such atoms",
     "fragments": "parts that no bond connects",
     "smiles": "canonical SMILES of the largest fragment, without stereo",
+    "sound": "one neutral molecule without radicals: stable and of one fragment by that table, or by RDKit's "
+    "perception",
+    "perceived": "SMILES by that perception, where the table alone would refuse the molecule",
     "units": "of all properties in this report",
 }
 DEFINITIONS = PREDICTED | {
     "guide_before_rounding": "the guide's prediction while types were still relaxed",
     "asked": "the targets",
-    "hit": "one valid stable neutral molecule, for which the evaluator is within the tolerance of every target",
+    "hit": "a sound molecule, for which the evaluator is within the tolerance of every target",
     "tolerance": "twice the published error of QM9 regressors",
     "evaluator_test_mae": "the evaluator's own mean absolute error on QM9's test part",
-    "mae": "mean |evaluator - asked| over all molecules with a prediction, unstable ones included",
-    "mae_of_sound": "the same over the valid, stable molecules of one fragment",
+    "mae": "mean |evaluator - asked| over all molecules with a prediction, unsound ones included",
+    "mae_of_sound": "the same over the sound molecules",
     "duplicate_of": "number of the first molecule with the same SMILES",
     "unique": "share of distinct SMILES, of the valid molecules",
     "xtb": "GFN2-xTB, relaxed from the molecule as written; on_b3lyp_scale maps its values with the lines of "
@@ -121,7 +124,17 @@ def entry(hit: Hit) -> dict[str, Any]:
 
 def chemistry(c: Chemistry | None) -> dict[str, Any]:
     """Formula, SMILES and soundness; None for a molecule that has no coordinates."""
-    names = ("formula", "atoms", "smiles", "valid", "stable", "atom_stable", "fragments")
+    names = (
+        "formula",
+        "atoms",
+        "smiles",
+        "sound",
+        "perceived",
+        "valid",
+        "stable",
+        "atom_stable",
+        "fragments",
+    )
     return {name: None if c is None else getattr(c, name) for name in names}
 
 
@@ -138,6 +151,7 @@ def summarised(hits: Sequence[Hit]) -> dict[str, Any]:
     asked = {name: None for h in hits for name in h.asked}
     if asked:
         content |= {
+            "sound": sum(h.sound for h in hits),
             "hits": sum(bool(hit_of(h)) for h in hits),
             "mae": _mae(hits, asked),
             "mae_of_sound": _mae([h for h in hits if h.sound], asked),

@@ -146,6 +146,5 @@ def _tell(task: Task, hits: Sequence[Hit], outputs: Outputs, seconds: float) -> 
     own = ", ".join(f"{name} {units.show(name, models.errors_on_test()[name])}" for name in task.targets)
     print(f"The evaluator's own mean error on QM9: {own}.")
     found = ", ".join(f"{name} {units.show(name, best.evaluator.get(name))}" for name in task.targets)
-    smiles = best.chemistry.smiles if best.chemistry is not None else None
     doubt = "" if best.sound else f" ({', '.join(best.notes)})"
-    print(f"Best: number {best.number}, {smiles or 'no SMILES'}{doubt}, evaluator: {found}")
+    print(f"Best: number {best.number}, {best.smiles or 'no SMILES'}{doubt}, evaluator: {found}")

@@ -37,7 +37,8 @@ def score(path: Path, o: Files) -> int:
     guide, evaluator = predicted(molecules)
     found = examine(molecules)
     firsts = [
-        None if k is None else k + 1 for k in duplicates([c.smiles if c.whole else None for c in found])
+        None if k is None else k + 1
+        for k in duplicates([c.structure if c.whole or c.sound else None for c in found])
     ]
     if not o.quiet:
         notes = [_notes(c, k) for c, k in zip(found, firsts, strict=True)]
@@ -107,7 +108,7 @@ def _outputs(path: Path, o: Files) -> tuple[Path | None, Path | None]:
 
 
 def _notes(c: Chemistry, duplicate_of: int | None) -> list[str]:
-    parts = [f"{c.fragments} fragments"] * (not c.whole)
+    parts = [f"{c.fragments} fragments"] * (not c.whole and not c.sound)
     return parts + ([] if duplicate_of is None else [f"duplicate of {duplicate_of}"])
 
 

@@ -27,7 +27,7 @@ def show_hits(hits: Sequence[Hit], asked: Mapping[str, float]) -> None:
     for name in asked:
         for source in ("asked", "guide", "evaluator", *checks):
             table.add_column(f"{source}\n{name}, {units.UNITS[name]}", justify="right", no_wrap=True)
-    table.add_column("stable")
+    table.add_column("sound")
     table.add_column("SMILES", overflow="fold")
     table.add_column("note", overflow="fold")
     for h in hits:
@@ -36,24 +36,22 @@ def show_hits(hits: Sequence[Hit], asked: Mapping[str, float]) -> None:
         for name in asked:
             values = [h.asked, h.guide, h.evaluator, *(sources[c] for c in checks)]
             cells += [units.number(name, v.get(name)) for v in values]
-        c = h.chemistry
-        smiles = "-" if c is None or c.smiles is None else c.smiles
-        table.add_row(str(h.number), *cells, _yes(c is not None and c.stable), smiles, _notes(h.notes))
+        table.add_row(str(h.number), *cells, _yes(h.sound), h.smiles or "-", _notes(h.notes))
     _print(table)
 
 
 def show_scores(rows: Iterable[tuple[str, object, Values, Sequence[str]]]) -> None:
-    """Formula, validity, stability, the evaluator's six properties and SMILES, one row per molecule."""
+    """Formula, validity, soundness, the evaluator's six properties and SMILES, one row per molecule."""
     table = _table("")
-    for column in ("formula", "valid", "stable"):
+    for column in ("formula", "valid", "sound"):
         table.add_column(column, no_wrap=True)
     for name, unit in units.UNITS.items():
         table.add_column(f"{name}\n{unit}", justify="right", no_wrap=True)
     table.add_column("SMILES", overflow="fold")
     table.add_column("note", overflow="fold")
     for name, chemistry, values, notes in rows:
-        formula, smiles = getattr(chemistry, "formula", "-"), getattr(chemistry, "smiles", None) or "-"
-        sound = [_yes(bool(getattr(chemistry, what, False))) for what in ("valid", "stable")]
+        formula, smiles = getattr(chemistry, "formula", "-"), getattr(chemistry, "structure", None) or "-"
+        sound = [_yes(bool(getattr(chemistry, what, False))) for what in ("valid", "sound")]
         numbers = [units.number(k, values.get(k)) for k in units.UNITS]
         table.add_row(name, formula, *sound, *numbers, smiles, _notes(notes))
     _print(table)
