@@ -3,7 +3,8 @@
     python benchmarks/molecule_pareto.py --qm9 build/qm9 --count 64
 
 Gap targets drawn from half_b, one row per setting. `control alone` has one draw and one attempt and does not ask
-for stability; the rows with a prior take L-BFGS steps, since their least cost is not known.
+for soundness; the rows with a prior, and the one beside them without, take L-BFGS steps, since their least cost is
+not known.
 """
 
 from __future__ import annotations

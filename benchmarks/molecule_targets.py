@@ -19,8 +19,8 @@ import time
 import torch
 
 from common import write
-from headwater.molecule.data import Molecules
 from headwater.molecule.chemistry import sound
+from headwater.molecule.data import Molecules
 from headwater.molecule.design import Design, Networks, design, generate
 from headwater.molecule.request import ATTEMPTS, CANDIDATES, GRADIENTS, STEPS, Request, Target
 from headwater.molecule.sizes import statistics

@@ -5,8 +5,8 @@
 Same network, guide, targets and numbers of atoms, one batch, one run. The usual construction: Euler with 50 steps
 through the whole graph, squared error of the guide on relaxed types summed over the batch, one torch optimiser over
 all molecules (L-BFGS, 5 outer steps of 5 evaluations, which a line search may exceed; or SGD, 25 steps, gradient norm
-clipped to 10, at the best of five rates on as many other molecules), the source renormalised per feature after each step, the best
-iterate of every molecule kept. Both are judged by the evaluator after rounding.
+clipped to 10, at the best of five rates on as many other molecules), the source renormalised per feature after each
+step, the best iterate of every molecule kept. Both are judged by the evaluator after rounding.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def main() -> None:
     write(
         "molecule_time",
         table,
-        f"python benchmarks/molecule_time.py --qm9 build/qm9 --count {o.count} --tune {o.tune}",
+        f"python benchmarks/molecule_time.py --qm9 build/qm9 --count {o.count}",
         note,
     )
 

@@ -83,8 +83,8 @@ def main() -> None:
         table,
         f"python benchmarks/xtb_calibration.py --work build/qm9 --count {o.count}",
         f"B3LYP value = slope x xTB value + intercept; mae, mae_raw (no line) and mae_of_the_mean (a constant) "
-        f"on the molecules left out of the fit. {int(good.sum())} of {o.count} relaxations converged, "
-        f"{1000 * seconds / o.count:.0f} ms each on one thread.",
+        f"on the molecules left out of the fit. {sum(f.converged for f in found)} of {o.count} relaxations "
+        f"converged, {1000 * seconds / o.count:.0f} ms each on one thread.",
     )
 
 

@@ -463,7 +463,8 @@ def test_no_molecule_has_coordinates(folder, asked, monkeypatch):
     monkeypatch.setattr(designing, "design", design)
     assert call(f"{T} --gap 5eV --count 1 -o hits.sdf") == 1
     assert report(folder / "hits.json")["summary"] == {
-        "molecules": 1, "with_coordinates": 0, "sound": 0, "hits": 0, "mae": {"gap": None}, "mae_of_sound": {"gap": None}
+        "molecules": 1, "with_coordinates": 0, "sound": 0, "hits": 0, "mae": {"gap": None},
+        "mae_of_sound": {"gap": None},
     }  # fmt: skip
     assert not (folder / "hits-sheet.png").exists() and (folder / "hits.csv").exists()
 
@@ -572,6 +573,24 @@ def test_molecules_are_on_disk_before_the_checks_and_ctrl_c_keeps_them(folder, a
     molecules = report(folder / "hits.json")["molecules"]
     assert [m["xtb"] is None for m in molecules] == [False, True, True]
     assert "What was done is written" in capsys.readouterr().err
+
+
+def test_sigterm_during_the_checks_keeps_the_molecules(folder, asked, monkeypatch, capsys):
+    """As Ctrl-C: the check that runs is dropped, report and page are written."""
+    import os
+    import signal
+
+    from headwater.molecule import xtb
+
+    def relax(m):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("the signal came too late")
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(xtb, "relax", relax)
+    assert call(f"{T} --gap 5eV --count 2 -o hits.sdf --check xtb --quiet") == 130
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert len(report(folder / "hits.json")["molecules"]) == 2 and (folder / "hits.html").exists()
 
 
 def test_dft_computes_the_best(folder, asked, fake_xtb, monkeypatch, capsys):

@@ -167,6 +167,34 @@ def test_steps_are_clipped_and_use_the_given_rate():
     assert run.net.w.item() == 0.5 and (run.step, run.samples) == (1, 4)
 
 
+class Square(nn.Module):
+    """y = W x, a matrix that Muon takes."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.eye(8))
+
+
+def test_matrices_use_the_given_rate_too():
+    """Muon's step is proportional to the rate, whatever the gradient's size; a rate of zero moves nothing."""
+    x = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    moved = []
+    for scale, lr in ((1.0, 0.01), (1e4, 0.01), (1.0, 0.02), (1.0, 0.0)):
+        run = run_of(Square)
+        run.update({"x": scale * x}, lambda net, batch: (batch["x"] @ net.w).square().mean(), lr)
+        assert [type(o).__name__ for o in run.optimizers] == ["Muon"]
+        moved.append(float((run.net.w - torch.eye(8)).detach().square().mean().sqrt()))
+    assert moved[1] == pytest.approx(moved[0], rel=0.1) and moved[2] == pytest.approx(2 * moved[0], rel=0.02)
+    assert 0.001 < moved[0] < 0.01 and moved[3] == 0
+
+
+@pytest.mark.parametrize("build", [tiny_generator, Square, Line])
+def test_every_parameter_has_one_optimiser(build):
+    run = run_of(build)
+    held = [id(p) for o in run.optimizers for g in o.param_groups for p in g["params"]]
+    assert sorted(held) == sorted(id(p) for p in run.net.parameters())
+
+
 def test_the_average_covers_the_last_twentieth_of_the_steps():
     """Weights that count the steps: their average lags by about 5 % of the run, at any length."""
     run = run_of(Line)

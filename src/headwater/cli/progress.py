@@ -80,6 +80,19 @@ class Interrupt:
         self.asked = True
 
 
+@contextmanager
+def aborting() -> Iterator[None]:
+    """SIGTERM as Ctrl-C, a KeyboardInterrupt at once, for the length of a block (in the main thread)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
 def remaining(
     curve: list[tuple[int, float]],
     per_gradient: float,

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from headwater.cli.molecule.hits import Hit, ranked
 from headwater.cli.molecule.progress import telling
-from headwater.cli.progress import clock
+from headwater.cli.progress import aborting, clock
 from headwater.extras import need
 
 BEST = 3
@@ -34,13 +34,14 @@ def chosen(name: str | None) -> str:
 def carry_out(check: str, hits: list[Hit], best: int | None, *, quiet: bool) -> bool:
     """Check the molecules, in the list itself, so that what is done is kept; whether it came to its end.
 
-    Ctrl-C ends the checks and drops the one that is running.
+    Ctrl-C or SIGTERM ends the checks and drops the one that is running.
     """
     try:
-        if check == "xtb" or (check == "dft" and find_spec("tblite")):
-            relax(hits, quiet=quiet)
-        if check == "dft":
-            compute(hits, best or BEST, quiet=quiet)
+        with aborting():
+            if check == "xtb" or (check == "dft" and find_spec("tblite")):
+                relax(hits, quiet=quiet)
+            if check == "dft":
+                compute(hits, best or BEST, quiet=quiet)
     except KeyboardInterrupt:
         return False
     return True
