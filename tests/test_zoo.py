@@ -1,6 +1,7 @@
 """The shipped model: its card, size, cost, labels and guidance, what it knows of a photo; and the export."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -43,6 +44,19 @@ def test_card_says_what_the_model_is(name):
     assert len(card["classes"]) == card["architecture"]["classes"]
     assert len({wnid for wnid, _ in card["classes"]}) == len(card["classes"])
     UNetConfig(**card["architecture"])
+
+
+@pytest.mark.parametrize("name", [n for n in zoo.names() if n.startswith("qm9-")])
+def test_the_docs_say_of_molecule_models_what_their_cards_say(name):
+    """Minutes, molecules seen and test errors in the table of docs/molecules.md, digit by digit."""
+    card, docs = zoo.card(name), Path(__file__).parents[1] / "docs" / "molecules.md"
+    row = next(line for line in docs.read_text().splitlines() if line.startswith(f"| `{name}`"))
+    training = card["training"]
+    assert f"{training['molecules_seen'] / 1e6:.2f} M" in row
+    assert f"{training['minutes']:.0f} minutes" in row
+    errors = card.get("test_mae", {})
+    digits = {"alpha": 3, "gap": 1, "homo": 1, "lumo": 1, "mu": 4, "cv": 4}
+    assert all(f"{errors[k]:.{n}f}" in row for k, n in digits.items() if errors)
 
 
 @pytest.mark.parametrize("name", zoo.names())

@@ -53,7 +53,7 @@ class Request:
     prior of the source; `undecided`, the weight of the distance to definite types; `steps` of the midpoint solver;
     at most `gradients` per attempt (0: draws are screened only), taken by the `optimizer` (default: Polyak's steps,
     or L-BFGS where the least cost is not known); `candidates`, draws of noise to choose the start from, until one
-    hits; `attempts` from new noise for what missed; `stable`: what is no sound molecule (`stability.sound`) misses,
+    hits; `attempts` from new noise for what missed; `stable`: what is no sound molecule (`chemistry.sound`) misses,
     whatever its properties.
     """
 

@@ -97,9 +97,9 @@ def read(property: str, text: str) -> float:
         raise Misuse(f"{words} does not begin with a number.", f"Write it like {_examples(property, '5')}.")
     if re.match(r",\d", match[2]):
         raise Misuse(f"{words} has a comma.", f"Write a decimal point, as in 5.0{UNITS[property]}.")
-    value = float(match[1]) * factor(property, match[2], words, match[1])
-    if not math.isfinite(value):
+    if not math.isfinite(float(match[1])):
         raise Misuse(f"{words} is not finite.", f"Write it like {_examples(property, '5')}.")
+    value = float(match[1]) * factor(property, match[2], words, match[1])
     if value < 0 and property not in SIGNED:
         raise Misuse(
             f"{words} is negative.", f"Give 0 or more: this is a {KINDS[property]} that has no sign."

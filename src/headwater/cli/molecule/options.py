@@ -90,7 +90,7 @@ class Aim(Draw):
     """Heat capacity Cv at 298.15 K, e.g. 30cal/mol/K; the full Cv, as QM9 lists it."""
 
     weight: Annotated[tuple[str, ...], Parameter(group=TARGETS, negative="")] = ()
-    """How much a target counts, e.g. --weight gap=2; 1 by default, may be repeated."""
+    """How much a target that is missed counts, e.g. --weight gap=2; 1 by default, may be repeated."""
 
     cost: Annotated[Path | None, Parameter(group=TARGETS)] = None
     """A Python file with a function cost(positions, types, mask), one differentiable value per molecule."""
