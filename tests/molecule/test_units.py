@@ -73,7 +73,7 @@ def test_units_are_converted(name, text, value):
         ("gap", "eV", "does not begin with a number."),
         ("gap", "", "does not begin with a number."),
         ("gap", "five eV", "does not begin with a number."),
-        ("gap", "nan", "has no unit."),
+        ("gap", "nan", "is not finite."),
         ("gap", "naneV", "does not begin with a number."),
         ("gap", "nan eV", "does not begin with a number."),
         ("gap", "1e999eV", "is not finite."),
