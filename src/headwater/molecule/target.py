@@ -106,8 +106,19 @@ class Verdict(NamedTuple):
     value: Tensor
     miss: Tensor
 
+    @classmethod
+    def none(cls, count: int) -> Verdict:
+        """Worse than any verdict."""
+        value, miss = torch.full((2, count), torch.inf, dtype=torch.float64)
+        return cls(torch.full((count,), UNSOUND + 1), value, miss)
+
     def select(self, index: Tensor) -> Verdict:
         return Verdict(*(part[index] for part in self))
+
+    def put(self, index: Tensor, other: Verdict) -> None:
+        """Replace the rows in `index`, in place."""
+        for mine, new in zip(self, other, strict=True):
+            mine[index] = new
 
     def better(self, other: Verdict) -> Tensor:
         """Which are better than the others', `[b]`; NaN is worse than any number."""

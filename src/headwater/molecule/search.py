@@ -1,0 +1,255 @@
+"""The search of one batch of molecules: draws of the source, then control of those that missed.
+
+screen    draws until one hits, or the best of them as a start
+control   D-Flow from that start
+attempts  both again, from new noise, for what missed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from headwater.control import Callback, Event, Result, control
+from headwater.cost import Cost, Stop, WeightedSum
+from headwater.flow import Flow
+from headwater.molecule.align import matched
+from headwater.molecule.elements import ELEMENTS
+from headwater.molecule.flow import Held, Known, Renormalised, molecule_flow
+from headwater.molecule.molecule import batch_of
+from headwater.molecule.regressor import Regressor
+from headwater.molecule.request import Request
+from headwater.molecule.state import mask_of, type_state
+from headwater.molecule.target import HIT, UNSOUND, Miss, PropertyCost, Undecided, UserCost, Verdict
+from headwater.optimize import LBFGS, Optimizer, Polyak
+from headwater.select import select
+from headwater.solve import solve
+from headwater.source import ChiPrior
+from headwater.status import Status
+
+STEP = 0.04
+"""The longest step of the source, rms per coordinate: a tenth of it changes bonds in a quarter of the molecules."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the control of a batch of molecules needs, sliced by `select`."""
+
+    flow: Flow
+    mask: Tensor
+    cost: Cost
+    miss: Miss
+
+    @property
+    def solves(self) -> int:
+        """How many solves a draw takes: what is known needs one more, to see where it belongs."""
+        return 2 if isinstance(self.flow.velocity, Held) else 1
+
+    def select(self, index: Tensor) -> Problem:
+        return Problem(
+            self.flow.select(index), self.mask[index], select(self.cost, index), self.miss.select(index)
+        )
+
+
+def problem_of(request: Request, generator: nn.Module, guide: Regressor, atoms: Tensor) -> Problem:
+    """The flow, the cost and the measure of hits of molecules with so many atoms."""
+    mask = mask_of(atoms)
+    values = {
+        t.property: torch.as_tensor(t.value, dtype=torch.float32).expand(len(atoms)) for t in request.targets
+    }
+    weights = {t.property: t.weight for t in request.targets}
+    properties = PropertyCost(guide, values, weights, mask) if values else None
+    known = known_part(request, mask)
+    terms: list[tuple[float, Cost]] = [(request.undecided, Undecided(mask))]
+    if properties is not None:
+        terms.append((1.0, properties))
+    own = None if request.cost is None else UserCost(request.cost, mask)
+    if own is not None:
+        terms.append((1.0, own))
+    flow = molecule_flow(generator, atoms, known)
+    return Problem(flow, mask, WeightedSum(tuple(terms)), Miss(properties, mask, request.stable, own))
+
+
+def known_part(request: Request, mask: Tensor) -> Known | None:
+    """The fragment and the types of a formula, as far as they are given."""
+    b, n = mask.shape
+    types, charges = torch.zeros(b, n, dtype=torch.long), torch.zeros(b, n)
+    placed, typed = torch.zeros(b, n, dtype=torch.bool), torch.zeros(b, n, dtype=torch.bool)
+    positions = torch.zeros(b, n, 3)
+    left = dict(request.formula or {})
+    k = 0
+    if request.fragment is not None:
+        f = batch_of([request.fragment], n)
+        k = len(request.fragment)
+        placed[:, :k] = typed[:, :k] = True
+        positions, types, charges = (
+            a.expand_as(z)
+            for a, z in zip(
+                (f.positions, f.types, f.charges.float()), (positions, types, charges), strict=True
+            )
+        )
+        for symbol in request.fragment.symbols:
+            left[symbol] = left.get(symbol, 0) - 1
+    if request.formula is not None:
+        rest = [ELEMENTS.index(e) for e in ELEMENTS[1:] + ELEMENTS[:1] for _ in range(left.get(e, 0))]
+        types = types.clone()
+        types[:, k : k + len(rest)] = torch.tensor(rest, dtype=torch.long)
+        typed[:, : k + len(rest)] = True
+    if not bool(typed.any()):
+        return None
+    return Known.of(torch.cat([positions, type_state(types, charges)], dim=-1), placed, typed)
+
+
+class Told:
+    """The user's callback over the batches of a run: molecules are counted through, and the first status ends all."""
+
+    def __init__(self, callback: Callback | None) -> None:
+        self.callback, self.first = callback, 0
+        self.ended: Status | None = None
+
+    def __call__(self, event: Event) -> Status | None:
+        if self.ended is None and self.callback is not None:
+            self.ended = self.callback(replace(event, active=event.active + self.first))
+        return self.ended
+
+
+class Best:
+    """The best point of every molecule over all starts, rounds and attempts, by its verdict; and what they cost."""
+
+    def __init__(self, count: int, shape: tuple[int, ...]) -> None:
+        self.x0, self.x1 = torch.zeros(count, *shape), torch.zeros(count, *shape)
+        self.cost = torch.full((count,), torch.inf, dtype=torch.float64)
+        self.verdict = Verdict.none(count)
+        self.status = [Status.RUNNING] * count
+        self.gradients = torch.zeros(count, dtype=torch.long)
+        self.evaluations = torch.zeros(count, dtype=torch.long)
+
+    @property
+    def hit(self) -> Tensor:
+        """Which molecules have hit."""
+        return self.verdict.kind == HIT
+
+    def see(self, index: Tensor, cost: Tensor, verdict: Verdict, x0: Tensor, x1: Tensor) -> None:
+        """Keep what is better of the molecules in `index`; a point that is not finite never is."""
+        self.cost[index] = torch.fmin(self.cost[index], cost)
+        finite = torch.isfinite(x1).flatten(1).all(1)
+        better = verdict.better(self.verdict.select(index)) & finite
+        rows = index[better]
+        self.x0[rows], self.x1[rows] = x0[better], x1[better]
+        self.verdict.put(rows, verdict.select(better))
+
+    def count(self, index: Tensor, result: Result) -> None:
+        """Add the evaluations of an attempt, and note how it ended."""
+        self.gradients[index] += result.gradients
+        self.evaluations[index] += result.evaluations
+        for i, status in zip(index.tolist(), result.status, strict=True):
+            lost = status is Status.DIVERGED and int(self.verdict.kind[i]) <= UNSOUND
+            self.status[i] = Status.STALLED if lost else status
+
+    def end(self, index: Tensor, status: Status) -> None:
+        """Note how these molecules ended."""
+        for i in index.tolist():
+            self.status[i] = status
+
+
+class Search:
+    """The search for the molecules of one batch, with `seeds` one each; `best` is what it found."""
+
+    def __init__(self, request: Request, problem: Problem, seeds: Sequence[int], told: Told) -> None:
+        self.request, self.problem, self.told = request, problem, told
+        self.seeds = torch.tensor(seeds)
+        self.best = Best(len(seeds), problem.flow.shape)
+
+    def run(self) -> Best:
+        """Attempts until every molecule has hit, they are used up, or the callback ends the run."""
+        for attempt in range(self.request.attempts):
+            index = torch.nonzero(~self.best.hit).flatten()
+            if not len(index) or (attempt and self.told.ended is not None):
+                break
+            start = self.screen(index, attempt)
+            missed = ~self.best.hit[index]
+            index, start = index[missed], start[missed]
+            self.best.end(index, self.told.ended or Status.EVALUATIONS)
+            if self.told.ended is None and self.request.gradients and len(index):
+                self.best.count(index, self.control(index, start))
+        self.best.end(torch.nonzero(self.best.hit).flatten(), Status.REACHED)
+        return self.best
+
+    def screen(self, index: Tensor, attempt: int) -> Tensor:
+        """For the molecules in `index` the draw of the source with the lowest cost, sound ones first.
+
+        Who has hit draws no more.
+        """
+        start = self.problem.select(index).flow.noise(self.seeds[index].tolist())
+        lowest = Verdict.none(len(index))
+        for c in range(self.request.candidates):
+            left = torch.nonzero(~self.best.hit[index]).flatten()
+            if not len(left) or (c and self.told.ended is not None):
+                break
+            x0, verdict = self.draw(index[left], attempt * self.request.candidates + c)
+            better = verdict.better(lowest.select(left))
+            start[left[better]] = x0[better]
+            lowest.put(left[better], verdict.select(better))
+        return start
+
+    @torch.no_grad()
+    def draw(self, rows: Tensor, number: int) -> tuple[Tensor, Verdict]:
+        """One draw for the molecules in `rows`: its source, and its verdict with the cost for the value."""
+        request, part = self.request, self.problem.select(rows)
+        x0 = drawn(part, [_seed(s, number) for s in self.seeds[rows].tolist()], request.steps)
+        x0 = Renormalised(part.mask)(x0) if request.renormalise else x0
+        x1 = solve(part.flow, x0, steps=request.steps)
+        cost, verdict = part.cost(x1).double(), part.miss.verdict(x1)
+        self.best.see(rows, cost, verdict, x0, x1)
+        self.best.evaluations[rows] += part.solves * 2 * request.steps
+        self.told(Event(0, rows, cost, verdict.miss, x1, self.best.cost.clone(), x0))
+        return x0, verdict._replace(value=cost)
+
+    def control(self, index: Tensor, start: Tensor) -> Result:
+        """D-Flow for the molecules in `index` from these sources."""
+        request, part = self.request, self.problem.select(index)
+
+        def watch(event: Event) -> Status | None:
+            rows = index[event.active]
+            if event.x0 is not None:
+                verdict = part.miss.select(event.active).verdict(event.x1)
+                self.best.see(rows, event.cost, verdict, event.x0, event.x1)
+            return self.told(replace(event, active=rows, best=self.best.cost.clone()))
+
+        return control(
+            part.flow,
+            part.cost,
+            start,
+            stop=Stop(part.miss, part.miss.level),
+            prior=ChiPrior(request.prior, part.flow.dimension) if request.prior > 0 else None,
+            steps=request.steps,
+            gradients=request.gradients,
+            optimizer=request.optimizer or _optimizer(request),
+            constraint=Renormalised(part.mask) if request.renormalise else None,
+            callback=watch,
+        )
+
+
+def _seed(seed: int, number: int) -> int:
+    """The seed of the so-manieth draw of a molecule; torch's generator keeps 32 bits of it."""
+    return (seed * 1_000_003 + number) % 2**32
+
+
+def drawn(problem: Problem, seeds: list[int], steps: int) -> Tensor:
+    """Noise; for known parts in the order and orientation in which it leads near them by itself."""
+    x0, held = problem.flow.noise(seeds), problem.flow.velocity
+    if not isinstance(held, Held):
+        return x0
+    x1 = solve(replace(problem.flow, velocity=held.velocity), x0, steps=steps)
+    k = held.known
+    return matched(x0, x1, problem.mask.sum(1), k.y, k.placed, k.typed, seeds)
+
+
+def _optimizer(request: Request) -> Optimizer[Any]:
+    """Polyak's steps towards a cost of zero, which targets can reach; line searches where no level is known."""
+    known = request.cost is None and request.prior == 0
+    return Polyak(max_step=STEP) if known else LBFGS(first_step=STEP)
