@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from headwater import Misuse, solve, zoo
 from headwater.control import Event
-from headwater.molecule import models
+from headwater.molecule import models, search
 from headwater.molecule.chemistry import sound
 from headwater.molecule.design import Networks, design, generate, score
 from headwater.molecule.flow import Known, MoleculeVelocity, Renormalised, molecule_flow
@@ -38,6 +38,12 @@ torch.set_num_threads(1)
 QUICK = Request(
     2, 3, targets=(Target("gap", 6.0),), steps=2, gradients=2, candidates=2, attempts=1, stable=False
 )
+
+
+@pytest.fixture(autouse=True)
+def one_draw_at_a_time(monkeypatch):
+    """So that evaluations can be counted."""
+    monkeypatch.setattr(search, "FILL", 1)
 
 
 @pytest.fixture(scope="module")
@@ -365,6 +371,17 @@ def test_who_hits_by_a_draw_draws_no_more(networks, monkeypatch):
     d = design(replace(QUICK, candidates=5, attempts=3))
     assert d.status == (Status.REACHED,) * 2 and d.gradients.tolist() == [0, 0]
     assert d.evaluations.tolist() == [2 * 2] * 2
+
+
+def test_several_draws_at_once_find_the_same(networks, monkeypatch):
+    """What is drawn beyond a hit is paid for but dropped: the molecules do not depend on how many draw at once."""
+    request = replace(QUICK, candidates=6, attempts=2, gradients=1, targets=(Target("gap", 7.0),), count=3)
+    one = design(request)
+    monkeypatch.setattr(search, "FILL", 12)
+    many = design(request)
+    assert one.hit.tolist() == many.hit.tolist() and bool(one.hit.any())
+    assert_close(many.x1, one.x1, atol=1e-3, rtol=1e-3)
+    assert bool((many.evaluations >= one.evaluations).all()) and (many.evaluations > one.evaluations).any()
 
 
 def test_without_gradients_draws_are_screened_only(networks):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,8 @@ from headwater.solve import solve
 from headwater.source import ChiPrior
 from headwater.status import Status
 
+FILL = 8
+"""Molecules below which a call of the network takes longer for each."""
 STEP = 0.04
 """The longest step of the source, rms per coordinate: a tenth of it changes bonds in a quarter of the molecules."""
 
@@ -156,6 +158,18 @@ class Best:
             self.status[i] = status
 
 
+class Draw(NamedTuple):
+    """Draws of the source and what they lead to, one per molecule."""
+
+    x0: Tensor
+    x1: Tensor
+    cost: Tensor
+    verdict: Verdict
+
+    def select(self, index: Tensor) -> Draw:
+        return Draw(self.x0[index], self.x1[index], self.cost[index], self.verdict.select(index))
+
+
 class Search:
     """The search for the molecules of one batch, with `seeds` one each; `best` is what it found."""
 
@@ -182,32 +196,47 @@ class Search:
     def screen(self, index: Tensor, attempt: int) -> Tensor:
         """For the molecules in `index` the draw of the source with the lowest cost, sound ones first.
 
-        Who has hit draws no more.
+        Who has hit draws no more. Where few are left each draws several at once, for the network's sake; what comes
+        after a hit is dropped, so that no molecule depends on its batch.
         """
         start = self.problem.select(index).flow.noise(self.seeds[index].tolist())
         lowest = Verdict.none(len(index))
-        for c in range(self.request.candidates):
+        numbers = range(attempt * self.request.candidates, (attempt + 1) * self.request.candidates)
+        while len(numbers):
             left = torch.nonzero(~self.best.hit[index]).flatten()
-            if not len(left) or (c and self.told.ended is not None):
+            if not len(left):
                 break
-            x0, verdict = self.draw(index[left], attempt * self.request.candidates + c)
-            better = verdict.better(lowest.select(left))
-            start[left[better]] = x0[better]
-            lowest.put(left[better], verdict.select(better))
+            several = max(FILL // len(left), 1)
+            for draw in self.draws(index[left], numbers[:several]):
+                wanted = ~self.best.hit[index[left]]
+                self.note(index[left[wanted]], draw.select(wanted))
+                rank = draw.verdict._replace(value=draw.cost)
+                better = wanted & rank.better(lowest.select(left))
+                start[left[better]] = draw.x0[better]
+                lowest.put(left[better], rank.select(better))
+            numbers = numbers[several:]
+            if self.told.ended is not None:
+                break
         return start
 
     @torch.no_grad()
-    def draw(self, rows: Tensor, number: int) -> tuple[Tensor, Verdict]:
-        """One draw for the molecules in `rows`: its source, and its verdict with the cost for the value."""
-        request, part = self.request, self.problem.select(rows)
-        x0 = drawn(part, [_seed(s, number) for s in self.seeds[rows].tolist()], request.steps)
+    def draws(self, rows: Tensor, numbers: Sequence[int]) -> list[Draw]:
+        """The draws of these numbers for the molecules in `rows`."""
+        request, part = self.request, self.problem.select(rows.repeat(len(numbers)))
+        seeds = [_seed(s, n) for n in numbers for s in self.seeds[rows].tolist()]
+        x0 = drawn(part, seeds, request.steps)
         x0 = Renormalised(part.mask)(x0) if request.renormalise else x0
         x1 = solve(part.flow, x0, steps=request.steps)
-        cost, verdict = part.cost(x1).double(), part.miss.verdict(x1)
-        self.best.see(rows, cost, verdict, x0, x1)
-        self.best.evaluations[rows] += part.solves * 2 * request.steps
-        self.told(Event(0, rows, cost, verdict.miss, x1, self.best.cost.clone(), x0))
-        return x0, verdict._replace(value=cost)
+        self.best.evaluations[rows] += len(numbers) * part.solves * 2 * request.steps
+        found = Draw(x0, x1, part.cost(x1).double(), part.miss.verdict(x1))
+        return [found.select(i) for i in torch.split(torch.arange(len(seeds)), len(rows))]
+
+    def note(self, rows: Tensor, draw: Draw) -> None:
+        """Keep a draw where it is the best so far, and tell of it."""
+        if len(rows):
+            self.best.see(rows, draw.cost, draw.verdict, draw.x0, draw.x1)
+            best = self.best.cost.clone()
+            self.told(Event(0, rows, draw.cost, draw.verdict.miss, draw.x1, best, draw.x0))
 
     def control(self, index: Tensor, start: Tensor) -> Result:
         """D-Flow for the molecules in `index` from these sources."""
