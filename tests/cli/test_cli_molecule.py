@@ -161,7 +161,7 @@ BAD = [
     (f"{T} --mu 2eV", "but mu is a dipole moment."),
     (f"{T} --cv 30", "Write 30cal/mol/K"),
     (f"{T} --alpha 70Bohr", "unknown unit 'Bohr'"),
-    (f"{T} --gap nan", "has no unit."),
+    (f"{T} --gap nan", "is not finite."),
     (f"{T} --gap naneV", "does not begin with a number."),
     (f"{T} --gap 1e999eV", "is not finite."),
     (f"{T} --gap -5eV", "is negative."),
