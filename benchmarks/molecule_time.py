@@ -130,7 +130,9 @@ def main() -> None:
                     "NFE": round(nfe),
                     "MAE": mae(name, values, asked),
                     **{
-                        k: v for k, v in quality(batch).items() if k in ("molecule_stable", "valid", "unique")
+                        k: v
+                        for k, v in quality(batch).items()
+                        if k in ("sound", "molecule_stable", "valid", "unique")
                     },
                 }
             )

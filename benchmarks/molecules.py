@@ -50,8 +50,10 @@ def from_data(molecules: Molecules, count: int, seed: int = 0) -> Tensor:
 
 
 def quality(batch: Rounded, known: set[str] | None = None) -> dict[str, float]:
-    """Stability, validity, uniqueness (and novelty) of molecules, percent."""
-    return {k: round(100 * v, 1) for k, v in summary(examine(batch, charges=False), known).items()}
+    """Stability, validity, uniqueness (and novelty) of molecules, and how many are sound, percent."""
+    found = examine(batch, charges=False)
+    shares = summary(found, known) | {"sound": sum(c.sound for c in found) / len(found)}
+    return {k: round(100 * v, 1) for k, v in shares.items()}
 
 
 def mae(name: str, values: Tensor, asked: Tensor) -> float:
