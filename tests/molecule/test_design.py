@@ -375,9 +375,10 @@ def test_who_hits_by_a_draw_draws_no_more(networks, monkeypatch):
 
 def test_several_draws_at_once_find_the_same(networks, monkeypatch):
     """What is drawn beyond a hit is paid for but dropped: the molecules do not depend on how many draw at once."""
-    request = replace(QUICK, candidates=6, attempts=2, gradients=1, targets=(Target("gap", 7.0),), count=3)
+    monkeypatch.setitem(TOLERANCE, "gap", 1.0)
+    request = replace(QUICK, candidates=6, attempts=2, gradients=1, count=4)
     one = design(request)
-    monkeypatch.setattr(search, "FILL", 12)
+    monkeypatch.setattr(search, "FILL", 24)  # all six at once
     many = design(request)
     assert one.hit.tolist() == many.hit.tolist() and bool(one.hit.any())
     assert_close(many.x1, one.x1, atol=1e-3, rtol=1e-3)
@@ -399,7 +400,7 @@ def test_a_users_cost_is_followed(networks):
     request = Request(3, 0, atoms=10, cost=wide, steps=4, candidates=1, attempts=1, stable=False)
     mask = mask_of(torch.tensor([10] * 3))
     first, last = (UserCost(wide, mask)(design(replace(request, gradients=k)).x1) for k in (1, 8))
-    assert bool((last <= first).all()) and last.mean() < first.mean() - 0.1
+    assert bool((last <= first).all()) and (last < first).sum() >= 2 and last.mean() < first.mean() - 0.02
 
 
 def test_a_formula_and_a_fragment_come_out(networks):
