@@ -37,7 +37,7 @@ def main() -> None:
     molecules = load(o.qm9)
     rows, table = from_data(molecules, o.count, seed=7), []
     for name, how in SETTINGS.items():
-        line = {"setting": name} | run(molecules, "gap", rows, **how)[1]
+        line = {"setting": name} | run(molecules, "gap", rows, **how)
         table.append({k: v for k, v in line.items() if k != "property"})
         print(table[-1], flush=True)
     command = f"python benchmarks/molecule_pareto.py --qm9 build/qm9 --count {o.count}"

@@ -5,7 +5,8 @@
 What does the control bring? On the first `--side` requests: `screening alone`, draws chosen by the guide, as many
 as cost what all attempts of the default can spend (a gradient counted as three evaluations); `control alone`, one
 draw, one attempt, soundness not asked; `nothing asked` is the unconditional generator at the same solver steps.
-A hit is within the tolerance by the guide and sound, in every row.
+A hit is within the tolerance by the guide and sound, in every row. With `--keep FILE` finished lines are kept there
+and not run again, and `--only gap,mu` stops after those properties: several processes can share the work.
 
 Targets and numbers of atoms are drawn jointly from half_b. The control sees the guide only; the evaluator, trained
 on half_a, judges the rounded molecules. `lower bound`: the evaluator's error on the very data molecules the targets
@@ -15,30 +16,29 @@ come from. `number of atoms`: the mean property of that size. `shuffled`: the va
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import torch
 
 from common import write
 from headwater.molecule.chemistry import sound
 from headwater.molecule.data import Molecules
-from headwater.molecule.design import Design, Networks, design, generate
+from headwater.molecule.design import Networks, design, generate
 from headwater.molecule.request import ATTEMPTS, CANDIDATES, GRADIENTS, STEPS, Request, Target
 from headwater.molecule.sizes import statistics
 from headwater.molecule.train_regressor import errors
-from molecules import PROPERTIES, PUBLISHED, UNITS, from_data, load, mae, milli, options, quality
+from molecules import PROPERTIES, PUBLISHED, UNITS, from_data, kept, load, mae, milli, options, quality
 
 
-def run(
-    molecules: Molecules, name: str, rows: torch.Tensor, **how: object
-) -> tuple[Design, dict[str, object]]:
-    """One property on the given rows: the design and its line of the table."""
+def run(molecules: Molecules, name: str, rows: torch.Tensor, **how: object) -> dict[str, object]:
+    """One property on the given rows: its line of the table."""
     asked = molecules.properties[name][rows].float()
     request = Request(len(rows), targets=(Target(name, asked),), atoms=molecules.counts[rows], **how)
     start = time.perf_counter()
     d = design(request)
     seconds = time.perf_counter() - start
     shares, good = quality(d.molecules), sound(d.molecules)
-    return d, {
+    return {
         "property": f"{name}, {UNITS[name]}",
         "hit %": round(100 * float(((d.miss <= 1) & sound(d.molecules)).double().mean()), 1),
         "MAE": mae(name, d.evaluator[name], asked),
@@ -81,17 +81,17 @@ def baselines(molecules: Molecules, rows: torch.Tensor) -> list[dict[str, object
 
 
 def main() -> None:
-    o = options(__doc__.splitlines()[0], count=1000, side=100)
+    o = options(__doc__.splitlines()[0], count=1000, side=100, keep="", only="")
     molecules = load(o.qm9)
     rows = from_data(molecules, o.count)
     lines = []
-    for name in PROPERTIES:
-        lines.append({"how": "default"} | run(molecules, name, rows)[1])
-        print(lines[-1], flush=True)
-    for how, options_of in SIDE.items():
-        for name in PROPERTIES:
-            lines.append({"how": how} | run(molecules, name, rows[: o.side], **options_of)[1])
-            print(lines[-1], flush=True)
+    for how, settings in ({"default": {}} | SIDE).items():
+        some = rows if how == "default" else rows[: o.side]
+        for name in o.only.split(",") if o.only else PROPERTIES:
+            work = partial(run, molecules, name, some, **settings)
+            lines.append({"how": how} | kept(o.keep, f"{how}, {name}, {len(some)}", work))
+    if o.only:
+        return
     free = generate(o.count, seed=1, steps=STEPS)
     lines.append(
         {"how": "nothing asked"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -25,17 +27,34 @@ PUBLISHED = {
 """MAE in `UNITS`, in the order of `PROPERTIES`; other networks, other judges: for orientation."""
 
 
-def options(description: str, **defaults: int) -> argparse.Namespace:
-    """The common command line: --qm9 the folder of the parsed data set, --threads, and integers."""
+def options(description: str, **defaults: int | str) -> argparse.Namespace:
+    """The common command line: --qm9 the folder of the parsed data set, --threads, and integers or words."""
     p = argparse.ArgumentParser(description=description)
     p.add_argument("--qm9", type=Path, required=True, help="folder of the parsed QM9")
     p.add_argument("--threads", type=int, default=2)
     for name, value in defaults.items():
-        p.add_argument(f"--{name}", type=int, default=value)
+        p.add_argument(f"--{name}", type=type(value), default=value)
     o = p.parse_args()
     torch.set_num_threads(o.threads)
     torch.set_flush_denormal(True)
     return o
+
+
+def kept(file: str, key: str, work: Callable[[], dict[str, object]]) -> dict[str, object]:
+    """A line of a long table: read from `file` if an earlier run left it under `key`, else worked out and left."""
+    path = Path(file)
+    if file and path.exists():
+        for line in path.read_text().splitlines():
+            found = json.loads(line)
+            if found["key"] == key:
+                return dict(found["line"])
+    line = work()
+    print(key, line, flush=True)
+    if file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as f:
+            f.write(json.dumps({"key": key, "line": line}) + "\n")
+    return line
 
 
 def milli(name: str) -> float:
@@ -67,6 +86,7 @@ __all__ = [
     "PUBLISHED",
     "UNITS",
     "from_data",
+    "kept",
     "load",
     "mae",
     "milli",
