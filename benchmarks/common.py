@@ -29,13 +29,16 @@ from headwater.image.train import load_images
 RESULTS = Path(__file__).parent / "results"
 
 
-def options(description: str, **defaults: int) -> argparse.Namespace:
-    """The common command line: --data val.zip, --threads, and integer options with their defaults."""
+DATA = {"data": "zip of held-out CLASS/FILE images, 64 x 64", "qm9": "folder of the parsed QM9"}
+
+
+def options(description: str, data: str = "data", **defaults: int | str) -> argparse.Namespace:
+    """The common command line: the path of the `DATA`, --threads, and integers or words with their defaults."""
     p = argparse.ArgumentParser(description=description)
-    p.add_argument("--data", type=Path, required=True, help="zip of held-out CLASS/FILE images, 64 x 64")
+    p.add_argument(f"--{data}", type=Path, required=True, help=DATA[data])
     p.add_argument("--threads", type=int, default=2)
     for name, value in defaults.items():
-        p.add_argument(f"--{name}", type=int, default=value)
+        p.add_argument(f"--{name}", type=type(value), default=value)
     o = p.parse_args()
     torch.set_num_threads(o.threads)
     torch.set_flush_denormal(True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from common import options as common_options
 from headwater.molecule.chemistry import examine, summary
 from headwater.molecule.data import Molecules, load, sample, split
 from headwater.molecule.regressor import PROPERTIES
@@ -27,17 +28,8 @@ PUBLISHED = {
 """MAE in `UNITS`, in the order of `PROPERTIES`; other networks, other judges: for orientation."""
 
 
-def options(description: str, **defaults: int | str) -> argparse.Namespace:
-    """The common command line: --qm9 the folder of the parsed data set, --threads, and integers or words."""
-    p = argparse.ArgumentParser(description=description)
-    p.add_argument("--qm9", type=Path, required=True, help="folder of the parsed QM9")
-    p.add_argument("--threads", type=int, default=2)
-    for name, value in defaults.items():
-        p.add_argument(f"--{name}", type=type(value), default=value)
-    o = p.parse_args()
-    torch.set_num_threads(o.threads)
-    torch.set_flush_denormal(True)
-    return o
+options = partial(common_options, data="qm9")
+"""The common command line with --qm9, the folder of the parsed data set."""
 
 
 def kept(file: str, key: str, work: Callable[[], dict[str, object]]) -> dict[str, object]:
