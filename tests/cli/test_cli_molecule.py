@@ -231,9 +231,9 @@ BAD = [
     (f"{G} squeezed.xyz", "0.096 angstrom apart."),
     (f"{G} large.xyz", "has 29 atoms."),
     (f"{G} huge.xyz", "has 30 atoms."),
-    (f"{G} ch3.xyz --atoms 4", "Give 5 to 29 atoms."),
-    (f"{G} ch3.xyz --formula NH3", "allows 4."),
-    (f"{G} ch3.xyz --formula N2H4", "has less C than the fragment."),
+    (f"{G} ch3.xyz --atoms 4", "Give 5 to 29 atoms, or a smaller fragment."),
+    (f"{G} ch3.xyz --formula NH3", "leaves none to generate of 4."),
+    (f"{G} ch3.xyz --formula N2H4", "has 1 C but the formula only 0."),
     (f"{G} ch3.xyz --gap 5", "has no unit."),
     (G, "headwater molecule grow --help"),
     # outputs

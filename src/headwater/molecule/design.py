@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from headwater.control import Callback, Event
 from headwater.molecule import models
 from headwater.molecule.elements import MAX_ATOMS
-from headwater.molecule.flow import Held
 from headwater.molecule.molecule import Molecule
 from headwater.molecule.regressor import Regressor
 from headwater.molecule.request import STEPS, Request, check_request
@@ -41,7 +40,8 @@ class Design:
 
     `guide` and `evaluator` are predictions for the rounded molecules, `relaxed` the guide's before rounding; `miss`
     is the largest deviation by the guide, in tolerances; `hit`: the molecule is sound and its miss at most 1;
-    `gradients` and `evaluations` are summed over attempts.
+    `gradients` and `evaluations` are summed over attempts; `fragment_rms` is how far the atoms of a fragment are from
+    where they were given, angstrom.
     """
 
     molecules: Rounded
@@ -106,9 +106,10 @@ def design(request: Request, networks: Networks | None = None) -> Design:
 def _where_it_was(d: Design, fragment: Molecule) -> Design:
     """The molecules moved so that the fragment, their first atoms, lies where it was given."""
     m, k = d.molecules, len(fragment)
-    there = torch.from_numpy(np.asarray(fragment.positions)).float().mean(0)
-    shift = there - m.positions[:, :k].mean(1, keepdim=True)
-    return replace(d, molecules=replace(m, positions=(m.positions + shift) * m.mask[..., None]))
+    given = torch.from_numpy(np.asarray(fragment.positions)).float()
+    moved = m.positions + given.mean(0) - m.positions[:, :k].mean(1, keepdim=True)
+    rms = (moved[:, :k] - given).square().sum(-1).mean(1).sqrt()
+    return replace(d, molecules=replace(m, positions=moved * m.mask[..., None]), fragment_rms=rms)
 
 
 def _sizes(request: Request, seeds: Sequence[int]) -> Tensor:
@@ -124,8 +125,6 @@ def _judged(best: Best, problem: Problem, networks: Networks) -> Design:
     m = rounded(best.x1, problem.mask)
     with torch.no_grad():
         relaxed = predict(networks.guide, best.x1[..., :3], relaxed_types(best.x1), problem.mask)
-    velocity = problem.flow.velocity
-    rms = velocity.known.rms(best.x1) if isinstance(velocity, Held) else None
     return Design(
         m,
         predict_rounded(networks.guide, m),
@@ -138,7 +137,6 @@ def _judged(best: Best, problem: Problem, networks: Networks) -> Design:
         best.evaluations,
         best.x0,
         best.x1,
-        rms,
     )
 
 

@@ -86,11 +86,6 @@ class Known:
         mean = (x[..., :3] * keep).sum(1, keepdim=True) / keep.sum(1, keepdim=True).clamp(min=1)
         return torch.cat([(x[..., :3] - mean) * keep, x[..., 3:] * self.typed[..., None]], dim=-1)
 
-    def rms(self, x: Tensor) -> Tensor:
-        """The rms of A x - y over the numbers that are given, `[b]`; angstrom and type columns."""
-        count = (3 * self.placed.sum(1) + (KINDS + 1) * self.typed.sum(1)).clamp(min=1)
-        return ((self.part(x) - self.y).square().sum((1, 2)) / count).sqrt()
-
 
 @dataclass(frozen=True)
 class Held:

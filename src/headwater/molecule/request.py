@@ -124,7 +124,7 @@ def check_request(request: Request) -> None:
     if k >= least:
         raise Misuse(
             f"The fragment has {k} atoms, which leaves none to generate of {least}.",
-            f"Give a smaller fragment or more atoms, at most {MAX_ATOMS}.",
+            f"Give {k + 1} to {MAX_ATOMS} atoms, or a smaller fragment.",
         )
     if request.formula is not None:
         for e in set(request.fragment.symbols):

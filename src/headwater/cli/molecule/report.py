@@ -45,7 +45,7 @@ DEFINITIONS = PREDICTED | {
     "dft": "B3LYP/6-31G(2df,p), QM9's level of theory, at the geometry as written",
     "gradients": "gradient evaluations of this molecule: each a forward solve and a vector-Jacobian product",
     "evaluations": "forward calls of the generator for this molecule",
-    "fragment_rms": "rms deviation from what was given: relative positions in angstrom, types and charges scaled",
+    "fragment_rms": "rms distance of the fragment's atoms from where they were given, angstrom",
     "seconds": "of the design; the checks' are seconds_of_checks",
     "seed": "molecule i of a run has the seed of the run + i - 1; alone it gives the same molecule",
 }

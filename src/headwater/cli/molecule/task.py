@@ -16,6 +16,7 @@ from headwater.molecule import formula as formulae
 from headwater.molecule import units
 from headwater.molecule.elements import MAX_ATOMS
 from headwater.molecule.molecule import Molecule, check
+from headwater.molecule.request import Request, check_request
 
 if TYPE_CHECKING:
     from headwater.cli.molecule.cost import Cost
@@ -70,7 +71,7 @@ def grow(path: Path, o: Aim) -> Task:
     fragment = read_fragment(path)
     output = o.output or path.with_name(f"{path.stem}-grow.sdf")
     task = _aimed(Task("grow", output, fragment=fragment, inputs=(path,)), o)
-    check_room(fragment, task.atoms, task.formula)
+    check_request(Request(1, atoms=task.atoms, formula=task.formula, fragment=fragment, stable=False))
     return replace(task, settings={"fragment": str(path), **task.settings})
 
 
@@ -97,25 +98,6 @@ def read_fragment(path: Path) -> Molecule:
             f"Two atoms of {path} are {apart.min():.2g} angstrom apart.", "Give 3-D coordinates in angstrom."
         )
     return fragment
-
-
-def check_room(fragment: Molecule, atoms: int | None, counts: Mapping[str, int] | None) -> None:
-    """Refuse molecules that do not hold the fragment and at least one atom more."""
-    total = atoms if counts is None else sum(counts.values())
-    if total is not None and total <= len(fragment):
-        option = "--atoms" if counts is None else "--formula"
-        raise Misuse(
-            f"The fragment has {len(fragment)} atoms, and {option} allows {total}.",
-            f"Give {len(fragment) + 1} to {MAX_ATOMS} atoms.",
-        )
-    lacking = [
-        e for e in sorted(set(fragment.symbols)) if counts and fragment.symbols.count(e) > counts.get(e, 0)
-    ]
-    if counts and lacking:
-        raise Misuse(
-            f"The formula {formulae.hill(counts)} has less {lacking[0]} than the fragment.",
-            "Give the formula of the whole molecule, the fragment included.",
-        )
 
 
 def weights_of(words: tuple[str, ...], targets: Mapping[str, float]) -> dict[str, float]:
