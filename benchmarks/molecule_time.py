@@ -5,7 +5,7 @@
 Same network, guide, targets and numbers of atoms, one batch, one run. The usual construction: Euler with 50 steps
 through the whole graph, squared error of the guide on relaxed types summed over the batch, one torch optimiser over
 all molecules: L-BFGS, 5 outer steps of 5 evaluations, which a line search may exceed; or SGD, gradient norm clipped
-to 10, after 25 and after 100 gradients, at the best of five rates for a quarter as many other molecules. The source is
+to 10, after 25 and 100 gradients, at the best of five rates for a quarter as many other molecules. The source is
 renormalised per feature after each step, and the best iterate of every molecule is kept. All are judged by the
 evaluator after rounding.
 """
