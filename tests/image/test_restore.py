@@ -19,8 +19,8 @@ from headwater.image.operators import (
     gaussian_kernel,
 )
 from headwater.image.restore import RESOLUTION, agree, restore
-from headwater.image.window import Windowed
 from headwater.presets import Limits
+from headwater.window import Windowed
 
 torch.set_num_threads(1)
 SIGMA = 0.05
@@ -103,7 +103,7 @@ def test_noisy_mask_keeps_the_measurement_where_nothing_is_solved(preset):
     y = Inpaint(mask)(x + SIGMA * normal(1, 3, 40, 40, seed=1))
     done = restore(FLOW, Inpaint(mask), y, SIGMA, size=(40, 40), seeds=[0, 1], preset=preset)
     assert isinstance(done.flow.velocity, Windowed)
-    covered = done.flow.velocity.covered(40, 40)
+    covered = done.flow.velocity.covered((40, 40))
     assert (~covered).sum() > 0
     want = y.clamp(-1, 1)[..., ~covered].expand(2, -1, -1)
     assert (done.images[..., ~covered] == want).all()

@@ -24,10 +24,10 @@ from headwater.image import restore as restoring
 from headwater.image.files import read_image, write_image
 from headwater.image.restore import Restoration
 from headwater.image.sheet import sheet
-from headwater.image.window import Windowed
 from headwater.memory import activation_bytes
 from headwater.presets import Limits
 from headwater.status import Status
+from headwater.window import Windowed
 
 INTERRUPTED = 130
 
@@ -192,7 +192,7 @@ def _frames(task: Task, restoration: Restoration, record: Record) -> list[tuple[
     if not isinstance(velocity, Windowed):
         return list(record.frames)
     h, w = task.size
-    covered = velocity.covered(*restoration.flow.shape[1:])[:h, :w]
+    covered = velocity.covered(restoration.flow.shape[1:])[:h, :w]
     return [(at, torch.where(covered, x1, restoration.images[0].cpu())) for at, x1 in record.frames]
 
 

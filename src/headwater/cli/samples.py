@@ -19,9 +19,9 @@ from headwater.cli.outputs import check_distinct, check_free, plan, write_json
 from headwater.errors import Misuse
 from headwater.flow import Flow
 from headwater.image.files import read_image, write_image
-from headwater.image.window import windowed
 from headwater.solve import MIDPOINT, bits_per_dimension, log_likelihood, solve
 from headwater.source import inversion
+from headwater.window import windowed
 
 BATCH = 16
 BORDER = 2
@@ -155,7 +155,7 @@ def on_canvas(flow: Flow, size: tuple[int, int] | None, name: Path | None = None
             f"{name or 'The size'} is {size[0]} x {size[1]} but the model's window is {height} x {width}.",
             "Give at least that size.",
         )
-    return windowed(flow, *size)
+    return windowed(flow, size)
 
 
 def _size(x: Tensor) -> tuple[int, int]:

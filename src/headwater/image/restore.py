@@ -14,8 +14,8 @@ from headwater.errors import Misuse, suggest
 from headwater.flow import Flow
 from headwater.image.files import check_range
 from headwater.image.operators import Inpaint, LinearOperator, Operator
-from headwater.image.window import Windowed, windowed
 from headwater.presets import PRESETS, Limits
+from headwater.window import Windowed, windowed
 
 RESOLUTION = 0.02
 """The finest misfit, in the range [-1, 1], that a solve of a few steps is asked to resolve (2.5 grey levels)."""
@@ -167,7 +167,7 @@ def embed(flow: Flow, height: int, width: int, damaged: Tensor | None) -> Flow:
     if damaged is not None:
         mask = torch.zeros(canvas, dtype=torch.bool)
         mask[:height, :width] = damaged.any(0)[0]
-    return windowed(flow, *canvas, damaged=mask)
+    return windowed(flow, canvas, damaged=mask)
 
 
 def on_canvas(operator: Operator, canvas: tuple[int, ...], height: int, width: int) -> Operator | Cropped:
@@ -183,7 +183,7 @@ def _covered(canvas: Flow, height: int, width: int) -> Tensor:
     """Bool `[height, width]`: the pixels of the picture that some window solves."""
     if not isinstance(canvas.velocity, Windowed):
         return torch.ones(height, width, dtype=torch.bool)
-    return canvas.velocity.covered(*canvas.shape[1:])[:height, :width]
+    return canvas.velocity.covered(canvas.shape[1:])[:height, :width]
 
 
 def _only_covered(operator: Operator, canvas: Flow, height: int, width: int) -> Operator:

@@ -7,7 +7,6 @@
 (torch.Size([2, 3, 24, 32]), True, 3)
 """
 
-from headwater.image.operators.base import LinearOperator, Operator
 from headwater.image.operators.blur import Blur
 from headwater.image.operators.catalogue import CATALOGUE, examples
 from headwater.image.operators.chain import Chain, LinearChain, chain
@@ -21,6 +20,7 @@ from headwater.image.operators.physics import LinearPhysics, Physics, from_physi
 from headwater.image.operators.pointwise import Colorize, Denoise
 from headwater.image.operators.resize import SuperResolution
 from headwater.image.operators.user import UserOperator
+from headwater.operator import LinearOperator, Operator
 
 __all__ = [
     "CATALOGUE",

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse, suggest
-from headwater.image.operators.base import LinearOperator, require_images, require_problems
+from headwater.image.operators.base import require_images
 from headwater.image.operators.kernels import as_kernel
+from headwater.operator import LinearOperator, require_problems
 
 BOUNDARIES = ("reflect", "circular", "valid")
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from headwater.image.operators.base import Operator
 from headwater.image.operators.blur import Blur
 from headwater.image.operators.chain import chain
 from headwater.image.operators.clip import Clip
@@ -20,6 +19,7 @@ from headwater.image.operators.physics import from_physics
 from headwater.image.operators.pointwise import Colorize, Denoise
 from headwater.image.operators.resize import SuperResolution
 from headwater.image.operators.user import UserOperator
+from headwater.operator import Operator
 
 
 class Negative:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.image.operators.base import LinearOperator, Operator
+from headwater.operator import LinearOperator, Operator
 
 
 @dataclass(frozen=True, eq=False)

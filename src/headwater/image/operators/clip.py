@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.image.operators.base import Operator, difference, require_images
+from headwater.image.operators.base import require_images
+from headwater.operator import Operator, difference
 
 
 @dataclass(frozen=True, eq=False)

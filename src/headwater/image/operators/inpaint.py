@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.image.operators.base import LinearOperator, difference, require_images, require_problems
+from headwater.image.operators.base import require_images
 from headwater.image.operators.masks import as_mask
+from headwater.operator import LinearOperator, difference, require_problems
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from headwater.errors import Misuse, suggest
-from headwater.image.operators.base import Operator, require_images
+from headwater.image.operators.base import require_images
+from headwater.operator import Operator
 
 # ITU-T T.81, Annex K, tables K.1 (luminance) and K.2 (chrominance).
 LUMINANCE = (

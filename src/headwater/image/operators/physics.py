@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.image.operators.base import LinearOperator, Operator, require_images
+from headwater.image.operators.base import require_images
 from headwater.image.operators.user import checked
+from headwater.operator import LinearOperator, Operator
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse, suggest
-from headwater.image.operators.base import LinearOperator, require_images
+from headwater.image.operators.base import require_images
+from headwater.operator import LinearOperator
 
 METHODS = ("area", "decimate", "bicubic")
 

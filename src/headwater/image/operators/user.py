@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from headwater.errors import Misuse
-from headwater.image.operators.base import Operator, require_images
+from headwater.image.operators.base import require_images
+from headwater.operator import Operator, checked
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,24 +57,3 @@ class UserOperator(Operator):
         """What the function makes of x, checked."""
         require_images(x, self)
         return checked(self.function(x), x, self.name)
-
-
-def checked(y: Any, x: Tensor, name: str) -> Tensor:
-    """`y` if it can be the measurement of the batch `x`; else a Misuse that says why not."""
-    if not isinstance(y, Tensor) or not y.is_floating_point():
-        found = f"{str(y.dtype).removeprefix('torch.')} values" if isinstance(y, Tensor) else type(y).__name__
-        raise Misuse(
-            f"The operator '{name}' returned {found} instead of a floating tensor.",
-            "Return a torch tensor of the type of x.",
-        )
-    if y.ndim == 0 or y.shape[0] != x.shape[0]:
-        raise Misuse(
-            f"The operator '{name}' made {list(y.shape)} out of {x.shape[0]} problems.",
-            "Keep the first axis: one measurement per problem.",
-        )
-    if torch.is_grad_enabled() and x.requires_grad and not y.requires_grad:
-        raise Misuse(
-            f"The operator '{name}' lost the gradient with respect to the image.",
-            "Use differentiable torch operations only: no .detach(), .item(), numpy or torch.no_grad().",
-        )
-    return y

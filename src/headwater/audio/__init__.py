@@ -1,0 +1,1 @@
+"""Audio: recordings, what happens to them, and a flow of music."""
