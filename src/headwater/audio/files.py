@@ -1,0 +1,249 @@
+"""Recordings in files: read in parts, written back with every sample bit-identical that was not repaired.
+
+Nothing is resampled or mixed here, and a file is never held in memory as a whole. Samples of integer formats travel
+as 32-bit integers and those of float formats as 64-bit floats, which both are exact; repaired samples are rounded to
+the depth of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.atomic import write_atomically
+from headwater.errors import Misuse
+from headwater.extras import need
+
+EXTRA = "audio"
+BLOCK = 1 << 18
+"""Frames that are copied at a time."""
+DEPTH = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+FLOATS = ("FLOAT", "DOUBLE")
+SUFFIXES = {
+    ".wav": "WAV",
+    ".flac": "FLAC",
+    ".ogg": "OGG",
+    ".aiff": "AIFF",
+    ".aif": "AIFF",
+    ".w64": "W64",
+    ".caf": "CAF",
+}
+DEFAULT = {"OGG": "VORBIS", "FLAC": "PCM_24"}
+
+Samples = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of sound: `rate` in Hz, `frames` long, so many `channels`; `format` and `subtype` are libsndfile's."""
+
+    path: Path
+    rate: int
+    frames: int
+    channels: int
+    format: str
+    subtype: str
+    endian: str = "FILE"
+
+    @property
+    def depth(self) -> int | None:
+        """Bits of an integer sample; None for floats and lossy codings."""
+        return DEPTH.get(self.subtype)
+
+    @property
+    def lossless(self) -> bool:
+        """Whether writing a sample back leaves it as it was."""
+        return self.subtype in DEPTH or self.subtype in FLOATS
+
+    @property
+    def seconds(self) -> float:
+        """The length in seconds."""
+        return self.frames / self.rate
+
+    def read(self, start: int, stop: int) -> Samples:
+        """The frames from `start` to `stop`, float64 `[frames, channels]`, full scale 1; beyond the ends zero.
+
+        Raises
+        ------
+        Misuse
+            The file ends early, or has samples that are not finite.
+        """
+        inner = slice(max(start, 0), min(stop, self.frames))
+        x = np.zeros((stop - start, self.channels))
+        if inner.stop > inner.start:
+            with need("soundfile", EXTRA).SoundFile(self.path) as file:
+                file.seek(inner.start)
+                raw = self.next(file, inner.start, inner.stop - inner.start)
+            x[inner.start - start : inner.stop - start] = as_float(raw)
+        return x
+
+    def next(self, file: Any, start: int, count: int) -> Samples:
+        """The next samples of the open file, which is at frame `start`, as they are stored."""
+        try:
+            raw = file.read(count, dtype=self.dtype, always_2d=True)
+        except need("soundfile", EXTRA).LibsndfileError as error:
+            raise _cut_off(self) from error
+        check_samples(raw, count, start, self)
+        return np.asarray(raw)
+
+    @property
+    def dtype(self) -> str:
+        """The type in which samples are read and written exactly."""
+        return "int32" if self.depth else "float64"
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Repaired samples `[frames, channels]` from frame `start` on, float64; only the `changed` ones are written."""
+
+    start: int
+    samples: Samples
+    changed: NDArray[np.bool_]
+
+
+def examine(path: str | Path) -> Source:
+    """What a file of sound is, without reading its samples.
+
+    Raises
+    ------
+    Misuse
+        The file is missing, no sound, cut off, or empty.
+
+    >>> examine("no-such-take.wav")
+    Traceback (most recent call last):
+    headwater.errors.Misuse: The file no-such-take.wav does not exist. Check the path.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise Misuse(f"The file {path} does not exist.", "Check the path.")
+    if path.is_dir():
+        raise Misuse(f"{path} is a folder.", "Give a file of sound.")
+    if path.stat().st_size == 0:
+        raise Misuse(f"The file {path} is empty.", "Give a recording.")
+    soundfile = need("soundfile", EXTRA)
+    try:
+        with soundfile.SoundFile(path) as file:
+            found = Source(
+                path, file.samplerate, file.frames, file.channels, file.format, file.subtype, file.endian
+            )
+            log = str(file.extra_info)
+    except (soundfile.LibsndfileError, TypeError, RuntimeError) as error:
+        raise Misuse(
+            f"The file {path} cannot be read as sound: {_reason(error)}.",
+            f"Give one of: {', '.join(sorted(SUFFIXES))}.",
+        ) from error
+    if found.channels < 1 or found.frames < 1:
+        raise Misuse(f"The file {path} has no samples.", "Give a recording.")
+    if "should be" in log and "data" in log.lower():
+        raise _cut_off(found)
+    return found
+
+
+def _reason(error: Exception) -> str:
+    """What libsndfile says, without its file name and full stop."""
+    return str(error).rpartition(": ")[2].strip().rstrip(".").lower() or type(error).__name__
+
+
+def _cut_off(source: Source) -> Misuse:
+    return Misuse(
+        f"The file {source.path} is cut off or damaged.",
+        "Copy it again, or export what is there to a new file.",
+    )
+
+
+def check_samples(raw: Samples, wanted: int, start: int, source: Source) -> None:
+    """Refuse a part that is shorter than it should be or not finite."""
+    if len(raw) < wanted:
+        raise _cut_off(source)
+    if raw.dtype.kind == "f" and not np.isfinite(raw).all():
+        first = start + int(np.nonzero(~np.isfinite(raw).all(1))[0][0])
+        raise Misuse(
+            f"The file {source.path} has a sample that is not finite, at {first / source.rate:.4f} s.",
+            "Replace NaN and infinite samples, for instance by zeros, and name the place as a gap.",
+        )
+
+
+def as_float(raw: Samples) -> Samples:
+    """Samples as float64 with full scale 1."""
+    return raw / 2.0**31 if raw.dtype == np.int32 else np.asarray(raw, dtype=np.float64)
+
+
+def as_stored(x: Samples, depth: int | None) -> Samples:
+    """Float samples as they are stored: rounded to the depth and left-aligned in 32 bits, or as they are.
+
+    >>> as_stored(np.array([0.5, 1.5, -1.0]), 16).tolist()
+    [1073741824, 2147418112, -2147483648]
+    """
+    if depth is None:
+        return x
+    steps = 2.0 ** (depth - 1)
+    levels = np.clip(np.round(x * steps), -steps, steps - 1).astype(np.int64)
+    return (levels << (32 - depth)).astype(np.int32)
+
+
+def write_patched(
+    source: Source, patches: Sequence[Patch], output: Path, *, overwrite: bool = False
+) -> Source:
+    """A copy of the file with the patches in it, block by block; what it is.
+
+    The format follows the name of the output; rate and channels stay, and so does the subtype where the format has
+    it. Samples that no patch changes are bit-identical if both are lossless.
+
+    Raises
+    ------
+    Misuse
+        The output cannot be written, its format is unknown or has no such subtype, or the source is damaged.
+    """
+    soundfile = need("soundfile", EXTRA)
+    target = target_of(source, output)
+    how = (source.rate, source.channels, target.subtype, target.endian, target.format)
+    with (
+        write_atomically(output, overwrite=overwrite) as temporary,
+        soundfile.SoundFile(source.path) as before,
+        soundfile.SoundFile(temporary, "w", *how) as after,
+    ):
+        for key, value in before.copy_metadata().items():
+            setattr(after, key, value)
+        for start, raw in blocks(before, source):
+            kept = raw if source.dtype == target.dtype else as_stored(as_float(raw), target.depth)
+            for patch in patches:
+                _put(kept, start, patch, target.depth)
+            after.write(kept)
+    return target
+
+
+def target_of(source: Source, output: Path) -> Source:
+    """What the output will be, by its name; refuses what cannot be."""
+    kind = SUFFIXES.get(output.suffix.lower())
+    if kind is None:
+        raise Misuse(
+            f"The output {output} is of an unknown kind.", f"Give one of: {', '.join(sorted(SUFFIXES))}."
+        )
+    kind = source.format if SUFFIXES.get(source.path.suffix.lower()) == kind else kind
+    soundfile = need("soundfile", EXTRA)
+    for subtype in (source.subtype, DEFAULT.get(kind), "FLOAT"):
+        endian = source.endian if kind == source.format else "FILE"
+        if subtype and soundfile.check_format(kind, subtype, endian):
+            return Source(output, source.rate, source.frames, source.channels, kind, subtype, endian)
+    raise Misuse(f"{kind} cannot hold {source.subtype} samples.", "Name a .wav file as output.")
+
+
+def blocks(file: Any, source: Source) -> Iterator[tuple[int, Samples]]:
+    """The samples of an open file block by block, each with its first frame."""
+    for start in range(0, source.frames, BLOCK):
+        yield start, source.next(file, start, min(BLOCK, source.frames - start))
+
+
+def _put(raw: Samples, start: int, patch: Patch, depth: int | None) -> None:
+    """Write the part of a patch that falls into a block, in place."""
+    first, last = max(patch.start, start), min(patch.start + len(patch.samples), start + len(raw))
+    if first >= last:
+        return
+    inside, there = slice(first - patch.start, last - patch.start), slice(first - start, last - start)
+    new = as_stored(patch.samples[inside], depth)
+    raw[there] = np.where(patch.changed[inside], new, raw[there])
