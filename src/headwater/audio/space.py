@@ -1,4 +1,4 @@
-"""The space that the music flow lives in: rows of coefficients of unit variance, and the way to a waveform and back.
+"""The space that the music flow lives in: rows of coefficients of unit variance, and the way there and back.
 
 A waveform `[b, samples]` has unit loudness (rms about 1); a state is `[b, frames, bins]`, a frame being `bins`
 samples long. Every space here keeps the number of values and is invertible.
@@ -18,11 +18,21 @@ class Space(Protocol):
     """A bijection of waveforms and states."""
 
     @property
-    def bins(self) -> int: ...
+    def bins(self) -> int:
+        """Samples of a frame, and numbers of a row."""
 
-    def encode(self, x: Tensor) -> Tensor: ...
+    @property
+    def linear(self) -> bool:
+        """Whether `decode` is linear; then `adjoint` is there."""
 
-    def decode(self, z: Tensor) -> Tensor: ...
+    def encode(self, x: Tensor) -> Tensor:
+        """The state of a waveform."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The waveform of a state."""
+
+    def adjoint(self, x: Tensor) -> Tensor:
+        """The adjoint of `decode`: <decode(z), x> = <z, adjoint(x)>."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +41,19 @@ class Patches:
 
     scale: Tensor
     bins: int
+    linear = True
 
     def encode(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (-1, self.bins)) / self.scale
+        """Rows of samples."""
+        return x.reshape(len(x), -1, self.bins) / self.scale.to(x)
 
     def decode(self, z: Tensor) -> Tensor:
-        return (z * self.scale).flatten(-2)
+        """The samples in a row."""
+        return (z * self.scale.to(z)).flatten(1)
+
+    def adjoint(self, x: Tensor) -> Tensor:
+        """The transpose of `decode`."""
+        return x.reshape(len(x), -1, self.bins) * self.scale.to(x)
 
 
 @dataclass(frozen=True)
@@ -48,12 +65,24 @@ class Spectral:
 
     @property
     def bins(self) -> int:
+        """Samples of a frame."""
         return len(self.scale)
 
+    @property
+    def linear(self) -> bool:
+        """Whether there is no companding."""
+        return self.power == 1
+
     def encode(self, x: Tensor) -> Tensor:
+        """The scaled, companded coefficients."""
         z = mdct(x, self.bins) / self.scale.to(x)
-        return z if self.power == 1 else z.sign() * z.abs() ** self.power
+        return z if self.linear else z.sign() * z.abs() ** self.power
 
     def decode(self, z: Tensor) -> Tensor:
-        c = z if self.power == 1 else z.sign() * z.abs() ** (1 / self.power)
+        """The waveform."""
+        c = z if self.linear else z.sign() * z.abs() ** (1 / self.power)
         return inverse(c * self.scale.to(z))
+
+    def adjoint(self, x: Tensor) -> Tensor:
+        """The transpose of `decode`, for the linear map: the transform is orthogonal."""
+        return mdct(x, self.bins) * self.scale.to(x)

@@ -1,0 +1,188 @@
+"""Gaps of a recording: only what is lost is made, at the file's rate, and it continues what is around it.
+
+Around each gap, or group of gaps, a stretch of the recording is cut out. Two channels become mid and side, each a
+problem of its own. At the rate of the prior the flow fills the gap; what the flow cannot know, all that lies above
+its band and what its solve leaves unexplained, is the residual on the known samples, and linear prediction carries it
+into the gap from both sides, in phase. So the filled part begins and ends on the waveform that is there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.signal import firwin, resample_poly
+
+from headwater.audio.autoregression import bridge
+from headwater.audio.files import Patch, Samples, Source
+from headwater.audio.operators import Gaps
+from headwater.audio.restore import Prior, Restoration, restore
+from headwater.errors import Misuse
+from headwater.presets import Limits
+
+CONTEXT = 1.0
+"""Seconds of the recording on each side of a gap that the flow sees, at least."""
+MEMORY = 0.12
+"""Seconds on each side of a gap from which linear prediction learns."""
+ORDER = 0.02
+"""Order of the linear prediction, in seconds."""
+SILENCE = 1e-5
+"""A stretch below this rms (-100 dB of full scale) is silent; its gaps stay so."""
+SOFTNESS = 0.0002
+"""Seconds beside a gap that the flow is not held to, since resampling mixes them with the gap."""
+
+Gap = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A stretch of the recording from frame `start` to `stop`, and its gaps: (first frame, frame after the last)."""
+
+    start: int
+    stop: int
+    gaps: tuple[Gap, ...]
+
+
+def merged(gaps: Iterable[Gap], frames: int) -> list[Gap]:
+    """The gaps in order, those that touch or overlap as one.
+
+    >>> merged([(5, 9), (20, 30), (8, 12)], 100)
+    [(5, 12), (20, 30)]
+
+    Raises
+    ------
+    Misuse
+        A gap is empty or beyond the recording, or nothing is left of it.
+    """
+    found: list[Gap] = []
+    for start, stop in sorted(gaps):
+        if not 0 <= start < stop <= frames:
+            raise Misuse(
+                f"The gap from frame {start} to {stop} is empty or beyond the recording of {frames} frames.",
+                "Give a start before its end, both in the recording.",
+            )
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(stop, found[-1][1]))
+        else:
+            found.append((start, stop))
+    if found == [(0, frames)]:
+        raise Misuse("The gap is the whole recording.", "Leave something to continue.")
+    return found
+
+
+def regions(gaps: Sequence[Gap], context: int) -> list[Region]:
+    """Stretches with `context` frames around the gaps; gaps nearer than that share one. They may begin before 0."""
+    groups: list[list[Gap]] = []
+    for gap in gaps:
+        if groups and gap[0] - groups[-1][-1][1] < context:
+            groups[-1].append(gap)
+        else:
+            groups.append([gap])
+    return [Region(g[0][0] - context, g[-1][1] + context, tuple(g)) for g in groups]
+
+
+def fill(
+    prior: Prior,
+    source: Source,
+    region: Region,
+    *,
+    seed: int = 0,
+    preset: str = "default",
+    limits: Limits | None = None,
+) -> tuple[Patch, Restoration | None]:
+    """The patch that fills the gaps of a region, and the restoration behind it (None where all is silence)."""
+    x = source.read(region.start, region.stop)
+    here = np.arange(region.start, region.stop)
+    lost = np.zeros(len(x), dtype=bool)
+    for start, stop in region.gaps:
+        lost[start - region.start : stop - region.start] = True
+    inside = (here >= 0) & (here < source.frames) & ~lost
+    tracks = [bridged(track, lost, inside, source.rate) for track in to_tracks(x)]
+    guesses = np.stack([resampled(track, source.rate, prior.rate) for track in tracks])
+    known = kept(inside, source.rate, prior.rate, guesses.shape[1])
+    loudness = (
+        np.sqrt(np.mean(np.square(guesses[:, known]), axis=1)) if known.any() else np.zeros(len(tracks))
+    )
+    heard = np.nonzero(loudness > SILENCE)[0]
+    done = None
+    if len(heard):
+        guess = torch.from_numpy(guesses[heard] / loudness[heard, None]).float()
+        operator = Gaps(torch.from_numpy(known)[None])
+        done = restore(
+            prior,
+            operator,
+            operator(guess),
+            0.0,
+            guess=guess,
+            seeds=[seed] * len(heard),
+            preset=preset,
+            limits=limits,
+        )
+        for i, waveform in zip(heard, done.waveforms.double().numpy(), strict=True):
+            low = resampled(waveform * loudness[i], prior.rate, source.rate)[: len(x)]
+            track = to_tracks(x)[i]
+            tracks[i] = low + bridged(track - low, lost, inside, source.rate)
+    changed = np.repeat((lost & (here >= 0))[:, None], source.channels, axis=1)
+    return Patch(region.start, from_tracks(np.stack(tracks)), changed), done
+
+
+def to_tracks(x: Samples) -> Samples:
+    """What is restored, `[tracks, frames]`: mid and side of two channels, else the channels."""
+    if x.shape[1] == 2:
+        return np.stack([(x[:, 0] + x[:, 1]) / 2, (x[:, 0] - x[:, 1]) / 2])
+    return x.T
+
+
+def from_tracks(tracks: Samples) -> Samples:
+    """The channels `[frames, channels]` again."""
+    if len(tracks) == 2:
+        return np.stack([tracks[0] + tracks[1], tracks[0] - tracks[1]], axis=1)
+    return tracks.T
+
+
+def bridged(x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate: int) -> Samples:
+    """The track with linear prediction in its gaps, zero beyond the recording; gaps from first to last."""
+    x = np.where(inside, x, 0.0)
+    memory, order = round(MEMORY * rate), round(ORDER * rate)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], lost.astype(np.int8), [0]])))
+    for start, stop in edges.reshape(-1, 2):
+        before = x[max(start - memory, 0) : start]
+        before = before[len(before) - _run(inside[max(start - memory, 0) : start][::-1]) :]
+        after = x[stop : stop + memory]
+        after = after[: _run(inside[stop : stop + memory])]
+        x[start:stop] = bridge(before, after, stop - start, order)
+    return x
+
+
+def _run(known: NDArray[np.bool_]) -> int:
+    """How many samples from the start are known."""
+    return int(np.argmin(known)) if not known.all() else len(known)
+
+
+def resampled(x: Samples, rate: int, wanted: int) -> Samples:
+    """The track at another rate, sample 0 at sample 0; a linear-phase low-pass of 64 zero crossings."""
+    if rate == wanted:
+        return x
+    common = math.gcd(rate, wanted)
+    up, down = wanted // common, rate // common
+    widest = max(up, down)
+    taps = firwin(64 * widest + 1, 1 / widest, window=("kaiser", 8.0))
+    return np.asarray(resample_poly(x, up, down, window=taps))
+
+
+def kept(inside: NDArray[np.bool_], rate: int, wanted: int, count: int) -> NDArray[np.bool_]:
+    """Which samples at the other rate are known: those no nearer than `SOFTNESS` to what is not."""
+    unknown = np.flatnonzero(~inside)
+    places = np.arange(count) * rate / wanted
+    if not len(unknown):
+        return np.ones(count, dtype=bool)
+    right = np.searchsorted(unknown, places)
+    distance = np.minimum(
+        np.abs(unknown[np.minimum(right, len(unknown) - 1)] - places),
+        np.abs(unknown[np.maximum(right - 1, 0)] - places),
+    )
+    return np.asarray((distance > SOFTNESS * rate) & (places < len(inside)))
