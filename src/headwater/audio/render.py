@@ -34,38 +34,41 @@ SECONDS = 60
 SOUNDFONTS = tuple(
     Path(folder) / "FluidR3_GM.sf2" for folder in ("/usr/share/sounds/sf2", "/usr/share/soundfonts")
 )
-FAMILIES = {
-    "keyboard": (0, 1, 4, 8, 11),
-    "organ": (19, 20, 21),
-    "plucked": (25, 45, 46),
-    "mallet": (12, 13),
-    "strings": (40, 42, 43, 48),
-    "voices": (52, 53),
-    "brass": (56, 58, 60, 61),
-    "reeds": (64, 66, 69, 70, 71),
-    "flutes": (72, 73, 74),
+Range = tuple[int, int]
+FAMILIES: dict[str, dict[int, Range]] = {
+    "keyboard": {0: (28, 103), 1: (28, 103), 4: (28, 96), 8: (60, 108), 11: (53, 89)},
+    "organ": {19: (36, 96), 20: (36, 96), 21: (53, 89)},
+    "plucked": {25: (40, 84), 45: (36, 90), 46: (28, 100)},
+    "mallet": {12: (45, 96), 13: (65, 108)},
+    "strings": {40: (55, 100), 42: (36, 76), 43: (28, 60), 48: (36, 96)},
+    "voices": {52: (43, 79), 53: (43, 79)},
+    "brass": {56: (54, 86), 58: (28, 58), 60: (40, 77), 61: (40, 84)},
+    "reeds": {64: (56, 88), 66: (44, 76), 69: (52, 81), 70: (34, 72), 71: (50, 91)},
+    "flutes": {72: (74, 102), 73: (60, 96), 74: (60, 96)},
 }
-"""General MIDI programs, counted from 0, by family."""
-HELD_OUT = {
-    "keyboard": (6,),
-    "plucked": (24,),
-    "strings": (41,),
-    "brass": (57,),
-    "reeds": (65, 68),
-    "flutes": (75,),
+"""General MIDI programs, counted from 0, by family, each with the pitches that it plays well."""
+HELD_OUT: dict[str, dict[int, Range]] = {
+    "keyboard": {6: (41, 89)},
+    "plucked": {24: (40, 83)},
+    "strings": {41: (48, 88)},
+    "brass": {57: (40, 72)},
+    "reeds": {65: (49, 80), 68: (58, 91)},
+    "flutes": {75: (60, 96)},
 }
 """Instruments that no training recording has: harpsichord, nylon guitar, viola, trombone, ..."""
-LOWEST, HIGHEST = 33, 96
+PITCHES = {
+    p: r for families in (FAMILIES, HELD_OUT) for family in families.values() for p, r in family.items()
+}
 
 
 @dataclass(frozen=True)
 class Rendition:
-    """How a score is played: `programs` one per part, a `quarter` in seconds, `transposition` in semitones."""
+    """How a score is played: `programs` and `transposition` (semitones) one per part, a `quarter` in seconds."""
 
     score: Score
     programs: tuple[int, ...]
     quarter: float
-    transposition: int
+    transposition: tuple[int, ...]
     start: float
     """Quarters that are skipped."""
     loudness: int
@@ -75,8 +78,8 @@ class Rendition:
     seed: int
 
 
-def draw(scores: list[Score], families: dict[str, tuple[int, ...]], seed: int) -> Rendition:
-    """A rendition by its seed.
+def draw(scores: list[Score], families: dict[str, dict[int, Range]], seed: int) -> Rendition:
+    """A rendition by its seed, of scores and instruments.
 
     The tempo is drawn by the median length of a note, 0.12 to 0.6 s: editions differ by factors of four in the note
     that they call a beat.
@@ -85,18 +88,17 @@ def draw(scores: list[Score], families: dict[str, tuple[int, ...]], seed: int) -
     score = scores[int(r.integers(len(scores)))]
     names = list(families)
     kind = r.choice(3, p=(0.45, 0.25, 0.3))
-    family = families[names[int(r.integers(len(names)))]]
+    family = list(families[names[int(r.integers(len(names)))]])
     if kind == 0:  # one instrument plays all
         programs = (int(r.choice(family)),) * score.parts
     elif kind == 1:  # a consort of one family
         programs = tuple(int(p) for p in r.choice(family, score.parts))
     else:
-        programs = tuple(int(r.choice(families[str(n)])) for n in r.choice(names, score.parts))
+        programs = tuple(int(r.choice(list(families[str(n)]))) for n in r.choice(names, score.parts))
     median = float(np.median(score.notes["length"]))
-    quarter = float(np.exp(r.uniform(np.log(0.12), np.log(0.6)))) / median
-    low, high = int(score.notes["pitch"].min()), int(score.notes["pitch"].max())
-    transposition = int(r.integers(-6, 7))
-    transposition += 12 * (low + transposition < LOWEST) - 12 * (high + transposition > HIGHEST)
+    quarter = min(float(np.exp(r.uniform(np.log(0.12), np.log(0.6)))) / median, 1.2)
+    key = int(r.integers(-6, 7))
+    transposition = tuple(key + octaves(score, i, key, p) for i, p in enumerate(programs))
     latest = max(0.0, score.quarters - SECONDS / quarter)
     dry = r.random() < 0.25
     return Rendition(
@@ -110,6 +112,18 @@ def draw(scores: list[Score], families: dict[str, tuple[int, ...]], seed: int) -
         (float(r.uniform(0.1, 0.9)), float(r.uniform(0, 0.8)), 0.0 if dry else float(r.uniform(0.2, 0.9))),
         seed,
     )
+
+
+def octaves(score: Score, part: int, key: int, program: int) -> int:
+    """By how many semitones, whole octaves, a part is moved to where its instrument plays well."""
+    pitches = score.notes["pitch"][score.notes["part"] == part].astype(int) + key
+    if not len(pitches):
+        return 0
+    low, high = PITCHES[program]
+    ends = np.percentile(pitches, (5, 95))
+    if low <= ends[0] and ends[1] <= high:
+        return 0
+    return 12 * round(((low + high) / 2 - float(ends.mean())) / 12)
 
 
 def midi(rendition: Rendition, path: Path) -> None:
@@ -132,8 +146,9 @@ def midi(rendition: Rendition, path: Path) -> None:
         pan = int(r.integers(30, 98))
         events.append((0.0, 0, mido.Message("control_change", channel=channel, control=10, value=pan)))
     for n, t, d, v in zip(notes, onset, length, velocity, strict=True):
-        pitch = int(np.clip(int(n["pitch"]) + rendition.transposition, 0, 127))
-        one = {"channel": channels[int(n["part"]) % 15], "note": pitch}
+        part = int(n["part"])
+        pitch = int(np.clip(int(n["pitch"]) + rendition.transposition[part], 0, 127))
+        one = {"channel": channels[part % 15], "note": pitch}
         events.append((float(t), 2, mido.Message("note_on", velocity=int(v), **one)))
         events.append((float(t + d), 1, mido.Message("note_off", **one)))
     file = mido.MidiFile(ticks_per_beat=480)
@@ -166,15 +181,15 @@ def play(rendition: Rendition, soundfont: Path) -> NDArray[np.int16]:
             "synth.reverb.level": level,
         }
         options = [f"-o{k}={v}" for k, v in settings.items()]
-        command = ["fluidsynth", "-niq", *options, "-F", wave, "-T", "wav", "-O", "float"]
-        command += ["-r", str(SYNTHESIS_RATE), soundfont, score]
+        command = ["fluidsynth", "-niq", *options, "-F", str(wave), "-T", "wav", "-O", "float"]
+        command += ["-r", str(SYNTHESIS_RATE), str(soundfont), str(score)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         stereo, _ = soundfile.read(wave, dtype="float32", frames=SECONDS * SYNTHESIS_RATE)
     x = resample_poly(stereo.mean(1), 1, SYNTHESIS_RATE // RATE)
     peak = float(np.abs(x).max(initial=1e-9))
     loud = np.nonzero(np.abs(x) > 1e-3 * peak)[0]
     x = x[: loud[-1] + 1] if len(loud) else x[:0]
-    return np.round(x * (0.9 / peak) * 32767).astype(np.int16)
+    return np.asarray(np.round(x * (0.9 / peak) * 32767), dtype=np.int16)
 
 
 def tools() -> Path:
@@ -188,7 +203,7 @@ def tools() -> Path:
     return found
 
 
-def parts(scores: list[Score]) -> dict[str, tuple[list[Score], dict[str, tuple[int, ...]], int]]:
+def parts(scores: list[Score]) -> dict[str, tuple[list[Score], dict[str, dict[int, Range]], int]]:
     """The scores, the instruments and the first seed of each part of the data."""
     learned = [s for s in scores if not held_out_score(s.name)]
     kept = [s for s in scores if held_out_score(s.name)]
