@@ -91,6 +91,15 @@ def test_names_of_the_format_and_of_the_samples(tmp_path):
     assert np.abs(back - soundfile.read(floats.path, always_2d=True)[0]).max() <= 2**-24
 
 
+def test_a_longer_copy_goes_on_in_silence(tmp_path):
+    source, out = examine(stored(tmp_path, 100, 1)), tmp_path / "out.wav"
+    tone = Patch(95, np.full((20, 1), 0.5), np.ones((20, 1), dtype=bool))
+    assert write_patched(source, [tone], out, frames=BLOCK + 200).frames == BLOCK + 200
+    before, after = raw(source.path, "int32"), raw(out, "int32")
+    assert len(after) == BLOCK + 200 and np.array_equal(after[:95], before[:95])
+    assert (after[95:115] == 2**30).all() and not after[115:].any()
+
+
 def test_tags_are_kept(tmp_path):
     path = tmp_path / "take.flac"
     with soundfile.SoundFile(path, "w", 8000, 1, "PCM_16", format="FLAC") as f:

@@ -7,8 +7,9 @@ the depth of the file.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,7 @@ def write_patched(
         The output cannot be written, its format is unknown or has no such subtype, or the source is damaged.
     """
     soundfile = need("soundfile", EXTRA)
-    target = target_of(source, output)
+    target = replace(target_of(source, output), frames=max(frames or 0, source.frames))
     how = (source.rate, source.channels, target.subtype, target.endian, target.format)
     with (
         write_atomically(output, overwrite=overwrite) as temporary,
@@ -209,7 +210,7 @@ def write_patched(
     ):
         for key, value in before.copy_metadata().items():
             setattr(after, key, value)
-        for start, raw in blocks(before, source):
+        for start, raw in itertools.chain(blocks(before, source), silence(source, target.frames)):
             kept = raw if source.dtype == target.dtype else as_stored(as_float(raw), target.depth)
             for patch in patches:
                 _put(kept, start, patch, target.depth)
@@ -237,6 +238,12 @@ def blocks(file: Any, source: Source) -> Iterator[tuple[int, Samples]]:
     """The samples of an open file block by block, each with its first frame."""
     for start in range(0, source.frames, BLOCK):
         yield start, source.next(file, start, min(BLOCK, source.frames - start))
+
+
+def silence(source: Source, frames: int) -> Iterator[tuple[int, Samples]]:
+    """Zeros from the end of the source up to `frames`, block by block, each with its first frame."""
+    for start in range(source.frames, frames, BLOCK):
+        yield start, np.zeros((min(BLOCK, frames - start), source.channels), dtype=source.dtype)
 
 
 def _put(raw: Samples, start: int, patch: Patch, depth: int | None) -> None:
