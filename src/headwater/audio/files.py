@@ -188,11 +188,16 @@ def as_stored(x: Samples, depth: int | None) -> Samples:
 
 
 def write_patched(
-    source: Source, patches: Sequence[Patch], output: Path, *, overwrite: bool = False
+    source: Source,
+    patches: Sequence[Patch],
+    output: Path,
+    *,
+    frames: int | None = None,
+    overwrite: bool = False,
 ) -> Source:
     """A copy of the file with the patches in it, block by block; what it is.
 
-    The format follows the name of the output; rate and channels stay, and so does the subtype where the format has
+    With more `frames` than the source has it goes on after its end, silent but for the patches. The format follows the name of the output; rate and channels stay, and so does the subtype where the format has
     it. Samples that no patch changes are bit-identical if both are lossless.
 
     Raises
