@@ -197,8 +197,9 @@ def write_patched(
 ) -> Source:
     """A copy of the file with the patches in it, block by block; what it is.
 
-    With more `frames` than the source has it goes on after its end, silent but for the patches. The format follows the name of the output; rate and channels stay, and so does the subtype where the format has
-    it. Samples that no patch changes are bit-identical if both are lossless.
+    With more `frames` than the source has it goes on after its end, silent but for the patches. The format follows
+    the name of the output; rate and channels stay, and so does the subtype where the format has it. Samples that no
+    patch changes are bit-identical if both are lossless.
 
     Raises
     ------
