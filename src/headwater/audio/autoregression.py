@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solveh_banded
+from scipy.linalg import solve
 from scipy.signal import lfilter, lfiltic
+from scipy.sparse import diags
 
 Signal = NDArray[np.float64]
 
@@ -61,31 +62,21 @@ def bridge(before: Signal, after: Signal, count: int, order: int = 1000) -> Sign
     return np.asarray((1 - fade) * left + fade * right)
 
 
-def interpolate(x: Signal, lost: NDArray[np.bool_], order: int, iterations: int = 3) -> Signal:
-    """The signal with its lost samples so that the prediction error is least, model and samples in turn (Janssen).
+def interpolate(x: Signal, lost: NDArray[np.bool_], order: int = 1000, iterations: int = 3) -> Signal:
+    """The signal whose lost samples make the prediction error least, model and samples in turn (Janssen).
 
-    With e = A x, A the band matrix of the prediction error filter, the lost samples u solve
-    (A_u' A_u) u = -A_u' A_k x_k: a band matrix for a gap.
+    The error is e = A x, a row of A the prediction error filter at each place where all of it lies in the signal; with u
+    the lost and k the known samples, (A_u' A_u) x_u = -A_u' A_k x_k. The cost grows with the square of what is lost.
     """
     x = np.where(lost, 0.0, x)
-    places = np.nonzero(lost)[0]
-    if not len(places):
-        return x
-    for _ in range(iterations):
-        a = burg(x, order)
-        b = np.correlate(a, a, "full")[len(a) - 1 :]  # autocorrelation of the filter, b[0] ... b[p]
-        width = min(len(b), len(places))
-        apart = places[None, :] - places[:, None]
-        gram = np.where(np.abs(apart) < len(b), b[np.minimum(np.abs(apart), len(b) - 1)], 0.0)
-        known = np.where(lost, 0.0, x)
-        two_sided = np.concatenate([b[:0:-1], b])
-        right = -np.convolve(known, two_sided, "same")[places] if len(x) >= len(two_sided) else None
-        if right is None:
-            right = -np.convolve(known, two_sided)[len(b) - 1 : len(b) - 1 + len(x)][places]
-        gram[np.diag_indices(len(places))] += 1e-9 * b[0]
-        bands = np.zeros((width, len(places)))
-        for k in range(width):
-            bands[k, : len(places) - k] = np.diagonal(gram, k)
-        x = x.copy()
-        x[places] = solveh_banded(bands, right, lower=True)
+    places = np.flatnonzero(lost)
+    for _ in range(iterations if len(places) else 0):
+        a = burg(x, min(order, len(x) // 3))
+        rows = len(x) - len(a) + 1
+        error = diags(a[::-1].tolist(), range(len(a)), shape=(rows, len(x)), format="csc")
+        unknown = error[:, places]
+        gram = (unknown.T @ unknown).toarray()
+        gram[np.diag_indices(len(places))] += 1e-12 * (a @ a)
+        x[places] = 0.0
+        x[places] = solve(gram, -(unknown.T @ (error @ x)), assume_a="pos")
     return x
