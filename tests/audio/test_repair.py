@@ -135,6 +135,16 @@ def test_tones_are_continued_and_bridged(count):
     assert np.abs(again[lost] - truth).max() < 0.02 and np.array_equal(again[~lost], x[~lost])
 
 
+def test_both_forms_of_the_normal_equations_agree():
+    from headwater.audio import autoregression as ar
+
+    x, a = tones(600, noise=0.1), burg(tones(600, noise=0.1), 20)
+    places = np.array([50, 51, 70, 300, 560])
+    x[places] = 0
+    for one, other in zip(ar._inner(a, x, places), ar._normal(a, x, places), strict=True):
+        assert np.allclose(one, other, atol=1e-10)
+
+
 def test_scattered_samples_are_interpolated():
     x = tones(2000, noise=1e-3)
     lost = np.random.default_rng(1).random(2000) < 0.1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve
-from scipy.signal import lfilter, lfiltic
+from scipy.signal import fftconvolve, lfilter, lfiltic
 from scipy.sparse import diags
 
 Signal = NDArray[np.float64]
@@ -65,18 +65,33 @@ def bridge(before: Signal, after: Signal, count: int, order: int = 1000) -> Sign
 def interpolate(x: Signal, lost: NDArray[np.bool_], order: int = 1000, iterations: int = 3) -> Signal:
     """The signal whose lost samples make the prediction error least, model and samples in turn (Janssen).
 
-    The error is e = A x, a row of A the prediction error filter at each place where all of it lies in the signal; with u
-    the lost and k the known samples, (A_u' A_u) x_u = -A_u' A_k x_k. The cost grows with the square of what is lost.
+    The error is e = A x, a row of A the prediction error filter at each place where all of it lies in the signal;
+    with u the lost and k the known samples, (A_u' A_u) x_u = -A_u' A_k x_k.
     """
     x = np.where(lost, 0.0, x)
     places = np.flatnonzero(lost)
     for _ in range(iterations if len(places) else 0):
         a = burg(x, min(order, len(x) // 3))
-        rows = len(x) - len(a) + 1
-        error = diags(a[::-1].tolist(), range(len(a)), shape=(rows, len(x)), format="csc")
-        unknown = error[:, places]
-        gram = (unknown.T @ unknown).toarray()
-        gram[np.diag_indices(len(places))] += 1e-12 * (a @ a)
         x[places] = 0.0
-        x[places] = solve(gram, -(unknown.T @ (error @ x)), assume_a="pos")
+        inner = len(a) <= places[0] and places[-1] < len(x) - len(a)
+        gram, right = (_inner if inner else _normal)(a, x, places)
+        gram[np.diag_indices(len(places))] += 1e-12 * (a @ a)
+        x[places] = solve(gram, right, assume_a="pos")
     return x
+
+
+def _normal(a: Signal, known: Signal, places: NDArray[np.intp]) -> tuple[Signal, Signal]:
+    """A_u' A_u and -A_u' A_k x_k for lost samples anywhere."""
+    rows = len(known) - len(a) + 1
+    error = diags(a[::-1].tolist(), range(len(a)), shape=(rows, len(known)), format="csc")
+    unknown = error[:, places]
+    return (unknown.T @ unknown).toarray(), np.asarray(-(unknown.T @ (error @ known)))
+
+
+def _inner(a: Signal, known: Signal, places: NDArray[np.intp]) -> tuple[Signal, Signal]:
+    """The same where all lost samples are further from the ends than the filter is long: its autocorrelation."""
+    both = fftconvolve(a, a[::-1])  # lags -p ... p
+    lags = np.zeros(len(known))
+    lags[: len(a)] = both[len(a) - 1 :]
+    apart = np.abs(places[:, None] - places[None, :])
+    return lags[apart], np.asarray(-fftconvolve(known, both, "same")[places])

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.signal import firwin, resample_poly
 
-from headwater.audio.autoregression import bridge
+from headwater.audio.autoregression import bridge, interpolate
 from headwater.audio.files import Patch, Samples, Source
 from headwater.audio.operators import Gaps
 from headwater.audio.restore import Prior, Restoration, restore
@@ -26,10 +26,12 @@ from headwater.presets import Limits
 
 CONTEXT = 1.0
 """Seconds of the recording on each side of a gap that the flow sees, at least."""
-MEMORY = 0.12
+MEMORY = 0.2
 """Seconds on each side of a gap from which linear prediction learns."""
-ORDER = 0.02
-"""Order of the linear prediction, in seconds."""
+ORDER = 1000
+"""Order of the linear prediction."""
+SHORT = 0.1
+"""Seconds of a gap up to which both sides predict it together; in a longer one each fades out."""
 SILENCE = 1e-5
 """A stretch below this rms (-100 dB of full scale) is silent; its gaps stay so."""
 SOFTNESS = 0.0002
@@ -145,16 +147,20 @@ def from_tracks(tracks: Samples) -> Samples:
 
 
 def bridged(x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate: int) -> Samples:
-    """The track with linear prediction in its gaps, zero beyond the recording; gaps from first to last."""
-    x = np.where(inside, x, 0.0)
-    memory, order = round(MEMORY * rate), round(ORDER * rate)
+    """The track with linear prediction in its gaps, from first to last, and zero beyond the recording."""
+    x, there = np.where(inside, x, 0.0), inside.copy()
+    memory = round(MEMORY * rate)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], lost.astype(np.int8), [0]])))
     for start, stop in edges.reshape(-1, 2):
-        before = x[max(start - memory, 0) : start]
-        before = before[len(before) - _run(inside[max(start - memory, 0) : start][::-1]) :]
-        after = x[stop : stop + memory]
-        after = after[: _run(inside[stop : stop + memory])]
-        x[start:stop] = bridge(before, after, stop - start, order)
+        left = _run(there[max(start - memory, 0) : start][::-1])
+        right = _run(there[stop : stop + memory])
+        near = slice(start - left, stop + right)
+        if min(left, right) >= 16 and stop - start <= SHORT * rate:
+            x[near] = interpolate(x[near], lost[near], ORDER, iterations=2)
+        else:
+            order = min(ORDER, memory // 6)  # far from the sides a long model rings
+            x[start:stop] = bridge(x[near][:left], x[near][left + stop - start :], stop - start, order)
+        there[start:stop] = True
     return x
 
 
