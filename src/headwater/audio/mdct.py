@@ -49,7 +49,7 @@ def mdct(x: Tensor, n: int) -> Tensor:
     >>> torch.allclose(inverse(mdct(x, 64)), x), torch.allclose(mdct(x, 64).norm(), x.norm())
     (True, True)
     """
-    return _fold(x.unflatten(-1, (-1, n)), 1) @ _dct4(n).to(x)
+    return _fold(x.reshape(*x.shape[:-1], -1, n), 1) @ _dct4(n).to(x)
 
 
 def inverse(coefficients: Tensor) -> Tensor:

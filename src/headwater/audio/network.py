@@ -57,14 +57,15 @@ class Block(nn.Module):
             self.narrow.weight.mul_(0.1)
 
     def attend(self, h: Tensor) -> Tensor:
-        q, k, v = self.qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        b, n, _ = h.shape
+        q, k, v = self.qkv(h).reshape(b, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         q, k = (rotated(F.rms_norm(z, z.shape[-1:])) for z in (q, k))
         seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         return self.out(seen)  # type: ignore[no-any-return]
 
     def forward(self, h: Tensor, e: Tensor) -> Tensor:
-        m = e.unflatten(-1, (6, -1))[:, :, None] + self.offset[:, None]
-        g = F.rms_norm(h, h.shape[-1:]) * (1 + m[:, 0]) + m[:, 1]
+        m: Tensor = e.reshape(len(e), 6, 1, -1) + self.offset[:, None]
+        g: Tensor = F.rms_norm(h, h.shape[-1:]) * (1 + m[:, 0]) + m[:, 1]
         g = g + self.near(g.transpose(1, 2)).transpose(1, 2)
         h = h + (1 + m[:, 2]) * self.attend(g)
         g = F.rms_norm(h, h.shape[-1:]) * (1 + m[:, 3]) + m[:, 4]
@@ -83,7 +84,6 @@ class Frames(nn.Module):
         self.blocks = nn.ModuleList(Block(c) for _ in range(c.depth))
         self.head = nn.Linear(c.width, c.bins)
         with torch.no_grad():
-            self.time[2].weight.mul_(0.1)
             self.head.weight.mul_(0.1)
 
     def inner(self, x: Tensor, t: Tensor) -> Tensor:

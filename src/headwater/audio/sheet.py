@@ -34,8 +34,8 @@ def sheet(
 ) -> Path:
     """Write a PNG of a stretch of sound, `[frames]`, before and after its `gaps` (frames in it) were filled.
 
-    `start` is the time of the first frame in seconds; `curve` holds (gradient evaluations, misfit). The seams are those
-    of the longest gap.
+    `start` is the time of the first frame in seconds; `curve` holds (gradient evaluations, misfit). The seams are
+    those of the longest gap.
 
     Raises
     ------

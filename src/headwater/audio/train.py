@@ -99,7 +99,7 @@ def held_out(net: nn.Module, x1: Tensor) -> dict[str, float]:
     t = ((torch.arange(len(x1)) + 0.5) / len(x1))[torch.randperm(len(x1), generator=g)]
     parts = [
         matching_loss(net, a.to(device), b.to(device), c.to(device))  # type: ignore[arg-type]
-        for a, b, c in zip(x0.split(32), x1.split(32), t.split(32), strict=True)
+        for a, b, c in zip(*(torch.split(z, 32) for z in (x0, x1, t)), strict=True)
     ]
     return {"held_out": round(torch.cat(parts).mean().item(), 5)}
 

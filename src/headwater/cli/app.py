@@ -10,6 +10,7 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
+from headwater.cli.audio.commands import audio
 from headwater.cli.image import image
 from headwater.cli.molecule.commands import molecule
 from headwater.cli.options import NO_COMMON, Common, Size, Strategy, Whole
@@ -26,7 +27,7 @@ def _version() -> str:
 
 app = App(
     name="headwater",
-    help="Control flow models of images and molecules from their source (D-Flow).",
+    help="Control flow models of images, sound and molecules from their source (D-Flow).",
     version=_version,
     exit_on_error=False,
     print_error=False,
@@ -34,6 +35,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(image)
+app.command(audio)
 app.command(molecule)
 
 

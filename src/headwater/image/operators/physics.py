@@ -10,8 +10,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.image.operators.base import require_images
-from headwater.image.operators.user import checked
-from headwater.operator import LinearOperator, Operator
+from headwater.operator import LinearOperator, Operator, checked
 
 
 @dataclass(frozen=True, eq=False)

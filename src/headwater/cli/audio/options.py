@@ -1,0 +1,65 @@
+"""Options of `headwater audio ...`: frozen dataclasses, flattened into the commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+
+from headwater.audio import times
+from headwater.cli.options import OUTPUT, SEARCH, PresetName, whole, word
+
+DAMAGE = Group("What is lost", sort_key=0)
+
+Time = Annotated[float | None, word(times.seconds, "TIME")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Repair:
+    """What every repair understands."""
+
+    output: Annotated[Path | None, Parameter(alias="-o", group=OUTPUT)] = None
+    """The file to write; by default beside the input, named after the command."""
+
+    overwrite: Annotated[bool, Parameter(negative="", group=OUTPUT)] = False
+    """Replace existing outputs."""
+
+    quiet: Annotated[bool, Parameter(negative="", group=OUTPUT)] = False
+    """Print warnings and errors only."""
+
+    seed: Annotated[int, whole(group=SEARCH)] = 0
+    """Seed of the noise; another one gives another filling."""
+
+    preset: Annotated[PresetName, Parameter(group=SEARCH)] = "default"
+    """The recipe: 'paper' is D-Flow as published."""
+
+    steps: Annotated[int | None, whole(group=SEARCH)] = None
+    """Steps of the ODE solver; by default the preset's."""
+
+    gradients: Annotated[int | None, whole(group=SEARCH)] = None
+    """Most gradient evaluations per stretch; by default the preset's."""
+
+    seconds: Annotated[float | None, Parameter(group=SEARCH)] = None
+    """Stop after so many seconds and keep the best so far."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Lost(Repair):
+    """Where the gaps are."""
+
+    gap: Annotated[tuple[str, ...], Parameter(metavar="START-END", group=DAMAGE, negative="")] = ()
+    """A gap in seconds, as in 12.40-12.65, 1:02.4-1:02.6 or 12.4+250ms; may be repeated."""
+
+    labels: Annotated[Path | None, Parameter(group=DAMAGE)] = None
+    """A label track as Audacity exports it: every labelled region is a gap."""
+
+    mask: Annotated[Path | None, Parameter(group=DAMAGE)] = None
+    """A file of sound of the same rate and length that is not zero where something is lost."""
+
+
+NO_REPAIR = Repair()
+NO_LOST = Lost()
