@@ -246,6 +246,13 @@ def blocks(file: Any, source: Source) -> Iterator[tuple[int, Samples]]:
         yield start, source.next(file, start, min(BLOCK, source.frames - start))
 
 
+def check(source: Source) -> None:
+    """Read the whole file once, so that damage is known before hours of work."""
+    with need("soundfile", EXTRA).SoundFile(source.path) as file:
+        for _ in blocks(file, source):
+            pass
+
+
 def silence(source: Source, frames: int) -> Iterator[tuple[int, Samples]]:
     """Zeros from the end of the source up to `frames`, block by block, each with its first frame."""
     for start in range(source.frames, frames, BLOCK):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from headwater.audio import models, times
-from headwater.audio.files import SUFFIXES, Patch, Source, examine, target_of, write_patched
+from headwater.audio.files import SUFFIXES, Patch, Source, check, examine, target_of, write_patched
 from headwater.audio.repair import CONTEXT, Gap, Region, fill, merged, regions
 from headwater.audio.restore import Restoration
 from headwater.audio.sheet import sheet
@@ -100,6 +100,7 @@ def run(
     """
     check_numbers(o)
     outputs = plan(command, source, inputs, o)
+    check(source)
     need("matplotlib.figure", "audio")
     use_idle_cores()
     prior = models.prior()
