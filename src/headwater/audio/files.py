@@ -8,7 +8,7 @@ the depth of the file.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -189,13 +189,16 @@ def as_stored(x: Samples, depth: int | None) -> Samples:
 
 def write_patched(
     source: Source,
-    patches: Sequence[Patch],
+    patches: Iterable[Patch],
     output: Path,
     *,
     frames: int | None = None,
     overwrite: bool = False,
 ) -> Source:
     """A copy of the file with the patches in it, block by block; what it is.
+
+    The patches come in the order of their starts and are asked for as late as can be, so that they may be made on the
+    way and no more than a few are held.
 
     With more `frames` than the source has it goes on after its end, silent but for the patches. The format follows
     the name of the output; rate and channels stay, and so does the subtype where the format has it. Samples that no
@@ -208,6 +211,7 @@ def write_patched(
     """
     soundfile = need("soundfile", EXTRA)
     target = replace(target_of(source, output), frames=max(frames or 0, source.frames))
+    due = Due(patches)
     how = (source.rate, source.channels, target.subtype, target.endian, target.format)
     with (
         write_atomically(output, overwrite=overwrite) as temporary,
@@ -218,10 +222,27 @@ def write_patched(
             setattr(after, key, value)
         for start, raw in itertools.chain(blocks(before, source), silence(source, target.frames)):
             kept = raw if source.dtype == target.dtype else as_stored(as_float(raw), target.depth)
-            for patch in patches:
+            for patch in due.until(start + len(kept)):
                 _put(kept, start, patch, target.depth)
             after.write(kept)
     return target
+
+
+class Due:
+    """Patches that are wanted now: those that begin before the end of a block and were not over before it."""
+
+    def __init__(self, patches: Iterable[Patch]) -> None:
+        self.coming, self.held = iter(patches), list[Patch]()
+        self.next: Patch | None = next(self.coming, None)
+
+    def until(self, stop: int) -> list[Patch]:
+        """The patches of the block that ends at `stop`; blocks come in order."""
+        while self.next is not None and self.next.start < stop:
+            self.held.append(self.next)
+            self.next = next(self.coming, None)
+        wanted = list(self.held)
+        self.held = [p for p in self.held if p.start + len(p.samples) > stop]
+        return wanted
 
 
 def target_of(source: Source, output: Path) -> Source:

@@ -1,0 +1,345 @@
+"""Damage all over a recording: noise, clipping, a room, a lost band. Stretch by stretch, so any length fits.
+
+The prior hears up to its own band. Each kind of damage says how its measurement looks there (`pose`), and how the
+restored low band goes back into the recording at its own rate (`finish`), where the high band has no prior and is
+kept, attenuated where noise rules it, or deconvolved with a floor.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headwater.audio.autoregression import interpolate
+from headwater.audio.files import Patch, Samples, Source
+from headwater.audio.operators import Clip, Identity, Lowpass, Reverb, UserOperator
+from headwater.audio.repair import SILENCE, from_tracks, resampled, to_tracks
+from headwater.audio.restore import Prior, Restoration, restore
+from headwater.errors import Misuse
+from headwater.extras import need
+from headwater.operator import Operator
+from headwater.presets import Limits
+
+STRETCH = 8.0
+"""Seconds that are restored at once."""
+MARGIN = 0.5
+"""Seconds more on both sides, whose result is thrown away but for the fade."""
+FADE = 0.02
+"""Seconds over which a stretch fades into the next; both agree with the recording there."""
+
+Track = NDArray[np.float64]
+
+
+class Posed(NamedTuple):
+    """A measurement at the prior's rate: what made it, what it is, its noise, and a rough guess of what was there."""
+
+    operator: Operator
+    y: Track
+    sigma: float
+    guess: Track
+
+
+class Damage(Protocol):
+    """What happened to a recording."""
+
+    @property
+    def reach(self) -> float:
+        """Seconds of the past that a sample of the recording depends on."""
+
+    @property
+    def stereo(self) -> bool:
+        """Whether two channels may be taken as mid and side."""
+
+    def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
+        """The problem of a track, whose samples are divided by `scale`, at the rate `low`."""
+
+    def finish(self, x: Track, estimate: Track, rate: int, low: int) -> Track:
+        """The restored track from the measured one and the estimate at the rate `low`."""
+
+
+def lifted(estimate: Track, low: int, rate: int, frames: int) -> Track:
+    """The estimate at the rate of the recording, so many frames long."""
+    up = resampled(estimate, low, rate)[:frames]
+    return np.pad(up, (0, frames - len(up)))
+
+
+@dataclass(frozen=True)
+class Noise:
+    """White noise of standard deviation `std` (full scale 1)."""
+
+    std: float
+    reach: float = 0.0
+    stereo: bool = False
+
+    def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
+        """The identity; a low-pass leaves as much of the noise as of the band."""
+        y = resampled(x, rate, low)
+        return Posed(Identity(), y, self.std * math.sqrt(min(1.0, low / rate)) / scale, y)
+
+    def finish(self, x: Track, estimate: Track, rate: int, low: int) -> Track:
+        """Above the prior's band: Wiener's gain max(1 - sigma^2 / P, 0) on the short-time spectrum."""
+        high = x - lifted(resampled(x, rate, low), low, rate, len(x))
+        if rate > low:
+            high = attenuated(high, self.std, rate)
+        return lifted(estimate, low, rate, len(x)) + (high if rate > low else 0.0)
+
+
+@dataclass(frozen=True)
+class Band:
+    """A low-pass at `cutoff` Hz: the band below is as it was, the one above is lost."""
+
+    cutoff: float
+    reach: float = 0.0
+    stereo: bool = True
+
+    def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
+        """The low-pass at the prior's rate."""
+        if not 0 < self.cutoff < low / 2:
+            raise Misuse(
+                f"A cutoff of {self.cutoff:g} Hz leaves the model nothing to add.",
+                f"Give one between 0 and {low // 2} Hz, the end of the model's band.",
+            )
+        y = resampled(x, rate, low)
+        return Posed(self.lowpass(low), y, 0.0, y)
+
+    def lowpass(self, low: int) -> Lowpass:
+        """The operator."""
+        return Lowpass.at(2 * self.cutoff / low)
+
+    def finish(self, x: Track, estimate: Track, rate: int, low: int) -> Track:
+        """The recording and, above the cutoff, what the estimate has there."""
+        e = torch.from_numpy(estimate)[None]
+        return x + lifted((e - self.lowpass(low)(e))[0].numpy(), low, rate, len(x))
+
+
+@dataclass(frozen=True, eq=False)
+class Room:
+    """A known impulse response, at the rate of the recording; `noise` is the std of what else is there."""
+
+    impulse: Track
+    rate: int
+    noise: float = 0.0
+    stereo: bool = True
+
+    @property
+    def reach(self) -> float:
+        """The length of the response."""
+        return len(self.impulse) / self.rate
+
+    def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
+        """The convolution at the prior's rate."""
+        y = resampled(x, rate, low)
+        h = resampled(self.impulse, rate, low) * rate / low
+        guess = resampled(self.inverse(x), rate, low)
+        return Posed(Reverb.of(torch.from_numpy(h)), y, self.noise / scale, guess)
+
+    def inverse(self, x: Track, floor: float = 0.05) -> Track:
+        """Regularised deconvolution: X = conj(H) Y / (|H|^2 + floor max |H|^2)."""
+        n = 1 << (len(x) + len(self.impulse) - 1).bit_length()
+        h = np.fft.rfft(self.impulse, n)
+        power = np.abs(h) ** 2
+        return np.asarray(
+            np.fft.irfft(h.conj() * np.fft.rfft(x, n) / (power + floor * power.max()), n)[: len(x)]
+        )
+
+    def finish(self, x: Track, estimate: Track, rate: int, low: int) -> Track:
+        """Above the prior's band the regularised deconvolution."""
+        rough = self.inverse(x)
+        return (
+            lifted(estimate, low, rate, len(x))
+            + rough
+            - lifted(resampled(rough, rate, low), low, rate, len(x))
+        )
+
+
+@dataclass(frozen=True)
+class Clipping:
+    """Hard clipping at `level` (full scale 1): what reaches it was at least there."""
+
+    level: float
+    reach: float = 0.0
+    stereo: bool = False
+
+    def clipped(self, x: Track) -> NDArray[np.bool_]:
+        """The clipped samples."""
+        return np.abs(x) >= self.level * (1 - 1e-4)
+
+    def rough(self, x: Track) -> Track:
+        """Linear prediction at the clipped samples, and never below the level."""
+        return self._beyond(x, predicted(x, self.clipped(x)))
+
+    def _beyond(self, x: Track, found: Track) -> Track:
+        """`found` at the clipped samples, but on the right side of the level; x elsewhere."""
+        sign = np.sign(x)
+        return np.where(self.clipped(x), sign * np.clip(sign * found, self.level, 4 * self.level), x)
+
+    def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
+        """The clipping at the recording's own rate, of the low band and the high band of the rough estimate."""
+        rough = self.rough(x)
+        guess = resampled(rough, rate, low)
+        clip = Clip(self.level / scale, 1e-4 * self.level / scale)
+        if rate == low:
+            return Posed(clip, x, 0.0, guess)
+        high = torch.from_numpy((rough - lifted(guess, low, rate, len(x))) / scale)[None]
+        return Posed(AtRate(clip, low, rate, len(x), high), x, 0.0, guess)
+
+    def finish(self, x: Track, estimate: Track, rate: int, low: int) -> Track:
+        """Only clipped samples change: the estimate, and its misfit at the others carried on by prediction."""
+        there = lifted(estimate, low, rate, len(x))
+        return self._beyond(x, there + predicted(x - there, self.clipped(x)))
+
+
+@dataclass(frozen=True)
+class Own:
+    """A user's own operator, at the prior's rate; what lies above the prior's band stays as it is."""
+
+    function: Callable[[Tensor], Tensor]
+    noise: float = 0.0
+    reach: float = 0.0
+    stereo: bool = False
+
+    def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
+        """The function of the recording in its own units."""
+        y = resampled(x, rate, low)
+        return Posed(UserOperator(lambda z: self.function(z * scale) / scale), y, self.noise / scale, y)
+
+    def finish(self, x: Track, estimate: Track, rate: int, low: int) -> Track:
+        """The estimate, and the high band as it came."""
+        high = x - lifted(resampled(x, rate, low), low, rate, len(x)) if rate > low else 0.0
+        return lifted(estimate, low, rate, len(x)) + high
+
+
+@dataclass(frozen=True, eq=False)
+class AtRate(Operator):
+    """An operator on the recording at its own rate, of the state's low band and a known high band `[1, samples]`."""
+
+    operator: Operator
+    low: int
+    rate: int
+    samples: int
+    high: Tensor
+    kind = "at rate"
+
+    def _lifted(self, x: Tensor) -> Tensor:
+        common = math.gcd(self.low, self.rate)
+        up = need("julius", "audio").resample_frac(x, self.low // common, self.rate // common)
+        up = torch.nn.functional.pad(up, (0, max(self.samples - up.shape[1], 0)))[:, : self.samples]
+        return up + self.high.to(up)  # type: ignore[no-any-return]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The operator of both bands."""
+        return self.operator(self._lifted(x))
+
+    def residual(self, x: Tensor, y: Tensor) -> Tensor:
+        """As the operator's."""
+        return self.operator.residual(self._lifted(x), y)
+
+
+def predicted(x: Track, lost: NDArray[np.bool_], block: int = 2048, around: int = 512) -> Track:
+    """The track with linear prediction at the lost samples, block by block."""
+    found = x.copy()
+    for start in range(0, len(x), block):
+        part, inner = slice(max(start - around, 0), start + block + around), slice(start, start + block)
+        if lost[inner].any() and not lost[part].all():
+            new = interpolate(x[part], lost[part], 128, 2)
+            found[inner] = new[start - part.start :][:block]
+    return found
+
+
+def attenuated(x: Track, std: float, rate: int) -> Track:
+    """A track with white noise of that std attenuated in its short-time spectrum, 20 ms windows."""
+    from scipy.signal import ShortTimeFFT
+    from scipy.signal.windows import hann
+
+    size = 1 << round(math.log2(0.02 * rate))
+    window = hann(size, sym=False)
+    stft = ShortTimeFFT(window, size // 4, rate)
+    s = stft.stft(x)
+    noise = std**2 * float(window @ window)
+    gain = np.maximum(1 - noise / np.maximum(np.abs(s) ** 2, 1e-300), 0.0)
+    return np.asarray(stft.istft(gain * s, 0, len(x)))
+
+
+def spans(frames: int, size: int) -> list[tuple[int, int]]:
+    """The stretches of a recording: equal parts of at most `size` frames.
+
+    >>> spans(10, 4)
+    [(0, 3), (3, 6), (6, 10)]
+    """
+    count = max(-(-frames // size), 1)
+    edges = [i * frames // count for i in range(count + 1)]
+    return list(itertools.pairwise(edges))
+
+
+class How(NamedTuple):
+    """How a stretch is solved."""
+
+    seed: int = 0
+    preset: str = "default"
+    limits: Limits | None = None
+
+
+Told = Callable[[int, int, list[Restoration]], bool]
+
+
+def restored(
+    prior: Prior,
+    source: Source,
+    damage: Damage,
+    how: How | None = None,
+    told: Told = lambda k, n, done: False,
+) -> Iterator[Patch]:
+    """The restored recording as patches, in order, made when they are asked for.
+
+    `told(k, n, done)` hears that the k-th of n stretches is done, and may end the run; the rest then stays as it is.
+    """
+    how = how or How()
+    fade = max(round(FADE * source.rate), 1)
+    margin = round(max(MARGIN, damage.reach + 2 * FADE) * source.rate)
+    todo = spans(source.frames, round(STRETCH * source.rate))
+    tail: Samples | None = None
+    for k, (start, stop) in enumerate(todo):
+        first, last = max(start - margin, 0), min(stop + margin, source.frames)
+        done: list[Restoration] = []
+        whole = _stretch(prior, source.read(first, last), source.rate, damage, how, done)
+        begin = start if tail is None else start - fade
+        y = whole[begin - first : stop - first]
+        if tail is not None:
+            ramp = np.linspace(0, 1, fade, endpoint=False)[:, None]
+            y[:fade] = (1 - ramp) * tail + ramp * y[:fade]
+        last_one = told(k + 1, len(todo), done) or stop == source.frames
+        kept = len(y) if last_one else len(y) - fade
+        tail = y[kept:]
+        yield Patch(begin, y[:kept], np.ones((kept, source.channels), dtype=bool))
+        if last_one:
+            return
+
+
+def _stretch(
+    prior: Prior, x: Samples, rate: int, damage: Damage, how: How, done: list[Restoration]
+) -> Samples:
+    """One stretch `[frames, channels]`, restored, every track for itself; silence stays as it is."""
+    found = []
+    for track in to_tracks(x) if damage.stereo else x.T:
+        scale = float(np.sqrt(np.mean(np.square(track))))
+        if scale > SILENCE:
+            posed = damage.pose(track, rate, prior.rate, scale)
+            y, guess = (torch.from_numpy(z / scale).float()[None] for z in (posed.y, posed.guess))
+            done.append(restore(prior, posed.operator, y, posed.sigma, guess=guess, **_options(how)))
+            estimate = done[-1].waveforms[0].double().numpy() * scale
+            track = damage.finish(track, estimate, rate, prior.rate)
+        found.append(track)
+    together = np.stack(found)
+    return from_tracks(together) if damage.stereo else together.T.copy()
+
+
+def _options(how: How) -> dict[str, Any]:
+    return {"seeds": [how.seed], "preset": how.preset, "limits": how.limits}
