@@ -34,8 +34,8 @@ def sheet(
 ) -> Path:
     """Write a PNG of a stretch of sound, `[frames]`, before and after its `gaps` (frames in it) were filled.
 
-    `start` is the time of the first frame in seconds; `curve` holds (gradient evaluations, misfit). The seams are
-    those of the longest gap.
+    `start` is the time of the first frame in seconds; `curve` holds (gradient evaluations, misfit). The waveform is
+    shown at the seams of the longest gap, or, without gaps, where it is loudest and where it changed most.
 
     Raises
     ------
@@ -47,8 +47,7 @@ def sheet(
     axes = figure.subplot_mosaic("\n".join(rows), height_ratios=[1.3, 1.3, 1.0, *([0.8] if curve else [])])
     for key, track, name in (("a", before, "Before"), ("b", after, "After")):
         _spectrogram(axes[key], track, rate, start, gaps, name)
-    first, last = max(gaps, key=lambda gap: gap[1] - gap[0])
-    for key, edge, name in (("c", first, "Where the gap begins"), ("d", last, "Where it ends")):
+    for key, edge, name in zip("cd", *_places(before, after, gaps), strict=True):
         _seam(axes[key], before, after, rate, start, edge, name)
     if curve:
         at, misfit = zip(*curve, strict=True)
@@ -61,6 +60,16 @@ def sheet(
     with write_atomically(path, overwrite=overwrite) as temporary:
         figure.savefig(temporary, format="png", dpi=130, facecolor="white")
     return path
+
+
+def _places(
+    before: Track, after: Track, gaps: Sequence[tuple[int, int]]
+) -> tuple[tuple[int, int], tuple[str, str]]:
+    """The two frames at which the waveform is shown, and what they are."""
+    if gaps:
+        return max(gaps, key=lambda gap: gap[1] - gap[0]), ("Where the gap begins", "Where it ends")
+    loudest, changed = int(np.abs(before).argmax()), int(np.abs(after - before).argmax())
+    return (loudest, changed), ("Where it is loudest", "Where it changed most")
 
 
 def _spectrogram(

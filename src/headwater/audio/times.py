@@ -1,4 +1,4 @@
-"""Times as people write them: 12.4, 250ms, 1:02.5; gaps as 12.40-12.65 or 12.4+250ms, or from a file."""
+"""What people write: times as 12.4, 250ms, 1:02.5; gaps as 12.40-12.65 or from a file; levels, frequencies."""
 
 from __future__ import annotations
 
@@ -37,6 +37,38 @@ def seconds(text: str) -> float:
     for i, part in enumerate(reversed(higher)):
         total += part * 60.0 ** (i + 1)
     return total
+
+
+def amplitude(text: str) -> float:
+    """An amplitude, as a share of full scale or in dB of it.
+
+    >>> amplitude("0.5"), amplitude("-20dB")
+    (0.5, 0.1)
+
+    Raises
+    ------
+    Misuse
+        It is no number, or negative.
+    """
+    match = re.fullmatch(r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)\s*(db)?", text.strip().lower())
+    value = -1.0 if match is None else 10 ** (float(match[1]) / 20) if match[2] else float(match[1])
+    if not 0 <= value < math.inf:
+        raise Misuse(
+            f"{text!r} is no level.", "Write a share of full scale as in 0.01, or decibels as in -40dB."
+        )
+    return value
+
+
+def hertz(text: str) -> float:
+    """A frequency.
+
+    >>> hertz("4000"), hertz("4 kHz")
+    (4000.0, 4000.0)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(k?)(?:hz)?", text.strip().lower())
+    if match is None or not float(match[1]) > 0:
+        raise Misuse(f"{text!r} is no frequency.", "Write it like 4000 or 4kHz.")
+    return float(match[1]) * (1000 if match[2] else 1)
 
 
 def span(text: str) -> Span:

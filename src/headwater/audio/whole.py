@@ -232,7 +232,7 @@ class AtRate(Operator):
         common = math.gcd(self.low, self.rate)
         up = need("julius", "audio").resample_frac(x, self.low // common, self.rate // common)
         up = torch.nn.functional.pad(up, (0, max(self.samples - up.shape[1], 0)))[:, : self.samples]
-        return up + self.high.to(up)  # type: ignore[no-any-return]
+        return up + self.high.to(up)
 
     def __call__(self, x: Tensor) -> Tensor:
         """The operator of both bands."""

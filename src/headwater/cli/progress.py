@@ -174,6 +174,12 @@ class Watch:
             return Status.SECONDS
         return None
 
+    @property
+    def over(self) -> bool:
+        """Whether Ctrl-C was pressed or the time is up."""
+        late = self.seconds is not None and time.perf_counter() - self.start >= self.seconds
+        return self.interrupt.asked or late
+
     def note(self, event: Event) -> None:
         """Keep the event in the record; round 0 is the estimate that the start is made from."""
         if event.round:

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import App
 
 from headwater.audio import times
-from headwater.cli.audio.options import NO_LOST, NO_REPAIR, Lost, Repair
+from headwater.cli.audio.options import NO_LOST, NO_REPAIR, Level, Lost, Repair
 from headwater.cli.options import word
 
 audio = App(name="audio", help="Repair and generate recordings of any length, rate and format.")
@@ -48,3 +48,84 @@ def extend(
     from headwater.cli.audio.gaps import extend as run
 
     return run(recording, by, options)
+
+
+@audio.command
+def declip(recording: Path, /, *, level: Level = None, options: Repair = NO_REPAIR) -> int:
+    """Recover peaks that were cut off. Samples below the level stay as they are, to the bit.
+
+    Parameters
+    ----------
+    recording
+        A WAV, FLAC, OGG or AIFF file.
+    level
+        Where it was cut off, as in 0.9 or -1dB; by default the largest sample, if runs of samples are as large.
+    """
+    from headwater.cli.audio.damage import declip as run
+
+    return run(recording, level, options)
+
+
+@audio.command
+def denoise(recording: Path, /, *, noise: Level = None, options: Repair = NO_REPAIR) -> int:
+    """Remove white noise of a known level, --noise.
+
+    Parameters
+    ----------
+    recording
+        A WAV, FLAC, OGG or AIFF file.
+    noise
+        Standard deviation (rms) of the noise, as in 0.01 or -40dB of full scale.
+    """
+    from headwater.cli.audio.damage import denoise as run
+
+    return run(recording, noise, options)
+
+
+@audio.command
+def dereverb(
+    recording: Path, /, *, impulse: Path | None = None, noise: Level = None, options: Repair = NO_REPAIR
+) -> int:
+    """Remove a room or a device whose impulse response is known, --impulse.
+
+    Parameters
+    ----------
+    recording
+        A WAV, FLAC, OGG or AIFF file.
+    impulse
+        A file of sound of the same rate: the response of the room to a click, direct sound first.
+    noise
+        Standard deviation (rms) of the noise in the recording, as in 0.001 or -60dB.
+    """
+    from headwater.cli.audio.damage import dereverb as run
+
+    return run(recording, impulse, noise, options)
+
+
+@audio.command
+def restore(
+    recording: Path,
+    /,
+    *,
+    cutoff: Annotated[float | None, word(times.hertz, "HZ")] = None,
+    operator: str | None = None,
+    noise: Level = None,
+    options: Repair = NO_REPAIR,
+) -> int:
+    """Bring back a lost upper band, --cutoff, or undo any damage that can be written as a function, --operator.
+
+    Parameters
+    ----------
+    recording
+        A WAV, FLAC, OGG or AIFF file.
+    cutoff
+        Above it everything was lost, as in 4000 or 4kHz; what is below stays.
+    operator
+        FILE.py or FILE.py:NAME with a differentiable function operator(x) of signals [batch, samples] at the rate of
+        the model, which returns what the recording is.
+    noise
+        Standard deviation (rms) of the noise in the recording, for --operator.
+    """
+    from headwater.cli.audio.damage import restore as run
+
+    return run(recording, cutoff, operator, noise, options)

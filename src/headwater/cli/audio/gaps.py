@@ -2,73 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from headwater.audio import models, times
-from headwater.audio.files import SUFFIXES, Patch, Source, check, examine, target_of, write_patched
+from headwater.audio.files import Patch, Source, examine, write_patched
 from headwater.audio.repair import CONTEXT, Gap, Region, fill, merged, regions
-from headwater.audio.restore import Restoration
 from headwater.audio.sheet import sheet
 from headwater.cli.audio.options import Lost, Repair
-from headwater.cli.machine import Meter, use_idle_cores, versions
-from headwater.cli.outputs import check_distinct, check_free, write_json
-from headwater.cli.progress import Record, Watch
-from headwater.cli.run import INTERRUPTED
-from headwater.control import Event
+from headwater.cli.audio.outcome import Curve, entry, prepared, report, tell
+from headwater.cli.machine import Meter, use_idle_cores
+from headwater.cli.outputs import write_json
+from headwater.cli.progress import Watch
 from headwater.errors import Misuse
-from headwater.extras import need
 from headwater.presets import Limits
-from headwater.status import Status
-
-DEFINITIONS = {
-    "gaps": "seconds from the beginning; every sample outside them is the input's",
-    "misfit": "rms(A(x1) - y) / sigma on the known samples around, sigma = 0.02 of their rms; 1 is the goal",
-    "gradients": "gradient evaluations of a track: each a forward solve and a vector-Jacobian product",
-    "evaluations": "forward calls of the network for a track; mid and side are tracks of their own",
-}
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The recording, the report and the sheet beside it."""
-
-    sound: Path
-    report: Path
-    sheet: Path
-
-    @property
-    def all(self) -> tuple[Path, ...]:
-        """Every file."""
-        return (self.sound, self.report, self.sheet)
-
-
-@dataclass
-class Curve(Record):
-    """The misfit of the worst track of the stretch that is solved, by gradient evaluations."""
-
-    size: tuple[int, int] = (0, 0)
-
-    def add(self, event: Event) -> None:
-        """Note one round."""
-        self.evaluations += 1
-        finite = event.measure[event.measure.isfinite()]
-        if len(finite):
-            self.curve.append((self.evaluations, float(finite.max())))
-
-
-@dataclass
-class Done:
-    """What was made of the regions so far."""
-
-    patches: list[Patch] = field(default_factory=list)
-    entries: list[dict[str, Any]] = field(default_factory=list)
-    curves: list[list[tuple[int, float]]] = field(default_factory=list)
 
 
 def inpaint(recording: Path, o: Lost) -> int:
@@ -98,135 +48,48 @@ def run(
 
     All inputs and outputs are checked before the work begins; after Ctrl-C what was filled is written.
     """
-    check_numbers(o)
-    outputs = plan(command, source, inputs, o)
-    check(source)
-    need("matplotlib.figure", "audio")
+    outputs = prepared(command, source, inputs, o)
     use_idle_cores()
-    prior = models.prior()
-    todo = regions(gaps, round(CONTEXT * source.rate))
-    meter, done = Meter(torch.device("cpu")), Done()
-    watch = Watch(command, Curve(), limit=o.gradients, seconds=o.seconds, quiet=o.quiet)
+    prior, todo = models.prior(), regions(gaps, round(CONTEXT * source.rate))
+    patches: list[Patch] = []
+    entries: list[dict[str, Any]] = []
+    first = Curve()
+    meter = Meter(torch.device("cpu"))
+    watch = Watch(command, first, limit=o.gradients, seconds=o.seconds, quiet=o.quiet)
+    limits = Limits(steps=o.steps, gradients=o.gradients, callback=watch)
     with watch.running():
         for number, region in enumerate(todo):
-            if watch.interrupt.asked and number:
+            if watch.over and number:
                 break
             watch.title = command if len(todo) == 1 else f"{command} {number + 1} of {len(todo)}"
-            watch.record = Curve()
-            limits = Limits(steps=o.steps, gradients=o.gradients, callback=watch)
+            watch.record = Curve() if number else first
             patch, found = fill(prior, source, region, seed=o.seed, preset=o.preset, limits=limits)
-            done.patches.append(patch)
-            done.entries.append(entry(region, found, source))
-            done.curves.append(watch.record.curve)
-    cancelled = watch.interrupt.asked
-    target = write_patched(source, done.patches, outputs.sound, frames=frames, overwrite=o.overwrite)
-    content = report(command, source, target, inputs, o, done, len(todo), meter.read())
+            patches.append(patch)
+            where = [[round(a / source.rate, 6), round(b / source.rate, 6)] for a, b in region.gaps]
+            entries.append({"gaps": where} | entry([] if found is None else [found]))
+    target = write_patched(source, patches, outputs.sound, frames=frames, overwrite=o.overwrite)
+    costs = {"not_begun": len(todo) - len(entries), **meter.read()}
+    content = report(command, inputs, target, o, entries, **costs)
     write_json(outputs.report, content, overwrite=o.overwrite)
-    picture(command, source, todo[0], done, outputs.sheet, o.overwrite)
-    return tell(content, outputs, target, cancelled, o.quiet)
+    picture(command, source, todo[0], patches[0], first, outputs.sheet, o.overwrite)
+    return tell(content, outputs, target, watch.interrupt.asked, o.quiet)
 
 
-def check_numbers(o: Repair) -> None:
-    """Refuse counts and limits that are not positive."""
-    for name in ("steps", "gradients", "seconds"):
-        value = getattr(o, name)
-        if value is not None and not value > 0:
-            raise Misuse(f"--{name} is {value}.", "Give a positive number.")
-    if not 0 <= o.seed < 2**63:
-        raise Misuse(f"--seed is {o.seed}.", "Give 0 or a positive whole number.")
-
-
-def plan(command: str, source: Source, inputs: Sequence[Path], o: Repair) -> Outputs:
-    """The files that will be written, all of them writable."""
-    suffix = source.path.suffix if source.path.suffix.lower() in SUFFIXES else ".wav"
-    sound = o.output or source.path.with_name(f"{source.path.stem}-{command}{suffix}")
-    target_of(source, sound)
-    outputs = Outputs(sound, sound.with_suffix(".json"), sound.with_name(f"{sound.stem}-sheet.png"))
-    check_distinct(outputs.all, inputs)
-    check_free(outputs.all, overwrite=o.overwrite)
-    return outputs
-
-
-def entry(region: Region, found: Restoration | None, source: Source) -> dict[str, Any]:
-    """What the report says of a region."""
-    spans = [[round(a / source.rate, 6), round(b / source.rate, 6)] for a, b in region.gaps]
-    if found is None:
-        return {"gaps": spans, "status": ["SILENT"], "gradients": [0], "evaluations": [0], "misfit": [None]}
-    r = found.result
-    return {
-        "gaps": spans,
-        "status": [s.name for s in r.status],
-        "gradients": r.gradients.tolist(),
-        "evaluations": r.evaluations.tolist(),
-        "misfit": [round(float(m), 4) for m in found.misfit.rms(r.x1)],
-    }
-
-
-def report(
-    command: str,
-    source: Source,
-    target: Source,
-    inputs: Sequence[Path],
-    o: Repair,
-    done: Done,
-    wanted: int,
-    costs: dict[str, Any],
-) -> dict[str, Any]:
-    """The content of the report, ready for JSON."""
-    names = ("seed", "preset", "steps", "gradients", "seconds")
-    about = {k: v for k, v in asdict(target).items() if k not in ("path", "endian")}
-    return {
-        "command": f"audio {command}",
-        "inputs": [str(p) for p in inputs],
-        "output": {"file": str(target.path), **about, "lossless": target.lossless},
-        "settings": {name: getattr(o, name) for name in names},
-        "model": models.MUSIC,
-        "versions": versions(),
-        "stretches": done.entries,
-        "not_begun": wanted - len(done.entries),
-        "device": "cpu",
-        **costs,
-        "definitions": DEFINITIONS,
-    }
-
-
-def picture(command: str, source: Source, region: Region, done: Done, path: Path, overwrite: bool) -> None:
-    """The sheet of the first region."""
-    patch = done.patches[0]
+def picture(
+    command: str, source: Source, region: Region, patch: Patch, curve: Curve, path: Path, overwrite: bool
+) -> None:
+    """The sheet of a region."""
     before = source.read(region.start, region.stop)
     after = before.copy()
     after[patch.changed] = patch.samples[patch.changed]
-    gaps = [(a - region.start, b - region.start) for a, b in region.gaps]
     sheet(
         path,
         before.mean(1),
         after.mean(1),
         source.rate,
-        gaps,
+        [(a - region.start, b - region.start) for a, b in region.gaps],
         start=region.start / source.rate,
-        curve=done.curves[0],
+        curve=curve.curve,
         title=f"{source.path.name}: {command}",
         overwrite=overwrite,
     )
-
-
-def tell(content: dict[str, Any], outputs: Outputs, target: Source, cancelled: bool, quiet: bool) -> int:
-    """Print the files and what did not end well; the exit code."""
-    ways = [s for e in content["stretches"] for s in e["status"]]
-    for name in sorted(set(ways) - {"SILENT"}):
-        if not Status[name].ok:
-            print(f"Warning, {ways.count(name)} of {len(ways)} tracks: {Status[name].value}", file=sys.stderr)
-    if not target.lossless:
-        print(f"Warning: {target.subtype} is lossy, the whole file was encoded again.", file=sys.stderr)
-    if content["not_begun"]:
-        print(
-            f"Warning: {content['not_begun']} stretches were not begun, their gaps are as before.",
-            file=sys.stderr,
-        )
-    if not quiet:
-        print(
-            f"{', '.join(map(str, outputs.all))}: {len(content['stretches'])} stretches, {content['seconds']:.1f} s"
-        )
-    if cancelled:
-        return INTERRUPTED
-    return int("DIVERGED" in ways)

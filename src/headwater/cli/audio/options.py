@@ -61,5 +61,7 @@ class Lost(Repair):
     """A file of sound of the same rate and length that is not zero where something is lost."""
 
 
+Level = Annotated[float | None, word(times.amplitude, "LEVEL")]
+"""An amplitude: a share of full scale, or dB below it."""
 NO_REPAIR = Repair()
 NO_LOST = Lost()

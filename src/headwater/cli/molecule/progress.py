@@ -50,12 +50,6 @@ class DesignWatch(Watch):
             f"round {self.rounds.evaluations}  {clock(gone)} gone{left}"
         )
 
-    @property
-    def over(self) -> bool:
-        """Whether Ctrl-C was pressed or the time is up."""
-        late = self.seconds is not None and time.perf_counter() - self.start >= self.seconds
-        return self.interrupt.asked or late
-
 
 @contextmanager
 def telling(title: str, *, quiet: bool) -> Iterator[Tell]:

@@ -1,0 +1,158 @@
+"""`headwater audio declip | denoise | dereverb | restore`, from the command line to written files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from headwater.audio import models
+from headwater.audio.files import Patch, Source, blocks, examine, write_patched
+from headwater.audio.restore import Restoration
+from headwater.audio.sheet import sheet
+from headwater.audio.whole import Band, Clipping, Damage, How, Noise, Own, Room, restored
+from headwater.cli import python_file
+from headwater.cli.audio.options import Repair
+from headwater.cli.audio.outcome import Curve, entry, prepared, report, tell
+from headwater.cli.machine import Meter, use_idle_cores
+from headwater.cli.outputs import write_json
+from headwater.cli.progress import Watch
+from headwater.errors import Misuse
+from headwater.extras import need
+from headwater.presets import Limits
+
+RUN = 3
+"""So many equal samples in a row at the top are clipping."""
+
+
+def declip(recording: Path, level: float | None, o: Repair) -> int:
+    """Recover clipped peaks."""
+    source = examine(recording)
+    found = clipped_at(source) if level is None else level
+    if not found > 0:
+        raise Misuse("The level is 0.", "Give the level of the clipping, as in 0.9 or -1dB.")
+    return run("declip", source, Clipping(found), [recording], {"level": found}, o)
+
+
+def denoise(recording: Path, noise: float | None, o: Repair) -> int:
+    """Remove white noise."""
+    if not noise:
+        raise Misuse("The level of the noise is not known.", "Give --noise 0.01 or --noise -40dB.")
+    return run("denoise", examine(recording), Noise(noise), [recording], {"noise": noise}, o)
+
+
+def dereverb(recording: Path, impulse: Path | None, noise: float | None, o: Repair) -> int:
+    """Remove a known impulse response."""
+    if impulse is None:
+        raise Misuse("The room is not known.", "Give its impulse response as a file of sound, --impulse.")
+    source, room = examine(recording), examine(impulse)
+    if room.rate != source.rate:
+        raise Misuse(
+            f"The impulse response has {room.rate} Hz and the recording {source.rate} Hz.",
+            "Give both at the same rate.",
+        )
+    h = room.read(0, room.frames).mean(1)
+    if not h.any():
+        raise Misuse(f"The impulse response {impulse} is silent.", "Give another one.")
+    settings = {"impulse": str(impulse), "noise": noise or 0.0}
+    damage = Room(h, source.rate, noise or 0.0)
+    return run("dereverb", source, damage, [recording, impulse], settings, o)
+
+
+def restore(
+    recording: Path, cutoff: float | None, operator: str | None, noise: float | None, o: Repair
+) -> int:
+    """Bring back a band, or undo the user's operator."""
+    source = examine(recording)
+    if (cutoff is None) == (operator is None):
+        raise Misuse("One of --cutoff and --operator says what to undo.", "Give one of the two.")
+    settings = {"cutoff": cutoff, "operator": operator, "noise": noise or 0.0}
+    if cutoff is not None:
+        return run("restore", source, Band(cutoff), [recording], settings, o)
+    assert operator is not None
+    path, _, name = (operator, "", "") if operator.endswith(".py") else operator.rpartition(":")
+    found = python_file.function_in(Path(path), name or "operator", f"{name or 'operator'}(x)")
+    return run("restore", source, Own(found, noise or 0.0), [recording, Path(path)], settings, o)
+
+
+def clipped_at(source: Source) -> float:
+    """The level of the clipping: that of the largest sample, if there are runs of samples as large.
+
+    Raises
+    ------
+    Misuse
+        There are none: nothing says that it is clipped.
+    """
+    peak, runs = 0.0, False
+    with need("soundfile", "audio").SoundFile(source.path) as file:
+        for _, raw in blocks(file, source):
+            x = np.abs(raw.astype(np.float64))
+            top = float(x.max())
+            if top > peak:
+                peak, runs = top, False
+            if top == peak and peak > 0:
+                at = x >= peak * (1 - 1e-4)
+                count = (
+                    np.lib.stride_tricks.sliding_window_view(at, RUN, axis=0) if len(at) >= RUN else at[None]
+                )
+                runs = runs or bool(count.all(-1).any())
+    if not runs:
+        raise Misuse(
+            f"No {RUN} samples in a row of {source.path} are at its peak.",
+            "It may not be clipped; if it is, give --level, as in 0.9 or -1dB.",
+        )
+    return peak / 2.0**31 if source.depth else peak
+
+
+def run(
+    command: str,
+    source: Source,
+    damage: Damage,
+    inputs: Sequence[Path],
+    settings: dict[str, Any],
+    o: Repair,
+) -> int:
+    """Restore the recording stretch by stretch while it is written, and say how it went.
+
+    All inputs and outputs are checked before the work begins; after Ctrl-C what was not begun is as it was.
+    """
+    outputs = prepared(command, source, inputs, o)
+    use_idle_cores()
+    meter, first = Meter(torch.device("cpu")), Curve()
+    watch = Watch(command, first, limit=o.gradients, seconds=o.seconds, quiet=o.quiet)
+    limits = Limits(steps=o.steps, gradients=o.gradients, callback=watch)
+    entries: list[dict[str, Any]] = []
+    left, seen = 0, list[Patch]()
+
+    def told(k: int, n: int, done: list[Restoration]) -> bool:
+        nonlocal left
+        entries.append(entry(done))
+        watch.record, left = Curve(), n - k
+        watch.title = f"{command} {min(k + 1, n)} of {n}"
+        return watch.over
+
+    def watched(patches: Iterator[Patch]) -> Iterator[Patch]:
+        for patch in patches:
+            seen.extend([] if seen else [patch])
+            yield patch
+
+    with watch.running():
+        patches = watched(restored(models.prior(), source, damage, How(o.seed, o.preset, limits), told))
+        target = write_patched(source, patches, outputs.sound, overwrite=o.overwrite)
+    content = report(command, inputs, target, o, entries, damage=settings, not_begun=left, **meter.read())
+    write_json(outputs.report, content, overwrite=o.overwrite)
+    before = source.read(seen[0].start, seen[0].start + len(seen[0].samples))
+    sheet(
+        outputs.sheet,
+        before.mean(1),
+        seen[0].samples.mean(1),
+        source.rate,
+        (),
+        curve=first.curve,
+        title=f"{source.path.name}: {command}",
+        overwrite=o.overwrite,
+    )
+    return tell(content, outputs, target, watch.interrupt.asked, o.quiet)

@@ -1,0 +1,129 @@
+"""What the audio commands share: outputs, settings, progress, report and exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from headwater.audio import models
+from headwater.audio.files import SUFFIXES, Source, check, target_of
+from headwater.audio.restore import Restoration
+from headwater.cli.audio.options import Repair
+from headwater.cli.machine import versions
+from headwater.cli.outputs import check_distinct, check_free
+from headwater.cli.progress import Record
+from headwater.cli.run import INTERRUPTED
+from headwater.control import Event
+from headwater.errors import Misuse
+from headwater.extras import need
+from headwater.status import Status
+
+DEFINITIONS = {
+    "misfit": "rms(A(x1) - y) / sigma, sigma the noise but at least 0.02 of the rms of the stretch; 1 is the goal",
+    "gradients": "gradient evaluations of a track: each a forward solve and a vector-Jacobian product",
+    "evaluations": "forward calls of the network for a track; mid and side are tracks of their own",
+}
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The recording, the report and the sheet beside it."""
+
+    sound: Path
+    report: Path
+    sheet: Path
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """Every file."""
+        return (self.sound, self.report, self.sheet)
+
+
+@dataclass
+class Curve(Record):
+    """The misfit of the worst track of the stretch that is solved, by gradient evaluations."""
+
+    size: tuple[int, int] = (0, 0)
+
+    def add(self, event: Event) -> None:
+        """Note one round."""
+        self.evaluations += 1
+        finite = event.measure[event.measure.isfinite()]
+        if len(finite):
+            self.curve.append((self.evaluations, float(finite.max())))
+
+
+def prepared(command: str, source: Source, inputs: Sequence[Path], o: Repair) -> Outputs:
+    """The files that will be written, after all of the inputs and options were checked."""
+    for name in ("steps", "gradients", "seconds"):
+        value = getattr(o, name)
+        if value is not None and not value > 0:
+            raise Misuse(f"--{name} is {value}.", "Give a positive number.")
+    if not 0 <= o.seed < 2**63:
+        raise Misuse(f"--seed is {o.seed}.", "Give 0 or a positive whole number.")
+    suffix = source.path.suffix if source.path.suffix.lower() in SUFFIXES else ".wav"
+    sound = o.output or source.path.with_name(f"{source.path.stem}-{command}{suffix}")
+    target_of(source, sound)
+    outputs = Outputs(sound, sound.with_suffix(".json"), sound.with_name(f"{sound.stem}-sheet.png"))
+    check_distinct(outputs.all, inputs)
+    check_free(outputs.all, overwrite=o.overwrite)
+    check(source)
+    need("matplotlib.figure", "audio")
+    return outputs
+
+
+def entry(found: Sequence[Restoration]) -> dict[str, Any]:
+    """What the report says of the tracks of a stretch; none where all was silence."""
+    return {
+        "status": [s.name for r in found for s in r.result.status],
+        "gradients": [int(n) for r in found for n in r.result.gradients],
+        "evaluations": [int(n) for r in found for n in r.result.evaluations],
+        "misfit": [round(float(m), 4) for r in found for m in r.misfit.rms(r.result.x1)],
+    }
+
+
+def report(
+    command: str,
+    inputs: Sequence[Path],
+    target: Source,
+    o: Repair,
+    entries: list[dict[str, Any]],
+    **more: Any,
+) -> dict[str, Any]:
+    """The content of the report, ready for JSON."""
+    names = ("seed", "preset", "steps", "gradients", "seconds")
+    about = {k: v for k, v in asdict(target).items() if k not in ("path", "endian")}
+    return {
+        "command": f"audio {command}",
+        "inputs": [str(p) for p in inputs],
+        "output": {"file": str(target.path), **about, "lossless": target.lossless},
+        "settings": {name: getattr(o, name) for name in names},
+        "model": models.MUSIC,
+        "versions": versions(),
+        "stretches": entries,
+        **more,
+        "device": "cpu",
+        "definitions": DEFINITIONS,
+    }
+
+
+def tell(content: dict[str, Any], outputs: Outputs, target: Source, cancelled: bool, quiet: bool) -> int:
+    """Print the files and what did not end well; the exit code."""
+    ways = [s for e in content["stretches"] for s in e["status"]]
+    for name in sorted(set(ways)):
+        if not Status[name].ok:
+            print(f"Warning, {ways.count(name)} of {len(ways)} tracks: {Status[name].value}", file=sys.stderr)
+    if not target.lossless:
+        print(f"Warning: {target.subtype} is lossy, the whole file was encoded again.", file=sys.stderr)
+    if content["not_begun"]:
+        left = content["not_begun"]
+        print(f"Warning: {left} stretches were not begun and are as they were.", file=sys.stderr)
+    if not quiet:
+        files = ", ".join(map(str, outputs.all))
+        print(f"{files}: {len(content['stretches'])} stretches, {content['seconds']:.1f} s")
+    if cancelled:
+        return INTERRUPTED
+    return int("DIVERGED" in ways)
