@@ -24,7 +24,6 @@ from headwater.audio.operators import Clip, Identity, Lowpass, Reverb, UserOpera
 from headwater.audio.repair import SILENCE, from_tracks, resampled, to_tracks
 from headwater.audio.restore import Prior, Restoration, restore
 from headwater.errors import Misuse
-from headwater.extras import need
 from headwater.operator import Operator
 from headwater.presets import Limits
 
@@ -188,7 +187,8 @@ class Clipping:
         clip = Clip(self.level / scale, 1e-4 * self.level / scale)
         if rate == low:
             return Posed(clip, x, 0.0, guess)
-        high = torch.from_numpy((rough - lifted(guess, low, rate, len(x))) / scale)[None]
+        low_band = interpolated(torch.from_numpy(guess)[None], low, rate, len(x))
+        high = (torch.from_numpy(rough)[None] - low_band) / scale
         return Posed(AtRate(clip, low, rate, len(x), high), x, 0.0, guess)
 
     def finish(self, x: Track, estimate: Track, rate: int, low: int) -> Track:
@@ -229,10 +229,7 @@ class AtRate(Operator):
     kind = "at rate"
 
     def _lifted(self, x: Tensor) -> Tensor:
-        common = math.gcd(self.low, self.rate)
-        up = need("julius", "audio").resample_frac(x, self.low // common, self.rate // common)
-        up = torch.nn.functional.pad(up, (0, max(self.samples - up.shape[1], 0)))[:, : self.samples]
-        return up + self.high.to(up)
+        return interpolated(x, self.low, self.rate, self.samples) + self.high.to(x)
 
     def __call__(self, x: Tensor) -> Tensor:
         """The operator of both bands."""
@@ -241,6 +238,21 @@ class AtRate(Operator):
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
         """As the operator's."""
         return self.operator.residual(self._lifted(x), y)
+
+
+def interpolated(x: Tensor, low: int, rate: int, samples: int) -> Tensor:
+    """Signals `[batch, n]` at a higher rate by zeros in their spectrum, so many samples; differentiable and fast.
+
+    >>> x = torch.cos(0.1 * torch.arange(400.0, dtype=torch.float64))[None]
+    >>> y = interpolated(x, 2, 5, 1000)[0, 300:700]
+    >>> torch.allclose(y, torch.cos(0.04 * torch.arange(300.0, 700.0, dtype=torch.float64)), atol=1e-2)
+    True
+    """
+    whole = low // math.gcd(low, rate)
+    n = -(-x.shape[1] // whole) * whole
+    m = n * rate // low
+    y: Tensor = torch.fft.irfft(torch.fft.rfft(x, n), m) * (m / n)
+    return torch.nn.functional.pad(y, (0, max(samples - m, 0)))[:, :samples]
 
 
 def predicted(x: Track, lost: NDArray[np.bool_], block: int = 2048, around: int = 512) -> Track:
