@@ -3,7 +3,7 @@
     python benchmarks/molecule_several.py --qm9 build/qm9 --count 48
 
 The values of one, two, three and six properties of molecules of half_b are asked for, with their numbers of atoms.
-The rows are those of `molecule_targets.py`: the default, draws alone at the largest cost of the default, control alone.
+The rows are those of `molecule_targets.py`: the default, draws alone at the default's largest cost, control alone.
 `miss`: the largest deviation of a molecule from what is asked, in tolerances, by the guide that is controlled and by
 the evaluator that is not; medians over all molecules.
 """
