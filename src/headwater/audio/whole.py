@@ -274,7 +274,7 @@ def attenuated(x: Track, std: float, rate: int) -> Track:
     size = 1 << round(math.log2(0.02 * rate))
     window = hann(size, sym=False)
     stft = ShortTimeFFT(window, size // 4, rate)
-    s = stft.stft(x)
+    s = stft.stft(np.pad(x, (0, max(size - len(x), 0))))
     noise = std**2 * float(window @ window)
     gain = np.maximum(1 - noise / np.maximum(np.abs(s) ** 2, 1e-300), 0.0)
     return np.asarray(stft.istft(gain * s, 0, len(x)))

@@ -1,0 +1,142 @@
+"""Damage all over a recording: better than it was, no seams between stretches, memory of a stretch only."""
+
+import itertools
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from test_repair import prior, tones
+from torch.testing import assert_close
+
+from headwater import Misuse
+from headwater.audio import whole
+from headwater.audio.files import examine, write_patched
+from headwater.audio.operators import Clip
+from headwater.audio.whole import AtRate, Band, Clipping, How, Noise, Own, Room, interpolated, restored, spans
+
+torch.set_num_threads(1)
+RATE, FRAMES = 8000, 20_000
+
+
+@pytest.fixture(autouse=True)
+def short_stretches(monkeypatch):
+    monkeypatch.setattr(whole, "STRETCH", 1.0)
+    monkeypatch.setattr(whole, "MARGIN", 0.2)
+
+
+def truth():
+    return np.stack([0.2 * tones(FRAMES, RATE, seed) for seed in (0, 1)], axis=1)
+
+
+def repaired(folder, x, damage, told=None):
+    soundfile.write(folder / "in.wav", x, RATE, subtype="FLOAT")
+    source = examine(folder / "in.wav")
+    more = {} if told is None else {"told": told}
+    write_patched(
+        source, restored(prior(), source, damage, How(), **more), folder / "out.wav", overwrite=True
+    )
+    return soundfile.read(folder / "out.wav", always_2d=True)[0]
+
+
+def sdr(x):
+    return 10 * np.log10(np.square(truth()).sum() / np.square(x - truth()).sum())
+
+
+def noise(level, seed=0):
+    return level * np.random.default_rng(seed).standard_normal((FRAMES, 2))
+
+
+IMPULSE = np.eye(1, 400)[0] + 0.4 * np.eye(1, 400, 100)[0] - 0.2 * np.eye(1, 400, 399)[0]
+CASES = {
+    "noise": (lambda x: x + noise(0.02), Noise(0.02), 0.5),
+    "room": (lambda x: np.stack([np.convolve(c, IMPULSE)[:FRAMES] for c in x.T], 1), Room(IMPULSE, RATE), 10),
+    "clipping": (lambda x: np.clip(x, -0.2, 0.2), Clipping(0.2), 1.0),
+    "own": (lambda x: np.tanh(3 * x) / 3, Own(lambda z: torch.tanh(3 * z) / 3), 10),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_better_than_it_was_and_has_no_seams(tmp_path, name):
+    damaged, damage, gain = CASES[name]
+    before = damaged(truth())
+    after = repaired(tmp_path, before, damage)
+    assert after.shape == before.shape and sdr(after) > sdr(before) + gain
+    bend = np.abs(np.diff(after, n=2, axis=0)).max(1)
+    edges = [stop for _, stop in spans(FRAMES, RATE)][:-1]
+    near = np.zeros(len(bend), dtype=bool)
+    for edge in edges:  # a stretch fades into the next in the 20 ms before its end
+        near[edge - 170 : edge + 10] = True
+    assert bend[near].max() <= 1.2 * bend[~near].max()
+
+
+def test_what_is_below_the_clipping_stays_to_the_bit(tmp_path):
+    x = np.clip(truth(), -0.2, 0.2)
+    after = repaired(tmp_path, x, Clipping(0.2))
+    clipped = np.abs(x) >= 0.2 * (1 - 1e-4)
+    assert np.array_equal(after[~clipped], x.astype(np.float32)[~clipped])
+    assert (np.abs(after[clipped]) >= 0.2 * (1 - 1e-4)).all()
+
+
+def test_a_band_is_added_above_the_cutoff_only(tmp_path):
+    after = repaired(tmp_path, truth(), Band(1500.0))
+    added = np.abs(np.fft.rfft((after - truth())[:, 0]))
+    at = np.fft.rfftfreq(FRAMES, 1 / RATE)
+    assert added[at < 1200].max() < 0.05 * added.max() and added[at > 2100].max() < 0.05 * added.max()
+    with pytest.raises(Misuse, match="leaves the model nothing to add"):
+        repaired(tmp_path, truth(), Band(2000.0))
+
+
+def test_the_run_can_be_ended_and_the_rest_stays(tmp_path):
+    heard = []
+
+    def told(k, n, done):
+        heard.append((k, n, len(done)))
+        return k == 1
+
+    x = truth() + noise(0.02)
+    after = repaired(tmp_path, x, Noise(0.02), told)
+    _, stop = spans(FRAMES, RATE)[0]
+    assert heard == [(1, 3, 2)]
+    assert np.array_equal(after[stop:], x.astype(np.float32)[stop:]) and (after[:stop] != x[:stop]).any()
+
+
+def test_patches_come_in_order_and_cover_all(tmp_path):
+    soundfile.write(tmp_path / "in.wav", truth(), RATE)
+    at = 0
+    for patch in restored(prior(), examine(tmp_path / "in.wav"), Noise(0.02)):
+        assert patch.start == at and len(patch.samples) <= RATE + 200
+        at += len(patch.samples)
+    assert at == FRAMES
+
+
+@pytest.mark.parametrize("frames", [10, 900, 8001])
+def test_short_recordings_and_silence(tmp_path, frames):
+    for x in (truth()[:frames], np.zeros((frames, 1))):
+        soundfile.write(tmp_path / "in.wav", x, RATE)
+        source = examine(tmp_path / "in.wav")
+        found = np.concatenate([p.samples for p in restored(prior(), source, Noise(0.01))])
+        assert found.shape == x.shape and np.isfinite(found).all()
+        assert x.any() or not found.any()
+
+
+def test_spans_are_even():
+    for frames in (1, 10, 799, 8000, 8001, 100_000):
+        found = spans(frames, 8000)
+        sizes = [b - a for a, b in found]
+        assert (
+            found[0][0] == 0
+            and found[-1][1] == frames
+            and max(sizes) <= 8000
+            and max(sizes) - min(sizes) <= 1
+        )
+        assert all(a[1] == b[0] for a, b in itertools.pairwise(found))
+
+
+def test_the_lift_is_linear_and_its_operator_differentiable():
+    x = torch.randn(2, 40, dtype=torch.float64, requires_grad=True)
+    high = torch.randn(1, 100, dtype=torch.float64)
+    A = AtRate(Clip(0.7), 2, 5, 100, high)
+    assert torch.autograd.gradcheck(lambda z: A.residual(z, A(x.detach())), (x + 0.1,))
+    assert_close(interpolated(2 * x, 2, 5, 100), 2 * interpolated(x, 2, 5, 100))
+    assert A(x).shape == (2, 100)
