@@ -274,10 +274,11 @@ def attenuated(x: Track, std: float, rate: int) -> Track:
     size = 1 << round(math.log2(0.02 * rate))
     window = hann(size, sym=False)
     stft = ShortTimeFFT(window, size // 4, rate)
-    s = stft.stft(np.pad(x, (0, max(size - len(x), 0))))
+    padded = np.pad(x, (0, max(size - len(x), 0)))
+    s = stft.stft(padded)
     noise = std**2 * float(window @ window)
     gain = np.maximum(1 - noise / np.maximum(np.abs(s) ** 2, 1e-300), 0.0)
-    return np.asarray(stft.istft(gain * s, 0, len(x)))
+    return np.asarray(stft.istft(gain * s, 0, len(padded))[: len(x)])
 
 
 def spans(frames: int, size: int) -> list[tuple[int, int]]:
