@@ -78,7 +78,8 @@ def _spectrogram(
     from scipy.signal import ShortTimeFFT
     from scipy.signal.windows import hann
 
-    size = 1 << max(6, round(np.log2(0.04 * rate)))
+    track = np.pad(track, (0, max(0, 8 - len(track))))
+    size = 1 << min(max(6, round(np.log2(0.04 * rate))), int(np.log2(len(track))))
     stft = ShortTimeFFT(hann(size), size // 4, rate, scale_to="magnitude")
     level = 20 * np.log10(np.abs(stft.stft(track)) + 1e-9)
     top = level.max()

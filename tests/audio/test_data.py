@@ -1,0 +1,170 @@
+"""Scores, renditions and the windows that are learned."""
+
+import shutil
+from pathlib import Path
+
+import mido
+import numpy as np
+import pytest
+import torch
+
+from headwater.audio import render, scores
+from headwater.audio.render import FAMILIES, HELD_OUT, PITCHES, draw, midi, octaves, parts
+from headwater.audio.scores import NOTE, Score, held_out
+from headwater.audio.train import Recordings
+
+synthesiser = pytest.mark.skipif(
+    shutil.which("fluidsynth") is None or not any(p.exists() for p in render.SOUNDFONTS),
+    reason="needs fluidsynth and FluidR3_GM.sf2",
+)
+
+
+def score(name="x#0", count=32, parts=2, pitch=60):
+    notes = np.zeros(count, dtype=NOTE)
+    notes["onset"] = np.arange(count) // parts * 0.5
+    notes["length"], notes["part"] = 0.5, np.arange(count) % parts
+    notes["pitch"] = pitch + np.arange(count) % 5
+    return Score(name, notes)
+
+
+# ---- scores
+
+
+def test_a_twentieth_is_held_out_and_names_decide():
+    names = [f"folder/piece{i}.mxl#0" for i in range(4000)]
+    kept = [held_out(n) for n in names]
+    assert 0.035 < np.mean(kept) < 0.065
+    assert kept == [held_out(n) for n in names]
+
+
+def test_a_score_of_the_corpus_is_read():
+    found = scores.parse(scores.corpus() / "bach" / "bwv66.6.mxl")
+    assert [s.parts for s in found] == [4]
+    notes = found[0].notes
+    assert (np.diff(notes["onset"]) >= 0).all() and notes["length"].min() > 0
+    soprano = notes[notes["part"] == 0]
+    assert [int(p) for p in soprano["pitch"][:4]] == [73, 71, 69, 71]  # c#'' b' a' b'
+    assert found[0].quarters == 36
+
+
+def test_what_cannot_be_read_is_left_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(scores, "corpus", lambda: tmp_path)
+    (tmp_path / "a").mkdir()
+    broken = tmp_path / "a" / "broken.mxl"
+    broken.write_bytes(b"PK nothing")
+    assert scores.parse(broken) == []
+    assert "left out: a/broken.mxl" in capsys.readouterr().out
+
+
+def test_parsed_scores_are_stored_and_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(scores, "files", lambda: iter([scores.corpus() / "bach" / "bwv66.6.mxl"]))
+    first = scores.collect(tmp_path, processes=1)
+    monkeypatch.setattr(scores, "files", lambda: pytest.fail("parsed again"))
+    again = scores.collect(tmp_path)
+    assert [s.name for s in first] == [s.name for s in again] == ["bach/bwv66.6.mxl#0"]
+    np.testing.assert_array_equal(first[0].notes, again[0].notes)
+
+
+# ---- renditions
+
+
+def test_a_rendition_depends_on_its_seed_and_stays_in_range():
+    pieces = [score(parts=p, pitch=q) for p in (1, 3) for q in (30, 60, 90)]
+    seen = set()
+    for seed in range(60):
+        r = draw(pieces, FAMILIES, seed)
+        assert r == draw(pieces, FAMILIES, seed)
+        assert len(r.programs) == len(r.transposition) == r.score.parts
+        assert 0.12 <= 0.5 * r.quarter <= 0.6001
+        for part, (program, shift) in enumerate(zip(r.programs, r.transposition, strict=True)):
+            low, high = PITCHES[program]
+            middle = np.median(r.score.notes["pitch"][r.score.notes["part"] == part]) + shift
+            assert low - 6 <= middle <= high + 6
+        seen |= set(r.programs)
+    assert len(seen) > 12
+
+
+def test_held_out_instruments_and_scores_are_not_in_training():
+    trained = {p for f in FAMILIES.values() for p in f}
+    assert not trained & {p for f in HELD_OUT.values() for p in f}
+    several = parts([score(f"s{i}#0") for i in range(200)])
+    learned, kept = ({s.name for s in several[k][0]} for k in ("train", "test"))
+    assert learned and kept and not learned & kept
+    assert several["validation"][1] is FAMILIES and several["test"][1] is HELD_OUT
+    assert len({first for _, _, first in several.values()}) == 3
+
+
+def test_parts_are_moved_by_whole_octaves():
+    low = score(pitch=30, parts=1)
+    assert octaves(low, 0, 0, 73) % 12 == 0  # a flute cannot play 30
+    assert octaves(low, 0, 0, 73) >= 24
+    assert octaves(low, 0, 0, 43) == 0  # a double bass can
+
+
+def test_the_midi_file_plays_the_score(tmp_path):
+    rendition = draw([score()], FAMILIES, 3)
+    midi(rendition, tmp_path / "x.mid")
+    file = mido.MidiFile(tmp_path / "x.mid")
+    on = [m for m in file if m.type == "note_on"]
+    off = [m for m in file if m.type == "note_off"]
+    assert len(on) == len(off) == 32
+    assert {m.program for m in file if m.type == "program_change"} == set(rendition.programs)
+    played = sorted(m.note for m in on)
+    wanted = sorted(int(n["pitch"]) + rendition.transposition[n["part"]] for n in rendition.score.notes)
+    assert played == wanted
+    assert file.length == pytest.approx(rendition.quarter * 8, abs=0.4)
+
+
+@synthesiser
+def test_a_rendition_is_played(tmp_path):
+    x = render.play(draw([score(pitch=69, parts=1)], {"flutes": FAMILIES["flutes"]}, 1), render.tools())
+    assert x.dtype == np.int16 and np.abs(x).max() == pytest.approx(0.9 * 32767, abs=1)
+    assert 2 < len(x) / render.RATE < 12
+    power = np.abs(np.fft.rfft(x * np.hanning(len(x)))) ** 2
+    hertz = np.fft.rfftfreq(len(x), 1 / render.RATE)
+    assert power[(hertz > 200) & (hertz < 6000)].sum() > 0.95 * power.sum()
+
+
+@synthesiser
+def test_shards_are_kept_and_the_rest_is_played(tmp_path, monkeypatch):
+    monkeypatch.setattr(render, "collect", lambda work: [score(f"s{i}#0") for i in range(200)])
+    render.render(tmp_path, "train", 0.005)
+    stored = tmp_path / "train-000.npz"
+    with np.load(stored) as z:
+        assert z["offsets"][-1] == len(z["samples"]) >= 0.005 * 3600 * render.RATE
+    before = stored.stat().st_mtime_ns
+    render.render(tmp_path, "train", 0.005)
+    assert stored.stat().st_mtime_ns == before
+
+
+def test_missing_tools_are_named(monkeypatch):
+    monkeypatch.setattr(render, "SOUNDFONTS", (Path("/no/such.sf2"),))
+    with pytest.raises(render.Misuse, match="apt install"):
+        render.tools()
+
+
+# ---- windows
+
+
+def recordings(tmp_path, tracks):
+    np.savez(
+        tmp_path / "train-000.npz",
+        samples=np.concatenate(tracks).astype(np.int16),
+        offsets=np.cumsum([0, *map(len, tracks)]),
+    )
+    return Recordings([tmp_path / "train-000.npz"])
+
+
+def test_windows_lie_in_one_recording_and_are_of_unit_loudness(tmp_path):
+    r = np.random.default_rng(0)
+    loud, soft = 8000 * np.sign(r.standard_normal(900)), 800 * np.sign(r.standard_normal(500))
+    x = recordings(tmp_path, [loud, soft]).windows(300, 200, np.random.default_rng(1))
+    assert x.shape == (300, 200) and x.dtype == torch.float32
+    assert (x.abs().amax(1) / x.abs().amin(1)).max() == pytest.approx(1, abs=1e-3)  # none crosses the joint
+    level = x.square().mean(1).sqrt().log()
+    assert abs(level.mean()) < 0.1 and level.std().item() == pytest.approx(0.45, abs=0.08)
+
+
+def test_silent_windows_are_not_learned(tmp_path):
+    tracks = [np.zeros(5000), 8000 * np.ones(300)]
+    assert recordings(tmp_path, tracks).windows(20, 200, np.random.default_rng(0)).abs().min() > 0.1

@@ -1,0 +1,137 @@
+"""The music flow's network and its training in small."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from headwater.audio import train
+from headwater.audio.network import Frames, FramesConfig, matching_loss, spread
+from headwater.audio.space import Patches, Spectral
+
+SMALL = FramesConfig(bins=16, width=32, depth=2, heads=2)
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return Frames(SMALL)
+
+
+def shards(folder, seconds=6.0, seed=0):
+    """Tones of random pitch, in the layout of the rendered recordings."""
+    r = np.random.default_rng(seed)
+    t = np.arange(round(seconds * 16_000)) / 16_000
+    tracks = [8000 * np.sin(2 * np.pi * h * t) for h in r.uniform(200, 2000, 4)]
+    for part in ("train", "validation"):
+        np.savez(
+            folder / f"{part}-000.npz",
+            samples=np.concatenate(tracks).astype(np.int16),
+            offsets=np.cumsum([0, *map(len, tracks)]),
+        )
+
+
+def test_the_velocity_follows_from_the_preconditioned_output():
+    """With F the loss' own target the velocity is x1 - x0."""
+    net = network()
+    x0, x1 = torch.randn(2, 3, 8, 16)
+    t = torch.tensor([0.1, 0.5, 0.95])
+    s = t[:, None, None]
+    x = (1 - s) * x0 + s * x1
+    d = spread(s)
+    target = (x1 - x0 - (2 * s - 1) * x / d) * d.sqrt()
+    net.inner = lambda *_: target
+    assert_close(net(x, t), x1 - x0)
+    assert_close(matching_loss(net, x0, x1, t), torch.zeros(3))
+
+
+def test_the_target_has_unit_variance_at_every_time():
+    net = network()
+    net.inner = lambda x, t: torch.zeros_like(x)
+    x0, x1 = torch.randn(2, 400, 8, 16, generator=torch.Generator().manual_seed(0))
+    for t in (0.0, 0.3, 0.5, 0.9, 1.0):
+        assert matching_loss(net, x0, x1, torch.full((400,), t)).mean().item() == pytest.approx(1, abs=0.03)
+
+
+def test_a_shift_in_time_shifts_the_result_inside():
+    """Frames know their distances only: what differs is what the ends see of the shift."""
+    net = network().double()
+    x, t = torch.randn(1, 24, 16, dtype=torch.float64), torch.tensor([0.4], dtype=torch.float64)
+    for block in net.blocks:
+        block.attend = lambda h, block=block: block.out(h)  # without attention only the convolution is left
+    a, b = net(x, t), net(x.roll(3, 1), t)
+    assert_close(a[:, 5:15], b[:, 8:18])
+
+
+def test_attention_depends_on_distances_alone():
+    """Equal frames everywhere: every place attends alike, wherever it is."""
+    net = network().double()
+    h = torch.randn(1, 1, SMALL.width, dtype=torch.float64).expand(1, 9, -1)
+    seen = net.blocks[0].attend(h)
+    assert_close(seen, seen[:, :1].expand_as(seen))
+
+
+def test_problems_and_times_are_independent():
+    net = network()
+    x, t = torch.randn(4, 8, 16), torch.rand(4)
+    together = net(x, t)
+    assert_close(
+        together, torch.cat([net(x[i : i + 1], t[i : i + 1]) for i in range(4)]), atol=1e-5, rtol=1e-4
+    )
+    assert_close(net(x, torch.tensor(0.5)), net(x, torch.full((4,), 0.5)))
+
+
+@pytest.mark.parametrize("name", ["mdct", "companded", "patches"])
+def test_states_have_unit_variance(tmp_path, name):
+    r = np.random.default_rng(0)
+    noise = [np.convolve(3000 * r.standard_normal(120_000), [1, 0.9, 0.5], "same")]
+    np.savez(tmp_path / "train-000.npz", samples=noise[0].astype(np.int16), offsets=np.array([0, 120_000]))
+    data = train.Recordings([tmp_path / "train-000.npz"])
+    space = train.space_of(name, 64, data)
+    assert isinstance(space, Patches if name == "patches" else Spectral)
+    z = train.learned(space, data.windows(1000, 34 * 64, r))
+    assert z.shape == (1000, 32, 64)
+    assert z.square().mean().item() == pytest.approx(1, abs=0.08)
+
+
+def test_batches_are_stratified_in_time(tmp_path):
+    shards(tmp_path)
+    data = train.Recordings([tmp_path / "train-000.npz"])
+    space = train.space_of("mdct", 64, data)
+    batch = next(train.batches_of(data, space, 8, 16, np.random.default_rng(0)))
+    assert batch["x1"].shape == batch["x0"].shape == (16, 8, 64)
+    t = batch["t"].sort().values
+    assert 0 <= t[0] < 0.25 and 0.75 < t[-1] <= 1 and (t.diff() > 0).all()
+
+
+def test_training_from_the_command_line_goes_on_where_it_was(tmp_path, capsys):
+    shards(tmp_path)
+    words = ["--data", str(tmp_path), "--work", str(tmp_path / "run"), "--bins", "64", "--width", "64"]
+    words += ["--depth", "1", "--batch", "4", "--minutes"]
+    train.main([*words, "0.04"])
+    first = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    train.main([*words, "0.08"])
+    second = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert second["counters"][0] > first["counters"][0] > 0
+    assert first["facts"]["space"] == "mdct" and len(first["facts"]["scale"]) == 64
+    lines = [line for line in capsys.readouterr().out.splitlines() if "held_out" in line]
+    assert lines and all(
+        0 < float(line.split("held_out")[1].strip(' ":={},').split(",")[0]) < 2 for line in lines
+    )
+
+
+def test_the_loss_falls(tmp_path):
+    shards(tmp_path)
+    data = train.Recordings([tmp_path / "train-000.npz"])
+    space = train.space_of("mdct", 16, data)
+    net = network()
+    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    x1 = train.learned(space, data.windows(64, 18 * 16, np.random.default_rng(5)))
+    before = train.held_out(net, x1)["held_out"]
+    batches = train.batches_of(data, space, 16, 16, np.random.default_rng(0))
+    for batch in itertools.islice(batches, 60):
+        optimizer.zero_grad()
+        train.loss_of(net, batch).backward()
+        optimizer.step()
+    assert train.held_out(net, x1)["held_out"] < 0.8 * before
