@@ -1,4 +1,4 @@
-"""`headwater audio inpaint | extend`: files in and out, refusals in two sentences, what is not lost stays."""
+"""`headwater audio ...`: files in and out, refusals in two sentences, what is not lost stays."""
 
 import json
 import re
@@ -36,6 +36,14 @@ def folder(tmp_path, monkeypatch):
     x = np.stack([0.3 * np.sin(2 * np.pi * f * t) for f in (220, 330)], axis=1)
     soundfile.write(tmp_path / "take.wav", x, RATE, subtype="PCM_16")
     soundfile.write(tmp_path / "short.wav", x[:10], RATE)
+    soundfile.write(tmp_path / "loud.wav", np.clip(4 * x[:RATE, 0], -0.8, 0.8), RATE, subtype="PCM_24")
+    hiss = 0.05 * np.random.default_rng(0).standard_normal((RATE, 2))
+    soundfile.write(tmp_path / "hiss.wav", x[:RATE] + hiss, RATE, subtype="PCM_16")
+    soundfile.write(tmp_path / "room.wav", 0.5 ** np.arange(0, 20, 0.5), RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "room4.wav", np.ones(4), 4000)
+    soundfile.write(tmp_path / "mute.wav", np.zeros(40), RATE)
+    (tmp_path / "tube.py").write_text("import torch\n\ndef operator(x):\n    return torch.tanh(x)\n")
+    (tmp_path / "bad.py").write_text("def other(x):\n    return x\n")
     bad = x.copy()
     bad[9000, 0] = np.nan
     soundfile.write(tmp_path / "nan.wav", bad, RATE, subtype="FLOAT")
@@ -103,8 +111,78 @@ def test_lossy_files_are_warned_of(folder, capsys):
 
 
 @pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("declip loud.wav", "loud-declip.wav"),
+        ("denoise hiss.wav --noise 0.05", "hiss-denoise.wav"),
+        ("dereverb take.wav --impulse room.wav", "take-dereverb.wav"),
+        ("restore take.wav --cutoff 1kHz", "take-restore.wav"),
+        ("restore take.wav --operator tube.py", "take-restore.wav"),
+        ("restore take.wav --operator tube.py:operator --noise -40dB", "take-restore.wav"),
+    ],
+)
+def test_damage_all_over_a_recording(folder, words, name):
+    source = words.split()[1]
+    assert main(["audio", *words.split(), "--steps", "2", "--gradients", "3", "--quiet"]) == 0
+    a, b = soundfile.info(source), soundfile.info(name)
+    assert (a.samplerate, a.channels, a.frames, a.subtype) == (b.samplerate, b.channels, b.frames, b.subtype)
+    assert not np.array_equal(samples(source), samples(name))
+    report = json.loads((folder / name).with_suffix(".json").read_text())
+    assert report["command"] == f"audio {words.split()[0]}" and report["not_begun"] == 0
+    assert report["stretches"][0]["gradients"][0] <= 3 and report["damage"]
+
+
+def test_declipping_leaves_what_is_below_the_level(folder):
+    assert main(["audio", "declip", "loud.wav", "--steps", "2", "--gradients", "3", "--quiet"]) == 0
+    a, b = samples("loud.wav")[:, 0].astype(float), samples("loud-declip.wav")[:, 0].astype(float)
+    cut = np.abs(a) >= 0.7999 * 2**31
+    assert 0.2 < cut.mean() < 0.8
+    np.testing.assert_array_equal(a[~cut], b[~cut])
+    assert (np.sign(a[cut]) * b[cut] >= 0.7999 * 2**31).all()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_draws_of_the_model(folder, count):
+    assert (
+        main(f"audio generate -n {count} --length 1.5 --steps 2 --seed 5 -o song.flac --quiet".split()) == 0
+    )
+    names = ["song.flac"] if count == 1 else [f"song-{i}.flac" for i in range(count)]
+    tracks = [soundfile.read(n) for n in names]
+    assert all(
+        len(x) == 6000 and rate == 4000 and x.std() == pytest.approx(0.1, rel=0.02) for x, rate in tracks
+    )
+    assert json.loads((folder / "song.json").read_text())["samples"][-1]["seed"] == 4 + count
+    assert (folder / "song-sheet.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_draw_depends_on_its_own_seed_alone(folder):
+    for words in ("-n 2 -o two.wav", "-n 1 --seed 1 -o one.wav"):
+        main(["audio", "generate", *words.split(), "--length", "0.5", "--steps", "2", "--quiet"])
+    np.testing.assert_array_equal(samples("two-1.wav"), samples("one.wav"))
+
+
+@pytest.mark.parametrize(
     ("words", "told"),
     [
+        ("declip take.wav", "in a row of take.wav are at its peak."),
+        ("declip loud.wav --level 0", "The level is 0."),
+        ("declip loud.wav --level loud", "is no level"),
+        ("denoise hiss.wav", "The level of the noise is not known."),
+        ("dereverb take.wav", "The room is not known."),
+        ("dereverb take.wav --impulse room4.wav", "4000 Hz and the recording 8000 Hz."),
+        ("dereverb take.wav --impulse mute.wav", "is silent."),
+        ("dereverb take.wav --impulse missing.wav", "does not exist."),
+        ("restore take.wav", "says what to undo."),
+        ("restore take.wav --cutoff 1kHz --operator tube.py", "says what to undo."),
+        ("restore take.wav --cutoff 3kHz", "leaves the model nothing to add."),
+        ("restore take.wav --operator bad.py", "has no function named 'operator'."),
+        ("restore take.wav --operator missing.py", "missing.py"),
+        ("generate -n 0", "--count is 0."),
+        ("generate --length 0", "--length is 0."),
+        ("generate --length long", "is no time."),
+        ("generate -o there.wav -n 1", "there.wav exists already."),
+        ("generate -o song.mp3", "unknown kind."),
+        ("generate --seed -1", "--seed is -1."),
         ("inpaint take.wav", "Nothing says what is lost."),
         ("inpaint missing.wav --gap 1-2", "does not exist."),
         ("inpaint empty.wav --gap 1-2", "is empty."),

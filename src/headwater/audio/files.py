@@ -228,6 +228,24 @@ def write_patched(
     return target
 
 
+def write_new(output: Path, x: Samples, rate: int, *, overwrite: bool = False) -> Source:
+    """Write samples `[frames, channels]`, full scale 1, as a new recording: 24 bit where the format has it.
+
+    Raises
+    ------
+    Misuse
+        The output cannot be written, or its format is unknown.
+    """
+    target = target_of(Source(Path(), rate, len(x), x.shape[1], "", "PCM_24"), output)
+    how = (rate, target.channels, target.subtype, target.endian, target.format)
+    with (
+        write_atomically(output, overwrite=overwrite) as temporary,
+        need("soundfile", EXTRA).SoundFile(temporary, "w", *how) as file,
+    ):
+        file.write(as_stored(x, target.depth) if target.depth else x)
+    return target
+
+
 class Due:
     """Patches that are wanted now: those that begin before the end of a block and were not over before it."""
 

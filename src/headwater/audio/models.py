@@ -14,6 +14,8 @@ from headwater.errors import Misuse
 from headwater.flow import Flow
 
 MUSIC = "music16"
+RATE = 16_000
+"""Its rate in Hz."""
 KIND = "music"
 
 

@@ -62,6 +62,26 @@ def sheet(
     return path
 
 
+def gallery(
+    path: Path, tracks: Sequence[Track], rate: int, names: Sequence[str], *, overwrite: bool = False
+) -> Path:
+    """Write a PNG with the spectrograms of several recordings `[frames]`, one below the other.
+
+    Raises
+    ------
+    Misuse
+        The output cannot be written, or matplotlib is not installed.
+    """
+    count = len(tracks)
+    size = (9.0, 0.4 + 1.7 * count)
+    figure = need("matplotlib.figure").Figure(figsize=size, layout="constrained")
+    for axes, track, name in zip(figure.subplots(count, squeeze=False)[:, 0], tracks, names, strict=True):
+        _spectrogram(axes, track, rate, 0.0, (), name)
+    with write_atomically(path, overwrite=overwrite) as temporary:
+        figure.savefig(temporary, format="png", dpi=130, facecolor="white")
+    return path
+
+
 def _places(
     before: Track, after: Track, gaps: Sequence[tuple[int, int]]
 ) -> tuple[tuple[int, int], tuple[str, str]]:

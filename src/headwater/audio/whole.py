@@ -101,13 +101,17 @@ class Band:
 
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
         """The low-pass at the prior's rate."""
+        self.check(low)
+        y = resampled(x, rate, low)
+        return Posed(self.lowpass(low), y, 0.0, y)
+
+    def check(self, low: int) -> None:
+        """Refuse a cutoff beyond the band of a prior at the rate `low`."""
         if not 0 < self.cutoff < low / 2:
             raise Misuse(
                 f"A cutoff of {self.cutoff:g} Hz leaves the model nothing to add.",
                 f"Give one between 0 and {low // 2} Hz, the end of the model's band.",
             )
-        y = resampled(x, rate, low)
-        return Posed(self.lowpass(low), y, 0.0, y)
 
     def lowpass(self, low: int) -> Lowpass:
         """The operator."""

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import App
 
 from headwater.audio import times
-from headwater.cli.audio.options import NO_LOST, NO_REPAIR, Level, Lost, Repair
+from headwater.cli.audio.options import NO_DRAW, NO_LOST, NO_REPAIR, Draw, Level, Lost, Repair
 from headwater.cli.options import word
 
 audio = App(name="audio", help="Repair and generate recordings of any length, rate and format.")
@@ -129,3 +129,14 @@ def restore(
     from headwater.cli.audio.damage import restore as run
 
     return run(recording, cutoff, operator, noise, options)
+
+
+@audio.command
+def generate(*, options: Draw = NO_DRAW) -> int:
+    """Draw music from the model: what it would fill gaps with if nothing were around them.
+
+    NAME.flac, numbered if there are several, comes with NAME.json and a sheet of spectrograms.
+    """
+    from headwater.cli.audio.generate import generate as run
+
+    return run(options)

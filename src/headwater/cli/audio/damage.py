@@ -71,7 +71,9 @@ def restore(
         raise Misuse("One of --cutoff and --operator says what to undo.", "Give one of the two.")
     settings = {"cutoff": cutoff, "operator": operator, "noise": noise or 0.0}
     if cutoff is not None:
-        return run("restore", source, Band(cutoff), [recording], settings, o)
+        band = Band(cutoff)
+        band.check(models.prior().rate)
+        return run("restore", source, band, [recording], settings, o)
     assert operator is not None
     path, _, name = (operator, "", "") if operator.endswith(".py") else operator.rpartition(":")
     found = python_file.function_in(Path(path), name or "operator", f"{name or 'operator'}(x)")

@@ -18,8 +18,8 @@ Time = Annotated[float | None, word(times.seconds, "TIME")]
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Repair:
-    """What every repair understands."""
+class Files:
+    """What every command understands."""
 
     output: Annotated[Path | None, Parameter(alias="-o", group=OUTPUT)] = None
     """The file to write; by default beside the input, named after the command."""
@@ -29,6 +29,30 @@ class Repair:
 
     quiet: Annotated[bool, Parameter(negative="", group=OUTPUT)] = False
     """Print warnings and errors only."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Draw(Files):
+    """What `generate` understands."""
+
+    count: Annotated[int, whole(alias="-n", group=SEARCH)] = 4
+    """How many recordings."""
+
+    length: Annotated[float, word(times.seconds, "TIME", group=SEARCH)] = 4.0
+    """How long each is, as in 4 or 1:30."""
+
+    seed: Annotated[int, whole(group=SEARCH)] = 0
+    """Seed of the first recording; recording i has seed + i."""
+
+    steps: Annotated[int, whole(group=SEARCH)] = 32
+    """Steps of the ODE solver (midpoint)."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Repair(Files):
+    """What every repair understands."""
 
     seed: Annotated[int, whole(group=SEARCH)] = 0
     """Seed of the noise; another one gives another filling."""
@@ -63,5 +87,6 @@ class Lost(Repair):
 
 Level = Annotated[float | None, word(times.amplitude, "LEVEL")]
 """An amplitude: a share of full scale, or dB below it."""
+NO_DRAW = Draw()
 NO_REPAIR = Repair()
 NO_LOST = Lost()

@@ -30,16 +30,21 @@ DEFINITIONS = {
 
 @dataclass(frozen=True)
 class Outputs:
-    """The recording, the report and the sheet beside it."""
+    """The recordings, the report and the sheet beside them."""
 
-    sound: Path
+    sounds: tuple[Path, ...]
     report: Path
     sheet: Path
 
     @property
+    def sound(self) -> Path:
+        """The only recording."""
+        return self.sounds[0]
+
+    @property
     def all(self) -> tuple[Path, ...]:
         """Every file."""
-        return (self.sound, self.report, self.sheet)
+        return (*self.sounds, self.report, self.sheet)
 
 
 @dataclass
@@ -67,7 +72,7 @@ def prepared(command: str, source: Source, inputs: Sequence[Path], o: Repair) ->
     suffix = source.path.suffix if source.path.suffix.lower() in SUFFIXES else ".wav"
     sound = o.output or source.path.with_name(f"{source.path.stem}-{command}{suffix}")
     target_of(source, sound)
-    outputs = Outputs(sound, sound.with_suffix(".json"), sound.with_name(f"{sound.stem}-sheet.png"))
+    outputs = Outputs((sound,), sound.with_suffix(".json"), sound.with_name(f"{sound.stem}-sheet.png"))
     check_distinct(outputs.all, inputs)
     check_free(outputs.all, overwrite=o.overwrite)
     check(source)
