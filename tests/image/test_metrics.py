@@ -7,10 +7,11 @@ import torch
 from torch.nn.functional import avg_pool2d, interpolate
 
 from headwater.errors import Misuse
+from headwater.frechet import frechet_distance
 from headwater.image import perceptual, photos
 from headwater.image.files import read_image
 from headwater.image.metrics import psnr, rms_residual, ssim
-from headwater.image.perceptual import frechet_distance, lpips_distance, perceptual_distance, pooled_features
+from headwater.image.perceptual import lpips_distance, perceptual_distance, pooled_features
 
 torch.set_num_threads(1)
 

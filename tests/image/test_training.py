@@ -10,8 +10,9 @@ from PIL import Image
 from torch.testing import assert_close
 
 from headwater import training
+from headwater.fourier import fourier_features
 from headwater.image import train
-from headwater.image.network import UNet, UNetConfig, fourier_features
+from headwater.image.network import UNet, UNetConfig
 from headwater.image.train import (
     batches_of,
     held_out_loss,

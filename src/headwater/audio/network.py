@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headwater.image.network import fourier_features
+from headwater.fourier import fourier_features
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ coarsest. Time and class enter every block as a scale and a shift.
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from headwater.fourier import fourier_features
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,6 @@ class UNetConfig:
     classes: int = 202
     embedding: int = 256
     heads: int = 4
-
-
-def fourier_features(t: Tensor, count: int) -> Tensor:
-    """Sine and cosine features of the time, `[batch] -> [batch, count]`.
-
-    Frequencies are spaced geometrically from 1 to 1000 radians over t in [0, 1].
-    """
-    frequency = torch.exp(
-        torch.linspace(0.0, math.log(1000.0), count // 2, device=t.device, dtype=torch.float32)
-    ).to(t.dtype)
-    angle = t[:, None] * frequency
-    return torch.cat([angle.cos(), angle.sin()], dim=1)
 
 
 class ResBlock(nn.Module):
