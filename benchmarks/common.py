@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -29,7 +30,11 @@ from headwater.image.train import load_images
 RESULTS = Path(__file__).parent / "results"
 
 
-DATA = {"data": "zip of held-out CLASS/FILE images, 64 x 64", "qm9": "folder of the parsed QM9"}
+DATA = {
+    "data": "zip of held-out CLASS/FILE images, 64 x 64",
+    "qm9": "folder of the parsed QM9",
+    "music": "folder of the rendered recordings",
+}
 
 
 def options(description: str, data: str = "data", **defaults: int | str) -> argparse.Namespace:
@@ -109,6 +114,23 @@ def write(name: str, rows: list[dict[str, object]], command: str, note: str = ""
     lines += ["| " + " | ".join(str(row.get(k, "")) for k in head) + " |" for row in rows]
     (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines), flush=True)
+
+
+def kept(file: str, key: str, work: Callable[[], dict[str, object]]) -> dict[str, object]:
+    """A line of a long table: read from `file` if an earlier run left it under `key`, else worked out and left."""
+    path = Path(file)
+    if file and path.exists():
+        for line in path.read_text().splitlines():
+            found = json.loads(line)
+            if found["key"] == key:
+                return dict(found["line"])
+    line = work()
+    print(key, line, flush=True)
+    if file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as f:
+            f.write(json.dumps({"key": key, "line": line}) + "\n")
+    return line
 
 
 def processor() -> str:

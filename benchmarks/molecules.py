@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from common import kept
 from common import options as common_options
 from headwater.molecule.chemistry import examine, summary
 from headwater.molecule.data import Molecules, load, sample, split
@@ -30,23 +28,6 @@ PUBLISHED = {
 
 options = partial(common_options, data="qm9")
 """The common command line with --qm9, the folder of the parsed data set."""
-
-
-def kept(file: str, key: str, work: Callable[[], dict[str, object]]) -> dict[str, object]:
-    """A line of a long table: read from `file` if an earlier run left it under `key`, else worked out and left."""
-    path = Path(file)
-    if file and path.exists():
-        for line in path.read_text().splitlines():
-            found = json.loads(line)
-            if found["key"] == key:
-                return dict(found["line"])
-    line = work()
-    print(key, line, flush=True)
-    if file:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as f:
-            f.write(json.dumps({"key": key, "line": line}) + "\n")
-    return line
 
 
 def milli(name: str) -> float:

@@ -1,0 +1,163 @@
+"""The paper's tasks on held-out pieces and instruments, against what an engineer has today.
+
+    python benchmarks/audio_tasks.py --music build/music --count 24
+
+Clips of 4 s at 16 kHz of the part `test` (`headwater.audio.render`): scores and instruments that training never saw.
+Gaps lie in the middle: 10 and 20 % of the clip as in the paper, and 10 to 100 ms, where linear prediction is strong.
+Super-resolution: band-limited and decimated; scores count the whole clip. Declipping at an SDR of 3 and 7 dB;
+SI-SDR of the clipped samples. `Frechet (CDPAM)` compares pieces of half a second around the damage.
+
+Without a network: `prediction` is Janssen's interpolation of order 1000 up to 100 ms and Burg's extrapolation from
+both sides beyond, `cross-fade` repeats what is before and after, faded linearly; `sinc` interpolates; `cubic` and
+`A-SPADE` are in `declipping.py`. With `--keep FILE` finished lines are not run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.signal import resample_poly
+
+from common import kept, write
+from declipping import cubic, spade
+from headwater.audio import models
+from headwater.audio.operators import Decimate
+from headwater.audio.repair import bridged
+from headwater.audio.restore import restore
+from headwater.audio.whole import Clipping
+from recordings import (
+    RATE,
+    Damaged,
+    Repair,
+    Track,
+    around,
+    clips,
+    filled,
+    options,
+    over,
+    plain,
+    repaired,
+    scores,
+)
+
+Method = Callable[[Track, int], Repair]
+MILLISECONDS = (10, 20, 50, 100, 400, 800)
+FACTORS = (2, 4, 8)
+SDR = (3.0, 7.0)
+
+
+# ---- gaps
+
+
+def gap_task(truth: Track, milliseconds: int) -> tuple[Track, list[Damaged], dict[str, Method]]:
+    """A gap in the middle of each clip."""
+    samples = truth.shape[1]
+    size = milliseconds * RATE // 1000
+    start = (samples - size) // 2
+    stop = start + size
+    y = truth.copy()
+    y[:, start:stop] = 0.0
+    lost = np.zeros(samples, dtype=bool)
+    lost[start:stop] = True
+    methods = {
+        "Headwater": lambda z, i: filled(z, start, stop),
+        "prediction": plain(lambda z, i: bridged(z, lost, ~lost, RATE)),
+        "cross-fade": plain(lambda z, i: crossfaded(z, start, stop)),
+    }
+    return y, [around(start, stop, samples)] * len(truth), methods
+
+
+def crossfaded(y: Track, start: int, stop: int) -> Track:
+    """What is before the gap, repeated, fading linearly into what is after it."""
+    size = stop - start
+    fade = (np.arange(size) + 0.5) / size
+    x = y.copy()
+    x[start:stop] = (1 - fade) * y[start - size : start] + fade * y[stop : stop + size]
+    return x
+
+
+# ---- bandwidth
+
+
+def band_task(truth: Track, factor: int) -> tuple[Track, list[Damaged], dict[str, Method]]:
+    """Every clip at a rate lower by a factor."""
+    samples = truth.shape[1]
+    y = Decimate.by(factor)(torch.from_numpy(truth)).numpy()
+    whole = Damaged(np.ones(samples, dtype=bool), (0, samples))
+
+    def ours(z: Track, i: int) -> Repair:
+        guess = torch.from_numpy(resample_poly(z, factor, 1)[:samples])
+        scale = float(guess.square().mean().sqrt())
+        measured = torch.from_numpy(z / scale).float()[None]
+
+        def solve(_: Track, i: int) -> Track:
+            done = restore(
+                models.prior(), Decimate.by(factor), measured, 0.0, guess=(guess / scale).float()[None]
+            )
+            spent[:] = int(done.result.gradients[0]), int(done.result.evaluations[0])
+            return done.waveforms[0].double().numpy() * scale
+
+        spent = [0, 0]
+        return plain(solve)(z, i)._replace(gradients=spent[0], evaluations=spent[1])
+
+    methods = {"Headwater": ours, "sinc": plain(lambda z, i: resample_poly(z, factor, 1)[:samples])}
+    return y, [whole] * len(truth), methods
+
+
+# ---- clipping
+
+
+def clip_task(truth: Track, sdr: float) -> tuple[Track, list[Damaged], dict[str, Method]]:
+    """Every clip cut off where that gives the SDR."""
+    levels = [level_of(x, sdr) for x in truth]
+    y = np.stack([np.clip(x, -a, a) for x, a in zip(truth, levels, strict=True)])
+    cut = [np.abs(z) >= a * (1 - 1e-6) for z, a in zip(y, levels, strict=True)]
+    methods = {
+        "Headwater": lambda z, i: repaired(z, Clipping(levels[i])),
+        "A-SPADE": plain(lambda z, i: spade(z, levels[i])),
+        "cubic": plain(lambda z, i: cubic(z, levels[i])),
+        "nothing": plain(lambda z, i: z),
+    }
+    return y, [Damaged(c, (0, truth.shape[1])) for c in cut], methods
+
+
+def level_of(x: Track, sdr: float) -> float:
+    """The level at which clipping has this signal-to-distortion ratio in dB."""
+    low, high = 1e-4, 1.0
+    for _ in range(50):
+        level = (low + high) / 2
+        error = np.sum((x - np.clip(x, -level, level)) ** 2)
+        low, high = (level, high) if 10 * np.log10(np.sum(x**2) / error) < sdr else (low, level)
+    return level
+
+
+def main() -> None:
+    o = options(__doc__.splitlines()[0], count=24, keep="", only="")
+    truth = clips(o.music, o.count)
+    tasks: dict[str, Any] = {f"gap {m} ms": partial(gap_task, truth, m) for m in MILLISECONDS}
+    tasks |= {f"super-resolution x{f}": partial(band_task, truth, f) for f in FACTORS}
+    tasks |= {f"declipping {s:g} dB": partial(clip_task, truth, s) for s in SDR}
+    lines = []
+    for task, prepare in tasks.items():
+        if o.only and not task.startswith(tuple(o.only.split(","))):
+            continue
+        y, damaged, methods = prepare()
+        for name, method in methods.items():
+
+            def work(
+                y: Track = y, method: Method = method, damaged: list[Damaged] = damaged
+            ) -> dict[str, object]:
+                found, costs = over(y, method)
+                return scores(found, truth, damaged) | costs
+
+            lines.append({"task": task, "method": name} | kept(o.keep, f"{task}, {name}, {o.count}", work))
+    command = f"python benchmarks/audio_tasks.py --music build/music --count {o.count}"
+    write("audio_tasks", lines, command, f"Means over {o.count} clips of 4 s.")
+
+
+if __name__ == "__main__":
+    main()

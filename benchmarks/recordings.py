@@ -1,0 +1,174 @@
+"""What the audio benchmarks share: held-out recordings, scores of a repair, the product on arrays."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import NDArray
+
+from common import options as common_options
+from headwater.audio import models
+from headwater.audio.files import Source, examine
+from headwater.audio.metrics import (
+    cdpam,
+    cdpam_embedding,
+    log_spectral_distance,
+    loudness,
+    seam_jump,
+    si_sdr,
+)
+from headwater.audio.render import RATE
+from headwater.audio.repair import Region, fill
+from headwater.audio.train import Recordings
+from headwater.audio.whole import Damage, restored
+from headwater.frechet import frechet_distance
+
+Track = NDArray[np.float64]
+SECONDS = 4.0
+AROUND = 0.5
+"""Seconds on both sides of a gap that are listened to with it."""
+PIECE = 0.5
+"""Seconds of a piece whose CDPAM embedding is one sample of the Frechet distance."""
+
+options = partial(common_options, data="music")
+"""The common command line with --music, the folder of the rendered recordings."""
+
+
+def clips(folder: Path, count: int, seconds: float = SECONDS, part: str = "test") -> NDArray[np.float64]:
+    """`[count, samples]` of held-out recordings, peak 0.9."""
+    found = Recordings(sorted(folder.glob(f"{part}-*.npz")))
+    x = found.windows(count, round(seconds * RATE), np.random.default_rng(0)).double().numpy()
+    return np.asarray(0.9 * x / np.abs(x).max(1, keepdims=True))
+
+
+class Damaged(NamedTuple):
+    """Where a clip is damaged: the samples that count, and the frames (first, last) that are listened to."""
+
+    places: NDArray[np.bool_]
+    heard: tuple[int, int]
+    joints: tuple[int, ...] = ()
+
+
+def around(start: int, stop: int, samples: int) -> Damaged:
+    """A gap, its joints and what is around it."""
+    places = np.zeros(samples, dtype=bool)
+    places[start:stop] = True
+    reach = round(AROUND * RATE)
+    return Damaged(places, (max(start - reach, 0), min(stop + reach, samples)), (start, stop))
+
+
+def scores(found: Track, truth: Track, damaged: list[Damaged]) -> dict[str, float]:
+    """Means over the clips `[count, samples]`, and one Frechet distance of all."""
+    x, r = torch.from_numpy(found), torch.from_numpy(truth)
+    sdr, lsd, heard, jump, loud = [], [], [], [], []
+    mine, theirs = [], []
+    for i, d in enumerate(damaged):
+        a, b = d.heard
+        part = slice(i, i + 1)
+        sdr.append(si_sdr(x[part][:, d.places], r[part][:, d.places]).item())
+        lsd.append(log_spectral_distance(x[part, a:b], r[part, a:b]).item())
+        heard.append(cdpam(x[part, a:b], r[part, a:b], RATE).item())
+        jump += [seam_jump(x[part], edge, RATE).item() for edge in d.joints]
+        if b - a >= 0.4 * RATE:
+            loud.append(abs(loudness(x[part, a:b], RATE) - loudness(r[part, a:b], RATE)))
+        mine.append(cdpam_embedding(pieces(x[i, a:b]), RATE))
+        theirs.append(cdpam_embedding(pieces(r[i, a:b]), RATE))
+    return {
+        "SI-SDR, dB": round(float(np.mean(sdr)), 2),
+        "LSD, dB": round(float(np.mean(lsd)), 2),
+        "CDPAM": round(float(np.mean(heard)), 4),
+        "Frechet (CDPAM)": round(float(frechet_distance(torch.cat(mine), torch.cat(theirs))), 4),
+        "seam jump": round(float(np.median(jump)), 2) if jump else float("nan"),
+        "loudness off, LU": round(float(np.mean(loud)), 2),
+    }
+
+
+def pieces(x: torch.Tensor) -> torch.Tensor:
+    """The track in pieces `[n, samples]`, half overlapping."""
+    size = min(round(PIECE * RATE), len(x))
+    return x.unfold(0, size, size // 2)
+
+
+class Repair(NamedTuple):
+    """What the product made of a clip, in how many gradients, evaluations (NFE) and seconds."""
+
+    x: Track
+    gradients: int
+    evaluations: int
+    seconds: float
+
+
+def stored(y: Track) -> tuple[tempfile.TemporaryDirectory[str], Source]:
+    """The clip as a file."""
+    folder = tempfile.TemporaryDirectory()
+    path = Path(folder.name) / "clip.wav"
+    soundfile.write(path, y, RATE, subtype="FLOAT")
+    return folder, examine(path)
+
+
+def filled(y: Track, start: int, stop: int) -> Repair:
+    """`headwater audio inpaint` on a clip."""
+    folder, source = stored(y)
+    with folder:
+        begin = time.perf_counter()
+        region = Region(start - RATE, stop + RATE, ((start, stop),))
+        patch, done = fill(models.prior(), source, region)
+        seconds = time.perf_counter() - begin
+    x = y.copy()
+    x[start:stop] = patch.samples[start - region.start : stop - region.start, 0]
+    spent = (0, 0) if done is None else (int(done.result.gradients[0]), int(done.result.evaluations[0]))
+    return Repair(x, *spent, seconds)
+
+
+def repaired(y: Track, damage: Damage) -> Repair:
+    """`headwater audio declip | denoise | dereverb | restore` on a clip."""
+    folder, source = stored(y)
+    spent = np.zeros(2, dtype=int)
+
+    def told(k: int, n: int, done: list) -> bool:
+        for r in done:
+            spent[:] += (int(r.result.gradients[0]), int(r.result.evaluations[0]))
+        return False
+
+    with folder:
+        begin = time.perf_counter()
+        parts = list(restored(models.prior(), source, damage, None, told))
+        seconds = time.perf_counter() - begin
+    x = y.copy()
+    for p in parts:
+        x[p.start : p.start + len(p.samples)] = p.samples[:, 0]
+    return Repair(x, int(spent[0]), int(spent[1]), seconds)
+
+
+def over(clips_: Track, method: Callable[[Track, int], Repair]) -> tuple[Track, dict[str, float]]:
+    """A method on every clip, and its mean costs."""
+    done = list(_each(clips_, method))
+    return np.stack([r.x for r in done]), {
+        "gradients": round(float(np.mean([r.gradients for r in done])), 1),
+        "NFE": round(float(np.mean([r.evaluations for r in done]))),
+        "seconds a clip": round(float(np.mean([r.seconds for r in done])), 2),
+    }
+
+
+def _each(clips_: Track, method: Callable[[Track, int], Repair]) -> Iterator[Repair]:
+    for i, y in enumerate(clips_):
+        yield method(y, i)
+
+
+def plain(method: Callable[[Track, int], Track]) -> Callable[[Track, int], Repair]:
+    """A method without a network, timed."""
+
+    def run(y: Track, i: int) -> Repair:
+        begin = time.perf_counter()
+        x = method(y, i)
+        return Repair(x, 0, 0, time.perf_counter() - begin)
+
+    return run
