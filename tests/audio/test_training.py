@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from headwater.audio import train
+from headwater import Misuse, zoo
+from headwater.audio import export, models, train
 from headwater.audio.network import Frames, FramesConfig, matching_loss, spread
 from headwater.audio.space import Patches, Spectral
 
@@ -119,6 +120,31 @@ def test_training_from_the_command_line_goes_on_where_it_was(tmp_path, capsys):
     assert lines and all(
         0 < float(line.split("held_out")[1].strip(' ":={},').split(",")[0]) < 2 for line in lines
     )
+
+
+def test_an_exported_model_is_the_averaged_network(tmp_path, monkeypatch):
+    shards(tmp_path)
+    words = ["--data", str(tmp_path), "--work", str(tmp_path / "run"), "--bins", "64", "--width", "64"]
+    train.main([*words, "--depth", "1", "--batch", "4", "--minutes", "0.02"])
+    checkpoint = tmp_path / "run" / "checkpoint.pt"
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path / "weights")
+    export.main(["--checkpoint", str(checkpoint), "--hours", "0.01", "--name", "toy"])
+    card = zoo.card("toy")
+    assert card["kind"] == "music" and card["training"]["windows_seen"] > 0 and card["hours"] == 0.01
+    prior = models.prior("toy")
+    assert prior.rate == 16_000 and prior.flow.shape == (train.WINDOW // 64, 64)
+    state = torch.load(checkpoint, weights_only=True)
+    assert_close(prior.space.scale, torch.tensor(state["facts"]["scale"]), atol=1e-5, rtol=1e-4)
+    net = Frames(FramesConfig(**state["facts"]["config"]))
+    net.load_state_dict(state["ema"])
+    x, t = torch.randn(1, *prior.flow.shape), torch.tensor(0.3)
+    assert_close(prior.flow.velocity(x, t), net(x, t), atol=5e-3, rtol=5e-3)
+    models.prior.cache_clear()
+
+
+def test_other_models_make_no_music():
+    with pytest.raises(Misuse, match="makes no music"):
+        models.prior("tiny64")
 
 
 def test_the_loss_falls(tmp_path):

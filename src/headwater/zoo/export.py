@@ -18,6 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 SHARD = 15 * 2**20
+SEEN = {"image": "images", "music": "windows"}
+"""What a kind of model is trained on, if not molecules."""
 
 
 def shards(weights: dict[str, Tensor], limit: int = SHARD) -> list[dict[str, Tensor]]:
@@ -45,14 +47,17 @@ def export(checkpoint: Path, facts: Path, name: str, folder: Path) -> None:
         save_file(part, folder / file)
     step, seen, seconds = state["counters"]
     known = json.loads(facts.read_text())
+    kind = known.get("kind", "image")
     state["log"] = [{k: v if math.isfinite(v) else None for k, v in line.items()} for line in state["log"]]
-    training: dict[str, object] = {"steps": step, "minutes": round(seconds / 60, 1)}
+    training: dict[str, object] = {"steps": step, f"{SEEN.get(kind, 'molecules')}_seen": seen}
+    training["minutes"] = round(seconds / 60, 1)
     model = {"architecture": state["facts"]["config"]}
     if "part" in state["facts"]:  # a molecule model
-        training |= {"part": state["facts"]["part"], "molecules_seen": seen, "held_out": state["log"][-1]}
+        training |= {"part": state["facts"]["part"], "held_out": state["log"][-1]}
     else:
-        last = state["log"][-1]["held_out"]
-        training |= {"script": "headwater.image.train", "images_seen": seen, "held_out_loss": last}
+        training["held_out_loss"] = state["log"][-1]["held_out"]
+    if kind == "image":
+        training["script"] = "headwater.image.train"
         model = {"kind": "image", **model, "range": [-1, 1]}
     card = {"name": name, "files": files, **model, "training": training | {"log": state["log"]}, **known}
     (folder / f"{name}.json").write_text(json.dumps(card, indent=1, allow_nan=False) + "\n")
