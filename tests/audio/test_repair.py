@@ -10,7 +10,8 @@ from headwater import Flow, Misuse
 from headwater.audio.autoregression import bridge, burg, extrapolate, interpolate
 from headwater.audio.files import examine, write_patched
 from headwater.audio.operators import Clip, Decimate, Gaps, Identity, Reverb
-from headwater.audio.repair import Region, fill, from_tracks, kept, merged, regions, resampled, to_tracks
+from headwater.audio.repair import Region, fill, from_tracks, kept, merged, regions, to_tracks
+from headwater.audio.resample import resampled
 from headwater.audio.restore import LinearHeard, Prior, on_canvas, restore
 from headwater.audio.space import Patches, Spectral
 

@@ -13,7 +13,8 @@ from headwater import Misuse
 from headwater.audio import whole
 from headwater.audio.files import examine, write_patched
 from headwater.audio.operators import Clip
-from headwater.audio.whole import AtRate, Band, Clipping, How, Noise, Own, Room, interpolated, restored, spans
+from headwater.audio.resample import interpolated
+from headwater.audio.whole import AtRate, Band, Clipping, How, Noise, Own, Room, restored, spans
 
 torch.set_num_threads(1)
 RATE, FRAMES = 8000, 20_000

@@ -141,6 +141,22 @@ def test_declipping_leaves_what_is_below_the_level(folder):
     assert (np.sign(a[cut]) * b[cut] >= 0.7999 * 2**31).all()
 
 
+def test_a_low_rate_is_raised(folder):
+    t = np.arange(3001) / 2000
+    low = np.stack([0.3 * np.sin(2 * np.pi * f * t) for f in (220, 330)], axis=1)
+    soundfile.write("low.wav", low, 2000, subtype="PCM_16")
+    assert (
+        main(["audio", "restore", "low.wav", "--rate", "4kHz", "--steps", "2", "--gradients", "3", "--quiet"])
+        == 0
+    )
+    info = soundfile.info("low-restore.wav")
+    assert (info.samplerate, info.channels, info.frames, info.subtype) == (4000, 2, 6002, "PCM_16")
+    spectrum = np.abs(np.fft.rfft(soundfile.read("low-restore.wav")[0][:, 0]))
+    hertz = np.fft.rfftfreq(6002, 1 / 4000)
+    assert 215 < hertz[spectrum.argmax()] < 225
+    assert spectrum[hertz > 1100].max() > 0.01 * spectrum.max()  # the white prior adds a band
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_draws_of_the_model(folder, count):
     assert (
@@ -177,6 +193,7 @@ def test_a_draw_depends_on_its_own_seed_alone(folder):
         ("restore take.wav --cutoff 3kHz", "leaves the model nothing to add."),
         ("restore take.wav --operator bad.py", "has no function named 'operator'."),
         ("restore take.wav --operator missing.py", "missing.py"),
+        ("restore take.wav --rate 16kHz", "leaves the model nothing to add."),
         ("generate -n 0", "--count is 0."),
         ("generate --length 0", "--length is 0."),
         ("generate --length long", "is no time."),

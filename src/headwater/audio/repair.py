@@ -8,18 +8,17 @@ into the gap from both sides, in phase. So the filled part begins and ends on th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.signal import firwin, resample_poly
 
 from headwater.audio.autoregression import bridge, interpolate
 from headwater.audio.files import Patch, Samples, Source
 from headwater.audio.operators import Gaps
+from headwater.audio.resample import resampled
 from headwater.audio.restore import Prior, Restoration, restore
 from headwater.errors import Misuse
 from headwater.presets import Limits
@@ -167,17 +166,6 @@ def bridged(x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate
 def _run(known: NDArray[np.bool_]) -> int:
     """How many samples from the start are known."""
     return int(np.argmin(known)) if not known.all() else len(known)
-
-
-def resampled(x: Samples, rate: int, wanted: int) -> Samples:
-    """The track at another rate, sample 0 at sample 0; a linear-phase low-pass of 64 zero crossings."""
-    if rate == wanted:
-        return x
-    common = math.gcd(rate, wanted)
-    up, down = wanted // common, rate // common
-    widest = max(up, down)
-    taps = firwin(64 * widest + 1, 1 / widest, window=("kaiser", 8.0))
-    return np.asarray(resample_poly(x, up, down, window=taps))
 
 
 def kept(inside: NDArray[np.bool_], rate: int, wanted: int, count: int) -> NDArray[np.bool_]:

@@ -21,7 +21,8 @@ from torch import Tensor
 from headwater.audio.autoregression import interpolate
 from headwater.audio.files import Patch, Samples, Source
 from headwater.audio.operators import Clip, Identity, Lowpass, Reverb, UserOperator
-from headwater.audio.repair import SILENCE, from_tracks, resampled, to_tracks
+from headwater.audio.repair import SILENCE, from_tracks, to_tracks
+from headwater.audio.resample import interpolated, lifted, resampled
 from headwater.audio.restore import Prior, Restoration, restore
 from headwater.errors import Misuse
 from headwater.operator import Operator
@@ -62,12 +63,6 @@ class Damage(Protocol):
 
     def finish(self, x: Track, estimate: Track, rate: int, low: int) -> Track:
         """The restored track from the measured one and the estimate at the rate `low`."""
-
-
-def lifted(estimate: Track, low: int, rate: int, frames: int) -> Track:
-    """The estimate at the rate of the recording, so many frames long."""
-    up = resampled(estimate, low, rate)[:frames]
-    return np.pad(up, (0, frames - len(up)))
 
 
 @dataclass(frozen=True)
@@ -242,21 +237,6 @@ class AtRate(Operator):
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
         """As the operator's."""
         return self.operator.residual(self._lifted(x), y)
-
-
-def interpolated(x: Tensor, low: int, rate: int, samples: int) -> Tensor:
-    """Signals `[batch, n]` at a higher rate by zeros in their spectrum, so many samples; differentiable and fast.
-
-    >>> x = torch.cos(0.1 * torch.arange(400.0, dtype=torch.float64))[None]
-    >>> y = interpolated(x, 2, 5, 1000)[0, 300:700]
-    >>> torch.allclose(y, torch.cos(0.04 * torch.arange(300.0, 700.0, dtype=torch.float64)), atol=1e-2)
-    True
-    """
-    whole = low // math.gcd(low, rate)
-    n = -(-x.shape[1] // whole) * whole
-    m = n * rate // low
-    y: Tensor = torch.fft.irfft(torch.fft.rfft(x, n), m) * (m / n)
-    return torch.nn.functional.pad(y, (0, max(samples - m, 0)))[:, :samples]
 
 
 def predicted(x: Track, lost: NDArray[np.bool_], block: int = 2048, around: int = 512) -> Track:

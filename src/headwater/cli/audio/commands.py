@@ -108,11 +108,12 @@ def restore(
     /,
     *,
     cutoff: Annotated[float | None, word(times.hertz, "HZ")] = None,
+    rate: Annotated[float | None, word(times.hertz, "HZ")] = None,
     operator: str | None = None,
     noise: Level = None,
     options: Repair = NO_REPAIR,
 ) -> int:
-    """Bring back a lost upper band, --cutoff, or undo any damage that can be written as a function, --operator.
+    """Bring back a lost upper band, --cutoff or --rate, or undo any damage that is a function, --operator.
 
     Parameters
     ----------
@@ -120,6 +121,8 @@ def restore(
         A WAV, FLAC, OGG or AIFF file.
     cutoff
         Above it everything was lost, as in 4000 or 4kHz; what is below stays.
+    rate
+        The new rate of a recording of a low one, as in 16kHz: the band that the low rate cut off is brought back.
     operator
         FILE.py or FILE.py:NAME with a differentiable function operator(x) of signals [batch, samples] at the rate of
         the model, which returns what the recording is.
@@ -128,7 +131,7 @@ def restore(
     """
     from headwater.cli.audio.damage import restore as run
 
-    return run(recording, cutoff, operator, noise, options)
+    return run(recording, cutoff, rate, operator, noise, options)
 
 
 @audio.command

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 
 from headwater.audio import models
 from headwater.audio.files import Patch, Source, blocks, examine, write_patched
+from headwater.audio.resample import raised
 from headwater.audio.restore import Restoration
 from headwater.audio.sheet import sheet
 from headwater.audio.whole import Band, Clipping, Damage, How, Noise, Own, Room, restored
@@ -24,6 +27,8 @@ from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.presets import Limits
 
+KEPT = 0.95
+"""The share of its band that a recording of a low rate has: its low-pass falls above."""
 RUN = 3
 """So many equal samples in a row at the top are clipping."""
 
@@ -63,21 +68,43 @@ def dereverb(recording: Path, impulse: Path | None, noise: float | None, o: Repa
 
 
 def restore(
-    recording: Path, cutoff: float | None, operator: str | None, noise: float | None, o: Repair
+    recording: Path,
+    cutoff: float | None,
+    rate: float | None,
+    operator: str | None,
+    noise: float | None,
+    o: Repair,
 ) -> int:
     """Bring back a band, or undo the user's operator."""
     source = examine(recording)
-    if (cutoff is None) == (operator is None):
-        raise Misuse("One of --cutoff and --operator says what to undo.", "Give one of the two.")
-    settings = {"cutoff": cutoff, "operator": operator, "noise": noise or 0.0}
+    if sum(x is not None for x in (cutoff, rate, operator)) != 1:
+        raise Misuse("One of --cutoff, --rate and --operator says what to undo.", "Give one of them.")
+    settings = {"cutoff": cutoff, "rate": rate, "operator": operator, "noise": noise or 0.0}
     if cutoff is not None:
-        band = Band(cutoff)
-        band.check(models.prior().rate)
-        return run("restore", source, band, [recording], settings, o)
+        return run("restore", source, band(cutoff), [recording], settings, o)
+    if rate is not None:
+        return upsample(source, round(rate), settings, o)
     assert operator is not None
     path, _, name = (operator, "", "") if operator.endswith(".py") else operator.rpartition(":")
     found = python_file.function_in(Path(path), name or "operator", f"{name or 'operator'}(x)")
     return run("restore", source, Own(found, noise or 0.0), [recording, Path(path)], settings, o)
+
+
+def band(cutoff: float) -> Band:
+    """The loss of what lies above the cutoff, checked against the model's band."""
+    found = Band(cutoff)
+    found.check(models.prior().rate)
+    return found
+
+
+def upsample(source: Source, rate: int, settings: dict[str, Any], o: Repair) -> int:
+    """Interpolate to the new rate, then bring back the band above what the old rate kept."""
+    lost = band(KEPT * source.rate / 2)
+    outputs = prepared("restore", source, [source.path], o)
+    with tempfile.TemporaryDirectory() as folder:
+        higher = raised(source, rate, Path(folder) / f"{source.path.stem}.wav")
+        named = replace(o, output=outputs.sound)
+        return run("restore", higher, lost, [source.path], settings, named)
 
 
 def clipped_at(source: Source) -> float:

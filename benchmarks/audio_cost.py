@@ -1,0 +1,91 @@
+"""What a repair costs: the gaps, not the file.
+
+    python benchmarks/audio_cost.py --music build/music
+
+Held-out recordings, end to end, stereo, 44.1 kHz, 16 bit, of 10 s, 1 and 10 minutes, each with the same three gaps of
+100 ms at the same places (relative to the end of the file), through `headwater audio inpaint` in a process of its own.
+Seconds are those of the whole command less those of `headwater models`, which loads Python and the packages; memory
+is the process' peak, beside that of `headwater models`. `times real time`: seconds of work per second of damage.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from common import write
+from headwater.audio.render import RATE
+from headwater.audio.resample import resampled
+from recordings import clips, options
+
+OUT = 44_100
+LENGTHS = (10, 60, 600)
+GAPS = (8.0, 5.0, 2.0)
+"""Seconds before the end at which gaps begin."""
+LOST = 0.1
+
+
+def measured(words: list[str], threads: int) -> tuple[float, float]:
+    """Seconds and peak memory (MiB) of a command, in a process of its own."""
+    begin = time.perf_counter()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "headwater", *words],
+        stdout=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+    )
+    _, status, usage = os.wait4(child.pid, 0)
+    if status:
+        raise RuntimeError(f"headwater {' '.join(words)} ended with {status}")
+    assert isinstance(usage, resource.struct_rusage)
+    return time.perf_counter() - begin, usage.ru_maxrss / 1024
+
+
+def recording(x: np.ndarray, seconds: int) -> np.ndarray:
+    """The clips end to end until it is so long, the last of them always the same."""
+    size = seconds * OUT
+    times = -(-size // len(x))
+    return np.tile(x, (times, 1))[-size:]
+
+
+def main() -> None:
+    o = options(__doc__.splitlines()[0], count=10)
+    mono = clips(o.music, o.count, 10.0).reshape(-1)
+    left = resampled(mono, RATE, OUT)
+    stereo = np.stack([left, 0.8 * np.roll(left, 20)], axis=1)
+    base = measured(["models"], o.threads)
+    lines = [{"file": "none: headwater models", "seconds": round(base[0], 1), "peak MiB": round(base[1])}]
+    with tempfile.TemporaryDirectory() as folder:
+        for seconds in LENGTHS:
+            source, target = Path(folder) / "take.wav", Path(folder) / "out.wav"
+            soundfile.write(source, recording(stereo, seconds), OUT, subtype="PCM_16")
+            gaps = [w for g in GAPS for w in ("--gap", f"{seconds - g}+{LOST}")]
+            words = ["audio", "inpaint", str(source), *gaps, "-o", str(target), "--overwrite", "--quiet"]
+            spent, peak = measured(words, o.threads)
+            report = json.loads(target.with_suffix(".json").read_text())
+            evaluations = sum(n for s in report["stretches"] for n in s["evaluations"])
+            lines.append(
+                {
+                    "file": f"{seconds} s",
+                    "seconds": round(spent - base[0], 1),
+                    "peak MiB": round(peak),
+                    "times real time": round((spent - base[0]) / (LOST * len(GAPS)), 1),
+                    "NFE per damaged second": round(evaluations / (LOST * len(GAPS))),
+                }
+            )
+            print(lines[-1], flush=True)
+    write(
+        "audio_cost", lines, "python benchmarks/audio_cost.py --music build/music", "Mid and side count each."
+    )
+
+
+if __name__ == "__main__":
+    main()
