@@ -3,7 +3,7 @@
     python benchmarks/audio_cost.py --music build/music
 
 Held-out recordings, end to end, stereo, 44.1 kHz, 16 bit, of 10 s, 1 and 10 minutes, each with the same three gaps
-of 100 ms at the same places (relative to the end of the file), through `headwater audio inpaint` in a process of its own.
+of 100 ms at the same places (relative to the end of the file), through `headwater audio inpaint` in its own process.
 Seconds are those of the whole command less those of `headwater models`, which loads Python and the packages; memory
 is the process' peak, beside that of `headwater models`. `times real time`: seconds of work per second of damage.
 """

@@ -16,7 +16,6 @@ import torch
 
 from headwater import zoo
 from headwater.audio import models
-from headwater.audio.train import WINDOW
 from headwater.zoo.export import export
 
 DATA = (
@@ -35,8 +34,8 @@ def facts_of(checkpoint: Path, hours: float, hardware: str) -> dict[str, Any]:
         "kind": models.KIND,
         "what": "Velocity of a Cond-OT flow on windows of 2 s of music, mono, 16 kHz.",
         "rate": models.RATE,
-        "window": WINDOW,
-        "space": {"name": facts["space"], "scale": [round(float(s), 6) for s in _flat(facts["scale"])]},
+        "window": models.WINDOW,
+        "space": {"name": facts["space"], "scale": _rounded(facts["scale"])},
         "data": DATA,
         "hours": hours,
         "data_licence": LICENCES,
@@ -46,8 +45,8 @@ def facts_of(checkpoint: Path, hours: float, hardware: str) -> dict[str, Any]:
     }
 
 
-def _flat(scale: float | list[float]) -> list[float]:
-    return scale if isinstance(scale, list) else [scale]
+def _rounded(scale: float | list[float]) -> float | list[float]:
+    return [round(s, 6) for s in scale] if isinstance(scale, list) else round(scale, 6)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

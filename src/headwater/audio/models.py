@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 
@@ -16,6 +18,8 @@ from headwater.flow import Flow
 MUSIC = "music16"
 RATE = 16_000
 """Its rate in Hz."""
+WINDOW = 32_768
+"""Samples of its window."""
 KIND = "music"
 
 
@@ -38,10 +42,28 @@ def prior(name: str = MUSIC, device: str = "cpu") -> Prior:
     card = zoo.card(name)
     if card.get("kind") != KIND:
         raise Misuse(f"The model {name!r} makes no music.", f"Give one of {', '.join(zoo.names(KIND))}.")
-    config = FramesConfig(**card["architecture"])
+    config, space = FramesConfig(**card["architecture"]), card["space"]
+    return assembled(config, zoo.tensors(name), space["name"], space["scale"], device=device)
+
+
+def trained(checkpoint: Path) -> Prior:
+    """The flow of a training checkpoint, with its averaged weights."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    facts = state["facts"]
+    return assembled(FramesConfig(**facts["config"]), state["ema"], facts["space"], facts["scale"])
+
+
+def assembled(
+    config: FramesConfig,
+    weights: Mapping[str, torch.Tensor],
+    space: str,
+    scale: float | Sequence[float],
+    *,
+    device: str = "cpu",
+) -> Prior:
+    """The flow, in its space, from its parts."""
     net = Frames(config)
-    net.load_state_dict({k: v.float() for k, v in zoo.tensors(name).items()})
+    net.load_state_dict({k: v.float() for k, v in weights.items()})
     net.eval().requires_grad_(False)
-    scale = torch.tensor(card["space"]["scale"], device=device)
-    space = space_of(card["space"]["name"], config.bins, scale)
-    return Prior(Flow(net.to(device), (card["window"] // config.bins, config.bins)), space, card["rate"])
+    found = space_of(space, config.bins, torch.tensor(scale, device=device))
+    return Prior(Flow(net.to(device), (WINDOW // config.bins, config.bins)), found, RATE)

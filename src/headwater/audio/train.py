@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from headwater.audio.models import WINDOW
 from headwater.audio.network import Frames, FramesConfig, matching_loss
 from headwater.audio.space import Patches, Space, Spectral
 from headwater.training import Batch, Run, fit, options_for
 
-WINDOW = 32_768
 QUIET = 0.01
 """Windows whose rms is below this share of full scale are not learned."""
 LEVEL = 0.45

@@ -1,0 +1,109 @@
+"""Which space the music flow should live in: training runs of the same length, judged by what they are for.
+
+    python -m headwater.audio.train --data build/music --work build/mdct256 --space mdct --bins 256 --minutes 20
+    python -m headwater.audio.train --data build/music --work build/patches --space patches --bins 256 --minutes 20
+    python benchmarks/audio_space.py --music build/music --runs build/mdct256,build/patches
+
+Held-out losses of different spaces cannot be compared. So: `bits` is what is left of 16-bit samples that were brought
+to the state and back; draws of the model against held-out recordings (Frechet distance of CDPAM embeddings, pieces of
+half a second); gaps of 100 and 400 ms and super-resolution x2 of held-out clips with the recipe of the product, but
+without linear prediction, so that the flow alone is judged.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.signal import resample_poly
+
+from common import write
+from headwater.audio import models
+from headwater.audio.metrics import cdpam_embedding
+from headwater.audio.operators import Decimate, Gaps
+from headwater.audio.restore import Prior, restore
+from headwater.frechet import frechet_distance
+from headwater.solve import solve
+from recordings import RATE, Damaged, Track, around, clips, options, pieces, scores
+
+DRAWS = 64
+
+
+def drawn(prior: Prior, steps: int = 16) -> torch.Tensor:
+    """Draws of one window, `[DRAWS, samples]`."""
+    with torch.no_grad():
+        x1 = [solve(prior.flow, prior.flow.noise(range(i, i + 8)), steps=steps) for i in range(0, DRAWS, 8)]
+    return prior.space.decode(torch.cat(x1))
+
+
+def embedded(x: torch.Tensor) -> torch.Tensor:
+    """CDPAM's embedding of the pieces of tracks, each brought to the same rms."""
+    x = 0.1 * x / x.square().mean(1, keepdim=True).sqrt()
+    return torch.cat([cdpam_embedding(pieces(track), RATE) for track in x])
+
+
+def in_gap(prior: Prior, truth: Track, milliseconds: int) -> dict[str, float]:
+    """A gap in the middle, filled by the flow alone."""
+    samples = truth.shape[1]
+    size = milliseconds * RATE // 1000
+    start = (samples - size) // 2
+    known = torch.ones(1, samples, dtype=torch.bool)
+    known[:, start : start + size] = False
+    scale = np.sqrt(np.mean(truth**2, axis=1, keepdims=True))
+    operator, x = Gaps(known), torch.from_numpy(truth / scale).float()
+    y = operator(x)
+    done = restore(prior, operator, y, 0.0, guess=y).waveforms
+    found = torch.where(known, x, done).double().numpy() * scale
+    return scores(found, truth, [around(start, start + size, samples)] * len(truth))
+
+
+def raised(prior: Prior, truth: Track) -> dict[str, float]:
+    """Super-resolution x2."""
+    scale = np.sqrt(np.mean(truth**2, axis=1, keepdims=True))
+    operator = Decimate.by(2)
+    y = operator(torch.from_numpy(truth / scale)).float()
+    guess = torch.from_numpy(resample_poly(y.double().numpy(), 2, 1, axis=1)[:, : truth.shape[1]]).float()
+    found = restore(prior, operator, y, 0.0, guess=guess).waveforms.double().numpy() * scale
+    whole = Damaged(np.ones(truth.shape[1], dtype=bool), (0, truth.shape[1]))
+    return scores(found, truth, [whole] * len(truth))
+
+
+def main() -> None:
+    o = options(__doc__.splitlines()[0], count=12, runs="")
+    truth = clips(o.music, o.count, 3.0)
+    windows = torch.from_numpy(clips(o.music, DRAWS, models.WINDOW / RATE, "validation")).float()
+    real = embedded(windows)
+    half = DRAWS // 2
+    floor = frechet_distance(embedded(windows[:half]), embedded(windows[half:]))
+    lines: list[dict[str, object]] = [
+        {"run": "recordings, two halves", "Frechet of draws": round(float(floor), 4)}
+    ]
+    for run in o.runs.split(","):
+        state = torch.load(Path(run) / "checkpoint.pt", map_location="cpu", weights_only=True)
+        prior = models.trained(Path(run) / "checkpoint.pt")
+        error = (prior.space.decode(prior.space.encode(windows)) - windows).square().mean().sqrt()
+        line: dict[str, object] = {
+            "run": Path(run).name,
+            "space": state["facts"]["space"],
+            "bins": state["facts"]["config"]["bins"],
+            "width": state["facts"]["config"]["width"],
+            "minutes": round(state["counters"][2] / 60),
+            "windows": state["counters"][1],
+            "bits": round(float(-torch.log2(error.clamp(min=1e-12))), 1),
+            "Frechet of draws": round(float(frechet_distance(embedded(drawn(prior)), real)), 4),
+        }
+        for name, result in (
+            ("gap 100 ms", in_gap(prior, truth, 100)),
+            ("gap 400 ms", in_gap(prior, truth, 400)),
+            ("x2", raised(prior, truth)),
+        ):
+            line |= {f"{name}: {k}": result[k] for k in ("SI-SDR, dB", "LSD, dB", "CDPAM")}
+        lines.append(line)
+        print(line, flush=True)
+    command = f"python benchmarks/audio_space.py --music build/music --runs {o.runs} --count {o.count}"
+    write("audio_space", lines, command, f"{o.count} clips of 3 s, {DRAWS} draws.")
+
+
+if __name__ == "__main__":
+    main()
