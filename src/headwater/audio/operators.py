@@ -119,6 +119,48 @@ class Gaps(LinearOperator):
 
 
 @dataclass(frozen=True, eq=False)
+class PredictedGaps(LinearOperator):
+    """Lost samples of which linear prediction knows something: y = (known * x, weight * near * (a conv x)).
+
+    The second half are the prediction errors of the filter a, `[1 or batch, order + 1]` with a_0 = 1, where `near`
+    says so; a recording that goes on as before has errors of some standard deviation s, so with weight sigma_y / s
+    and zeros measured there, the misfit is the likelihood of both. `weight` is `[1 or batch]`.
+
+    >>> A = PredictedGaps(torch.tensor([[True, False]]), torch.tensor([[1.0, -1.0]]), torch.tensor([[False, True]]),
+    ...     torch.tensor([2.0]))
+    >>> A(torch.tensor([[3.0, 4.0]])).tolist()
+    [[3.0, 0.0, 0.0, 2.0]]
+    """
+
+    known: Tensor
+    filter: Tensor
+    near: Tensor
+    weight: Tensor
+    kind: ClassVar[str] = "predict"
+    per_problem: ClassVar[tuple[str, ...]] = ("known", "filter", "near", "weight")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The known samples and the weighted prediction errors."""
+        return torch.cat([Gaps(self.known)(x), self._weighted(Convolution(self.filter)(x))], dim=1)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """A' y, both halves."""
+        kept, errors = y.chunk(2, dim=1)
+        return Gaps(self.known)(kept) + Convolution(self.filter).adjoint(self._weighted(errors))
+
+    def _weighted(self, errors: Tensor) -> Tensor:
+        return torch.where(self.near, self.weight.to(errors)[:, None] * errors, 0.0)
+
+    def damaged(self, shape: Sequence[int]) -> Tensor:
+        """The lost samples."""
+        return ~self.known
+
+    def count(self, y: Tensor) -> Tensor:
+        """The known samples and the prediction errors that count."""
+        return (self.known.sum(1) + self.near.sum(1)).expand(len(y))
+
+
+@dataclass(frozen=True, eq=False)
 class Clip(Operator):
     """Hard clipping, y = clamp(x, -level, level).
 
@@ -310,6 +352,12 @@ class UserOperator(Operator):
 CATALOGUE: Mapping[str, Callable[[int], Operator]] = {
     "denoise": lambda n: Identity(),
     "inpaint": lambda n: Gaps((torch.arange(n) % n < n // 2)[None] | (torch.arange(n) > 3 * n // 4)),
+    "predict": lambda n: PredictedGaps(
+        ((torch.arange(n) < n // 2) | (torch.arange(n) > 3 * n // 4))[None],
+        torch.tensor([[1.0, -0.9, 0.4]]),
+        ((torch.arange(n) >= n // 2) & (torch.arange(n) < 3 * n // 4 + 2))[None],
+        torch.tensor([2.0]),
+    ),
     "declip": lambda n: Clip(0.4),
     "band-limit": lambda n: Lowpass.at(0.5, 31),
     "upsample x2": lambda n: Decimate.by(2),
