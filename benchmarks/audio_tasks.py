@@ -4,8 +4,8 @@
 
 Clips of 4 s at 16 kHz of the part `test` (`headwater.audio.render`): scores and instruments that training never saw.
 Gaps lie in the middle: 10 and 20 % of the clip as in the paper, and 10 to 100 ms, where linear prediction is strong.
-Super-resolution: band-limited and decimated; scores count the whole clip. Declipping at an SDR of 3 and 7 dB;
-SI-SDR of the clipped samples. `Frechet (CDPAM)` compares pieces of half a second around the damage.
+Super-resolution: band-limited and decimated, then `restore --rate`; scores count the whole clip. Declipping at an SDR
+of 3 and 7 dB; SI-SDR of the clipped samples. `Frechet (CDPAM)` compares pieces of half a second around the damage.
 
 Without a network: `prediction` is Janssen's interpolation of order 1000 up to 100 ms and Burg's extrapolation from
 both sides beyond, `cross-fade` repeats what is before and after, faded linearly; `sinc` interpolates; `cubic` and
@@ -24,11 +24,9 @@ from scipy.signal import resample_poly
 
 from common import kept, write
 from declipping import cubic, spade
-from headwater.audio import models
 from headwater.audio.operators import Decimate
 from headwater.audio.repair import bridged
-from headwater.audio.restore import restore
-from headwater.audio.whole import Clipping
+from headwater.audio.whole import KEPT, Band, Clipping
 from recordings import (
     RATE,
     Damaged,
@@ -89,22 +87,10 @@ def band_task(truth: Track, factor: int) -> tuple[Track, list[Damaged], dict[str
     y = Decimate.by(factor)(torch.from_numpy(truth)).numpy()
     whole = Damaged(np.ones(samples, dtype=bool), (0, samples))
 
-    def ours(z: Track, i: int) -> Repair:
-        guess = torch.from_numpy(resample_poly(z, factor, 1)[:samples])
-        scale = float(guess.square().mean().sqrt())
-        measured = torch.from_numpy(z / scale).float()[None]
-
-        def solve(_: Track, i: int) -> Track:
-            done = restore(
-                models.prior(), Decimate.by(factor), measured, 0.0, guess=(guess / scale).float()[None]
-            )
-            spent[:] = int(done.result.gradients[0]), int(done.result.evaluations[0])
-            return done.waveforms[0].double().numpy() * scale
-
-        spent = [0, 0]
-        return plain(solve)(z, i)._replace(gradients=spent[0], evaluations=spent[1])
-
-    methods = {"Headwater": ours, "sinc": plain(lambda z, i: resample_poly(z, factor, 1)[:samples])}
+    methods: dict[str, Method] = {
+        "Headwater": lambda z, i: repaired(z, Band(KEPT * RATE / factor / 2), RATE // factor),
+        "sinc": plain(lambda z, i: resample_poly(z, factor, 1)[:samples]),
+    }
     return y, [whole] * len(truth), methods
 
 

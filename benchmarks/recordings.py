@@ -27,6 +27,7 @@ from headwater.audio.metrics import (
 )
 from headwater.audio.render import RATE
 from headwater.audio.repair import Region, fill
+from headwater.audio.resample import raised
 from headwater.audio.train import Recordings
 from headwater.audio.whole import Damage, restored
 from headwater.frechet import frechet_distance
@@ -42,10 +43,12 @@ options = partial(common_options, data="music")
 """The common command line with --music, the folder of the rendered recordings."""
 
 
-def clips(folder: Path, count: int, seconds: float = SECONDS, part: str = "test") -> NDArray[np.float64]:
+def clips(
+    folder: Path, count: int, seconds: float = SECONDS, part: str = "test", seed: int = 0
+) -> NDArray[np.float64]:
     """`[count, samples]` of held-out recordings, peak 0.9."""
     found = Recordings(sorted(folder.glob(f"{part}-*.npz")))
-    x = found.windows(count, round(seconds * RATE), np.random.default_rng(0)).double().numpy()
+    x = found.windows(count, round(seconds * RATE), np.random.default_rng(seed)).double().numpy()
     return np.asarray(0.9 * x / np.abs(x).max(1, keepdims=True))
 
 
@@ -86,6 +89,7 @@ def scores(found: Track, truth: Track, damaged: list[Damaged]) -> dict[str, floa
         "LSD, dB": round(float(np.mean(lsd)), 2),
         "CDPAM": round(float(np.mean(heard)), 4),
         "Frechet (CDPAM)": round(float(frechet_distance(torch.cat(mine), torch.cat(theirs))), 4),
+        "pieces": len(torch.cat(mine)),
         "seam jump": round(float(np.median(jump)), 2) if jump else float("nan"),
         "loudness off, LU": round(float(np.mean(loud)), 2),
     }
@@ -98,7 +102,7 @@ def pieces(x: torch.Tensor) -> torch.Tensor:
 
 
 class Repair(NamedTuple):
-    """What the product made of a clip, in how many gradients, evaluations (NFE) and seconds."""
+    """What the commands made of a clip, in how many gradients, evaluations (NFE) and seconds."""
 
     x: Track
     gradients: int
@@ -106,11 +110,11 @@ class Repair(NamedTuple):
     seconds: float
 
 
-def stored(y: Track) -> tuple[tempfile.TemporaryDirectory[str], Source]:
+def stored(y: Track, rate: int = RATE) -> tuple[tempfile.TemporaryDirectory[str], Source]:
     """The clip as a file."""
     folder = tempfile.TemporaryDirectory()
     path = Path(folder.name) / "clip.wav"
-    soundfile.write(path, y, RATE, subtype="FLOAT")
+    soundfile.write(path, y, rate, subtype="FLOAT")
     return folder, examine(path)
 
 
@@ -128,9 +132,9 @@ def filled(y: Track, start: int, stop: int) -> Repair:
     return Repair(x, *spent, seconds)
 
 
-def repaired(y: Track, damage: Damage) -> Repair:
-    """`headwater audio declip | denoise | dereverb | restore` on a clip."""
-    folder, source = stored(y)
+def repaired(y: Track, damage: Damage, rate: int = RATE) -> Repair:
+    """`headwater audio declip | denoise | dereverb | restore` on a clip, brought to 16 kHz if its rate is lower."""
+    folder, source = stored(y, rate)
     spent = np.zeros(2, dtype=int)
 
     def told(k: int, n: int, done: list) -> bool:
@@ -140,11 +144,12 @@ def repaired(y: Track, damage: Damage) -> Repair:
 
     with folder:
         begin = time.perf_counter()
-        parts = list(restored(models.prior(), source, damage, None, told))
+        if rate < RATE:
+            source = raised(source, RATE, Path(folder.name) / "higher.wav")
+        x = source.read(0, source.frames)[:, 0]
+        for p in restored(models.prior(), source, damage, None, told):
+            x[p.start : p.start + len(p.samples)] = p.samples[:, 0]
         seconds = time.perf_counter() - begin
-    x = y.copy()
-    for p in parts:
-        x[p.start : p.start + len(p.samples)] = p.samples[:, 0]
     return Repair(x, int(spent[0]), int(spent[1]), seconds)
 
 

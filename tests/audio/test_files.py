@@ -39,7 +39,9 @@ def test_what_is_not_patched_is_bit_identical(tmp_path, kind, subtype):
     changed = np.zeros((100, 3), dtype=bool)
     changed[10:20, 1] = True
     written = write_patched(source, [Patch(50, np.full((100, 3), 0.25), changed)], out)
-    assert (written.subtype, written.format, written.rate) == (subtype, source.format, 48000)
+    file = written.file
+    assert (file.subtype, file.format, file.rate) == (subtype, source.format, 48000)
+    assert written.exact and written.over == 0
     before, after = raw(path, source.dtype), raw(out, source.dtype)
     expected = before.copy()
     expected[60:70, 1] = as_stored(np.array(0.25), source.depth)
@@ -82,11 +84,11 @@ def test_rounding_is_exact_and_bounded(depth):
 def test_names_of_the_format_and_of_the_samples(tmp_path):
     source = examine(stored(tmp_path, kind="wav", subtype="PCM_24"))
     nothing = []
-    assert write_patched(source, nothing, tmp_path / "a.flac").subtype == "PCM_24"
+    assert write_patched(source, nothing, tmp_path / "a.flac").file.subtype == "PCM_24"
     lossy = write_patched(source, nothing, tmp_path / "a.ogg")
-    assert lossy.subtype == "VORBIS" and not lossy.lossless and source.lossless
+    assert lossy.file.subtype == "VORBIS" and not lossy.exact and source.lossless
     floats = examine(stored(tmp_path, kind="wav", subtype="FLOAT", name="floats"))
-    assert write_patched(floats, nothing, tmp_path / "b.flac").subtype == "PCM_24"
+    assert write_patched(floats, nothing, tmp_path / "b.flac").file.subtype == "PCM_24"
     back = soundfile.read(tmp_path / "b.flac", always_2d=True)[0]
     assert np.abs(back - soundfile.read(floats.path, always_2d=True)[0]).max() <= 2**-24
 
@@ -94,7 +96,7 @@ def test_names_of_the_format_and_of_the_samples(tmp_path):
 def test_a_longer_copy_goes_on_in_silence(tmp_path):
     source, out = examine(stored(tmp_path, 100, 1)), tmp_path / "out.wav"
     tone = Patch(95, np.full((20, 1), 0.5), np.ones((20, 1), dtype=bool))
-    assert write_patched(source, [tone], out, frames=BLOCK + 200).frames == BLOCK + 200
+    assert write_patched(source, [tone], out, frames=BLOCK + 200).file.frames == BLOCK + 200
     before, after = raw(source.path, "int32"), raw(out, "int32")
     assert len(after) == BLOCK + 200 and np.array_equal(after[:95], before[:95])
     assert (after[95:115] == 2**30).all() and not after[115:].any()
@@ -156,3 +158,56 @@ def test_outputs_are_refused_before_they_are_lost(tmp_path):
         write_patched(source, [], source.path)
     write_patched(source, [], source.path, overwrite=True)
     assert examine(source.path).frames == 1000
+
+
+# ---- what does not fit
+
+
+def test_narrowing_is_told_and_rounds(tmp_path):
+    path = stored(tmp_path, 400, 1, "wav", "PCM_32")
+    written = write_patched(examine(path), [], tmp_path / "out.flac")
+    assert written.file.subtype == "PCM_24" and not written.exact and written.over == 0
+    before, after = raw(path, "int32").astype(float), raw(tmp_path / "out.flac", "int32").astype(float)
+    assert np.abs(after - before).max() <= 128  # half a step of 24 bits
+
+
+def test_what_is_beyond_full_scale_is_counted(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.array([0.5, 1.5, -2.0, 1.0]), 8000, subtype="FLOAT")
+    source = examine(tmp_path / "a.wav")
+    written = write_patched(source, [], tmp_path / "b.flac")
+    assert (written.over, written.exact) == (2, False)
+    assert write_patched(source, [], tmp_path / "b.wav").over == 0
+    high = Patch(0, np.array([[1.5], [0.2]]), np.array([[True], [True]]))
+    low = examine(stored(tmp_path, 100, 1))
+    assert write_patched(low, [high], tmp_path / "c.wav").over == 1
+
+
+@pytest.mark.parametrize(
+    ("subtype", "floats"), [("PCM_16", "FLOAT"), ("PCM_24", "FLOAT"), ("PCM_32", "DOUBLE")]
+)
+def test_peaks_are_kept_as_floats(tmp_path, subtype, floats):
+    source = examine(stored(tmp_path, 300, 1, "wav", subtype))
+    high = Patch(10, np.array([[1.75]]), np.array([[True]]))
+    written = write_patched(source, [high], tmp_path / "out.wav", peaks=True)
+    assert (written.file.subtype, written.over, written.exact) == (floats, 0, True)
+    x, y = (soundfile.read(p)[0] for p in (source.path, tmp_path / "out.wav"))
+    assert y[10] == 1.75 and np.array_equal(np.delete(x, 10), np.delete(y, 10))
+    with pytest.raises(Misuse, match="cannot hold peaks"):
+        write_patched(source, [], tmp_path / "out.flac", peaks=True)
+
+
+def test_tags_that_a_format_lacks_are_left_out(tmp_path):
+    with soundfile.SoundFile(tmp_path / "a.wav", "w", 8000, 1) as file:
+        file.title = "take three"
+        file.write(np.zeros(100))
+    assert write_patched(examine(tmp_path / "a.wav"), [], tmp_path / "a.w64").exact
+
+
+@pytest.mark.parametrize("kind", ["wav", "aiff", "w64", "caf", "flac"])
+def test_half_a_file_is_no_shorter_recording(tmp_path, kind):
+    path = stored(tmp_path, 4000, 1, kind)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(Misuse):
+        write_patched(examine(path), [], tmp_path / f"out.{kind}")
+    assert not (tmp_path / f"out.{kind}").exists()

@@ -7,8 +7,9 @@ import torch
 from torch.testing import assert_close
 
 from headwater import Flow, Misuse
-from headwater.audio.autoregression import bridge, burg, extrapolate, interpolate
+from headwater.audio.autoregression import belief, bridge, burg, extrapolate, interpolate
 from headwater.audio.files import examine, write_patched
+from headwater.audio.metrics import seam_jump
 from headwater.audio.operators import Clip, Decimate, Gaps, Identity, Reverb
 from headwater.audio.repair import Region, fill, from_tracks, kept, merged, regions, to_tracks
 from headwater.audio.resample import resampled
@@ -144,6 +145,10 @@ def test_both_forms_of_the_normal_equations_agree():
     x[places] = 0
     for one, other in zip(ar._inner(a, x, places), ar._normal(a, x, places), strict=True):
         assert np.allclose(one, other, atol=1e-10)
+    gap = np.arange(300, 340)
+    x[gap] = 0
+    gram, right = ar._normal(a, x, gap)
+    assert np.allclose(ar._least_error(a, x, gap), np.linalg.solve(gram, right), atol=1e-8)
 
 
 def test_scattered_samples_are_interpolated():
@@ -151,6 +156,49 @@ def test_scattered_samples_are_interpolated():
     lost = np.random.default_rng(1).random(2000) < 0.1
     found = interpolate(x, lost, 60, iterations=5)
     assert np.abs(found - x)[lost].max() < 0.02
+
+
+@pytest.mark.parametrize("sides", ["both", "before", "after"])
+def test_a_belief_is_the_gaussian_of_its_errors(sides):
+    """Mean and precision minimise and bend |A x|^2 / s^2, with the errors counted one by one."""
+    x, start, stop, order = tones(400, noise=0.3), 180, 200, 12
+    mean, precision = belief(x, start, stop, order, sides=sides)
+    a = burg(x, order)
+    errors = np.convolve(x, a)[order : len(x)]
+    seen = np.arange(order, len(x))
+    power = np.mean(errors[(seen < start) | (seen >= stop + order)] ** 2) if sides != "after" else None
+    backwards = sides == "after"
+
+    def energy(u):
+        y = x.copy()
+        y[start:stop] = u
+        y = y[::-1] if backwards else y
+        first = len(x) - stop if backwards else start
+        e = np.convolve(y, burg(x[::-1] if backwards else x, order))
+        return np.sum(e[first : first + 20 + (order if sides == "both" else 0)] ** 2)
+
+    for i in range(0, 20, 7):
+        step = np.eye(20)[i]
+        up, down, here = energy(mean + step), energy(mean - step), energy(mean)
+        assert abs(up - down) < 1e-6 * up  # a minimum along every axis
+        if power is not None:
+            assert np.isclose((up + down - 2 * here) / 2, precision[i, i] * power, rtol=1e-6)
+
+
+def test_beliefs_are_calibrated():
+    """Of a process of known order: the error, in standard deviations, is 1."""
+    from scipy.signal import lfilter
+
+    r = np.random.default_rng(0)
+    x = lfilter([1.0], [1, -1.6, 0.9, -0.1], r.standard_normal(200_000))
+    for sides in ("both", "before", "after"):
+        z = []
+        for k in range(60):
+            part = x[3000 * k : 3000 * k + 2000]
+            mean, precision = belief(part, 1000, 1030, 3, sides=sides)
+            d = part[1000:1030] - mean
+            z.append(d @ precision @ d / 30)
+        assert 0.85 < np.mean(z) < 1.15
 
 
 def test_where_nothing_is_known_nothing_is_predicted():
@@ -174,6 +222,11 @@ def test_gaps_are_merged_and_grouped():
         Region(-10, 50, ((10, 20), (25, 30))),
         Region(60, 110, ((80, 90),)),
     ]
+    near = [(i, i + 2) for i in range(100, 200, 10)]
+    chained = regions(near, 20, longest=45)
+    assert [g for r in chained for g in r.gaps] == near
+    assert all(r.stop - r.start <= 45 + 40 for r in chained)
+    assert chained[0].others == ((150, 152), (160, 162)) and chained[1].others[0] == (130, 132)
 
 
 def test_tracks_and_rates():
@@ -228,3 +281,58 @@ def test_the_same_seed_gives_the_same_fill(tmp_path):
     (region,) = regions([(6000, 6400)], source.rate)
     a, b, c = (fill(prior(), source, region, seed=s)[0].samples for s in (0, 0, 1))
     assert np.array_equal(a, b) and not np.array_equal(a, c)
+
+
+@pytest.mark.parametrize("rate", [3000, 4000, 8000, 44_100])
+@pytest.mark.parametrize("spans", [[(0.7, 0.71)], [(0.7, 0.8)], [(0.7, 0.75), (0.85, 0.87)], [(0.7, 0.9)]])
+def test_a_filling_begins_and_ends_on_the_waveform(tmp_path, rate, spans):
+    """Tones: linear prediction alone continues them, and whatever the flow adds may not spoil the joints."""
+    source = take(tmp_path, frames=round(1.5 * rate), rate=rate, subtype="FLOAT")
+    gaps = merged([(round(a * rate), round(b * rate)) for a, b in spans], source.frames)
+    (region,) = regions(gaps, source.rate)
+    patch, _ = fill(prior(), source, region)
+    truth = source.read(0, source.frames)
+    found = truth.copy()
+    inside = patch.changed[-region.start :][: len(found)]
+    found[inside] = patch.samples[-region.start :][: len(found)][inside]
+    for start, stop in gaps:
+        assert inside[start:stop].all()
+        x = torch.from_numpy(found.T.copy())
+        for edge in (start, stop):
+            assert seam_jump(x, edge, rate).max() < 2
+        level = found[start:stop].std(0) / truth[start:stop].std(0)
+        assert (level > 0.6).all() and (level < 1.6).all()
+
+
+def test_channels_of_a_long_filling_are_as_loud_as_each_other(tmp_path):
+    """White noise, which its flow draws anew: with one noise for mid and side one channel would be silent."""
+    x = 0.1 * np.random.default_rng(0).standard_normal((12_000, 2))
+    soundfile.write(tmp_path / "x.wav", x, 4000, subtype="FLOAT")
+    source = examine(tmp_path / "x.wav")
+    (region,) = regions([(4000, 8000)], source.rate)
+    patch, _ = fill(prior(1.0), source, region)
+    inside = patch.samples[4000 - region.start + 400 : 8000 - region.start - 400]
+    level = inside.std(0)
+    assert level.max() < 1.5 * level.min() and abs(np.corrcoef(inside.T)[0, 1]) < 0.3
+
+
+def test_a_constant_offset_is_kept(tmp_path):
+    x = 0.3 + 0.1 * tones(8000, 8000)
+    soundfile.write(tmp_path / "x.wav", x, 8000, subtype="FLOAT")
+    (region,) = regions([(4000, 4400)], 8000)
+    patch, _ = fill(prior(), examine(tmp_path / "x.wav"), region)
+    assert abs(patch.samples[patch.changed].mean() - 0.3) < 0.03
+
+
+def test_another_regions_gap_is_not_heard(tmp_path):
+    """What lies in the gap of a neighbour is lost, too, and its samples are left to the neighbour."""
+    x = 0.2 * tones(8000, 8000)
+    results = []
+    for value in (0.0, 0.9):
+        x[4800:4900] = value
+        soundfile.write(tmp_path / "x.wav", x, 8000, subtype="FLOAT")
+        region = Region(3000, 6000, ((4000, 4200),), ((4800, 4900),))
+        patch, _ = fill(prior(), examine(tmp_path / "x.wav"), region)
+        results.append(patch.samples[1000:1200])
+        assert patch.changed.sum() == 200
+    np.testing.assert_array_equal(*results)

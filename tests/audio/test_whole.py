@@ -13,7 +13,7 @@ from headwater import Misuse
 from headwater.audio import whole
 from headwater.audio.files import examine, write_patched
 from headwater.audio.operators import Clip
-from headwater.audio.resample import interpolated
+from headwater.audio.resample import interpolated, resampled
 from headwater.audio.whole import AtRate, Band, Clipping, How, Noise, Own, Room, restored, spans
 
 torch.set_num_threads(1)
@@ -51,7 +51,11 @@ def noise(level, seed=0):
 IMPULSE = np.eye(1, 400)[0] + 0.4 * np.eye(1, 400, 100)[0] - 0.2 * np.eye(1, 400, 399)[0]
 CASES = {
     "noise": (lambda x: x + noise(0.02), Noise(0.02), 0.5),
-    "room": (lambda x: np.stack([np.convolve(c, IMPULSE)[:FRAMES] for c in x.T], 1), Room(IMPULSE, RATE), 10),
+    "room": (
+        lambda x: np.stack([np.convolve(c, IMPULSE)[:FRAMES] for c in x.T], 1),
+        Room(IMPULSE[None], RATE),
+        10,
+    ),
     "clipping": (lambda x: np.clip(x, -0.2, 0.2), Clipping(0.2), 1.0),
     "own": (lambda x: np.tanh(3 * x) / 3, Own(lambda z: torch.tanh(3 * z) / 3), 10),
 }
@@ -69,6 +73,49 @@ def test_it_is_better_than_it_was_and_has_no_seams(tmp_path, name):
     for edge in edges:  # a stretch fades into the next in the 20 ms before its end
         near[edge - 170 : edge + 10] = True
     assert bend[near].max() <= 1.2 * bend[~near].max()
+
+
+@pytest.mark.parametrize("level", [1e-4, 1e-3])
+def test_little_noise_costs_little(tmp_path, level):
+    """What is known better than the solve resolves is not thrown away."""
+    x = truth() + noise(level)
+    assert sdr(repaired(tmp_path, x, Noise(level))) > sdr(x) - 1
+
+
+def test_an_offset_passes(tmp_path):
+    damaged = truth() + 0.3 + noise(0.02)
+    after = repaired(tmp_path, damaged, Noise(0.02)) - 0.3
+    assert sdr(after) > sdr(damaged - 0.3)
+
+
+def test_each_channel_may_have_its_own_room(tmp_path):
+    other = np.roll(IMPULSE, 0) + 0.3 * np.eye(1, 400, 250)[0]
+    both = np.stack([IMPULSE, other])
+    before = np.stack([np.convolve(c, h)[:FRAMES] for c, h in zip(truth().T, both, strict=True)], 1)
+    assert sdr(repaired(tmp_path, before, Room(both, RATE))) > sdr(before) + 10
+
+
+def test_direct_sound_may_come_late_and_at_any_rate():
+    """The response at the prior's rate acts on low sounds as the one of the recording does."""
+    for at in (0, 1, 20):
+        h = np.eye(1, 300, at) + 0.3 * np.eye(1, 300, 150)
+        room = Room(h, 44_100)
+        low = resampled(tones(44_100, 44_100.0), 44_100, 16_000)
+        wanted = resampled(np.convolve(tones(44_100, 44_100.0), h[0])[:44_100], 44_100, 16_000)
+        found = room.reverb(16_000)(torch.from_numpy(low)[None])[0].numpy()
+        assert np.abs(found - wanted)[500:-500].max() < 5e-3
+
+
+def test_a_sample_is_never_pulled_below_what_it_was(tmp_path):
+    x = truth()
+    after = repaired(tmp_path, x, Clipping(0.15))  # far below the true peaks
+    assert (np.abs(after) >= np.abs(x) * (1 - 1e-6) - 1e-7).all()
+
+
+def test_a_band_has_no_click_at_the_ends(tmp_path):
+    estimate = np.full(2000, 0.2)
+    after = Band(1000.0).finish(np.zeros(4000), estimate, 8000, 4000)
+    assert np.abs(after).max() < 2e-3
 
 
 def test_what_is_below_the_clipping_stays_to_the_bit(tmp_path):

@@ -10,9 +10,11 @@ import torch
 
 from headwater import Flow
 from headwater.audio import models
+from headwater.audio.files import examine
 from headwater.audio.restore import Prior
 from headwater.audio.space import Spectral
 from headwater.cli.app import main
+from headwater.cli.audio.damage import clipped_at
 
 torch.set_num_threads(1)
 RATE = 8000
@@ -125,20 +127,34 @@ def test_damage_all_over_a_recording(folder, words, name):
     source = words.split()[1]
     assert main(["audio", *words.split(), "--steps", "2", "--gradients", "3", "--quiet"]) == 0
     a, b = soundfile.info(source), soundfile.info(name)
-    assert (a.samplerate, a.channels, a.frames, a.subtype) == (b.samplerate, b.channels, b.frames, b.subtype)
+    assert (a.samplerate, a.channels, a.frames) == (b.samplerate, b.channels, b.frames)
+    assert b.subtype == ("FLOAT" if "declip" in words else a.subtype)
     assert not np.array_equal(samples(source), samples(name))
     report = json.loads((folder / name).with_suffix(".json").read_text())
     assert report["command"] == f"audio {words.split()[0]}" and report["not_begun"] == 0
     assert report["stretches"][0]["gradients"][0] <= 3 and report["damage"]
 
 
-def test_declipping_leaves_what_is_below_the_level(folder):
-    assert main(["audio", "declip", "loud.wav", "--steps", "2", "--gradients", "3", "--quiet"]) == 0
-    a, b = samples("loud.wav")[:, 0].astype(float), samples("loud-declip.wav")[:, 0].astype(float)
-    cut = np.abs(a) >= 0.7999 * 2**31
+@pytest.mark.parametrize("level", [0.8, 1.0])
+def test_declipping_leaves_what_is_below_the_level(folder, level):
+    t = np.arange(RATE) / RATE
+    soundfile.write(
+        "cut.wav", np.clip(1.5 * np.sin(2 * np.pi * 220 * t), -level, level), RATE, subtype="PCM_24"
+    )
+    assert main(["audio", "declip", "cut.wav", "--steps", "2", "--gradients", "3", "--quiet"]) == 0
+    a, b = (soundfile.read(f)[0] for f in ("cut.wav", "cut-declip.wav"))
+    cut = np.abs(a) >= 0.9998 * level
     assert 0.2 < cut.mean() < 0.8
     np.testing.assert_array_equal(a[~cut], b[~cut])
-    assert (np.sign(a[cut]) * b[cut] >= 0.7999 * 2**31).all()
+    assert (np.sign(a[cut]) * b[cut] >= 0.9998 * level).all() and np.abs(b).max() > 1.2 * level
+
+
+def test_clipping_is_found_whatever_a_lone_peak_does(folder):
+    x = np.zeros(600_000)
+    x[10] = -1.0
+    x[400_000:400_010] = 32767 / 32768
+    soundfile.write("peaks.wav", x, RATE, subtype="PCM_16")
+    assert clipped_at(examine("peaks.wav")) == pytest.approx(1.0, abs=1e-4)
 
 
 def test_a_low_rate_is_raised(folder):
@@ -186,6 +202,8 @@ def test_a_draw_depends_on_its_own_seed_alone(folder):
         ("denoise hiss.wav", "The level of the noise is not known."),
         ("dereverb take.wav", "The room is not known."),
         ("dereverb take.wav --impulse room4.wav", "4000 Hz and the recording 8000 Hz."),
+        ("dereverb loud.wav --impulse take.wav", "2 channels and the recording 1."),
+        ("declip loud.wav -o out.flac", "FLAC cannot hold peaks beyond full scale."),
         ("dereverb take.wav --impulse mute.wav", "is silent."),
         ("dereverb take.wav --impulse missing.wav", "does not exist."),
         ("restore take.wav", "says what to undo."),

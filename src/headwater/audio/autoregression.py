@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve
+from scipy.linalg import solve, solve_toeplitz, solve_triangular, toeplitz
 from scipy.signal import fftconvolve, lfilter, lfiltic
 from scipy.sparse import diags
 
 Signal = NDArray[np.float64]
+RIDGE = 1e-12
 
 
 def burg(x: Signal, order: int) -> Signal:
@@ -73,25 +74,67 @@ def interpolate(x: Signal, lost: NDArray[np.bool_], order: int = 1000, iteration
     for _ in range(iterations if len(places) else 0):
         a = burg(x, min(order, len(x) // 3))
         x[places] = 0.0
-        inner = len(a) <= places[0] and places[-1] < len(x) - len(a)
-        gram, right = (_inner if inner else _normal)(a, x, places)
-        gram[np.diag_indices(len(places))] += 1e-12 * (a @ a)
-        x[places] = solve(gram, right, assume_a="pos")
+        x[places] = _least_error(a, x, places)
     return x
 
 
+def belief(x: Signal, start: int, stop: int, order: int, *, sides: str) -> tuple[Signal, Signal]:
+    """What a model of order p, fitted to all of x, believes of x[start:stop]: mean [n] and precision [n, n].
+
+    `sides`: "both" counts all prediction errors that see the stretch; "before" and "after" those of one direction of
+    time that see nothing lost beyond it. The precision is A' A / s^2, with s the rms of the other errors.
+    """
+    if sides == "after":
+        mean, precision = belief(x[::-1], len(x) - stop, len(x) - start, order, sides="before")
+        return mean[::-1], precision[::-1, ::-1]
+    a, n = burg(x, order), stop - start
+    p = len(a) - 1
+    e = fftconvolve(x, a)[: len(x)]
+    power = np.mean(np.square(np.concatenate([e[p:start], e[stop + p :]])))
+    known = x.copy()
+    known[start:stop] = 0.0
+    if sides == "both":
+        gram = toeplitz(_lags(a, n))
+        gram[np.diag_indices(n)] *= 1 + RIDGE
+        return solve(gram, _pull(a, known, np.arange(start, stop)), assume_a="pos"), gram / power
+    rows = toeplitz(np.pad(a, (0, n))[:n], np.zeros(n))
+    errors = fftconvolve(known, a)[start:stop]
+    return solve_triangular(rows, -errors, lower=True, unit_diagonal=True), rows.T @ rows / power
+
+
+def _least_error(a: Signal, known: Signal, places: NDArray[np.intp]) -> Signal:
+    """The lost samples that make the prediction error least; a single gap is a Toeplitz system."""
+    inner = len(a) <= places[0] and places[-1] < len(known) - len(a)
+    if inner and places[-1] - places[0] == len(places) - 1:
+        lags, right = _lags(a, len(places)), _pull(a, known, places)
+        lags[0] *= 1 + RIDGE
+        return np.asarray(solve_toeplitz(lags, right))
+    gram, right = (_inner if inner else _normal)(a, known, places)
+    gram[np.diag_indices(len(places))] += RIDGE * (a @ a)
+    return np.asarray(solve(gram, right, assume_a="pos"))
+
+
+def _inner(a: Signal, known: Signal, places: NDArray[np.intp]) -> tuple[Signal, Signal]:
+    """A_u' A_u and -A_u' A_k x_k where all lost samples are further from the ends than the filter is long."""
+    apart = np.abs(places[:, None] - places[None, :])
+    return _lags(a, len(known))[apart], _pull(a, known, places)
+
+
+def _lags(a: Signal, count: int) -> Signal:
+    """The autocorrelation of the filter at 0, 1, ..."""
+    found = np.zeros(max(count, len(a)))
+    found[: len(a)] = fftconvolve(a, a[::-1])[len(a) - 1 :]
+    return found[:count]
+
+
+def _pull(a: Signal, known: Signal, places: NDArray[np.intp]) -> Signal:
+    """What the known samples ask of the lost ones."""
+    return np.asarray(-fftconvolve(known, fftconvolve(a, a[::-1]), "same")[places])
+
+
 def _normal(a: Signal, known: Signal, places: NDArray[np.intp]) -> tuple[Signal, Signal]:
-    """A_u' A_u and -A_u' A_k x_k for lost samples anywhere."""
+    """The same for lost samples anywhere."""
     rows = len(known) - len(a) + 1
     error = diags(a[::-1].tolist(), range(len(a)), shape=(rows, len(known)), format="csc")
     unknown = error[:, places]
     return (unknown.T @ unknown).toarray(), np.asarray(-(unknown.T @ (error @ known)))
-
-
-def _inner(a: Signal, known: Signal, places: NDArray[np.intp]) -> tuple[Signal, Signal]:
-    """The same where all lost samples are further from the ends than the filter is long: its autocorrelation."""
-    both = fftconvolve(a, a[::-1])  # lags -p ... p
-    lags = np.zeros(len(known))
-    lags[: len(a)] = both[len(a) - 1 :]
-    apart = np.abs(places[:, None] - places[None, :])
-    return lags[apart], np.asarray(-fftconvolve(known, both, "same")[places])

@@ -7,7 +7,9 @@ the depth of the file.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,6 +62,13 @@ class Source:
     def lossless(self) -> bool:
         """Whether writing a sample back leaves it as it was."""
         return self.subtype in DEPTH or self.subtype in FLOATS
+
+    def holds(self, other: Source) -> bool:
+        """Whether samples of the other format can be written here as they are, up to full scale."""
+        if self.depth:
+            return other.depth is not None and other.depth <= self.depth
+        bits = {"FLOAT": 24, "DOUBLE": 32}.get(self.subtype, 0)
+        return self.subtype == other.subtype or (other.depth or 64) <= bits
 
     @property
     def seconds(self) -> float:
@@ -140,9 +149,19 @@ def examine(path: str | Path) -> Source:
         ) from error
     if found.channels < 1 or found.frames < 1:
         raise Misuse(f"The file {path} has no samples.", "Give a recording.")
-    if "should be" in log and "data" in log.lower():
+    if is_cut_off(log):
         raise _cut_off(found)
     return found
+
+
+def is_cut_off(log: str) -> bool:
+    """Whether a chunk claims more bytes than there are; programs that write to a pipe claim 2^31 or more.
+
+    >>> is_cut_off("data : 8008 (should be 3981)"), is_cut_off("data : 4294967295 (should be 8000)")
+    (True, False)
+    """
+    claims = re.findall(r"(\d+) \(should be (\d+)\)", log)
+    return any(int(there) < int(claimed) < 2**31 - 1 for claimed, there in claims)
 
 
 def _reason(error: Exception) -> str:
@@ -193,8 +212,9 @@ def write_patched(
     output: Path,
     *,
     frames: int | None = None,
+    peaks: bool = False,
     overwrite: bool = False,
-) -> Source:
+) -> Written:
     """A copy of the file with the patches in it, block by block; what it is.
 
     The patches come in the order of their starts and are asked for as late as can be, so that they may be made on the
@@ -202,7 +222,8 @@ def write_patched(
 
     With more `frames` than the source has it goes on after its end, silent but for the patches. The format follows
     the name of the output; rate and channels stay, and so does the subtype where the format has it. Samples that no
-    patch changes are bit-identical if both are lossless.
+    patch changes are bit-identical if the new format `holds` the old one. With `peaks` integers become floats, which
+    hold them and what is beyond full scale.
 
     Raises
     ------
@@ -210,22 +231,48 @@ def write_patched(
         The output cannot be written, its format is unknown or has no such subtype, or the source is damaged.
     """
     soundfile = need("soundfile", EXTRA)
-    target = replace(target_of(source, output), frames=max(frames or 0, source.frames))
-    due = Due(patches)
+    target = replace(target_of(source, output, peaks=peaks), frames=max(frames or 0, source.frames))
+    due, over = Due(patches), 0
     how = (source.rate, source.channels, target.subtype, target.endian, target.format)
     with (
         write_atomically(output, overwrite=overwrite) as temporary,
         soundfile.SoundFile(source.path) as before,
         soundfile.SoundFile(temporary, "w", *how) as after,
     ):
-        for key, value in before.copy_metadata().items():
-            setattr(after, key, value)
+        copy_tags(before, after)
         for start, raw in itertools.chain(blocks(before, source), silence(source, target.frames)):
-            kept = raw if source.dtype == target.dtype else as_stored(as_float(raw), target.depth)
+            kept = raw if source.dtype == target.dtype and target.holds(source) else converted(raw, target)
+            over += beyond(raw) if target.depth else 0
             for patch in due.until(start + len(kept)):
-                _put(kept, start, patch, target.depth)
+                over += _put(kept, start, patch, target.depth)
             after.write(kept)
-    return target
+    return Written(target, over, target.lossless and target.holds(source))
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that was written: how many samples were `over` full scale and cut, and whether others are `exact`."""
+
+    file: Source
+    over: int
+    exact: bool
+
+
+def converted(raw: Samples, target: Source) -> Samples:
+    """Samples as another format stores them."""
+    return as_stored(as_float(raw), target.depth)
+
+
+def beyond(x: Samples) -> int:
+    """How many float samples are beyond full scale."""
+    return int(np.count_nonzero(np.abs(x) > 1)) if x.dtype.kind == "f" else 0
+
+
+def copy_tags(before: Any, after: Any) -> None:
+    """Title, artist and so on, as far as the new format has them."""
+    for key, value in before.copy_metadata().items():
+        with contextlib.suppress(need("soundfile", EXTRA).LibsndfileError):
+            setattr(after, key, value)
 
 
 def write_new(output: Path, x: Samples, rate: int, *, overwrite: bool = False) -> Source:
@@ -263,8 +310,8 @@ class Due:
         return wanted
 
 
-def target_of(source: Source, output: Path) -> Source:
-    """What the output will be, by its name; refuses what cannot be."""
+def target_of(source: Source, output: Path, *, peaks: bool = False) -> Source:
+    """What the output will be, by its name; refuses what cannot be. With `peaks` it holds more than full scale."""
     kind = SUFFIXES.get(output.suffix.lower())
     if kind is None:
         raise Misuse(
@@ -272,6 +319,11 @@ def target_of(source: Source, output: Path) -> Source:
         )
     kind = source.format if SUFFIXES.get(source.path.suffix.lower()) == kind else kind
     soundfile = need("soundfile", EXTRA)
+    if peaks and source.subtype not in FLOATS:
+        floats = "FLOAT" if (source.depth or 0) <= 24 else "DOUBLE"
+        if not soundfile.check_format(kind, floats):
+            raise Misuse(f"{kind} cannot hold peaks beyond full scale.", "Name a .wav file as output.")
+        return Source(output, source.rate, source.frames, source.channels, kind, floats)
     for subtype in (source.subtype, DEFAULT.get(kind), "FLOAT"):
         endian = source.endian if kind == source.format else "FILE"
         if subtype and soundfile.check_format(kind, subtype, endian):
@@ -298,11 +350,12 @@ def silence(source: Source, frames: int) -> Iterator[tuple[int, Samples]]:
         yield start, np.zeros((min(BLOCK, frames - start), source.channels), dtype=source.dtype)
 
 
-def _put(raw: Samples, start: int, patch: Patch, depth: int | None) -> None:
-    """Write the part of a patch that falls into a block, in place."""
+def _put(raw: Samples, start: int, patch: Patch, depth: int | None) -> int:
+    """Write the part of a patch that falls into a block, in place; how many samples had to be cut."""
     first, last = max(patch.start, start), min(patch.start + len(patch.samples), start + len(raw))
     if first >= last:
-        return
+        return 0
     inside, there = slice(first - patch.start, last - patch.start), slice(first - start, last - start)
-    new = as_stored(patch.samples[inside], depth)
-    raw[there] = np.where(patch.changed[inside], new, raw[there])
+    x, changed = patch.samples[inside], patch.changed[inside]
+    raw[there] = np.where(changed, as_stored(x, depth), raw[there])
+    return beyond(x[changed]) if depth else 0

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headwater.audio.autoregression import bridge, interpolate
+from headwater.audio.autoregression import belief, bridge, interpolate
 from headwater.audio.files import Patch, Samples, Source
-from headwater.audio.operators import Gaps
+from headwater.audio.operators import Gaps, PredictedGaps, Section
 from headwater.audio.resample import resampled
-from headwater.audio.restore import Prior, Restoration, restore
+from headwater.audio.restore import RESOLUTION, Prior, Restoration, restore
 from headwater.errors import Misuse
 from headwater.presets import Limits
 
@@ -28,7 +28,17 @@ CONTEXT = 1.0
 MEMORY = 0.2
 """Seconds on each side of a gap from which linear prediction learns."""
 ORDER = 1000
-"""Order of the linear prediction."""
+"""Order of the linear prediction that fills."""
+LIKELY = 500
+"""Order of the one that is believed, at the rate of the prior."""
+LEAST = 16
+"""Below this order nothing is believed."""
+SURE = 1.2
+"""By how much the errors of a fitted prediction are larger on samples that it was not fitted to."""
+VAGUE = 0.5
+"""The standard deviation, at unit loudness, beyond which a prediction is not asked."""
+SPREAD = 4
+"""Samples at the rate of the prior by which a gap is widened there, as resampling blurs its edges."""
 SHORT = 0.1
 """Seconds of a gap up to which both sides predict it together; in a longer one each fades out."""
 SILENCE = 1e-5
@@ -41,11 +51,22 @@ Gap = tuple[int, int]
 
 @dataclass(frozen=True)
 class Region:
-    """A stretch of the recording from frame `start` to `stop`, and its gaps: (first frame, frame after the last)."""
+    """A stretch of the recording from frame `start` to `stop`, and its gaps: (first frame, frame after the last).
+
+    `others` are gaps in the stretch that belong to another region: lost as well, but not filled here.
+    """
 
     start: int
     stop: int
     gaps: tuple[Gap, ...]
+    others: tuple[Gap, ...] = ()
+
+    def mask(self, gaps: Iterable[Gap]) -> NDArray[np.bool_]:
+        """Which frames of the stretch lie in these gaps."""
+        found = np.zeros(self.stop - self.start, dtype=bool)
+        for start, stop in gaps:
+            found[max(start - self.start, 0) : max(stop - self.start, 0)] = True
+        return found
 
 
 def merged(gaps: Iterable[Gap], frames: int) -> list[Gap]:
@@ -75,15 +96,25 @@ def merged(gaps: Iterable[Gap], frames: int) -> list[Gap]:
     return found
 
 
-def regions(gaps: Sequence[Gap], context: int) -> list[Region]:
-    """Stretches with `context` frames around the gaps; gaps nearer than that share one. They may begin before 0."""
+def regions(gaps: Sequence[Gap], context: int, longest: int | None = None) -> list[Region]:
+    """Stretches with `context` frames around the gaps; gaps nearer than that share one. They may begin before 0.
+
+    A stretch of several gaps is not longer than `longest`, by default 8 contexts; then each sees the other's gaps.
+    """
+    longest = 8 * context if longest is None else longest
     groups: list[list[Gap]] = []
     for gap in gaps:
-        if groups and gap[0] - groups[-1][-1][1] < context:
+        near = bool(groups) and gap[0] - groups[-1][-1][1] < context
+        if near and gap[1] - groups[-1][0][0] <= longest:
             groups[-1].append(gap)
         else:
             groups.append([gap])
-    return [Region(g[0][0] - context, g[-1][1] + context, tuple(g)) for g in groups]
+    found = []
+    for group in groups:
+        start, stop = group[0][0] - context, group[-1][1] + context
+        others = tuple(g for g in gaps if start < g[1] and g[0] < stop and g not in group)
+        found.append(Region(start, stop, tuple(group), others))
+    return found
 
 
 def fill(
@@ -98,10 +129,10 @@ def fill(
     """The patch that fills the gaps of a region, and the restoration behind it (None where all is silence)."""
     x = source.read(region.start, region.stop)
     here = np.arange(region.start, region.stop)
-    lost = np.zeros(len(x), dtype=bool)
-    for start, stop in region.gaps:
-        lost[start - region.start : stop - region.start] = True
+    wanted, lost = region.mask(region.gaps), region.mask((*region.gaps, *region.others))
     inside = (here >= 0) & (here < source.frames) & ~lost
+    level = x[inside].mean(0) if inside.any() else np.zeros(source.channels)
+    x = x - level
     tracks = [bridged(track, lost, inside, source.rate) for track in to_tracks(x)]
     guesses = np.stack([resampled(track, source.rate, prior.rate) for track in tracks])
     known = kept(inside, source.rate, prior.rate, guesses.shape[1])
@@ -112,14 +143,14 @@ def fill(
     done = None
     if len(heard):
         guess = torch.from_numpy(guesses[heard] / loudness[heard, None]).float()
-        operator = Gaps(torch.from_numpy(known)[None])
+        operator, y = measured(guess.double().numpy(), known, region, source.rate, prior.rate)
         done = restore(
             prior,
             operator,
-            operator(guess),
+            y.float(),
             0.0,
             guess=guess,
-            seeds=[seed] * len(heard),
+            seeds=seeds_of(seed, region.gaps[0][0], heard),
             preset=preset,
             limits=limits,
         )
@@ -127,8 +158,65 @@ def fill(
             low = resampled(waveform * loudness[i], prior.rate, source.rate)[: len(x)]
             track = to_tracks(x)[i]
             tracks[i] = low + bridged(track - low, lost, inside, source.rate)
-    changed = np.repeat((lost & (here >= 0))[:, None], source.channels, axis=1)
-    return Patch(region.start, from_tracks(np.stack(tracks)), changed), done
+    changed = np.repeat((wanted & (here >= 0))[:, None], source.channels, axis=1)
+    return Patch(region.start, from_tracks(np.stack(tracks)) + level, changed), done
+
+
+def seeds_of(seed: int, place: int, tracks: Iterable[int]) -> list[int]:
+    """A seed for every track of a stretch: with the same noise in mid and side one channel would stay empty."""
+    return [int(np.random.SeedSequence([seed, place, int(t)]).generate_state(1)[0]) for t in tracks]
+
+
+def measured(
+    guess: Samples, known: NDArray[np.bool_], region: Region, rate: int, low: int
+) -> tuple[PredictedGaps, torch.Tensor]:
+    """What is known of the tracks `[tracks, samples]` at the prior's rate, and its measurement.
+
+    The samples outside the gaps, and what linear prediction believes of a short gap, or of the edges of a long one:
+    the directions of which it is surer than `VAGUE`, none more than the solve resolves.
+    """
+    x = torch.from_numpy(guess)
+    gaps = Gaps(torch.from_numpy(known)[None])
+    sections, values = [], []
+    for gap in (*region.gaps, *region.others):
+        start, stop = (round((g - region.start) * low / rate) for g in gap)
+        start, stop = max(start - SPREAD, 0), min(stop + SPREAD, len(known))
+        for at, end, sides in edges_of(start, stop, round(SHORT * low)):
+            memory = round(MEMORY * low)
+            left = min(_run(known[:start][::-1]), memory) if sides != "after" else 0
+            right = min(_run(known[stop:]), memory) if sides != "before" else 0
+            near = slice(at - left, end + right)
+            order = min(LIKELY, (left + right) // 4)
+            if order < LEAST:
+                continue
+            believed = [belief(track[near], left, left + end - at, order, sides=sides) for track in guess]
+            weights = stacked([directions(precision) for _, precision in believed])
+            sections.append(Section(weights, at, len(known)))
+            mean = torch.from_numpy(np.stack([m for m, _ in believed]))
+            values.append((weights @ mean[..., None])[..., 0])
+    return PredictedGaps(gaps, tuple(sections)), torch.cat([gaps(x), *values], dim=1)
+
+
+def edges_of(start: int, stop: int, short: int) -> list[tuple[int, int, str]]:
+    """The parts of a gap of which prediction may know something, and from which sides."""
+    if stop - start <= short:
+        return [(start, stop, "both")]
+    reach = min(short // 2, (stop - start) // 2)
+    return [(start, start + reach, "before"), (stop - reach, stop, "after")]
+
+
+def directions(precision: Samples) -> torch.Tensor:
+    """Weights `[k, n]` of a belief, at the noise level `RESOLUTION`; none is above 1, that of a known sample."""
+    values, vectors = np.linalg.eigh(precision)
+    weight = RESOLUTION * np.sqrt(np.maximum(values, 0)) / SURE
+    kept = weight > RESOLUTION / VAGUE
+    return torch.from_numpy(np.minimum(weight[kept], 1.0)[:, None] * vectors[:, kept].T)
+
+
+def stacked(weights: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Weights of several tracks, the missing directions empty."""
+    most = max(len(w) for w in weights)
+    return torch.stack([torch.nn.functional.pad(w, (0, 0, 0, most - len(w))) for w in weights])
 
 
 def to_tracks(x: Samples) -> Samples:
@@ -155,7 +243,9 @@ def bridged(x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate
         right = _run(there[stop : stop + memory])
         near = slice(start - left, stop + right)
         if min(left, right) >= 16 and stop - start <= SHORT * rate:
-            x[near] = interpolate(x[near], lost[near], ORDER, iterations=2)
+            this = np.zeros(len(x), dtype=bool)
+            this[start:stop] = True
+            x[near] = interpolate(x[near], this[near], ORDER, iterations=2)
         else:
             order = min(ORDER, memory // 6)  # far from the sides a long model rings
             x[start:stop] = bridge(x[near][:left], x[near][left + stop - start :], stop - start, order)

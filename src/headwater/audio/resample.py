@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from scipy.signal import firwin, resample_poly
 from torch import Tensor
 
-from headwater.audio.files import FLOATS, Samples, Source, as_stored
+from headwater.audio.files import FLOATS, Samples, Source, as_stored, copy_tags
 from headwater.errors import Misuse
 from headwater.extras import need
 
 Track = NDArray[np.float64]
+FILTER = 32
+"""Zero crossings of the low-pass on each side."""
 BLOCK = 1 << 17
 """Frames of a file that are resampled at a time."""
 MARGIN = 1 << 11
@@ -31,7 +33,7 @@ def resampled(x: Samples, rate: int, wanted: int) -> Samples:
     common = math.gcd(rate, wanted)
     up, down = wanted // common, rate // common
     widest = max(up, down)
-    taps = firwin(64 * widest + 1, 1 / widest, window=("kaiser", 8.0))
+    taps = firwin(2 * FILTER * widest + 1, 1 / widest, window=("kaiser", 8.0))
     return np.asarray(resample_poly(x, up, down, window=taps))
 
 
@@ -76,7 +78,12 @@ def raised(source: Source, rate: int, path: Path) -> Source:
         endian="FILE",
     )
     frames = 0
-    with need("soundfile", "audio").SoundFile(path, "w", rate, source.channels, target.subtype) as file:
+    soundfile = need("soundfile", "audio")
+    with (
+        soundfile.SoundFile(source.path) as before,
+        soundfile.SoundFile(path, "w", rate, source.channels, target.subtype) as file,
+    ):
+        copy_tags(before, file)
         for x in _raised(source, rate):
             file.write(as_stored(x, target.depth) if target.depth else x)
             frames += len(x)

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.signal import fftconvolve
 from torch import Tensor
 
 from headwater.audio.autoregression import interpolate
 from headwater.audio.files import Patch, Samples, Source
 from headwater.audio.operators import Clip, Identity, Lowpass, Reverb, UserOperator
-from headwater.audio.repair import SILENCE, from_tracks, to_tracks
-from headwater.audio.resample import interpolated, lifted, resampled
+from headwater.audio.repair import SILENCE, from_tracks, seeds_of, to_tracks
+from headwater.audio.resample import FILTER, interpolated, lifted, resampled
 from headwater.audio.restore import Prior, Restoration, restore
 from headwater.errors import Misuse
 from headwater.operator import Operator
@@ -32,8 +33,15 @@ STRETCH = 8.0
 """Seconds that are restored at once."""
 MARGIN = 0.5
 """Seconds more on both sides, whose result is thrown away but for the fade."""
+SAME = 1e-12
+"""Samples that differ by less are as they were, but for rounding."""
 FADE = 0.02
 """Seconds over which a stretch fades into the next; both agree with the recording there."""
+
+KEPT = 0.95
+"""The share of its band that a recording of a low rate has: its low-pass falls above."""
+OVER = 3.0
+"""How many times the noise is subtracted."""
 
 Track = NDArray[np.float64]
 
@@ -58,6 +66,9 @@ class Damage(Protocol):
     def stereo(self) -> bool:
         """Whether two channels may be taken as mid and side."""
 
+    def of(self, track: int) -> Damage:
+        """What happened to a track."""
+
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
         """The problem of a track, whose samples are divided by `scale`, at the rate `low`."""
 
@@ -65,8 +76,16 @@ class Damage(Protocol):
         """The restored track from the measured one and the estimate at the rate `low`."""
 
 
+class Alike:
+    """Damage that is the same in every track."""
+
+    def of(self, track: int) -> Self:
+        """Itself."""
+        return self
+
+
 @dataclass(frozen=True)
-class Noise:
+class Noise(Alike):
     """White noise of standard deviation `std` (full scale 1)."""
 
     std: float
@@ -75,19 +94,17 @@ class Noise:
 
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
         """The identity; a low-pass leaves as much of the noise as of the band."""
-        y = resampled(x, rate, low)
+        y = resampled(x - x.mean(), rate, low)
         return Posed(Identity(), y, self.std * math.sqrt(min(1.0, low / rate)) / scale, y)
 
     def finish(self, x: Track, estimate: Track, rate: int, low: int) -> Track:
-        """Above the prior's band: Wiener's gain max(1 - sigma^2 / P, 0) on the short-time spectrum."""
-        high = x - lifted(resampled(x, rate, low), low, rate, len(x))
-        if rate > low:
-            high = attenuated(high, self.std, rate)
-        return lifted(estimate, low, rate, len(x)) + (high if rate > low else 0.0)
+        """The estimate, and what of the rest of the recording stands out of the noise: all above the prior's band."""
+        e = lifted(estimate, low, rate, len(x))
+        return e + attenuated(x - e, self.std, rate)
 
 
 @dataclass(frozen=True)
-class Band:
+class Band(Alike):
     """A low-pass at `cutoff` Hz: the band below is as it was, the one above is lost."""
 
     cutoff: float
@@ -97,8 +114,9 @@ class Band:
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
         """The low-pass at the prior's rate."""
         self.check(low)
-        y = resampled(x, rate, low)
-        return Posed(self.lowpass(low), y, 0.0, y)
+        y = resampled(x - x.mean(), rate, low)
+        lowpass = self.lowpass(low)
+        return Posed(lowpass, lowpass(torch.from_numpy(y)[None])[0].numpy(), 0.0, y)
 
     def check(self, low: int) -> None:
         """Refuse a cutoff beyond the band of a prior at the rate `low`."""
@@ -114,52 +132,67 @@ class Band:
 
     def finish(self, x: Track, estimate: Track, rate: int, low: int) -> Track:
         """The recording and, above the cutoff, what the estimate has there."""
-        e = torch.from_numpy(estimate)[None]
-        return x + lifted((e - self.lowpass(low)(e))[0].numpy(), low, rate, len(x))
+        lowpass = self.lowpass(low)
+        reach = min(lowpass.local, len(estimate) - 1)
+        e = torch.from_numpy(np.pad(estimate, reach, mode="reflect"))[None]
+        above = (e - lowpass(e))[0].numpy()[reach : reach + len(estimate)]
+        return x + lifted(above, low, rate, len(x))
 
 
 @dataclass(frozen=True, eq=False)
 class Room:
-    """A known impulse response, at the rate of the recording; `noise` is the std of what else is there."""
+    """A known impulse response `[1 or channels, taps]` at the rate of the recording; `noise`: the std of the rest."""
 
-    impulse: Track
+    impulse: Samples
     rate: int
     noise: float = 0.0
-    stereo: bool = True
 
     @property
     def reach(self) -> float:
         """The length of the response."""
-        return len(self.impulse) / self.rate
+        return float(self.impulse.shape[1] / self.rate)
+
+    @property
+    def stereo(self) -> bool:
+        """Mid and side have one response if the channels have."""
+        return len(self.impulse) == 1
+
+    def of(self, track: int) -> Room:
+        """The room of one channel."""
+        return self if self.stereo else replace(self, impulse=self.impulse[track : track + 1])
 
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
         """The convolution at the prior's rate."""
-        y = resampled(x, rate, low)
-        h = resampled(self.impulse, rate, low) * rate / low
-        guess = resampled(self.inverse(x), rate, low)
-        return Posed(Reverb.of(torch.from_numpy(h)), y, self.noise / scale, guess)
+        y, guess = (resampled(z, rate, low) for z in (x - x.mean(), self.inverse(x - x.mean())))
+        return Posed(self.reverb(low), y, self.noise / scale, guess)
+
+    def reverb(self, low: int) -> Reverb:
+        """The response at the rate `low`; its low-pass needs some taps before the direct sound."""
+        common = math.gcd(self.rate, low)
+        up, down = low // common, self.rate // common
+        before = -(-FILTER * max(up, down) // (up * down)) if self.rate != low else 0
+        padded = np.pad(self.impulse[0], (before * down, before * down))
+        h = resampled(padded, self.rate, low) * self.rate / low
+        return Reverb.of(torch.from_numpy(h), before * up)
 
     def inverse(self, x: Track, floor: float = 0.05) -> Track:
         """Regularised deconvolution: X = conj(H) Y / (|H|^2 + floor max |H|^2)."""
-        n = 1 << (len(x) + len(self.impulse) - 1).bit_length()
-        h = np.fft.rfft(self.impulse, n)
+        n = 1 << (len(x) + self.impulse.shape[1] - 1).bit_length()
+        h = np.fft.rfft(self.impulse[0], n)
         power = np.abs(h) ** 2
         return np.asarray(
             np.fft.irfft(h.conj() * np.fft.rfft(x, n) / (power + floor * power.max()), n)[: len(x)]
         )
 
     def finish(self, x: Track, estimate: Track, rate: int, low: int) -> Track:
-        """Above the prior's band the regularised deconvolution."""
-        rough = self.inverse(x)
-        return (
-            lifted(estimate, low, rate, len(x))
-            + rough
-            - lifted(resampled(rough, rate, low), low, rate, len(x))
-        )
+        """The estimate, and the regularised deconvolution of what it leaves, which is all above its band."""
+        e = lifted(estimate, low, rate, len(x))
+        rest = x - fftconvolve(e, self.impulse[0])[: len(x)]
+        return e + self.inverse(attenuated(rest, self.noise, rate) if self.noise else rest)
 
 
 @dataclass(frozen=True)
-class Clipping:
+class Clipping(Alike):
     """Hard clipping at `level` (full scale 1): what reaches it was at least there."""
 
     level: float
@@ -176,8 +209,8 @@ class Clipping:
 
     def _beyond(self, x: Track, found: Track) -> Track:
         """`found` at the clipped samples, but on the right side of the level; x elsewhere."""
-        sign = np.sign(x)
-        return np.where(self.clipped(x), sign * np.clip(sign * found, self.level, 4 * self.level), x)
+        sign, least = np.sign(x), np.maximum(self.level, np.abs(x))
+        return np.where(self.clipped(x), sign * np.clip(sign * found, least, 4 * least), x)
 
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
         """The clipping at the recording's own rate, of the low band and the high band of the rough estimate."""
@@ -197,7 +230,7 @@ class Clipping:
 
 
 @dataclass(frozen=True)
-class Own:
+class Own(Alike):
     """A user's own operator, at the prior's rate; what lies above the prior's band stays as it is."""
 
     function: Callable[[Tensor], Tensor]
@@ -251,7 +284,11 @@ def predicted(x: Track, lost: NDArray[np.bool_], block: int = 2048, around: int 
 
 
 def attenuated(x: Track, std: float, rate: int) -> Track:
-    """A track with white noise of that std attenuated in its short-time spectrum, 20 ms windows."""
+    """A track with white noise of that std attenuated in its short-time spectrum, 20 ms windows.
+
+    The gain is max(1 - over sigma^2 / P, 0), P the power of a bin; of noise alone e^-over of the bins remain. Source:
+    Berouti, Schwartz and Makhoul, ICASSP 1979.
+    """
     from scipy.signal import ShortTimeFFT
     from scipy.signal.windows import hann
 
@@ -260,7 +297,7 @@ def attenuated(x: Track, std: float, rate: int) -> Track:
     stft = ShortTimeFFT(window, size // 4, rate)
     padded = np.pad(x, (0, max(size - len(x), 0)))
     s = stft.stft(padded)
-    noise = std**2 * float(window @ window)
+    noise = OVER * std**2 * float(window @ window)
     gain = np.maximum(1 - noise / np.maximum(np.abs(s) ** 2, 1e-300), 0.0)
     return np.asarray(stft.istft(gain * s, 0, len(padded))[: len(x)])
 
@@ -300,43 +337,49 @@ def restored(
     """
     how = how or How()
     fade = max(round(FADE * source.rate), 1)
-    margin = round(max(MARGIN, damage.reach + 2 * FADE) * source.rate)
+    margin = round(max(MARGIN, 2 * damage.reach + 2 * FADE) * source.rate)
     todo = spans(source.frames, round(STRETCH * source.rate))
     tail: Samples | None = None
     for k, (start, stop) in enumerate(todo):
         first, last = max(start - margin, 0), min(stop + margin, source.frames)
         done: list[Restoration] = []
-        whole = _stretch(prior, source.read(first, last), source.rate, damage, how, done)
+        x = source.read(first, last)
+        whole = _stretch(
+            prior, x, source.rate, damage, how, seeds_of(how.seed, start, range(source.channels)), done
+        )
         begin = start if tail is None else start - fade
-        y = whole[begin - first : stop - first]
+        x, y = x[begin - first : stop - first], whole[begin - first : stop - first]
         if tail is not None:
             ramp = np.linspace(0, 1, fade, endpoint=False)[:, None]
             y[:fade] = (1 - ramp) * tail + ramp * y[:fade]
         last_one = told(k + 1, len(todo), done) or stop == source.frames
         kept = len(y) if last_one else len(y) - fade
         tail = y[kept:]
-        yield Patch(begin, y[:kept], np.ones((kept, source.channels), dtype=bool))
+        yield Patch(begin, y[:kept], np.abs(y - x)[:kept] > SAME)
         if last_one:
             return
 
 
 def _stretch(
-    prior: Prior, x: Samples, rate: int, damage: Damage, how: How, done: list[Restoration]
+    prior: Prior,
+    x: Samples,
+    rate: int,
+    damage: Damage,
+    how: How,
+    seeds: Sequence[int],
+    done: list[Restoration],
 ) -> Samples:
     """One stretch `[frames, channels]`, restored, every track for itself; silence stays as it is."""
     found = []
-    for track in to_tracks(x) if damage.stereo else x.T:
-        scale = float(np.sqrt(np.mean(np.square(track))))
+    for i, track in enumerate(to_tracks(x) if damage.stereo else x.T):
+        scale, this = float(track.std()), damage.of(i)
         if scale > SILENCE:
-            posed = damage.pose(track, rate, prior.rate, scale)
+            posed = this.pose(track, rate, prior.rate, scale)
             y, guess = (torch.from_numpy(z / scale).float()[None] for z in (posed.y, posed.guess))
-            done.append(restore(prior, posed.operator, y, posed.sigma, guess=guess, **_options(how)))
+            options: dict[str, Any] = {"seeds": [seeds[i]], "preset": how.preset, "limits": how.limits}
+            done.append(restore(prior, posed.operator, y, posed.sigma, guess=guess, **options))
             estimate = done[-1].waveforms[0].double().numpy() * scale
-            track = damage.finish(track, estimate, rate, prior.rate)
+            track = this.finish(track, estimate, rate, prior.rate)
         found.append(track)
     together = np.stack(found)
     return from_tracks(together) if damage.stereo else together.T.copy()
-
-
-def _options(how: How) -> dict[str, Any]:
-    return {"seeds": [how.seed], "preset": how.preset, "limits": how.limits}

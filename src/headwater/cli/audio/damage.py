@@ -16,7 +16,7 @@ from headwater.audio.files import Patch, Source, blocks, examine, write_patched
 from headwater.audio.resample import raised
 from headwater.audio.restore import Restoration
 from headwater.audio.sheet import sheet
-from headwater.audio.whole import Band, Clipping, Damage, How, Noise, Own, Room, restored
+from headwater.audio.whole import KEPT, Band, Clipping, Damage, How, Noise, Own, Room, restored
 from headwater.cli import python_file
 from headwater.cli.audio.options import Repair
 from headwater.cli.audio.outcome import Curve, entry, prepared, report, tell
@@ -27,8 +27,8 @@ from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.presets import Limits
 
-KEPT = 0.95
-"""The share of its band that a recording of a low rate has: its low-pass falls above."""
+CLOSE = 1e-4
+"""Samples nearer than this to the peak, relative to it, count as the peak."""
 RUN = 3
 """So many equal samples in a row at the top are clipping."""
 
@@ -59,8 +59,13 @@ def dereverb(recording: Path, impulse: Path | None, noise: float | None, o: Repa
             f"The impulse response has {room.rate} Hz and the recording {source.rate} Hz.",
             "Give both at the same rate.",
         )
-    h = room.read(0, room.frames).mean(1)
-    if not h.any():
+    if room.channels not in (1, source.channels):
+        raise Misuse(
+            f"The impulse response has {room.channels} channels and the recording {source.channels}.",
+            "Give a response with one channel, or one for each of the recording's.",
+        )
+    h = room.read(0, room.frames).T
+    if not h.any(1).all():
         raise Misuse(f"The impulse response {impulse} is silent.", "Give another one.")
     settings = {"impulse": str(impulse), "noise": noise or 0.0}
     damage = Room(h, source.rate, noise or 0.0)
@@ -120,14 +125,13 @@ def clipped_at(source: Source) -> float:
         for _, raw in blocks(file, source):
             x = np.abs(raw.astype(np.float64))
             top = float(x.max())
-            if top > peak:
-                peak, runs = top, False
-            if top == peak and peak > 0:
-                at = x >= peak * (1 - 1e-4)
-                count = (
-                    np.lib.stride_tricks.sliding_window_view(at, RUN, axis=0) if len(at) >= RUN else at[None]
-                )
-                runs = runs or bool(count.all(-1).any())
+            if top > peak * (1 + CLOSE):
+                runs = False
+            peak = max(peak, top)
+            if top >= peak * (1 - CLOSE) and len(x) >= RUN and peak > 0:
+                high = x >= peak * (1 - CLOSE)
+                several = np.lib.stride_tricks.sliding_window_view(high, RUN, axis=0)
+                runs = runs or bool(several.all(-1).any())
     if not runs:
         raise Misuse(
             f"No {RUN} samples in a row of {source.path} are at its peak.",
@@ -146,9 +150,11 @@ def run(
 ) -> int:
     """Restore the recording stretch by stretch while it is written, and say how it went.
 
-    All inputs and outputs are checked before the work begins; after Ctrl-C what was not begun is as it was.
+    All inputs and outputs are checked before the work begins; after Ctrl-C what was not begun is as it was. Clipped
+    peaks are written as floats, as they may lie beyond full scale.
     """
-    outputs = prepared(command, source, inputs, o)
+    peaks = isinstance(damage, Clipping)
+    outputs = prepared(command, source, inputs, o, peaks=peaks)
     use_idle_cores()
     meter, first = Meter(torch.device("cpu")), Curve()
     watch = Watch(command, first, limit=o.gradients, seconds=o.seconds, quiet=o.quiet)
@@ -170,8 +176,8 @@ def run(
 
     with watch.running():
         patches = watched(restored(models.prior(), source, damage, How(o.seed, o.preset, limits), told))
-        target = write_patched(source, patches, outputs.sound, overwrite=o.overwrite)
-    content = report(command, inputs, target, o, entries, damage=settings, not_begun=left, **meter.read())
+        written = write_patched(source, patches, outputs.sound, peaks=peaks, overwrite=o.overwrite)
+    content = report(command, inputs, written, o, entries, damage=settings, not_begun=left, **meter.read())
     write_json(outputs.report, content, overwrite=o.overwrite)
     before = source.read(seen[0].start, seen[0].start + len(seen[0].samples))
     sheet(
@@ -184,4 +190,4 @@ def run(
         title=f"{source.path.name}: {command}",
         overwrite=o.overwrite,
     )
-    return tell(content, outputs, target, watch.interrupt.asked, o.quiet)
+    return tell(content, outputs, written, watch.interrupt.asked, o.quiet)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,28 +51,31 @@ def run(
     outputs = prepared(command, source, inputs, o)
     use_idle_cores()
     prior, todo = models.prior(), regions(gaps, round(CONTEXT * source.rate))
-    patches: list[Patch] = []
     entries: list[dict[str, Any]] = []
-    first = Curve()
+    first, shown = Curve(), list[Patch]()
     meter = Meter(torch.device("cpu"))
     watch = Watch(command, first, limit=o.gradients, seconds=o.seconds, quiet=o.quiet)
     limits = Limits(steps=o.steps, gradients=o.gradients, callback=watch)
-    with watch.running():
+
+    def patches() -> Iterator[Patch]:
         for number, region in enumerate(todo):
             if watch.over and number:
-                break
+                return
             watch.title = command if len(todo) == 1 else f"{command} {number + 1} of {len(todo)}"
             watch.record = Curve() if number else first
             patch, found = fill(prior, source, region, seed=o.seed, preset=o.preset, limits=limits)
-            patches.append(patch)
+            shown.extend([] if number else [patch])
             where = [[round(a / source.rate, 6), round(b / source.rate, 6)] for a, b in region.gaps]
             entries.append({"gaps": where} | entry([] if found is None else [found]))
-    target = write_patched(source, patches, outputs.sound, frames=frames, overwrite=o.overwrite)
+            yield patch
+
+    with watch.running():
+        written = write_patched(source, patches(), outputs.sound, frames=frames, overwrite=o.overwrite)
     costs = {"not_begun": len(todo) - len(entries), **meter.read()}
-    content = report(command, inputs, target, o, entries, **costs)
+    content = report(command, inputs, written, o, entries, **costs)
     write_json(outputs.report, content, overwrite=o.overwrite)
-    picture(command, source, todo[0], patches[0], first, outputs.sheet, o.overwrite)
-    return tell(content, outputs, target, watch.interrupt.asked, o.quiet)
+    picture(command, source, todo[0], shown[0], first, outputs.sheet, o.overwrite)
+    return tell(content, outputs, written, watch.interrupt.asked, o.quiet)
 
 
 def picture(

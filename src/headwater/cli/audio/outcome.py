@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.audio import models
-from headwater.audio.files import SUFFIXES, Source, check, target_of
+from headwater.audio.files import SUFFIXES, Source, Written, check, target_of
 from headwater.audio.restore import Restoration
 from headwater.cli.audio.options import Repair
 from headwater.cli.machine import versions
@@ -24,6 +24,7 @@ from headwater.status import Status
 DEFINITIONS = {
     "misfit": "rms(A(x1) - y) / sigma, sigma the noise but at least 0.02 of the rms of the stretch; 1 is the goal",
     "gradients": "gradient evaluations of a track: each a forward solve and a vector-Jacobian product",
+    "exact": "whether samples that were not repaired are as they were; over: samples cut off at full scale",
     "evaluations": "forward calls of the network for a track; mid and side are tracks of their own",
 }
 
@@ -61,7 +62,9 @@ class Curve(Record):
             self.curve.append((self.evaluations, float(finite.max())))
 
 
-def prepared(command: str, source: Source, inputs: Sequence[Path], o: Repair) -> Outputs:
+def prepared(
+    command: str, source: Source, inputs: Sequence[Path], o: Repair, *, peaks: bool = False
+) -> Outputs:
     """The files that will be written, after all of the inputs and options were checked."""
     for name in ("steps", "gradients", "seconds"):
         value = getattr(o, name)
@@ -70,8 +73,10 @@ def prepared(command: str, source: Source, inputs: Sequence[Path], o: Repair) ->
     if not 0 <= o.seed < 2**63:
         raise Misuse(f"--seed is {o.seed}.", "Give 0 or a positive whole number.")
     suffix = source.path.suffix if source.path.suffix.lower() in SUFFIXES else ".wav"
+    if peaks and suffix.lower() in (".flac", ".ogg"):
+        suffix = ".wav"
     sound = o.output or source.path.with_name(f"{source.path.stem}-{command}{suffix}")
-    target_of(source, sound)
+    target_of(source, sound, peaks=peaks)
     outputs = Outputs((sound,), sound.with_suffix(".json"), sound.with_name(f"{sound.stem}-sheet.png"))
     check_distinct(outputs.all, inputs)
     check_free(outputs.all, overwrite=o.overwrite)
@@ -93,18 +98,18 @@ def entry(found: Sequence[Restoration]) -> dict[str, Any]:
 def report(
     command: str,
     inputs: Sequence[Path],
-    target: Source,
+    written: Written,
     o: Repair,
     entries: list[dict[str, Any]],
     **more: Any,
 ) -> dict[str, Any]:
     """The content of the report, ready for JSON."""
     names = ("seed", "preset", "steps", "gradients", "seconds")
-    about = {k: v for k, v in asdict(target).items() if k not in ("path", "endian")}
+    about = {k: v for k, v in asdict(written.file).items() if k not in ("path", "endian")}
     return {
         "command": f"audio {command}",
         "inputs": [str(p) for p in inputs],
-        "output": {"file": str(target.path), **about, "lossless": target.lossless},
+        "output": {"file": str(written.file.path), **about, "exact": written.exact, "over": written.over},
         "settings": {name: getattr(o, name) for name in names},
         "model": models.MUSIC,
         "versions": versions(),
@@ -115,14 +120,21 @@ def report(
     }
 
 
-def tell(content: dict[str, Any], outputs: Outputs, target: Source, cancelled: bool, quiet: bool) -> int:
+def tell(content: dict[str, Any], outputs: Outputs, written: Written, cancelled: bool, quiet: bool) -> int:
     """Print the files and what did not end well; the exit code."""
     ways = [s for e in content["stretches"] for s in e["status"]]
     for name in sorted(set(ways)):
         if not Status[name].ok:
             print(f"Warning, {ways.count(name)} of {len(ways)} tracks: {Status[name].value}", file=sys.stderr)
-    if not target.lossless:
-        print(f"Warning: {target.subtype} is lossy, the whole file was encoded again.", file=sys.stderr)
+    file = written.file
+    if not file.lossless:
+        print(f"Warning: {file.subtype} is lossy, the whole file was encoded again.", file=sys.stderr)
+    elif not written.exact:
+        print(
+            f"Warning: {file.subtype} is narrower than the input, all samples were rounded.", file=sys.stderr
+        )
+    if written.over:
+        print(f"Warning: {written.over} samples were beyond full scale and are cut off.", file=sys.stderr)
     if content["not_begun"]:
         left = content["not_begun"]
         print(f"Warning: {left} stretches were not begun and are as they were.", file=sys.stderr)
