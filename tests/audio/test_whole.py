@@ -17,7 +17,7 @@ from headwater.audio.resample import interpolated, resampled
 from headwater.audio.whole import AtRate, Band, Clipping, How, Noise, Own, Room, restored, spans
 
 torch.set_num_threads(1)
-RATE, FRAMES = 8000, 20_000
+RATE, FRAMES = 8000, 12_000
 
 
 @pytest.fixture(autouse=True)
@@ -145,7 +145,7 @@ def test_the_run_can_be_ended_and_the_rest_stays(tmp_path):
     x = truth() + noise(0.02)
     after = repaired(tmp_path, x, Noise(0.02), told)
     _, stop = spans(FRAMES, RATE)[0]
-    assert heard == [(1, 3, 2)]
+    assert heard == [(1, 2, 2)]
     assert np.array_equal(after[stop:], x.astype(np.float32)[stop:]) and (after[:stop] != x[:stop]).any()
 
 
