@@ -145,6 +145,23 @@ def fit(
             last = time.perf_counter()
 
 
+def machine(options: argparse.Namespace) -> torch.device:
+    """Get the machine and the work folder ready, and say where to compute."""
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(options.threads)
+    options.work.mkdir(parents=True, exist_ok=True)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def resume(run: Run, options: argparse.Namespace, shipped: Callable[[str], nn.Module]) -> None:
+    """Go on from the checkpoint in the work folder, or else begin with the shipped model that is asked for."""
+    checkpoint = options.work / "checkpoint.pt"
+    if checkpoint.exists():
+        run.restore(checkpoint)
+    elif options.begin:
+        run.begin_with(shipped(options.begin))
+
+
 def options_for(description: str | None, **defaults: Any) -> argparse.ArgumentParser:
     """The options every training script has."""
     p = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)

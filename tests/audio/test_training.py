@@ -89,7 +89,7 @@ def test_states_have_unit_variance(tmp_path, name):
     noise = [np.convolve(3000 * r.standard_normal(120_000), [1, 0.9, 0.5], "same")]
     np.savez(tmp_path / "train-000.npz", samples=noise[0].astype(np.int16), offsets=np.array([0, 120_000]))
     data = train.Recordings([tmp_path / "train-000.npz"])
-    space = train.space_of(name, 64, data)
+    space = train.fitted(name, 64, data)
     assert isinstance(space, Patches if name == "patches" else Spectral)
     z = train.learned(space, data.windows(1000, 34 * 64, r))
     assert z.shape == (1000, 32, 64)
@@ -99,7 +99,7 @@ def test_states_have_unit_variance(tmp_path, name):
 def test_batches_are_stratified_in_time(tmp_path):
     shards(tmp_path)
     data = train.Recordings([tmp_path / "train-000.npz"])
-    space = train.space_of("mdct", 64, data)
+    space = train.fitted("mdct", 64, data)
     batch = next(train.batches_of(data, space, 8, 16, np.random.default_rng(0)))
     assert batch["x1"].shape == batch["x0"].shape == (16, 8, 64)
     t = batch["t"].sort().values
@@ -139,6 +139,31 @@ def test_an_exported_model_is_the_averaged_network(tmp_path, monkeypatch):
     net.load_state_dict(state["ema"])
     x, t = torch.randn(1, *prior.flow.shape), torch.tensor(0.3)
     assert_close(prior.flow.velocity(x, t), net(x, t), atol=5e-3, rtol=5e-3)
+    again = tmp_path / "again"
+    train.main(
+        [
+            "--data",
+            str(tmp_path),
+            "--work",
+            str(again),
+            "--bins",
+            "64",
+            "--width",
+            "64",
+            "--depth",
+            "1",
+            "--batch",
+            "4",
+            "--minutes",
+            "0.0001",
+            "--begin",
+            "toy",
+        ]
+    )
+    begun = torch.load(again / "checkpoint.pt", weights_only=True)
+    assert begun["counters"][0] == 1 and begun["facts"]["scale"] == prior.space.scale.tolist()
+    for k, v in net.state_dict().items():
+        assert_close(begun["ema"][k], v, atol=2e-2, rtol=2e-2)
     assert_close(models.trained(checkpoint).flow.velocity(x, t), net(x, t))
     models.prior.cache_clear()
 
@@ -151,7 +176,7 @@ def test_other_models_make_no_music():
 def test_the_loss_falls(tmp_path):
     shards(tmp_path)
     data = train.Recordings([tmp_path / "train-000.npz"])
-    space = train.space_of("mdct", 16, data)
+    space = train.fitted("mdct", 16, data)
     net = network()
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
     x1 = train.learned(space, data.windows(64, 18 * 16, np.random.default_rng(5)))

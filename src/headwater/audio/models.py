@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -39,11 +40,24 @@ def prior(name: str = MUSIC, device: str = "cpu") -> Prior:
     Misuse
         There is no music model of that name.
     """
+    card = card_of(name)
+    config, space = FramesConfig(**card["architecture"]), card["space"]
+    return assembled(config, zoo.tensors(name), space["name"], space["scale"], device=device)
+
+
+def card_of(name: str) -> dict[str, Any]:
+    """The card of a music model."""
     card = zoo.card(name)
     if card.get("kind") != KIND:
         raise Misuse(f"The model {name!r} makes no music.", f"Give one of {', '.join(zoo.names(KIND))}.")
-    config, space = FramesConfig(**card["architecture"]), card["space"]
-    return assembled(config, zoo.tensors(name), space["name"], space["scale"], device=device)
+    return card
+
+
+def network(name: str) -> Frames:
+    """The network of a shipped music model, to train on."""
+    net = Frames(FramesConfig(**card_of(name)["architecture"]))
+    net.load_state_dict({k: v.float() for k, v in zoo.tensors(name).items()})
+    return net
 
 
 def trained(checkpoint: Path) -> Prior:

@@ -19,10 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from headwater.audio import models
 from headwater.audio.models import WINDOW
 from headwater.audio.network import Frames, FramesConfig, matching_loss
 from headwater.audio.space import Patches, Space, Spectral
-from headwater.training import Batch, Run, fit, options_for
+from headwater.training import Batch, Run, fit, machine, options_for, resume
 
 QUIET = 0.01
 """Windows whose rms is below this share of full scale are not learned."""
@@ -58,7 +59,7 @@ class Recordings:
         return torch.from_numpy(np.stack(found))
 
 
-def space_of(name: str, bins: int, recordings: Recordings) -> Space:
+def fitted(name: str, bins: int, recordings: Recordings) -> Space:
     """The space with the scales that give unit variance."""
     x = recordings.windows(2048, WINDOW, np.random.default_rng(0))
     if name == "patches":
@@ -67,6 +68,14 @@ def space_of(name: str, bins: int, recordings: Recordings) -> Space:
     c = Spectral(torch.ones(bins)).encode(x)
     scale = (c.abs() ** (2 * power)).mean((0, 1)) ** (0.5 / power)
     return Spectral(scale, power)
+
+
+def space_for(o: argparse.Namespace, data: Recordings) -> Space:
+    """The space of the checkpoint, or of the shipped model that is begun with, or one fitted to the data."""
+    checkpoint = o.work / "checkpoint.pt"
+    if checkpoint.exists():
+        return models.trained(checkpoint).space
+    return models.prior(o.begin).space if o.begin else fitted(o.space, o.bins, data)
 
 
 def learned(space: Space, x: Tensor) -> Tensor:
@@ -118,22 +127,17 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, or go on training, as the command line says."""
     o = parse(arguments)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_flush_denormal(True)
-    torch.set_num_threads(o.threads)
-    o.work.mkdir(parents=True, exist_ok=True)
+    device = machine(o)
     data = Recordings(sorted(o.data.glob("train-*.npz")))
     kept = Recordings(sorted(o.data.glob("validation-*.npz")))
-    space = space_of(o.space, o.bins, data)
+    space = space_for(o, data)
     config = FramesConfig(bins=o.bins, width=o.width, depth=o.depth, heads=o.width // 64)
     frames = WINDOW // o.bins
     facts = {"config": dataclasses.asdict(config), "space": o.space, "scale": space.scale.tolist()}  # type: ignore[attr-defined]
     torch.manual_seed(0)
     run = Run(lambda: Frames(config), facts, device)
-    checkpoint = o.work / "checkpoint.pt"
-    if checkpoint.exists():
-        run.restore(checkpoint)
-        torch.manual_seed(run.step)
+    resume(run, o, models.network)
+    torch.manual_seed(run.step)
     if o.compile:
         run.net.compile()
     x1 = learned(space, kept.windows(256, (frames + 2) * o.bins, np.random.default_rng(1)))

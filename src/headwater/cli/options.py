@@ -45,8 +45,8 @@ Size = Annotated[tuple[int, int] | None, word(values.numbers("HEIGHT,WIDTH", int
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Common:
-    """What every command that uses a model understands."""
+class Files:
+    """What every command that writes files understands."""
 
     output: Annotated[Path | None, Parameter(alias="-o", group=OUTPUT)] = None
     """The file to write; by default beside the input, named after the command."""
@@ -56,6 +56,12 @@ class Common:
 
     quiet: Annotated[bool, Parameter(negative="", group=OUTPUT)] = False
     """Print warnings and errors only."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common(Files):
+    """What every command that uses a model understands."""
 
     model: Annotated[str, Parameter(group=MODEL)] = "tiny64"
     """A shipped model, see 'headwater models'."""

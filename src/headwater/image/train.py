@@ -26,8 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from headwater import zoo
 from headwater.image.network import UNet, UNetConfig
-from headwater.training import Batch, Run, fit, options_for
+from headwater.training import Batch, Run, fit, machine, options_for, resume
 
 
 def load_images(archives: Sequence[Path], cache: Path | None) -> tuple[Tensor, Tensor, list[str]]:
@@ -123,22 +124,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, or go on training, as the command line says."""
     o = parse(arguments)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_flush_denormal(True)
-    torch.set_num_threads(o.threads)
-    o.work.mkdir(parents=True, exist_ok=True)
+    device = machine(o)
     images, labels, classes = load_images(o.data, o.work)
     held_out = load_images([o.validate], o.work)[0][::4]
     torch.manual_seed(0)
     run = new_run(UNetConfig(classes=len(classes)), device)
-    checkpoint = o.work / "checkpoint.pt"
-    if checkpoint.exists():
-        run.restore(checkpoint)
-        torch.manual_seed(run.step)
-    elif o.begin:
-        from headwater import zoo
-
-        run.begin_with(zoo.network(o.begin))
+    resume(run, o, zoo.network)
+    torch.manual_seed(run.step)
     if o.compile:
         run.net.compile()
     batches = batches_of(images.to(device), labels.to(device), o.batch, o.drop, len(classes))

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from headwater.molecule import models
 from headwater.molecule.align import aligned
 from headwater.molecule.data import Molecules, load, sample, split
 from headwater.molecule.generator import Generator, matching_losses
@@ -24,7 +25,7 @@ from headwater.molecule.network import TrunkConfig
 from headwater.molecule.stability import stability
 from headwater.molecule.state import encode, mask_of, project, rounded
 from headwater.molecule.train_regressor import batches_of_like_size
-from headwater.training import Batch, Run, fit, options_for
+from headwater.training import Batch, Run, fit, machine, options_for, resume
 
 WEIGHTS = {"positions": 1.0, "types": 0.3, "charges": 0.3}
 
@@ -92,21 +93,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, or go on training, as the command line says."""
     o = parse(arguments)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_flush_denormal(True)
-    torch.set_num_threads(o.threads)
-    o.work.mkdir(parents=True, exist_ok=True)
+    device = machine(o)
     molecules = load(o.qm9)
     config = TrunkConfig(inputs=6, width=o.width, blocks=o.blocks)
-    checkpoint = o.work / "checkpoint.pt"
     torch.manual_seed(0)
     run = Run(lambda: Generator(config), {"config": dataclasses.asdict(config), "part": "half_b"}, device)
-    if checkpoint.exists():
-        run.restore(checkpoint)
-    elif o.begin:
-        from headwater.molecule.models import generator
-
-        run.begin_with(generator(o.begin))
+    resume(run, o, models.generator)
     if o.compile:
         run.net.trunk.compile(dynamic=True)  # type: ignore[union-attr]
     g = torch.Generator().manual_seed(run.step)

@@ -23,11 +23,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headwater.errors import Misuse
+from headwater.molecule import models
 from headwater.molecule.data import Molecules, load, sample, split
 from headwater.molecule.elements import ELEMENTS
 from headwater.molecule.network import TrunkConfig
 from headwater.molecule.regressor import EXTRA, PROPERTIES, Regressor, RegressorConfig
-from headwater.training import Batch, Run, fit, options_for
+from headwater.training import Batch, Run, fit, machine, options_for, resume
 
 BARS = {"alpha": 0.10, "gap": 0.064, "homo": 0.039, "lumo": 0.036, "mu": 0.043, "cv": 0.040}
 """Published test errors of the usual regressors (EDM, Hoogeboom et al. 2022, table 3), in our units."""
@@ -143,25 +144,16 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, or go on training, as the command line says."""
     o = parse(arguments)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_flush_denormal(True)
-    torch.set_num_threads(o.threads)
-    o.work.mkdir(parents=True, exist_ok=True)
+    device = machine(o)
     molecules = load(o.qm9)
     index = split(o.part)
     trunk = TrunkConfig(inputs=5, width=o.width, blocks=o.blocks, radial=24, time=False, moves=0)
     lines, spreads = references(molecules, index)
     config = RegressorConfig(trunk, lines, spreads)
-    checkpoint = o.work / "checkpoint.pt"
     torch.manual_seed(o.seed)
     facts: dict[str, Any] = {"config": dataclasses.asdict(config), "part": o.part}
     run = Run(lambda: Regressor(config), facts, device)
-    if checkpoint.exists():
-        run.restore(checkpoint)
-    elif o.begin:
-        from headwater.molecule.models import regressor
-
-        run.begin_with(regressor(o.begin))
+    resume(run, o, models.regressor)
     if o.compile:
         run.net.trunk.compile(dynamic=True)  # type: ignore[union-attr]
     parts = batches_of_like_size(molecules, index, o.batch, seed=o.seed + run.step)

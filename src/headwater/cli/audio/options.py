@@ -9,26 +9,11 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from headwater.audio import times
-from headwater.cli.options import OUTPUT, SEARCH, PresetName, whole, word
+from headwater.cli.options import SEARCH, Files, PresetName, whole, word
 
 DAMAGE = Group("What is lost", sort_key=0)
 
 Time = Annotated[float | None, word(times.seconds, "TIME")]
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Files:
-    """What every command understands."""
-
-    output: Annotated[Path | None, Parameter(alias="-o", group=OUTPUT)] = None
-    """The file to write; by default beside the input, named after the command."""
-
-    overwrite: Annotated[bool, Parameter(negative="", group=OUTPUT)] = False
-    """Replace existing outputs."""
-
-    quiet: Annotated[bool, Parameter(negative="", group=OUTPUT)] = False
-    """Print warnings and errors only."""
 
 
 @Parameter(name="*")
