@@ -6,7 +6,8 @@ import soundfile
 
 from headwater import Misuse
 from headwater.audio.files import examine
-from headwater.audio.times import frames_of, labels, mask, seconds, span
+from headwater.audio.places import frames_of, labels, mask
+from headwater.audio.times import seconds, span
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from cli_tools import call, two_sentences
 
 from headwater.cli import options
 from headwater.cli.app import app, as_misuse, out_of_memory
+from headwater.cli.audio.commands import audio
 from headwater.cli.image import image
 
 RESTORING = ["inpaint", "upscale", "deblur", "denoise", "colorize", "dejpeg", "declip", "restore"]
@@ -40,11 +41,20 @@ def names(app):
 
 def test_the_commands_are_those_we_promise():
     assert sorted(names(image)) == sorted([*RESTORING, "generate", "invert", "likelihood"])
-    assert sorted(names(app)) == ["demo", "forecast", "image", "models", "molecule"]
+    assert sorted(names(app)) == ["audio", "demo", "forecast", "image", "models", "molecule"]
+    damage = ["declip", "denoise", "dereverb", "restore"]
+    assert sorted(names(audio)) == sorted([*damage, "inpaint", "extend", "generate"])
 
 
 @pytest.mark.parametrize(
-    "line, code", [("--help", 0), ("image --help", 0), ("image inpaint --help", 0), ("image inpiant", 2)]
+    "line, code",
+    [
+        ("--help", 0),
+        ("image --help", 0),
+        ("image inpaint --help", 0),
+        ("image inpiant", 2),
+        ("audio --help", 0),
+    ],
 )
 def test_help_and_typing_errors_load_nothing_heavy(line, code):
     """The modules of the command line themselves: the package's __init__ is left out."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from headwater.audio import models, times
+from headwater.audio import models, places, times
 from headwater.audio.files import Patch, Source, examine, write_patched
 from headwater.audio.repair import CONTEXT, Gap, Region, fill, merged, regions
 from headwater.audio.sheet import sheet
@@ -24,8 +24,8 @@ from headwater.presets import Limits
 def inpaint(recording: Path, o: Lost) -> int:
     """Fill the gaps that the options name; the exit code."""
     source = examine(recording)
-    spans = [*map(times.span, o.gap), *(times.labels(o.labels) if o.labels else [])]
-    gaps = times.frames_of(spans, source) + (times.mask(o.mask, source) if o.mask else [])
+    spans = [*map(times.span, o.gap), *(places.labels(o.labels) if o.labels else [])]
+    gaps = places.frames_of(spans, source) + (places.mask(o.mask, source) if o.mask else [])
     if not gaps:
         raise Misuse("Nothing says what is lost.", "Give --gap 12.40-12.65, --labels or --mask.")
     inputs = [p for p in (recording, o.labels, o.mask) if p is not None]
