@@ -127,7 +127,8 @@ def test_a_rendition_is_played(tmp_path):
 
 @synthesiser
 def test_shards_are_kept_and_the_rest_is_played(tmp_path, monkeypatch):
-    monkeypatch.setattr(render, "collect", lambda work: [score(f"s{i}#0") for i in range(200)])
+    pieces = [score(f"s{i}#0") for i in range(200)]
+    scores.store(tmp_path, pieces)
     render.render(tmp_path, "train", 0.005)
     stored = tmp_path / "train-000.npz"
     with np.load(stored) as z:

@@ -18,6 +18,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -214,24 +215,39 @@ def parts(scores: list[Score]) -> dict[str, tuple[list[Score], dict[str, dict[in
     }
 
 
-def render(work: Path, part: str, hours: float) -> None:
+def render(work: Path, part: str, hours: float, processes: int = 1) -> None:
     """Fill `work/<part>-<number>.npz` with recordings until there are so many hours."""
+    tools()
+    collect(work, processes)
+    todo = [
+        (work, part, shard, min(1.0, hours - shard))
+        for shard in range(int(np.ceil(hours)))
+        if not stored_as(work, part, shard).exists()
+    ]
+    with ProcessPoolExecutor(processes) as pool:
+        for line in pool.map(render_shard, *zip(*todo, strict=True)) if todo else ():
+            print(line, flush=True)
+
+
+def stored_as(work: Path, part: str, shard: int) -> Path:
+    """The file of a shard."""
+    return work / f"{part}-{shard:03d}.npz"
+
+
+def render_shard(work: Path, part: str, shard: int, hours: float) -> str:
+    """Play and store so many hours; a line that says what they are."""
     scores, families, seed = parts(collect(work))[part]
-    soundfont = tools()
-    for shard in range(int(np.ceil(hours))):
-        stored = work / f"{part}-{shard:03d}.npz"
-        if stored.exists():
-            continue
-        wanted, played, offsets = min(1.0, hours - shard) * 3600 * RATE, [], [0]
-        number = seed + 100_000 * shard
-        while offsets[-1] < wanted:
-            played.append(play(draw(scores, families, number), soundfont))
-            offsets.append(offsets[-1] + len(played[-1]))
-            number += 1
-        temporary = stored.with_suffix(".tmp.npz")
-        np.savez(temporary, samples=np.concatenate(played), offsets=np.array(offsets))
-        os.replace(temporary, stored)
-        print(f"{stored.name}: {len(played)} recordings, {offsets[-1] / RATE / 3600:.2f} hours", flush=True)
+    wanted, played, offsets = hours * 3600 * RATE, [], [0]
+    number = seed + 100_000 * shard
+    while offsets[-1] < wanted:
+        played.append(play(draw(scores, families, number), tools()))
+        offsets.append(offsets[-1] + len(played[-1]))
+        number += 1
+    stored = stored_as(work, part, shard)
+    temporary = stored.with_suffix(".tmp.npz")
+    np.savez(temporary, samples=np.concatenate(played), offsets=np.array(offsets))
+    os.replace(temporary, stored)
+    return f"{stored.name}: {len(played)} recordings, {offsets[-1] / RATE / 3600:.2f} hours"
 
 
 def main() -> None:
@@ -240,9 +256,10 @@ def main() -> None:
     p.add_argument("--work", type=Path, required=True, help="folder of the scores and recordings")
     p.add_argument("--hours", type=float, default=20.0, help="hours of training recordings")
     p.add_argument("--held-out", type=float, default=1.0, help="hours of validation, and of test")
+    p.add_argument("--processes", type=int, default=2)
     o = p.parse_args()
     for part, hours in (("validation", o.held_out), ("test", o.held_out), ("train", o.hours)):
-        render(o.work, part, hours)
+        render(o.work, part, hours, o.processes)
 
 
 if __name__ == "__main__":

@@ -130,24 +130,27 @@ def _notes(score: Any) -> NDArray[Any]:
 
 def collect(work: Path, processes: int = 2) -> list[Score]:
     """The scores from `work/scores.npz`; parsed and stored there at the first call (about half an hour)."""
-    stored = work / "scores.npz"
-    if not stored.exists():
-        work.mkdir(parents=True, exist_ok=True)
+    if not (work / "scores.npz").exists():
         with ProcessPoolExecutor(processes) as pool:
-            scores = [s for several in pool.map(parse, files(), chunksize=8) for s in several]
-        temporary = work / "scores.tmp.npz"
-        np.savez_compressed(
-            temporary,
-            names=np.array([s.name for s in scores]),
-            offsets=np.cumsum([0, *(len(s.notes) for s in scores)]),
-            notes=np.concatenate([s.notes for s in scores]),
-        )
-        os.replace(temporary, stored)
-    with np.load(stored) as z:
+            store(work, [s for several in pool.map(parse, files(), chunksize=8) for s in several])
+    with np.load(work / "scores.npz") as z:
         notes, ends = z["notes"], z["offsets"]
         return [
             Score(str(name), notes[a:b]) for name, a, b in zip(z["names"], ends[:-1], ends[1:], strict=True)
         ]
+
+
+def store(work: Path, scores: list[Score]) -> None:
+    """Write `work/scores.npz`, whole or not at all."""
+    work.mkdir(parents=True, exist_ok=True)
+    temporary = work / "scores.tmp.npz"
+    np.savez_compressed(
+        temporary,
+        names=np.array([s.name for s in scores]),
+        offsets=np.cumsum([0, *(len(s.notes) for s in scores)]),
+        notes=np.concatenate([s.notes for s in scores]),
+    )
+    os.replace(temporary, work / "scores.npz")
 
 
 def main() -> None:
