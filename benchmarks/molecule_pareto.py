@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from common import write
 from headwater import LBFGS
+from headwater.molecule.search import STEP
 from molecule_targets import SIDE, run
 from molecules import from_data, load, options
 
-PRIOR: dict[str, object] = SIDE["control alone"] | {"renormalise": False, "optimizer": LBFGS(first_step=0.03)}
+PRIOR: dict[str, object] = SIDE["control alone"] | {"renormalise": False, "optimizer": LBFGS(first_step=STEP)}
 SETTINGS: dict[str, dict[str, object]] = {
     "default": {},
     "screening alone": SIDE["screening alone"],
     "control alone": SIDE["control alone"],
-    "control alone, L-BFGS": SIDE["control alone"] | {"optimizer": LBFGS(first_step=0.03)},
+    "control alone, L-BFGS": SIDE["control alone"] | {"optimizer": LBFGS(first_step=STEP)},
     "control alone, no rounding term": SIDE["control alone"] | {"undecided": 0.0},
     "control alone, rounding term x 10": SIDE["control alone"] | {"undecided": 10.0},
     "control alone, not renormalised": SIDE["control alone"] | {"renormalise": False},
