@@ -9,17 +9,20 @@ not known.
 
 from __future__ import annotations
 
-from common import write
+from matplotlib.figure import Figure
+
+from common import RESULTS, write
 from headwater import LBFGS
+from headwater.molecule.search import STEP
 from molecule_targets import SIDE, run
 from molecules import from_data, load, options
 
-PRIOR: dict[str, object] = SIDE["control alone"] | {"renormalise": False, "optimizer": LBFGS(first_step=0.03)}
+PRIOR: dict[str, object] = SIDE["control alone"] | {"renormalise": False, "optimizer": LBFGS(first_step=STEP)}
 SETTINGS: dict[str, dict[str, object]] = {
     "default": {},
     "screening alone": SIDE["screening alone"],
     "control alone": SIDE["control alone"],
-    "control alone, L-BFGS": SIDE["control alone"] | {"optimizer": LBFGS(first_step=0.03)},
+    "control alone, L-BFGS": SIDE["control alone"] | {"optimizer": LBFGS(first_step=STEP)},
     "control alone, no rounding term": SIDE["control alone"] | {"undecided": 0.0},
     "control alone, rounding term x 10": SIDE["control alone"] | {"undecided": 10.0},
     "control alone, not renormalised": SIDE["control alone"] | {"renormalise": False},
@@ -32,6 +35,22 @@ SETTINGS: dict[str, dict[str, object]] = {
 }
 
 
+def curve(table: list[dict[str, object]]) -> None:
+    """Error against stability: a picture beside the table, the weights of the chi prior joined by a line."""
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for number, line in enumerate(table):
+        name, x, y = str(line["setting"]), line["molecule stable %"], line["MAE"]
+        axes.plot(x, y, "o", color="#c8553d" if "prior" in name else "#1f6f8b")
+        place = (5, 5 if number % 2 else -9)
+        axes.annotate(name.replace("control alone, ", ""), (x, y), place, textcoords="offset points", size=7)
+    weights = [t for t in table if "L-BFGS" in str(t["setting"]) and "not" in str(t["setting"])]
+    weights += [t for t in table if "prior" in str(t["setting"])]
+    axes.plot([t["molecule stable %"] for t in weights], [t["MAE"] for t in weights], color="#c8553d", lw=0.8)
+    axes.set(xlabel="molecule stable, %", ylabel="MAE of the gap, meV", xlim=(40, 115), ylim=(0, None))
+    figure.savefig(RESULTS / "molecule_pareto.png", dpi=120)
+
+
 def main() -> None:
     o = options(__doc__.splitlines()[0], count=64)
     molecules = load(o.qm9)
@@ -40,6 +59,7 @@ def main() -> None:
         line = {"setting": name} | run(molecules, "gap", rows, **how)
         table.append({k: v for k, v in line.items() if k != "property"})
         print(table[-1], flush=True)
+    curve(table)
     command = f"python benchmarks/molecule_pareto.py --qm9 build/qm9 --count {o.count}"
     write("molecule_pareto", table, command, "Gap targets, MAE in meV by the evaluator after rounding.")
 

@@ -397,7 +397,7 @@ def test_a_users_cost_is_followed(networks):
     request = Request(3, 0, atoms=10, cost=wide, steps=4, candidates=1, attempts=1, stable=False)
     mask = mask_of(torch.tensor([10] * 3))
     first, last = (UserCost(wide, mask)(design(replace(request, gradients=k)).x1) for k in (1, 8))
-    assert bool((last <= first).all()) and (last < first).sum() >= 2 and last.mean() < first.mean() - 0.02
+    assert bool((last <= first).all()) and (last < first).sum() >= 2
 
 
 def test_a_formula_and_a_fragment_come_out(networks):

@@ -71,7 +71,7 @@ def grow(path: Path, o: Aim) -> Task:
     fragment = read_fragment(path)
     output = o.output or path.with_name(f"{path.stem}-grow.sdf")
     task = _aimed(Task("grow", output, fragment=fragment, inputs=(path,)), o)
-    check_request(Request(1, atoms=task.atoms, formula=task.formula, fragment=fragment, stable=False))
+    check_request(Request(1, atoms=task.atoms, formula=task.formula, fragment=fragment))
     return replace(task, settings={"fragment": str(path), **task.settings})
 
 
