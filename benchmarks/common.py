@@ -117,7 +117,10 @@ def write(name: str, rows: list[dict[str, object]], command: str, note: str = ""
 
 
 def kept(file: str, key: str, work: Callable[[], dict[str, object]]) -> dict[str, object]:
-    """A line of a long table: read from `file` if an earlier run left it under `key`, else worked out and left."""
+    """A line of a long table: read from `file` if an earlier run left it under `key`, else worked out and left.
+
+    The key does not know the code and the weights: begin a new file after a change of either.
+    """
     path = Path(file)
     if file and path.exists():
         for line in path.read_text().splitlines():
