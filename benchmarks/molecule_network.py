@@ -2,11 +2,10 @@
 
     run="python benchmarks/molecule_network.py --qm9 build/qm9 --minutes 12"
     $run --work build/equivariant --network equivariant & $run --work build/transformer --network transformer
-    $run --work build/adamw --network equivariant --adamw
-    $run --work build/equivariant build/transformer build/adamw --write
+    $run --work build/equivariant build/transformer --write
 
-The third run trains all weights by AdamW, the others as shipped by Muon and AdamW. Run them side by side, one
-thread each, so that all see the same machine. The transformer is a standard
+Run them side by side, one thread each, so that both see the same machine. With --adamw all weights are trained by
+AdamW, else as shipped by Muon and AdamW. The transformer is a standard
 pre-norm encoder with adaptive layer norm for the time, on noisy coordinates and types; each batch is rotated at
 random. The losses, the alignment of noise and data and the sampler are those of the shipped generator.
 """
