@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from common import options as common_options
-from headwater.molecule.chemistry import examine, summary
+from headwater.molecule.chemistry import examine, sound, summary
 from headwater.molecule.data import Molecules, load, sample, split
+from headwater.molecule.design import Design
 from headwater.molecule.regressor import PROPERTIES
 from headwater.molecule.state import Rounded
 
@@ -52,6 +53,18 @@ def kept(file: str, key: str, work: Callable[[], dict[str, object]]) -> dict[str
     return line
 
 
+def spent(d: Design, seconds: float) -> dict[str, float]:
+    """How many molecules hit, soundly, and what one cost: columns of every table of designs."""
+    good, count = sound(d.molecules), len(d.miss)
+    return {
+        "hit %": round(100 * float(((d.miss <= 1) & good).double().mean()), 1),
+        "sound %": round(100 * float(good.double().mean()), 1),
+        "gradients": round(float(d.gradients.float().mean()), 1),
+        "NFE": round(float(d.evaluations.float().mean())),
+        "seconds a molecule": round(seconds / count, 2),
+    }
+
+
 def milli(name: str) -> float:
     """What turns canonical units into those of the tables: meV for energies."""
     return 1000.0 if name in MILLI else 1.0
@@ -88,5 +101,6 @@ __all__ = [
     "options",
     "quality",
     "sample",
+    "spent",
     "split",
 ]
