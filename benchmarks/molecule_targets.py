@@ -6,7 +6,8 @@ What does the control bring? On the first `--side` requests: `screening alone`, 
 as cost what all attempts of the default can spend (a gradient counted as three evaluations); `control alone`, one
 draw, one attempt, soundness not asked; `nothing asked` is the unconditional generator at the same solver steps.
 A hit is within the tolerance by the guide and sound, in every row. With `--keep FILE` finished lines are kept there
-and not run again, and `--only gap,mu` writes `molecule_targets_part` of these alone: several processes can share the work.
+and not run again, and `--only gap,mu` writes `molecule_targets_part` of these alone: several processes can share the
+work.
 
 Targets and numbers of atoms are drawn jointly from half_b. The control sees the guide only; the evaluator, trained
 on half_a, judges the rounded molecules. `lower bound`: the evaluator's error on the very data molecules the targets
