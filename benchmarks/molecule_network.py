@@ -2,11 +2,9 @@
 
     run="python benchmarks/molecule_network.py --qm9 build/qm9 --minutes 12"
     $run --work build/equivariant --network equivariant & $run --work build/transformer --network transformer
-    $run --work build/adamw --network equivariant --adamw
-    $run --work build/equivariant build/transformer build/adamw --write
+    $run --work build/equivariant build/transformer --write
 
-The third run trains all weights by AdamW, the others as shipped by Muon and AdamW. Run them side by side, one
-thread each, so that all see the same machine. The transformer is a standard
+Run them side by side, one thread each, so that both see the same machine. The transformer is a standard
 pre-norm encoder with adaptive layer norm for the time, on noisy coordinates and types; each batch is rotated at
 random. The losses, the alignment of noise and data and the sampler are those of the shipped generator.
 """
@@ -107,8 +105,6 @@ def train(o: argparse.Namespace) -> None:
         with torch.autocast("cpu", torch.bfloat16):
             loss_of(run.net, batch).backward()
     run.net.zero_grad(set_to_none=True)
-    if o.adamw:
-        run.optimizers = [torch.optim.AdamW(run.net.parameters(), betas=(0.9, 0.99), weight_decay=0.01)]
     g = torch.Generator().manual_seed(0)
     parts = batches_of_like_size(molecules, split("half_b"), 64, seed=0)
     batches = (batch_of(molecules, i, g) for i in parts)
@@ -116,7 +112,7 @@ def train(o: argparse.Namespace) -> None:
         batches = (turned(b, g) for b in batches)
     fit(run, batches, loss_of, Monitor(molecules, sample("validation", 1000), samples=200, steps=25), o)
     size = sum(p.numel() for p in run.net.parameters())
-    facts = {"network": o.network, "optimiser": "AdamW" if o.adamw else "Muon", "parameters": size}
+    facts = {"network": o.network, "parameters": size}
     (o.work / "last.json").write_text(json.dumps(facts | run.log[-1]))
 
 
@@ -126,7 +122,6 @@ def main() -> None:
     p.add_argument("--work", type=Path, nargs="+", required=True)
     p.add_argument("--network", choices=("equivariant", "transformer"))
     p.add_argument("--minutes", type=float, default=12)
-    p.add_argument("--adamw", action="store_true")
     p.add_argument("--write", action="store_true")
     p.set_defaults(sitting=float("inf"), lr=8e-4, decay=0.4, every=1e9)
     o = p.parse_args()

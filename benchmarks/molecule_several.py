@@ -14,14 +14,13 @@ import time
 
 import torch
 
-from common import write
-from headwater.molecule.chemistry import sound
+from common import kept, write
 from headwater.molecule.data import Molecules
 from headwater.molecule.design import design
 from headwater.molecule.request import Request, Target
 from headwater.molecule.target import TOLERANCE
 from molecule_targets import SIDE
-from molecules import from_data, kept, load, options
+from molecules import from_data, load, options, spent
 
 ASKED = (
     ("alpha",),
@@ -39,16 +38,11 @@ def run(
     start = time.perf_counter()
     d = design(Request(len(rows), targets=targets, atoms=molecules.counts[rows], **how))
     seconds = time.perf_counter() - start
-    good = sound(d.molecules)
     off = [(d.evaluator[t.property] - t.value).abs() / TOLERANCE[t.property] for t in targets]
     return {
-        "hit %": round(100 * float(((d.miss <= 1) & good).double().mean()), 1),
         "miss by the guide": round(float(d.miss.median()), 2),
         "miss by the evaluator": round(float(torch.stack(off).amax(0).median()), 2),
-        "sound %": round(100 * float(good.double().mean()), 1),
-        "gradients": round(float(d.gradients.float().mean()), 1),
-        "NFE": round(float(d.evaluations.float().mean())),
-        "seconds a molecule": round(seconds / len(rows), 2),
+        **spent(d, seconds),
     }
 
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from common import kept
 from common import options as common_options
-from headwater.molecule.chemistry import examine, summary
+from headwater.molecule.chemistry import examine, sound, summary
 from headwater.molecule.data import Molecules, load, sample, split
+from headwater.molecule.design import Design
 from headwater.molecule.regressor import PROPERTIES
 from headwater.molecule.state import Rounded
 
@@ -28,6 +29,18 @@ PUBLISHED = {
 
 options = partial(common_options, data="qm9")
 """The common command line with --qm9, the folder of the parsed data set."""
+
+
+def spent(d: Design, seconds: float) -> dict[str, float]:
+    """How many molecules hit, soundly, and what one cost: columns of every table of designs."""
+    good, count = sound(d.molecules), len(d.miss)
+    return {
+        "hit %": round(100 * float(((d.miss <= 1) & good).double().mean()), 1),
+        "sound %": round(100 * float(good.double().mean()), 1),
+        "gradients": round(float(d.gradients.float().mean()), 1),
+        "NFE": round(float(d.evaluations.float().mean())),
+        "seconds a molecule": round(seconds / count, 2),
+    }
 
 
 def milli(name: str) -> float:
@@ -66,5 +79,6 @@ __all__ = [
     "options",
     "quality",
     "sample",
+    "spent",
     "split",
 ]

@@ -117,7 +117,9 @@ def mend(folder: Path, *, quiet: bool) -> tuple[str, int]:
     damaged, output = folder / "guitar-damaged.wav", folder / "guitar.wav"
     write_patched(source, [Patch(start, np.zeros(shape), np.ones(shape, bool))], damaged, overwrite=True)
     span = f"{GAP[0]}-{GAP[1]}"
-    code = gaps.inpaint(damaged, Lost(gap=(span,), output=output, overwrite=True, quiet=quiet, seconds=SECONDS))
+    code = gaps.inpaint(
+        damaged, Lost(gap=(span,), output=output, overwrite=True, quiet=quiet, seconds=SECONDS)
+    )
     found, truth = (torch.from_numpy(examine(p).read(start, stop).T) for p in (output, recordings.GUITAR))
     decibel = float(si_sdr(found.reshape(1, -1), truth.reshape(1, -1)))
     words = f"a gap of {1000 * (GAP[1] - GAP[0]):.0f} ms, filled"
