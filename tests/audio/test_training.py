@@ -112,7 +112,7 @@ def test_training_from_the_command_line_goes_on_where_it_was(tmp_path, capsys):
     words += ["--depth", "1", "--batch", "4", "--minutes"]
     train.main([*words, "0.04"])
     first = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
-    train.main([*words, "0.08"])
+    train.main([*words[:4], "--batch", "4", "--minutes", "0.08"])  # the rest is the checkpoint's
     second = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert second["counters"][0] > first["counters"][0] > 0
     assert first["facts"]["space"] == "mdct" and len(first["facts"]["scale"]) == 64
@@ -140,28 +140,11 @@ def test_an_exported_model_is_the_averaged_network(tmp_path, monkeypatch):
     x, t = torch.randn(1, *prior.flow.shape), torch.tensor(0.3)
     assert_close(prior.flow.velocity(x, t), net(x, t), atol=5e-3, rtol=5e-3)
     again = tmp_path / "again"
-    train.main(
-        [
-            "--data",
-            str(tmp_path),
-            "--work",
-            str(again),
-            "--bins",
-            "64",
-            "--width",
-            "64",
-            "--depth",
-            "1",
-            "--batch",
-            "4",
-            "--minutes",
-            "0.0001",
-            "--begin",
-            "toy",
-        ]
-    )
+    words = ["--data", str(tmp_path), "--work", str(again), "--batch", "4", "--minutes", "0.0001"]
+    train.main([*words, "--begin", "toy"])
     begun = torch.load(again / "checkpoint.pt", weights_only=True)
-    assert begun["counters"][0] == 1 and begun["facts"]["scale"] == prior.space.scale.tolist()
+    assert begun["counters"][0] == 1 and begun["facts"]["space"] == "mdct"
+    assert begun["facts"]["scale"] == prior.space.scale.tolist()
     for k, v in net.state_dict().items():
         assert_close(begun["ema"][k], v, atol=2e-2, rtol=2e-2)
     assert_close(models.trained(checkpoint).flow.velocity(x, t), net(x, t))

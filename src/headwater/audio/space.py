@@ -18,6 +18,14 @@ class Space(Protocol):
     """A bijection of waveforms and states."""
 
     @property
+    def name(self) -> str:
+        """What a model card calls it."""
+
+    @property
+    def scale(self) -> Tensor:
+        """What the coefficients are divided by, one number or one for each bin."""
+
+    @property
     def bins(self) -> int:
         """Samples of a frame, and numbers of a row."""
 
@@ -42,6 +50,7 @@ class Patches:
     scale: Tensor
     bins: int
     linear = True
+    name = "patches"
 
     def encode(self, x: Tensor) -> Tensor:
         """Rows of samples."""
@@ -62,6 +71,11 @@ class Spectral:
 
     scale: Tensor
     power: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """mdct, or companded."""
+        return "mdct" if self.linear else "companded"
 
     @property
     def bins(self) -> int:

@@ -70,12 +70,15 @@ def fitted(name: str, bins: int, recordings: Recordings) -> Space:
     return Spectral(scale, power)
 
 
-def space_for(o: argparse.Namespace, data: Recordings) -> Space:
-    """The space of the checkpoint, or of the shipped model that is begun with, or one fitted to the data."""
+def chosen(o: argparse.Namespace, data: Recordings) -> tuple[FramesConfig, Space]:
+    """The architecture and space of the checkpoint, of the shipped model that is begun with, or those asked for."""
     checkpoint = o.work / "checkpoint.pt"
-    if checkpoint.exists():
-        return models.trained(checkpoint).space
-    return models.prior(o.begin).space if o.begin else fitted(o.space, o.bins, data)
+    if checkpoint.exists() or o.begin:
+        prior = models.trained(checkpoint) if checkpoint.exists() else models.prior(o.begin)
+        assert isinstance(prior.flow.velocity, Frames)
+        return prior.flow.velocity.config, prior.space
+    config = FramesConfig(bins=o.bins, width=o.width, depth=o.depth, heads=o.width // 64)
+    return config, fitted(o.space, o.bins, data)
 
 
 def learned(space: Space, x: Tensor) -> Tensor:
@@ -130,17 +133,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = machine(o)
     data = Recordings(sorted(o.data.glob("train-*.npz")))
     kept = Recordings(sorted(o.data.glob("validation-*.npz")))
-    space = space_for(o, data)
-    config = FramesConfig(bins=o.bins, width=o.width, depth=o.depth, heads=o.width // 64)
-    frames = WINDOW // o.bins
-    facts = {"config": dataclasses.asdict(config), "space": o.space, "scale": space.scale.tolist()}  # type: ignore[attr-defined]
+    config, space = chosen(o, data)
+    frames = WINDOW // config.bins
+    facts = {"config": dataclasses.asdict(config), "space": space.name, "scale": space.scale.tolist()}
     torch.manual_seed(0)
     run = Run(lambda: Frames(config), facts, device)
     resume(run, o, models.network)
     torch.manual_seed(run.step)
     if o.compile:
         run.net.compile()
-    x1 = learned(space, kept.windows(256, (frames + 2) * o.bins, np.random.default_rng(1)))
+    x1 = learned(space, kept.windows(256, (frames + 2) * config.bins, np.random.default_rng(1)))
     batches = batches_of(data, space, frames, o.batch, np.random.default_rng(run.step))
     fit(run, batches, loss_of, lambda net: held_out(net, x1), o)
 
