@@ -20,27 +20,12 @@ from scipy.signal import resample_poly
 
 from common import write
 from headwater.audio import models
-from headwater.audio.metrics import cdpam_embedding
 from headwater.audio.operators import Decimate, Gaps
 from headwater.audio.restore import Prior, restore
 from headwater.frechet import frechet_distance
-from headwater.solve import solve
-from recordings import RATE, Damaged, Track, around, clips, options, pieces, scores
+from recordings import RATE, Damaged, Track, around, clips, drawn, embedded, options, scores
 
 DRAWS = 64
-
-
-def drawn(prior: Prior, steps: int = 16) -> torch.Tensor:
-    """Draws of one window, `[DRAWS, samples]`."""
-    with torch.no_grad():
-        x1 = [solve(prior.flow, prior.flow.noise(range(i, i + 8)), steps=steps) for i in range(0, DRAWS, 8)]
-    return prior.space.decode(torch.cat(x1))
-
-
-def embedded(x: torch.Tensor) -> torch.Tensor:
-    """CDPAM's embedding of the pieces of tracks, each brought to the same rms."""
-    x = 0.1 * x / x.square().mean(1, keepdim=True).sqrt()
-    return torch.cat([cdpam_embedding(pieces(track), RATE) for track in x])
 
 
 def in_gap(prior: Prior, truth: Track, milliseconds: int) -> dict[str, float]:
@@ -91,7 +76,7 @@ def main() -> None:
             "minutes": round(state["counters"][2] / 60),
             "windows": state["counters"][1],
             "bits": round(float(-torch.log2(error.clamp(min=1e-12))), 1),
-            "Frechet of draws": round(float(frechet_distance(embedded(drawn(prior)), real)), 4),
+            "Frechet of draws": round(float(frechet_distance(embedded(drawn(prior, DRAWS)), real)), 4),
         }
         for name, result in (
             ("gap 100 ms", in_gap(prior, truth, 100)),

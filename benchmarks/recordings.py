@@ -28,9 +28,11 @@ from headwater.audio.metrics import (
 from headwater.audio.render import RATE
 from headwater.audio.repair import Region, fill
 from headwater.audio.resample import raised
+from headwater.audio.restore import Prior
 from headwater.audio.train import Recordings
 from headwater.audio.whole import Damage, restored
 from headwater.frechet import frechet_distance
+from headwater.solve import solve
 
 Track = NDArray[np.float64]
 SECONDS = 4.0
@@ -99,6 +101,19 @@ def pieces(x: torch.Tensor) -> torch.Tensor:
     """The track in pieces `[n, samples]`, half overlapping."""
     size = min(round(PIECE * RATE), len(x))
     return x.unfold(0, size, size // 2)
+
+
+def drawn(prior: Prior, count: int, steps: int = 16) -> torch.Tensor:
+    """Draws of one window, `[count, samples]`."""
+    with torch.no_grad():
+        x1 = [solve(prior.flow, prior.flow.noise(range(i, i + 8)), steps=steps) for i in range(0, count, 8)]
+    return prior.space.decode(torch.cat(x1))
+
+
+def embedded(x: torch.Tensor) -> torch.Tensor:
+    """CDPAM's embedding of the pieces of tracks, each brought to the same rms."""
+    x = 0.1 * x / x.square().mean(1, keepdim=True).sqrt()
+    return torch.cat([cdpam_embedding(pieces(track), RATE) for track in x])
 
 
 class Repair(NamedTuple):

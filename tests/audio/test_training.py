@@ -1,5 +1,6 @@
 """The music flow's network and its training in small."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -9,15 +10,15 @@ from torch.testing import assert_close
 
 from headwater import Misuse, zoo
 from headwater.audio import export, models, train
-from headwater.audio.network import Frames, FramesConfig, matching_loss, spread
+from headwater.audio.network import Plane, PlaneConfig, matching_loss, spread
 from headwater.audio.space import Patches, Spectral
 
-SMALL = FramesConfig(bins=16, width=32, depth=2, heads=2)
+SMALL = PlaneConfig(bins=16, widths=(16, 32), blocks=(1, 1), embedding=32, heads=2)
 
 
 def network(seed=0):
     torch.manual_seed(seed)
-    return Frames(SMALL)
+    return Plane(SMALL)
 
 
 def shards(folder, seconds=6.0, seed=0):
@@ -55,22 +56,34 @@ def test_the_target_has_unit_variance_at_every_time():
         assert matching_loss(net, x0, x1, torch.full((400,), t)).mean().item() == pytest.approx(1, abs=0.03)
 
 
-def test_a_shift_in_time_shifts_the_result_inside():
-    """Frames know their distances only: what differs is what the ends see of the shift."""
-    net = network().double()
-    x, t = torch.randn(1, 24, 16, dtype=torch.float64), torch.tensor([0.4], dtype=torch.float64)
-    for block in net.blocks:
-        block.attend = lambda h, block=block: block.out(h)  # without attention only the convolution is left
-    a, b = net(x, t), net(x.roll(3, 1), t)
-    assert_close(a[:, 5:15], b[:, 8:18])
+def test_patches_hold_neighbours_and_come_back():
+    net = network()
+    x = torch.arange(8 * 16.0).reshape(1, 8, 16)
+    h = net.patched(x)
+    assert h.shape == (1, 8, 4, 4)
+    assert h[0, :, 1, 2].tolist() == x[0, 2:4, 8:12].flatten().tolist()
+    assert_close(net.unpatched(h), x)
 
 
-def test_attention_depends_on_distances_alone():
-    """Equal frames everywhere: every place attends alike, wherever it is."""
+def test_a_shift_shifts_the_result_inside():
+    """Along time always; along frequency but for the learned offsets of the bands."""
     net = network().double()
-    h = torch.randn(1, 1, SMALL.width, dtype=torch.float64).expand(1, 9, -1)
-    seen = net.blocks[0].attend(h)
-    assert_close(seen, seen[:, :1].expand_as(seen))
+    net.attention = torch.nn.Identity()
+    for norm in (m for m in net.modules() if isinstance(m, torch.nn.GroupNorm)):  # it sees the whole plane
+        norm.forward = lambda h: h / 2
+    x, t = torch.randn(1, 96, 16, dtype=torch.float64), torch.tensor([0.4], dtype=torch.float64)
+    a, b = net(x, t), net(x.roll(8, 1), t)
+    assert_close(a[:, 40:48], b[:, 48:56])
+    wide = Plane(dataclasses.replace(SMALL, bins=192)).double()
+    wide.load_state_dict({k: v for k, v in net.state_dict().items() if k != "band"}, strict=False)
+    wide.attention = torch.nn.Identity()
+    for norm in (m for m in wide.modules() if isinstance(m, torch.nn.GroupNorm)):
+        norm.forward = lambda h: h / 2
+    x = torch.randn(1, 16, 192, dtype=torch.float64)
+    a, b = wide(x, t), wide(x.roll(16, 2), t)
+    assert_close(a[:, :, 80:96], b[:, :, 96:112])
+    torch.nn.init.normal_(wide.band)
+    assert (wide(x, t)[:, :, 80:96] - wide(x.roll(16, 2), t)[:, :, 96:112]).abs().max() > 1e-3
 
 
 def test_problems_and_times_are_independent():
@@ -108,8 +121,8 @@ def test_batches_are_stratified_in_time(tmp_path):
 
 def test_training_from_the_command_line_goes_on_where_it_was(tmp_path, capsys):
     shards(tmp_path)
-    words = ["--data", str(tmp_path), "--work", str(tmp_path / "run"), "--bins", "64", "--width", "64"]
-    words += ["--depth", "1", "--batch", "4", "--minutes"]
+    words = ["--data", str(tmp_path), "--work", str(tmp_path / "run"), "--bins", "64", "--width", "16"]
+    words += ["--batch", "4", "--minutes"]
     train.main([*words, "0.04"])
     first = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     train.main([*words[:4], "--batch", "4", "--minutes", "0.08"])  # the rest is the checkpoint's
@@ -124,8 +137,8 @@ def test_training_from_the_command_line_goes_on_where_it_was(tmp_path, capsys):
 
 def test_an_exported_model_is_the_averaged_network(tmp_path, monkeypatch):
     shards(tmp_path)
-    words = ["--data", str(tmp_path), "--work", str(tmp_path / "run"), "--bins", "64", "--width", "64"]
-    train.main([*words, "--depth", "1", "--batch", "4", "--minutes", "0.02"])
+    words = ["--data", str(tmp_path), "--work", str(tmp_path / "run"), "--bins", "64", "--width", "16"]
+    train.main([*words, "--batch", "4", "--minutes", "0.02"])
     checkpoint = tmp_path / "run" / "checkpoint.pt"
     monkeypatch.setattr(zoo, "FOLDER", tmp_path / "weights")
     export.main(["--checkpoint", str(checkpoint), "--hours", "0.01", "--name", "toy"])
@@ -135,7 +148,7 @@ def test_an_exported_model_is_the_averaged_network(tmp_path, monkeypatch):
     assert prior.rate == 16_000 and prior.flow.shape == (models.WINDOW // 64, 64)
     state = torch.load(checkpoint, weights_only=True)
     assert_close(prior.space.scale, torch.tensor(state["facts"]["scale"]), atol=1e-5, rtol=1e-4)
-    net = Frames(FramesConfig(**state["facts"]["config"]))
+    net = Plane(models.config_of(state["facts"]["config"]))
     net.load_state_dict(state["ema"])
     x, t = torch.randn(1, *prior.flow.shape), torch.tensor(0.3)
     assert_close(prior.flow.velocity(x, t), net(x, t), atol=5e-3, rtol=5e-3)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from headwater import zoo
-from headwater.audio.network import Frames, FramesConfig
+from headwater.audio.network import Plane, PlaneConfig
 from headwater.audio.restore import Prior
 from headwater.audio.space import Patches, Space, Spectral
 from headwater.errors import Misuse
@@ -31,6 +31,12 @@ def space_of(name: str, bins: int, scale: torch.Tensor) -> Space:
     return Spectral(scale, 1.0 if name == "mdct" else 0.5)
 
 
+def config_of(stored: Mapping[str, Any]) -> PlaneConfig:
+    """The architecture as a card or checkpoint stores it."""
+    words: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+    return PlaneConfig(**words)
+
+
 @lru_cache(maxsize=2)
 def prior(name: str = MUSIC, device: str = "cpu") -> Prior:
     """The flow of a shipped music model, its space and rate.
@@ -41,7 +47,7 @@ def prior(name: str = MUSIC, device: str = "cpu") -> Prior:
         There is no music model of that name.
     """
     card = card_of(name)
-    config, space = FramesConfig(**card["architecture"]), card["space"]
+    config, space = config_of(card["architecture"]), card["space"]
     return assembled(config, zoo.tensors(name), space["name"], space["scale"], device=device)
 
 
@@ -53,9 +59,9 @@ def card_of(name: str) -> dict[str, Any]:
     return card
 
 
-def network(name: str) -> Frames:
+def network(name: str) -> Plane:
     """The network of a shipped music model, to train on."""
-    net = Frames(FramesConfig(**card_of(name)["architecture"]))
+    net = Plane(config_of(card_of(name)["architecture"]))
     net.load_state_dict({k: v.float() for k, v in zoo.tensors(name).items()})
     return net
 
@@ -64,11 +70,11 @@ def trained(checkpoint: Path) -> Prior:
     """The flow of a training checkpoint, with its averaged weights."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     facts = state["facts"]
-    return assembled(FramesConfig(**facts["config"]), state["ema"], facts["space"], facts["scale"])
+    return assembled(config_of(facts["config"]), state["ema"], facts["space"], facts["scale"])
 
 
 def assembled(
-    config: FramesConfig,
+    config: PlaneConfig,
     weights: Mapping[str, torch.Tensor],
     space: str,
     scale: float | Sequence[float],
@@ -76,7 +82,7 @@ def assembled(
     device: str = "cpu",
 ) -> Prior:
     """The flow, in its space, from its parts."""
-    net = Frames(config)
+    net = Plane(config)
     net.load_state_dict({k: v.float() for k, v in weights.items()})
     net.eval().requires_grad_(False)
     found = space_of(space, config.bins, torch.tensor(scale, device=device))

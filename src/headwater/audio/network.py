@@ -1,8 +1,9 @@
-"""The velocity network of the music flow: a transformer over frames.
+"""The velocity network of the music flow: a U-Net on the plane of time and frequency.
 
-A frame is a row of the state, `[frames, bins]`. Frames see each other by attention with rotary positions (Su et al.,
-arXiv 2104.09864), so a shift in time shifts the result; time t scales and shifts every block (Peebles and Xie, DiT,
-ICCV 2023), from one projection that the blocks share but for an offset (Chen et al., PixArt-alpha, 2023).
+A state is `[frames, bins]`. Convolutions share their weights along both axes, so how a partial goes on and what an
+attack looks like is learned once for all pitches; an offset for every band says where on the frequency axis a place
+is. (A transformer over frames, which has to learn every pitch for itself, drew coloured noise after an hour where
+this network draws partials after five minutes: `benchmarks/results/audio_space.md`.)
 
 The output is preconditioned (Karras et al., NeurIPS 2022): for data of unit variance on the Cond-OT path the
 velocity is v = (2 t - 1) x / D + F / sqrt(D), D = t^2 + (1 - t)^2, and F has unit variance at every t.
@@ -17,83 +18,64 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headwater.fourier import fourier_features
+from headwater.unet import Trunk
 
 
 @dataclass(frozen=True)
-class FramesConfig:
-    """Architecture of `Frames`; what a model card stores to rebuild the network."""
+class PlaneConfig:
+    """Architecture of `Plane`; what a model card stores to rebuild the network.
 
-    bins: int = 256
-    width: int = 384
-    depth: int = 6
-    heads: int = 6
-    expansion: int = 4
+    `patch` frames x bins are one place of the plane; `widths[i]` channels and `blocks[i]` residual blocks on the way
+    down at 2^-i of its resolution.
+    """
 
-
-def rotated(x: Tensor) -> Tensor:
-    """Rotary positions of queries or keys `[..., frames, channels]`, wavelengths from 2 pi to 1000 frames."""
-    frames, half = x.shape[-2], x.shape[-1] // 2
-    rate = torch.logspace(0, -2.2, half, device=x.device)
-    angle = torch.arange(frames, device=x.device)[:, None] * rate
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    a, b = x[..., :half], x[..., half:]
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+    bins: int = 512
+    patch: tuple[int, int] = (2, 4)
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    blocks: tuple[int, ...] = (1, 1, 1, 2)
+    embedding: int = 256
+    heads: int = 4
 
 
-class Block(nn.Module):
-    """Attention and a gated layer, each on a normalised input that time scales, shifts and gates."""
+class Plane(Trunk):
+    """`forward(x [b, frames, bins], t [b] or scalar)` is the velocity v(x, t).
 
-    def __init__(self, c: FramesConfig) -> None:
-        super().__init__()
-        self.heads = c.heads
-        self.offset = nn.Parameter(torch.zeros(6, c.width))
-        self.qkv = nn.Linear(c.width, 3 * c.width, bias=False)
-        self.out = nn.Linear(c.width, c.width, bias=False)
-        self.near = nn.Conv1d(c.width, c.width, 3, padding=1, groups=c.width)
-        self.wide = nn.Linear(c.width, c.expansion * c.width)
-        self.narrow = nn.Linear(c.expansion * c.width, c.width, bias=False)
-        with torch.no_grad():  # start near the identity
-            self.out.weight.mul_(0.1)
-            self.narrow.weight.mul_(0.1)
+    Frames and bins are divisible by `patch * 2**(levels - 1)`.
+    """
 
-    def attend(self, h: Tensor) -> Tensor:
-        b, n, _ = h.shape
-        q, k, v = self.qkv(h).reshape(b, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        q, k = (rotated(F.rms_norm(z, z.shape[-1:])) for z in (q, k))
-        seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        return self.out(seen)  # type: ignore[no-any-return]
-
-    def forward(self, h: Tensor, e: Tensor) -> Tensor:
-        m: Tensor = e.reshape(len(e), 6, 1, -1) + self.offset[:, None]
-        g: Tensor = F.rms_norm(h, h.shape[-1:]) * (1 + m[:, 0]) + m[:, 1]
-        g = g + self.near(g.transpose(1, 2)).transpose(1, 2)
-        h = h + (1 + m[:, 2]) * self.attend(g)
-        g = F.rms_norm(h, h.shape[-1:]) * (1 + m[:, 3]) + m[:, 4]
-        g = self.narrow(F.gelu(self.wide(g), approximate="tanh"))
-        return h + (1 + m[:, 5]) * g
-
-
-class Frames(nn.Module):
-    """`forward(x [b, frames, bins], t [b] or scalar)` is the velocity v(x, t)."""
-
-    def __init__(self, config: FramesConfig) -> None:
-        super().__init__()
+    def __init__(self, config: PlaneConfig) -> None:
+        super().__init__(config.widths, config.blocks, config.embedding, config.heads)
         self.config = c = config
-        self.time = nn.Sequential(nn.Linear(128, c.width), nn.SiLU(), nn.Linear(c.width, 6 * c.width))
-        self.stem = nn.Linear(c.bins, c.width)
-        self.blocks = nn.ModuleList(Block(c) for _ in range(c.depth))
-        self.head = nn.Linear(c.width, c.bins)
+        width, e, values = c.widths[0], c.embedding, c.patch[0] * c.patch[1]
+        self.time = nn.Sequential(nn.Linear(128, e), nn.SiLU(), nn.Linear(e, e), nn.SiLU())
+        self.stem = nn.Conv2d(2 * values, width, 3, padding=1)
+        self.band = nn.Parameter(torch.zeros(width, 1, c.bins // c.patch[1]))
+        self.norm = nn.GroupNorm(width // 16, width)
+        self.head = nn.Conv2d(width, values, 3, padding=1)
         with torch.no_grad():
             self.head.weight.mul_(0.1)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def inner(self, x: Tensor, t: Tensor) -> Tensor:
-        """F of the preconditioning."""
-        s = t[:, None, None]
-        h = self.stem(x / spread(s).sqrt())
+        """F of the preconditioning. The input is there twice, once compressed: music has a range of 60 dB."""
+        x = self.patched(x / spread(t[:, None, None]).sqrt())
         e = self.time(fourier_features(t, 128).to(x.dtype))
-        for block in self.blocks:
-            h = block(h, e)
-        return self.head(F.rms_norm(h, h.shape[-1:]))  # type: ignore[no-any-return]
+        h = torch.cat([x, torch.asinh(8 * x) / 2], dim=1).contiguous(memory_format=torch.channels_last)
+        h = self.trunk(self.stem(h) + self.band, e)
+        return self.unpatched(self.head(F.silu(self.norm(h))))
+
+    def patched(self, x: Tensor) -> Tensor:
+        """A state as a plane `[b, values of a patch, frames / patch, bins / patch]`."""
+        a, b = self.config.patch
+        n, frames, bins = x.shape
+        x = x.reshape(n, frames // a, a, bins // b, b).permute(0, 2, 4, 1, 3)
+        return x.reshape(n, a * b, frames // a, bins // b)
+
+    def unpatched(self, h: Tensor) -> Tensor:
+        """The inverse of `patched`."""
+        a, b = self.config.patch
+        n, _, rows, columns = h.shape
+        return h.reshape(n, a, b, rows, columns).permute(0, 3, 1, 4, 2).reshape(n, rows * a, columns * b)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         t = t.expand(len(x)) if t.ndim == 0 else t
@@ -107,7 +89,7 @@ def spread(t: Tensor) -> Tensor:
     return t.square() + (1 - t).square()
 
 
-def matching_loss(net: Frames, x0: Tensor, x1: Tensor, t: Tensor) -> Tensor:
+def matching_loss(net: Plane, x0: Tensor, x1: Tensor, t: Tensor) -> Tensor:
     """Mean squared error of F, one value per window: D(t) times that of the velocity."""
     s = t[:, None, None]
     d = spread(s)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from headwater.audio import models
 from headwater.audio.models import WINDOW
-from headwater.audio.network import Frames, FramesConfig, matching_loss
+from headwater.audio.network import Plane, PlaneConfig, matching_loss
 from headwater.audio.space import Patches, Space, Spectral
 from headwater.training import Batch, Run, fit, machine, options_for, resume
 
@@ -70,14 +70,14 @@ def fitted(name: str, bins: int, recordings: Recordings) -> Space:
     return Spectral(scale, power)
 
 
-def chosen(o: argparse.Namespace, data: Recordings) -> tuple[FramesConfig, Space]:
+def chosen(o: argparse.Namespace, data: Recordings) -> tuple[PlaneConfig, Space]:
     """The architecture and space of the checkpoint, of the shipped model that is begun with, or those asked for."""
     checkpoint = o.work / "checkpoint.pt"
     if checkpoint.exists() or o.begin:
         prior = models.trained(checkpoint) if checkpoint.exists() else models.prior(o.begin)
-        assert isinstance(prior.flow.velocity, Frames)
+        assert isinstance(prior.flow.velocity, Plane)
         return prior.flow.velocity.config, prior.space
-    config = FramesConfig(bins=o.bins, width=o.width, depth=o.depth, heads=o.width // 64)
+    config = PlaneConfig(bins=o.bins, widths=tuple(o.width * 2**i for i in range(4)))
     return config, fitted(o.space, o.bins, data)
 
 
@@ -121,9 +121,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     p = options_for(__doc__, batch=16, lr=1e-3, decay=0.35)
     p.add_argument("--data", type=Path, required=True, help="folder of the recordings")
     p.add_argument("--space", choices=("mdct", "companded", "patches"), default="mdct")
-    p.add_argument("--bins", type=int, default=256)
-    p.add_argument("--width", type=int, default=384)
-    p.add_argument("--depth", type=int, default=6)
+    p.add_argument("--bins", type=int, default=512)
+    p.add_argument(
+        "--width", type=int, default=32, help="channels at the finest resolution, a multiple of 16"
+    )
     return p.parse_args(arguments)
 
 
@@ -137,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     frames = WINDOW // config.bins
     facts = {"config": dataclasses.asdict(config), "space": space.name, "scale": space.scale.tolist()}
     torch.manual_seed(0)
-    run = Run(lambda: Frames(config), facts, device)
+    run = Run(lambda: Plane(config), facts, device)
     resume(run, o, models.network)
     torch.manual_seed(run.step)
     if o.compile:
