@@ -5,10 +5,12 @@ Plug-and-play with the flow's own denoiser (PnP-Flow, Martin et al., ICLR 2025; 
     for t from early to late
         xhat <- E[x1 | x_t]                                             denoise
         z    <- argmin_x |x - xhat|^2 / (2 r_t^2) + |A x - y|^2 / (2 sigma_y^2)   agree with the measurement
-        x_t' <- alpha_t' z + sigma_t' eps, eps ~ N(0, I)                go on from a later time
+        x_t' <- alpha_t' z + sigma_t' eps                               go on from a later time
 
-with r_t = spread * sigma_t, the distrust of the denoiser. No gradient of the network is needed: one evaluation
-per time.
+with r_t = spread * sigma_t, the distrust of the denoiser, and
+eps = sqrt(fresh) N(0, I) + sqrt(1 - fresh) (x_t - alpha_t xhat) / sigma_t: new noise, or what the denoiser took for
+noise (DDIM, Song et al., 2021). New noise at every time leads to the mean of what is likely; the old one keeps the
+energy of a draw where nothing was measured. No gradient of the network is needed: one evaluation per time.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ def estimate(
     spread: float = 1.0,
     first: float = 0.05,
     last: float = 0.97,
+    fresh: float = 1.0,
     watch: Callable[[Tensor], bool] | None = None,
 ) -> Tensor:
     """An x1 that the flow finds plausible and that agrees with the measurement, `[len(seeds), *event]`.
@@ -53,17 +56,20 @@ def estimate(
     generators = [torch.Generator().manual_seed(int(s)) for s in seeds]
     path, times = flow.path, logit_times(steps, first, last)
 
-    def noised(x: Tensor, t: Tensor) -> Tensor:
-        eps = torch.stack([torch.randn(flow.shape, generator=g) for g in generators]).to(x)
-        return path.interpolate(flow.project(eps), x, t)
+    def noise() -> Tensor:
+        eps = torch.stack([torch.randn(flow.shape, generator=g) for g in generators])
+        return flow.project(eps.to(guess))
 
     with torch.no_grad():
         z = guess.expand(len(seeds), *flow.shape)
+        eps = noise()
         for t in times:
-            x = noised(z, t)
+            x = path.interpolate(eps, z, t)
             xhat = flow.denoise(x, t)
             r = spread * float(path.sigma(t))
             z = proximal(misfit, xhat, r)
+            eps = math.sqrt(1 - fresh) * (x - path.alpha(t) * xhat) / path.sigma(t)
+            eps = eps + math.sqrt(fresh) * noise() if fresh else eps
             if watch is not None and watch(z):
                 break
     return z

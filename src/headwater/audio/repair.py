@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.linalg import toeplitz
+from scipy.signal import fftconvolve
 
 from headwater.audio.autoregression import belief, bridge, interpolate
 from headwater.audio.files import Patch, Samples, Source
@@ -142,19 +144,23 @@ def fill(
     heard = np.nonzero(loudness > SILENCE)[0]
     done = None
     if len(heard):
-        guess = torch.from_numpy(guesses[heard] / loudness[heard, None]).float()
-        operator, y = measured(guess.double().numpy(), known, region, source.rate, prior.rate)
+        guess = guesses[heard] / loudness[heard, None]
+        gaps = lowered(region, source.rate, prior.rate, len(known))
+        believed = [beliefs(track, known, gaps, prior.rate) for track in guess]
+        operator, y = measured(guess, known, believed)
         done = restore(
             prior,
             operator,
             y.float(),
             0.0,
-            guess=guess,
+            guess=torch.from_numpy(guess).float(),
             seeds=seeds_of(seed, region.gaps[0][0], heard),
             preset=preset,
             limits=limits,
         )
-        for i, waveform in zip(heard, done.waveforms.double().numpy(), strict=True):
+        for i, waveform, each in zip(heard, done.waveforms.double().numpy(), believed, strict=True):
+            for b in each:
+                waveform = b.joined(waveform)
             low = resampled(waveform * loudness[i], prior.rate, source.rate)[: len(x)]
             track = to_tracks(x)[i]
             tracks[i] = low + bridged(track - low, lost, inside, source.rate)
@@ -167,34 +173,86 @@ def seeds_of(seed: int, place: int, tracks: Iterable[int]) -> list[int]:
     return [int(np.random.SeedSequence([seed, place, int(t)]).generate_state(1)[0]) for t in tracks]
 
 
+@dataclass(frozen=True, eq=False)
+class Belief:
+    """What linear prediction believes of a stretch of a track, from sample `start` on.
+
+    A Gaussian with a `mean` `[n]` and, along the orthogonal columns of `directions` `[n, n]`, standard `deviations`
+    `[n]`; `unknown` `[n]` is the share of the variance along each that prediction leaves open, 0 to 1.
+    """
+
+    start: int
+    mean: Samples
+    directions: Samples
+    deviations: Samples
+    unknown: Samples
+
+    @classmethod
+    def of(cls, near: Samples, start: int, gap: Gap, sides: str) -> Belief:
+        """Of the gap in the stretch `near` that begins at sample `start` of the track."""
+        mean, precision = belief(near, *gap, min(LIKELY, (len(near) - gap[1] + gap[0]) // 4), sides=sides)
+        values, directions = np.linalg.eigh(precision)
+        deviations = SURE / np.sqrt(np.maximum(values, 1e-12))
+        lags = fftconvolve(near, near[::-1])[len(near) - 1 :][: len(mean)] / len(near)
+        variance = np.sum(directions * (toeplitz(lags) @ directions), axis=0)
+        unknown = np.minimum(deviations**2 / np.maximum(variance, 1e-12), 1.0)
+        return cls(start + gap[0], mean, directions, deviations, unknown)
+
+    def weights(self) -> torch.Tensor:
+        """The directions `[k, n]` it is sure enough of, weighted for the noise `RESOLUTION`; none above 1."""
+        weight = RESOLUTION / self.deviations
+        kept = weight > RESOLUTION / VAGUE
+        return torch.from_numpy(np.minimum(weight[kept], 1.0)[:, None] * self.directions[:, kept].T)
+
+    def joined(self, x: Samples) -> Samples:
+        """The track with the mean where prediction knows, itself where it does not: `unknown`^2 of the difference."""
+        here = slice(self.start, self.start + len(self.mean))
+        x = x.copy()
+        difference = self.directions.T @ (x[here] - self.mean)
+        x[here] = self.mean + self.directions @ (self.unknown**2 * difference)
+        return x
+
+
+def beliefs(track: Samples, known: NDArray[np.bool_], gaps: Sequence[Gap], rate: int) -> list[Belief]:
+    """What prediction believes of the gaps: of a short one, or of both edges of a long one."""
+    found = []
+    memory = round(MEMORY * rate)
+    for start, stop in gaps:
+        for at, end, sides in edges_of(start, stop, round(SHORT * rate)):
+            left = min(_run(known[:start][::-1]), memory) if sides != "after" else 0
+            right = min(_run(known[stop:]), memory) if sides != "before" else 0
+            if (left + right) // 4 >= LEAST:
+                near = track[at - left : end + right]
+                found.append(Belief.of(near, at - left, (left, left + end - at), sides))
+    return found
+
+
 def measured(
-    guess: Samples, known: NDArray[np.bool_], region: Region, rate: int, low: int
+    tracks: Samples, known: NDArray[np.bool_], believed: Sequence[Sequence[Belief]]
 ) -> tuple[PredictedGaps, torch.Tensor]:
     """What is known of the tracks `[tracks, samples]` at the prior's rate, and its measurement.
 
     The samples outside the gaps, and what linear prediction believes of a short gap, or of the edges of a long one:
     the directions of which it is surer than `VAGUE`, none more than the solve resolves.
     """
-    x = torch.from_numpy(guess)
+    x = torch.from_numpy(tracks)
     gaps = Gaps(torch.from_numpy(known)[None])
     sections, values = [], []
+    for each in zip(*believed, strict=True):
+        weights = stacked([b.weights() for b in each])
+        sections.append(Section(weights, each[0].start, len(known)))
+        mean = torch.from_numpy(np.stack([b.mean for b in each]))
+        values.append((weights @ mean[..., None])[..., 0])
+    return PredictedGaps(gaps, tuple(sections)), torch.cat([gaps(x), *values], dim=1)
+
+
+def lowered(region: Region, rate: int, low: int, samples: int) -> list[Gap]:
+    """All gaps of a region at the prior's rate, a little wider, within so many samples."""
+    found = []
     for gap in (*region.gaps, *region.others):
         start, stop = (round((g - region.start) * low / rate) for g in gap)
-        start, stop = max(start - SPREAD, 0), min(stop + SPREAD, len(known))
-        for at, end, sides in edges_of(start, stop, round(SHORT * low)):
-            memory = round(MEMORY * low)
-            left = min(_run(known[:start][::-1]), memory) if sides != "after" else 0
-            right = min(_run(known[stop:]), memory) if sides != "before" else 0
-            near = slice(at - left, end + right)
-            order = min(LIKELY, (left + right) // 4)
-            if order < LEAST:
-                continue
-            believed = [belief(track[near], left, left + end - at, order, sides=sides) for track in guess]
-            weights = stacked([directions(precision) for _, precision in believed])
-            sections.append(Section(weights, at, len(known)))
-            mean = torch.from_numpy(np.stack([m for m, _ in believed]))
-            values.append((weights @ mean[..., None])[..., 0])
-    return PredictedGaps(gaps, tuple(sections)), torch.cat([gaps(x), *values], dim=1)
+        found.append((max(start - SPREAD, 0), min(stop + SPREAD, samples)))
+    return found
 
 
 def edges_of(start: int, stop: int, short: int) -> list[tuple[int, int, str]]:
@@ -203,14 +261,6 @@ def edges_of(start: int, stop: int, short: int) -> list[tuple[int, int, str]]:
         return [(start, stop, "both")]
     reach = min(short // 2, (stop - start) // 2)
     return [(start, start + reach, "before"), (stop - reach, stop, "after")]
-
-
-def directions(precision: Samples) -> torch.Tensor:
-    """Weights `[k, n]` of a belief, at the noise level `RESOLUTION`; none is above 1, that of a known sample."""
-    values, vectors = np.linalg.eigh(precision)
-    weight = RESOLUTION * np.sqrt(np.maximum(values, 0)) / SURE
-    kept = weight > RESOLUTION / VAGUE
-    return torch.from_numpy(np.minimum(weight[kept], 1.0)[:, None] * vectors[:, kept].T)
 
 
 def stacked(weights: Sequence[torch.Tensor]) -> torch.Tensor:

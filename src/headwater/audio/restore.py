@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ from headwater.operator import LinearOperator, Operator
 from headwater.presets import PRESETS, Limits
 from headwater.window import windowed
 
+RECIPES = PRESETS | {"default": partial(PRESETS["default"], fresh=0.0)}
+"""The presets; with new noise in the estimate a gap of 400 ms comes out 12 dB too quiet."""
 RESOLUTION = 0.02
 """The finest misfit, at unit loudness, that a solve of a few steps is asked to resolve (34 dB below the music)."""
 
@@ -118,8 +121,8 @@ def restore(
     Misuse
         On an unknown preset, negative or infinite noise, or seeds that are not one per row.
     """
-    if preset not in PRESETS:
-        raise Misuse(f"There is no preset named {preset!r}.", suggest(preset, PRESETS))
+    if preset not in RECIPES:
+        raise Misuse(f"There is no preset named {preset!r}.", suggest(preset, RECIPES))
     if not 0 <= sigma_y < math.inf:
         raise Misuse(f"The noise level {sigma_y} is not 0 or more.", "Give the noise std in the units of y.")
     seeds = range(len(y)) if seeds is None else seeds
@@ -128,7 +131,7 @@ def restore(
     heard = on_canvas(prior, operator, guess.shape[1])
     flow = windowed(prior.flow, (heard.frames,), axes=(-2,))
     misfit = Misfit(heard, y, max(sigma_y, RESOLUTION))
-    result = PRESETS[preset](flow, misfit, seeds, guess=heard.state(guess), limits=limits)
+    result = RECIPES[preset](flow, misfit, seeds, guess=heard.state(guess), limits=limits)
     return Restoration(heard.waveform(result.x1), result, misfit)
 
 
