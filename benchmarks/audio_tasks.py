@@ -8,8 +8,9 @@ Super-resolution: band-limited and decimated, then `restore --rate`; scores coun
 of 3 and 7 dB; SI-SDR of the clipped samples. `Frechet (CDPAM)` compares pieces of half a second around the damage.
 
 Without a network: `prediction` is Janssen's interpolation of order 1000 up to 100 ms and Burg's extrapolation from
-both sides beyond, `cross-fade` repeats what is before and after, faded linearly; `sinc` interpolates; `cubic` and
-`A-SPADE` are in `declipping.py`. With `--keep FILE` finished lines are not run again.
+both sides beyond, `cross-fade` repeats what is before and after, faded linearly; `sinc` interpolates; `cubic` is a
+spline, `A-SPADE` what Headwater's own declipping starts from (`headwater.audio.sparse`). With `--keep FILE` finished
+lines are not run again.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ import torch
 from scipy.signal import resample_poly
 
 from common import kept, write
-from declipping import cubic, spade
+from declipping import cubic
 from headwater.audio.operators import Decimate
 from headwater.audio.repair import bridged
+from headwater.audio.sparse import declipped
 from headwater.audio.whole import KEPT, Band, Clipping
 from recordings import (
     RATE,
@@ -104,7 +106,7 @@ def clip_task(truth: Track, sdr: float) -> tuple[Track, list[Damaged], dict[str,
     cut = [np.abs(z) >= a * (1 - 1e-6) for z, a in zip(y, levels, strict=True)]
     methods = {
         "Headwater": lambda z, i: repaired(z, Clipping(levels[i])),
-        "A-SPADE": plain(lambda z, i: spade(z, levels[i])),
+        "A-SPADE": plain(lambda z, i: declipped(z, levels[i], RATE)),
         "cubic": plain(lambda z, i: cubic(z, levels[i])),
         "nothing": plain(lambda z, i: z),
     }

@@ -26,7 +26,7 @@ from headwater.audio.metrics import (
     si_sdr,
 )
 from headwater.audio.render import RATE
-from headwater.audio.repair import Region, fill
+from headwater.audio.repair import CONTEXT, Region, fill
 from headwater.audio.resample import raised
 from headwater.audio.restore import Prior
 from headwater.audio.train import Recordings
@@ -138,7 +138,8 @@ def filled(y: Track, start: int, stop: int) -> Repair:
     folder, source = stored(y)
     with folder:
         begin = time.perf_counter()
-        region = Region(start - RATE, stop + RATE, ((start, stop),))
+        context = round(CONTEXT * RATE)
+        region = Region(start - context, stop + context, ((start, stop),))
         patch, done = fill(models.prior(), source, region)
         seconds = time.perf_counter() - begin
     x = y.copy()

@@ -152,3 +152,22 @@ def test_each_sample_depends_on_its_own_seed_only():
         assert_close(batch[k : k + 1], alone, rtol=1e-9, atol=1e-9)
     assert (batch[0] - batch[1]).norm() > 0.1
     assert not batch.requires_grad
+
+
+@pytest.mark.parametrize(("fresh", "least", "most"), [(0.0, 0.85, 1.1), (1.0, 0.5, 0.75)])
+def test_what_is_not_measured_keeps_its_energy_or_not(fresh, least, most):
+    """The old noise keeps the energy of a draw; new noise at every time draws towards the mean, 0."""
+    flow = Gaussian(torch.zeros(400), torch.full((400,), 1.0)).flow
+    known = (torch.arange(400) < 200).float()
+    misfit = Misfit(lambda x: known * x, known[None] * normal(1, 400).float(), 0.01)
+    x1 = estimate(flow, misfit, torch.zeros(1, 400), seeds=[0], fresh=fresh)
+    assert least < x1[:, 200:].square().mean().sqrt() < most
+    assert misfit.rms(x1) < 3
+
+
+def test_a_good_guess_enters_late():
+    flow = Gaussian(torch.zeros(100), torch.full((100,), 1.0)).flow
+    misfit = Misfit(lambda x: x[:, :1], torch.zeros(1, 1), 1.0)  # says next to nothing
+    guess = normal(1, 100).float()
+    near, far = (estimate(flow, misfit, guess, seeds=[0], fresh=0.0, first=f) for f in (0.95, 0.05))
+    assert (near - guess).norm() < 0.2 * (far - guess).norm()

@@ -9,8 +9,8 @@ Plug-and-play with the flow's own denoiser (PnP-Flow, Martin et al., ICLR 2025; 
 
 with r_t = spread * sigma_t, the distrust of the denoiser, and
 eps = sqrt(fresh) N(0, I) + sqrt(1 - fresh) (x_t - alpha_t xhat) / sigma_t: new noise, or what the denoiser took for
-noise (DDIM, Song et al., 2021). New noise at every time leads to the mean of what is likely; the old one keeps the
-energy of a draw where nothing was measured. No gradient of the network is needed: one evaluation per time.
+noise (DDIM, Song et al., 2021). New noise at every time draws towards the mean of what is likely; the old one keeps
+the energy of a draw where nothing was measured. No gradient of the network is needed: one evaluation per time.
 """
 
 from __future__ import annotations

@@ -76,11 +76,12 @@ def default(
     guess: Tensor,
     limits: Limits | None = None,
     fresh: float = 1.0,
+    first: float = 0.05,
 ) -> Result:
     """D-Flow from the inversion of a fast estimate, on a time grid fit for images.
 
     1. `estimate`: one pass of the denoiser (32 evaluations) gives an x1 near the noise level; `fresh` is the share of
-       new noise in it.
+       new noise in it, `first` the time at which the guess enters.
     2. Its inversion is the start: close to the answer, where plain noise, or a blend with a poor back-projection,
        is still far off after 100 gradients. It is solved on a grid half again as fine as the control's
        `logit_grid(8)`, so that the coarser way back damps what the flow finds implausible.
@@ -90,7 +91,8 @@ def default(
     """
     o = limits or Limits()
     steps, times = o.steps or 8, 32
-    x1 = estimate(flow, misfit, guess, seeds, steps=times, fresh=fresh, watch=_watch(misfit, o.callback))
+    watch = _watch(misfit, o.callback)
+    x1 = estimate(flow, misfit, guess, seeds, steps=times, fresh=fresh, first=first, watch=watch)
     back = logit_grid(3 * steps // 2)
     result = control(
         flow,

@@ -11,7 +11,7 @@ from headwater.audio.autoregression import belief, bridge, burg, extrapolate, in
 from headwater.audio.files import examine, write_patched
 from headwater.audio.metrics import seam_jump
 from headwater.audio.operators import Clip, Decimate, Gaps, Identity, Reverb
-from headwater.audio.repair import Region, fill, from_tracks, kept, merged, regions, to_tracks
+from headwater.audio.repair import Region, beliefs, fill, from_tracks, kept, merged, regions, to_tracks
 from headwater.audio.resample import resampled
 from headwater.audio.restore import LinearHeard, Prior, on_canvas, restore
 from headwater.audio.space import Patches, Spectral
@@ -336,3 +336,22 @@ def test_another_regions_gap_is_not_heard(tmp_path):
         results.append(patch.samples[1000:1200])
         assert patch.changed.sum() == 200
     np.testing.assert_array_equal(*results)
+
+
+def test_prediction_rules_where_it_knows_and_the_flow_where_it_does_not():
+    """A tone is known in a gap; noise is not, and keeps the energy that the flow gave it."""
+    r = np.random.default_rng(0)
+    tone = np.sin(0.3 * np.arange(4000)) + 0.001 * r.standard_normal(4000)
+    noise = r.standard_normal(4000)
+    flow = r.standard_normal(4000)
+    for x, share in ((tone, 0.02), (noise, 0.8)):
+        known = np.ones(4000, dtype=bool)
+        known[2000:2100] = False
+        guess = interpolate(np.where(known, x, 0.0), ~known, 300)
+        (b,) = beliefs(guess, known, [(2000, 2100)], 16_000)
+        assert ((b.unknown >= 0) & (b.unknown <= 1)).all()
+        joined = b.joined(flow)
+        assert np.array_equal(joined[known], flow[known])
+        moved = np.std(joined[~known] - b.mean) / np.std(flow[~known] - b.mean)
+        assert moved < share if x is tone else moved > share
+    assert np.std(joined[~known]) > 0.7

@@ -12,9 +12,9 @@ from torch.testing import assert_close
 from headwater import Misuse
 from headwater.audio import whole
 from headwater.audio.files import examine, write_patched
-from headwater.audio.operators import Clip
+from headwater.audio.operators import Clip, Identity
 from headwater.audio.resample import interpolated, resampled
-from headwater.audio.whole import AtRate, Band, Clipping, How, Noise, Own, Room, restored, spans
+from headwater.audio.whole import AtRate, Band, Clipping, How, Noise, Own, Posed, Room, restored, spans
 
 torch.set_num_threads(1)
 RATE, FRAMES = 8000, 12_000
@@ -114,7 +114,8 @@ def test_a_sample_is_never_pulled_below_what_it_was(tmp_path):
 
 def test_a_band_has_no_click_at_the_ends(tmp_path):
     estimate = np.full(2000, 0.2)
-    after = Band(1000.0).finish(np.zeros(4000), estimate, 8000, 4000)
+    posed = Posed(Identity(), estimate, 0.0, estimate)
+    after = Band(1000.0).finish(posed, np.zeros(4000), estimate, 8000, 4000)
     assert np.abs(after).max() < 2e-3
 
 

@@ -25,7 +25,7 @@ from headwater.audio.restore import RESOLUTION, Prior, Restoration, restore
 from headwater.errors import Misuse
 from headwater.presets import Limits
 
-CONTEXT = 1.0
+CONTEXT = 0.75
 """Seconds of the recording on each side of a gap that the flow sees, at least."""
 MEMORY = 0.2
 """Seconds on each side of a gap from which linear prediction learns."""

@@ -25,8 +25,10 @@ from headwater.window import windowed
 
 RECIPES = PRESETS | {"default": partial(PRESETS["default"], fresh=0.0)}
 """The presets; with new noise in the estimate a gap of 400 ms comes out 12 dB too quiet."""
-RESOLUTION = 0.02
-"""The finest misfit, at unit loudness, that a solve of a few steps is asked to resolve (34 dB below the music)."""
+POOR = 0.05
+"""The time at which a guess that says little enters the flow."""
+RESOLUTION = 0.05
+"""The finest misfit, at unit loudness, that a solve of a few steps is asked to resolve (26 dB below the music)."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def restore(
     sigma_y: float,
     *,
     guess: Tensor,
+    first: float = POOR,
     seeds: Sequence[int] | None = None,
     preset: str = "default",
     limits: Limits | None = None,
@@ -114,7 +117,8 @@ def restore(
     """Find waveforms x with A(x) = y up to noise of standard deviation `sigma_y`, one per row of y.
 
     y `[batch, ...]`: measurements at unit loudness; `sigma_y` in the same units, 0 for a noiseless one, which is
-    controlled down to `RESOLUTION`. guess `[batch, samples]`: rough waveforms. seeds: one per row, 0, 1, ... if None.
+    controlled down to `RESOLUTION`. guess `[batch, samples]`: rough waveforms, which enter the estimate at the time
+    `first`: late if they are good. seeds: one per row, 0, 1, ... if None.
 
     Raises
     ------
@@ -131,7 +135,8 @@ def restore(
     heard = on_canvas(prior, operator, guess.shape[1])
     flow = windowed(prior.flow, (heard.frames,), axes=(-2,))
     misfit = Misfit(heard, y, max(sigma_y, RESOLUTION))
-    result = RECIPES[preset](flow, misfit, seeds, guess=heard.state(guess), limits=limits)
+    recipe = partial(RECIPES[preset], first=first) if preset == "default" else RECIPES[preset]
+    result = recipe(flow, misfit, seeds, guess=heard.state(guess), limits=limits)
     return Restoration(heard.waveform(result.x1), result, misfit)
 
 

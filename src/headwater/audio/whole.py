@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 from torch import Tensor
 
-from headwater.audio.autoregression import interpolate
 from headwater.audio.files import Patch, Samples, Source
 from headwater.audio.operators import Clip, Identity, Lowpass, Reverb, UserOperator
 from headwater.audio.repair import SILENCE, from_tracks, seeds_of, to_tracks
 from headwater.audio.resample import FILTER, interpolated, lifted, resampled
-from headwater.audio.restore import Prior, Restoration, restore
+from headwater.audio.restore import POOR, Prior, Restoration, restore
+from headwater.audio.sparse import declipped
 from headwater.errors import Misuse
 from headwater.operator import Operator
 from headwater.presets import Limits
@@ -37,7 +37,8 @@ SAME = 1e-12
 """Samples that differ by less are as they were, but for rounding."""
 FADE = 0.02
 """Seconds over which a stretch fades into the next; both agree with the recording there."""
-
+GOOD = 0.9
+"""The time of the flow at which a draw is as good as the sparse guess of a clipped recording."""
 KEPT = 0.95
 """The share of its band that a recording of a low rate has: its low-pass falls above."""
 OVER = 3.0
@@ -47,12 +48,18 @@ Track = NDArray[np.float64]
 
 
 class Posed(NamedTuple):
-    """A measurement at the prior's rate: what made it, what it is, its noise, and a rough guess of what was there."""
+    """A measurement at the prior's rate: what made it, what it is, its noise, and a rough guess of what was there.
+
+    `first` is the flow's time at which a draw is as good as the guess; `rest`, what the estimate leaves of the
+    recording, at its own rate.
+    """
 
     operator: Operator
     y: Track
     sigma: float
     guess: Track
+    first: float = POOR
+    rest: Track | None = None
 
 
 class Damage(Protocol):
@@ -72,7 +79,7 @@ class Damage(Protocol):
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
         """The problem of a track, whose samples are divided by `scale`, at the rate `low`."""
 
-    def finish(self, x: Track, estimate: Track, rate: int, low: int) -> Track:
+    def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
         """The restored track from the measured one and the estimate at the rate `low`."""
 
 
@@ -97,7 +104,7 @@ class Noise(Alike):
         y = resampled(x - x.mean(), rate, low)
         return Posed(Identity(), y, self.std * math.sqrt(min(1.0, low / rate)) / scale, y)
 
-    def finish(self, x: Track, estimate: Track, rate: int, low: int) -> Track:
+    def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
         """The estimate, and what of the rest of the recording stands out of the noise: all above the prior's band."""
         e = lifted(estimate, low, rate, len(x))
         return e + attenuated(x - e, self.std, rate)
@@ -130,7 +137,7 @@ class Band(Alike):
         """The operator."""
         return Lowpass.at(2 * self.cutoff / low)
 
-    def finish(self, x: Track, estimate: Track, rate: int, low: int) -> Track:
+    def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
         """The recording and, above the cutoff, what the estimate has there."""
         lowpass = self.lowpass(low)
         reach = min(lowpass.local, len(estimate) - 1)
@@ -184,7 +191,7 @@ class Room:
             np.fft.irfft(h.conj() * np.fft.rfft(x, n) / (power + floor * power.max()), n)[: len(x)]
         )
 
-    def finish(self, x: Track, estimate: Track, rate: int, low: int) -> Track:
+    def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
         """The estimate, and the regularised deconvolution of what it leaves, which is all above its band."""
         e = lifted(estimate, low, rate, len(x))
         rest = x - fftconvolve(e, self.impulse[0])[: len(x)]
@@ -203,30 +210,27 @@ class Clipping(Alike):
         """The clipped samples."""
         return np.abs(x) >= self.level * (1 - 1e-4)
 
-    def rough(self, x: Track) -> Track:
-        """Linear prediction at the clipped samples, and never below the level."""
-        return self._beyond(x, predicted(x, self.clipped(x)))
-
-    def _beyond(self, x: Track, found: Track) -> Track:
-        """`found` at the clipped samples, but on the right side of the level; x elsewhere."""
-        sign, least = np.sign(x), np.maximum(self.level, np.abs(x))
-        return np.where(self.clipped(x), sign * np.clip(sign * found, least, 4 * least), x)
+    def rough(self, x: Track, rate: int) -> Track:
+        """The sparsest track that is beyond the level there."""
+        return declipped(x, self.level, rate)
 
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
         """The clipping at the recording's own rate, of the low band and the high band of the rough estimate."""
-        rough = self.rough(x)
+        rough = self.rough(x, rate)
         guess = resampled(rough, rate, low)
         clip = Clip(self.level / scale, 1e-4 * self.level / scale)
         if rate == low:
-            return Posed(clip, x, 0.0, guess)
+            return Posed(clip, x, 0.0, guess, GOOD)
         low_band = interpolated(torch.from_numpy(guess)[None], low, rate, len(x))
-        high = (torch.from_numpy(rough)[None] - low_band) / scale
-        return Posed(AtRate(clip, low, rate, len(x), high), x, 0.0, guess)
+        high = torch.from_numpy(rough)[None] - low_band
+        at_rate = AtRate(clip, low, rate, len(x), high / scale)
+        return Posed(at_rate, x, 0.0, guess, GOOD, rough - lifted(guess, low, rate, len(x)))
 
-    def finish(self, x: Track, estimate: Track, rate: int, low: int) -> Track:
-        """Only clipped samples change: the estimate, and its misfit at the others carried on by prediction."""
-        there = lifted(estimate, low, rate, len(x))
-        return self._beyond(x, there + predicted(x - there, self.clipped(x)))
+    def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
+        """Only clipped samples change, and none to below what it was: the estimate, and the rough one's high band."""
+        found = lifted(estimate, low, rate, len(x)) + (0.0 if posed.rest is None else posed.rest)
+        sign, least = np.sign(x), np.maximum(self.level, np.abs(x))
+        return np.where(self.clipped(x), sign * np.maximum(sign * found, least), x)
 
 
 @dataclass(frozen=True)
@@ -243,7 +247,7 @@ class Own(Alike):
         y = resampled(x, rate, low)
         return Posed(UserOperator(lambda z: self.function(z * scale) / scale), y, self.noise / scale, y)
 
-    def finish(self, x: Track, estimate: Track, rate: int, low: int) -> Track:
+    def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
         """The estimate, and the high band as it came."""
         high = x - lifted(resampled(x, rate, low), low, rate, len(x)) if rate > low else 0.0
         return lifted(estimate, low, rate, len(x)) + high
@@ -270,17 +274,6 @@ class AtRate(Operator):
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
         """As the operator's."""
         return self.operator.residual(self._lifted(x), y)
-
-
-def predicted(x: Track, lost: NDArray[np.bool_], block: int = 2048, around: int = 512) -> Track:
-    """The track with linear prediction at the lost samples, block by block."""
-    found = x.copy()
-    for start in range(0, len(x), block):
-        part, inner = slice(max(start - around, 0), start + block + around), slice(start, start + block)
-        if lost[inner].any() and not lost[part].all():
-            new = interpolate(x[part], lost[part], 128, 2)
-            found[inner] = new[start - part.start :][:block]
-    return found
 
 
 def attenuated(x: Track, std: float, rate: int) -> Track:
@@ -377,9 +370,11 @@ def _stretch(
             posed = this.pose(track, rate, prior.rate, scale)
             y, guess = (torch.from_numpy(z / scale).float()[None] for z in (posed.y, posed.guess))
             options: dict[str, Any] = {"seeds": [seeds[i]], "preset": how.preset, "limits": how.limits}
-            done.append(restore(prior, posed.operator, y, posed.sigma, guess=guess, **options))
+            done.append(
+                restore(prior, posed.operator, y, posed.sigma, guess=guess, first=posed.first, **options)
+            )
             estimate = done[-1].waveforms[0].double().numpy() * scale
-            track = this.finish(track, estimate, rate, prior.rate)
+            track = this.finish(posed, track, estimate, rate, prior.rate)
         found.append(track)
     together = np.stack(found)
     return from_tracks(together) if damage.stereo else together.T.copy()
