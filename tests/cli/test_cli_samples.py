@@ -82,14 +82,16 @@ def test_forecast_prints_both_strategies(here, capsys):
 def test_the_demo_damages_restores_and_says_where_to_look(here, cheap, no_sheet, capsys, monkeypatch):
     few = Aim(gap=5.0, count=2, steps=2, gradients=1, candidates=1, check="none")
     monkeypatch.setattr(demonstration, "MOLECULES", few)
+    monkeypatch.setattr(demonstration, "SECONDS", 1.0)
     assert call("demo --quiet") == 0
     out = capsys.readouterr().out.splitlines()
-    assert len(out) == 5 and all("dB damaged" in line for line in out[:3]) and "demo-output" in out[4]
-    assert "of 2 hit" in out[3]
+    assert len(out) == 6 and all("dB damaged" in line for line in out[:3]) and "demo-output" in out[5]
+    assert "a gap of 80 ms, filled: SI-SDR" in out[3] and "of 2 hit" in out[4]
     names = {p.name for p in (here / "demo-output").iterdir()}
     assert {"cat.png", "cat-damaged.png", "cat.json", "cat-sheet.png"} <= names
     assert {f"molecules{end}" for end in (".sdf", ".xyz", ".csv", ".json", ".html", "-sheet.png")} <= names
-    assert len(names) == 18
+    assert {"guitar.wav", "guitar-damaged.wav", "guitar.json", "guitar-sheet.png"} <= names
+    assert len(names) == 22
     kinds = {call["operator"].kind for call in cheap}
     assert "inpaint" in kinds and kinds & {"upscale", "deblur"} and len(cheap) == 3
     assert any(max(call["size"]) > 64 for call in cheap)
