@@ -103,7 +103,11 @@ def cdpam(x: Tensor, reference: Tensor, rate: int) -> Tensor:
     package cdpam.
     """
     _same(x, reference)
-    a, b = (cdpam_embedding(each, rate) for each in (x, reference))
+    return cdpam_distance(cdpam_embedding(x, rate), cdpam_embedding(reference, rate))
+
+
+def cdpam_distance(a: Tensor, b: Tensor) -> Tensor:
+    """CDPAM between recordings whose embeddings `[batch, 512]` are known, `[batch]`."""
     distance: Tensor = _cdpam().model_dist(a, b)
     return distance.flatten()
 
