@@ -59,8 +59,7 @@ def main() -> None:
     truth = clips(o.music, o.count, 3.0)
     windows = torch.from_numpy(clips(o.music, DRAWS, models.WINDOW / RATE, "validation")).float()
     real = embedded(windows)
-    half = DRAWS // 2
-    floor = frechet_distance(embedded(windows[:half]), embedded(windows[half:]))
+    floor = frechet_distance(real[: len(real) // 2], real[len(real) // 2 :])
     lines: list[dict[str, object]] = [
         {"run": "recordings, two halves", "Frechet of draws": round(float(floor), 4)}
     ]

@@ -44,10 +44,11 @@ def main() -> None:
     o = options(__doc__.splitlines()[0], count=128)
     prior = models.prior()
     windows = torch.from_numpy(clips(o.music, o.count, models.WINDOW / RATE, "validation")).float()
-    real, half = embedded(windows), o.count // 2
-    floor = frechet_distance(embedded(windows[:half]), embedded(windows[half:]))
+    real = embedded(windows)
+    half = len(real) // 2
+    floor = round(float(frechet_distance(real[:half], real[half:])), 4)
     lines: list[dict[str, object]] = [
-        {"of": "held-out windows, two halves", "windows": half, "Frechet (CDPAM)": round(float(floor), 4)}
+        {"of": "held-out windows, two halves", "windows": o.count // 2, "Frechet (CDPAM)": floor}
     ]
     generator = torch.Generator().manual_seed(0)
     noise = prior.space.decode(torch.randn(o.count, *prior.flow.shape, generator=generator))
