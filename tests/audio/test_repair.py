@@ -7,11 +7,11 @@ import torch
 from torch.testing import assert_close
 
 from headwater import Flow, Misuse
-from headwater.audio.autoregression import belief, bridge, burg, extrapolate, interpolate
+from headwater.audio.autoregression import bridge, burg, extrapolate, interpolate
 from headwater.audio.files import examine, write_patched
 from headwater.audio.metrics import seam_jump
 from headwater.audio.operators import Clip, Decimate, Gaps, Identity, Reverb
-from headwater.audio.repair import Region, beliefs, fill, from_tracks, kept, merged, regions, to_tracks
+from headwater.audio.repair import Region, fill, from_tracks, kept, merged, regions, to_tracks
 from headwater.audio.resample import resampled
 from headwater.audio.restore import LinearHeard, Prior, on_canvas, restore
 from headwater.audio.space import Patches, Spectral
@@ -158,49 +158,6 @@ def test_scattered_samples_are_interpolated():
     assert np.abs(found - x)[lost].max() < 0.02
 
 
-@pytest.mark.parametrize("sides", ["both", "before", "after"])
-def test_a_belief_is_the_gaussian_of_its_errors(sides):
-    """Mean and precision minimise and bend |A x|^2 / s^2, with the errors counted one by one."""
-    x, start, stop, order = tones(400, noise=0.3), 180, 200, 12
-    mean, precision = belief(x, start, stop, order, sides=sides)
-    a = burg(x, order)
-    errors = np.convolve(x, a)[order : len(x)]
-    seen = np.arange(order, len(x))
-    power = np.mean(errors[(seen < start) | (seen >= stop + order)] ** 2) if sides != "after" else None
-    backwards = sides == "after"
-
-    def energy(u):
-        y = x.copy()
-        y[start:stop] = u
-        y = y[::-1] if backwards else y
-        first = len(x) - stop if backwards else start
-        e = np.convolve(y, burg(x[::-1] if backwards else x, order))
-        return np.sum(e[first : first + 20 + (order if sides == "both" else 0)] ** 2)
-
-    for i in range(0, 20, 7):
-        step = np.eye(20)[i]
-        up, down, here = energy(mean + step), energy(mean - step), energy(mean)
-        assert abs(up - down) < 1e-6 * up  # a minimum along every axis
-        if power is not None:
-            assert np.isclose((up + down - 2 * here) / 2, precision[i, i] * power, rtol=1e-6)
-
-
-def test_beliefs_are_calibrated():
-    """Of a process of known order: the error, in standard deviations, is 1."""
-    from scipy.signal import lfilter
-
-    r = np.random.default_rng(0)
-    x = lfilter([1.0], [1, -1.6, 0.9, -0.1], r.standard_normal(200_000))
-    for sides in ("both", "before", "after"):
-        z = []
-        for k in range(60):
-            part = x[3000 * k : 3000 * k + 2000]
-            mean, precision = belief(part, 1000, 1030, 3, sides=sides)
-            d = part[1000:1030] - mean
-            z.append(d @ precision @ d / 30)
-        assert 0.85 < np.mean(z) < 1.15
-
-
 def test_where_nothing_is_known_nothing_is_predicted():
     x = tones(500)
     assert not bridge(x[:0], x[:0], 30).any()
@@ -336,22 +293,3 @@ def test_another_regions_gap_is_not_heard(tmp_path):
         results.append(patch.samples[1000:1200])
         assert patch.changed.sum() == 200
     np.testing.assert_array_equal(*results)
-
-
-def test_prediction_rules_where_it_knows_and_the_flow_where_it_does_not():
-    """A tone is known in a gap; noise is not, and keeps the energy that the flow gave it."""
-    r = np.random.default_rng(0)
-    tone = np.sin(0.3 * np.arange(4000)) + 0.001 * r.standard_normal(4000)
-    noise = r.standard_normal(4000)
-    flow = r.standard_normal(4000)
-    for x, share in ((tone, 0.02), (noise, 0.8)):
-        known = np.ones(4000, dtype=bool)
-        known[2000:2100] = False
-        guess = interpolate(np.where(known, x, 0.0), ~known, 300)
-        (b,) = beliefs(guess, known, [(2000, 2100)], 16_000)
-        assert ((b.unknown >= 0) & (b.unknown <= 1)).all()
-        joined = b.joined(flow)
-        assert np.array_equal(joined[known], flow[known])
-        moved = np.std(joined[~known] - b.mean) / np.std(flow[~known] - b.mean)
-        assert moved < share if x is tone else moved > share
-    assert np.std(joined[~known]) > 0.7

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve, solve_toeplitz, solve_triangular, toeplitz
+from scipy.linalg import solve, solve_toeplitz
 from scipy.signal import fftconvolve, lfilter, lfiltic
 from scipy.sparse import diags
 
@@ -76,30 +76,6 @@ def interpolate(x: Signal, lost: NDArray[np.bool_], order: int = 1000, iteration
         x[places] = 0.0
         x[places] = _least_error(a, x, places)
     return x
-
-
-def belief(x: Signal, start: int, stop: int, order: int, *, sides: str) -> tuple[Signal, Signal]:
-    """What a model of order p, fitted to all of x, believes of x[start:stop]: mean [n] and precision [n, n].
-
-    `sides`: "both" counts all prediction errors that see the stretch; "before" and "after" those of one direction of
-    time that see nothing lost beyond it. The precision is A' A / s^2, with s the rms of the other errors.
-    """
-    if sides == "after":
-        mean, precision = belief(x[::-1], len(x) - stop, len(x) - start, order, sides="before")
-        return mean[::-1], precision[::-1, ::-1]
-    a, n = burg(x, order), stop - start
-    p = len(a) - 1
-    e = fftconvolve(x, a)[: len(x)]
-    power = np.mean(np.square(np.concatenate([e[p:start], e[stop + p :]])))
-    known = x.copy()
-    known[start:stop] = 0.0
-    if sides == "both":
-        gram = toeplitz(_lags(a, n))
-        gram[np.diag_indices(n)] *= 1 + RIDGE
-        return solve(gram, _pull(a, known, np.arange(start, stop)), assume_a="pos"), gram / power
-    rows = toeplitz(np.pad(a, (0, n))[:n], np.zeros(n))
-    errors = fftconvolve(known, a)[start:stop]
-    return solve_triangular(rows, -errors, lower=True, unit_diagonal=True), rows.T @ rows / power
 
 
 def _least_error(a: Signal, known: Signal, places: NDArray[np.intp]) -> Signal:

@@ -3,7 +3,7 @@
 A state is `[frames, bins]`. Convolutions share their weights along both axes, so how a partial goes on and what an
 attack looks like is learned once for all pitches; an offset for every band says where on the frequency axis a place
 is. (A transformer over frames, which has to learn every pitch for itself, drew coloured noise after an hour where
-this network draws partials after five minutes: `benchmarks/results/audio_space.md`.)
+this network draws partials after five minutes: `docs/audio.md`.)
 
 The output is preconditioned (Karras et al., NeurIPS 2022): for data of unit variance on the Cond-OT path the
 velocity is v = (2 t - 1) x / D + F / sqrt(D), D = t^2 + (1 - t)^2, and F has unit variance at every t.

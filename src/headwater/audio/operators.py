@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import torch
@@ -280,97 +280,6 @@ def lowpass_taps(cutoff: float, taps: int) -> Tensor:
     return h / h.sum()
 
 
-# ---- linear prediction
-
-
-@dataclass(frozen=True, eq=False)
-class Section(LinearOperator):
-    """Some directions of a stretch: y = W x[start : start + n], W `[1 or batch, k, n]`; x has `samples`.
-
-    If a Gaussian with mean m and precision P = U L U' is what is believed of the stretch, then W = sigma_y L^(1/2)
-    U', measured W m, makes the misfit minus its log likelihood.
-
-    >>> A = Section(torch.tensor([[[0.5, 0.5]]]), 1, 4)
-    >>> A(torch.tensor([[3.0, 4.0, 5.0, 0.0]])).tolist()
-    [[4.5]]
-    """
-
-    weights: Tensor
-    start: int
-    samples: int
-    kind: ClassVar[str] = "section"
-    per_problem: ClassVar[tuple[str, ...]] = ("weights",)
-
-    def __post_init__(self) -> None:
-        if self.weights.ndim != 3 or not 0 <= self.start <= self.samples - self.weights.shape[2]:
-            raise Misuse(
-                f"Weights {list(self.weights.shape)} from sample {self.start} on do not fit {self.samples}.",
-                "Give [1 or batch, directions, length] of a stretch inside the recording.",
-            )
-
-    @property
-    def stop(self) -> int:
-        """The sample after the stretch."""
-        return self.start + self.weights.shape[2]
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The directions."""
-        require_signals(x, self)
-        require_problems(len(self.weights), x, "weight")
-        return (self.weights.to(x) @ x[:, self.start : self.stop, None])[..., 0]
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        """W' y in its place."""
-        back = (y[:, None] @ self.weights.to(y))[:, 0]
-        return torch.nn.functional.pad(back, (self.start, self.samples - self.stop))
-
-    def count(self, y: Tensor) -> Tensor:
-        """The directions that are not empty."""
-        return self.weights.any(2).sum(1).expand(len(y))
-
-
-@dataclass(frozen=True, eq=False)
-class PredictedGaps(LinearOperator):
-    """Lost samples of which something is believed: y = (known * x, the directions of each section)."""
-
-    gaps: Gaps
-    sections: tuple[Section, ...]
-    kind: ClassVar[str] = "predicted gaps"
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The known samples and the sections."""
-        return torch.cat([self.gaps(x), *(s(x) for s in self.sections)], dim=1)
-
-    def parts(self, y: Tensor) -> list[Tensor]:
-        """The measurement of the gaps, and those of the sections."""
-        sizes = [s.weights.shape[1] for s in self.sections]
-        return list(torch.split(y, [y.shape[1] - sum(sizes), *sizes], dim=1))
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        """The sum of the adjoints."""
-        known, *others = self.parts(y)
-        x = self.gaps.adjoint(known)
-        for section, z in zip(self.sections, others, strict=True):
-            x = x + section.adjoint(z)
-        return x
-
-    def damaged(self, shape: Sequence[int]) -> Tensor:
-        """The lost samples."""
-        return self.gaps.damaged(shape)
-
-    def count(self, y: Tensor) -> Tensor:
-        """The known samples and the directions."""
-        known, *others = self.parts(y)
-        return self.gaps.count(known) + sum(s.count(z) for s, z in zip(self.sections, others, strict=True))
-
-    def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return replace(
-            self,
-            gaps=self.gaps._each_tensor(change),
-            sections=tuple(s._each_tensor(change) for s in self.sections),
-        )
-
-
 # ---- the user's own
 
 
@@ -408,14 +317,6 @@ CATALOGUE: Mapping[str, Callable[[int], Operator]] = {
     "upsample x4": lambda n: Decimate.by(4),
     "upsample x8": lambda n: Decimate.by(8),
     "dereverb": lambda n: Reverb.of(torch.exp(-torch.arange(24.0) / 6) * torch.cos(1.7 * torch.arange(24.0))),
-    "section": lambda n: Section(torch.linspace(-0.4, 0.4, 3 * (n // 4)).reshape(1, 3, -1), n // 2, n),
-    "predicted gaps": lambda n: PredictedGaps(
-        Gaps(((torch.arange(n) < n // 2) | (torch.arange(n) >= 3 * n // 4))[None]),
-        (
-            Section(torch.linspace(-0.4, 0.4, 2 * (n // 8)).reshape(1, 2, -1), n // 2, n),
-            Section(torch.linspace(-0.1, 0.3, n // 8).reshape(1, 1, -1), 5 * n // 8, n),
-        ),
-    ),
     "restore": lambda n: UserOperator(torch.tanh, "tube"),
 }
 """The one list of operators: tests walk it, the command line and docs read it."""

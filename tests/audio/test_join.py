@@ -1,0 +1,61 @@
+"""Prediction where it knows, the flow where it does not."""
+
+import numpy as np
+import pytest
+
+from headwater.audio.autoregression import bridge
+from headwater.audio.join import joined
+
+RATE = 16_000
+
+
+def lost_in(frames, start, stop):
+    known = np.ones(frames, dtype=bool)
+    known[start:stop] = False
+    return known
+
+
+def test_known_samples_are_the_guess_and_an_equal_flow_changes_nothing():
+    r = np.random.default_rng(0)
+    guess, flow = r.standard_normal((2, 12_000))
+    known = lost_in(12_000, 4000, 9000)
+    assert np.array_equal(joined(flow, guess, known, RATE)[known], guess[known])
+    assert np.allclose(joined(guess, guess, known, RATE), guess, atol=1e-9)
+
+
+def test_what_prediction_lacks_comes_from_the_flow():
+    """A long gap in noise: prediction dies away, the flow fills it at the loudness around."""
+    r = np.random.default_rng(1)
+    truth, flow = r.standard_normal((2, 20_000))
+    known = lost_in(20_000, 7000, 13_000)
+    guess = truth.copy()
+    guess[~known] = bridge(truth[:7000], truth[13_000:], 6000, 100)
+    middle = slice(9000, 11_000)
+    assert np.std(guess[middle]) < 0.1
+    found = joined(flow, guess, known, RATE)
+    assert np.corrcoef(found[middle], flow[middle])[0, 1] > 0.99
+    assert np.std(found[middle]) == pytest.approx(1, abs=0.1)
+
+
+def test_each_band_is_judged_for_itself():
+    """The low tone that prediction continues stays; the noise above it comes from the flow."""
+    r = np.random.default_rng(2)
+    tone = np.sin(0.05 * np.arange(20_000))
+    hiss, other = (np.diff(r.standard_normal(20_001)) for _ in range(2))
+    known = lost_in(20_000, 8000, 12_000)
+    guess = tone + np.where(known, hiss, 0.0)
+    found = joined(-tone + other, guess, known, RATE)[9000:11_000]
+    inside = slice(9000, 11_000)
+    low = np.fft.rfft(found)[:20], np.fft.rfft(tone[inside])[:20]
+    assert np.vdot(*low).real > 0.9 * np.vdot(low[1], low[1]).real
+    assert np.corrcoef(found - tone[inside], other[inside])[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("gap", [(0, 4000), (16_000, 20_000), (100, 19_900)])
+def test_gaps_at_the_ends_and_short_tracks(gap):
+    r = np.random.default_rng(3)
+    flow, truth = r.standard_normal((2, 20_000))
+    known = lost_in(20_000, *gap)
+    assert np.isfinite(joined(flow, np.where(known, truth, 0.0), known, RATE)).all()
+    short = joined(flow[:30], truth[:30], lost_in(30, 10, 20), RATE)
+    assert short.shape == (30,) and np.isfinite(short).all()
