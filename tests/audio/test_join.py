@@ -51,6 +51,16 @@ def test_each_band_is_judged_for_itself():
     assert np.corrcoef(found - tone[inside], other[inside])[0, 1] > 0.95
 
 
+def test_the_flow_adds_no_band_that_the_recording_lacks():
+    r = np.random.default_rng(4)
+    low = np.convolve(r.standard_normal(20_000), np.hanning(60) / 5, "same")  # nothing above 1 kHz
+    known = lost_in(20_000, 8000, 12_000)
+    found = joined(low[::-1] + r.standard_normal(20_000), np.where(known, low, 0.0), known, RATE)
+    spectrum = np.abs(np.fft.rfft((found * np.hanning(20_000))[8000:12_000])) ** 2
+    assert spectrum[1000:].mean() < 1e-3 * spectrum[:100].mean()
+    assert np.std(found[9000:11_000]) == pytest.approx(np.std(low), rel=0.4)
+
+
 @pytest.mark.parametrize("gap", [(0, 4000), (16_000, 20_000), (100, 19_900)])
 def test_gaps_at_the_ends_and_short_tracks(gap):
     r = np.random.default_rng(3)

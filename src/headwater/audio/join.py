@@ -5,7 +5,7 @@ does not know shows as missing power. In the short-time spectrum, with P the pow
 what is around the gap, both smoothed,
 
     u = max(0, 1 - 4 P / S)        what prediction leaves unexplained: nothing down to a quarter of the power
-    X = G + u^2 (F - G)            G the prediction, F the flow
+    X = G + u^2 (F - G)            G the prediction, F the flow, at most 4 times the power S
 
 which is G itself wherever samples are known.
 """
@@ -27,8 +27,11 @@ SMOOTH = (5, 3)
 """Bins and frames over which power is averaged."""
 AROUND = 0.2
 """Seconds on each side of a gap whose power is expected in it."""
-MISSING = 4.0
-"""By how much power may fall below what is expected and still count as known."""
+RANGE = 4.0
+"""By how much power may fall below what is expected and still count as known, and by how much the flow may exceed it:
+a recording that ends at 6 kHz gets nothing above.
+"""
+TINY = 1e-300
 
 
 def joined(flow: Track, guess: Track, known: NDArray[np.bool_], rate: int) -> Track:
@@ -45,25 +48,26 @@ def joined(flow: Track, guess: Track, known: NDArray[np.bool_], rate: int) -> Tr
     pad = max(size - len(flow), 0)
     f, g = (stft.stft(np.pad(z, (0, pad))) for z in (flow, guess))
     whole = np.asarray(stft.stft(np.pad((~known).astype(np.float64), (0, pad)))[0].real) < 1e-9
-    u = unexplained(np.abs(g) ** 2, whole, max(round(AROUND * rate / (size // 4)), 1))
+    p, q = (np.maximum(uniform_filter(np.abs(z) ** 2, SMOOTH, mode="nearest"), 0) for z in (g, f))
+    expected = around(p, whole, max(round(AROUND * rate / (size // 4)), 1))
+    u = np.clip(1 - RANGE * p / np.maximum(expected, TINY), 0, 1)
+    f = f * np.sqrt(np.minimum(1, RANGE * expected / np.maximum(q, TINY)))
     mixed = stft.istft(g + u**2 * (f - g), 0, len(flow) + pad)[: len(flow)]
     return np.where(known, guess, mixed)
 
 
-def unexplained(power: Track, whole: NDArray[np.bool_], reach: int) -> Track:
-    """u for the power `[bins, frames]` of a prediction; `whole` frames see no gap, `reach` is how many tell S."""
-    p = np.asarray(uniform_filter(power, SMOOTH, mode="nearest"))
-    u = np.zeros_like(p)
+def around(p: Track, whole: NDArray[np.bool_], reach: int) -> Track:
+    """S for the power p `[bins, frames]`: p itself in the `whole` frames, which see no gap; in the others the mean of
+    `reach` whole frames on each side, from the one to the other.
+    """
+    found = p.copy()
     edges = np.flatnonzero(np.diff(np.concatenate([[True], whole, [True]])))
     for start, stop in itertools.pairwise(edges):
         if whole[start]:
             continue
-        sides = [p[:, max(start - reach, 0) : start][:, whole[max(start - reach, 0) : start]]]
-        sides.append(p[:, stop : stop + reach][:, whole[stop : stop + reach]])
-        levels = [side.mean(1) for side in sides if side.shape[1]]
-        if not levels:
-            continue
-        weight = (np.arange(stop - start) + 1) / (stop - start + 1)
-        expected = np.outer(levels[0], 1 - weight) + np.outer(levels[-1], weight)
-        u[:, start:stop] = np.clip(1 - MISSING * p[:, start:stop] / np.maximum(expected, 1e-300), 0, 1)
-    return u
+        sides = (slice(max(start - reach, 0), start), slice(stop, stop + reach))
+        levels = [p[:, side][:, whole[side]].mean(1) for side in sides if whole[side].any()]
+        if levels:
+            weight = (np.arange(stop - start) + 1) / (stop - start + 1)
+            found[:, start:stop] = np.outer(levels[0], 1 - weight) + np.outer(levels[-1], weight)
+    return found

@@ -118,7 +118,7 @@ def mend(folder: Path, *, quiet: bool) -> tuple[str, int]:
     write_patched(source, [Patch(start, np.zeros(shape), np.ones(shape, bool))], damaged, overwrite=True)
     span = f"{GAP[0]}-{GAP[1]}"
     code = gaps.inpaint(
-        damaged, Lost(gap=(span,), output=output, overwrite=True, quiet=quiet, seconds=SECONDS)
+        damaged, Lost(gap=(span,), output=output, overwrite=True, quiet=quiet, seconds=SECONDS / 2)
     )
     found, truth = (torch.from_numpy(examine(p).read(start, stop).T) for p in (output, recordings.GUITAR))
     decibel = float(si_sdr(found.reshape(1, -1), truth.reshape(1, -1)))
