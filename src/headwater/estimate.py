@@ -44,7 +44,8 @@ def estimate(
     """An x1 that the flow finds plausible and that agrees with the measurement, `[len(seeds), *event]`.
 
     guess `[batch or 1, *event]` enters at the time `first`, almost drowned in noise; the times are even in the
-    logit up to `last`. `spread` scales how far the denoiser is distrusted: r_t = spread * sigma_t, in data units.
+    logit up to `last`. `fresh`, 0 to 1, is the share of new noise at every time; `spread` scales how far the
+    denoiser is distrusted: r_t = spread * sigma_t, in data units.
 
     >>> from headwater import Gaussian
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
@@ -68,8 +69,8 @@ def estimate(
             xhat = flow.denoise(x, t)
             r = spread * float(path.sigma(t))
             z = proximal(misfit, xhat, r)
-            eps = math.sqrt(1 - fresh) * (x - path.alpha(t) * xhat) / path.sigma(t)
-            eps = eps + math.sqrt(fresh) * noise() if fresh else eps
+            found = (x - path.alpha(t) * xhat) / path.sigma(t)
+            eps = math.sqrt(1 - fresh) * found + math.sqrt(fresh) * noise()
             if watch is not None and watch(z):
                 break
     return z

@@ -148,7 +148,7 @@ def test_an_exported_model_is_the_averaged_network(tmp_path, monkeypatch):
     assert prior.rate == 16_000 and prior.flow.shape == (models.WINDOW // 64, 64)
     state = torch.load(checkpoint, weights_only=True)
     assert_close(prior.space.scale, torch.tensor(state["facts"]["scale"]), atol=1e-5, rtol=1e-4)
-    net = Plane(models.config_of(state["facts"]["config"]))
+    net = Plane(PlaneConfig(**state["facts"]["config"]))
     net.load_state_dict(state["ema"])
     x, t = torch.randn(1, *prior.flow.shape), torch.tensor(0.3)
     assert_close(prior.flow.velocity(x, t), net(x, t), atol=5e-3, rtol=5e-3)

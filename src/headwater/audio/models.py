@@ -31,12 +31,6 @@ def space_of(name: str, bins: int, scale: torch.Tensor) -> Space:
     return Spectral(scale, 1.0 if name == "mdct" else 0.5)
 
 
-def config_of(stored: Mapping[str, Any]) -> PlaneConfig:
-    """The architecture as a card or checkpoint stores it."""
-    words: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
-    return PlaneConfig(**words)
-
-
 @lru_cache(maxsize=2)
 def prior(name: str = MUSIC, device: str = "cpu") -> Prior:
     """The flow of a shipped music model, its space and rate.
@@ -47,7 +41,7 @@ def prior(name: str = MUSIC, device: str = "cpu") -> Prior:
         There is no music model of that name.
     """
     card = card_of(name)
-    config, space = config_of(card["architecture"]), card["space"]
+    config, space = PlaneConfig(**zoo.settings(card["architecture"])), card["space"]
     return assembled(config, zoo.tensors(name), space["name"], space["scale"], device=device)
 
 
@@ -61,7 +55,7 @@ def card_of(name: str) -> dict[str, Any]:
 
 def network(name: str) -> Plane:
     """The network of a shipped music model, to train on."""
-    net = Plane(config_of(card_of(name)["architecture"]))
+    net = Plane(PlaneConfig(**zoo.settings(card_of(name)["architecture"])))
     net.load_state_dict({k: v.float() for k, v in zoo.tensors(name).items()})
     return net
 
@@ -70,7 +64,9 @@ def trained(checkpoint: Path) -> Prior:
     """The flow of a training checkpoint, with its averaged weights."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     facts = state["facts"]
-    return assembled(config_of(facts["config"]), state["ema"], facts["space"], facts["scale"])
+    return assembled(
+        PlaneConfig(**zoo.settings(facts["config"])), state["ema"], facts["space"], facts["scale"]
+    )
 
 
 def assembled(

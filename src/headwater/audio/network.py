@@ -2,8 +2,7 @@
 
 A state is `[frames, bins]`. Convolutions share their weights along both axes, so how a partial goes on and what an
 attack looks like is learned once for all pitches; an offset for every band says where on the frequency axis a place
-is. (A transformer over frames, which has to learn every pitch for itself, drew coloured noise after an hour where
-this network draws partials after five minutes: `docs/audio.md`.)
+is.
 
 The output is preconditioned (Karras et al., NeurIPS 2022): for data of unit variance on the Cond-OT path the
 velocity is v = (2 t - 1) x / D + F / sqrt(D), D = t^2 + (1 - t)^2, and F has unit variance at every t.
@@ -18,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headwater.fourier import fourier_features
-from headwater.unet import Trunk
+from headwater.unet import Trunk, channels_last
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Plane(Trunk):
         self.head = nn.Conv2d(width, values, 3, padding=1)
         with torch.no_grad():
             self.head.weight.mul_(0.1)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels_last(self)
 
     def inner(self, x: Tensor, t: Tensor) -> Tensor:
         """F of the preconditioning. The input is there twice, once compressed: music has a range of 60 dB."""

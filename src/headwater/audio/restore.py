@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -23,8 +22,6 @@ from headwater.operator import LinearOperator, Operator
 from headwater.presets import PRESETS, Limits
 from headwater.window import windowed
 
-RECIPES = PRESETS | {"default": partial(PRESETS["default"], fresh=0.0)}
-"""The presets; with new noise in the estimate a gap of 400 ms comes out 12 dB too quiet."""
 POOR = 0.05
 """The time at which a guess that says little enters the flow."""
 RESOLUTION = 0.05
@@ -117,16 +114,16 @@ def restore(
     """Find waveforms x with A(x) = y up to noise of standard deviation `sigma_y`, one per row of y.
 
     y `[batch, ...]`: measurements at unit loudness; `sigma_y` in the same units, 0 for a noiseless one, which is
-    controlled down to `RESOLUTION`. guess `[batch, samples]`: rough waveforms, which enter the estimate at the time
-    `first`: late if they are good. seeds: one per row, 0, 1, ... if None.
+    controlled down to `RESOLUTION`. guess `[batch, samples]`: rough waveforms, which enter the estimate of the
+    preset `default` at the time `first`: late if they are good. seeds: one per row, 0, 1, ... if None.
 
     Raises
     ------
     Misuse
         On an unknown preset, negative or infinite noise, or seeds that are not one per row.
     """
-    if preset not in RECIPES:
-        raise Misuse(f"There is no preset named {preset!r}.", suggest(preset, RECIPES))
+    if preset not in PRESETS:
+        raise Misuse(f"There is no preset named {preset!r}.", suggest(preset, PRESETS))
     if not 0 <= sigma_y < math.inf:
         raise Misuse(f"The noise level {sigma_y} is not 0 or more.", "Give the noise std in the units of y.")
     seeds = range(len(y)) if seeds is None else seeds
@@ -135,8 +132,8 @@ def restore(
     heard = on_canvas(prior, operator, guess.shape[1])
     flow = windowed(prior.flow, (heard.frames,), axes=(-2,))
     misfit = Misfit(heard, y, max(sigma_y, RESOLUTION))
-    recipe = partial(RECIPES[preset], first=first) if preset == "default" else RECIPES[preset]
-    result = recipe(flow, misfit, seeds, guess=heard.state(guess), limits=limits)
+    estimated = {"fresh": 0.0, "first": first} if preset == "default" else {}  # new noise: gaps too quiet
+    result = PRESETS[preset](flow, misfit, seeds, guess=heard.state(guess), limits=limits, **estimated)
     return Restoration(heard.waveform(result.x1), result, misfit)
 
 

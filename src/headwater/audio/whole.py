@@ -38,7 +38,7 @@ SAME = 1e-12
 FADE = 0.02
 """Seconds over which a stretch fades into the next; both agree with the recording there."""
 GOOD = 0.9
-"""The time of the flow at which a draw is as good as the sparse guess of a clipped recording."""
+"""The time at which the sparse guess of a clipped recording enters the flow: its error is about that of the noise."""
 KEPT = 0.95
 """The share of its band that a recording of a low rate has: its low-pass falls above."""
 OVER = 3.0
@@ -210,13 +210,9 @@ class Clipping(Alike):
         """The clipped samples."""
         return np.abs(x) >= self.level * (1 - 1e-4)
 
-    def rough(self, x: Track, rate: int) -> Track:
-        """The sparsest track that is beyond the level there."""
-        return declipped(x, self.level, rate)
-
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
         """The clipping at the recording's own rate, of the low band and the high band of the rough estimate."""
-        rough = self.rough(x, rate)
+        rough = declipped(x, self.level, rate)
         guess = resampled(rough, rate, low)
         clip = Clip(self.level / scale, 1e-4 * self.level / scale)
         if rate == low:

@@ -1,6 +1,7 @@
-"""Options that many commands share: one frozen dataclass each, flattened into the command."""
+"""Options that many commands share: one frozen dataclass each, flattened into the command.
 
-from __future__ import annotations
+Annotations are evaluated here, not kept as text, so that dataclasses of other modules may inherit.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headwater.fourier import fourier_features
-from headwater.unet import Trunk
+from headwater.unet import Trunk, channels_last
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class UNet(Trunk):
         self.stem = nn.Conv2d(pixels, w[0], 3, padding=1)
         self.norm = nn.GroupNorm(w[0] // 16, w[0])
         self.head = nn.Conv2d(w[0], pixels, 3, padding=1)
+        channels_last(self)
 
     def embed(self, t: Tensor, label: Tensor | None, batch: int) -> Tensor:
         """The embedding of time and label, `[batch, embedding]`."""

@@ -105,11 +105,7 @@ def loss_of(net: nn.Module, batch: Batch) -> Tensor:
 
 def new_run(config: UNetConfig, device: torch.device) -> Run:
     """A run at its beginning, with random weights."""
-
-    def build() -> nn.Module:
-        return UNet(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-    return Run(build, {"config": dataclasses.asdict(config)}, device)
+    return Run(lambda: UNet(config), {"config": dataclasses.asdict(config)}, device)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -6,6 +6,7 @@ Weights are stored in half precision and computed with in single precision.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -78,19 +79,21 @@ def _image_card(name: str) -> dict[str, Any]:
     return content
 
 
+def settings(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a network's configuration from a card or checkpoint; JSON has lists for tuples."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in architecture.items()}
+
+
 @lru_cache(maxsize=2)
 def network(name: str, device: str = "cpu") -> torch.nn.Module:
     """The network of a shipped image model, in evaluation mode, float32."""
     from headwater.image.network import UNet, UNetConfig
 
     content = _image_card(name)
-    settings: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in content["architecture"].items()
-    }
-    net = UNet(UNetConfig(**settings))
+    net = UNet(UNetConfig(**settings(content["architecture"])))
     net.load_state_dict({k: v.float() for k, v in tensors(name).items()})
     net.eval().requires_grad_(False)
-    return net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return net.to(device)
 
 
 def flow(

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from headwater.audio import times
-from headwater.cli.options import OUTPUT, SEARCH, Files, PresetName, whole, word  # noqa: F401 (OUTPUT: Files names it)
+from headwater.cli.options import SEARCH, Files, PresetName, whole, word
 
 DAMAGE = Group("What is lost", sort_key=0)
 

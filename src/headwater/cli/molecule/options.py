@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
-from headwater.cli.options import OUTPUT, whole, word
+from headwater.cli.options import Files, whole, word
 from headwater.molecule import units
 
 TARGETS = Group("Targets, each with its unit", sort_key=0)
@@ -21,21 +21,6 @@ Check = Literal["none", "xtb", "dft"]
 
 def _target(property: str, metavar: str) -> Parameter:
     return word(partial(units.read, property), metavar, group=TARGETS)
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Files:
-    """What every command understands."""
-
-    output: Annotated[Path | None, Parameter(alias="-o", group=OUTPUT)] = None
-    """The file to write; others of its name are written beside it."""
-
-    overwrite: Annotated[bool, Parameter(negative="", group=OUTPUT)] = False
-    """Replace existing outputs."""
-
-    quiet: Annotated[bool, Parameter(negative="", group=OUTPUT)] = False
-    """Print warnings and errors only."""
 
 
 @Parameter(name="*")

@@ -11,9 +11,9 @@ import torch
 
 from headwater.cli.machine import Meter, use_idle_cores
 from headwater.cli.molecule.hits import SLUGS, Values, known
-from headwater.cli.molecule.options import Files
 from headwater.cli.molecule.report import PREDICTED, all_versions, chemistry, networks
 from headwater.cli.molecule.table import show_scores
+from headwater.cli.options import Files
 from headwater.cli.outputs import check_distinct, check_free, write_json
 from headwater.errors import Misuse, suggest
 from headwater.extras import need
