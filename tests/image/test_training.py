@@ -70,6 +70,7 @@ def test_updates_lower_the_held_out_loss():
     before = held_out_loss(run.net, images, TINY.classes)
     for _ in range(120):
         assert np.isfinite(run.update(next(source), loss_of, 2e-3))
+    # 0.49 to 0.60 for the weights of four seeds
     assert held_out_loss(run.net, images, TINY.classes) < 0.7 * before
     assert held_out_loss(run.ema, images, TINY.classes) < 0.8 * before
     assert (run.step, run.samples) == (120, 120 * 16)

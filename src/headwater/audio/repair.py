@@ -1,16 +1,17 @@
 """Gaps of a recording: only what is lost is made, at the file's rate, and it continues what is around it.
 
 Around each gap, or group of gaps, a stretch of the recording is cut out. Two channels become mid and side, each a
-problem of its own. At the rate of the prior linear prediction and the flow fill the gap, each what it knows (`join`);
-what neither can know, all that lies above the flow's band and what its solve leaves unexplained, is the residual on
-the known samples, and prediction carries it into the gap from both sides, in phase. So the filled part begins and
-ends on the waveform that is there.
+problem of its own. Linear prediction fills the gap; up to 50 ms nothing does that better. In a longer one, at the
+rate of the prior, prediction and the flow each fill in what they know (`join`); what neither can know, all that lies
+above the flow's band and what its solve leaves unexplained, is the residual on the known samples, and prediction
+carries it into the gap from both sides, in phase. So the filled part begins and ends on the waveform that is there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ ORDER = 1000
 """Order of the linear prediction that fills."""
 SHORT = 0.1
 """Seconds of a gap up to which both sides predict it together; in a longer one each fades out."""
+PREDICTED = 0.05
+"""Seconds of a gap up to which linear prediction fills it alone (`benchmarks/results/audio_recipe.md`)."""
 SILENCE = 1e-5
 """A stretch below this rms (-100 dB of full scale) is silent; its gaps stay so."""
 SOFTNESS = 0.0002
@@ -118,41 +121,56 @@ def fill(
     preset: str = "default",
     limits: Limits | None = None,
 ) -> tuple[Patch, Restoration | None]:
-    """The patch that fills the gaps of a region, and the restoration behind it (None where all is silence)."""
+    """The patch that fills the gaps of a region, and the restoration behind it.
+
+    There is none where all is silence, nor, with the preset `default`, where linear prediction needs no help.
+    """
     x = source.read(region.start, region.stop)
     here = np.arange(region.start, region.stop)
     wanted, lost = region.mask(region.gaps), region.mask((*region.gaps, *region.others))
     inside = (here >= 0) & (here < source.frames) & ~lost
     level = x[inside].mean(0) if inside.any() else np.zeros(source.channels)
-    x = x - level
-    tracks = [bridged(track, lost, inside, source.rate) for track in to_tracks(x)]
-    guesses = np.stack([resampled(track, source.rate, prior.rate) for track in tracks])
-    known = kept(inside, source.rate, prior.rate, guesses.shape[1])
-    loudness = (
-        np.sqrt(np.mean(np.square(guesses[:, known]), axis=1)) if known.any() else np.zeros(len(tracks))
-    )
-    heard = np.nonzero(loudness > SILENCE)[0]
+    truth = to_tracks(x - level)
+    tracks = np.stack([bridged(track, lost, inside, source.rate) for track in truth])
     done = None
-    if len(heard):
-        guess = guesses[heard] / loudness[heard, None]
-        operator = Gaps(torch.from_numpy(known)[None])
-        done = restore(
-            prior,
-            operator,
-            operator(torch.from_numpy(guess).float()),
-            0.0,
-            guess=torch.from_numpy(guess).float(),
-            seeds=seeds_of(seed, region.gaps[0][0], heard),
-            preset=preset,
-            limits=limits,
-        )
-        for i, waveform, rough in zip(heard, done.waveforms.double().numpy(), guess, strict=True):
-            both = joined(waveform, rough, known, prior.rate) * loudness[i]
-            low = resampled(both, prior.rate, source.rate)[: len(x)]
-            track = to_tracks(x)[i]
-            tracks[i] = low + bridged(track - low, lost, inside, source.rate)
+    if preset != "default" or not predictable(region, source):
+        low = np.stack([resampled(track, source.rate, prior.rate) for track in tracks])
+        known = kept(inside, source.rate, prior.rate, low.shape[1])
+        seeds = seeds_of(seed, region.gaps[0][0], range(len(low)))
+        heard, low, done = with_flow(prior, low, known, seeds=seeds, preset=preset, limits=limits)
+        for i in heard:
+            track = resampled(low[i], prior.rate, source.rate)[: len(x)]
+            tracks[i] = track + bridged(truth[i] - track, lost, inside, source.rate)
     changed = np.repeat((wanted & (here >= 0))[:, None], source.channels, axis=1)
-    return Patch(region.start, from_tracks(np.stack(tracks)) + level, changed), done
+    return Patch(region.start, from_tracks(tracks) + level, changed), done
+
+
+def predictable(region: Region, source: Source) -> bool:
+    """Whether all of the gaps are short and have the recording on both sides."""
+    longest = max(stop - start for start, stop in region.gaps)
+    ends = region.gaps[0][0] == 0 or region.gaps[-1][1] >= source.frames
+    return longest <= PREDICTED * source.rate and not ends
+
+
+def with_flow(
+    prior: Prior, guesses: Samples, known: NDArray[np.bool_], *, seeds: Sequence[int], **how: Any
+) -> tuple[NDArray[np.intp], Samples, Restoration | None]:
+    """Which tracks are not silent, and the tracks `[n, samples]`, their prediction joined with the flow's filling."""
+    loudness = np.zeros(len(guesses))
+    if known.any():
+        loudness = np.sqrt(np.mean(np.square(guesses[:, known]), axis=1))
+    heard = np.flatnonzero(loudness > SILENCE)
+    if not len(heard):
+        return heard, guesses, None
+    at_one = guesses[heard] / loudness[heard, None]
+    rough, operator = torch.from_numpy(at_one).float(), Gaps(torch.from_numpy(known)[None])
+    done = restore(
+        prior, operator, operator(rough), 0.0, guess=rough, seeds=[seeds[int(i)] for i in heard], **how
+    )
+    found = guesses.copy()
+    for i, flow, guess in zip(heard, done.waveforms.double().numpy(), at_one, strict=True):
+        found[i] = joined(flow, guess, known, prior.rate) * loudness[i]
+    return heard, found, done
 
 
 def seeds_of(seed: int, place: int, tracks: Iterable[int]) -> list[int]:

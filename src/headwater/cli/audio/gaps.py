@@ -66,7 +66,8 @@ def run(
             patch, found = fill(prior, source, region, seed=o.seed, preset=o.preset, limits=limits)
             shown.extend([] if number else [patch])
             where = [[round(a / source.rate, 6), round(b / source.rate, 6)] for a, b in region.gaps]
-            entries.append({"gaps": where} | entry([] if found is None else [found]))
+            by = "linear prediction" if found is None else "flow and linear prediction"
+            entries.append({"gaps": where, "filled_by": by} | entry([] if found is None else [found]))
             yield patch
 
     with watch.running():

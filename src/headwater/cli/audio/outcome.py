@@ -10,7 +10,8 @@ from typing import Any
 
 from headwater.audio import models
 from headwater.audio.files import SUFFIXES, Source, Written, check, target_of
-from headwater.audio.restore import Restoration
+from headwater.audio.repair import PREDICTED
+from headwater.audio.restore import RESOLUTION, Restoration
 from headwater.cli.audio.options import Repair
 from headwater.cli.machine import versions
 from headwater.cli.outputs import check_distinct, check_free
@@ -22,7 +23,9 @@ from headwater.extras import need
 from headwater.status import Status
 
 DEFINITIONS = {
-    "misfit": "rms(A(x1) - y) / sigma, sigma the noise but at least 0.02 of the rms of the stretch; 1 is the goal",
+    "misfit": f"rms(A(x1) - y) / sigma, sigma the noise but at least {RESOLUTION} of the rms of the stretch;"
+    " 1 is the goal",
+    "filled_by": f"gaps up to {1000 * PREDICTED:.0f} ms need no flow, silence neither; then there is no solve",
     "gradients": "gradient evaluations of a track: each a forward solve and a vector-Jacobian product",
     "exact": "whether samples that were not repaired are as they were; over: samples cut off at full scale",
     "evaluations": "forward calls of the network for a track; mid and side are tracks of their own",
@@ -86,7 +89,7 @@ def prepared(
 
 
 def entry(found: Sequence[Restoration]) -> dict[str, Any]:
-    """What the report says of the tracks of a stretch; none where all was silence."""
+    """What the report says of the tracks of a stretch that were solved."""
     return {
         "status": [s.name for r in found for s in r.result.status],
         "gradients": [int(n) for r in found for n in r.result.gradients],
@@ -140,7 +143,9 @@ def tell(content: dict[str, Any], outputs: Outputs, written: Written, cancelled:
         print(f"Warning: {left} stretches were not begun and are as they were.", file=sys.stderr)
     if not quiet:
         files = ", ".join(map(str, outputs.all))
-        print(f"{files}: {len(content['stretches'])} stretches, {content['seconds']:.1f} s")
+        predicted = sum(e.get("filled_by") == "linear prediction" for e in content["stretches"])
+        alone = f", {predicted} by linear prediction alone" if predicted else ""
+        print(f"{files}: {len(content['stretches'])} stretches{alone}, {content['seconds']:.1f} s")
     if cancelled:
         return INTERRUPTED
     return int("DIVERGED" in ways)
