@@ -3,9 +3,10 @@
     python benchmarks/audio_recipe.py --music build/music --count 8
 
 Gaps in the middle of clips of the part `validation` (settings were chosen on it; `audio_tasks.py` judges on `test`).
-`estimate, fresh f` is the start of the control run alone, with the share f of new noise; `flow` what control makes of
-fresh 0, `prediction` linear prediction, `joined` what the product returns. `level` is the power in the gap against
-the true one, 0 if equal; LSD and CDPAM count the gap and a quarter of a second on both sides; SI-SDR the gap.
+`flow, fresh f`: the preset `default` with the share f of new noise in its estimate; `not carried` without adding
+again what the solver loses of the estimate; `prediction` linear prediction, and `joined` both, as the product returns
+them. `level` is the power in the gap against the true one, 0 if equal; LSD and CDPAM count the gap and a quarter of
+a second on both sides; SI-SDR the gap.
 """
 
 from __future__ import annotations
@@ -21,36 +22,38 @@ from headwater.audio.join import joined
 from headwater.audio.metrics import cdpam, log_spectral_distance, si_sdr
 from headwater.audio.operators import Gaps
 from headwater.audio.repair import CONTEXT, bridged
-from headwater.audio.restore import RESOLUTION, on_canvas, restore
+from headwater.audio.restore import RESOLUTION, on_canvas
 from headwater.cost import Misfit
-from headwater.estimate import estimate
+from headwater.presets import default
 from headwater.window import windowed
 from recordings import RATE, Track, clips, options
 
 MILLISECONDS = (20, 50, 100, 400)
-FRESH = (1.0, 0.3, 0.0)
+FLOWS = {
+    "fresh 1": (1.0, True),
+    "fresh 0.3": (0.3, True),
+    "fresh 0": (0.0, True),
+    "fresh 0, not carried": (0.0, False),
+}
 BESIDE = RATE // 4
 
 
-def fillings(truth: Track, start: int, stop: int, seed: int) -> Iterator[tuple[str, Track]]:
-    """The clip `[samples]` at unit loudness, its gap filled in each way."""
+def fillings(truth: Track, gap: slice, seed: int) -> Iterator[tuple[str, Track, int]]:
+    """The clip `[samples]` at unit loudness, its gap filled in each way, and the gradients of that."""
     prior, lost = models.prior(), np.zeros(len(truth), dtype=bool)
-    lost[start:stop] = True
+    lost[gap] = True
     guess = bridged(np.where(lost, 0.0, truth), lost, ~lost, RATE)
-    operator = Gaps(torch.from_numpy(~lost)[None])
-    rough = torch.from_numpy(guess).float()[None]
-    y = operator(rough)
+    yield "prediction", guess, 0
+    operator, rough = Gaps(torch.from_numpy(~lost)[None]), torch.from_numpy(guess).float()[None]
     heard = on_canvas(prior, operator, len(truth))
     flow = windowed(prior.flow, (heard.frames,), axes=(-2,))
-    misfit = Misfit(heard, y, RESOLUTION)
-    for fresh in FRESH:
-        x1 = estimate(flow, misfit, heard.state(rough), [seed], fresh=fresh)
-        yield f"estimate, fresh {fresh:g}", heard.waveform(x1)[0].double().numpy()
-    done = restore(prior, operator, y, 0.0, guess=rough, seeds=[seed]).waveforms[0].double().numpy()
-    yield "flow", done
-    yield "prediction", guess
-    both = joined(done, guess, ~lost, RATE)
-    yield "joined", both + bridged(truth - both, lost, ~lost, RATE)
+    misfit = Misfit(heard, operator(rough), RESOLUTION)
+    for name, (fresh, carry) in FLOWS.items():
+        done = default(flow, misfit, [seed], guess=heard.state(rough), fresh=fresh, carry=carry)
+        x = heard.waveform(done.x1)[0].double().numpy()
+        yield f"flow, {name}", x, int(done.gradients)
+        both = joined(x, guess, ~lost, RATE)
+        yield f"joined, {name}", both + bridged(truth - both, lost, ~lost, RATE), int(done.gradients)
 
 
 def judged(x: Track, truth: Track, gap: slice) -> dict[str, float]:
@@ -76,8 +79,8 @@ def main() -> None:
         found: dict[str, list[dict[str, float]]] = {}
         for seed, clip in enumerate(clips(o.music, o.count, 2 * CONTEXT + size / RATE, "validation")):
             truth = clip / np.sqrt(np.mean(clip**2))
-            for name, x in fillings(truth, gap.start, gap.stop, seed):
-                found.setdefault(name, []).append(judged(x, truth, gap))
+            for name, x, gradients in fillings(truth, gap, seed):
+                found.setdefault(name, []).append(judged(x, truth, gap) | {"gradients": gradients})
         for name, each in found.items():
             line: dict[str, object] = {"gap, ms": milliseconds, "filled by": name}
             for key in each[0]:

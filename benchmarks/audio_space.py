@@ -25,7 +25,7 @@ from headwater.audio.restore import Prior, restore
 from headwater.frechet import frechet_distance
 from recordings import RATE, Damaged, Track, around, clips, drawn, embedded, options, scores
 
-DRAWS = 64
+DRAWS = 32
 
 
 def in_gap(prior: Prior, truth: Track, milliseconds: int) -> dict[str, float]:
@@ -71,7 +71,7 @@ def main() -> None:
             "run": Path(run).name,
             "space": state["facts"]["space"],
             "bins": state["facts"]["config"]["bins"],
-            "width": state["facts"]["config"]["width"],
+            "width": state["facts"]["config"]["widths"][0],
             "minutes": round(state["counters"][2] / 60),
             "windows": state["counters"][1],
             "bits": round(float(-torch.log2(error.clamp(min=1e-12))), 1),

@@ -34,6 +34,7 @@ DATA = {
     "data": "zip of held-out CLASS/FILE images, 64 x 64",
     "qm9": "folder of the parsed QM9",
     "music": "folder of the rendered recordings",
+    "recordings": "folder of the real recordings",
 }
 
 

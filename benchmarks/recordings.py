@@ -145,12 +145,12 @@ def stored(y: Track, rate: int = RATE) -> tuple[tempfile.TemporaryDirectory[str]
     return folder, examine(path)
 
 
-def filled(y: Track, start: int, stop: int) -> Repair:
+def filled(y: Track, start: int, stop: int, rate: int = RATE) -> Repair:
     """`headwater audio inpaint` on a clip."""
-    folder, source = stored(y)
+    folder, source = stored(y, rate)
     with folder:
         begin = time.perf_counter()
-        context = round(CONTEXT * RATE)
+        context = round(CONTEXT * rate)
         region = Region(start - context, stop + context, ((start, stop),))
         patch, done = fill(models.prior(), source, region)
         seconds = time.perf_counter() - begin

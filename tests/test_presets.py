@@ -5,6 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from headwater import CondOT, Flow, Misfit, Misuse, Status
+from headwater.estimate import estimate
 from headwater.gradient import Checkpoint
 from headwater.presets import PRESETS, Limits, default, paper
 
@@ -162,6 +163,30 @@ def test_default_needs_fewer_gradients_than_paper(operator):
     ours, theirs = (p(flow, misfit, [0, 1, 2], guess=guess) for p in (default, paper))
     assert (ours.gradients < theirs.gradients).all()
     assert 3 * ours.gradients.sum() <= theirs.gradients.sum()
+
+
+def test_what_the_solver_loses_is_carried():
+    """At the noise level the estimate itself comes back; above it the run goes on from there, each problem alone."""
+    flow, misfit, guess, _ = problems(Box())
+    how = {"guess": guess, "limits": Limits(steps=2)}
+    x1 = estimate(flow, misfit, guess, [0, 1, 2])
+    assert (misfit.rms(x1) <= 1.05).all()
+    carried, lost = (default(flow, misfit, [0, 1, 2], carry=c, **how) for c in (True, False))
+    assert_close(carried.x1, x1)
+    assert carried.gradients.tolist() == [1, 1, 1]
+    assert (lost.x1 - x1).abs().max() > 0.01
+    assert carried.preparation == lost.preparation + 2 * 2
+
+    uneven = Misfit(misfit.operator, misfit.y, SIGMA * torch.tensor([0.3, 1.0, 0.1], dtype=F64))
+    batch = default(flow, uneven, [0, 1, 2], guess=guess, carry=True, limits=Limits(tau=0.5))
+    assert (uneven.rms(batch.x1) <= 0.5).all() and batch.gradients[2] == 1 < batch.gradients[1]
+    assert_close(batch.measure, uneven.rms(batch.x1).double())
+    for k in range(3):
+        index = torch.tensor([k])
+        alone = default(
+            flow, uneven.select(index), [k], guess=guess[index], carry=True, limits=Limits(tau=0.5)
+        )
+        assert_close(batch.x1[index], alone.x1, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["steps", "gradients"])

@@ -82,7 +82,6 @@ def test_forecast_prints_both_strategies(here, capsys):
 def test_the_demo_damages_restores_and_says_where_to_look(here, cheap, no_sheet, capsys, monkeypatch):
     few = Aim(gap=5.0, count=2, steps=2, gradients=1, candidates=1, check="none")
     monkeypatch.setattr(demonstration, "MOLECULES", few)
-    monkeypatch.setattr(demonstration, "MENDING", 1.0)
     assert call("demo --quiet") == 0
     out = capsys.readouterr().out.splitlines()
     assert len(out) == 6 and all("dB damaged" in line for line in out[:3]) and "demo-output" in out[5]

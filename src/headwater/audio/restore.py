@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ from headwater.window import windowed
 
 POOR = 0.05
 """The time at which a guess that says little enters the flow."""
+FRESH = 0.0
+"""The share of new noise in the estimate; with more, long gaps become too quiet."""
 RESOLUTION = 0.05
 """The finest misfit, at unit loudness, that a solve of a few steps is asked to resolve (26 dB below the music)."""
 
@@ -132,8 +135,8 @@ def restore(
     heard = on_canvas(prior, operator, guess.shape[1])
     flow = windowed(prior.flow, (heard.frames,), axes=(-2,))
     misfit = Misfit(heard, y, max(sigma_y, RESOLUTION))
-    estimated = {"fresh": 0.0, "first": first} if preset == "default" else {}  # new noise: gaps too quiet
-    result = PRESETS[preset](flow, misfit, seeds, guess=heard.state(guess), limits=limits, **estimated)
+    how = dict[str, Any](fresh=FRESH, first=first, carry=True) if preset == "default" else {}
+    result = PRESETS[preset](flow, misfit, seeds, guess=heard.state(guess), limits=limits, **how)
     return Restoration(heard.waveform(result.x1), result, misfit)
 
 

@@ -37,8 +37,8 @@ SAME = 1e-12
 """Samples that differ by less are as they were, but for rounding."""
 FADE = 0.02
 """Seconds over which a stretch fades into the next; both agree with the recording there."""
-GOOD = 0.9
-"""The time at which the sparse guess of a clipped recording enters the flow: its error is about that of the noise."""
+GOOD = 0.95
+"""The time at which the sparse guess of a clipped recording enters the flow (`benchmarks/audio_declip.py`)."""
 KEPT = 0.95
 """The share of its band that a recording of a low rate has: its low-pass falls above."""
 OVER = 3.0

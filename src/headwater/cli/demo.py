@@ -29,8 +29,6 @@ from headwater.image.operators import Blur, motion_kernel
 
 SECONDS = 30.0
 """Most seconds for one photo: three of them, reading and drawing stay under two minutes."""
-MENDING = 15.0
-"""Most seconds for the recording."""
 GAP = (1.42, 1.5)
 """Where the recording of the demo is silenced, seconds: in it a string is struck."""
 MOLECULES = Aim(gap=6.0, count=4, seconds=20.0)
@@ -119,9 +117,7 @@ def mend(folder: Path, *, quiet: bool) -> tuple[str, int]:
     damaged, output = folder / "guitar-damaged.wav", folder / "guitar.wav"
     write_patched(source, [Patch(start, np.zeros(shape), np.ones(shape, bool))], damaged, overwrite=True)
     span = f"{GAP[0]}-{GAP[1]}"
-    code = gaps.inpaint(
-        damaged, Lost(gap=(span,), output=output, overwrite=True, quiet=quiet, seconds=MENDING)
-    )
+    code = gaps.inpaint(damaged, Lost(gap=(span,), output=output, overwrite=True, quiet=quiet))
     found, truth = (torch.from_numpy(examine(p).read(start, stop).T) for p in (output, recordings.GUITAR))
     decibel = float(si_sdr(found.reshape(1, -1), truth.reshape(1, -1)))
     words = f"a gap of {1000 * (GAP[1] - GAP[0]):.0f} ms, filled"
