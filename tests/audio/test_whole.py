@@ -127,6 +127,18 @@ def test_what_is_below_the_clipping_stays_to_the_bit(tmp_path):
     assert (np.abs(after[clipped]) >= 0.2 * (1 - 1e-4)).all()
 
 
+def test_stretches_without_clipping_are_not_solved(tmp_path):
+    x, solved = truth()[:, :1], []
+    x[:4000] *= 2  # in the first second and a half only
+    level = 0.9 * np.abs(x[4400:]).max() + 0.1 * np.abs(x[:4000]).max()
+    y = np.clip(x, -level, level)
+    cut = np.abs(y) >= level
+    assert cut.any() and not cut[4000:].any()
+    found = repaired(tmp_path, y, Clipping(level), lambda k, n, done: solved.append(len(done)))
+    assert solved[0] == 1 and not any(solved[1:]) and len(solved) == 2
+    assert np.array_equal(found[~cut], y[~cut].astype(np.float32))
+
+
 def test_a_band_is_added_above_the_cutoff_only(tmp_path):
     after = repaired(tmp_path, truth(), Band(1500.0))
     added = np.abs(np.fft.rfft((after - truth())[:, 0]))

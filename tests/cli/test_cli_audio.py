@@ -14,7 +14,7 @@ from headwater.audio.files import examine
 from headwater.audio.restore import Prior
 from headwater.audio.space import Spectral
 from headwater.cli.app import main
-from headwater.cli.audio.damage import clipped_at
+from headwater.cli.audio.damage import peak_of
 
 torch.set_num_threads(1)
 RATE = 8000
@@ -157,7 +157,7 @@ def test_clipping_is_found_whatever_a_lone_peak_does(folder):
     x[10] = -1.0
     x[400_000:400_010] = 32767 / 32768
     soundfile.write("peaks.wav", x, RATE, subtype="PCM_16")
-    assert clipped_at(examine("peaks.wav")) == pytest.approx(1.0, abs=1e-4)
+    assert peak_of(examine("peaks.wav")) == (pytest.approx(1.0, abs=1e-4), True)
 
 
 def test_a_low_rate_is_raised(folder):
@@ -202,6 +202,7 @@ def test_a_draw_depends_on_its_own_seed_alone(folder):
         ("declip take.wav", "in a row of take.wav are at its peak."),
         ("declip loud.wav --level 0", "The level is 0."),
         ("declip loud.wav --level loud", "is no level"),
+        ("declip take.wav --level 1.5", "No sample of take.wav reaches the level 1.5."),
         ("denoise hiss.wav", "The level of the noise is not known."),
         ("dereverb take.wav", "The room is not known."),
         ("dereverb take.wav --impulse room4.wav", "4000 Hz and the recording 8000 Hz."),

@@ -76,8 +76,8 @@ class Damage(Protocol):
     def of(self, track: int) -> Damage:
         """What happened to a track."""
 
-    def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
-        """The problem of a track, whose samples are divided by `scale`, at the rate `low`."""
+    def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed | None:
+        """The problem of a track, whose samples are divided by `scale`, at the rate `low`; None without damage."""
 
     def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
         """The restored track from the measured one and the estimate at the rate `low`."""
@@ -210,8 +210,10 @@ class Clipping(Alike):
         """The clipped samples."""
         return np.abs(x) >= self.level * (1 - 1e-4)
 
-    def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
+    def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed | None:
         """The clipping at the recording's own rate, of the low band and the high band of the rough estimate."""
+        if not self.clipped(x).any():
+            return None
         rough = declipped(x, self.level, rate)
         guess = resampled(rough, rate, low)
         clip = Clip(self.level / scale, 1e-4 * self.level / scale)
@@ -358,12 +360,12 @@ def _stretch(
     seeds: Sequence[int],
     done: list[Restoration],
 ) -> Samples:
-    """One stretch `[frames, channels]`, restored, every track for itself; silence stays as it is."""
+    """One stretch `[frames, channels]`, restored, every track for itself; what is whole or silent stays as it is."""
     found = []
     for i, track in enumerate(to_tracks(x) if damage.stereo else x.T):
         scale, this = float(track.std()), damage.of(i)
-        if scale > SILENCE:
-            posed = this.pose(track, rate, prior.rate, scale)
+        posed = this.pose(track, rate, prior.rate, scale) if scale > SILENCE else None
+        if posed is not None:
             y, guess = (torch.from_numpy(z / scale).float()[None] for z in (posed.y, posed.guess))
             options: dict[str, Any] = {"seeds": [seeds[i]], "preset": how.preset, "limits": how.limits}
             done.append(

@@ -36,9 +36,19 @@ RUN = 3
 def declip(recording: Path, level: float | None, o: Repair) -> int:
     """Recover clipped peaks."""
     source = examine(recording)
-    found = clipped_at(source) if level is None else level
+    peak, runs = peak_of(source)
+    if level is None and not runs:
+        raise Misuse(
+            f"No {RUN} samples in a row of {recording} are at its peak.",
+            "It may not be clipped; if it is, give --level, as in 0.9 or -1dB.",
+        )
+    found = peak if level is None else level
     if not found > 0:
         raise Misuse("The level is 0.", "Give the level of the clipping, as in 0.9 or -1dB.")
+    if found > peak * (1 + CLOSE):
+        raise Misuse(
+            f"No sample of {recording} reaches the level {found:g}.", f"Its peak is {peak:.4g}; give less."
+        )
     return run("declip", source, Clipping(found), [recording], {"level": found}, o)
 
 
@@ -112,14 +122,8 @@ def upsample(source: Source, rate: int, settings: dict[str, Any], o: Repair) -> 
         return run("restore", higher, lost, [source.path], settings, named)
 
 
-def clipped_at(source: Source) -> float:
-    """The level of the clipping: that of the largest sample, if there are runs of samples as large.
-
-    Raises
-    ------
-    Misuse
-        There are none: nothing says that it is clipped.
-    """
+def peak_of(source: Source) -> tuple[float, bool]:
+    """The largest sample (full scale 1), and whether there are runs of samples as large: it is clipped."""
     peak, runs = 0.0, False
     with need("soundfile", "audio").SoundFile(source.path) as file:
         for _, raw in blocks(file, source):
@@ -132,12 +136,7 @@ def clipped_at(source: Source) -> float:
                 high = x >= peak * (1 - CLOSE)
                 several = np.lib.stride_tricks.sliding_window_view(high, RUN, axis=0)
                 runs = runs or bool(several.all(-1).any())
-    if not runs:
-        raise Misuse(
-            f"No {RUN} samples in a row of {source.path} are at its peak.",
-            "It may not be clipped; if it is, give --level, as in 0.9 or -1dB.",
-        )
-    return peak / 2.0**31 if source.depth else peak
+    return (peak / 2.0**31 if source.depth else peak), runs
 
 
 def run(

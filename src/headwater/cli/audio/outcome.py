@@ -145,7 +145,8 @@ def tell(content: dict[str, Any], outputs: Outputs, written: Written, cancelled:
         files = ", ".join(map(str, outputs.all))
         predicted = sum(e.get("filled_by") == "linear prediction" for e in content["stretches"])
         alone = f", {predicted} by linear prediction alone" if predicted else ""
-        print(f"{files}: {len(content['stretches'])} stretches{alone}, {content['seconds']:.1f} s")
+        count = len(content["stretches"])
+        print(f"{files}: {count} stretch{'es' * (count != 1)}{alone}, {content['seconds']:.1f} s")
     if cancelled:
         return INTERRUPTED
     return int("DIVERGED" in ways)
