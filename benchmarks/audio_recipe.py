@@ -6,12 +6,13 @@ Gaps in the middle of clips of the part `validation` (settings were chosen on it
 `flow, fresh f`: the preset `default` with the share f of new noise in its estimate; `not carried` without adding
 again what the solver loses of the estimate; `prediction` linear prediction, and `joined` both, as the product returns
 them. `level` is the power in the gap against the true one, 0 if equal; LSD and CDPAM count the gap and a quarter of
-a second on both sides; SI-SDR the gap.
+a second on both sides; SI-SDR the gap. A clip of `test` with the longest gap goes to docs/audio-gap.png.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from headwater.audio.metrics import cdpam, log_spectral_distance, si_sdr
 from headwater.audio.operators import Gaps
 from headwater.audio.repair import CONTEXT, bridged
 from headwater.audio.restore import RESOLUTION, on_canvas
+from headwater.audio.sheet import gallery
 from headwater.cost import Misfit
 from headwater.presets import default
 from headwater.window import windowed
@@ -36,6 +38,7 @@ FLOWS = {
     "fresh 0, not carried": (0.0, False),
 }
 BESIDE = RATE // 4
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 def fillings(truth: Track, gap: slice, seed: int) -> Iterator[tuple[str, Track, int]]:
@@ -54,6 +57,16 @@ def fillings(truth: Track, gap: slice, seed: int) -> Iterator[tuple[str, Track, 
         yield f"flow, {name}", x, int(done.gradients)
         both = joined(x, guess, ~lost, RATE)
         yield f"joined, {name}", both + bridged(truth - both, lost, ~lost, RATE), int(done.gradients)
+
+
+def show(clip: Track, milliseconds: int) -> None:
+    """The clip, and its gap filled by prediction and by the product, as spectrograms."""
+    gap = slice(round(CONTEXT * RATE), round(CONTEXT * RATE) + milliseconds * RATE // 1000)
+    truth = clip / np.sqrt(np.mean(clip**2))
+    found = {name: x for name, x, _ in fillings(truth, gap, 0)}
+    tracks = [truth, found["prediction"], found["joined, fresh 0"]]
+    names = ["As it was", f"{milliseconds} ms filled by linear prediction", "by Headwater"]
+    gallery(DOCS / "audio-gap.png", tracks, RATE, names, overwrite=True)
 
 
 def judged(x: Track, truth: Track, gap: slice) -> dict[str, float]:
@@ -88,6 +101,8 @@ def main() -> None:
                 line[key] = round(float(middle([e[key] for e in each])), 3 if key == "CDPAM" else 1)
             lines.append(line)
             print(line, flush=True)
+        if milliseconds == MILLISECONDS[-1]:
+            show(clips(o.music, 1, 2 * CONTEXT + size / RATE, "test", seed=1)[0], milliseconds)
     command = f"python benchmarks/audio_recipe.py --music build/music --count {o.count}"
     write("audio_recipe", lines, command, f"{o.count} clips of the validation part.")
 

@@ -19,7 +19,7 @@ def tracks():
 
 
 @pytest.mark.parametrize("gaps", [[(3000, 3400)], [(0, 100), (3000, 3400)], []])
-@pytest.mark.parametrize("curve", [(), [(0, 9.0), (5, 1.0)]])
+@pytest.mark.parametrize("curve", [(), [(0, 9.0), (5, 1.0)], [(1, 0.3)], [(-1, 9.0), (0, float("nan"))]])
 def test_a_picture_is_written(tmp_path, gaps, curve):
     path = sheet(tmp_path / "s.png", *tracks(), RATE, gaps, start=2.5, curve=curve, title="take.wav")
     picture = matplotlib.image.imread(path)

@@ -34,8 +34,9 @@ def sheet(
 ) -> Path:
     """Write a PNG of a stretch of sound, `[frames]`, before and after its `gaps` (frames in it) were filled.
 
-    `start` is the time of the first frame in seconds; `curve` holds (gradient evaluations, misfit). The waveform is
-    shown at the seams of the longest gap, or, without gaps, where it is loudest and where it changed most.
+    `start` is the time of the first frame in seconds; `curve` holds (number, misfit), the numbers up to 0 being times
+    of the estimate and the others gradient evaluations. The waveform is shown at the seams of the longest gap, or,
+    without gaps, where it is loudest and where it changed most.
 
     Raises
     ------
@@ -50,15 +51,11 @@ def sheet(
     for key, edge, name in zip("cd", *_places(before, after, gaps), strict=True):
         _seam(axes[key], before, after, rate, start, edge, name)
     if curve:
-        at, misfit = zip(*curve, strict=True)
-        axes["e"].semilogy(at, misfit, color=LINE, marker="o", markersize=3)
-        axes["e"].axhline(1.0, color=MARK, linewidth=0.8)
-        axes["e"].set(xlabel="gradient evaluations", ylabel="misfit, 1 = goal")
-        axes["e"].xaxis.get_major_locator().set_params(integer=True)
+        _curve(axes["e"], curve)
     if title:
         figure.suptitle(title, x=0.02, ha="left", weight="bold", color=INK)
     with write_atomically(path, overwrite=overwrite) as temporary:
-        figure.savefig(temporary, format="png", dpi=130, facecolor="white")
+        figure.savefig(temporary, format="png", dpi=100, facecolor="white")
     return path
 
 
@@ -78,8 +75,22 @@ def gallery(
     for axes, track, name in zip(figure.subplots(count, squeeze=False)[:, 0], tracks, names, strict=True):
         _spectrogram(axes, track, rate, 0.0, (), name)
     with write_atomically(path, overwrite=overwrite) as temporary:
-        figure.savefig(temporary, format="png", dpi=130, facecolor="white")
+        figure.savefig(temporary, format="png", dpi=100, facecolor="white")
     return path
+
+
+def _curve(axes: Any, curve: Sequence[tuple[float, float]]) -> None:
+    """The misfit in the estimate, and from its end on in the control run."""
+    for points, color, name in (
+        ([p for p in curve if p[0] <= 0], OLD, "estimate"),
+        ([p for p in curve if p[0] >= 0], LINE, "control"),
+    ):
+        if points:
+            axes.semilogy(*zip(*points, strict=True), color=color, marker="o", markersize=3, label=name)
+    axes.axhline(1.0, color=MARK, linewidth=0.8)
+    axes.set(xlabel="times of the estimate up to 0, then gradient evaluations", ylabel="misfit, 1 = goal")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=False, fontsize=8)
 
 
 def _places(

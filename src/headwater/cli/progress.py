@@ -38,6 +38,9 @@ class Record:
     evaluations: int = 0
     _every: int = 1
 
+    def prepare(self, event: Event) -> None:
+        """Note one time of the estimate; a picture sheet shows none of it."""
+
     def add(self, event: Event) -> None:
         """Note the first sample, if it was evaluated."""
         place = (event.active == 0).nonzero().flatten().tolist()
@@ -182,8 +185,7 @@ class Watch:
 
     def note(self, event: Event) -> None:
         """Keep the event in the record; round 0 is the estimate that the start is made from."""
-        if event.round:
-            self.record.add(event)
+        (self.record.add if event.round else self.record.prepare)(event)
 
     def line(self, event: Event) -> str:
         """The progress in words: misfit of the worst sample still running, evaluations, time left."""

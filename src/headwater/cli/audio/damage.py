@@ -185,7 +185,7 @@ def run(
         seen[0].samples.mean(1),
         source.rate,
         (),
-        curve=first.curve,
+        curve=first.points,
         title=f"{source.path.name}: {command}",
         overwrite=o.overwrite,
     )

@@ -93,7 +93,7 @@ def picture(
         source.rate,
         [(a - region.start, b - region.start) for a, b in region.gaps],
         start=region.start / source.rate,
-        curve=curve.curve,
+        curve=curve.points,
         title=f"{source.path.name}: {command}",
         overwrite=overwrite,
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +54,31 @@ class Outputs:
 
 @dataclass
 class Curve(Record):
-    """The misfit of the worst track of the stretch that is solved, by gradient evaluations."""
+    """The misfit of the worst track of the stretch that is solved: in the estimate, and by gradient evaluations."""
 
     size: tuple[int, int] = (0, 0)
+    estimate: list[float] = field(default_factory=list)
+
+    def prepare(self, event: Event) -> None:
+        """Note one time of the estimate."""
+        self.estimate.append(worst(event))
 
     def add(self, event: Event) -> None:
         """Note one round."""
         self.evaluations += 1
-        finite = event.measure[event.measure.isfinite()]
-        if len(finite):
-            self.curve.append((self.evaluations, float(finite.max())))
+        self.curve.append((self.evaluations, worst(event)))
+
+    @property
+    def points(self) -> list[tuple[int, float]]:
+        """(number, misfit): the last time of the estimate is 0, the first gradient 1."""
+        first = 1 - len(self.estimate)
+        return [*enumerate(self.estimate, first), *self.curve]
+
+
+def worst(event: Event) -> float:
+    """The largest finite misfit."""
+    finite = event.measure[event.measure.isfinite()]
+    return float(finite.max()) if len(finite) else math.nan
 
 
 def prepared(
