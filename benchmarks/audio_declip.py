@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from audio_tasks import level_of
 from common import write
@@ -35,10 +36,10 @@ GROWTHS = (10**6, 128, 64, 32)
 FIRST = (0.8, 0.9, 0.95, 0.98)
 
 
-def grown(y: Track, level: float, growth: int) -> Track:
+def grown(y: Track, cut: NDArray[np.bool_], growth: int) -> Track:
     """A-SPADE whose k grows by 1 and by this part of itself."""
     with patch.object(sparse, "GROWTH", growth):
-        return sparse.declipped(y, level, RATE)
+        return sparse.declipped(y, cut, RATE)
 
 
 def refined(y: Track, level: float, guess: Track, first: float, carry: bool) -> Track:
@@ -58,13 +59,14 @@ def refined(y: Track, level: float, guess: Track, first: float, carry: bool) -> 
 def methods(y: Track, level: float) -> dict[str, Callable[[], Track]]:
     """Every way to declip."""
     found: dict[str, Callable[[], Track]] = {}
+    cut = np.abs(y) >= level * (1 - 1e-6)
     for growth in GROWTHS:
         name = f"1 + k // {growth}" if growth < 10**6 else "k + 1"
-        found[f"A-SPADE, {name}"] = partial(grown, y, level, growth)
-    guess = sparse.declipped(y, level, RATE)
+        found[f"A-SPADE, {name}"] = partial(grown, y, cut, growth)
+    guess = sparse.declipped(y, cut, RATE)
     for first in FIRST:
         found[f"flow from {first}"] = partial(refined, y, level, guess, first, True)
-    found["flow from 0.9, not carried"] = partial(refined, y, level, guess, 0.9, False)
+    found["flow from 0.95, not carried"] = partial(refined, y, level, guess, 0.95, False)
     return found
 
 

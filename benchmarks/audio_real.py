@@ -84,12 +84,13 @@ def clipping(x: Track, rate: int) -> Damage:
     """Clipped."""
     level = level_of(x, SDR)
     y = np.clip(x, -level, level)
+    cut = np.abs(y) >= level * (1 - 1e-6)
     methods: Methods = {
         "Headwater": lambda z, i: repaired(z, Clipping(level), rate),
-        "A-SPADE": plain(lambda z, i: declipped(z, level, rate)),
+        "A-SPADE": plain(lambda z, i: declipped(z, cut, rate)),
         "nothing": plain(lambda z, i: z),
     }
-    return y, np.abs(y) >= level * (1 - 1e-6), (0, len(x)), methods
+    return y, cut, (0, len(x)), methods
 
 
 def judged(

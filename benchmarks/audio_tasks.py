@@ -106,7 +106,7 @@ def clip_task(truth: Track, sdr: float) -> tuple[Track, list[Damaged], dict[str,
     cut = [np.abs(z) >= a * (1 - 1e-6) for z, a in zip(y, levels, strict=True)]
     methods = {
         "Headwater": lambda z, i: repaired(z, Clipping(levels[i])),
-        "A-SPADE": plain(lambda z, i: declipped(z, levels[i], RATE)),
+        "A-SPADE": plain(lambda z, i: declipped(z, cut[i], RATE)),
         "cubic": plain(lambda z, i: cubic(z, levels[i])),
         "nothing": plain(lambda z, i: z),
     }

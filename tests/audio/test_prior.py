@@ -39,7 +39,7 @@ def test_its_draws_are_as_loud_as_music_and_differ():
 def test_a_short_gap_of_a_guitar_goes_on(tmp_path):
     truth = examine(recordings.GUITAR)
     rate, start = truth.rate, round(2.3 * truth.rate)
-    stop, context = start + round(0.02 * rate), round(CONTEXT * rate)
+    stop, context = start + round(0.08 * rate), round(CONTEXT * rate)
     lost = Patch(start, np.zeros((stop - start, 2)), np.ones((stop - start, 2), dtype=bool))
     write_patched(truth, [lost], tmp_path / "lost.wav", overwrite=True)
     region = Region(start - context, stop + context, ((start, stop),))

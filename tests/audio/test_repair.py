@@ -226,7 +226,7 @@ def test_only_the_gap_changes(tmp_path, gap, channels):
 
 def test_silence_stays_silent_and_ten_samples_are_enough(tmp_path):
     soundfile.write(tmp_path / "silent.wav", np.zeros((9000, 1)), 8000)
-    patch, done = fill(prior(), examine(tmp_path / "silent.wav"), Region(-1000, 9500, ((4000, 4100),)))
+    patch, done = fill(prior(), examine(tmp_path / "silent.wav"), Region(-1000, 9500, ((4000, 4900),)))
     assert done is None and not patch.samples.any()
     soundfile.write(tmp_path / "short.wav", 0.1 * np.ones((10, 1)), 8000)
     (region,) = regions(merged([(4, 6)], 10), 8000)
@@ -249,6 +249,30 @@ def test_short_gaps_need_no_flow_and_are_predicted(tmp_path):
     for gaps, how in (([(6000, 6401)], {}), ([(0, 40)], {}), ([(6000, 6400)], {"preset": "paper"})):
         with pytest.raises(RuntimeError, match="asked"):
             fill(deaf, source, regions(gaps, source.rate)[0], **how)
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000])
+@pytest.mark.parametrize("place", [16, 50, 400, 999])
+@pytest.mark.parametrize("end", [False, True])
+def test_gaps_near_an_end_are_no_burst(tmp_path, rate, place, end):
+    """There are fewer samples on one side than the order of the prediction."""
+    x = 0.2 * tones(2 * rate, rate, noise=1e-3)
+    size = rate // 50
+    start = len(x) - place - size if end else place
+    soundfile.write(tmp_path / "x.wav", x, rate, subtype="FLOAT")
+    (region,) = regions([(start, start + size)], rate)
+    patch, done = fill(prior(), examine(tmp_path / "x.wav"), region)
+    found = patch.samples[patch.changed]
+    assert done is None and np.abs(found - x[start : start + size]).max() < 0.1 * np.abs(x).max()
+
+
+def test_many_gaps_near_the_start_are_no_burst(tmp_path):
+    x = 0.2 * tones(44_100, 44_100, noise=1e-3)
+    gaps = [(100, 982), (1082, 1964), (1990, 2400)]
+    soundfile.write(tmp_path / "x.wav", x, 44_100, subtype="FLOAT")
+    (region,) = regions(gaps, 44_100)
+    patch, _ = fill(prior(), examine(tmp_path / "x.wav"), region)
+    assert np.abs(patch.samples[patch.changed]).max() < 1.5 * np.abs(x).max()
 
 
 def test_the_same_seed_gives_the_same_fill(tmp_path):
@@ -294,9 +318,9 @@ def test_channels_of_a_long_filling_are_as_loud_as_each_other(tmp_path):
 def test_a_constant_offset_is_kept(tmp_path):
     x = 0.3 + 0.1 * tones(8000, 8000)
     soundfile.write(tmp_path / "x.wav", x, 8000, subtype="FLOAT")
-    (region,) = regions([(4000, 4400)], 8000)
-    patch, _ = fill(prior(), examine(tmp_path / "x.wav"), region)
-    assert abs(patch.samples[patch.changed].mean() - 0.3) < 0.03
+    (region,) = regions([(4000, 4800)], 8000)
+    patch, done = fill(prior(), examine(tmp_path / "x.wav"), region)
+    assert done is not None and abs(patch.samples[patch.changed].mean() - 0.3) < 0.03
 
 
 def test_another_regions_gap_is_not_heard(tmp_path):
@@ -306,8 +330,8 @@ def test_another_regions_gap_is_not_heard(tmp_path):
     for value in (0.0, 0.9):
         x[4800:4900] = value
         soundfile.write(tmp_path / "x.wav", x, 8000, subtype="FLOAT")
-        region = Region(3000, 6000, ((4000, 4200),), ((4800, 4900),))
-        patch, _ = fill(prior(), examine(tmp_path / "x.wav"), region)
-        results.append(patch.samples[1000:1200])
-        assert patch.changed.sum() == 200
+        region = Region(2000, 7000, ((3500, 4300),), ((4800, 4900),))
+        patch, done = fill(prior(), examine(tmp_path / "x.wav"), region)
+        results.append(patch.samples[1500:2300])
+        assert done is not None and patch.changed.sum() == 800
     np.testing.assert_array_equal(*results)

@@ -36,6 +36,10 @@ SHORT = 0.1
 """Seconds of a gap up to which both sides predict it together; in a longer one each fades out."""
 PREDICTED = 0.05
 """Seconds of a gap up to which linear prediction fills it alone (`benchmarks/results/audio_recipe.md`)."""
+FEW = 16
+"""The least samples on the shorter side with which both sides predict a gap together."""
+DENSE = 1000
+"""The most samples of a gap near an end that are solved for together: memory grows with their square."""
 SILENCE = 1e-5
 """A stretch below this rms (-100 dB of full scale) is silent; its gaps stay so."""
 SOFTNESS = 0.0002
@@ -200,11 +204,17 @@ def bridged(x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate
     for start, stop in edges.reshape(-1, 2):
         left = _run(there[max(start - memory, 0) : start][::-1])
         right = _run(there[stop : stop + memory])
-        near = slice(start - left, stop + right)
-        if min(left, right) >= 16 and stop - start <= SHORT * rate:
+        near, count = slice(start - left, stop + right), stop - start
+        most = min(ORDER, (left + count + right) // 3)  # samples that a prediction needs
+        shorter, longer = sorted((left, right))
+        bounded = shorter >= most or (longer >= most and shorter >= FEW and count <= DENSE)
+        if bounded and count <= SHORT * rate:
             this = np.zeros(len(x), dtype=bool)
             this[start:stop] = True
-            x[near] = interpolate(x[near], this[near], ORDER, iterations=2)
+            way = slice(
+                None, None, 1 if left >= right else -1
+            )  # all that is lost is predicted, from the longer side
+            x[near] = interpolate(x[near][way], this[near][way], ORDER, iterations=2)[way]
         else:
             order = min(ORDER, memory // 6)  # far from the sides a long model rings
             x[start:stop] = bridge(x[near][:left], x[near][left + stop - start :], stop - start, order)

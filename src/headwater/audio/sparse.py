@@ -26,45 +26,40 @@ AT_ONCE = 64
 """Segments that are worked on together."""
 
 
-def declipped(y: Track, level: float, rate: int) -> Track:
-    """The track with its samples at or beyond `level` replaced by the sparsest that explains the others.
+def declipped(y: Track, clipped: NDArray[np.bool_], rate: int) -> Track:
+    """The track, its `clipped` samples replaced by the sparsest beyond them that explain the others.
 
     >>> x = np.sin(0.05 * np.arange(4000))
-    >>> y = declipped(np.clip(x, -0.5, 0.5), 0.5, 16_000)
+    >>> y = declipped(np.clip(x, -0.5, 0.5), np.abs(x) >= 0.5, 16_000)
     >>> bool(np.sum((y - x) ** 2) < 0.01 * np.sum(x**2))
     True
     """
     segment = 4 * max(round(SECONDS * rate / 4), 16)
     hop, scale = segment // 4, float(np.abs(y).max()) or 1.0
-    clipped = np.abs(y) >= level * (1 - 1e-6)
     window = torch.hann_window(segment)
     padded = torch.nn.functional.pad(torch.from_numpy(y / scale).float(), (segment, segment + hop))
     segments = padded.unfold(0, segment, hop)
-    edge = torch.nn.functional.pad(torch.from_numpy(clipped), (segment, segment + hop))
-    cut = edge.unfold(0, segment, hop) * segments.sign()
+    cut = torch.nn.functional.pad(torch.from_numpy(clipped), (segment, segment + hop)).unfold(0, segment, hop)
     total, weight = torch.zeros_like(padded), torch.zeros_like(padded)
     for first in range(0, len(segments), AT_ONCE):
         part = slice(first, first + AT_ONCE)
-        found = sparsest(segments[part] * window, cut[part], level / scale * window)
-        for i, each in enumerate(found, first):
+        for i, each in enumerate(sparsest(segments[part] * window, cut[part]), first):
             total[i * hop : i * hop + segment] += each
             weight[i * hop : i * hop + segment] += window
     x = scale * (total / weight.clamp(min=1e-9))[segment : segment + len(y)].double().numpy()
     return np.where(clipped, x, y)
 
 
-def sparsest(y: Tensor, cut: Tensor, level: Tensor) -> Tensor:
-    """The segments `[b, n]` by ADMM; `cut` is the sign of clipped samples, else 0; `level` what they are beyond."""
+def sparsest(y: Tensor, cut: Tensor) -> Tensor:
+    """The segments `[b, n]` by ADMM; those samples that are `cut` lie at least as far out as in y."""
     n, k, x = y.shape[1], 1, y.clone()
     u = torch.zeros(len(y), n + 1, dtype=torch.complex64)
     active = cut.any(1).nonzero().flatten()
     while len(active):  # with k = n + 1, all of them, the error is 0 in the second iteration
-        a, v = analysis(x[active]), u[active]
+        a, v, known = analysis(x[active]), u[active], y[active]
         z = largest(a + v, k)
-        new = synthesis(z - v, n)
-        sign = cut[active]
-        beyond = sign * torch.maximum(sign * new, level)
-        new = torch.where(sign != 0, beyond, y[active])
+        new, sign = synthesis(z - v, n), known.sign()
+        new = torch.where(cut[active], sign * torch.maximum(sign * new, known.abs()), known)
         error = analysis(new) - z
         x[active], u[active] = new, v + error
         both = error.abs().square().sum(1) * 2  # a bin and its mirror image

@@ -200,23 +200,24 @@ class Room:
 
 @dataclass(frozen=True)
 class Clipping(Alike):
-    """Hard clipping at `level` (full scale 1): what reaches it was at least there."""
+    """Hard clipping at `level` (full scale 1): what comes as near to it as `slack`, relative, was at least there."""
 
     level: float
+    slack: float = 1e-4
     reach: float = 0.0
     stereo: bool = False
 
     def clipped(self, x: Track) -> NDArray[np.bool_]:
         """The clipped samples."""
-        return np.abs(x) >= self.level * (1 - 1e-4)
+        return np.abs(x) >= self.level * (1 - self.slack)
 
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed | None:
         """The clipping at the recording's own rate, of the low band and the high band of the rough estimate."""
         if not self.clipped(x).any():
             return None
-        rough = declipped(x, self.level, rate)
+        rough = declipped(x, self.clipped(x), rate)
         guess = resampled(rough, rate, low)
-        clip = Clip(self.level / scale, 1e-4 * self.level / scale)
+        clip = Clip(self.level / scale, self.slack * self.level / scale)
         if rate == low:
             return Posed(clip, x, 0.0, guess, GOOD)
         low_band = interpolated(torch.from_numpy(guess)[None], low, rate, len(x))

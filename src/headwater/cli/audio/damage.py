@@ -28,7 +28,7 @@ from headwater.extras import need
 from headwater.presets import Limits
 
 CLOSE = 1e-4
-"""Samples nearer than this to the peak, relative to it, count as the peak."""
+"""Samples nearer than this to the peak, relative to it, count as the peak; so do those a step of the format lower."""
 RUN = 3
 """So many equal samples in a row at the top are clipping."""
 
@@ -49,7 +49,8 @@ def declip(recording: Path, level: float | None, o: Repair) -> int:
         raise Misuse(
             f"No sample of {recording} reaches the level {found:g}.", f"Its peak is {peak:.4g}; give less."
         )
-    return run("declip", source, Clipping(found), [recording], {"level": found}, o)
+    damage = Clipping(found, max(CLOSE, 1.5 * 2.0 ** (1 - source.depth) / found if source.depth else 0.0))
+    return run("declip", source, damage, [recording], {"level": found}, o)
 
 
 def denoise(recording: Path, noise: float | None, o: Repair) -> int:
@@ -124,10 +125,11 @@ def upsample(source: Source, rate: int, settings: dict[str, Any], o: Repair) -> 
 
 def peak_of(source: Source) -> tuple[float, bool]:
     """The largest sample (full scale 1), and whether there are runs of samples as large: it is clipped."""
-    peak, runs = 0.0, False
+    peak, runs, before = 0.0, False, np.zeros((0, source.channels))
     with need("soundfile", "audio").SoundFile(source.path) as file:
         for _, raw in blocks(file, source):
-            x = np.abs(raw.astype(np.float64))
+            x = np.concatenate([before, np.abs(raw.astype(np.float64))])
+            before = x[len(x) - min(RUN - 1, len(x)) :]  # a run may go on in the next block
             top = float(x.max())
             if top > peak * (1 + CLOSE):
                 runs = False
