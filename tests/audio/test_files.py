@@ -211,3 +211,11 @@ def test_half_a_file_is_no_shorter_recording(tmp_path, kind):
     with pytest.raises(Misuse):
         write_patched(examine(path), [], tmp_path / f"out.{kind}")
     assert not (tmp_path / f"out.{kind}").exists()
+
+
+def test_floats_hold_what_a_lossy_coding_decodes_to(tmp_path):
+    soundfile.write(tmp_path / "a.ogg", 0.1 * np.sin(np.arange(4000) / 9), 8000)
+    written = write_patched(examine(tmp_path / "a.ogg"), [], tmp_path / "a.wav")
+    assert written.file.subtype == "FLOAT" and written.exact
+    a, b = (soundfile.read(tmp_path / name, dtype="float32")[0] for name in ("a.ogg", "a.wav"))
+    assert np.array_equal(a, b)

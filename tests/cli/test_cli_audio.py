@@ -173,6 +173,7 @@ def test_a_low_rate_is_raised(folder):
         main(["audio", "restore", "low.wav", "--rate", "4kHz", "--steps", "2", "--gradients", "3", "--quiet"])
         == 0
     )
+    assert json.loads((folder / "low-restore.json").read_text())["output"]["exact"] is False
     info = soundfile.info("low-restore.wav")
     assert (info.samplerate, info.channels, info.frames, info.subtype) == (4000, 2, 6002, "PCM_16")
     spectrum = np.abs(np.fft.rfft(soundfile.read("low-restore.wav")[0][:, 0]))
@@ -206,6 +207,7 @@ def test_a_draw_depends_on_its_own_seed_alone(folder):
     [
         ("declip take.wav", "in a row of take.wav are at its peak."),
         ("declip loud.wav --level 0", "The level is 0."),
+        ("restore take.wav --cutoff 1kHz --noise 0.1", "--noise is for --operator only."),
         ("declip loud.wav --level loud", "is no level"),
         ("declip take.wav --level 1.5", "No sample of take.wav reaches the level 1.5."),
         ("denoise hiss.wav", "The level of the noise is not known."),

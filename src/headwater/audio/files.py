@@ -67,8 +67,11 @@ class Source:
         """Whether samples of the other format can be written here as they are, up to full scale."""
         if self.depth:
             return other.depth is not None and other.depth <= self.depth
-        bits = {"FLOAT": 24, "DOUBLE": 32}.get(self.subtype, 0)
-        return self.subtype == other.subtype or (other.depth or 64) <= bits
+        bits = {"FLOAT": 24, "DOUBLE": 53}.get(self.subtype, 0)
+        needed = other.depth or (
+            53 if other.subtype == "DOUBLE" else 24
+        )  # lossy codings decode to single precision
+        return self.subtype == other.subtype or needed <= bits
 
     @property
     def seconds(self) -> float:

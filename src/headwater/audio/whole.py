@@ -344,7 +344,11 @@ def restored(
         if tail is not None:
             ramp = np.linspace(0, 1, fade, endpoint=False)[:, None]
             y[:fade] = (1 - ramp) * tail + ramp * y[:fade]
-        last_one = told(k + 1, len(todo), done) or stop == source.frames
+        ended = told(k + 1, len(todo), done) and stop < source.frames
+        if ended:  # the rest stays as it is: fade into it
+            ramp = np.linspace(0, 1, min(fade, len(y)))[:, None]
+            y[len(y) - len(ramp) :] += ramp * (x - y)[len(y) - len(ramp) :]
+        last_one = ended or stop == source.frames
         kept = len(y) if last_one else len(y) - fade
         tail = y[kept:]
         yield Patch(begin, y[:kept], np.abs(y - x)[:kept] > SAME)

@@ -95,6 +95,10 @@ def restore(
     source = examine(recording)
     if sum(x is not None for x in (cutoff, rate, operator)) != 1:
         raise Misuse("One of --cutoff, --rate and --operator says what to undo.", "Give one of them.")
+    if noise and operator is None:
+        raise Misuse(
+            "--noise is for --operator only.", "Leave it out, or remove the noise first with 'denoise'."
+        )
     settings = {"cutoff": cutoff, "rate": rate, "operator": operator, "noise": noise or 0.0}
     if cutoff is not None:
         return run("restore", source, band(cutoff), [recording], settings, o)
@@ -179,6 +183,7 @@ def run(
         patches = watched(restored(models.prior(), source, damage, How(o.seed, o.preset, limits), told))
         written = write_patched(source, patches, outputs.sound, peaks=peaks, overwrite=o.overwrite)
     content = report(command, inputs, written, o, entries, damage=settings, not_begun=left, **meter.read())
+    content["output"]["exact"] &= source.path in inputs  # else all of it was resampled
     write_json(outputs.report, content, overwrite=o.overwrite)
     before = source.read(seen[0].start, seen[0].start + len(seen[0].samples))
     sheet(

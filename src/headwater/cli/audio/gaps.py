@@ -11,6 +11,7 @@ import torch
 from headwater.audio import models, places, times
 from headwater.audio.files import Patch, Source, examine, write_patched
 from headwater.audio.repair import CONTEXT, Gap, Region, fill, merged, regions
+from headwater.audio.restore import Restoration
 from headwater.audio.sheet import sheet
 from headwater.cli.audio.options import Lost, Repair
 from headwater.cli.audio.outcome import Curve, entry, prepared, report, tell
@@ -66,8 +67,9 @@ def run(
             patch, found = fill(prior, source, region, seed=o.seed, preset=o.preset, limits=limits)
             shown.extend([] if number else [patch])
             where = [[round(a / source.rate, 6), round(b / source.rate, 6)] for a, b in region.gaps]
-            by = "linear prediction" if found is None else "flow and linear prediction"
-            entries.append({"gaps": where, "filled_by": by} | entry([] if found is None else [found]))
+            entries.append(
+                {"gaps": where, "filled_by": filler(patch, found)} | entry([found] if found else [])
+            )
             yield patch
 
     with watch.running():
@@ -77,6 +79,13 @@ def run(
     write_json(outputs.report, content, overwrite=o.overwrite)
     picture(command, source, todo[0], shown[0], first, outputs.sheet, o.overwrite)
     return tell(content, outputs, written, watch.interrupt.asked, o.quiet)
+
+
+def filler(patch: Patch, found: Restoration | None) -> str:
+    """What filled the gaps of a patch, in words for the report."""
+    if found is not None:
+        return "flow and linear prediction"
+    return "linear prediction" if patch.samples[patch.changed].any() else "silence"
 
 
 def picture(

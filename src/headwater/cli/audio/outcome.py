@@ -26,7 +26,7 @@ from headwater.status import Status
 DEFINITIONS = {
     "misfit": f"rms(A(x1) - y) / sigma, sigma the noise but at least {RESOLUTION} of the rms of the stretch;"
     " 1 is the goal",
-    "filled_by": f"gaps up to {1000 * PREDICTED:.0f} ms need no flow, silence neither; then there is no solve",
+    "filled_by": f"gaps up to {1000 * PREDICTED:.0f} ms need no flow, nor does silence; then there is no solve",
     "gradients": "gradient evaluations of a track: each a forward solve and a vector-Jacobian product",
     "exact": "whether samples that were not repaired are as they were; over: samples cut off at full scale",
     "evaluations": "forward calls of the network for a track; mid and side are tracks of their own",
