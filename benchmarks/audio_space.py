@@ -42,7 +42,7 @@ def in_gap(prior: Prior, truth: Track, milliseconds: int) -> dict[str, float]:
     scale = np.sqrt(np.mean(truth**2, axis=1, keepdims=True))
     operator, x = Gaps(known), torch.from_numpy(truth / scale).float()
     y = operator(x)
-    done = restore(prior, operator, y, 0.0, guess=y, limits=LIMITS).waveforms
+    done = restore(prior, operator, y, 0.0, guess=y, fresh=0.0, limits=LIMITS).waveforms
     found = torch.where(known, x, done).double().numpy() * scale
     return scores(found, truth, [around(start, start + size, samples)] * len(truth))
 
@@ -53,7 +53,10 @@ def raised(prior: Prior, truth: Track) -> dict[str, float]:
     operator = Decimate.by(2)
     y = operator(torch.from_numpy(truth / scale)).float()
     guess = torch.from_numpy(resample_poly(y.double().numpy(), 2, 1, axis=1)[:, : truth.shape[1]]).float()
-    found = restore(prior, operator, y, 0.0, guess=guess, limits=LIMITS).waveforms.double().numpy() * scale
+    found = (
+        restore(prior, operator, y, 0.0, guess=guess, fresh=0.0, limits=LIMITS).waveforms.double().numpy()
+        * scale
+    )
     whole = Damaged(np.ones(truth.shape[1], dtype=bool), (0, truth.shape[1]))
     return scores(found, truth, [whole] * len(truth))
 

@@ -36,6 +36,8 @@ SHORT = 0.1
 """Seconds of a gap up to which both sides predict it together; in a longer one each fades out."""
 PREDICTED = 0.05
 """Seconds of a gap up to which linear prediction fills it alone (`benchmarks/results/audio_recipe.md`)."""
+FRESH = 0.0
+"""The share of new noise in the estimate: with none it is as loud as what is around, which the join sees to."""
 FEW = 16
 """The least samples on the shorter side with which both sides predict a gap together."""
 DENSE = 1000
@@ -169,7 +171,14 @@ def with_flow(
     at_one = guesses[heard] / loudness[heard, None]
     rough, operator = torch.from_numpy(at_one).float(), Gaps(torch.from_numpy(known)[None])
     done = restore(
-        prior, operator, operator(rough), 0.0, guess=rough, seeds=[seeds[int(i)] for i in heard], **how
+        prior,
+        operator,
+        operator(rough),
+        0.0,
+        guess=rough,
+        fresh=FRESH,
+        seeds=[seeds[int(i)] for i in heard],
+        **how,
     )
     found = guesses.copy()
     for i, flow, guess in zip(heard, done.waveforms.double().numpy(), at_one, strict=True):

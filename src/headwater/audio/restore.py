@@ -25,8 +25,8 @@ from headwater.window import windowed
 
 POOR = 0.05
 """The time at which a guess that says little enters the flow."""
-FRESH = 0.0
-"""The share of new noise in the estimate; with more, long gaps become too quiet."""
+FRESH = 0.3
+"""The share of new noise in the estimate: with 1 a lost band is far too quiet, with 0 too loud."""
 RESOLUTION = 0.05
 """The finest misfit, at unit loudness, that a solve of a few steps is asked to resolve (26 dB below the music)."""
 
@@ -110,6 +110,7 @@ def restore(
     *,
     guess: Tensor,
     first: float = POOR,
+    fresh: float = FRESH,
     seeds: Sequence[int] | None = None,
     preset: str = "default",
     limits: Limits | None = None,
@@ -118,7 +119,8 @@ def restore(
 
     y `[batch, ...]`: measurements at unit loudness; `sigma_y` in the same units, 0 for a noiseless one, which is
     controlled down to `RESOLUTION`. guess `[batch, samples]`: rough waveforms, which enter the estimate of the
-    preset `default` at the time `first`: late if they are good. seeds: one per row, 0, 1, ... if None.
+    preset `default` at the time `first`: late if they are good; `fresh` is the share of new noise in it. seeds: one
+    per row, 0, 1, ... if None.
 
     Raises
     ------
@@ -135,7 +137,7 @@ def restore(
     heard = on_canvas(prior, operator, guess.shape[1])
     flow = windowed(prior.flow, (heard.frames,), axes=(-2,))
     misfit = Misfit(heard, y, max(sigma_y, RESOLUTION))
-    how = dict[str, Any](fresh=FRESH, first=first, carry=True) if preset == "default" else {}
+    how = dict[str, Any](fresh=fresh, first=first, carry=True) if preset == "default" else {}
     result = PRESETS[preset](flow, misfit, seeds, guess=heard.state(guess), limits=limits, **how)
     return Restoration(heard.waveform(result.x1), result, misfit)
 

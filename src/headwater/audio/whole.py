@@ -23,7 +23,7 @@ from headwater.audio.files import Patch, Samples, Source
 from headwater.audio.operators import Clip, Identity, Lowpass, Reverb, UserOperator
 from headwater.audio.repair import SILENCE, from_tracks, seeds_of, to_tracks
 from headwater.audio.resample import FILTER, interpolated, lifted, resampled
-from headwater.audio.restore import POOR, Prior, Restoration, restore
+from headwater.audio.restore import FRESH, POOR, Prior, Restoration, restore
 from headwater.audio.sparse import declipped
 from headwater.errors import Misuse
 from headwater.operator import Operator
@@ -50,8 +50,8 @@ Track = NDArray[np.float64]
 class Posed(NamedTuple):
     """A measurement at the prior's rate: what made it, what it is, its noise, and a rough guess of what was there.
 
-    `first` is the flow's time at which a draw is as good as the guess; `rest`, what the estimate leaves of the
-    recording, at its own rate.
+    `first` is the flow's time at which a draw is as good as the guess, `fresh` the share of new noise in the
+    estimate; `rest`, what the estimate leaves of the recording, at its own rate.
     """
 
     operator: Operator
@@ -59,6 +59,7 @@ class Posed(NamedTuple):
     sigma: float
     guess: Track
     first: float = POOR
+    fresh: float = FRESH
     rest: Track | None = None
 
 
@@ -219,11 +220,11 @@ class Clipping(Alike):
         guess = resampled(rough, rate, low)
         clip = Clip(self.level / scale, self.slack * self.level / scale)
         if rate == low:
-            return Posed(clip, x, 0.0, guess, GOOD)
+            return Posed(clip, x, 0.0, guess, GOOD, 0.0)
         low_band = interpolated(torch.from_numpy(guess)[None], low, rate, len(x))
         high = torch.from_numpy(rough)[None] - low_band
         at_rate = AtRate(clip, low, rate, len(x), high / scale)
-        return Posed(at_rate, x, 0.0, guess, GOOD, rough - lifted(guess, low, rate, len(x)))
+        return Posed(at_rate, x, 0.0, guess, GOOD, 0.0, rough - lifted(guess, low, rate, len(x)))
 
     def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
         """Only clipped samples change, and none to below what it was: the estimate, and the rough one's high band."""
@@ -372,10 +373,9 @@ def _stretch(
         posed = this.pose(track, rate, prior.rate, scale) if scale > SILENCE else None
         if posed is not None:
             y, guess = (torch.from_numpy(z / scale).float()[None] for z in (posed.y, posed.guess))
-            options: dict[str, Any] = {"seeds": [seeds[i]], "preset": how.preset, "limits": how.limits}
-            done.append(
-                restore(prior, posed.operator, y, posed.sigma, guess=guess, first=posed.first, **options)
-            )
+            options: dict[str, Any] = {"first": posed.first, "fresh": posed.fresh, "seeds": [seeds[i]]}
+            options |= {"preset": how.preset, "limits": how.limits}
+            done.append(restore(prior, posed.operator, y, posed.sigma, guess=guess, **options))
             estimate = done[-1].waveforms[0].double().numpy() * scale
             track = this.finish(posed, track, estimate, rate, prior.rate)
         found.append(track)
