@@ -15,6 +15,7 @@ from headwater.audio.files import examine, write_patched
 from headwater.audio.operators import Clip, Identity
 from headwater.audio.resample import interpolated, resampled
 from headwater.audio.whole import AtRate, Band, Clipping, How, Noise, Own, Posed, Room, restored, spans
+from headwater.presets import Limits
 
 torch.set_num_threads(1)
 RATE, FRAMES = 8000, 12_000
@@ -128,15 +129,29 @@ def test_what_is_below_the_clipping_stays_to_the_bit(tmp_path):
 
 
 def test_stretches_without_clipping_are_not_solved(tmp_path):
-    x, solved = truth()[:, :1], []
-    x[:4000] *= 2  # in the first second and a half only
+    """Neither is a clipped one with the preset `default`, which keeps what sparsity finds."""
+    x = truth()[:, :1]
+    x[:4000] *= 2  # in the first half second only
     level = 0.9 * np.abs(x[4400:]).max() + 0.1 * np.abs(x[:4000]).max()
-    y = np.clip(x, -level, level)
-    cut = np.abs(y) >= level
+    y = np.clip(x, -level, level).astype(np.float32)
+    cut = np.abs(y) >= np.float32(level)
     assert cut.any() and not cut[4000:].any()
-    found = repaired(tmp_path, y, Clipping(level), lambda k, n, done: solved.append(len(done)))
-    assert solved[0] == 1 and not any(solved[1:]) and len(solved) == 2
-    assert np.array_equal(found[~cut], y[~cut].astype(np.float32))
+    for preset, solves in (("default", [0, 0]), ("paper", [1, 0])):
+        solved = []
+        limits = Limits(steps=2, gradients=2)
+        soundfile.write(tmp_path / "in.wav", y, RATE, subtype="FLOAT")
+        source = examine(tmp_path / "in.wav")
+        patches = restored(
+            prior(),
+            source,
+            Clipping(level),
+            How(preset=preset, limits=limits),
+            lambda k, n, done, solved=solved: solved.append(len(done)),
+        )
+        found = np.concatenate([p.samples for p in patches])
+        assert solved == solves
+        assert np.array_equal(found[~cut].astype(np.float32), y[~cut])
+        assert np.abs(found).max() > 1.1 * level
 
 
 def test_a_band_is_added_above_the_cutoff_only(tmp_path):

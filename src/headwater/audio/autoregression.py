@@ -109,7 +109,9 @@ def _pull(a: Signal, known: Signal, places: NDArray[np.intp]) -> Signal:
 
 
 def _normal(a: Signal, known: Signal, places: NDArray[np.intp]) -> tuple[Signal, Signal]:
-    """The same for lost samples anywhere."""
+    """The same for lost samples anywhere; errors that see none of them do not count."""
+    first = max(int(places[0]) - len(a) + 1, 0)
+    known, places = known[first : int(places[-1]) + len(a)], places - first
     rows = len(known) - len(a) + 1
     error = diags(a[::-1].tolist(), range(len(a)), shape=(rows, len(known)), format="csc")
     unknown = error[:, places]

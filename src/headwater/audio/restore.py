@@ -23,8 +23,6 @@ from headwater.operator import LinearOperator, Operator
 from headwater.presets import PRESETS, Limits
 from headwater.window import windowed
 
-POOR = 0.05
-"""The time at which a guess that says little enters the flow."""
 FRESH = 0.3
 """The share of new noise in the estimate: with 1 a lost band is far too quiet, with 0 too loud."""
 RESOLUTION = 0.05
@@ -109,7 +107,6 @@ def restore(
     sigma_y: float,
     *,
     guess: Tensor,
-    first: float = POOR,
     fresh: float = FRESH,
     seeds: Sequence[int] | None = None,
     preset: str = "default",
@@ -118,9 +115,8 @@ def restore(
     """Find waveforms x with A(x) = y up to noise of standard deviation `sigma_y`, one per row of y.
 
     y `[batch, ...]`: measurements at unit loudness; `sigma_y` in the same units, 0 for a noiseless one, which is
-    controlled down to `RESOLUTION`. guess `[batch, samples]`: rough waveforms, which enter the estimate of the
-    preset `default` at the time `first`: late if they are good; `fresh` is the share of new noise in it. seeds: one
-    per row, 0, 1, ... if None.
+    controlled down to `RESOLUTION`. guess `[batch, samples]`: rough waveforms, with which the estimate of the
+    preset `default` begins; `fresh` is the share of new noise in it. seeds: one per row, 0, 1, ... if None.
 
     Raises
     ------
@@ -137,7 +133,7 @@ def restore(
     heard = on_canvas(prior, operator, guess.shape[1])
     flow = windowed(prior.flow, (heard.frames,), axes=(-2,))
     misfit = Misfit(heard, y, max(sigma_y, RESOLUTION))
-    how = dict[str, Any](fresh=fresh, first=first, carry=True) if preset == "default" else {}
+    how = dict[str, Any](fresh=fresh, carry=True) if preset == "default" else {}
     result = PRESETS[preset](flow, misfit, seeds, guess=heard.state(guess), limits=limits, **how)
     return Restoration(heard.waveform(result.x1), result, misfit)
 

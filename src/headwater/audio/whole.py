@@ -23,7 +23,7 @@ from headwater.audio.files import Patch, Samples, Source
 from headwater.audio.operators import Clip, Identity, Lowpass, Reverb, UserOperator
 from headwater.audio.repair import SILENCE, from_tracks, seeds_of, to_tracks
 from headwater.audio.resample import FILTER, interpolated, lifted, resampled
-from headwater.audio.restore import FRESH, POOR, Prior, Restoration, restore
+from headwater.audio.restore import Prior, Restoration, restore
 from headwater.audio.sparse import declipped
 from headwater.errors import Misuse
 from headwater.operator import Operator
@@ -37,8 +37,6 @@ SAME = 1e-12
 """Samples that differ by less are as they were, but for rounding."""
 FADE = 0.02
 """Seconds over which a stretch fades into the next; both agree with the recording there."""
-GOOD = 0.95
-"""The time at which the sparse guess of a clipped recording enters the flow (`benchmarks/audio_declip.py`)."""
 KEPT = 0.95
 """The share of its band that a recording of a low rate has: its low-pass falls above."""
 OVER = 3.0
@@ -50,16 +48,15 @@ Track = NDArray[np.float64]
 class Posed(NamedTuple):
     """A measurement at the prior's rate: what made it, what it is, its noise, and a rough guess of what was there.
 
-    `first` is the flow's time at which a draw is as good as the guess, `fresh` the share of new noise in the
-    estimate; `rest`, what the estimate leaves of the recording, at its own rate.
+    `good`: the flow does not improve the guess, and the preset `default` keeps it; `rest`: what the estimate leaves
+    of the recording, at its own rate.
     """
 
     operator: Operator
     y: Track
     sigma: float
     guess: Track
-    first: float = POOR
-    fresh: float = FRESH
+    good: bool = False
     rest: Track | None = None
 
 
@@ -201,7 +198,10 @@ class Room:
 
 @dataclass(frozen=True)
 class Clipping(Alike):
-    """Hard clipping at `level` (full scale 1): what comes as near to it as `slack`, relative, was at least there."""
+    """Hard clipping at `level` (full scale 1): what comes as near to it as `slack`, relative, was at least there.
+
+    The flow of today does not improve what sparsity finds (`benchmarks/results/audio_declip.md`).
+    """
 
     level: float
     slack: float = 1e-4
@@ -220,11 +220,11 @@ class Clipping(Alike):
         guess = resampled(rough, rate, low)
         clip = Clip(self.level / scale, self.slack * self.level / scale)
         if rate == low:
-            return Posed(clip, x, 0.0, guess, GOOD, 0.0)
+            return Posed(clip, x, 0.0, guess, good=True)
         low_band = interpolated(torch.from_numpy(guess)[None], low, rate, len(x))
         high = torch.from_numpy(rough)[None] - low_band
         at_rate = AtRate(clip, low, rate, len(x), high / scale)
-        return Posed(at_rate, x, 0.0, guess, GOOD, 0.0, rough - lifted(guess, low, rate, len(x)))
+        return Posed(at_rate, x, 0.0, guess, True, rough - lifted(guess, low, rate, len(x)))
 
     def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
         """Only clipped samples change, and none to below what it was: the estimate, and the rough one's high band."""
@@ -372,11 +372,12 @@ def _stretch(
         scale, this = float(track.std()), damage.of(i)
         posed = this.pose(track, rate, prior.rate, scale) if scale > SILENCE else None
         if posed is not None:
-            y, guess = (torch.from_numpy(z / scale).float()[None] for z in (posed.y, posed.guess))
-            options: dict[str, Any] = {"first": posed.first, "fresh": posed.fresh, "seeds": [seeds[i]]}
-            options |= {"preset": how.preset, "limits": how.limits}
-            done.append(restore(prior, posed.operator, y, posed.sigma, guess=guess, **options))
-            estimate = done[-1].waveforms[0].double().numpy() * scale
+            estimate = posed.guess
+            if not posed.good or how.preset != "default":
+                y, guess = (torch.from_numpy(z / scale).float()[None] for z in (posed.y, posed.guess))
+                options: dict[str, Any] = {"seeds": [seeds[i]], "preset": how.preset, "limits": how.limits}
+                done.append(restore(prior, posed.operator, y, posed.sigma, guess=guess, **options))
+                estimate = done[-1].waveforms[0].double().numpy() * scale
             track = this.finish(posed, track, estimate, rate, prior.rate)
         found.append(track)
     together = np.stack(found)

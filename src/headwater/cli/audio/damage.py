@@ -50,7 +50,8 @@ def declip(recording: Path, level: float | None, o: Repair) -> int:
             f"No sample of {recording} reaches the level {found:g}.", f"Its peak is {peak:.4g}; give less."
         )
     damage = Clipping(found, max(CLOSE, 1.5 * 2.0 ** (1 - source.depth) / found if source.depth else 0.0))
-    return run("declip", source, damage, [recording], {"level": found}, o)
+    by = "sparsity" if o.preset == "default" else "flow"
+    return run("declip", source, damage, [recording], {"level": found, "by": by}, o)
 
 
 def denoise(recording: Path, noise: float | None, o: Repair) -> int:
