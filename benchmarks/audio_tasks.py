@@ -9,8 +9,8 @@ of 3 and 7 dB; SI-SDR of the clipped samples. `Frechet (CDPAM)` compares pieces 
 
 Without a network: `prediction` is Janssen's interpolation of order 1000 up to 100 ms and Burg's extrapolation from
 both sides beyond, `cross-fade` repeats what is before and after, faded linearly; `sinc` interpolates; `cubic` is a
-spline, `A-SPADE` what Headwater's own declipping starts from (`headwater.audio.sparse`). With `--keep FILE` finished
-lines are not run again.
+spline. Headwater's declipping is A-SPADE, without the flow (`audio_declip.py` compares them). With `--keep FILE`
+finished lines are not run again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from scipy.signal import resample_poly
 from common import kept, write
 from headwater.audio.operators import Decimate
 from headwater.audio.repair import bridged
-from headwater.audio.sparse import declipped
 from headwater.audio.whole import KEPT, Band, Clipping
 from recordings import (
     RATE,
@@ -106,7 +105,6 @@ def clip_task(truth: Track, sdr: float) -> tuple[Track, list[Damaged], dict[str,
     cut = [np.abs(z) >= a * (1 - 1e-6) for z, a in zip(y, levels, strict=True)]
     methods = {
         "Headwater": lambda z, i: repaired(z, Clipping(levels[i])),
-        "A-SPADE": plain(lambda z, i: declipped(z, cut[i], RATE)),
         "cubic": plain(lambda z, i: cubic(z, levels[i])),
         "nothing": plain(lambda z, i: z),
     }

@@ -1,11 +1,11 @@
-"""Declipping without a network, by sparsity: A-SPADE. What the flow's declipping starts from.
+"""Declipping without a network, by sparsity: A-SPADE.
 
 In every windowed segment it looks for the signal with the sparsest spectrum that agrees with the samples: equal where
 they are not clipped, beyond the level where they are. Source: Kitic, Bertin and Gribonval, Sparsity and cosparsity
 for audio declipping (LVA/ICA 2015); the settings are those of Zaviska et al., A survey and an extensive evaluation of
 popular audio declipping methods (IEEE JSTSP 2021): Hann windows of 8192 samples at 44.1 kHz, a quarter apart, DFT of
 redundancy 2, epsilon 0.1 at full scale. There k, the number of coefficients, grows by 1 in every iteration; here by
-1 + k // 64, in single precision, which is as good and many times faster (`benchmarks/results/audio_declip.md`).
+1 + k // 64, in single precision, which is as good and many times faster (`benchmarks/audio_declip.py`).
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ class Room:
 class Clipping(Alike):
     """Hard clipping at `level` (full scale 1): what comes as near to it as `slack`, relative, was at least there.
 
-    The flow of today does not improve what sparsity finds (`benchmarks/results/audio_declip.md`).
+    The flow of today does not improve what sparsity finds (`benchmarks/audio_declip.py`).
     """
 
     level: float
