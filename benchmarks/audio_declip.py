@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 
 from audio_tasks import level_of
 from common import write
+from headwater import presets
 from headwater.audio import models, sparse
 from headwater.audio.metrics import cdpam, log_spectral_distance, si_sdr
 from headwater.audio.operators import Clip
 from headwater.audio.restore import RESOLUTION, on_canvas
 from headwater.cost import Misfit
-from headwater.presets import default
+from headwater.estimate import estimate
 from headwater.window import windowed
 from recordings import RATE, Track, clips, options
 
@@ -50,7 +51,8 @@ def refined(y: Track, level: float, guess: Track, first: float, carry: bool) -> 
     heard = on_canvas(prior, operator, len(y))
     flow = windowed(prior.flow, (heard.frames,), axes=(-2,))
     misfit = Misfit(heard, measured, RESOLUTION)
-    done = default(flow, misfit, [0], guess=heard.state(rough), fresh=0.0, first=first, carry=carry)
+    with patch.object(presets, "estimate", partial(estimate, first=first)):
+        done = presets.default(flow, misfit, [0], guess=heard.state(rough), fresh=0.0, carry=carry)
     x = scale * heard.waveform(done.x1)[0].double().numpy()
     sign = np.sign(y)
     return np.where(np.abs(y) >= level * (1 - 1e-6), sign * np.maximum(sign * x, level), y)

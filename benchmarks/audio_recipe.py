@@ -5,8 +5,8 @@
 Gaps in the middle of clips of the part `validation` (settings were chosen on it; `audio_tasks.py` judges on `test`).
 `flow, fresh f`: the preset `default` with the share f of new noise in its estimate; `not carried` without adding
 again what the solver loses of the estimate; `prediction` linear prediction, and `joined` both, as the product returns
-them. `level` is the power in the gap against the true one, 0 if equal; LSD and CDPAM count the gap and a quarter of
-a second on both sides; SI-SDR the gap. A clip of `test` with the longest gap goes to docs/audio-gap.png.
+them beyond 50 ms. `level` is the power in the gap against the true one, 0 if equal; LSD and CDPAM count the gap and a
+quarter of a second on both sides; SI-SDR the gap. A clip of `test` with the longest gap goes to docs/audio-gap.png.
 """
 
 from __future__ import annotations

@@ -77,32 +77,31 @@ def default(
     guess: Tensor,
     limits: Limits | None = None,
     fresh: float = 1.0,
-    first: float = 0.05,
     carry: bool = False,
 ) -> Result:
     """D-Flow from the inversion of a fast estimate, on a time grid fit for images.
 
     1. `estimate`: one pass of the denoiser (32 evaluations) gives an x1 near the noise level; `fresh` is the share of
-       new noise in it, `first` the time at which the guess enters.
+       new noise in it.
     2. Its inversion is the start: close to the answer, where plain noise, or a blend with a poor back-projection,
        is still far off after 100 gradients. It is solved on a grid half again as fine as the control's
        `logit_grid(8)`, so that the coarser way back damps what the flow finds implausible.
     3. L-BFGS with a first step of 0.005 per coordinate down to the discrepancy.
 
     The way to x0 and back loses a little of the estimate, e. With `carry` that is added again: the samples are
-    x1 = solve(x0) + e - solve(invert(e)), e itself at the start. For a guess that is nearer to the truth than the
-    coarse solver is to the flow.
+    x1 = solve(x0) + e - solve(invert(e)), e itself at the start (events of the callback show solve(x0) alone). It is
+    for measurements finer than the coarse solver.
 
-    What each part brings is measured in `benchmarks/results/default.md`.
+    What each part brings is measured in `benchmarks/results/default.md`, and in `audio_recipe.md` for `carry`.
     """
     o = limits or Limits()
     steps, times = o.steps or 8, 32
     watch = _watch(misfit, o.callback)
-    x1 = estimate(flow, misfit, guess, seeds, steps=times, fresh=fresh, first=first, watch=watch)
+    x1 = estimate(flow, misfit, guess, seeds, steps=times, fresh=fresh, watch=watch)
     back, grid = logit_grid(3 * steps // 2), logit_grid(steps)
     x0 = invert(flow, x1, steps=back)
-    lost = x1 - solve(flow, x0, steps=grid) if carry else torch.zeros_like(x1)
-    goal = Carried(misfit.operator, misfit.y, misfit.sigma_y, lost) if carry else misfit
+    rest = x1 - solve(flow, x0, steps=grid) if carry else torch.zeros_like(x1)
+    goal = Carried(misfit.operator, misfit.y, misfit.sigma_y, rest) if carry else misfit
     result = control(
         flow,
         goal,
@@ -115,7 +114,7 @@ def default(
         callback=o.callback,
     )
     spent = times + 2 * (len(back) - 1) + 2 * steps * carry
-    return replace(result, x1=result.x1 + lost, preparation=spent)
+    return replace(result, x1=result.x1 + rest, preparation=spent)
 
 
 @dataclass(frozen=True)

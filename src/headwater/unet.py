@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 def channels_last(net: nn.Module) -> None:
     """Lay out the weights with channels last, which convolutions on CPUs are fastest with."""
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for p in net.parameters():
+        if p.ndim == 4:
+            p.data = p.data.contiguous(memory_format=torch.channels_last)
 
 
 class ResBlock(nn.Module):

@@ -67,11 +67,9 @@ class Source:
         """Whether samples of the other format can be written here as they are, up to full scale."""
         if self.depth:
             return other.depth is not None and other.depth <= self.depth
-        bits = {"FLOAT": 24, "DOUBLE": 53}.get(self.subtype, 0)
-        needed = other.depth or (
-            53 if other.subtype == "DOUBLE" else 24
-        )  # lossy codings decode to single precision
-        return self.subtype == other.subtype or needed <= bits
+        bits = {"FLOAT": 24, "DOUBLE": 53}
+        needed = other.depth or bits.get(other.subtype, 24)  # lossy codings decode to single precision
+        return self.subtype == other.subtype or needed <= bits.get(self.subtype, 0)
 
     @property
     def seconds(self) -> float:

@@ -214,16 +214,14 @@ def bridged(x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate
         left = _run(there[max(start - memory, 0) : start][::-1])
         right = _run(there[stop : stop + memory])
         near, count = slice(start - left, stop + right), stop - start
-        most = min(ORDER, (left + count + right) // 3)  # samples that a prediction needs
+        most = min(ORDER, (left + count + right) // 3)  # the order: samples that a prediction needs
         shorter, longer = sorted((left, right))
         bounded = shorter >= most or (longer >= most and shorter >= FEW and count <= DENSE)
         if bounded and count <= SHORT * rate:
             this = np.zeros(len(x), dtype=bool)
             this[start:stop] = True
-            way = slice(
-                None, None, 1 if left >= right else -1
-            )  # all that is lost is predicted, from the longer side
-            x[near] = interpolate(x[near][way], this[near][way], ORDER, iterations=2)[way]
+            way = slice(None, None, 1 if left >= right else -1)  # predicted from the longer side
+            x[near] = interpolate(x[near][way], this[near][way], most, iterations=2)[way]
         else:
             order = min(ORDER, memory // 6)  # far from the sides a long model rings
             x[start:stop] = bridge(x[near][:left], x[near][left + stop - start :], stop - start, order)

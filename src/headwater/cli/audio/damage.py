@@ -173,6 +173,7 @@ def run(
         entries.append(entry(done))
         watch.record, left = Curve(), n - k
         watch.title = f"{command} {min(k + 1, n)} of {n}"
+        watch.tell(watch.title)
         return watch.over
 
     def watched(patches: Iterator[Patch]) -> Iterator[Patch]:
