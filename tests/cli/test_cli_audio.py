@@ -35,7 +35,8 @@ def prior(monkeypatch):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     t = np.arange(3 * RATE) / RATE
-    x = np.stack([0.3 * np.sin(2 * np.pi * f * t) for f in (220, 330)], axis=1)
+    glide = t * (1 + 0.1 * t)  # a tone that stays repeats itself
+    x = np.stack([0.3 * np.sin(2 * np.pi * f * glide) for f in (220, 330)], axis=1)
     x += 0.002 * np.random.default_rng(1).standard_normal(x.shape)  # else a tone is repaired to the bit
     soundfile.write(tmp_path / "take.wav", x, RATE, subtype="PCM_16")
     soundfile.write(tmp_path / "short.wav", x[:10], RATE)
@@ -96,6 +97,17 @@ def test_only_gaps_change(folder, words, spans):
     assert bool(solved) == any(e - s > 0.05001 for s, e in spans)
     assert all(len(s["misfit"]) == 2 and max(s["misfit"]) <= 1.1 for s in solved)
     assert (folder / "take-inpaint-sheet.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_loop_is_repeated_without_the_flow_unless_it_is_asked_for(folder):
+    loop = 0.2 * np.random.default_rng(2).standard_normal((RATE, 2))
+    soundfile.write("loop.wav", np.tile(loop, (3, 1)), RATE, subtype="PCM_24")
+    for preset, by in (("default", "repetition"), ("paper", "flow and linear prediction")):
+        words = f"audio inpaint loop.wav --gap 1.2-1.6 --preset {preset} --gradients 1 -o {preset}.wav"
+        assert main(f"{words} --quiet".split()) == 0
+        report = json.loads((folder / f"{preset}.json").read_text())
+        assert [s["filled_by"] for s in report["stretches"]] == [by]
+    assert np.abs(samples("default.wav") - samples("loop.wav")).max() <= 256  # a step of 24 bits in 32
 
 
 def test_extend_goes_on_after_the_end(folder):

@@ -10,7 +10,8 @@ import torch
 
 from headwater.audio import models, places, times
 from headwater.audio.files import Patch, Source, examine, write_patched
-from headwater.audio.repair import CONTEXT, Gap, Region, fill, merged, regions
+from headwater.audio.repair import CONTEXT, Gap, Region, fill, merged, predictable, regions
+from headwater.audio.repetition import repetition
 from headwater.audio.restore import Restoration
 from headwater.audio.sheet import sheet
 from headwater.cli.audio.options import Lost, Repair
@@ -57,6 +58,7 @@ def run(
     meter = Meter(torch.device("cpu"))
     watch = Watch(command, first, limit=o.gradients, seconds=o.seconds, quiet=o.quiet)
     limits = Limits(steps=o.steps, gradients=o.gradients, callback=watch)
+    how: dict[str, Any] = {"seed": o.seed, "preset": o.preset, "limits": limits}
 
     def patches() -> Iterator[Patch]:
         for number, region in enumerate(todo):
@@ -64,12 +66,13 @@ def run(
                 return
             watch.title = command if len(todo) == 1 else f"{command} {number + 1} of {len(todo)}"
             watch.record = Curve() if number else first
-            patch, found = fill(prior, source, region, seed=o.seed, preset=o.preset, limits=limits)
+            asked = o.preset == "default" and not predictable(region, source)
+            again = repetition(source, region, gaps) if asked else None
+            patch, found = (again, None) if again else fill(prior, source, region, **how)
             shown.extend([] if number else [patch])
             where = [[round(a / source.rate, 6), round(b / source.rate, 6)] for a, b in region.gaps]
-            entries.append(
-                {"gaps": where, "filled_by": filler(patch, found)} | entry([found] if found else [])
-            )
+            by = "repetition" if again else filler(patch, found)
+            entries.append({"gaps": where, "filled_by": by} | entry([found] if found else []))
             yield patch
 
     with watch.running():
