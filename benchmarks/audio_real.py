@@ -39,10 +39,10 @@ Methods = dict[str, Callable[[Track, int], Repair]]
 Damage = tuple[Track, np.ndarray, tuple[int, int], Methods]
 
 
-def recording(path: Path) -> tuple[Track, int]:
+def recording(path: Path, seconds: float = SECONDS) -> tuple[Track, int]:
     """The middle of a recording, mono, its mean removed, peak 0.9."""
     x, rate = soundfile.read(path, always_2d=True)
-    size = min(len(x), round(SECONDS * rate))
+    size = round(min(len(x), seconds * rate))
     first = (len(x) - size) // 2
     mono = x[first : first + size].mean(1)
     mono -= mono.mean()

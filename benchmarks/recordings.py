@@ -27,7 +27,8 @@ from headwater.audio.metrics import (
     si_sdr,
 )
 from headwater.audio.render import RATE
-from headwater.audio.repair import CONTEXT, Region, fill
+from headwater.audio.repair import CONTEXT, Region, fill, predictable
+from headwater.audio.repetition import repetition
 from headwater.audio.resample import raised
 from headwater.audio.restore import Prior
 from headwater.audio.train import Recordings
@@ -152,7 +153,8 @@ def filled(y: Track, start: int, stop: int, rate: int = RATE) -> Repair:
         begin = time.perf_counter()
         context = round(CONTEXT * rate)
         region = Region(start - context, stop + context, ((start, stop),))
-        patch, done = fill(models.prior(), source, region)
+        again = None if predictable(region, source) else repetition(source, region, region.gaps)
+        patch, done = (again, None) if again else fill(models.prior(), source, region)
         seconds = time.perf_counter() - begin
     x = y.copy()
     x[start:stop] = patch.samples[start - region.start : stop - region.start, 0]

@@ -26,7 +26,8 @@ from headwater.status import Status
 DEFINITIONS = {
     "misfit": f"rms(A(x1) - y) / sigma, sigma the noise but at least {RESOLUTION} of the rms of the stretch;"
     " 1 is the goal",
-    "filled_by": f"gaps up to {1000 * PREDICTED:.0f} ms need no flow, nor does silence; then there is no solve",
+    "filled_by": f"gaps up to {1000 * PREDICTED:.0f} ms need no flow, nor does silence"
+    " or what is there another time (repetition); then there is no solve",
     "gradients": "gradient evaluations of a track: each a forward solve and a vector-Jacobian product",
     "exact": "whether samples that were not repaired are as they were; over: samples cut off at full scale",
     "evaluations": "forward calls of the network for a track; mid and side are tracks of their own",
@@ -159,8 +160,9 @@ def tell(content: dict[str, Any], outputs: Outputs, written: Written, cancelled:
         print(f"Warning: {left} stretches were not begun and are as they were.", file=sys.stderr)
     if not quiet:
         files = ", ".join(map(str, outputs.all))
-        predicted = sum(e.get("filled_by") == "linear prediction" for e in content["stretches"])
-        alone = f", {predicted} by linear prediction alone" if predicted else ""
+        by = [e.get("filled_by") for e in content["stretches"]]
+        how = {"linear prediction": "by linear prediction alone", "repetition": "by repetition"}
+        alone = "".join(f", {by.count(k)} {words}" for k, words in how.items() if k in by)
         count = len(content["stretches"])
         print(f"{files}: {count} stretch{'es' * (count != 1)}{alone}, {content['seconds']:.1f} s")
     if cancelled:
