@@ -22,10 +22,10 @@ def looped(times=4, channels=2, seconds=1.5, error=0.0):
 
 
 def filled(folder, x, *gaps, frames=None):
-    """The last patch for a recording that lost its gaps, and the recording with all of them."""
+    """The last patch for a recording that lost its gaps (clicks are there), and the recording with all of them."""
     y = np.concatenate([x, np.zeros(((frames or len(x)) - len(x), x.shape[1]))])
     for start, stop in gaps:
-        y[start:stop] = 0.0
+        y[start:stop] = 0.9 * (-1.0) ** np.arange(stop - start)[:, None]
     soundfile.write(folder / "x.wav", y[: len(x)], RATE, subtype="DOUBLE")
     source, all_gaps, patch = examine(folder / "x.wav"), merged(gaps, frames or len(x)), None
     for region in regions(all_gaps, RATE // 2):
@@ -100,3 +100,10 @@ def test_correlation_is_that_of_the_differences_places():
     assert len(found) == 401 and found[100] == pytest.approx(1)
     a, b = x[:, 100:200].ravel(), x[:, 37:137].ravel()
     assert found[37] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def test_what_lies_in_the_gap_does_not_matter():
+    """Nor its last sample, which the first difference after it would see."""
+    x, lost = np.tile(0.01 * noise(1, 3000), 4), np.arange(12_000) // 500 == 10
+    for value in (0.0, 1.0, -1.0):
+        assert lag(np.where(lost, value, x), ~lost, (5000, 5500), 400) == -3000

@@ -67,11 +67,14 @@ def lag(x: Samples, known: NDArray[np.bool_], gap: Gap, side: int) -> int | None
     left, right = bool(start > 0 and known[start - 1]), bool(stop < frames and known[stop])
     side = side if left and right else 2 * side
     first, last = start - left * side, stop + right * side
-    sides = [slice(first, start)] * left + [slice(stop, last)] * right
+    spans = [(first, start)] * left + [(stop, last)] * right
     count = frames - (last - first) + 1
-    if first < 0 or count < 1 or not sides or not all(known[s].all() for s in sides):
+    if first < 0 or count < 1 or not spans or not all(known[a:b].all() for a, b in spans):
         return None
-    change = np.diff(x, axis=1, prepend=0.0)
+    change = np.diff(
+        x, axis=1, prepend=0.0
+    )  # a side from its second sample on: the first sees what is before it
+    sides = [slice(a + 1, b) for a, b in spans]
     # at k: the stretch from `first` to `last` against that from k on
     alike = np.minimum.reduce([correlation(change, s)[s.start - first :][:count] for s in sides])
     lost = np.concatenate([[0], np.cumsum(~known)])
