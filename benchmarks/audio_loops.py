@@ -31,8 +31,10 @@ def filled_by(y: Track, start: int, stop: int, rate: int, *, repeat: bool) -> Tr
     folder, source = stored(y, rate)
     with folder:
         (region,) = regions([(start, stop)], round(CONTEXT * rate))
-        again = repetition(source, region, region.gaps)
-        patch = again if repeat else fill(models.prior(), source, region)[0]
+        if repeat:
+            patch = repetition(source, region, region.gaps)
+        else:
+            patch, _ = fill(models.prior(), source, region)
     if patch is None:
         return None
     x = y.copy()
