@@ -30,7 +30,8 @@ SETTINGS: dict[str, dict[str, object]] = {
     "control alone, chi prior 0.1": PRIOR | {"prior": 0.1},
     "control alone, chi prior 1": PRIOR | {"prior": 1.0},
     "control alone, chi prior 10": PRIOR | {"prior": 10.0},
-    "default, 6 steps": {"steps": 6},
+    "default, 3 steps": {"steps": 3},
+    "default, 12 steps": {"steps": 12},
     "default, 24 steps": {"steps": 24},
 }
 

@@ -5,7 +5,7 @@
 Same network, guide, targets and numbers of atoms, one batch, one run. The usual construction: Euler with 50 steps
 through the whole graph, squared error of the guide on relaxed types summed over the batch, one torch optimiser over
 all molecules: L-BFGS, 5 outer steps of 5 evaluations, which a line search may exceed; or SGD, gradient norm clipped
-to 10, after 25 and 100 gradients, at the best of five rates for a quarter as many other molecules. The source is
+to 10, after 25 and 100 gradients, at the best of five rates for half as many other molecules. The source is
 renormalised per feature after each step, and the best iterate of every molecule is kept. All are judged by the
 evaluator after rounding.
 """
@@ -117,7 +117,7 @@ def tuned(networks: Networks, name: str, asked: Tensor, atoms: Tensor) -> float:
 
 def compared(networks: Networks, name: str, molecules: Molecules, count: int) -> list[dict[str, object]]:
     """The lines of one property."""
-    rows, others = from_data(molecules, count, seed=3), from_data(molecules, count // 4, seed=4)
+    rows, others = from_data(molecules, count, seed=3), from_data(molecules, count // 2, seed=4)
     values = molecules.properties[name].float()
     atoms, asked = molecules.counts[rows], values[rows]
     rate = tuned(networks, name, values[others], molecules.counts[others])

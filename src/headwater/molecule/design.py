@@ -32,6 +32,8 @@ from headwater.solve import solve
 from headwater.status import Status
 
 BATCH = 64
+DRAWN = 24
+"""Solver steps of `generate`: nothing is tried twice there, so each draw is solved well."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ def generate(
 
     `callback` is told of every batch and may end the run: then fewer molecules come back, but at least one batch.
     """
-    steps = 2 * STEPS if steps is None else steps
+    steps = DRAWN if steps is None else steps
     request = Request(count, seed, atoms=atoms, formula=formula, steps=steps, candidates=1, stable=False)
     check_request(request)
     networks = networks or Networks.shipped()

@@ -19,7 +19,7 @@ from headwater.molecule.regressor import PROPERTIES
 from headwater.optimize import Optimizer
 from headwater.select import rows
 
-STEPS, GRADIENTS, CANDIDATES, ATTEMPTS = 12, 8, 32, 2
+STEPS, GRADIENTS, CANDIDATES, ATTEMPTS = 6, 8, 32, 2
 
 
 @dataclass(frozen=True)
