@@ -43,7 +43,7 @@ def main() -> None:
     print(rows[-1], flush=True)
     for nfe in (20, 50, 100):
         start = time.perf_counter()
-        d = generate(o.count, steps=nfe // 2)
+        d = generate(o.count, steps=nfe // 2, candidates=1)
         seconds = time.perf_counter() - start
         rows.append(
             line(f"{nfe} evaluations", d.molecules, known, o.busters)
@@ -55,7 +55,7 @@ def main() -> None:
         ("EquiFM, 200 evaluations (published)", 98.9, 88.3, 94.7),
     ):
         rows.append({"what": name, "atom_stable": atoms, "molecule_stable": whole, "valid": valid})
-    command = f"python benchmarks/molecule_samples.py --qm9 build/qm9 --count {o.count}"
+    command = f"python benchmarks/molecule_samples.py --qm9 build/qm9 --count {o.count} --busters {o.busters}"
     write(
         "molecule_samples", rows, command, f"Percent; {o.count} molecules a row; PoseBusters on {o.busters}."
     )

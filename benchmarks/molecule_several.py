@@ -42,7 +42,7 @@ def run(
     return {
         "miss by the guide": round(float(d.miss.median()), 2),
         "miss by the evaluator": round(float(torch.stack(off).amax(0).median()), 2),
-        **spent(d, seconds),
+        **spent(d, {t.property: t.value for t in targets}, seconds),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import torch
@@ -14,6 +15,7 @@ from headwater.molecule.data import Molecules, load, sample, split
 from headwater.molecule.design import Design
 from headwater.molecule.regressor import PROPERTIES
 from headwater.molecule.state import Rounded
+from headwater.molecule.target import TOLERANCE
 
 MILLI = ("gap", "homo", "lumo")
 UNITS = {"alpha": "Bohr^3", "gap": "meV", "homo": "meV", "lumo": "meV", "mu": "D", "cv": "cal/mol/K"}
@@ -31,11 +33,16 @@ options = partial(common_options, data="qm9")
 """The common command line with --qm9, the folder of the parsed data set."""
 
 
-def spent(d: Design, seconds: float) -> dict[str, float]:
-    """How many molecules hit, soundly, and what one cost: columns of every table of designs."""
+def spent(d: Design, asked: Mapping[str, Tensor], seconds: float) -> dict[str, float]:
+    """How many molecules hit, soundly, and what one cost: columns of every table of designs.
+
+    A hit is within the tolerance of all targets by the evaluator; `reached`, by the guide, which ended the search.
+    """
     good, count = sound(d.molecules), len(d.miss)
+    near = torch.stack([(d.evaluator[k] - y).abs() <= TOLERANCE[k] for k, y in asked.items()]).all(0)
     return {
-        "hit %": round(100 * float(((d.miss <= 1) & good).double().mean()), 1),
+        "hit %": round(100 * float((near & good).double().mean()), 1),
+        "reached %": round(100 * float(((d.miss <= 1) & good).double().mean()), 1),
         "sound %": round(100 * float(good.double().mean()), 1),
         "gradients": round(float(d.gradients.float().mean()), 1),
         "NFE": round(float(d.evaluations.float().mean())),

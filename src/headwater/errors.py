@@ -1,4 +1,4 @@
-"""Misuse: the one exception that Headwater raises on purpose."""
+"""Misuse, the one exception that Headwater raises on purpose, and what is said of those of others."""
 
 from __future__ import annotations
 
@@ -30,3 +30,24 @@ def suggest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     return f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(known)}."
+
+
+def short(error: BaseException) -> str:
+    """An exception in one line: its class and the first line of what it says.
+
+    >>> short(ValueError("no such thing."))
+    'ValueError: no such thing'
+    """
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's, torch's on a GPU, or torch's on the CPU, which has no class."""
+    words = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or "out of memory" in words
+        or "not enough memory" in words
+        or ("can't allocate memory" in words)
+    )

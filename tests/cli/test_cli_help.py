@@ -10,9 +10,10 @@ import pytest
 from cli_tools import call, two_sentences
 
 from headwater.cli import options
-from headwater.cli.app import app, as_misuse, out_of_memory
+from headwater.cli.app import app, as_misuse
 from headwater.cli.audio.commands import audio
 from headwater.cli.image import image
+from headwater.errors import out_of_memory
 
 RESTORING = ["inpaint", "upscale", "deblur", "denoise", "colorize", "dejpeg", "declip", "restore"]
 LIGHT = """

@@ -12,6 +12,7 @@ from cli_tools import call, report, two_sentences
 from headwater.cli.molecule import checks as molecule_checks
 from headwater.cli.molecule import files as molecule_files
 from headwater.control import Event
+from headwater.errors import Misuse
 from headwater.molecule import design as designing
 from headwater.molecule import sizes as molecule_sizes
 from headwater.molecule import units
@@ -118,6 +119,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     xyz(tmp_path / "ch3.xyz", "radical")
     xyz(tmp_path / "two.xyz", "water", "methane")
+    xyz(tmp_path / "whole.xyz", "methane")
     xyz(tmp_path / "chlorine.xyz", "methane", line=("\nH", "\nCl"))
     xyz(tmp_path / "nan.xyz", "water", line=("0.96", "nan"))
     xyz(tmp_path / "squeezed.xyz", "water", line=("0.96", "0.096"))
@@ -144,6 +146,7 @@ COSTS = {
     "mixing": "def cost(positions, types, mask): return positions.square().sum().expand(len(mask))",
     "flat": "def cost(positions, types, mask): return (positions * 0).sum((1, 2))",
     "fails": "def cost(positions, types, mask): return positions.nothing",
+    "alone": "def cost(positions, types, mask): return positions.sum((1, 2)) / (len(mask) == 2 or None)",
     "two": "def cost(positions, types): return positions.sum((1, 2))",
     "other": "def loss(positions, types, mask): return positions.sum((1, 2))",
     "kost": "def kost(positions, types, mask): return positions.sum((1, 2))",
@@ -212,6 +215,7 @@ BAD = [
     (f"{T} --cost flat.py", "has no gradient"),
     (f"{T} --cost fails.py", "AttributeError"),
     (f"{T} --cost two.py", "TypeError"),
+    (f"{T} --cost alone.py", "any number of molecules"),
     (f"{T} --cost other.py", "Rename one of loss"),
     (f"{T} --cost kost.py", "Did you mean 'kost'?"),
     (f"{T} --cost shape.py", "is a class."),
@@ -231,6 +235,7 @@ BAD = [
     (f"{G} squeezed.xyz", "0.096 angstrom apart."),
     (f"{G} large.xyz", "has 29 atoms."),
     (f"{G} huge.xyz", "has 30 atoms."),
+    (f"{G} whole.xyz", "Take away a hydrogen"),
     (f"{G} ch3.xyz --atoms 4", "Give 5 to 29 atoms, or a smaller fragment."),
     (f"{G} ch3.xyz --formula NH3", "leaves none to generate of 4."),
     (f"{G} ch3.xyz --formula N2H4", "has 1 C but the formula only 0."),
@@ -501,7 +506,7 @@ def test_ctrl_c_twice_aborts(folder, asked, monkeypatch, capsys):
     interrupting(monkeypatch, at=(1, 1))
     before = everything(folder)
     assert call(f"{T} --gap 5eV --count 2 -o hits.sdf") == 130
-    assert everything(folder) == before and "Nothing was kept." in capsys.readouterr().err
+    assert everything(folder) == before and "What is in no file yet is lost." in capsys.readouterr().err
 
 
 def test_the_time_limit(folder, asked):
@@ -518,6 +523,48 @@ def test_running_out_of_memory_names_the_option(folder, asked, monkeypatch, caps
     assert call(f"{T} --gap 5eV --quiet") == 2
     assert "--count" in (err := capsys.readouterr().err) and two_sentences(err)
     assert everything(folder) == before
+
+
+def ending(monkeypatch, error):
+    """The second batch raises."""
+    stub, calls = designing.design, []
+
+    def design(request, networks=None):
+        calls.append(request)
+        if len(calls) == 2:
+            raise error
+        return stub(request)
+
+    monkeypatch.setattr(designing, "design", design)
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [(MemoryError(), "ran out of memory"), (Misuse("The cost failed.", "Make it work."), "The cost failed.")],
+)
+def test_what_ends_a_later_batch_keeps_the_first(error, words, folder, asked, monkeypatch, capsys):
+    ending(monkeypatch, error)
+    assert call(f"{T} --gap 5eV --count 130 -o hits.sdf --check none --quiet") == 2
+    err = capsys.readouterr().err
+    assert words in err and "66 of 130 molecules were not begun." in err
+    r = report(folder / "hits.json")
+    assert len(r["molecules"]) == 64 and words in r["ended_by"]
+    assert (folder / "hits.sdf").exists() and (folder / "hits.html").exists()
+
+
+def test_a_defect_in_a_later_batch_leaves_the_molecules_before(folder, asked, monkeypatch):
+    ending(monkeypatch, RuntimeError("a defect"))
+    with pytest.raises(RuntimeError, match="a defect"):
+        call(f"{T} --gap 5eV --count 130 -o hits.sdf --check none --quiet")
+    assert len((folder / "hits.csv").read_text().splitlines()) == 65
+
+
+def test_batches_are_numbered_on_and_duplicates_found_across_them(folder, asked):
+    assert call(f"{T} --gap 5eV --count 66 -o hits.sdf --check none --quiet") == 0
+    last = report(folder / "hits.json")["molecules"][-2:]
+    assert [(m["number"], m["seed"], m["smiles"], m["duplicate_of"]) for m in last] == [
+        (65, 64, "O", 1), (66, 65, "C", 2)
+    ]  # fmt: skip
 
 
 # ---- the checks
@@ -553,6 +600,23 @@ def test_xtb_stands_beside_the_target(folder, asked, fake_xtb, capsys):
     assert first["on_b3lyp_scale"]["gap"] == pytest.approx(5 * line.slope + line.intercept, abs=1e-5)
     assert first["relaxed"]["gap_ev"] == 5.0 and first["bond_change"] is True and len(fake_xtb) == 2
     assert "gap_xtb_eV" in (folder / "hits.csv").read_text()
+
+
+def test_a_check_that_fails_takes_no_other_molecule_with_it(folder, asked, fake_xtb, monkeypatch):
+    from headwater.molecule import xtb
+
+    relax = xtb.relax
+
+    def failing(m):
+        if len(m) == 5:
+            raise MemoryError
+        return relax(m)
+
+    monkeypatch.setattr(xtb, "relax", failing)
+    assert call(f"{T} --gap 5eV --count 3 -o hits.sdf --check xtb --quiet") == 0
+    found = [m["xtb"] for m in report(folder / "hits.json")["molecules"]]
+    assert found[1]["sentence"] == "The check failed: MemoryError." and found[1]["relaxed"]["gap_ev"] is None
+    assert found[0]["relaxed"]["gap_ev"] == found[2]["relaxed"]["gap_ev"] == 5.0
 
 
 def test_molecules_are_on_disk_before_the_checks_and_ctrl_c_keeps_them(folder, asked, monkeypatch, capsys):
@@ -642,3 +706,59 @@ def test_scores_are_written(name, folder, monkeypatch, capsys):
     assert r["molecules"][0]["evaluator"]["gap"] == 7.0 and r["molecules"][0]["guide"]["gap"] == 8.0
     assert r["summary"]["valid"] == 1.0 and r["molecules"][1]["smiles"] == "C"
     assert "gap_evaluator_eV" in (folder / "scores.csv").read_text()
+
+
+BENZENE = """
+     RDKit          3D
+
+ 12 12  0  0  0  0  0  0  0  0999 V2000
+"""
+
+
+def ring(path):
+    """Benzene as an SDF with aromatic bonds."""
+    angle = np.arange(6) * np.pi / 3
+    circle = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1)
+    places = np.concatenate([1.395 * circle, 2.48 * circle])
+    atoms = [
+        f"{x:10.4f}{y:10.4f}{z:10.4f} {s}   0  0  0  0  0  0  0  0  0  0  0  0"
+        for s, (x, y, z) in zip("C" * 6 + "H" * 6, places, strict=True)
+    ]
+    bonds = [f"{i + 1:3d}{(i + 1) % 6 + 1:3d}  4  0" for i in range(6)]
+    bonds += [f"{i + 1:3d}{i + 7:3d}  1  0" for i in range(6)]
+    path.write_text("benzene" + BENZENE + "\n".join([*atoms, *bonds, "M  END", "$$$$", ""]))
+
+
+def test_an_aromatic_molecule_has_one_name_everywhere(folder, monkeypatch, capsys):
+    stub_scores(monkeypatch)
+    ring(folder / "ring.sdf")
+    assert call("molecule score ring.sdf -o scored.csv") == 0
+    assert "c1ccccc1" in capsys.readouterr().out
+    (row,) = csv.DictReader((folder / "scored.csv").open())
+    (entry,) = report(folder / "scored.json")["molecules"]
+    assert row["smiles"] == entry["smiles"] == entry["smiles_by_table"] == "c1ccccc1"
+    assert row["sound"] == "True" and row["stable"] == "False" and row["notes"] == ""
+
+
+def test_charges_are_noted(folder, monkeypatch, capsys):
+    stub_scores(monkeypatch)
+    text = """ammonium
+     RDKit          3D
+
+  5  4  0  0  0  0  0  0  0  0999 V2000
+    0.0000    0.0000    0.0000 N   0  0  0  0  0  0  0  0  0  0  0  0
+    0.5900    0.5900    0.5900 H   0  0  0  0  0  0  0  0  0  0  0  0
+   -0.5900   -0.5900    0.5900 H   0  0  0  0  0  0  0  0  0  0  0  0
+   -0.5900    0.5900   -0.5900 H   0  0  0  0  0  0  0  0  0  0  0  0
+    0.5900   -0.5900   -0.5900 H   0  0  0  0  0  0  0  0  0  0  0  0
+  1  2  1  0
+  1  3  1  0
+  1  4  1  0
+  1  5  1  0
+M  CHG  1   1   1
+M  END
+"""
+    (folder / "nh4.mol").write_text(text)
+    assert call("molecule score nh4.mol") == 0
+    out = capsys.readouterr().out
+    assert "[NH4+]" in out and "charged: the networks know no charges" in out

@@ -202,6 +202,26 @@ def test_a_users_cost_is_judged_after_rounding_and_behind_soundness():
     assert bool(first.better(second)) and not bool(second.better(first))
 
 
+def test_a_cost_may_differentiate_and_its_failures_are_sentences(networks):
+    """Forces are gradients of an energy, also where molecules are judged without gradient."""
+
+    def forces(positions, types, mask):
+        energy = (positions.square().sum(-1) * mask).square().sum(1)
+        (f,) = torch.autograd.grad(energy.sum(), positions, create_graph=True)
+        return f.square().sum((1, 2))
+
+    x1, mask = state_of(methane())
+    found = Miss(None, mask, stable=False, cost=UserCost(forces, mask)).verdict(x1)
+    r = 3**0.5 * 0.629
+    assert (
+        found.value.item() == pytest.approx(4 * (4 * r**3) ** 2, rel=1e-4) and not found.value.requires_grad
+    )
+    d = design(replace(QUICK, targets=(), cost=forces, count=1), networks)
+    assert bool(torch.isfinite(d.x1).all())
+    with pytest.raises(Misuse, match=r"failed on 1 molecules: KeyError: 'no'\. Make it work"):
+        UserCost(lambda positions, types, mask: {}["no"], mask)(x1)
+
+
 def test_weights_rank_what_missed_but_do_not_decide_a_hit(networks):
     x, mask = state_of(methane())
     out = predict_rounded(networks.guide, rounded(x, mask))
@@ -299,7 +319,7 @@ def test_attempts_go_on_with_what_missed_and_count_everything(networks):
     """One target is met by the first draw, the other by none."""
     targets = (Target("gap", torch.tensor([float(design(QUICK).guide["gap"][0]), 100.0])),)
     one, three = (design(replace(QUICK, targets=targets, attempts=k)) for k in (1, 3))
-    assert one.hit.tolist() == three.hit.tolist() == [True, False]
+    assert one.reached.tolist() == three.reached.tolist() == [True, False]
     assert three.miss[1] <= one.miss[1] and three.gradients[1] == 3 * one.gradients[1] > 0
     assert three.evaluations[1] == 3 * one.evaluations[1]
     assert three.evaluations[0] == one.evaluations[0] and three.gradients[0] == one.gradients[0]
@@ -377,7 +397,7 @@ def test_several_draws_at_once_find_the_same(networks, monkeypatch):
     one = design(request)
     monkeypatch.setattr(search, "FILL", 24)  # all six at once
     many = design(request)
-    assert one.hit.tolist() == many.hit.tolist() and bool(one.hit.any())
+    assert one.reached.tolist() == many.reached.tolist() and bool(one.reached.any())
     assert_close(many.x1, one.x1, atol=1e-3, rtol=1e-3)
     assert bool((many.evaluations >= one.evaluations).all()) and (many.evaluations > one.evaluations).any()
 
@@ -425,9 +445,30 @@ def test_a_formula_and_a_fragment_come_out(networks):
 
 
 def test_generate_does_not_depend_on_the_batch(networks):
-    three, last = generate(3, 5, steps=3), generate(1, 7, steps=3)
+    three, last = generate(3, 5, steps=3, candidates=1), generate(1, 7, steps=3, candidates=1)
     assert_close(three.x1[2], last.x1[0], atol=1e-3, rtol=1e-3)
     assert three.evaluations.tolist() == [6, 6, 6] and three.gradients.sum() == 0
+
+
+def test_generate_draws_until_a_molecule_is_sound(networks):
+    plain = generate(4, 2, atoms=12, steps=6, candidates=1)
+    chosen = generate(4, 2, atoms=12, steps=6, candidates=6)
+    first, good = sound(plain.molecules), sound(chosen.molecules)
+    assert not bool(first.all()) and bool((good | ~first).all()) and int(good.sum()) > int(first.sum())
+    assert_close(chosen.x1[first], plain.x1[first], atol=1e-3, rtol=1e-3)  # who is sound at once stays
+    assert chosen.reached.tolist() == good.tolist() and plain.evaluations.tolist() == [12] * 4
+    assert [s is Status.REACHED for s in chosen.status] == good.tolist()
+
+
+def test_what_is_nowhere_finite_diverged(networks):
+    class Lost(torch.nn.Module):
+        def forward(self, x, t, mask):
+            return x * torch.nan
+
+    d = generate(2, atoms=5, steps=2, networks=replace(networks, generator=Lost()))
+    assert d.status == (Status.DIVERGED,) * 2 and not bool(d.reached.any())
+    d = generate(2, formula={"C": 1, "H": 4}, steps=2, networks=replace(networks, generator=Lost()))
+    assert d.status == (Status.DIVERGED,) * 2
 
 
 @pytest.mark.parametrize(
@@ -439,7 +480,7 @@ def test_generate_does_not_depend_on_the_batch(networks):
         ({"atoms": torch.tensor([8, 40])}, "Give 2 to 29"),
         ({"formula": {"C": 2, "H": 6}, "atoms": torch.tensor([8, 9])}, "8, 9 are asked for"),
         ({"fragment": methane(), "atoms": torch.tensor([9, 4])}, "leaves none to generate of 4"),
-        ({"fragment": replace(methane(), charges=(1, 0, 0, 0, 0)), "stable": True}, "a neutral fragment"),
+        ({"fragment": replace(methane(), charges=(1, 0, 0, 0, 0)), "stable": True}, "without formal charges"),
         ({"atoms": 30}, "Give 2 to 29"),
         ({"atoms": 1}, "Give 2 to 29"),
         ({"gradients": -1}, "cannot be taken"),

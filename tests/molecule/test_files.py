@@ -1,6 +1,7 @@
 """Molecule files: what is written is read back; what is damaged is named and refused."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.errors import Misuse
+from headwater.molecule.chemistry import examine
 from headwater.molecule.elements import ELEMENTS
 from headwater.molecule.files import read_molecules, write_csv, write_sdf, write_xyz
 from headwater.molecule.molecule import Molecule
@@ -108,6 +110,39 @@ def test_sdf_is_what_other_programs_expect(tmp_path):
     lines = path.read_text().splitlines()
     assert lines[1][20:22] == "3D" and lines[3].endswith("V2000")
     assert path.read_text().count("$$$$\n") == 2
+
+
+def embedded(smiles):
+    """A molecule in space, by RDKit's force field."""
+    from rdkit.Chem import AllChem
+
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    AllChem.EmbedMolecule(mol, randomSeed=1)
+    AllChem.MMFFOptimizeMolecule(mol)
+    return mol
+
+
+@pytest.mark.parametrize(
+    "smiles", ["c1ccccc1", "Oc1ccccc1", "C[N+](=O)[O-]", "CN=[N+]=[N-]", "[NH3+]CC(=O)[O-]", "CC(N)=O"]
+)
+def test_sdf_has_the_structure_a_chemist_would_draw(smiles, tmp_path):
+    """Where the distance table is too narrow too; the file's own bonds decide on validity, not on soundness."""
+    Chem.MolToMolFile(embedded(smiles), str(tmp_path / "a.mol"))
+    (m,) = read_molecules(tmp_path / "a.mol")
+    c = examine([m])[0]
+    assert c.valid and c.smiles == smiles and c.sound == ("+" not in smiles) == (not c.charged)
+    for written in (m, replace(m, bonds=None)):
+        write_sdf(tmp_path / "b.sdf", [written], overwrite=True)
+        (back,) = Chem.SDMolSupplier(str(tmp_path / "b.sdf"), removeHs=False)
+        assert Chem.MolToSmiles(Chem.RemoveHs(back)) == smiles
+        assert read_molecules(tmp_path / "b.sdf")[0].charges == m.charges
+
+
+def test_a_radical_stays_one_in_sdf(tmp_path):
+    methyl = Molecule(("C", "H", "H", "H"), AMMONIUM.positions[:4] * 1.05, (0,) * 4)
+    write_sdf(tmp_path / "ch3.sdf", [methyl])
+    (back,) = Chem.SDMolSupplier(str(tmp_path / "ch3.sdf"), removeHs=False)
+    assert Chem.MolToSmiles(Chem.RemoveHs(back)) in ("[CH3]", "C") and back.GetNumAtoms() == 4
 
 
 def test_types_of_tags_survive(tmp_path):

@@ -14,7 +14,7 @@ from headwater.cli.audio.commands import audio
 from headwater.cli.image import image
 from headwater.cli.molecule.commands import molecule
 from headwater.cli.options import NO_COMMON, Common, Size, Strategy, Whole
-from headwater.errors import Misuse
+from headwater.errors import Misuse, out_of_memory
 
 MISUSE, INTERRUPTED = 2, 130
 
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         return _refuse(as_misuse(error))
     except KeyboardInterrupt:
-        print("\nInterrupted. Nothing was kept.", file=sys.stderr)
+        print("\nInterrupted. What is in no file yet is lost.", file=sys.stderr)
         return INTERRUPTED
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
@@ -143,17 +143,6 @@ def as_misuse(error: CycloptsError) -> Misuse:
     lists = [s for s in sentences[1:] if s.startswith(("Available", "Choose"))]
     cure = [*near, *lists, f"Run '{words}' for what it takes"][0]
     return Misuse(_ended(sentences[0]), _ended(cure))
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: Python's, torch's on a GPU, or torch's on the CPU, which has no class."""
-    words = str(error).lower()
-    return (
-        isinstance(error, MemoryError)
-        or "out of memory" in words
-        or "not enough memory" in words
-        or ("can't allocate memory" in words)
-    )
 
 
 def _ended(sentence: str) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 from headwater.cli import python_file
 from headwater.cli.options import Restore
 from headwater.cli.tasks import Task
-from headwater.errors import Misuse, suggest
+from headwater.errors import Misuse, short, suggest
 from headwater.image.files import load_bytes, read_image
 from headwater.image.operators import Operator, UserOperator, from_physics
 from headwater.image.picture import Picture
@@ -67,7 +67,7 @@ def tried(operator: Operator, size: tuple[int, int], where: str) -> Tensor:
         raise
     except Exception as error:
         raise Misuse(
-            f"The operator {where} failed on an image {list(x.shape)}: {python_file.short(error)}.",
+            f"The operator {where} failed on an image {list(x.shape)}: {short(error)}.",
             "Write it for images [batch, 3, height, width] in the range [-1, 1].",
         ) from error
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from headwater.errors import Misuse, suggest
+from headwater.errors import Misuse, short, suggest
 from headwater.image.files import load_bytes
 
 
@@ -54,13 +54,3 @@ def run(file: Path) -> Any:
     finally:
         sys.path.pop(0)
     return module
-
-
-def short(error: BaseException) -> str:
-    """An exception in one line: its class and the first line of what it says.
-
-    >>> short(ValueError("no such thing."))
-    'ValueError: no such thing'
-    """
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__

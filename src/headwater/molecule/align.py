@@ -58,6 +58,8 @@ def matched(
     """
     out = x0.clone()
     for i, n in enumerate(atoms.tolist()):
+        if not bool(torch.isfinite(x1[i, :n]).all()):
+            continue  # this solve diverged: the noise stays as it is, and so will its own
         order, turn = _match(x1[i, :n], y[i, :n], placed[i, :n], typed[i, :n], seeds[i])
         out[i, :n] = x0[i, order]
         out[i, :n, :3] = out[i, :n, :3] @ turn.T

@@ -1,8 +1,8 @@
 """Bonds, validity, SMILES and quality checks of molecules given as atoms in space; needs RDKit.
 
-The bonds are those of EDM's distance table (`stability.bond_orders`); where that table is too narrow, as for benzene,
-`sound` and `perceived` fall back on RDKit's own perception. Measures of quality (`summary`) use the table only, so
-they compare with the figures of the literature.
+The bonds are those of EDM's distance table (`stability.bond_orders`), or of the file that a molecule comes from;
+where that table is too narrow, as for benzene, `sound` and `perceived` fall back on RDKit's own perception. Measures
+of quality (`summary`) do not, so they compare with the figures of the literature.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PERCEIVED_ITERATIONS = 2000
 
 @dataclass(frozen=True)
 class Chemistry:
-    """What one molecule is, by the distance table.
+    """What one molecule is, by the distance table, or where it has bonds of its own (from a file) by these.
 
     Attributes
     ----------
@@ -47,13 +47,14 @@ class Chemistry:
         RDKit sanitises the molecule: no atom has more bonds than its element and formal charge allow. Missing
         bonds (radicals) and several fragments are valid, as in EDM.
     atom_stable : float
-        Share of atoms whose bond orders add up to the valence of the neutral element.
+        Share of atoms whose bond orders, by the table, add up to the valence of the neutral element.
     stable : bool
         Whether all atoms are.
     fragments : int
         Number of connected parts.
     smiles : str or None
-        Canonical SMILES of the largest fragment, without stereo; None if not valid.
+        Canonical SMILES of the largest fragment, without stereo; None if not valid. What the literature's measures
+        compare; `structure` is what a chemist would write.
     whole : bool
         Whether there is one fragment.
     formula : str
@@ -61,9 +62,11 @@ class Chemistry:
     atoms : int
         Number of atoms, hydrogens included.
     sound : bool
-        Whether it is one neutral molecule without radicals, by the table or else by RDKit's perception.
+        Whether it is one molecule without radicals and formal charges, by the table or else by RDKit's perception.
     perceived : str or None
         Canonical SMILES by that perception, where the table alone would call it unsound.
+    charged : bool
+        Whether an atom has a formal charge: guide and evaluator know none.
     """
 
     valid: bool
@@ -76,6 +79,16 @@ class Chemistry:
     atoms: int
     sound: bool
     perceived: str | None = None
+    charged: bool = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know before using it, in a few words each."""
+        said = []
+        if not self.sound:
+            said += ["not valid"] * (not self.valid) + ["unstable"] * (not self.stable)
+            said += [f"{self.fragments} fragments"] * (not self.whole)
+        return (*said, *["charged"] * self.charged)
 
     @property
     def structure(self) -> str | None:
@@ -84,7 +97,7 @@ class Chemistry:
 
 
 def bonded(m: Molecule, *, charges: bool = True) -> Mol:
-    """The molecule with the bonds of the distance table and one conformer, not sanitised.
+    """The molecule with its own bonds, else those of the distance table, and one conformer, not sanitised.
 
     Atoms get no implicit hydrogens: an atom that lacks bonds is a radical.
 
@@ -104,8 +117,9 @@ def _bonded(m: Molecule, orders: torch.Tensor, *, charges: bool) -> Mol:
     mol = _atoms(m, m.charges if charges else [0] * len(m))
     for atom in mol.GetAtoms():
         atom.SetNoImplicit(True)
-    for i, j in orders.triu().nonzero().tolist():
-        mol.AddBond(i, j, kinds[int(orders[i, j]) - 1])
+    near = ((i, j, int(orders[i, j])) for i, j in orders.triu().nonzero().tolist())
+    for i, j, order in near if m.bonds is None else m.bonds:
+        mol.AddBond(i, j, kinds[order - 1])
     return mol.GetMol()
 
 
@@ -149,6 +163,19 @@ def perceived(m: Molecule) -> Mol | None:
     return _determined(m) or table
 
 
+def drawn(m: Molecule) -> Mol:
+    """The molecule as a file shall have it: double bonds in place of aromatic ones, and its own formal charges.
+
+    The bonds are those of `perceived`, where these need no other charges than the molecule's; else `bonded`'s.
+    """
+    chem = need("rdkit.Chem", EXTRA)
+    mol = perceived(m)
+    if mol is None or tuple(a.GetFormalCharge() for a in mol.GetAtoms()) != tuple(m.charges):
+        return bonded(m)
+    chem.Kekulize(mol, clearAromaticFlags=True)
+    return mol
+
+
 def _determined(m: Molecule) -> Mol | None:
     """RDKit's perception (after Kim and Kim 2015), which knows no table of bond orders but the valences."""
     if len(m) > PERCEIVED_ATOMS:
@@ -166,7 +193,7 @@ def _determined(m: Molecule) -> Mol | None:
 
 
 def closed_shell(m: Molecule) -> Mol | None:
-    """RDKit's perception, if it finds one molecule without charges and radicals; else None.
+    """RDKit's perception, if it finds one molecule without formal charges and radicals; else None.
 
     >>> angle = np.arange(6) * np.pi / 3
     >>> ring = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1)
@@ -183,9 +210,10 @@ def closed_shell(m: Molecule) -> Mol | None:
 
 
 def sound(m: Rounded) -> torch.Tensor:
-    """Whether each is one neutral molecule without radicals, `[b]`: by the distance table or by RDKit's perception.
+    """Whether each is one molecule without radicals and formal charges, `[b]`: by the table or RDKit's perception.
 
-    The table alone would refuse benzene and a fifth of QM9's aromatic molecules. Without RDKit it decides alone.
+    Zwitterions such as nitro groups are not: with charges at hand, perception explains what is merely broken. The
+    table alone would refuse benzene and a fifth of QM9's aromatic molecules. Without RDKit it decides alone.
     """
     good = sound_by_table(m)
     if find_spec("rdkit") is None:
@@ -209,7 +237,7 @@ def smiles(mol: Mol) -> str:
 
 
 def examine(batch: Rounded | Sequence[Molecule], *, charges: bool = True) -> list[Chemistry]:
-    """The chemistry of each molecule by the distance table.
+    """The chemistry of each molecule: stability by the distance table; validity and SMILES by its own bonds, if any.
 
     Parameters
     ----------
@@ -227,6 +255,7 @@ def examine(batch: Rounded | Sequence[Molecule], *, charges: bool = True) -> lis
     """
     if not len(batch):
         return []
+    given = None if isinstance(batch, Rounded) else batch
     if not isinstance(batch, Rounded):
         batch = batch_of(batch, max(len(m) for m in batch))
     out = []
@@ -240,14 +269,21 @@ def examine(batch: Rounded | Sequence[Molecule], *, charges: bool = True) -> lis
         )
         shares, good = stability(part)[0], sound_by_table(part)
         for m, orders, mask, share, by_table in zip(
-            molecules_of(part), bond_orders(part), part.mask, shares.tolist(), good.tolist(), strict=True
+            given[index] if given else molecules_of(part),
+            bond_orders(part),
+            part.mask,
+            shares.tolist(),
+            good.tolist(),
+            strict=True,
         ):
             mol = _bonded(m, orders[mask][:, mask], charges=charges)
-            out.append(_chemistry(mol, share, None if by_table else closed_shell(m), sound=by_table))
+            charged = any(m.charges)
+            found = None if by_table else closed_shell(m)
+            out.append(_chemistry(mol, share, found, sound=by_table, charged=charged))
     return out
 
 
-def _chemistry(mol: Mol, share: float, perceived: Mol | None, *, sound: bool) -> Chemistry:
+def _chemistry(mol: Mol, share: float, perceived: Mol | None, *, sound: bool, charged: bool) -> Chemistry:
     chem = need("rdkit.Chem", EXTRA)
     fragments = len(chem.GetMolFrags(mol))
     text = None
@@ -266,6 +302,7 @@ def _chemistry(mol: Mol, share: float, perceived: Mol | None, *, sound: bool) ->
         atoms=mol.GetNumAtoms(),
         sound=sound or perceived is not None,
         perceived=None if perceived is None else smiles(perceived),
+        charged=charged,
     )
 
 

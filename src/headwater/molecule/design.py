@@ -18,22 +18,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headwater.control import Callback, Event
+from headwater.control import Callback
 from headwater.molecule import models
 from headwater.molecule.elements import MAX_ATOMS
 from headwater.molecule.molecule import Molecule
 from headwater.molecule.regressor import Regressor
-from headwater.molecule.request import STEPS, Request, check_request
-from headwater.molecule.search import Best, Problem, Search, Told, drawn, problem_of
+from headwater.molecule.request import Request, check_request
+from headwater.molecule.search import Best, Problem, Search, Told, problem_of
 from headwater.molecule.sizes import draw_atoms
 from headwater.molecule.state import Rounded, relaxed_types, rounded
 from headwater.molecule.target import predict, predict_rounded
-from headwater.solve import solve
 from headwater.status import Status
 
 BATCH = 64
-DRAWN = 24
-"""Solver steps of `generate`: nothing is tried twice there, so each draw is solved well."""
+"""Molecules searched at once."""
+DRAWN, CANDIDATES = 12, 8
+"""Solver steps and draws of `generate`."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Design:
     """Molecules and what is known of them, the first axis of every tensor the problem.
 
     `guide` and `evaluator` are predictions for the rounded molecules, `relaxed` the guide's before rounding; `miss`
-    is the largest deviation by the guide, in tolerances; `hit`: the molecule is sound and its miss at most 1;
-    `gradients` and `evaluations` are summed over attempts; `fragment_rms` is how far the atoms of a fragment are from
-    where they were given, angstrom.
+    is the largest deviation by the guide, in tolerances; `reached`: the molecule is sound and its miss at most 1,
+    which ended its search (whether it is a hit, the evaluator says); `gradients` and `evaluations` are summed over
+    attempts; `fragment_rms` is how far the atoms of a fragment are from where they were given, angstrom.
     """
 
     molecules: Rounded
@@ -52,7 +52,7 @@ class Design:
     relaxed: dict[str, Tensor]
     status: tuple[Status, ...]
     miss: Tensor
-    hit: Tensor
+    reached: Tensor
     gradients: Tensor
     evaluations: Tensor
     x0: Tensor
@@ -81,9 +81,10 @@ class Networks:
 def design(request: Request, networks: Networks | None = None) -> Design:
     """Molecules that meet the request, each problem for itself; what missed is tried again from other noise.
 
-    Molecule i depends on `seed + i` only. Of all points seen the best is kept: hits before sound molecules before
-    others, then the smallest miss, weighted by the targets' weights. Once the callback ends the run, what was not
-    begun is a plain draw.
+    Molecule i depends on `seed + i` only, up to rounding, which differs with the batch and which control can amplify
+    where the flow is steep. Of all points seen the best is kept: hits before sound molecules before others, then the
+    smallest miss, weighted by the targets' weights. Once the callback ends the run, what was not begun is a plain
+    draw.
 
     Raises
     ------
@@ -172,38 +173,36 @@ def generate(
     count: int,
     seed: int = 0,
     *,
-    atoms: int | None = None,
+    atoms: int | Tensor | None = None,
     formula: Mapping[str, int] | None = None,
-    steps: int | None = None,
+    steps: int = DRAWN,
+    candidates: int = CANDIDATES,
     callback: Callback | None = None,
     networks: Networks | None = None,
 ) -> Design:
-    """Draws from the flow, one solve each; those with a formula are led to it, see `flow.Held`.
+    """Draws from the flow, nothing asked: of each molecule up to `candidates`, until one is sound.
 
-    `callback` is told of every batch and may end the run: then fewer molecules come back, but at least one batch.
+    `candidates=1` are plain draws, whatever they are; with more the easy molecules are more frequent than in the
+    model, as unsound draws are dropped. With a formula the draws are led to it, see `flow.Held`.
+
+    >>> d = generate(1, atoms=9, steps=2, candidates=1)
+    >>> d.x1.shape, d.molecules.mask.sum().item()
+    (torch.Size([1, 29, 9]), 9)
     """
-    steps = DRAWN if steps is None else steps
-    request = Request(count, seed, atoms=atoms, formula=formula, steps=steps, candidates=1, stable=False)
-    check_request(request)
-    networks = networks or Networks.shipped()
-    seeds = range(seed, seed + count)
-    sizes = _sizes(request, seeds)
-    parts = []
-    for i in torch.split(torch.arange(count), BATCH):
-        problem = problem_of(request, networks.generator, networks.guide, sizes[i])
-        best = Best(len(i), problem.flow.shape)
-        with torch.no_grad():
-            x0 = drawn(problem, [seeds[k] for k in i.tolist()], steps)
-            x1 = solve(problem.flow, x0, steps=steps)
-        verdict = problem.miss.verdict(x1)
-        best.see(torch.arange(len(i)), verdict.value, verdict, x0, x1)
-        best.evaluations += 2 * steps * problem.solves
-        best.status = [Status.REACHED if torch.isfinite(x).all() else Status.DIVERGED for x in x1]
-        parts.append(_judged(best, problem, networks))
-        miss = verdict.miss
-        if callback is not None and callback(Event(0, i, miss, miss, x1, miss, x0)) is not None:
-            break
-    return _joined(parts)
+    request = Request(
+        count,
+        seed,
+        atoms=atoms,
+        formula=formula,
+        steps=steps,
+        candidates=candidates,
+        gradients=0,
+        attempts=1,
+        renormalise=False,
+        stable=candidates > 1,
+        callback=callback,
+    )
+    return design(request, networks)
 
 
 def score(batch: Rounded, networks: Networks | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

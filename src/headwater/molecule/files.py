@@ -1,7 +1,7 @@
-"""Molecules in files: SDF and MOL (V2000, bonds by distance), XYZ, and tables as CSV.
+"""Molecules in files: SDF and MOL (V2000), XYZ, and tables as CSV.
 
-Files are read as they are: no hydrogens are added, no chemistry is judged. Whether the models can hold a molecule is
-`molecule.check`.
+Files are read as they are: no hydrogens are added, no chemistry is judged. XYZ has no bonds and no charges. Whether
+the models can hold a molecule is `molecule.check`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import csv
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,12 @@ from numpy.typing import NDArray
 from headwater.atomic import write_atomically
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.molecule.chemistry import EXTRA, bonded
+from headwater.molecule.chemistry import EXTRA, drawn
 from headwater.molecule.elements import ELEMENTS, NUMBERS
 from headwater.molecule.molecule import Molecule
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
 
 Value = str | float | int
 
@@ -116,7 +120,22 @@ def _record(lines: Sequence[str], what: str, *, closed: bool) -> Molecule:
         tuple(atom.GetFormalCharge() for atom in mol.GetAtoms()),
         lines[0].strip(),
         _data(tags),
+        _bonds(mol),
     )
+
+
+def _bonds(mol: Mol) -> tuple[tuple[int, int, int], ...] | None:
+    """The bonds of a record, aromatic ones as single and double; None if there are none, or of another kind."""
+    chem = need("rdkit.Chem", EXTRA)
+    try:
+        with need("rdkit.rdBase", EXTRA).BlockLogs():
+            chem.Kekulize(mol, clearAromaticFlags=True)
+    except ValueError:  # aromatic bonds that no single and double ones can be
+        return None
+    found = tuple((b.GetBeginAtomIdx(), b.GetEndAtomIdx(), b.GetBondTypeAsDouble()) for b in mol.GetBonds())
+    if not found or any(order not in (1, 2, 3) for *_, order in found):
+        return None
+    return tuple((i, j, int(order)) for i, j, order in found)
 
 
 def _data(lines: Sequence[str]) -> dict[str, Value]:
@@ -193,7 +212,7 @@ READERS: dict[str, Callable[[Sequence[str], Path], Iterator[Molecule]]] = {
 
 
 def write_sdf(path: str | Path, molecules: Sequence[Molecule], *, overwrite: bool = False) -> None:
-    """Write molecules of H, C, N, O, F with the bonds of the distance table; tags are `Molecule.data`.
+    """Write molecules of H, C, N, O, F with the bonds of `chemistry.drawn`; tags are `Molecule.data`.
 
     Positions have 4 decimals, formal charges are kept, names become one line.
 
@@ -206,7 +225,7 @@ def write_sdf(path: str | Path, molecules: Sequence[Molecule], *, overwrite: boo
     parts = []
     for number, m in enumerate(molecules, 1):
         _check_positions(m.positions, f"The molecule {number}")
-        mol = bonded(m)
+        mol = drawn(m)
         mol.SetProp("_Name", _line(m.name).replace("$$$$", "$$$"))  # $$$$ ends a record
         parts += [chem.MolToMolBlock(mol, includeStereo=False, kekulize=False)]
         parts += [_tag(tag, str(value)) for tag, value in m.data.items()]

@@ -18,7 +18,8 @@ from headwater.molecule.state import Rounded, centred, mask_of
 class Molecule:
     """Atoms with definite elements: `symbols`, `positions [n, 3]` in angstrom, formal `charges`.
 
-    `name` and `data` (tag -> text or number) travel with it through files.
+    `name` and `data` (tag -> text or number) travel with it through files. `bonds` are those that a file states, as
+    (atom, atom, order 1 to 3); None: the distances say it.
     """
 
     symbols: tuple[str, ...]
@@ -26,6 +27,7 @@ class Molecule:
     charges: tuple[int, ...]
     name: str = ""
     data: dict[str, str | float | int] = field(default_factory=dict)
+    bonds: tuple[tuple[int, int, int], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.symbols)

@@ -109,9 +109,9 @@ def check_request(request: Request) -> None:
         if request.stable and any(request.fragment.charges):
             raise Misuse(
                 "The fragment has formal charges, and only neutral molecules count as sound.",
-                "Give a neutral fragment, or stable=False.",
+                "Give a fragment without formal charges.",
             )
-    sizes = _sizes(request)
+    sizes = _sizes_asked(request)
     for size in sizes:
         if not 2 <= size <= MAX_ATOMS:
             raise Misuse(
@@ -136,7 +136,7 @@ def check_request(request: Request) -> None:
                 )
 
 
-def _sizes(request: Request) -> list[int]:
+def _sizes_asked(request: Request) -> list[int]:
     """The numbers of atoms that are asked for, each once; none if they are to be drawn."""
     asked: list[int] = []
     if request.atoms is not None:

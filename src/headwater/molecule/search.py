@@ -135,6 +135,11 @@ class Best:
         """Which molecules have hit."""
         return self.verdict.kind == HIT
 
+    @property
+    def nowhere(self) -> Tensor:
+        """Of which molecules no point was finite."""
+        return self.verdict.kind > UNSOUND
+
     def see(self, index: Tensor, cost: Tensor, verdict: Verdict, x0: Tensor, x1: Tensor) -> None:
         """Keep what is better of the molecules in `index`; a point that is not finite never is."""
         self.cost[index] = torch.fmin(self.cost[index], cost)
@@ -191,6 +196,7 @@ class Search:
             if self.told.ended is None and self.request.gradients and len(index):
                 self.best.count(index, self.control(index, start))
         self.best.end(torch.nonzero(self.best.hit).flatten(), Status.REACHED)
+        self.best.end(torch.nonzero(self.best.nowhere).flatten(), Status.DIVERGED)
         return self.best
 
     def screen(self, index: Tensor, attempt: int) -> Tensor:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from headwater.errors import Misuse, out_of_memory, short
 from headwater.molecule.chemistry import sound
 from headwater.molecule.models import device_of
 from headwater.molecule.regressor import PROPERTIES, Regressor
@@ -83,16 +84,41 @@ class Undecided:
 
 @dataclass(frozen=True)
 class UserCost:
-    """A user's `cost(positions [b, n, 3] in angstrom, types [b, n, 5], mask [b, n]) -> [b]`."""
+    """A user's `cost(positions [b, n, 3] in angstrom, types [b, n, 5], mask [b, n]) -> [b]`.
+
+    Raises
+    ------
+    Misuse
+        The function fails, for whatever reason.
+    """
 
     function: Callable[[Tensor, Tensor, Tensor], Tensor]
     mask: Tensor
 
     def select(self, index: Tensor) -> UserCost:
+        """The cost of the molecules in `index`."""
         return UserCost(self.function, self.mask[index])
 
     def __call__(self, x1: Tensor) -> Tensor:
-        return self.function(x1[..., :3], relaxed_types(x1), self.mask)
+        return self._asked(x1[..., :3], relaxed_types(x1))
+
+    def of_rounded(self, m: Rounded) -> Tensor:
+        """The cost of definite molecules, `[b]`."""
+        return self._asked(m.positions, m.one_hot)
+
+    def _asked(self, positions: Tensor, types: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():  # the function may differentiate all the same, as forces do
+            with torch.enable_grad():
+                return self._asked(*(x.detach().requires_grad_() for x in (positions, types))).detach()
+        try:
+            return self.function(positions, types, self.mask)
+        except Exception as error:
+            if isinstance(error, Misuse) or out_of_memory(error):
+                raise
+            raise Misuse(
+                f"The cost failed on {len(positions)} molecules: {short(error)}.",
+                "Make it work for any positions, relaxed and definite types, and any number of molecules.",
+            ) from error
 
 
 class Verdict(NamedTuple):
@@ -165,7 +191,7 @@ class Miss:
                 value = torch.maximum(value, self.properties.weights.get(k, 1.0) * deviation)
         kind = torch.where(miss <= 1, HIT, MISSED)
         if self.cost is not None:
-            value = value + self.cost.function(m.positions, m.one_hot, m.mask).double()
+            value = value + self.cost.of_rounded(m).double()
             kind = torch.full_like(kind, MISSED)
         if self.stable:
             kind = torch.where(sound(m), kind, UNSOUND)

@@ -115,6 +115,11 @@ class Relaxed:
     sentence: str = ""
 
 
+def failed(m: Molecule, sentence: str) -> Relaxed:
+    """What is known of a molecule whose check failed: the sentence."""
+    return Relaxed(m, False, 0, nan, nan, False, UNKNOWN, UNKNOWN, sentence)
+
+
 def on_b3lyp_scale(electrons: Electrons, lines: Mapping[str, Line] = CALIBRATION) -> Electrons:
     """xTB's values as B3LYP/6-31G(2df,p) would likely give them; `lines`: `RELAXED_CALIBRATION` after a relaxation.
 

@@ -9,7 +9,10 @@ from importlib.util import find_spec
 from headwater.cli.molecule.hits import Hit, ranked
 from headwater.cli.molecule.progress import telling
 from headwater.cli.progress import aborting, clock
+from headwater.errors import short
 from headwater.extras import need
+from headwater.molecule import xtb
+from headwater.molecule.molecule import Molecule
 
 BEST = 3
 PACKAGES = {"none": (), "xtb": ("tblite.interface",), "dft": ("pyscf.gto", "pyscf.dft")}
@@ -49,8 +52,6 @@ def carry_out(check: str, hits: list[Hit], best: int | None, *, quiet: bool) -> 
 
 def relax(hits: list[Hit], *, quiet: bool) -> None:
     """GFN2-xTB of every molecule that has coordinates."""
-    from headwater.molecule import xtb
-
     there = [i for i, h in enumerate(hits) if h.molecule is not None]
     start = time.perf_counter()
     with telling("xtb", quiet=quiet) as tell:
@@ -59,7 +60,15 @@ def relax(hits: list[Hit], *, quiet: bool) -> None:
             tell(f"xtb  {done} of {len(there)} molecules, about {clock(left)} left")
             molecule = hits[i].molecule
             if molecule is not None:
-                hits[i] = replace(hits[i], xtb=xtb.relax(molecule))
+                hits[i] = replace(hits[i], xtb=relaxed(molecule))
+
+
+def relaxed(molecule: Molecule) -> xtb.Relaxed:
+    """GFN2-xTB of a molecule; a failure of any kind is a sentence, so that it takes no other molecule with it."""
+    try:
+        return xtb.relax(molecule)
+    except Exception as error:
+        return xtb.failed(molecule, f"The check failed: {short(error)}.")
 
 
 def compute(hits: list[Hit], best: int, *, quiet: bool) -> None:

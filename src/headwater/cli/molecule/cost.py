@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from headwater.cli.python_file import function_in, short
+from headwater.cli.python_file import function_in
 from headwater.cost import check_values
-from headwater.errors import Misuse
+from headwater.errors import Misuse, short
 from headwater.molecule.elements import ELEMENTS, MAX_ATOMS
-from headwater.molecule.state import centred, mask_of
+from headwater.molecule.state import Rounded, centred, mask_of
+from headwater.molecule.target import UserCost
 
 Cost = Callable[[Tensor, Tensor, Tensor], Tensor]
 SIGNATURE = "cost(positions, types, mask)"
@@ -34,7 +35,7 @@ def load(file: Path) -> Cost:
 
 
 def tried(cost: Cost, file: Path) -> None:
-    """Call a cost with two molecules, one padded, whose types are relaxed.
+    """Call a cost with two molecules, one padded, whose types are relaxed, and with one of definite types.
 
     Raises
     ------
@@ -60,6 +61,14 @@ def tried(cost: Cost, file: Path) -> None:
             "Return finite floats, also for molecules that are far from good.",
         )
     _check_gradients(value, positions, types, mask, file)
+    _try_definite(cost, positions, types, mask)
+
+
+def _try_definite(cost: Cost, positions: Tensor, types: Tensor, mask: Tensor) -> None:
+    """As at the end of a solve: one molecule alone, and its types are definite."""
+    kinds = types.argmax(-1)[:1] * mask[:1]
+    with torch.no_grad():
+        UserCost(cost, mask[:1]).of_rounded(Rounded(positions[:1], kinds, kinds * 0, mask[:1]))
 
 
 def _check_gradients(value: Tensor, positions: Tensor, types: Tensor, mask: Tensor, file: Path) -> None:

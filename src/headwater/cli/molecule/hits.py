@@ -51,7 +51,7 @@ class Hit:
 
     @property
     def sound(self) -> bool:
-        """Whether it is one neutral molecule without radicals (`chemistry.sound`)."""
+        """Whether it is one molecule without radicals and formal charges (`chemistry.sound`)."""
         return self.chemistry is not None and self.chemistry.sound
 
     @property
@@ -96,15 +96,13 @@ class Hit:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know before using it, in a few words each."""
-        c, said = self.chemistry, []
+        said = []
         if self.duplicate_of is not None:
             said.append(f"duplicate of {self.duplicate_of}")
         if self.molecule is None:
             said.append("no coordinates")
-        if c is not None and not c.sound:
-            said += ["not valid"] * (not c.valid) + ["unstable"] * (not c.stable)
-            said += [f"{c.fragments} fragments"] * (not c.whole)
-            said += ["charged"] * (self.molecule is not None and any(self.molecule.charges))
+        if self.chemistry is not None:
+            said += self.chemistry.notes
         if self.xtb is not None:
             said += ["bonds change in xTB"] * self.xtb.bond_change
             said += ["xTB did not converge"] * (not self.xtb.converged)
@@ -122,43 +120,35 @@ def known(value: float | Tensor | None) -> float | None:
     return round(number, 6) if math.isfinite(number) else None
 
 
-def hits_of(designs: Iterable[Design], asked: Mapping[str, float], seed: int) -> list[Hit]:
-    """The molecules of a run, in the order of their seeds, with their chemistry."""
-    hits: list[Hit] = []
-    for design in designs:
-        for i, molecule in enumerate(molecules_of(design.molecules)):
-            number = len(hits) + 1
-            there = has_coordinates(molecule)
-            rms = known(design.fragment_rms[i]) if there and design.fragment_rms is not None else None
-            hits.append(
-                Hit(
-                    number,
-                    seed + number - 1,
-                    molecule if there else None,
-                    design.status[i],
-                    asked,
-                    _row(design.guide, i, there),
-                    _row(design.evaluator, i, there),
-                    _row(design.relaxed, i, there),
-                    int(design.gradients[i]),
-                    int(design.evaluations[i]),
-                    rms,
-                )
-            )
-    return examined(hits)
+def with_design(hits: Sequence[Hit], design: Design, asked: Mapping[str, float], seed: int) -> list[Hit]:
+    """The molecules of a run so far and of one more batch, which is numbered on and examined.
 
-
-def examined(hits: Sequence[Hit]) -> list[Hit]:
-    """With validity, stability, SMILES and duplicates; a molecule of several parts is no duplicate."""
-    there = [h for h in hits if h.molecule is not None]
-    found = dict(
-        zip((h.number for h in there), examine([h.molecule for h in there if h.molecule]), strict=True)
-    )
-    smiles = [c.structure if (c := found.get(h.number)) and (c.whole or c.sound) else None for h in hits]
-    firsts = duplicates(smiles)
+    `seed` is that of the run's first molecule. A molecule of several parts is no duplicate.
+    """
+    molecules = [m if has_coordinates(m) else None for m in molecules_of(design.molecules)]
+    found = iter(examine([m for m in molecules if m is not None]))
+    more = [
+        Hit(
+            len(hits) + i + 1,
+            seed + len(hits) + i,
+            m,
+            design.status[i],
+            asked,
+            _row(design.guide, i, m is not None),
+            _row(design.evaluator, i, m is not None),
+            _row(design.relaxed, i, m is not None),
+            int(design.gradients[i]),
+            int(design.evaluations[i]),
+            None if m is None or design.fragment_rms is None else known(design.fragment_rms[i]),
+            None if m is None else next(found),
+        )
+        for i, m in enumerate(molecules)
+    ]
+    together = [*hits, *more]
+    names = [c.structure if (c := h.chemistry) and (c.whole or c.sound) else None for h in together]
     return [
-        replace(h, chemistry=found.get(h.number), duplicate_of=None if k is None else hits[k].number)
-        for h, k in zip(hits, firsts, strict=True)
+        replace(h, duplicate_of=None if k is None else k + 1)
+        for h, k in zip(together, duplicates(names), strict=True)
     ]
 
 

@@ -43,6 +43,10 @@ class Draw(Files):
     steps: Annotated[int | None, whole(group=DESIGN)] = None
     """Steps of the ODE solver; by default the recipe's."""
 
+    candidates: Annotated[int | None, whole(group=DESIGN)] = None
+    """Most draws per molecule (and attempt): the first that is sound and near the targets is taken; by default the
+    recipe's. With 'generate', 1 takes every draw as it is."""
+
     check: Annotated[Check | None, Parameter(group=CHECKS)] = None
     """Check without our networks: 'xtb' relaxes every molecule with GFN2-xTB; 'dft' computes the --best ones by
     B3LYP/6-31G(2df,p), minutes each, after xtb. By default xtb if tblite is installed, else none."""
@@ -82,9 +86,6 @@ class Aim(Draw):
 
     gradients: Annotated[int | None, whole(group=DESIGN)] = None
     """Most gradient evaluations per attempt (0: screen draws only); by default the recipe's."""
-
-    candidates: Annotated[int | None, whole(group=DESIGN)] = None
-    """Draws that are screened per attempt before the control; by default the recipe's."""
 
     seconds: Annotated[float | None, Parameter(group=DESIGN)] = None
     """Stop after so many seconds and keep the best so far."""

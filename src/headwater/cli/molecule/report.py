@@ -20,14 +20,16 @@ PREDICTED = {
     "evaluator": "prediction for the molecule as written, by a network trained on other molecules than guide and "
     "generator (half_a of QM9); it never guides",
     "guide": "prediction for the molecule as written, by the network that guided the search",
-    "valid": "RDKit sanitises the molecule with the bonds of EDM's distance table and its formal charges",
+    "valid": "RDKit sanitises the molecule with its formal charges and with the bonds of its file, or else of EDM's "
+    "distance table",
     "stable": "the bond orders of every atom, by that table, add up to the valence of its neutral element",
     "atom_stable": "share of such atoms",
     "fragments": "parts that no bond connects",
-    "smiles": "canonical SMILES of the largest fragment, without stereo",
-    "sound": "one neutral molecule without radicals: stable and of one fragment by that table, or by RDKit's "
-    "perception",
-    "perceived": "SMILES by that perception, where the table alone would refuse the molecule",
+    "smiles": "canonical SMILES of the largest fragment, without stereo; by RDKit's perception where that table is "
+    "too narrow, as for aromatic rings",
+    "smiles_by_table": "the same by the bonds that decide on valid; the literature's measures compare these",
+    "sound": "one molecule without radicals and formal charges: stable and of one fragment by that table, or by "
+    "RDKit's perception",
     "units": "of all properties in this report",
 }
 DEFINITIONS = PREDICTED | {
@@ -39,7 +41,7 @@ DEFINITIONS = PREDICTED | {
     "mae": "mean |evaluator - asked| over all molecules with a prediction, unsound ones included",
     "mae_of_sound": "the same over the sound molecules",
     "duplicate_of": "number of the first molecule with the same SMILES",
-    "unique": "share of distinct SMILES, of the valid molecules",
+    "unique": "share of distinct SMILES by the table, of the valid molecules",
     "xtb": "GFN2-xTB, relaxed from the molecule as written; on_b3lyp_scale maps its values with the lines of "
     "calibration, b3lyp = slope * xtb + intercept; rmsd over all atoms between the two geometries",
     "dft": "B3LYP/6-31G(2df,p), QM9's level of theory, at the geometry as written",
@@ -47,7 +49,8 @@ DEFINITIONS = PREDICTED | {
     "evaluations": "forward calls of the generator for this molecule",
     "fragment_rms": "rms distance of the fragment's atoms from where they were given, angstrom",
     "seconds": "of the design; the checks' are seconds_of_checks",
-    "seed": "molecule i of a run has the seed of the run + i - 1; alone it gives the same molecule",
+    "seed": "molecule i of a run has the seed of the run + i - 1; its draws are the same in any batch, up to "
+    "rounding, which control can amplify to another molecule",
 }
 
 
@@ -124,18 +127,18 @@ def entry(hit: Hit) -> dict[str, Any]:
 
 def chemistry(c: Chemistry | None) -> dict[str, Any]:
     """Formula, SMILES and soundness; None for a molecule that has no coordinates."""
-    names = (
-        "formula",
-        "atoms",
-        "smiles",
-        "sound",
-        "perceived",
-        "valid",
-        "stable",
-        "atom_stable",
-        "fragments",
-    )
-    return {name: None if c is None else getattr(c, name) for name in names}
+    fields = {
+        "formula": "formula",
+        "atoms": "atoms",
+        "smiles": "structure",
+        "smiles_by_table": "smiles",
+        "sound": "sound",
+        "valid": "valid",
+        "stable": "stable",
+        "atom_stable": "atom_stable",
+        "fragments": "fragments",
+    }
+    return {name: None if c is None else getattr(c, field) for name, field in fields.items()}
 
 
 def hit_of(hit: Hit) -> bool | None:

@@ -13,31 +13,32 @@ from headwater.cli.machine import Meter, use_idle_cores
 from headwater.cli.molecule import report
 from headwater.cli.molecule.checks import carry_out, chosen
 from headwater.cli.molecule.files import Outputs, plan, write_molecules, write_pictures
-from headwater.cli.molecule.hits import Hit, hits_of, ranked
+from headwater.cli.molecule.hits import Hit, ranked, with_design
 from headwater.cli.molecule.options import Draw
 from headwater.cli.molecule.progress import DesignWatch
 from headwater.cli.molecule.table import show_hits
 from headwater.cli.molecule.task import Task
 from headwater.cli.outputs import write_json
 from headwater.cli.run import INTERRUPTED
-from headwater.errors import Misuse
+from headwater.errors import Misuse, out_of_memory
 from headwater.extras import need
 from headwater.molecule import design as designing
 from headwater.molecule import models, units
-from headwater.molecule.design import Design
+from headwater.molecule.design import BATCH, Design
 from headwater.molecule.request import Request, Target
 from headwater.status import Status
 
-BATCH = 64
-"""Molecules at once; what is done is kept after Ctrl-C. Results do not depend on it."""
+REFUSED = 2
+"""The exit code beside an error's two sentences."""
 
 
 def run(task: Task, o: Draw) -> int:
     """Design, check, write, and say how it went; the exit code.
 
-    All inputs and outputs are checked before the work begins, and the molecules are written before the checks
-    of xTB and DFT, which may take long, and again after them. 0 also for molecules that missed or are
-    unstable, which are written and marked; 1 if one diverged; 130 if the user interrupted.
+    All inputs and outputs are checked before the work begins. The molecules are written after every batch, and again
+    after the checks of xTB and DFT, which may take long: whatever ends the run leaves what was done before. 0 also
+    for molecules that missed or are unstable, which are written and marked; 1 if one diverged; 2 if memory or the
+    user's cost ended the run, 130 if the user did.
     """
     outputs = plan(task.output, task.inputs, overwrite=o.overwrite)
     for module in ("rdkit.Chem", "PIL.ImageFont"):
@@ -48,9 +49,9 @@ def run(task: Task, o: Draw) -> int:
     use_idle_cores()
     meter = Meter(torch.device("cpu"))
     watch = DesignWatch(task.command, seconds=getattr(o, "seconds", None), quiet=o.quiet)
-    hits = hits_of(_designs(task, o, watch), task.targets, o.seed)
-    costs = {"device": "cpu", **meter.read()}
-    write_molecules(hits, outputs, overwrite=o.overwrite)
+    with watch.running():
+        hits, refused = searched(task, o, watch, outputs)
+    costs = {"device": "cpu", **meter.read(), "ended_by": None if refused is None else str(refused)}
     start = time.perf_counter()
     finished = not watch.interrupt.asked and carry_out(check, hits, o.best, quiet=o.quiet)
     costs |= {"seconds_of_checks": round(time.perf_counter() - start, 3)}
@@ -61,7 +62,40 @@ def run(task: Task, o: Draw) -> int:
     _warn(hits, o.count, finished)
     if not o.quiet:
         _tell(task, hits, outputs, content["seconds"])
+    if refused is not None:
+        print(f"Error: {refused}", file=sys.stderr)
+        return REFUSED
     return exit_code(hits, finished)
+
+
+def searched(task: Task, o: Draw, watch: DesignWatch, outputs: Outputs) -> tuple[list[Hit], Misuse | None]:
+    """The molecules, in the files after every batch, until all are there, the time is up or Ctrl-C was pressed.
+
+    What ends a later batch than the first, such as a lack of memory, is handed back beside what is there.
+    """
+    hits: list[Hit] = []
+    for start in range(0, o.count, BATCH):
+        if hits and watch.over:
+            break
+        try:
+            design = _batch(task, o, watch, start)
+        except (Misuse, MemoryError, RuntimeError) as error:
+            refused = _refusal(error)
+            if not hits:
+                raise refused from error
+            return hits, refused
+        hits = with_design(hits, design, task.targets, o.seed)
+        write_molecules(hits, outputs, overwrite=o.overwrite or start > 0)
+    return hits, None
+
+
+def _refusal(error: Exception) -> Misuse:
+    """What is said of an error that the user can do something about; any other goes on."""
+    if isinstance(error, Misuse):
+        return error
+    if not out_of_memory(error):
+        raise error
+    return Misuse("The machine ran out of memory.", "Give a smaller --count or fewer atoms.")
 
 
 def exit_code(hits: Sequence[Hit], finished: bool) -> int:
@@ -71,31 +105,14 @@ def exit_code(hits: Sequence[Hit], finished: bool) -> int:
     return int(any(h.status is Status.DIVERGED for h in hits))
 
 
-def _designs(task: Task, o: Draw, watch: DesignWatch) -> list[Design]:
-    """The molecules in batches, until all are there, the time is up or Ctrl-C was pressed."""
-    from headwater.cli.app import out_of_memory
-
-    designs: list[Design] = []
-    try:
-        with watch.running():
-            for start in range(0, o.count, BATCH):
-                if designs and watch.over:
-                    break
-                designs.append(_batch(task, o, watch, start))
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-        raise Misuse("The machine ran out of memory.", "Give a smaller --count or fewer atoms.") from error
-    return designs
-
-
 def _batch(task: Task, o: Draw, watch: DesignWatch, start: int) -> Design:
     count = min(BATCH, o.count - start)
     seed = o.seed + start
-    limits = {name: getattr(o, name, None) for name in ("steps", "gradients", "candidates")}
+    asked = {name: getattr(o, name, None) for name in ("steps", "gradients", "candidates")}
+    limits = {name: value for name, value in asked.items() if value is not None}
     if task.command == "generate":
         return designing.generate(
-            count, seed, atoms=task.atoms, formula=task.formula, steps=o.steps, callback=watch
+            count, seed, atoms=task.atoms, formula=task.formula, callback=watch, **limits
         )
     return designing.design(
         Request(
@@ -107,7 +124,7 @@ def _batch(task: Task, o: Draw, watch: DesignWatch, start: int) -> Design:
             fragment=task.fragment,
             cost=task.cost,
             callback=watch,
-            **{name: value for name, value in limits.items() if value is not None},
+            **limits,
         )
     )
 

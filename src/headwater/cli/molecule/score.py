@@ -20,10 +20,10 @@ from headwater.extras import need
 from headwater.molecule import design as designing
 from headwater.molecule import units
 from headwater.molecule.chemistry import Chemistry, duplicates, examine, summary
+from headwater.molecule.design import BATCH
 from headwater.molecule.files import read_molecules, write_csv
 from headwater.molecule.molecule import Molecule, batch_of, check
 
-BATCH = 64
 FORMATS = (".csv", ".json")
 
 
@@ -41,7 +41,7 @@ def score(path: Path, o: Files) -> int:
         for k in duplicates([c.structure if c.whole or c.sound else None for c in found])
     ]
     if not o.quiet:
-        notes = [_notes(c, k) for c, k in zip(found, firsts, strict=True)]
+        notes = [said(c, k) for c, k in zip(found, firsts, strict=True)]
         names = [m.name or str(i) for i, m in enumerate(molecules, 1)]
         show_scores(zip(names, found, evaluator, notes, strict=True))
     if table is None or report is None:
@@ -52,6 +52,7 @@ def score(path: Path, o: Files) -> int:
             "name": molecules[i].name,
             **chemistry(found[i]),
             "duplicate_of": firsts[i],
+            "notes": "; ".join(said(found[i], firsts[i])),
             "guide": guide[i],
             "evaluator": evaluator[i],
         }
@@ -107,9 +108,10 @@ def _outputs(path: Path, o: Files) -> tuple[Path | None, Path | None]:
     return both
 
 
-def _notes(c: Chemistry, duplicate_of: int | None) -> list[str]:
-    parts = [f"{c.fragments} fragments"] * (not c.whole and not c.sound)
-    return parts + ([] if duplicate_of is None else [f"duplicate of {duplicate_of}"])
+def said(c: Chemistry, duplicate_of: int | None) -> list[str]:
+    """The notes of a molecule; of one with charges, that its predictions mean nothing."""
+    found = ["charged: the networks know no charges" if note == "charged" else note for note in c.notes]
+    return found + ([] if duplicate_of is None else [f"duplicate of {duplicate_of}"])
 
 
 def _flat(entry: dict[str, Any]) -> dict[str, Any]:

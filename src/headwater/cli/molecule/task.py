@@ -15,7 +15,7 @@ from headwater.errors import Misuse, suggest
 from headwater.molecule import formula as formulae
 from headwater.molecule import units
 from headwater.molecule.elements import MAX_ATOMS
-from headwater.molecule.molecule import Molecule, check
+from headwater.molecule.molecule import Molecule, batch_of, check
 from headwater.molecule.request import Request, check_request
 
 if TYPE_CHECKING:
@@ -82,8 +82,9 @@ def read_fragment(path: Path) -> Molecule:
     ------
     Misuse
         The file cannot be read or has several molecules; there is an unknown element, two atoms in one place,
-        or more atoms than fit beside one that grows.
+        or more atoms than fit beside one that grows; or no atom has a bond to give.
     """
+    from headwater.molecule.chemistry import sound
     from headwater.molecule.files import read_molecules
 
     found = read_molecules(path)
@@ -96,6 +97,11 @@ def read_fragment(path: Path) -> Molecule:
     if apart.min() < CLOSE:
         raise Misuse(
             f"Two atoms of {path} are {apart.min():.2g} angstrom apart.", "Give 3-D coordinates in angstrom."
+        )
+    if bool(sound(batch_of([fragment]))[0]):
+        raise Misuse(
+            f"{path} is a whole molecule, to which nothing can be bound.",
+            "Take away a hydrogen where it is to grow.",
         )
     return fragment
 
@@ -139,7 +145,7 @@ def range_warnings(targets: Mapping[str, float]) -> tuple[str, ...]:
 
 def _aimed(task: Task, o: Aim) -> Task:
     _check_draw(o)
-    _check_positive(candidates=o.candidates, seconds=o.seconds)
+    _check_positive(seconds=o.seconds)
     if o.gradients is not None and o.gradients < 0:
         raise Misuse(f"--gradients is {o.gradients}.", "Give 0 to screen draws only, or a positive number.")
     atoms, counts = _atoms(o)
@@ -163,7 +169,7 @@ def _aimed(task: Task, o: Aim) -> Task:
 
 
 def _check_draw(o: Draw) -> None:
-    _check_positive(count=o.count, steps=o.steps, best=o.best)
+    _check_positive(count=o.count, steps=o.steps, candidates=o.candidates, best=o.best)
     if o.seed < 0 or o.seed + o.count > 2**63:
         raise Misuse(f"--seed is {o.seed}.", "Give 0 or a positive whole number.")
     if o.best is not None and o.check != "dft":
