@@ -162,10 +162,13 @@ def test_matched_finds_the_atoms_and_the_orientation_of_what_is_known():
     placed = mask & (torch.arange(12) < 5)
     part = torch.where(placed[..., None], y, torch.zeros_like(y))
     part[..., :3] -= part[:, :5, :3].mean(1, keepdim=True) * placed[..., None]
-    x0 = matched(
+    x0, misfit = matched(
         x1, x1, torch.tensor([n]), part, placed, placed, seeds=[0]
     )  # x0 = x1: what is done to it shows
     found = x0[0, :5, :3] - x0[0, :5, :3].mean(0)
     assert_close(found, part[0, :5, :3], atol=1e-4, rtol=0)
     assert_close(x0[0, :5, 3:], y[0, :5, 3:])
     assert_close(x0[0, :, 3:].sum(0), x1[0, :, 3:].sum(0))  # a reordering: nothing lost
+    assert misfit.item() < 1e-3
+    lost, misfit = matched(x1, x1 * torch.nan, torch.tensor([n]), part, placed, placed, seeds=[0])
+    assert torch.equal(lost, x1) and misfit.item() == torch.inf  # what diverged fits nothing

@@ -49,30 +49,34 @@ TRIES, SWEEPS = 12, 3
 
 def matched(
     x0: Tensor, x1: Tensor, atoms: Tensor, y: Tensor, placed: Tensor, typed: Tensor, seeds: list[int]
-) -> Tensor:
-    """x0 reordered and rotated so that what the flow makes of it, x1, resembles what is known.
+) -> tuple[Tensor, Tensor]:
+    """x0 reordered and rotated so that what the flow makes of it, x1, resembles what is known; and how badly, `[b]`.
 
     Known are the types `y[..., 3:]` of the rows `typed [b, n]` and the relative positions `y[..., :3]` of the rows
     `placed`; x0 in another order and orientation is the same draw of the source, and the flow is equivariant. With
     aligned training, noise already decides which atom becomes what: types forced on the wrong rows fit nothing.
+
+    The misfit is -log of the weights of the known types plus the squared distances from the known places, angstrom^2;
+    infinite where x1 is not finite, and there x0 stays as it is.
     """
-    out = x0.clone()
+    out, misfit = x0.clone(), torch.full((len(x0),), torch.inf)
     for i, n in enumerate(atoms.tolist()):
         if not bool(torch.isfinite(x1[i, :n]).all()):
-            continue  # this solve diverged: the noise stays as it is, and so will its own
-        order, turn = _match(x1[i, :n], y[i, :n], placed[i, :n], typed[i, :n], seeds[i])
+            continue
+        misfit[i], order, turn = _match(x1[i, :n], y[i, :n], placed[i, :n], typed[i, :n], seeds[i])
         out[i, :n] = x0[i, order]
         out[i, :n, :3] = out[i, :n, :3] @ turn.T
-    return out
+    return out, misfit
 
 
-def _match(x1: Tensor, y: Tensor, placed: Tensor, typed: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """The order of the rows and the rotation of one molecule."""
+def _match(x1: Tensor, y: Tensor, placed: Tensor, typed: Tensor, seed: int) -> tuple[float, Tensor, Tensor]:
+    """The misfit of one molecule, the order of its rows and its rotation."""
     kinds = y[:, 3 : 3 + KINDS].argmax(-1)
     weights = relaxed_types(x1).clamp(1e-3, 1.0).log()
     surprise = torch.where(typed[:, None], -weights[:, kinds].T, 0.0)  # [row, atom]
     if not bool(placed.any()):
-        return _assigned(surprise), torch.eye(3)
+        order = _assigned(surprise)
+        return float(surprise[torch.arange(len(order)), order].sum()), order, torch.eye(3)
     g = torch.Generator().manual_seed(seed)
     best: tuple[float, Tensor, Tensor] | None = None
     for _ in range(TRIES):
@@ -89,7 +93,7 @@ def _match(x1: Tensor, y: Tensor, placed: Tensor, typed: Tensor, seed: int) -> t
         if best is None or cost < best[0]:
             best = (cost, order, turn)
     assert best is not None
-    return best[1], best[2]
+    return best
 
 
 def _assigned(cost: Tensor) -> Tensor:
