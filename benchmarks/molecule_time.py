@@ -6,9 +6,9 @@ Same network, guide, targets and numbers of atoms, one batch, one run. The usual
 through the whole graph, squared error of the guide on relaxed types summed over the batch, one torch optimiser over
 all molecules: L-BFGS, 5 outer steps of 5 evaluations, which a line search may exceed; or SGD, the gradient norm of
 each molecule clipped to 10 and a gradient that is not finite left out, after 25 and 100 gradients, at the best of
-five rates for half as many other molecules. The source is renormalised per feature after each step, and the best iterate
-of every molecule is kept; `alive` are the molecules whose last gradient was finite. All are judged by the evaluator
-after rounding.
+five rates for half as many other molecules. The source is renormalised per feature after each step, and the best
+iterate of every molecule is kept; `alive` are the molecules whose last gradient was finite. All are judged by the
+evaluator after rounding.
 """
 
 from __future__ import annotations

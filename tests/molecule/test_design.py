@@ -11,14 +11,14 @@ from torch.testing import assert_close
 from headwater import Misuse, solve, zoo
 from headwater.control import Event
 from headwater.molecule import models, search
-from headwater.molecule.chemistry import sound
+from headwater.molecule.chemistry import examine, sound
 from headwater.molecule.design import Networks, design, generate, score
 from headwater.molecule.flow import Known, MoleculeVelocity, Renormalised, molecule_flow
 from headwater.molecule.molecule import Molecule, batch_of, molecules_of
 from headwater.molecule.regressor import PROPERTIES
 from headwater.molecule.request import Request, Target
 from headwater.molecule.sizes import draw_atoms, ranges
-from headwater.molecule.stability import sound_by_table
+from headwater.molecule.stability import clashing, sound_by_table
 from headwater.molecule.state import encode, mask_of, project, relaxed_types, rounded
 from headwater.molecule.target import (
     HIT,
@@ -561,6 +561,30 @@ def test_benzene_is_sound_though_the_table_refuses_it():
     )
     both = batch_of([benzene, radical])
     assert sound_by_table(both).tolist() == [False, False] and sound(both).tolist() == [True, False]
+
+
+def test_molecules_with_atoms_too_close_are_unsound():
+    """The table of bonds has no shortest length, and two molecules may be pushed into each other."""
+    short = np.array([[0.0, 0, 0], [0.757, 0.587, 0], [-0.45, 0.35, 0]])  # O-H of 0.57 angstrom
+    squeezed = Molecule(("O", "H", "H"), short, (0,) * 3)
+    both = batch_of([squeezed, methane()])
+    assert clashing(both).tolist() == [True, False] and sound(both).tolist() == [False, True]
+    ethane = Molecule(
+        ("C", "C", *"HHHHHH"),
+        np.array(
+            [[0, 0, 0], [1.53, 0, 0], [-0.39, 1.02, 0], [-0.39, -0.51, 0.88], [-0.39, -0.51, -0.88],
+             [1.92, -1.02, 0], [1.92, 0.51, 0.88], [1.92, 0.51, -0.88]]
+        ),
+        (0,) * 8,
+    )  # fmt: skip
+    near = replace(ethane, positions=ethane.positions.copy())
+    near.positions[2] = [
+        0.6,
+        0.93,
+        0.0,
+    ]  # a hydrogen leans over the other carbon: 1.11 from its own, 1.32 from it
+    assert sound(batch_of([ethane, near])).tolist() == [True, False]
+    assert examine([near])[0].notes == ("atoms too close",) and examine([near])[0].stable
 
 
 # ---- the cards

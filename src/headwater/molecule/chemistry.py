@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.molecule.formula import hill
 from headwater.molecule.molecule import Molecule, batch_of, molecules_of
-from headwater.molecule.stability import bond_orders, sound_by_table, stability
+from headwater.molecule.stability import bond_orders, clashing, sound_by_table, stability
 from headwater.molecule.state import Rounded
 
 if TYPE_CHECKING:
@@ -62,9 +62,12 @@ class Chemistry:
     atoms : int
         Number of atoms, hydrogens included.
     sound : bool
-        Whether it is one molecule without radicals and formal charges, by the table or else by RDKit's perception.
+        Whether it is one molecule without radicals, formal charges and clashes, by the table or else by the table's
+        bonds with RDKit's orders (`closed_shell`).
     perceived : str or None
         Canonical SMILES by that perception, where the table alone would call it unsound.
+    clash : bool
+        Whether two atoms are nearer than atoms of molecules are (`stability.clashing`).
     charged : bool
         Whether an atom has a formal charge: guide and evaluator know none.
     """
@@ -79,6 +82,7 @@ class Chemistry:
     atoms: int
     sound: bool
     perceived: str | None = None
+    clash: bool = False
     charged: bool = False
 
     @property
@@ -87,7 +91,7 @@ class Chemistry:
         said = []
         if not self.sound:
             said += ["not valid"] * (not self.valid) + ["unstable"] * (not self.stable)
-            said += [f"{self.fragments} fragments"] * (not self.whole)
+            said += [f"{self.fragments} fragments"] * (not self.whole) + ["atoms too close"] * self.clash
         return (*said, *["charged"] * self.charged)
 
     @property
@@ -154,13 +158,13 @@ def _sanitised(mol: Mol) -> Mol | None:
 def perceived(m: Molecule) -> Mol | None:
     """The molecule as a chemist would draw it, sanitised; for depiction and comparison, not for measures.
 
-    The distance table's if it sanitises without radicals; else RDKit's perception with the total charge of
-    `m`, tried up to `PERCEIVED_ATOMS` atoms; else the table's with radicals; else None.
+    The distance table's if it sanitises without radicals; else `closed_shell`; else RDKit's perception with the total
+    charge of `m`, tried up to `PERCEIVED_ATOMS` atoms; else the table's with radicals; else None.
     """
     table = _sanitised(bonded(m))
     if table is not None and not any(a.GetNumRadicalElectrons() for a in table.GetAtoms()):
         return table
-    return _determined(m) or table
+    return closed_shell(m) or _determined(m) or table
 
 
 def drawn(m: Molecule) -> Mol:
@@ -177,14 +181,18 @@ def drawn(m: Molecule) -> Mol:
 
 
 def _determined(m: Molecule) -> Mol | None:
-    """RDKit's perception (after Kim and Kim 2015), which knows no table of bond orders but the valences."""
+    """Bonds and orders by RDKit, which knows no table but radii and valences, sanitised; None if nothing fits."""
     if len(m) > PERCEIVED_ATOMS:
         return None
-    bonds = need("rdkit.Chem.rdDetermineBonds", EXTRA)
-    mol = _atoms(m, [0] * len(m))
+    return _by_rdkit("DetermineBonds", _atoms(m, [0] * len(m)), m.charge)
+
+
+def _by_rdkit(name: str, mol: Mol, charge: int) -> Mol | None:
+    """What a function of RDKit's rdDetermineBonds (after Kim and Kim 2015) makes of a molecule, sanitised."""
+    determine = getattr(need("rdkit.Chem.rdDetermineBonds", EXTRA), name)
     try:
         with need("rdkit.rdBase", EXTRA).BlockLogs():
-            bonds.DetermineBonds(mol, charge=m.charge, embedChiral=False, maxIterations=PERCEIVED_ITERATIONS)
+            determine(mol, charge=charge, embedChiral=False, maxIterations=PERCEIVED_ITERATIONS)
     except (ValueError, RuntimeError):  # no assignment fits the charge, or too many were tried
         return None
     for atom in mol.GetAtoms():
@@ -193,7 +201,11 @@ def _determined(m: Molecule) -> Mol | None:
 
 
 def closed_shell(m: Molecule) -> Mol | None:
-    """RDKit's perception, if it finds one molecule without formal charges and radicals; else None.
+    """The table's bonds with RDKit's orders, if that is one molecule without formal charges and radicals; else None.
+
+    The table's orders fail where bonds are between single and double, as in benzene. Which atoms are bonded it
+    decides here too: RDKit's own bonds are up to 1.3 times as long as the sum of covalent radii, and broken molecules
+    would pass.
 
     >>> angle = np.arange(6) * np.pi / 3
     >>> ring = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1)
@@ -202,15 +214,27 @@ def closed_shell(m: Molecule) -> Mol | None:
     'c1ccccc1'
     """
     chem = need("rdkit.Chem", EXTRA)
-    mol = None if any(m.charges) else _determined(m)
+    if any(m.charges) or len(m) > PERCEIVED_ATOMS:
+        return None
+    batch = batch_of([m], len(m))
+    mol = None if bool(clashing(batch)[0]) else _ordered(m, bond_orders(batch)[0])
     if mol is None or len(chem.GetMolFrags(mol)) > 1:
         return None
     plain = all(a.GetFormalCharge() == 0 and a.GetNumRadicalElectrons() == 0 for a in mol.GetAtoms())
     return mol if plain else None
 
 
+def _ordered(m: Molecule, bonds: torch.Tensor) -> Mol | None:
+    """The molecule with these bonds, their orders by RDKit, sanitised; None if no orders fit."""
+    chem = need("rdkit.Chem", EXTRA)
+    mol = _atoms(m, [0] * len(m))
+    for i, j in bonds.triu().nonzero().tolist():
+        mol.AddBond(i, j, chem.BondType.SINGLE)
+    return _by_rdkit("DetermineBondOrders", mol, m.charge)
+
+
 def sound(m: Rounded) -> torch.Tensor:
-    """Whether each is one molecule without radicals and formal charges, `[b]`: by the table or RDKit's perception.
+    """Whether each is one molecule without radicals, formal charges and clashes, `[b]`: by table or `closed_shell`.
 
     Zwitterions such as nitro groups are not: with charges at hand, perception explains what is merely broken. The
     table alone would refuse benzene and a fifth of QM9's aromatic molecules. Without RDKit it decides alone.
@@ -267,23 +291,24 @@ def examine(batch: Rounded | Sequence[Molecule], *, charges: bool = True) -> lis
             batch.charges[index].cpu(),
             batch.mask[index].cpu(),
         )
-        shares, good = stability(part)[0], sound_by_table(part)
-        for m, orders, mask, share, by_table in zip(
+        shares, good, near = stability(part)[0], sound_by_table(part), clashing(part)
+        for m, orders, mask, share, by_table, clash in zip(
             given[index] if given else molecules_of(part),
             bond_orders(part),
             part.mask,
             shares.tolist(),
             good.tolist(),
+            near.tolist(),
             strict=True,
         ):
             mol = _bonded(m, orders[mask][:, mask], charges=charges)
-            charged = any(m.charges)
             found = None if by_table else closed_shell(m)
-            out.append(_chemistry(mol, share, found, sound=by_table, charged=charged))
+            judged = _chemistry(mol, share, found, sound=by_table)
+            out.append(replace(judged, clash=clash, charged=any(m.charges)))
     return out
 
 
-def _chemistry(mol: Mol, share: float, perceived: Mol | None, *, sound: bool, charged: bool) -> Chemistry:
+def _chemistry(mol: Mol, share: float, perceived: Mol | None, *, sound: bool) -> Chemistry:
     chem = need("rdkit.Chem", EXTRA)
     fragments = len(chem.GetMolFrags(mol))
     text = None
@@ -302,7 +327,6 @@ def _chemistry(mol: Mol, share: float, perceived: Mol | None, *, sound: bool, ch
         atoms=mol.GetNumAtoms(),
         sound=sound or perceived is not None,
         perceived=None if perceived is None else smiles(perceived),
-        charged=charged,
     )
 
 

@@ -37,6 +37,8 @@ FILL = 8
 POOL, BROKEN = 8, 3.5
 """Where something is known, the draw of so many that fits it best is led to it; the misfit of an unsound one is that
 much larger, half that of an atom of another type."""
+PIECE = 64
+"""Draws of such a pool that are solved at once."""
 STEP = 0.04
 """The longest step of the source, rms per coordinate: a tenth of it changes bonds in a quarter of the molecules."""
 
@@ -283,20 +285,25 @@ def drawn(problem: Problem, seeds: list[int], steps: int) -> Tensor:
 
     What is far from a formula breaks on the way to it: of single draws one in twenty comes out sound.
     """
-    held = problem.flow.velocity
-    if not isinstance(held, Held):
+    if not isinstance(problem.flow.velocity, Held):
         return problem.flow.noise(seeds)
-    k, free = held.known, replace(problem.flow, velocity=held.velocity)
-    best, least = problem.flow.noise(seeds), torch.full((len(seeds),), torch.inf)
-    for number in range(POOL):
-        own = [_seed(s, number) for s in seeds]
-        x0 = problem.flow.noise(own)
-        x1 = solve(free, x0, steps=steps)
-        x0, misfit = matched(x0, x1, problem.mask.sum(1), k.y, k.placed, k.typed, own)
-        misfit = misfit + BROKEN * ~sound_by_table(rounded(x1, problem.mask))
-        nearer = misfit < least
-        best[nearer], least[nearer] = x0[nearer], misfit[nearer]
-    return best
+    rows = torch.arange(len(seeds)).repeat(POOL)
+    own = [_seed(s, number) for number in range(POOL) for s in seeds]
+    pieces = torch.split(torch.arange(len(rows)), PIECE)
+    tried = [_led(problem.select(rows[i]), [own[k] for k in i.tolist()], steps) for i in pieces]
+    x0, misfit = (torch.cat(part) for part in zip(*tried, strict=True))
+    nearest = misfit.reshape(POOL, len(seeds)).argmin(0)
+    return x0.reshape(POOL, len(seeds), *x0.shape[1:])[nearest, torch.arange(len(seeds))]
+
+
+def _led(problem: Problem, seeds: list[int], steps: int) -> tuple[Tensor, Tensor]:
+    """Noise matched with what is known, and how badly what it leads to by itself fits, `[b]`."""
+    held = problem.flow.velocity
+    assert isinstance(held, Held)
+    k, x0 = held.known, problem.flow.noise(seeds)
+    x1 = solve(replace(problem.flow, velocity=held.velocity), x0, steps=steps)
+    x0, misfit = matched(x0, x1, problem.mask.sum(1), k.y, k.placed, k.typed, seeds)
+    return x0, misfit + BROKEN * ~sound_by_table(rounded(x1, problem.mask))
 
 
 def _optimizer(request: Request) -> Optimizer[Any]:
