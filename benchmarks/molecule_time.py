@@ -8,8 +8,8 @@ all molecules: L-BFGS, 5 outer steps of 5 evaluations, which a line search may e
 each molecule clipped to 10 and a gradient that is not finite left out, after 25 and 100 gradients, at the best of
 five rates for half as many other molecules. The source is renormalised per feature after each step, and the best
 iterate of every molecule is kept; `alive` are the molecules whose last gradient was finite. All are judged by the
-evaluator after rounding. With `--keep FILE` the lines of a property are kept there and not run again, and `--only gap`
-runs these alone.
+evaluator after rounding. With `--keep FILE` the lines of a property are kept there and not run again, and
+`--only gap` runs these alone.
 """
 
 from __future__ import annotations

@@ -59,6 +59,23 @@ def test_the_docs_say_of_molecule_models_what_their_cards_say(name):
     assert all(f"{errors[k]:.{n}f}" in row for k, n in digits.items() if errors)
 
 
+def test_the_docs_say_of_targets_what_the_benchmark_found():
+    """The rows of docs/molecules.md that are ours, rounded, are those of molecule_table.json."""
+    root = Path(__file__).parents[1]
+    table = json.loads((root / "benchmarks" / "results" / "molecule_table.json").read_text())["rows"]
+    docs = (root / "docs" / "molecules.md").read_text().splitlines()
+    named = {"number of atoms": "number of atoms alone", "Headwater": "Headwater `target`"} | {
+        "lower bound": "the evaluator on data, the lower bound"
+    }
+    for ours, theirs in named.items():
+        row = next(r for r in table if r["row"].startswith(ours))
+        line = next(line for line in docs if line.startswith(f"| {theirs} "))
+        shown = [cell.strip() for cell in line.strip("|").split("|")][1:]
+        for name, text in zip(("alpha", "gap", "homo", "lumo", "mu", "cv"), shown, strict=True):
+            digits = len(text.partition(".")[2])
+            assert float(text) == pytest.approx(row[name], abs=0.5001 * 10.0**-digits), (ours, name)
+
+
 @pytest.mark.parametrize("name", zoo.names())
 def test_files_exist_and_are_small(name):
     sizes = [(zoo.FOLDER / file).stat().st_size for file in zoo.card(name)["files"]]

@@ -286,8 +286,11 @@ def test_a_batch_of_two_is_two_of_one(networks):
     for i in range(2):
         one = design(replace(QUICK, count=1, seed=3 + i))
         assert_close(one.x0[0], both.x0[i], atol=2e-3, rtol=1e-2)
+        assert_close(one.x1[0], both.x1[i], atol=5e-3, rtol=1e-2)
+        assert torch.equal(one.molecules.types[0], both.molecules.types[i])
         assert one.molecules.mask.sum() == both.molecules.mask[i].sum()
         assert one.gradients[0] == both.gradients[i]
+        assert one.miss[0] == pytest.approx(both.miss[i].item(), rel=0.01)
 
 
 def test_what_is_reported_belongs_to_the_rounded_molecule(networks):

@@ -32,9 +32,11 @@ class Atoms:
         return 3 * (n - 1) + (KINDS + 1) * n
 
     def project(self, x: Tensor) -> Tensor:
+        """The nearest state of molecules of these sizes."""
         return project(x, self.mask.to(x.device))
 
     def select(self, index: Tensor) -> Atoms:
+        """The sizes of the molecules in `index`."""
         return Atoms(self.mask[index.to(self.mask.device)])
 
 
@@ -55,6 +57,7 @@ class MoleculeVelocity:
         return torch.nn.functional.pad(v.to(x.device), (0, 0, 0, x.shape[1] - n))
 
     def select(self, index: Tensor) -> MoleculeVelocity:
+        """The velocity of the molecules in `index`."""
         return MoleculeVelocity(self.network, self.mask[index.to(self.mask.device)])
 
 
@@ -78,6 +81,7 @@ class Known:
         return cls(blank.part(state), placed, typed)
 
     def select(self, index: Tensor) -> Known:
+        """What is known of the molecules in `index`."""
         return Known(self.y[index], self.placed[index], self.typed[index])
 
     def part(self, x: Tensor) -> Tensor:
@@ -105,6 +109,7 @@ class Held:
         return v - k.part(v) + (k.y - k.part(x)) / left
 
     def select(self, index: Tensor) -> Held:
+        """The velocity of the molecules in `index`."""
         return Held(self.velocity.select(index), self.known.select(index))
 
 
@@ -139,6 +144,7 @@ class Renormalised:
     mask: Tensor
 
     def select(self, index: Tensor) -> Renormalised:
+        """The constraint of the molecules in `index`."""
         return Renormalised(self.mask[index])
 
     def __call__(self, z: Tensor) -> Tensor:

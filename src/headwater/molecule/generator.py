@@ -52,6 +52,7 @@ class Generator(nn.Module):
         return centred(f, mask), types, charges
 
     def forward(self, x: Tensor, t: Tensor, mask: Tensor) -> Tensor:
+        """v(x, t) = (E[x1 | x_t = x] - x) / (1 - t), `[b, n, 9]`; positions by their preconditioned network."""
         t = t.expand(len(x)) if t.ndim == 0 else t
         f, types, charges = self.heads(x, t, mask)
         s = t[:, None, None]

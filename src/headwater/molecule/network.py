@@ -69,6 +69,7 @@ class Radial(nn.Module):
         self.register_buffer("scale", 0.7 / torch.gradient(centre)[0].square(), persistent=False)
 
     def forward(self, distance: Tensor) -> Tensor:
+        """exp(-scale_k (d - centre_k)^2) for every bump k."""
         return torch.exp(-self.scale * (distance[..., None] - self.centre).square())  # type: ignore[operator]
 
 
@@ -97,6 +98,7 @@ class Block(nn.Module):
             self.down.weight.mul_(0.3)
 
     def forward(self, h: Tensor, V: Tensor, pair: Pair, e: Tensor | None) -> tuple[Tensor, Tensor]:
+        """h `[b, n, d]` and V `[b, 3, n, v]` after the round; `e` `[b, d]` are the features of the time."""
         d = self.config.width
         one = [None] * 4 if e is None else self.modulation(e)[:, None].chunk(4, dim=-1)
         V = bounded(V)
@@ -174,6 +176,7 @@ class Trunk(nn.Module):
     def forward(
         self, features: Tensor, x: Tensor, mask: Tensor, t: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """Scalars, vectors and moved positions, see the class."""
         e = None if t is None else self.clock(clock_features(t, 64))
         h = self.embed(features)
         size = mask.sum(1)[:, None, None]

@@ -62,6 +62,7 @@ class Regressor(nn.Module):
         return line[0] + composition @ line[1:]
 
     def forward(self, positions: Tensor, types: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """The properties `[b]` by name, canonical units, of positions `[b, n, 3]` and types `[b, n, 5]`."""
         keep = mask[..., None].to(positions.dtype)
         size = keep.sum(1, keepdim=True)
         types = types * keep

@@ -58,6 +58,7 @@ class Problem:
         return POOL + 1 if isinstance(self.flow.velocity, Held) else 1
 
     def select(self, index: Tensor) -> Problem:
+        """The problem of the molecules in `index`."""
         return Problem(
             self.flow.select(index), self.mask[index], select(self.cost, index), self.miss.select(index)
         )
@@ -178,6 +179,7 @@ class Draw(NamedTuple):
     verdict: Verdict
 
     def select(self, index: Tensor) -> Draw:
+        """The draws of the molecules in `index`."""
         return Draw(self.x0[index], self.x1[index], self.cost[index], self.verdict.select(index))
 
 

@@ -56,6 +56,7 @@ class PropertyCost:
     mask: Tensor
 
     def select(self, index: Tensor) -> PropertyCost:
+        """The cost of the molecules in `index`."""
         values = {k: v[index] for k, v in self.values.items()}
         return replace(self, values=values, mask=self.mask[index])
 
@@ -74,6 +75,7 @@ class Undecided:
     mask: Tensor
 
     def select(self, index: Tensor) -> Undecided:
+        """The cost of the molecules in `index`."""
         return Undecided(self.mask[index])
 
     def __call__(self, x1: Tensor) -> Tensor:
@@ -139,6 +141,7 @@ class Verdict(NamedTuple):
         return cls(torch.full((count,), UNSOUND + 1), value, miss)
 
     def select(self, index: Tensor) -> Verdict:
+        """The verdict of the molecules in `index`."""
         return Verdict(*(part[index] for part in self))
 
     def put(self, index: Tensor, other: Verdict) -> None:
@@ -173,6 +176,7 @@ class Miss:
     """What the measure of a hit does not exceed."""
 
     def select(self, index: Tensor) -> Miss:
+        """The measure of the molecules in `index`."""
         own = None if self.properties is None else self.properties.select(index)
         cost = None if self.cost is None else self.cost.select(index)
         return Miss(own, self.mask[index], self.stable, cost)
