@@ -8,7 +8,7 @@ import torch
 from core_laws import F64, normal
 from torch.testing import assert_close
 
-from headwater.molecule.align import aligned, matched, rotations
+from headwater.molecule.align import aligned, matched, rotations, towards
 from headwater.molecule.state import KINDS, encode, mask_of, project
 
 rotation_of = pytest.importorskip("scipy.spatial.transform").Rotation
@@ -150,25 +150,34 @@ def test_distances_in_float32():
     assert_close(torch.cdist(out[..., :3], out[..., :3]), torch.cdist(p, p), rtol=0, atol=1e-5)
 
 
-def test_matched_finds_the_atoms_and_the_orientation_of_what_is_known():
-    """x1 is the known molecule, rotated, reordered: x0 must come back in its order and orientation."""
+def test_matched_finds_the_atoms_of_what_is_known():
+    """x1 has the known types in another order: x0 comes back in the known one; wrong types cost, NaN fits nothing."""
     g = torch.Generator().manual_seed(3)
     n, mask = 9, mask_of(torch.tensor([9]), 12)
     types = torch.randint(0, 5, (1, 12), generator=g) * mask
     y = encode(1.5 * torch.randn(1, 12, 3, generator=g), types, torch.zeros_like(types), mask)
-    turn = rotations(torch.randn(1, 5, 3, generator=g), torch.randn(1, 5, 3, generator=g))[0]
-    shuffle = torch.cat([torch.randperm(n, generator=g), torch.arange(n, 12)])
-    x1 = torch.cat([y[..., :3] @ turn, y[..., 3:]], dim=-1)[:, shuffle]
-    placed = mask & (torch.arange(12) < 5)
-    part = torch.where(placed[..., None], y, torch.zeros_like(y))
-    part[..., :3] -= part[:, :5, :3].mean(1, keepdim=True) * placed[..., None]
-    x0, misfit = matched(
-        x1, x1, torch.tensor([n]), part, placed, placed, seeds=[0]
-    )  # x0 = x1: what is done to it shows
-    found = x0[0, :5, :3] - x0[0, :5, :3].mean(0)
-    assert_close(found, part[0, :5, :3], atol=1e-4, rtol=0)
+    x1 = y[:, torch.cat([torch.randperm(n, generator=g), torch.arange(n, 12)])]
+    typed = mask & (torch.arange(12) < 5)
+    x0, misfit = matched(x1, x1, torch.tensor([n]), types, typed)  # x0 = x1: what is done to it shows
     assert_close(x0[0, :5, 3:], y[0, :5, 3:])
-    assert_close(x0[0, :, 3:].sum(0), x1[0, :, 3:].sum(0))  # a reordering: nothing lost
+    assert_close(x0[0].sum(0), x1[0].sum(0), atol=1e-5, rtol=0)  # a reordering: nothing lost
     assert misfit.item() < 1e-3
-    lost, misfit = matched(x1, x1 * torch.nan, torch.tensor([n]), part, placed, placed, seeds=[0])
-    assert torch.equal(lost, x1) and misfit.item() == torch.inf  # what diverged fits nothing
+    other = torch.full_like(types, (int(types[0, :n].max()) + 1) % 5)
+    if not bool((types[0, :n] == other[0, 0]).any()):
+        assert matched(x1, x1, torch.tensor([n]), other, typed)[1].item() == pytest.approx(
+            -5 * math.log(1e-3)
+        )
+    lost, misfit = matched(x1, x1 * torch.nan, torch.tensor([n]), types, typed)
+    assert torch.equal(lost, x1) and misfit.item() == torch.inf
+
+
+def test_towards_is_aligned_the_other_way_round():
+    """As near as aligned makes them, with x1 where it was; a planted motion of x0 is undone."""
+    x0, x1 = noise(), data()
+    moved = towards(x0, x1, ATOMS)
+    assert_close(cost(moved, x1), cost(x0, aligned(x0, x1, ATOMS)[0]), rtol=1e-6, atol=1e-9)
+    assert_close(torch.cdist(moved[..., :3], moved[..., :3]).sort(-1)[0].sum((1, 2)),
+                 torch.cdist(x0[..., :3], x0[..., :3]).sort(-1)[0].sum((1, 2)))  # fmt: skip
+    for i, n in enumerate(ATOMS.tolist()):
+        assert_close(moved[i, :n, 3:].sort(0)[0], x0[i, :n, 3:].sort(0)[0])
+        assert not moved[i, n:].any()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from headwater.extras import need
-from headwater.molecule.state import KINDS, relaxed_types
+from headwater.molecule.state import relaxed_types
 
 
 def rotations(x: Tensor, y: Tensor) -> Tensor:
@@ -43,57 +43,36 @@ def aligned(x0: Tensor, x1: Tensor, atoms: Tensor, rounds: int = 2) -> tuple[Ten
     return x1.gather(1, order[..., None].expand(-1, -1, x1.shape[-1])), order
 
 
-TRIES, SWEEPS = 12, 3
-"""Random orientations that `matched` starts from, and its alternations of order and rotation from each."""
+def towards(x0: Tensor, x1: Tensor, atoms: Tensor) -> Tensor:
+    """x0 reordered and rotated towards x1: `aligned` the other way round, for an x1 that has to stay where it is."""
+    moved, order = aligned(x0, x1, atoms)
+    out = x0.clone()
+    for i, n in enumerate(atoms.tolist()):
+        back = order[i, :n].argsort()
+        turn = rotations(x1[i : i + 1, :n, :3], moved[i : i + 1, back, :3])[0]
+        out[i, :n] = x0[i, back]
+        out[i, :n, :3] = out[i, :n, :3] @ turn.T
+    return out
 
 
-def matched(
-    x0: Tensor, x1: Tensor, atoms: Tensor, y: Tensor, placed: Tensor, typed: Tensor, seeds: list[int]
-) -> tuple[Tensor, Tensor]:
-    """x0 reordered and rotated so that what the flow makes of it, x1, resembles what is known; and how badly, `[b]`.
+def matched(x0: Tensor, x1: Tensor, atoms: Tensor, kinds: Tensor, typed: Tensor) -> tuple[Tensor, Tensor]:
+    """x0 reordered so that what the flow makes of it, x1, has atoms of known types in their rows; and the misfit.
 
-    Known are the types `y[..., 3:]` of the rows `typed [b, n]` and the relative positions `y[..., :3]` of the rows
-    `placed`; x0 in another order and orientation is the same draw of the source, and the flow is equivariant. With
-    aligned training, noise already decides which atom becomes what: types forced on the wrong rows fit nothing.
-
-    The misfit is -log of the weights of the known types plus the squared distances from the known places, angstrom^2;
-    infinite where x1 is not finite, and there x0 stays as it is.
+    Known are the types `kinds [b, n]` of the rows `typed [b, n]`; x0 in another order is the same draw of the source,
+    and the flow is equivariant. With aligned training, noise already decides which atom becomes what: types forced on
+    the wrong rows fit nothing. The misfit `[b]` is -log of the weights of the known types; it is infinite where x1 is not
+    finite, and there x0 stays as it is.
     """
     out, misfit = x0.clone(), torch.full((len(x0),), torch.inf)
     for i, n in enumerate(atoms.tolist()):
         if not bool(torch.isfinite(x1[i, :n]).all()):
             continue
-        misfit[i], order, turn = _match(x1[i, :n], y[i, :n], placed[i, :n], typed[i, :n], seeds[i])
-        out[i, :n] = x0[i, order]
-        out[i, :n, :3] = out[i, :n, :3] @ turn.T
-    return out, misfit
-
-
-def _match(x1: Tensor, y: Tensor, placed: Tensor, typed: Tensor, seed: int) -> tuple[float, Tensor, Tensor]:
-    """The misfit of one molecule, the order of its rows and its rotation."""
-    kinds = y[:, 3 : 3 + KINDS].argmax(-1)
-    weights = relaxed_types(x1).clamp(1e-3, 1.0).log()
-    surprise = torch.where(typed[:, None], -weights[:, kinds].T, 0.0)  # [row, atom]
-    if not bool(placed.any()):
+        weights = relaxed_types(x1[i, :n]).clamp(1e-3, 1.0).log()
+        surprise = torch.where(typed[i, :n, None], -weights[:, kinds[i, :n]].T, 0.0)  # [row, atom]
         order = _assigned(surprise)
-        return float(surprise[torch.arange(len(order)), order].sum()), order, torch.eye(3)
-    g = torch.Generator().manual_seed(seed)
-    best: tuple[float, Tensor, Tensor] | None = None
-    for _ in range(TRIES):
-        turn = rotations(torch.randn(1, 8, 3, generator=g), torch.randn(1, 8, 3, generator=g))[0]
-        centre = x1[torch.randint(len(x1), (1,), generator=g), :3]
-        for _ in range(SWEEPS):
-            there = (x1[:, :3] - centre) @ turn.T
-            far = torch.cdist(y[:, :3], there).square() * placed[:, None]
-            order = _assigned(surprise + far)
-            near = x1[order][placed, :3]
-            centre = near.mean(0, keepdim=True)
-            turn = rotations(y[None, placed, :3], (near - centre)[None])[0]
-        cost = float((surprise + far)[torch.arange(len(order)), order].sum())
-        if best is None or cost < best[0]:
-            best = (cost, order, turn)
-    assert best is not None
-    return best
+        misfit[i] = surprise[torch.arange(n), order].sum()
+        out[i, :n] = x0[i, order]
+    return out, misfit
 
 
 def _assigned(cost: Tensor) -> Tensor:

@@ -17,14 +17,15 @@ from torch import Tensor, nn
 from headwater.control import Callback, Event, Result, control
 from headwater.cost import Cost, Stop, WeightedSum
 from headwater.flow import Flow
-from headwater.molecule.align import matched
+from headwater.molecule.align import matched, towards
 from headwater.molecule.elements import ELEMENTS
 from headwater.molecule.flow import Held, Known, Renormalised, molecule_flow
+from headwater.molecule.grow import guessed
 from headwater.molecule.molecule import batch_of
 from headwater.molecule.regressor import Regressor
 from headwater.molecule.request import Request
 from headwater.molecule.stability import sound_by_table
-from headwater.molecule.state import mask_of, rounded, type_state
+from headwater.molecule.state import mask_of, project, relaxed_types, rounded, type_state
 from headwater.molecule.target import HIT, UNSOUND, Miss, PropertyCost, Undecided, UserCost, Verdict
 from headwater.optimize import LBFGS, Optimizer, Polyak
 from headwater.select import select
@@ -35,8 +36,8 @@ from headwater.status import Status
 FILL = 8
 """Molecules below which a call of the network takes longer for each."""
 POOL, BROKEN = 8, 3.5
-"""Where something is known, the draw of so many that fits it best is led to it; the misfit of an unsound one is that
-much larger, half that of an atom of another type."""
+"""Of so many draws the one that fits a formula best is led to it; the misfit of an unsound one is that much larger,
+half that of an atom of another type."""
 PIECE = 64
 """Draws of such a pool that are solved at once."""
 STEP = 0.04
@@ -54,8 +55,9 @@ class Problem:
 
     @property
     def solves(self) -> int:
-        """How many solves a draw takes: what is known needs more, to find noise that leads near it by itself."""
-        return POOL + 1 if isinstance(self.flow.velocity, Held) else 1
+        """How many solves a draw takes: a formula needs more, to find noise that leads near it by itself."""
+        held = self.flow.velocity
+        return POOL + 1 if isinstance(held, Held) and not bool(held.known.placed.any()) else 1
 
     def select(self, index: Tensor) -> Problem:
         """The problem of the molecules in `index`."""
@@ -283,12 +285,17 @@ def _seed(seed: int, number: int) -> int:
 
 
 def drawn(problem: Problem, seeds: list[int], steps: int) -> Tensor:
-    """Noise; where something is known that of `POOL` draws which leads nearest to it by itself, matched with it.
+    """Noise; where something is known in the order and orientation in which the flow leads near it.
 
-    What is far from a formula breaks on the way to it: of single draws one in twenty comes out sound.
+    A fragment: towards a guess of the whole molecule (`grow.guessed`). A formula: of `POOL` draws that one which by
+    itself leads nearest to it, since what is far from a formula breaks on the way: of single draws one in twenty
+    comes out sound.
     """
-    if not isinstance(problem.flow.velocity, Held):
+    held = problem.flow.velocity
+    if not isinstance(held, Held):
         return problem.flow.noise(seeds)
+    if bool(held.known.placed.any()):
+        return _around(problem.flow.noise(seeds), held.known, problem.mask, seeds)
     rows = torch.arange(len(seeds)).repeat(POOL)
     own = [_seed(s, number) for number in range(POOL) for s in seeds]
     pieces = torch.split(torch.arange(len(rows)), PIECE)
@@ -298,13 +305,24 @@ def drawn(problem: Problem, seeds: list[int], steps: int) -> Tensor:
     return x0.reshape(POOL, len(seeds), *x0.shape[1:])[nearest, torch.arange(len(seeds))]
 
 
+def _around(x0: Tensor, known: Known, mask: Tensor, seeds: Sequence[int]) -> Tensor:
+    """Noise turned and reordered for molecules around a fragment, whose atoms come first."""
+    guess = torch.zeros_like(x0)
+    for i, seed in enumerate(seeds):
+        n, k = int(mask[i].sum()), int(known.placed[i].sum())
+        types = relaxed_types(known.y[i, :k]).argmax(-1)
+        g = torch.Generator().manual_seed(seed)
+        guess[i, :n, :3] = guessed(known.y[i, :k, :3], types, n, g)
+    return towards(x0, project(guess, mask), mask.sum(1))
+
+
 def _led(problem: Problem, seeds: list[int], steps: int) -> tuple[Tensor, Tensor]:
-    """Noise matched with what is known, and how badly what it leads to by itself fits, `[b]`."""
+    """Noise matched with a formula, and how badly what it leads to by itself fits, `[b]`."""
     held = problem.flow.velocity
     assert isinstance(held, Held)
-    k, x0 = held.known, problem.flow.noise(seeds)
+    x0, k = problem.flow.noise(seeds), held.known
     x1 = solve(replace(problem.flow, velocity=held.velocity), x0, steps=steps)
-    x0, misfit = matched(x0, x1, problem.mask.sum(1), k.y, k.placed, k.typed, seeds)
+    x0, misfit = matched(x0, x1, problem.mask.sum(1), relaxed_types(k.y).argmax(-1), k.typed)
     return x0, misfit + BROKEN * ~sound_by_table(rounded(x1, problem.mask))
 
 
