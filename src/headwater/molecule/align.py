@@ -60,8 +60,8 @@ def matched(x0: Tensor, x1: Tensor, atoms: Tensor, kinds: Tensor, typed: Tensor)
 
     Known are the types `kinds [b, n]` of the rows `typed [b, n]`; x0 in another order is the same draw of the source,
     and the flow is equivariant. With aligned training, noise already decides which atom becomes what: types forced on
-    the wrong rows fit nothing. The misfit `[b]` is -log of the weights of the known types; it is infinite where x1 is not
-    finite, and there x0 stays as it is.
+    the wrong rows fit nothing. The misfit `[b]` is -log of the weights of the known types; it is infinite where x1 is
+    not finite, and there x0 stays as it is.
     """
     out, misfit = x0.clone(), torch.full((len(x0),), torch.inf)
     for i, n in enumerate(atoms.tolist()):
