@@ -84,8 +84,8 @@ def read_fragment(path: Path) -> Molecule:
         The file cannot be read or has several molecules; there is an unknown element, two atoms in one place,
         or more atoms than fit beside one that grows; or no atom has a bond to give.
     """
-    from headwater.molecule.chemistry import sound
     from headwater.molecule.files import read_molecules
+    from headwater.molecule.stability import sound_by_table
 
     found = read_molecules(path)
     if len(found) != 1:
@@ -98,7 +98,7 @@ def read_fragment(path: Path) -> Molecule:
         raise Misuse(
             f"Two atoms of {path} are {apart.min():.2g} angstrom apart.", "Give 3-D coordinates in angstrom."
         )
-    if bool(sound(batch_of([fragment]))[0]):
+    if bool(sound_by_table(batch_of([fragment]))[0]):
         raise Misuse(
             f"{path} is a whole molecule, to which nothing can be bound.",
             "Take away a hydrogen where it is to grow.",
