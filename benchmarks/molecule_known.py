@@ -21,7 +21,7 @@ from torch import Tensor
 from common import kept, write
 from headwater.molecule.chemistry import perceived
 from headwater.molecule.data import Molecules
-from headwater.molecule.design import Design, Networks, design, generate
+from headwater.molecule.design import Design, Networks, design, generate, joined
 from headwater.molecule.molecule import Molecule, molecules_of
 from headwater.molecule.request import Request
 from headwater.molecule.state import Rounded
@@ -44,23 +44,17 @@ def larger_part(m: Molecule) -> Molecule | None:
 
 def line(what: str, designs: list[Design], seconds: float) -> dict[str, object]:
     """One row of the table."""
-    batch = Rounded(
-        *(
-            torch.cat([getattr(d.molecules, f) for d in designs])
-            for f in ("positions", "types", "charges", "mask")
-        )
-    )
-    shares = quality(batch)
-    off = [d.fragment_rms.max() for d in designs if d.fragment_rms is not None]
+    d = joined(designs)
+    shares, count = quality(d.molecules), len(d.miss)
     return {
         "known": what,
-        "molecules": len(batch),
+        "molecules": count,
         "sound %": shares["sound"],
         "molecule stable %": shares["molecule_stable"],
         "valid %": shares["valid"],
-        "NFE": round(float(torch.cat([d.evaluations for d in designs]).float().mean())),
-        "seconds a molecule": round(seconds / len(batch), 2),
-        "fragment moved, angstrom": f"{float(torch.stack(off).max()):.1e}" if off else "",
+        "NFE": round(float(d.evaluations.float().mean())),
+        "seconds a molecule": round(seconds / count, 2),
+        "fragment moved, angstrom": "" if d.fragment_rms is None else f"{float(d.fragment_rms.max()):.1e}",
     }
 
 

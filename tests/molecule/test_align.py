@@ -162,11 +162,9 @@ def test_matched_finds_the_atoms_of_what_is_known():
     assert_close(x0[0, :5, 3:], y[0, :5, 3:])
     assert_close(x0[0].sum(0), x1[0].sum(0), atol=1e-5, rtol=0)  # a reordering: nothing lost
     assert misfit.item() < 1e-3
-    other = torch.full_like(types, (int(types[0, :n].max()) + 1) % 5)
-    if not bool((types[0, :n] == other[0, 0]).any()):
-        assert matched(x1, x1, torch.tensor([n]), other, typed)[1].item() == pytest.approx(
-            -5 * math.log(1e-3)
-        )
+    hydrogens = encode(y[..., :3], types * 0, types * 0, mask)
+    far = matched(x1, hydrogens, torch.tensor([n]), types * 0 + 3, typed)[1]
+    assert far.item() == pytest.approx(-5 * math.log(1e-3))  # oxygens asked for where all are hydrogens
     lost, misfit = matched(x1, x1 * torch.nan, torch.tensor([n]), types, typed)
     assert torch.equal(lost, x1) and misfit.item() == torch.inf
 

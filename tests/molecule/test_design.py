@@ -566,6 +566,12 @@ def test_benzene_is_sound_though_the_table_refuses_it():
     assert sound_by_table(both).tolist() == [False, False] and sound(both).tolist() == [True, False]
 
 
+def test_orders_must_fit_the_lengths():
+    """RDKit would close three heavy atoms without hydrogens to a ring with a triple bond."""
+    ring = Molecule(("C", "C", "O"), np.array([[0, 0, 0], [1.47, 0, 0], [0.735, 1.2, 0]]), (0,) * 3)
+    assert sound(batch_of([ring])).tolist() == [False]
+
+
 def test_molecules_with_atoms_too_close_are_unsound():
     """The table of bonds has no shortest length, and two molecules may be pushed into each other."""
     short = np.array([[0.0, 0, 0], [0.757, 0.587, 0], [-0.45, 0.35, 0]])  # O-H of 0.57 angstrom
@@ -581,11 +587,7 @@ def test_molecules_with_atoms_too_close_are_unsound():
         (0,) * 8,
     )  # fmt: skip
     near = replace(ethane, positions=ethane.positions.copy())
-    near.positions[2] = [
-        0.6,
-        0.93,
-        0.0,
-    ]  # a hydrogen leans over the other carbon: 1.11 from its own, 1.32 from it
+    near.positions[2] = [0.6, 0.93, 0.0]  # leans over the other carbon: 1.11 from its own, 1.32 from it
     assert sound(batch_of([ethane, near])).tolist() == [True, False]
     assert examine([near])[0].notes == ("atoms too close",) and examine([near])[0].stable
 

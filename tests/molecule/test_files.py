@@ -142,7 +142,7 @@ def test_a_radical_stays_one_in_sdf(tmp_path):
     methyl = Molecule(("C", "H", "H", "H"), AMMONIUM.positions[:4] * 1.05, (0,) * 4)
     write_sdf(tmp_path / "ch3.sdf", [methyl])
     (back,) = Chem.SDMolSupplier(str(tmp_path / "ch3.sdf"), removeHs=False)
-    assert Chem.MolToSmiles(Chem.RemoveHs(back)) in ("[CH3]", "C") and back.GetNumAtoms() == 4
+    assert Chem.MolToSmiles(Chem.RemoveHs(back)) == "[CH3]" and back.GetNumAtoms() == 4
 
 
 def test_types_of_tags_survive(tmp_path):

@@ -29,7 +29,7 @@ from headwater.presets import Limits
 from headwater.status import Status
 from headwater.window import Windowed
 
-INTERRUPTED = 130
+MISUSE, INTERRUPTED = 2, 130
 
 
 def run(task: Task, options: Restore) -> int:

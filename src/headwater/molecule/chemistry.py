@@ -20,9 +20,10 @@ import torch
 
 from headwater.errors import Misuse
 from headwater.extras import need
+from headwater.molecule.elements import ELEMENTS
 from headwater.molecule.formula import hill
 from headwater.molecule.molecule import Molecule, batch_of, molecules_of
-from headwater.molecule.stability import bond_orders, clashing, sound_by_table, stability
+from headwater.molecule.stability import LIMITS, bond_orders, clashing, sound_by_table, stability
 from headwater.molecule.state import Rounded
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ CHUNK = 512
 """Molecules examined at once: bounds the memory of the distances, changes no result."""
 PERCEIVED_ATOMS = 100
 """The largest molecule given to RDKit's perception, whose time can grow exponentially."""
+CONJUGATED = 0.1
+"""How much longer than the table's limit a bond of an order by RDKit may be, angstrom: aromatic ones are."""
 PERCEIVED_ITERATIONS = 2000
 """Bond order assignments that RDKit's perception may try."""
 
@@ -158,11 +161,13 @@ def _sanitised(mol: Mol) -> Mol | None:
 def perceived(m: Molecule) -> Mol | None:
     """The molecule as a chemist would draw it, sanitised; for depiction and comparison, not for measures.
 
-    The distance table's if it sanitises without radicals; else `closed_shell`; else RDKit's perception with the total
-    charge of `m`, tried up to `PERCEIVED_ATOMS` atoms; else the table's with radicals; else None.
+    Its own bonds if it has any that sanitise; else the distance table's, if without radicals; else `closed_shell`;
+    else RDKit's perception with the total charge of `m`, tried up to `PERCEIVED_ATOMS` atoms; else the table's with
+    radicals; else None.
     """
     table = _sanitised(bonded(m))
-    if table is not None and not any(a.GetNumRadicalElectrons() for a in table.GetAtoms()):
+    paired = table is not None and not any(a.GetNumRadicalElectrons() for a in table.GetAtoms())
+    if table is not None and (paired or m.bonds is not None):
         return table
     return closed_shell(m) or _determined(m) or table
 
@@ -221,7 +226,21 @@ def closed_shell(m: Molecule) -> Mol | None:
     if mol is None or len(chem.GetMolFrags(mol)) > 1:
         return None
     plain = all(a.GetFormalCharge() == 0 and a.GetNumRadicalElectrons() == 0 for a in mol.GetAtoms())
-    return mol if plain else None
+    return mol if plain and _short_enough(mol) else None
+
+
+def _short_enough(mol: Mol) -> bool:
+    """Whether no bond is longer than the table's limit of its order by more than `CONJUGATED`."""
+    chem = need("rdkit.Chem", EXTRA)
+    mol, places = chem.Mol(mol), mol.GetConformer().GetPositions()
+    chem.Kekulize(mol, clearAromaticFlags=True)
+    for b in mol.GetBonds():
+        i, j = b.GetBeginAtomIdx(), b.GetEndAtomIdx()
+        kinds = (ELEMENTS.index(mol.GetAtomWithIdx(k).GetSymbol()) for k in (i, j))
+        limit = LIMITS[(int(b.GetBondTypeAsDouble()) - 1, *kinds)]
+        if np.linalg.norm(places[i] - places[j]) > float(limit) + CONJUGATED:
+            return False
+    return True
 
 
 def _ordered(m: Molecule, bonds: torch.Tensor) -> Mol | None:

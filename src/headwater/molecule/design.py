@@ -102,7 +102,7 @@ def design(request: Request, networks: Networks | None = None) -> Design:
         problem = problem_of(part, networks.generator, networks.guide, atoms[i])
         best = Search(part, problem, [seeds[k] for k in i.tolist()], told).run()
         parts.append(_judged(best, problem, networks))
-    done = _joined(parts)
+    done = joined(parts)
     return done if request.fragment is None else _where_it_was(done, request.fragment)
 
 
@@ -143,7 +143,7 @@ def _judged(best: Best, problem: Problem, networks: Networks) -> Design:
     )
 
 
-def _joined(parts: list[Design]) -> Design:
+def joined(parts: list[Design]) -> Design:
     """Batches end to end."""
 
     def cat(name: str) -> Any:

@@ -98,11 +98,7 @@ def single_point(m: Molecule, *, callback: Callable[[int, float], None] | None =
         if callback is not None:
             field.callback = lambda local: callback(local["cycle"] + 1, float(local["e_tot"]))
         field.kernel()
-    except (
-        RuntimeError,
-        MemoryError,
-        np.linalg.LinAlgError,
-    ) as error:  # for atoms on top of each other
+    except (RuntimeError, MemoryError, np.linalg.LinAlgError) as error:  # atoms on top of each other
         return _none(f"B3LYP failed: {error}.", start)
     if not field.converged:
         return _none(f"B3LYP did not converge in {field.max_cycle} iterations.", start)

@@ -288,8 +288,7 @@ def drawn(problem: Problem, seeds: list[int], steps: int) -> Tensor:
     """Noise; where something is known in the order and orientation in which the flow leads near it.
 
     A fragment: towards a guess of the whole molecule (`grow.guessed`). A formula: of `POOL` draws that one which by
-    itself leads nearest to it, since what is far from a formula breaks on the way: of single draws one in twenty
-    comes out sound.
+    itself leads nearest to it, since what is far from a formula breaks on the way.
     """
     held = problem.flow.velocity
     if not isinstance(held, Held):

@@ -45,11 +45,8 @@ molecules of QM9 the nearest are at 1.60, 1.67 and, but for bonds that the table
 
 def _least() -> tuple[Tensor, Tensor]:
     """The least distance of bonded and of other atoms by element, `[5, 5]` each, angstrom."""
-    bonded = torch.zeros(5, 5, dtype=torch.float64)
-    for table in (SINGLE, DOUBLE, TRIPLE):  # the later, the shorter
-        for pair, length in table.items():
-            i, j = (ELEMENTS.index(e) for e in pair)
-            bonded[i, j] = bonded[j, i] = SHORTEST * length / 100
+    typical = LIMITS - torch.tensor(MARGINS).double()[:, None, None] / 100
+    bonded = SHORTEST * typical.where(LIMITS > 0, torch.inf).amin(0)
     apart = torch.full((5, 5), CLOSEST[2], dtype=torch.float64)
     apart[0, :] = apart[:, 0] = CLOSEST[1]
     apart[0, 0] = CLOSEST[0]

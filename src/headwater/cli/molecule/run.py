@@ -19,7 +19,7 @@ from headwater.cli.molecule.progress import DesignWatch
 from headwater.cli.molecule.table import show_hits
 from headwater.cli.molecule.task import Task
 from headwater.cli.outputs import write_json
-from headwater.cli.run import INTERRUPTED
+from headwater.cli.run import INTERRUPTED, MISUSE
 from headwater.errors import Misuse, out_of_memory
 from headwater.extras import need
 from headwater.molecule import design as designing
@@ -27,9 +27,6 @@ from headwater.molecule import models, units
 from headwater.molecule.design import BATCH, Design
 from headwater.molecule.request import Request, Target
 from headwater.status import Status
-
-REFUSED = 2
-"""The exit code beside an error's two sentences."""
 
 
 def run(task: Task, o: Draw) -> int:
@@ -64,7 +61,7 @@ def run(task: Task, o: Draw) -> int:
         _tell(task, hits, outputs, content["seconds"])
     if refused is not None:
         print(f"Error: {refused}", file=sys.stderr)
-        return REFUSED
+        return MISUSE
     return exit_code(hits, finished)
 
 
