@@ -19,10 +19,10 @@ from rdkit.Chem import rdmolops
 from torch import Tensor
 
 from common import kept, write
-from headwater.molecule.chemistry import perceived
 from headwater.molecule.data import Molecules
 from headwater.molecule.design import Design, Networks, design, generate, joined
 from headwater.molecule.molecule import Molecule, molecules_of
+from headwater.molecule.perception import perceived
 from headwater.molecule.request import Request
 from headwater.molecule.state import Rounded
 from molecules import load, options, quality, sample

@@ -14,10 +14,11 @@ import time
 import torch
 
 from common import write
-from headwater.molecule.chemistry import examine, posebusters_pass
+from headwater.molecule.chemistry import examine
 from headwater.molecule.data import Molecules
 from headwater.molecule.design import generate
 from headwater.molecule.molecule import molecules_of
+from headwater.molecule.posebusters import posebusters_pass
 from headwater.molecule.state import Rounded
 from molecules import load, options, quality, sample, split
 

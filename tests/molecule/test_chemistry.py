@@ -1,75 +1,36 @@
-"""Bonds, validity and SMILES of hand-made molecules, against what a chemist would say."""
+"""Validity, stability and identity of hand-made molecules, against what a chemist would say."""
 
 import sys
 
 import numpy as np
 import pytest
 import torch
+from by_hand import (
+    AMMONIUM,
+    BENZENE,
+    CH5,
+    CO2,
+    ETHYLENE,
+    GLYCINE,
+    HCN,
+    METHANE,
+    METHYL,
+    NITROGEN_4,
+    WATER,
+    beside,
+    molecule,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.errors import Misuse
-from headwater.molecule import chemistry, files
-from headwater.molecule.chemistry import (
-    Chemistry,
-    bonded,
-    duplicates,
-    examine,
-    perceived,
-    posebusters_pass,
-    smiles,
-    summary,
-)
+from headwater.molecule import chemistry, files, perception, posebusters
+from headwater.molecule.chemistry import Chemistry, duplicates, examine, summary
 from headwater.molecule.molecule import Molecule, batch_of
+from headwater.molecule.perception import perceived
+from headwater.molecule.posebusters import posebusters_pass
 
-Chem = pytest.importorskip("rdkit.Chem")
-from rdkit.Chem import AllChem  # noqa: E402
-
-
-def molecule(text, charges=None):
-    words = text.split()
-    rows = [words[i : i + 4] for i in range(0, len(words), 4)]
-    symbols = tuple(row[0] for row in rows)
-    positions = np.array([[float(x) for x in row[1:]] for row in rows])
-    return Molecule(symbols, positions, charges or (0,) * len(symbols))
-
-
-TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 3**0.5
-
-
-def hydride(element, length, count=4, charge=0):
-    positions = np.vstack([np.zeros(3), TETRAHEDRON[:count] * length])
-    return Molecule((element,) + ("H",) * count, positions, (charge,) + (0,) * count)
-
-
-def beside(a, b, distance=8.0):
-    return Molecule(
-        a.symbols + b.symbols, np.vstack([a.positions, b.positions + distance]), a.charges + b.charges
-    )
-
-
-WATER = molecule("O 0 0 0 H 0.96 0 0 H -0.24 0.93 0")
-METHANE = hydride("C", 1.09)
-METHYL = hydride("C", 1.09, 3)
-AMMONIUM = hydride("N", 1.02, charge=1)
-NITROGEN_4 = hydride("N", 1.02)
-ETHYLENE = molecule(
-    "C 0 0 0.665 C 0 0 -0.665 H 0 0.923 1.238 H 0 -0.923 1.238 H 0 0.923 -1.238 H 0 -0.923 -1.238"
-)
-HCN = molecule("H 0 0 -1.068 C 0 0 0 N 0 0 1.149")
-CO2 = molecule("C 0 0 0 O 0 0 1.162 O 0 0 -1.162")
-CH5 = molecule("C 0 0 0 H 1.09 0 0 H -1.09 0 0 H 0 1.09 0 H 0 -1.09 0 H 0 0 1.09")
-GLYCINE = molecule(  # the zwitterion; the neutral oxygen comes first
-    """N -1.110 -0.086 -0.262 C 0.095 0.016 0.649 C 1.376 0.100 -0.214 O 1.070 0.061 -1.384 O 2.505 0.192 0.405
-    H -1.720 0.729 -0.230 H -1.593 -0.982 -0.207 H -0.626 -0.062 -1.200 H -0.038 0.917 1.252 H 0.096 -0.879 1.276""",
-    (1, 0, 0, 0, -1, 0, 0, 0, 0, 0),
-)
-ANGLES = np.arange(6) * np.pi / 3
-BENZENE = Molecule(
-    ("C",) * 6 + ("H",) * 6,
-    np.array([[r * np.cos(a), r * np.sin(a), 0] for r in (1.397, 2.484) for a in ANGLES]),
-    (0,) * 12,
-)
+pytest.importorskip("rdkit.Chem")
 
 BY_HAND = {
     "water": (WATER, Chemistry(True, 1.0, True, 1, "O", True, "H2O", 3, True)),
@@ -140,64 +101,6 @@ def test_edm_leaves_charges_out():
     assert examine([molecule("F 0 0 0", (-1,))], charges=False)[0].smiles == "[F]"
 
 
-def test_bonded_has_orders_charges_and_positions():
-    mol = bonded(GLYCINE)
-    orders = {
-        frozenset((b.GetBeginAtomIdx(), b.GetEndAtomIdx())): b.GetBondTypeAsDouble() for b in mol.GetBonds()
-    }
-    assert len(orders) == 9 and orders[frozenset((2, 3))] == 2 and orders[frozenset((2, 4))] == 1
-    assert [a.GetFormalCharge() for a in mol.GetAtoms()] == list(GLYCINE.charges)
-    assert np.array_equal(mol.GetConformer().GetPositions(), GLYCINE.positions)
-    (_, order) = sorted(b.GetBondTypeAsDouble() for b in bonded(HCN).GetBonds())
-    assert order == 3
-
-
-def test_bonded_takes_molecules_of_any_size_but_not_of_any_element():
-    chain = Molecule(("C",) * 60, np.outer(np.arange(60) * 1.5, [1.0, 0, 0]), (0,) * 60)
-    assert bonded(chain).GetNumBonds() == 59
-    with pytest.raises(Misuse, match="element Cl"):
-        bonded(molecule("Cl 0 0 0 H 1.27 0 0"))
-
-
-def test_perceived_sees_benzene_where_the_table_does_not(monkeypatch):
-    assert examine([BENZENE])[0].smiles == "[CH]1[CH][CH][CH][CH][CH]1"
-    assert smiles(perceived(BENZENE)) == "c1ccccc1"
-    monkeypatch.setattr(chemistry, "PERCEIVED_ATOMS", 11)
-    assert smiles(perceived(BENZENE)) == "[CH]1[CH][CH][CH][CH][CH]1"
-
-
-def test_perceived_agrees_with_the_table_or_gives_up():
-    found = {name: perceived(m) for name, (m, _) in BY_HAND.items()}
-    for name in ("water", "methyl", "ethylene", "hydrogen cyanide", "carbon dioxide", "ammonium", "glycine"):
-        assert smiles(found[name]) == BY_HAND[name][1].smiles
-    assert found["five hydrogens"] is None
-
-
-def test_perceived_uses_the_total_charge():
-    """Without a charge on the nitrogen the table fails; with the charge elsewhere the total still tells."""
-    wrong = Molecule(AMMONIUM.symbols, AMMONIUM.positions, (0, 1, 0, 0, 0))
-    assert examine([wrong])[0].smiles is None
-    assert smiles(perceived(wrong)) == "[NH4+]"
-
-
-def embedded(text):
-    mol = Chem.AddHs(Chem.MolFromSmiles(text))
-    AllChem.EmbedMolecule(mol, randomSeed=1)
-    AllChem.MMFFOptimizeMolecule(mol)
-    charges = tuple(a.GetFormalCharge() for a in mol.GetAtoms())
-    return Molecule(tuple(a.GetSymbol() for a in mol.GetAtoms()), mol.GetConformer().GetPositions(), charges)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["CCO", "CC(C)=O", "CNC(C)=O", "c1cc[nH]c1", "Cc1ccco1", "OC1CC1", "FC(F)F", "N#CC1CN1", "C1CC1C#C"],
-)
-def test_smiles_are_rdkits_own(text):
-    mol = perceived(embedded(text))
-    assert smiles(mol) == Chem.CanonSmiles(text)
-    assert mol.GetNumAtoms() == Chem.AddHs(Chem.MolFromSmiles(text)).GetNumAtoms()
-
-
 def test_rdkit_is_silent(capfd):
     perceived(CH5)
     examine(MOLECULES)
@@ -236,20 +139,6 @@ def test_duplicates_point_to_the_first(found):
         assert first == (earlier[0] if earlier else None)
 
 
-def test_posebusters_tells_good_from_bad(capfd):
-    pytest.importorskip("posebusters")
-    ethanol = embedded("CCO")
-    squeezed = Molecule(ethanol.symbols, ethanol.positions * [1, 1, 0.3], ethanol.charges)
-    good, apart, bad, broken = posebusters_pass([ethanol, beside(ethanol, WATER), squeezed, CH5])
-    assert good["pass"] and all(good.values())
-    assert not apart["all_atoms_connected"] and apart["sanitization"]
-    assert not bad["pass"]
-    assert not broken["sanitization"] and not broken["pass"]
-    assert good.keys() == apart.keys() == bad.keys() == broken.keys()
-    assert all(type(v) is bool for row in (good, apart, bad, broken) for v in row.values())
-    assert capfd.readouterr() == ("", "")
-
-
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "posebusters", None)
     with pytest.raises(Misuse, match=r"pip install headwater\[posebusters\]"):
@@ -261,7 +150,7 @@ def test_a_missing_package_is_named(monkeypatch):
 
 def test_rdkit_is_imported_late():
     """Nothing of RDKit or PoseBusters is bound when the modules are loaded."""
-    for module in (chemistry, files):
+    for module in (chemistry, files, perception, posebusters):
         bound = {
             str(getattr(v, "__module__", "") or getattr(v, "__name__", "")) for v in vars(module).values()
         }

@@ -17,8 +17,8 @@ pytest.importorskip("rdkit")
 
 from rdkit import Chem
 
-from headwater.molecule import chemistry
-from headwater.molecule.sheet import Card, Line
+from headwater.molecule import viewer
+from headwater.molecule.card import Card, Line
 from headwater.molecule.viewer import page
 
 HOSTILE = (
@@ -113,8 +113,8 @@ def test_no_bonds_at_all_gives_xyz(tmp_path, monkeypatch):
     def refuse(m):
         raise Misuse("The molecule has the element Xe.", "Give another.")
 
-    monkeypatch.setattr(chemistry, "perceived", lambda m: None)
-    monkeypatch.setattr(chemistry, "bonded", refuse)
+    monkeypatch.setattr(viewer, "perceived", lambda m: None)
+    monkeypatch.setattr(viewer, "bonded", refuse)
     (card,) = Page(page(tmp_path / "hits.html", [Card(WATER, "a\nb")], title="")).data["cards"]
     assert card["format"] == "xyz" and card["model"].splitlines()[:2] == ["3", "a b"]
     assert card["notes"] == ["no valid bonds"]

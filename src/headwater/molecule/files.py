@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from headwater.atomic import write_atomically
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.molecule.chemistry import EXTRA, drawn
 from headwater.molecule.elements import ELEMENTS, NUMBERS
 from headwater.molecule.molecule import Molecule
+from headwater.molecule.perception import EXTRA, drawn
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -212,7 +212,7 @@ READERS: dict[str, Callable[[Sequence[str], Path], Iterator[Molecule]]] = {
 
 
 def write_sdf(path: str | Path, molecules: Sequence[Molecule], *, overwrite: bool = False) -> None:
-    """Write molecules of H, C, N, O, F with the bonds of `chemistry.drawn`; tags are `Molecule.data`.
+    """Write molecules of H, C, N, O, F with the bonds of `perception.drawn`; tags are `Molecule.data`.
 
     Positions have 4 decimals, formal charges are kept, names become one line.
 

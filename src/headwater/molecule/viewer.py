@@ -16,9 +16,9 @@ import numpy as np
 from headwater.atomic import check_output, write_atomically
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.molecule import chemistry
+from headwater.molecule.card import Card, clean, formula, sources
 from headwater.molecule.molecule import Molecule
-from headwater.molecule.sheet import Card, clean, formula, sources
+from headwater.molecule.perception import bonded, perceived
 
 SLOT = re.compile(r"<!--slot:(\w+)-->")
 
@@ -118,7 +118,7 @@ def _mol_block(m: Molecule, name: str) -> str:
         return ""
     with need("rdkit.rdBase", "molecules").BlockLogs():
         try:
-            mol = chem.Mol(chemistry.perceived(m) or chemistry.bonded(m))
+            mol = chem.Mol(perceived(m) or bonded(m))
         except Misuse:  # an element that the table of bonds does not have
             return ""
         mol.SetProp("_Name", _first_line(name))

@@ -10,8 +10,9 @@ from headwater.cli.molecule.hits import Hit, row, tagged
 from headwater.cli.outputs import check_distinct, check_free
 from headwater.errors import Misuse, suggest
 from headwater.molecule import units
+from headwater.molecule.card import Card, Line
 from headwater.molecule.files import write_csv, write_sdf, write_xyz
-from headwater.molecule.sheet import Card, Line, sheet
+from headwater.molecule.sheet import sheet
 from headwater.molecule.viewer import page
 
 FORMATS = (".sdf", ".xyz")

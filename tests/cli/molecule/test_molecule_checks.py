@@ -1,0 +1,105 @@
+"""`--check xtb` and `--check dft`: what stands beside the target, and that no failure takes a molecule with it."""
+
+import os
+import signal
+
+import pytest
+from cli_tools import call, report
+from molecule_stubs import T
+
+from headwater.cli.molecule import checks as molecule_checks
+from headwater.molecule import dft, xtb
+
+
+@pytest.fixture
+def fake_xtb(monkeypatch):
+    """xTB that costs nothing; the molecules it got."""
+    seen = []
+
+    def relax(m):
+        seen.append(m)
+        e = xtb.Electrons(-7.0, -2.0, 5.0, 1.5)
+        return xtb.Relaxed(
+            m, len(seen) != 2, 5, 0.1, 0.03, len(seen) == 1, e, e, "" if len(seen) != 2 else "No."
+        )
+
+    monkeypatch.setattr(xtb, "relax", relax)
+    monkeypatch.setattr(molecule_checks, "find_spec", lambda name: True)
+    return seen
+
+
+def test_xtb_stands_beside_the_target(folder, asked, fake_xtb, capsys):
+    assert call(f"{T} --gap 5eV --alpha 70Bohr^3 --count 2 -o hits.sdf") == 0
+    out = capsys.readouterr().out
+    assert "xTB" in out and "bonds change in xTB" in out and "xTB did not converge" in out
+    line = xtb.RELAXED_CALIBRATION["gap"]
+    first = report(folder / "hits.json")["molecules"][0]["xtb"]
+    assert first["on_b3lyp_scale"]["gap"] == pytest.approx(5 * line.slope + line.intercept, abs=1e-5)
+    assert first["relaxed"]["gap_ev"] == 5.0 and first["bond_change"] is True and len(fake_xtb) == 2
+    assert "gap_xtb_eV" in (folder / "hits.csv").read_text()
+
+
+def test_a_check_that_fails_takes_no_other_molecule_with_it(folder, asked, fake_xtb, monkeypatch):
+    relax = xtb.relax
+
+    def failing(m):
+        if len(m) == 5:
+            raise MemoryError
+        return relax(m)
+
+    monkeypatch.setattr(xtb, "relax", failing)
+    assert call(f"{T} --gap 5eV --count 3 -o hits.sdf --check xtb --quiet") == 0
+    found = [m["xtb"] for m in report(folder / "hits.json")["molecules"]]
+    assert found[1]["sentence"] == "The check failed: MemoryError." and found[1]["relaxed"]["gap_ev"] is None
+    assert found[0]["relaxed"]["gap_ev"] == found[2]["relaxed"]["gap_ev"] == 5.0
+
+
+def test_molecules_are_on_disk_before_the_checks_and_ctrl_c_keeps_them(folder, asked, monkeypatch, capsys):
+    calls = []
+
+    def relax(m):
+        assert (folder / "hits.sdf").exists() and (folder / "hits.csv").exists()
+        calls.append(m)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        e = xtb.Electrons(-7.0, -2.0, 5.0, 1.5)
+        return xtb.Relaxed(m, True, 5, 0.1, 0.03, False, e, e)
+
+    monkeypatch.setattr(xtb, "relax", relax)
+    assert call(f"{T} --gap 5eV --count 3 -o hits.sdf --check xtb --quiet") == 130
+    molecules = report(folder / "hits.json")["molecules"]
+    assert [m["xtb"] is None for m in molecules] == [False, True, True]
+    assert "What was done is written" in capsys.readouterr().err
+
+
+def test_sigterm_during_the_checks_keeps_the_molecules(folder, asked, monkeypatch, capsys):
+    """As Ctrl-C: the check that runs is dropped, report and page are written."""
+
+    def relax(m):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("the signal came too late")
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(xtb, "relax", relax)
+    assert call(f"{T} --gap 5eV --count 2 -o hits.sdf --check xtb --quiet") == 130
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert len(report(folder / "hits.json")["molecules"]) == 2 and (folder / "hits.html").exists()
+
+
+def test_dft_computes_the_best(folder, asked, fake_xtb, monkeypatch, capsys):
+    got = []
+
+    def check(molecules, *, callback=None):
+        for i, m in enumerate(molecules):
+            callback(dft.Progress(i, len(molecules), 75.0))
+            got.append("".join(m.symbols))
+            yield dft.Dft(-7.0, -1.9, 5.1, 1.8, -40.0, 60.0, i == 0, "" if i == 0 else "No.")
+
+    monkeypatch.setattr(dft, "check", check)
+    monkeypatch.setitem(molecule_checks.PACKAGES, "dft", ())
+    assert call(f"{T} --gap 5eV --count 4 -o hits.sdf --check dft --best 2") == 0
+    assert got == ["OHH", "CHHHH"]  # not the duplicate, and not the radical
+    molecules = report(folder / "hits.json")["molecules"]
+    assert molecules[0]["dft"]["gap"] == 5.1 and molecules[2]["dft"] is None and molecules[0]["xtb"]
+    out, err = capsys.readouterr()
+    assert "DFT" in out and "DFT did not converge" in out and "dft  0 of 2" in err

@@ -1,0 +1,130 @@
+"""What `headwater molecule` writes and says; the design itself is a stub."""
+
+import csv
+
+import pytest
+from cli_tools import call, report
+from molecule_stubs import RANGES, G, T
+
+from headwater.molecule import units
+from headwater.status import Status
+
+
+def test_every_option_has_a_help_text(capsys):
+    from headwater.cli.molecule.commands import molecule
+
+    for name in ("generate", "target", "grow", "score"):
+        assert call(f"molecule {name} --help") == 0
+        assert "--no-" not in capsys.readouterr().out
+        for argument in molecule[name].assemble_argument_collection(parse_docstring=True):
+            if argument.show and argument.parameter.name:
+                assert argument.parameter.help, argument.parameter.name
+
+
+def test_a_run_writes_everything(folder, asked, pictures, capsys):
+    line = (
+        f"{T} --gap 5.0eV --mu 5000e-3D --weight gap=2 --count 4 --seed 7 --atoms 9 --check none -o hits.sdf"
+    )
+    assert call(f"{line} --steps 6 --gradients 5 --candidates 2") == 0
+    (request,) = asked
+    assert [(t.property, t.value, t.weight) for t in request.targets] == [("gap", 5.0, 2.0), ("mu", 5.0, 1.0)]
+    assert (request.count, request.seed, request.atoms) == (4, 7, 9)
+    assert (request.steps, request.gradients, request.candidates) == (6, 5, 2)
+    out, err = capsys.readouterr()
+    for name in ("hits.sdf", "hits.xyz", "hits.csv", "hits.json", "hits-sheet.png", "hits.html"):
+        assert (folder / name).stat().st_size > 0 and name in out
+    assert "asked" in out and "evaluator" in out and "duplicate of 1" in out and "unstable" in out
+    assert out.splitlines()[-1] == "Best: number 1, O, evaluator: gap 5.000 eV, mu 5.000 D"
+    assert err.startswith("target  starting")
+
+
+def test_the_report_says_everything(folder, asked):
+    assert call(f"{T} --gap 5eV --count 4 --seed 3 --check none -o hits.sdf --quiet") == 0
+    r = report(folder / "hits.json")
+    assert (
+        r["command"] == "molecule target" and r["settings"]["count"] == 4 and r["settings"]["check"] == "none"
+    )
+    assert r["targets"]["gap"].items() >= {"asked": 5.0, "weight": 1.0, "tolerance": 0.13}.items()
+    assert r["units"]["gap"] == "eV" and "2.981" in r["meaning"]["cv"]
+    assert r["seconds"] >= 0 and r["peak_memory_bytes"] > 1e7 and {"torch", "rdkit"} <= set(r["versions"])
+    assert set(r["models"]) == {"generator", "guide", "evaluator"}
+    first, _, third, fourth = r["molecules"]
+    assert first["seed"] == 3 and first["smiles"] == "O" and first["hit"] is True and first["gradients"] == 3
+    assert first["asked"] == {"gap": 5.0} and first["guide"]["gap"] == 5.05 and first["xtb"] is None
+    assert first["status"] == "REACHED" and first["sentence"] == Status.REACHED.value
+    assert set(first["evaluator"]) == set(units.UNITS)
+    assert third["duplicate_of"] == 1 and fourth["stable"] is False and fourth["hit"] is False
+    s = r["summary"]
+    assert s["molecules"] == 4 and s["hits"] == 2 and s["molecule_stable"] == 0.75
+    assert s["mae"]["gap"] == pytest.approx(0.15) and s["mae_of_sound"]["gap"] == pytest.approx(0.1)
+    missing = (
+        set(first) - set(r["definitions"]) - {"number", "status", "sentence", "formula", "atoms", "notes"}
+    )
+    assert not missing, missing
+
+
+def test_table_and_tags_have_units_in_their_names(folder, asked):
+    from headwater.molecule.files import read_molecules
+
+    assert call(f"{T} --gap 5eV --cv 5cal/mol/K --count 4 --check none -o hits.sdf --quiet") == 0
+    with (folder / "hits.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert [r["number"] for r in rows] == ["1", "2", "3", "4"]
+    assert rows[1]["gap_asked_eV"] == "5.0" and rows[1]["gap_evaluator_eV"] == "5.1"
+    assert rows[1]["cv_guide_cal_per_mol_K"] == "5.15" and rows[2]["duplicate_of"] == "1"
+    molecules = read_molecules(folder / "hits.sdf")
+    assert [m.name for m in molecules] == [f"hits-{i}" for i in (1, 2, 3, 4)]
+    assert molecules[3].data["notes"] == "unstable" and molecules[3].data["status"] == "REACHED"
+    assert molecules[1].data["gap_evaluator_eV"] == 5.1
+    assert len(read_molecules(folder / "hits.xyz")) == 4
+
+
+def test_an_xyz_output_makes_no_sdf(folder, asked):
+    assert call(f"{T} --gap 5eV --count 2 --check none -o only.xyz --quiet") == 0
+    made = {p.name for p in folder.iterdir() if p.name.startswith("only")}
+    assert made == {"only.xyz", "only.csv", "only.json", "only-sheet.png", "only.html"}
+
+
+def test_quiet_is_quiet(folder, asked, capsys):
+    assert call(f"{T} --gap 5eV --count 1 --check none --quiet") == 0
+    assert capsys.readouterr() == ("", "") and (folder / "hits.sdf").exists()
+
+
+def test_overwrite_replaces(folder, asked):
+    assert call(f"{T} --gap 5eV --count 1 --check none --quiet --overwrite -o there.sdf") == 0
+    assert (folder / "there.sdf").read_text() != "mine"
+
+
+@pytest.mark.parametrize("target", ["--gap 20eV", "--homo -0.01eV", "--mu 20D", "--alpha 5Bohr^3"])
+def test_a_target_outside_qm9_is_a_warning_with_the_range(target, folder, asked, capsys):
+    assert call(f"{T} {target} --count 1 --check none --quiet") == 0
+    name = target.split()[0].removeprefix("--")
+    low, high = RANGES[name]
+    err = capsys.readouterr().err
+    assert err.startswith(f"Warning: --{name} ") and "99.8 %" in err
+    assert f"{units.number(name, low)} to {units.show(name, high)}" in err
+    assert report(folder / "hits.json")["warnings"]
+
+
+def test_generate_with_a_formula_and_many_heavy_atoms(folder, asked, capsys):
+    assert call("molecule generate -n 2 --formula C10H12 --steps 3 --check none -o g.sdf") == 0
+    assert asked[0].formula == {"C": 10, "H": 12} and asked[0].targets == ()
+    out, err = capsys.readouterr()
+    assert "at most 9" in err and "Best" not in out and "gap\neV" not in out and "methane" not in out
+    assert report(folder / "g.json")["molecules"][0]["hit"] is None
+
+
+def test_batches_have_the_seeds_of_the_run(folder, asked):
+    assert call("molecule generate -n 70 --seed 5 --check none -o g.xyz --quiet") == 0
+    assert [(r.count, r.seed) for r in asked] == [(64, 5), (6, 69)]
+    molecules = report(folder / "g.json")["molecules"]
+    assert [m["seed"] for m in molecules] == list(range(5, 75)) and molecules[69]["number"] == 70
+
+
+def test_grow_passes_the_fragment_and_a_cost(folder, asked, capsys):
+    assert call(f"{G} ch3.xyz --formula C2H6O --cost good.py --count 1 --check none --quiet") == 0
+    (request,) = asked
+    assert request.fragment.symbols == ("C", "H", "H", "H") and request.targets == ()
+    assert request.formula == {"C": 2, "H": 6, "O": 1} and callable(request.cost)
+    r = report(folder / "ch3-grow.json")
+    assert r["inputs"] == ["ch3.xyz", "good.py"] and r["settings"]["fragment"] == "ch3.xyz"
