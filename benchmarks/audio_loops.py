@@ -19,8 +19,11 @@ import soundfile
 from audio_real import Methods, judged, recording
 from common import options, write
 from headwater.audio import models
-from headwater.audio.repair import CONTEXT, bridged, fill, regions
+from headwater.audio.prediction import bridged
+from headwater.audio.regions import CONTEXT, regions
+from headwater.audio.repair import played
 from headwater.audio.repetition import repetition
+from headwater.audio.restore import How
 from recordings import AROUND, Track, plain, stored
 
 SECONDS, GAP = 4.0, 0.4
@@ -31,10 +34,7 @@ def filled_by(y: Track, start: int, stop: int, rate: int, *, repeat: bool) -> Tr
     folder, source = stored(y, rate)
     with folder:
         (region,) = regions([(start, stop)], round(CONTEXT * rate))
-        if repeat:
-            patch = repetition(source, region, region.gaps)
-        else:
-            patch, _ = fill(models.prior(), source, region)
+        patch = repetition(source, region) if repeat else played(models.prior(), source, region, How()).patch
     if patch is None:
         return None
     x = y.copy()

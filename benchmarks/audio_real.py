@@ -22,8 +22,8 @@ from audio_tasks import level_of
 from common import kept, options, write
 from headwater.audio.metrics import cdpam, log_spectral_distance, si_sdr
 from headwater.audio.operators import Lowpass
+from headwater.audio.prediction import bridged
 from headwater.audio.render import RATE
-from headwater.audio.repair import bridged
 from headwater.audio.resample import resampled
 from headwater.audio.sparse import declipped
 from headwater.audio.whole import Band, Clipping

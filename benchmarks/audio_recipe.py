@@ -22,7 +22,8 @@ from headwater.audio import models
 from headwater.audio.join import joined
 from headwater.audio.metrics import cdpam, log_spectral_distance, si_sdr
 from headwater.audio.operators import Gaps
-from headwater.audio.repair import CONTEXT, bridged
+from headwater.audio.prediction import bridged
+from headwater.audio.regions import CONTEXT
 from headwater.audio.restore import RESOLUTION, on_canvas
 from headwater.audio.sheet import gallery
 from headwater.cost import Misfit

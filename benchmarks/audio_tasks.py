@@ -26,7 +26,7 @@ from scipy.signal import resample_poly
 
 from common import kept, write
 from headwater.audio.operators import Decimate
-from headwater.audio.repair import bridged
+from headwater.audio.prediction import bridged
 from headwater.audio.whole import KEPT, Band, Clipping
 from recordings import (
     RATE,

@@ -26,9 +26,9 @@ from headwater.audio.metrics import (
     seam_jump,
     si_sdr,
 )
+from headwater.audio.regions import CONTEXT, Region
 from headwater.audio.render import RATE
-from headwater.audio.repair import CONTEXT, Region, fill, predictable
-from headwater.audio.repetition import repetition
+from headwater.audio.repair import fill
 from headwater.audio.resample import raised
 from headwater.audio.restore import Prior
 from headwater.audio.train import Recordings
@@ -153,11 +153,11 @@ def filled(y: Track, start: int, stop: int, rate: int = RATE) -> Repair:
         begin = time.perf_counter()
         context = round(CONTEXT * rate)
         region = Region(start - context, stop + context, ((start, stop),))
-        again = None if predictable(region, source) else repetition(source, region, region.gaps)
-        patch, done = (again, None) if again else fill(models.prior(), source, region)
+        filling = fill(models.prior(), source, region)
         seconds = time.perf_counter() - begin
     x = y.copy()
-    x[start:stop] = patch.samples[start - region.start : stop - region.start, 0]
+    x[start:stop] = filling.patch.samples[start - region.start : stop - region.start, 0]
+    done = filling.restoration
     spent = (0, 0) if done is None else (int(done.result.gradients[0]), int(done.result.evaluations[0]))
     return Repair(x, *spent, seconds)
 

@@ -8,7 +8,9 @@ from headwater import logit_grid, solve, zoo
 from headwater.audio import models, recordings
 from headwater.audio.files import Patch, examine, write_patched
 from headwater.audio.metrics import seam_jump, si_sdr
-from headwater.audio.repair import CONTEXT, Region, fill
+from headwater.audio.regions import CONTEXT, Region
+from headwater.audio.repair import played
+from headwater.audio.restore import How
 from headwater.presets import Limits
 
 torch.set_num_threads(1)
@@ -43,7 +45,9 @@ def test_a_short_gap_of_a_guitar_goes_on(tmp_path):
     lost = Patch(start, np.zeros((stop - start, 2)), np.ones((stop - start, 2), dtype=bool))
     write_patched(truth, [lost], tmp_path / "lost.wav", overwrite=True)
     region = Region(start - context, stop + context, ((start, stop),))
-    patch, done = fill(models.prior(), examine(tmp_path / "lost.wav"), region, limits=Limits(gradients=2))
+    how = How(limits=Limits(gradients=2))
+    filling = played(models.prior(), examine(tmp_path / "lost.wav"), region, how)
+    patch, done = filling.patch, filling.restoration
     assert done is not None and torch.isfinite(done.waveforms).all()
     found = torch.from_numpy(patch.samples[context : context + stop - start].T)
     assert si_sdr(found, torch.from_numpy(truth.read(start, stop).T)).min() > 8

@@ -7,14 +7,18 @@ import torch
 from torch.testing import assert_close
 
 from headwater import Flow, Misuse
+from headwater.audio import repair
 from headwater.audio.autoregression import bridge, burg, extrapolate, interpolate
 from headwater.audio.files import examine, write_patched
 from headwater.audio.metrics import seam_jump
 from headwater.audio.operators import Clip, Decimate, Gaps, Identity, Reverb
-from headwater.audio.repair import Region, fill, from_tracks, kept, merged, regions, to_tracks
+from headwater.audio.regions import Region, merged, regions
+from headwater.audio.repair import fill, kept, played
 from headwater.audio.resample import resampled
-from headwater.audio.restore import LinearHeard, Prior, on_canvas, restore
+from headwater.audio.restore import How, LinearHeard, Prior, on_canvas, restore
 from headwater.audio.space import Patches, Spectral
+from headwater.audio.tracks import from_tracks, to_tracks
+from headwater.presets import Limits
 
 torch.set_num_threads(1)
 BINS, FRAMES, RATE = 64, 32, 4000
@@ -175,15 +179,16 @@ def test_gaps_are_merged_and_grouped():
             merged([gap], 100)
     with pytest.raises(Misuse, match="whole recording"):
         merged([(0, 60), (50, 100)], 100)
-    assert regions([(10, 20), (25, 30), (80, 90)], 20) == [
-        Region(-10, 50, ((10, 20), (25, 30))),
-        Region(60, 110, ((80, 90),)),
-    ]
+    gaps = ((10, 20), (25, 30), (80, 90))
+    assert regions(gaps, 20) == [Region(-10, 50, gaps[:2], gaps), Region(60, 110, gaps[2:], gaps)]
     near = [(i, i + 2) for i in range(100, 200, 10)]
     chained = regions(near, 20, longest=45)
     assert [g for r in chained for g in r.gaps] == near
     assert all(r.stop - r.start <= 45 + 40 for r in chained)
-    assert chained[0].others == ((150, 152), (160, 162)) and chained[1].others[0] == (130, 132)
+    for r in chained:
+        assert np.array_equal(r.missing, [any(a <= i < b for a, b in near) for i in range(r.start, r.stop)])
+        assert np.array_equal(r.wanted, [any(a <= i < b for a, b in r.gaps) for i in range(r.start, r.stop)])
+        assert np.array_equal(r.wider(30).missing[30:-30], r.missing)
 
 
 def test_tracks_and_rates():
@@ -201,6 +206,12 @@ def test_tracks_and_rates():
     assert not there_known[1600:1814].any() and there_known[:1595].all() and there_known[1820:].all()
 
 
+def by_flow(source, region, seed=0, scale=0.7):
+    """The patch and the restoration behind it."""
+    filling = played(prior(scale), source, region, How(seed))
+    return filling.patch, filling.restoration
+
+
 def take(folder, frames=12_000, channels=2, rate=8000, subtype="PCM_24"):
     r = np.random.default_rng(3)
     x = np.stack([0.2 * tones(frames, rate, seed) for seed in range(channels)], axis=1)
@@ -213,9 +224,9 @@ def take(folder, frames=12_000, channels=2, rate=8000, subtype="PCM_24"):
 def test_only_the_gap_changes(tmp_path, gap, channels):
     source = take(tmp_path, channels=channels)
     (region,) = regions(merged([gap], source.frames), source.rate)
-    patch, done = fill(prior(), source, region)
-    assert (done is None) == (gap == (6000, 6080))
-    assert done is None or all(s.ok for s in done.result.status)
+    patch, done = by_flow(source, region)
+    assert done is not None
+    assert all(s.ok for s in done.result.status)
     write_patched(source, [patch], tmp_path / "out.wav")
     before, after = (soundfile.read(p, dtype="int32")[0] for p in (source.path, tmp_path / "out.wav"))
     same = np.ones(source.frames, dtype=bool)
@@ -226,29 +237,31 @@ def test_only_the_gap_changes(tmp_path, gap, channels):
 
 def test_silence_stays_silent_and_ten_samples_are_enough(tmp_path):
     soundfile.write(tmp_path / "silent.wav", np.zeros((9000, 1)), 8000)
-    patch, done = fill(prior(), examine(tmp_path / "silent.wav"), Region(-1000, 9500, ((4000, 4900),)))
-    assert done is None and not patch.samples.any()
+    filling = fill(prior(), examine(tmp_path / "silent.wav"), Region(-1000, 9500, ((4000, 4900),)))
+    assert filling.restoration is None and filling.by == "silence" and not filling.patch.samples.any()
     soundfile.write(tmp_path / "short.wav", 0.1 * np.ones((10, 1)), 8000)
     (region,) = regions(merged([(4, 6)], 10), 8000)
-    patch, _ = fill(prior(), examine(tmp_path / "short.wav"), region)
+    patch = fill(prior(), examine(tmp_path / "short.wav"), region).patch
     assert patch.changed.sum() == 2 and np.isfinite(patch.samples).all()
 
 
-def test_short_gaps_need_no_flow_and_are_predicted(tmp_path):
+def test_short_gaps_need_no_flow_and_are_predicted(tmp_path, monkeypatch):
     """Several of them, too; but the flow is asked at the ends of the recording and by a preset that names it."""
+    monkeypatch.setattr(repair, "repetition", lambda source, region: None)  # tones repeat themselves
 
     def asked(x, t):
         raise RuntimeError("asked")
 
     source, deaf = take(tmp_path), Prior(Flow(asked, (FRAMES, BINS)), prior().space, RATE)
     (region,) = regions([(6000, 6400), (7000, 7010)], source.rate)
-    patch, done = fill(deaf, source, region)
-    truth = source.read(region.start, region.stop)
-    assert done is None and patch.changed.sum() == 2 * 410
+    filling = fill(deaf, source, region)
+    patch, truth = filling.patch, source.read(region.start, region.stop)
+    assert filling.restoration is None and filling.by == "linear prediction"
+    assert patch.changed.sum() == 2 * 410
     assert np.abs(patch.samples - truth)[patch.changed].max() < 0.02
-    for gaps, how in (([(6000, 6401)], {}), ([(0, 40)], {}), ([(6000, 6400)], {"preset": "paper"})):
+    for gaps, how in (([(6000, 6401)], How()), ([(0, 40)], How()), ([(6000, 6400)], How(preset="paper"))):
         with pytest.raises(RuntimeError, match="asked"):
-            fill(deaf, source, regions(gaps, source.rate)[0], **how)
+            fill(deaf, source, regions(gaps, source.rate)[0], how)
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000])
@@ -261,9 +274,12 @@ def test_gaps_near_an_end_are_no_burst(tmp_path, rate, place, end):
     start = len(x) - place - size if end else place
     soundfile.write(tmp_path / "x.wav", x, rate, subtype="FLOAT")
     (region,) = regions([(start, start + size)], rate)
-    patch, done = fill(prior(), examine(tmp_path / "x.wav"), region)
-    found = patch.samples[patch.changed]
-    assert done is None and np.abs(found - x[start : start + size]).max() < 0.1 * np.abs(x).max()
+    filling = fill(prior(), examine(tmp_path / "x.wav"), region)
+    found = filling.patch.samples[filling.patch.changed]
+    assert (
+        filling.by == "linear prediction"
+        and np.abs(found - x[start : start + size]).max() < 0.1 * np.abs(x).max()
+    )
 
 
 def test_many_gaps_near_the_start_are_no_burst(tmp_path):
@@ -271,14 +287,28 @@ def test_many_gaps_near_the_start_are_no_burst(tmp_path):
     gaps = [(100, 982), (1082, 1964), (1990, 2400)]
     soundfile.write(tmp_path / "x.wav", x, 44_100, subtype="FLOAT")
     (region,) = regions(gaps, 44_100)
-    patch, _ = fill(prior(), examine(tmp_path / "x.wav"), region)
+    patch = fill(prior(), examine(tmp_path / "x.wav"), region).patch
     assert np.abs(patch.samples[patch.changed]).max() < 1.5 * np.abs(x).max()
+
+
+def test_what_repeats_itself_needs_no_flow(tmp_path):
+    """But by a preset that names it the flow is asked."""
+    x = np.tile(0.2 * np.random.default_rng(0).standard_normal((3000, 1)), (4, 1))
+    soundfile.write(tmp_path / "x.wav", x, 4000, subtype="DOUBLE")
+    (region,) = regions([(6000, 6400)], 4000)
+    filling = fill(prior(), examine(tmp_path / "x.wav"), region)
+    assert filling.by == "repetition" and filling.restoration is None
+    assert np.abs(filling.patch.samples[filling.patch.changed] - x[6000:6400, 0]).max() < 1e-6
+    asked = fill(
+        prior(), examine(tmp_path / "x.wav"), region, How(preset="paper", limits=Limits(gradients=1))
+    )
+    assert asked.by == "flow and linear prediction" and asked.restoration is not None
 
 
 def test_the_same_seed_gives_the_same_fill(tmp_path):
     source = take(tmp_path)
     (region,) = regions([(6000, 6800)], source.rate)
-    a, b, c = (fill(prior(), source, region, seed=s)[0].samples for s in (0, 0, 1))
+    a, b, c = (by_flow(source, region, s)[0].samples for s in (0, 0, 1))
     assert np.array_equal(a, b) and not np.array_equal(a, c)
 
 
@@ -289,7 +319,7 @@ def test_a_filling_begins_and_ends_on_the_waveform(tmp_path, rate, spans):
     source = take(tmp_path, frames=round(1.5 * rate), rate=rate, subtype="FLOAT")
     gaps = merged([(round(a * rate), round(b * rate)) for a, b in spans], source.frames)
     (region,) = regions(gaps, source.rate)
-    patch, _ = fill(prior(), source, region)
+    patch, _ = by_flow(source, region)
     truth = source.read(0, source.frames)
     found = truth.copy()
     inside = patch.changed[-region.start :][: len(found)]
@@ -309,7 +339,7 @@ def test_channels_of_a_long_filling_are_as_loud_as_each_other(tmp_path):
     soundfile.write(tmp_path / "x.wav", x, 4000, subtype="FLOAT")
     source = examine(tmp_path / "x.wav")
     (region,) = regions([(4000, 8000)], source.rate)
-    patch, _ = fill(prior(1.0), source, region)
+    patch, _ = by_flow(source, region, scale=1.0)
     inside = patch.samples[4000 - region.start + 400 : 8000 - region.start - 400]
     level = inside.std(0)
     assert level.max() < 1.5 * level.min() and abs(np.corrcoef(inside.T)[0, 1]) < 0.3
@@ -319,7 +349,7 @@ def test_a_constant_offset_is_kept(tmp_path):
     x = 0.3 + 0.1 * tones(8000, 8000)
     soundfile.write(tmp_path / "x.wav", x, 8000, subtype="FLOAT")
     (region,) = regions([(4000, 4800)], 8000)
-    patch, done = fill(prior(), examine(tmp_path / "x.wav"), region)
+    patch, done = by_flow(examine(tmp_path / "x.wav"), region)
     assert done is not None and abs(patch.samples[patch.changed].mean() - 0.3) < 0.03
 
 
@@ -330,8 +360,8 @@ def test_another_regions_gap_is_not_heard(tmp_path):
     for value in (0.0, 0.9):
         x[4800:4900] = value
         soundfile.write(tmp_path / "x.wav", x, 8000, subtype="FLOAT")
-        region = Region(2000, 7000, ((3500, 4300),), ((4800, 4900),))
-        patch, done = fill(prior(), examine(tmp_path / "x.wav"), region)
+        region = Region(2000, 7000, ((3500, 4300),), ((3500, 4300), (4800, 4900)))
+        patch, done = by_flow(examine(tmp_path / "x.wav"), region)
         results.append(patch.samples[1500:2300])
         assert done is not None and patch.changed.sum() == 800
     np.testing.assert_array_equal(*results)

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from headwater.audio.files import examine
-from headwater.audio.repair import merged, regions
+from headwater.audio.regions import merged, regions
 from headwater.audio.repetition import correlation, lag, repetition
 
 RATE = 4000
@@ -29,7 +29,7 @@ def filled(folder, x, *gaps, frames=None):
     soundfile.write(folder / "x.wav", y[: len(x)], RATE, subtype="DOUBLE")
     source, all_gaps, patch = examine(folder / "x.wav"), merged(gaps, frames or len(x)), None
     for region in regions(all_gaps, RATE // 2):
-        patch = repetition(source, region, all_gaps)
+        patch = repetition(source, region)
         if patch is not None:
             places = np.arange(region.start, region.stop)[patch.changed[:, 0]]
             y[places] = patch.samples[patch.changed[:, 0]]

@@ -14,7 +14,8 @@ from headwater.audio import whole
 from headwater.audio.files import examine, write_patched
 from headwater.audio.operators import Clip, Identity
 from headwater.audio.resample import interpolated, resampled
-from headwater.audio.whole import AtRate, Band, Clipping, How, Noise, Own, Posed, Room, restored, spans
+from headwater.audio.restore import How
+from headwater.audio.whole import AtRate, Band, Clipping, Noise, Own, Posed, Room, restored, spans
 from headwater.presets import Limits
 
 torch.set_num_threads(1)

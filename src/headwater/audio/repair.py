@@ -1,154 +1,57 @@
 """Gaps of a recording: only what is lost is made, at the file's rate, and it continues what is around it.
 
-Around each gap, or group of gaps, a stretch of the recording is cut out. Two channels become mid and side, each a
-problem of its own. Linear prediction fills the gap; up to 50 ms nothing does that better. In a longer one, at the
-rate of the prior, prediction and the flow each fill in what they know (`join`); what neither can know, all that lies
-above the flow's band and what its solve leaves unexplained, is the residual on the known samples, and prediction
-carries it into the gap from both sides, in phase. So the filled part begins and ends on the waveform that is there.
+Up to 50 ms linear prediction fills a gap; nothing does that better. What repeats itself is repeated (`repetition`).
+Else, at the rate of the prior, prediction and the flow each fill in what they know (`join`); what neither can know,
+all that lies above the flow's band and what its solve leaves unexplained, is the residual on the known samples, and
+prediction carries it into the gap from both sides, in phase. So the filled part begins and ends on the waveform that
+is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headwater.audio.autoregression import bridge, interpolate
 from headwater.audio.files import Patch, Samples, Source
 from headwater.audio.join import joined
 from headwater.audio.operators import Gaps
+from headwater.audio.prediction import bridged
+from headwater.audio.regions import Region
+from headwater.audio.repetition import repetition
 from headwater.audio.resample import resampled
-from headwater.audio.restore import Prior, Restoration, restore
-from headwater.errors import Misuse
-from headwater.presets import Limits
+from headwater.audio.restore import How, Prior, Restoration, restore
+from headwater.audio.tracks import SILENCE, from_tracks, seeds_of, to_tracks
 
-CONTEXT = 0.75
-"""Seconds of the recording on each side of a gap that the flow sees, at least."""
-MEMORY = 0.2
-"""Seconds on each side of a gap from which linear prediction learns."""
-ORDER = 1000
-"""Order of the linear prediction that fills."""
-SHORT = 0.1
-"""Seconds of a gap up to which both sides predict it together; in a longer one each fades out."""
 PREDICTED = 0.05
 """Seconds of a gap up to which linear prediction fills it alone (`benchmarks/results/audio_recipe.md`)."""
 FRESH = 0.0
 """The share of new noise in the estimate: with none it is as loud as what is around, which the join sees to."""
-FEW = 16
-"""The least samples on the shorter side with which both sides predict a gap together."""
-DENSE = 1000
-"""The most samples of a gap near an end that are solved for together: memory grows with their square."""
-SILENCE = 1e-5
-"""A stretch below this rms (-100 dB of full scale) is silent; its gaps stay so."""
 SOFTNESS = 0.0002
 """Seconds beside a gap that the flow is not held to, since resampling mixes them with the gap."""
 
-Gap = tuple[int, int]
-
 
 @dataclass(frozen=True)
-class Region:
-    """A stretch of the recording from frame `start` to `stop`, and its gaps: (first frame, frame after the last).
+class Filling:
+    """The patch that fills the gaps of a region, what made it, and the restoration behind it, if there was one."""
 
-    `others` are gaps in the stretch that belong to another region: lost as well, but not filled here.
-    """
-
-    start: int
-    stop: int
-    gaps: tuple[Gap, ...]
-    others: tuple[Gap, ...] = ()
-
-    def mask(self, gaps: Iterable[Gap]) -> NDArray[np.bool_]:
-        """Which frames of the stretch lie in these gaps."""
-        found = np.zeros(self.stop - self.start, dtype=bool)
-        for start, stop in gaps:
-            found[max(start - self.start, 0) : max(stop - self.start, 0)] = True
-        return found
+    patch: Patch
+    by: str
+    restoration: Restoration | None = None
 
 
-def merged(gaps: Iterable[Gap], frames: int) -> list[Gap]:
-    """The gaps in order, those that touch or overlap as one.
-
-    >>> merged([(5, 9), (20, 30), (8, 12)], 100)
-    [(5, 12), (20, 30)]
-
-    Raises
-    ------
-    Misuse
-        A gap is empty or beyond the recording, or nothing is left of it.
-    """
-    found: list[Gap] = []
-    for start, stop in sorted(gaps):
-        if not 0 <= start < stop <= frames:
-            raise Misuse(
-                f"The gap from frame {start} to {stop} is empty or beyond the recording of {frames} frames.",
-                "Give a start before its end, both in the recording.",
-            )
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(stop, found[-1][1]))
-        else:
-            found.append((start, stop))
-    if found == [(0, frames)]:
-        raise Misuse("The gap is the whole recording.", "Leave something to continue.")
-    return found
-
-
-def regions(gaps: Sequence[Gap], context: int, longest: int | None = None) -> list[Region]:
-    """Stretches with `context` frames around the gaps; gaps nearer than that share one. They may begin before 0.
-
-    A stretch of several gaps is not longer than `longest`, by default 8 contexts; then each sees the other's gaps.
-    """
-    longest = 8 * context if longest is None else longest
-    groups: list[list[Gap]] = []
-    for gap in gaps:
-        near = bool(groups) and gap[0] - groups[-1][-1][1] < context
-        if near and gap[1] - groups[-1][0][0] <= longest:
-            groups[-1].append(gap)
-        else:
-            groups.append([gap])
-    found = []
-    for group in groups:
-        start, stop = group[0][0] - context, group[-1][1] + context
-        others = tuple(g for g in gaps if start < g[1] and g[0] < stop and g not in group)
-        found.append(Region(start, stop, tuple(group), others))
-    return found
-
-
-def fill(
-    prior: Prior,
-    source: Source,
-    region: Region,
-    *,
-    seed: int = 0,
-    preset: str = "default",
-    limits: Limits | None = None,
-) -> tuple[Patch, Restoration | None]:
-    """The patch that fills the gaps of a region, and the restoration behind it.
-
-    There is none where all is silence, nor, with the preset `default`, where linear prediction needs no help.
-    """
-    x = source.read(region.start, region.stop)
-    here = np.arange(region.start, region.stop)
-    wanted, lost = region.mask(region.gaps), region.mask((*region.gaps, *region.others))
-    inside = (here >= 0) & (here < source.frames) & ~lost
-    level = x[inside].mean(0) if inside.any() else np.zeros(source.channels)
-    truth = to_tracks(x - level)
-    tracks = np.stack([bridged(track, lost, inside, source.rate) for track in truth])
-    done = None
-    if preset != "default" or not predictable(region, source):
-        low = np.stack([resampled(track, source.rate, prior.rate) for track in tracks])
-        known = kept(inside, source.rate, prior.rate, low.shape[1])
-        seeds = seeds_of(seed, region.gaps[0][0], range(len(low)))
-        heard, low, done = with_flow(prior, low, known, seeds=seeds, preset=preset, limits=limits)
-        for i in heard:
-            track = resampled(low[i], prior.rate, source.rate)[: len(x)]
-            tracks[i] = track + bridged(truth[i] - track, lost, inside, source.rate)
-    changed = np.repeat((wanted & (here >= 0))[:, None], source.channels, axis=1)
-    return Patch(region.start, from_tracks(tracks) + level, changed), done
+def fill(prior: Prior, source: Source, region: Region, how: How | None = None) -> Filling:
+    """Fill the gaps of a region in the way that suits them; a preset other than `default` always asks the flow."""
+    how = how or How()
+    if how.preset == "default":
+        if predictable(region, source):
+            return predicted(source, region)
+        if (again := repetition(source, region)) is not None:
+            return Filling(again, "repetition")
+    return played(prior, source, region, how)
 
 
 def predictable(region: Region, source: Source) -> bool:
@@ -158,8 +61,63 @@ def predictable(region: Region, source: Source) -> bool:
     return longest <= PREDICTED * source.rate and not ends
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """A region as it was read: tracks without the level of each channel; which frames are lost, and which there."""
+
+    source: Source
+    region: Region
+    tracks: Samples
+    level: Samples
+    lost: NDArray[np.bool_]
+    there: NDArray[np.bool_]
+
+    @classmethod
+    def read(cls, source: Source, region: Region) -> Stretch:
+        """The stretch of the file; beyond its ends there is nothing."""
+        x, lost = source.read(region.start, region.stop), region.missing
+        here = np.arange(region.start, region.stop)
+        there = (here >= 0) & (here < source.frames) & ~lost
+        level = x[there].mean(0) if there.any() else np.zeros(source.channels)
+        return cls(source, region, to_tracks(x - level), level, lost, there)
+
+    def bridged(self, track: Samples) -> Samples:
+        """A track with linear prediction in the gaps."""
+        return bridged(track, self.lost, self.there, self.source.rate)
+
+    def filling(self, tracks: Samples, by: str, done: Restoration | None = None) -> Filling:
+        """The gaps of the region as they are in these tracks."""
+        changed = self.region.wanted & (np.arange(self.region.start, self.region.stop) >= 0)
+        samples = from_tracks(tracks) + self.level
+        heard = bool(samples[changed].any())
+        patch = Patch(self.region.start, samples, np.repeat(changed[:, None], self.source.channels, axis=1))
+        return Filling(patch, by if heard else "silence", done)
+
+
+def predicted(source: Source, region: Region) -> Filling:
+    """The gaps filled by linear prediction alone."""
+    s = Stretch.read(source, region)
+    return s.filling(np.stack([s.bridged(track) for track in s.tracks]), "linear prediction")
+
+
+def played(prior: Prior, source: Source, region: Region, how: How) -> Filling:
+    """The gaps filled by the flow and linear prediction; by prediction alone where all is silence."""
+    s = Stretch.read(source, region)
+    tracks = np.stack([s.bridged(track) for track in s.tracks])
+    low = np.stack([resampled(track, source.rate, prior.rate) for track in tracks])
+    known = kept(s.there, source.rate, prior.rate, low.shape[1])
+    seeds = seeds_of(how.seed, region.gaps[0][0], range(len(low)))
+    heard, low, done = with_flow(prior, low, known, seeds=seeds, how=how)
+    if done is None:
+        return s.filling(tracks, "linear prediction")
+    for i in heard:
+        track = resampled(low[i], prior.rate, source.rate)[: tracks.shape[1]]
+        tracks[i] = track + s.bridged(s.tracks[i] - track)
+    return s.filling(tracks, "flow and linear prediction", done)
+
+
 def with_flow(
-    prior: Prior, guesses: Samples, known: NDArray[np.bool_], *, seeds: Sequence[int], **how: Any
+    prior: Prior, guesses: Samples, known: NDArray[np.bool_], *, seeds: Sequence[int], how: How
 ) -> tuple[NDArray[np.intp], Samples, Restoration | None]:
     """Which tracks are not silent, and the tracks `[n, samples]`, their prediction joined with the flow's filling."""
     loudness = np.zeros(len(guesses))
@@ -178,60 +136,13 @@ def with_flow(
         guess=rough,
         fresh=FRESH,
         seeds=[seeds[int(i)] for i in heard],
-        **how,
+        preset=how.preset,
+        limits=how.limits,
     )
     found = guesses.copy()
     for i, flow, guess in zip(heard, done.waveforms.double().numpy(), at_one, strict=True):
         found[i] = joined(flow, guess, known, prior.rate) * loudness[i]
     return heard, found, done
-
-
-def seeds_of(seed: int, place: int, tracks: Iterable[int]) -> list[int]:
-    """A seed for every track of a stretch: with the same noise in mid and side one channel would stay empty."""
-    return [int(np.random.SeedSequence([seed, place, int(t)]).generate_state(1)[0]) for t in tracks]
-
-
-def to_tracks(x: Samples) -> Samples:
-    """What is restored, `[tracks, frames]`: mid and side of two channels, else the channels."""
-    if x.shape[1] == 2:
-        return np.stack([(x[:, 0] + x[:, 1]) / 2, (x[:, 0] - x[:, 1]) / 2])
-    return x.T
-
-
-def from_tracks(tracks: Samples) -> Samples:
-    """The channels `[frames, channels]` again."""
-    if len(tracks) == 2:
-        return np.stack([tracks[0] + tracks[1], tracks[0] - tracks[1]], axis=1)
-    return tracks.T
-
-
-def bridged(x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate: int) -> Samples:
-    """The track with linear prediction in its gaps, from first to last, and zero beyond the recording."""
-    x, there = np.where(inside, x, 0.0), inside.copy()
-    memory = round(MEMORY * rate)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], lost.astype(np.int8), [0]])))
-    for start, stop in edges.reshape(-1, 2):
-        left = _run(there[max(start - memory, 0) : start][::-1])
-        right = _run(there[stop : stop + memory])
-        near, count = slice(start - left, stop + right), stop - start
-        most = min(ORDER, (left + count + right) // 3)  # the order: samples that a prediction needs
-        shorter, longer = sorted((left, right))
-        bounded = shorter >= most or (longer >= most and shorter >= FEW and count <= DENSE)
-        if bounded and count <= SHORT * rate:
-            this = np.zeros(len(x), dtype=bool)
-            this[start:stop] = True
-            way = slice(None, None, 1 if left >= right else -1)  # predicted from the longer side
-            x[near] = interpolate(x[near][way], this[near][way], most, iterations=2)[way]
-        else:
-            order = min(ORDER, memory // 6)  # far from the sides a long model rings
-            x[start:stop] = bridge(x[near][:left], x[near][left + stop - start :], stop - start, order)
-        there[start:stop] = True
-    return x
-
-
-def _run(known: NDArray[np.bool_]) -> int:
-    """How many samples from the start are known."""
-    return int(np.argmin(known)) if not known.all() else len(known)
 
 
 def kept(inside: NDArray[np.bool_], rate: int, wanted: int, count: int) -> NDArray[np.bool_]:

@@ -11,14 +11,14 @@ If there is a lag d with rho >= 0.9 on both sides, what lies d from the gap stan
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
 from headwater.audio.files import Patch, Samples, Source
-from headwater.audio.repair import SILENCE, Gap, Region, bridged, from_tracks, to_tracks
+from headwater.audio.prediction import bridged
+from headwater.audio.regions import Gap, Region
+from headwater.audio.tracks import SILENCE, from_tracks, to_tracks
 
 SIDE = 0.25
 """Seconds of the recording on each side of a gap that must be alike; twice as many where there is one side."""
@@ -30,15 +30,12 @@ EQUAL = 0.001
 """Correlations that differ by less are equal."""
 
 
-def repetition(source: Source, region: Region, gaps: Iterable[Gap]) -> Patch | None:
-    """The patch that repeats what was there another time, or None unless that is found for all gaps of the region.
-
-    `gaps` are all that the recording has: no lost sample is repeated.
-    """
+def repetition(source: Source, region: Region) -> Patch | None:
+    """The patch that repeats what was there another time, or None unless that is found for all gaps of the region."""
     reach, side = (round(seconds * source.rate) for seconds in (SEARCH, SIDE))
-    wide = Region(region.start - reach, region.stop + reach, tuple(gaps))
+    wide = region.wider(reach)
     here = np.arange(wide.start, wide.stop)
-    known = (here >= 0) & (here < source.frames) & ~wide.mask(wide.gaps)
+    known = (here >= 0) & (here < source.frames) & ~wide.missing
     x = to_tracks(source.read(wide.start, wide.stop))
     near = np.arange(reach, reach + region.stop - region.start)
     found = x[:, near]
@@ -51,7 +48,7 @@ def repetition(source: Source, region: Region, gaps: Iterable[Gap]) -> Patch | N
         for i, track in enumerate(x):
             rest = bridged(track[near] - track[places], lost, both, source.rate)
             found[i, lost] = (track[places] + rest)[lost]
-    changed = np.repeat((region.mask(region.gaps) & (here[near] >= 0))[:, None], source.channels, axis=1)
+    changed = np.repeat((region.wanted & (here[near] >= 0))[:, None], source.channels, axis=1)
     return Patch(region.start, from_tracks(found), changed)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,6 +41,14 @@ class Prior:
     def window(self) -> int:
         """Samples of a window."""
         return math.prod(self.flow.shape)
+
+
+class How(NamedTuple):
+    """How a stretch of a recording is solved."""
+
+    seed: int = 0
+    preset: str = "default"
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,12 @@ from torch import Tensor
 
 from headwater.audio.files import Patch, Samples, Source
 from headwater.audio.operators import Clip, Identity, Lowpass, Reverb, UserOperator
-from headwater.audio.repair import SILENCE, from_tracks, seeds_of, to_tracks
 from headwater.audio.resample import FILTER, interpolated, lifted, resampled
-from headwater.audio.restore import Prior, Restoration, restore
+from headwater.audio.restore import How, Prior, Restoration, restore
 from headwater.audio.sparse import declipped
+from headwater.audio.tracks import SILENCE, from_tracks, seeds_of, to_tracks
 from headwater.errors import Misuse
 from headwater.operator import Operator
-from headwater.presets import Limits
 
 STRETCH = 8.0
 """Seconds that are restored at once."""
@@ -304,14 +303,6 @@ def spans(frames: int, size: int) -> list[tuple[int, int]]:
     count = max(-(-frames // size), 1)
     edges = [i * frames // count for i in range(count + 1)]
     return list(itertools.pairwise(edges))
-
-
-class How(NamedTuple):
-    """How a stretch is solved."""
-
-    seed: int = 0
-    preset: str = "default"
-    limits: Limits | None = None
 
 
 Told = Callable[[int, int, list[Restoration]], bool]

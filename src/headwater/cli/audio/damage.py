@@ -9,23 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from headwater.audio import models
 from headwater.audio.files import Patch, Source, blocks, examine, write_patched
 from headwater.audio.resample import raised
 from headwater.audio.restore import Restoration
 from headwater.audio.sheet import sheet
-from headwater.audio.whole import KEPT, Band, Clipping, Damage, How, Noise, Own, Room, restored
+from headwater.audio.whole import KEPT, Band, Clipping, Damage, Noise, Own, Room, restored
 from headwater.cli import python_file
 from headwater.cli.audio.options import Repair
-from headwater.cli.audio.outcome import Curve, entry, prepared, report, tell
-from headwater.cli.machine import Meter, use_idle_cores
-from headwater.cli.outputs import write_json
-from headwater.cli.progress import Watch
+from headwater.cli.audio.outcome import prepared
+from headwater.cli.audio.work import Work
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.presets import Limits
 
 CLOSE = 1e-4
 """Samples nearer than this to the peak, relative to it, count as the peak; so do those a step of the format lower."""
@@ -156,46 +152,29 @@ def run(
 ) -> int:
     """Restore the recording stretch by stretch while it is written, and say how it went.
 
-    All inputs and outputs are checked before the work begins; after Ctrl-C what was not begun is as it was. Clipped
-    peaks are written as floats, as they may lie beyond full scale.
+    After Ctrl-C what was not begun is as it was. Clipped peaks are written as floats: they may lie beyond full scale.
     """
     peaks = isinstance(damage, Clipping)
-    outputs = prepared(command, source, inputs, o, peaks=peaks)
-    use_idle_cores()
-    meter, first = Meter(torch.device("cpu")), Curve()
-    watch = Watch(command, first, limit=o.gradients, seconds=o.seconds, quiet=o.quiet)
-    limits = Limits(steps=o.steps, gradients=o.gradients, callback=watch)
-    entries: list[dict[str, Any]] = []
+    work = Work(command, source, inputs, o, peaks=peaks)
     left, seen = 0, list[Patch]()
 
     def told(k: int, n: int, done: list[Restoration]) -> bool:
         nonlocal left
-        entries.append(entry(done))
-        watch.record, left = Curve(), n - k
-        watch.title = f"{command} {min(k + 1, n)} of {n}"
-        watch.tell(watch.title)
-        return watch.over
+        work.note(done)
+        work.turn(min(k, n - 1), n)
+        work.watch.tell(work.watch.title)
+        left = n - k
+        return work.watch.over
 
     def watched(patches: Iterator[Patch]) -> Iterator[Patch]:
         for patch in patches:
             seen.extend([] if seen else [patch])
             yield patch
 
-    with watch.running():
-        patches = watched(restored(models.prior(), source, damage, How(o.seed, o.preset, limits), told))
-        written = write_patched(source, patches, outputs.sound, peaks=peaks, overwrite=o.overwrite)
-    content = report(command, inputs, written, o, entries, damage=settings, not_begun=left, **meter.read())
-    content["output"]["exact"] &= source.path in inputs  # else all of it was resampled
-    write_json(outputs.report, content, overwrite=o.overwrite)
-    before = source.read(seen[0].start, seen[0].start + len(seen[0].samples))
-    sheet(
-        outputs.sheet,
-        before.mean(1),
-        seen[0].samples.mean(1),
-        source.rate,
-        (),
-        curve=first.points,
-        title=f"{source.path.name}: {command}",
-        overwrite=o.overwrite,
-    )
-    return tell(content, outputs, written, watch.interrupt.asked, o.quiet)
+    with work.watch.running():
+        patches = watched(restored(models.prior(), source, damage, work.how, told))
+        written = write_patched(source, patches, work.outputs.sound, peaks=peaks, overwrite=o.overwrite)
+    content, first = work.report(written, damage=settings, not_begun=left), seen[0]
+    before = source.read(first.start, first.start + len(first.samples))
+    sheet(work.outputs.sheet, before.mean(1), first.samples.mean(1), source.rate, (), **work.about)
+    return work.tell(content, written)

@@ -1,0 +1,69 @@
+"""A run of an audio command that repairs: checked outputs, what watches it, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from headwater.audio.files import Source, Written
+from headwater.audio.restore import How, Restoration
+from headwater.cli.audio.options import Repair
+from headwater.cli.audio.outcome import Curve, entry, prepared, report, tell
+from headwater.cli.machine import Meter, use_idle_cores
+from headwater.cli.outputs import write_json
+from headwater.cli.progress import Watch
+from headwater.presets import Limits
+
+
+class Work:
+    """What a command does stretch by stretch: `watch` follows it, `entries` say how each ended.
+
+    All inputs and outputs are checked before it begins.
+    """
+
+    def __init__(
+        self, command: str, source: Source, inputs: Sequence[Path], o: Repair, *, peaks: bool = False
+    ) -> None:
+        self.command, self.source, self.inputs, self.o = command, source, inputs, o
+        self.outputs = prepared(command, source, inputs, o, peaks=peaks)
+        use_idle_cores()
+        self.meter, self.first = Meter(torch.device("cpu")), Curve()
+        self.watch = Watch(command, self.first, limit=o.gradients, seconds=o.seconds, quiet=o.quiet)
+        self.entries: list[dict[str, Any]] = []
+
+    @property
+    def how(self) -> How:
+        """How a stretch is solved."""
+        limits = Limits(steps=self.o.steps, gradients=self.o.gradients, callback=self.watch)
+        return How(self.o.seed, self.o.preset, limits)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the sheet is to know besides the sound: the cost curve of the first stretch, its title."""
+        title = f"{self.source.path.name}: {self.command}"
+        return {"curve": self.first.points, "title": title, "overwrite": self.o.overwrite}
+
+    def turn(self, number: int, count: int) -> None:
+        """Begin the stretch of this number, counted from 0."""
+        self.watch.title = self.command if count == 1 else f"{self.command} {number + 1} of {count}"
+        self.watch.record = Curve() if number else self.first
+
+    def note(self, found: Sequence[Restoration], **more: Any) -> None:
+        """Note how a stretch ended."""
+        self.entries.append(more | entry(found))
+
+    def report(self, written: Written, **more: Any) -> dict[str, Any]:
+        """Write the report; its content."""
+        content = report(
+            self.command, self.inputs, written, self.o, self.entries, **more, **self.meter.read()
+        )
+        content["output"]["exact"] &= self.source.path in self.inputs  # else all of it was resampled
+        write_json(self.outputs.report, content, overwrite=self.o.overwrite)
+        return content
+
+    def tell(self, content: dict[str, Any], written: Written) -> int:
+        """Print what came out; the exit code."""
+        return tell(content, self.outputs, written, self.watch.interrupt.asked, self.o.quiet)
