@@ -225,8 +225,9 @@ def _modules_of(function: object, depth: int = 4) -> tuple[nn.Module, ...]:
 
 @contextmanager
 def _frozen(modules: tuple[nn.Module, ...]) -> Iterator[None]:
-    """Switch off `requires_grad` of the modules' parameters for the length of a call."""
-    free = [p for m in modules for p in m.parameters() if p.requires_grad]
+    """Switch off `requires_grad` of the modules' parameters for the length of a call that is differentiated."""
+    differentiated = torch.is_grad_enabled()
+    free = [p for m in modules for p in m.parameters() if p.requires_grad] if differentiated else []
     for p in free:
         p.requires_grad_(False)
     try:

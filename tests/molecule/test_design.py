@@ -19,7 +19,7 @@ from headwater.molecule.regressor import PROPERTIES
 from headwater.molecule.request import Request, Target
 from headwater.molecule.sizes import draw_atoms, ranges
 from headwater.molecule.stability import clashing, sound_by_table
-from headwater.molecule.state import encode, mask_of, project, relaxed_types, rounded
+from headwater.molecule.state import alike, encode, mask_of, project, relaxed_types, rounded
 from headwater.molecule.target import (
     HIT,
     MISSED,
@@ -87,6 +87,25 @@ def test_the_same_molecule_in_another_batch_gives_the_same_result(networks):
 
     alone, together = run([9], [5]), run([9, 29, 4], [5, 6, 7])
     assert_close(together[:1], alone, atol=2e-4, rtol=1e-3)
+
+
+def test_molecules_are_solved_in_groups_of_like_size_and_come_back_in_order(networks):
+    """By the CPU, in groups; on an accelerator in one. With gradients, too."""
+    sizes = torch.tensor([5, 21, 9, 12] * 10)
+    flow, state = molecule_flow(networks.generator, sizes), noise(40, 29, 9)
+    x = flow.project(state).requires_grad_()
+    v = flow(x, torch.linspace(0.1, 0.9, 40))
+    w = flow.project(noise(40, 29, 9, seed=1))
+    g = torch.autograd.grad((v * w).sum(), x)[0]
+    n = int(sizes.max())
+    z = x.detach()[:, :n].requires_grad_()
+    one = networks.generator(z, torch.linspace(0.1, 0.9, 40), flow.support.mask[:, :n])
+    assert_close(v[:, :n], one, atol=1e-4, rtol=1e-3)
+    h = torch.autograd.grad((one * w[:, :n]).sum(), z)[0]
+    assert_close(g[:, :n], h, atol=1e-3, rtol=1e-2)
+    groups = alike(flow.support.mask, torch.device("cpu"))
+    assert [(len(i), atoms) for i, atoms in groups] == [(16, 9), (16, 21), (8, 21)]
+    assert [len(i) for i, _ in alike(flow.support.mask, torch.device("cuda"))] == [40]
 
 
 def test_the_source_has_the_variance_of_its_dimension(networks):

@@ -12,7 +12,7 @@ from headwater.errors import Misuse
 from headwater.flow import Flow
 from headwater.molecule.elements import MAX_ATOMS
 from headwater.molecule.models import device_of
-from headwater.molecule.state import KINDS, SHAPE, mask_of, project
+from headwater.molecule.state import KINDS, SHAPE, alike, back, mask_of, project
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,15 @@ class MoleculeVelocity:
     mask: Tensor
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        n = int(self.mask.sum(1).max())
         there = device_of(self.network, x.device)
-        v: Tensor = self.network(x[:, :n].to(there), t.to(there, x.dtype), self.mask[:, :n].to(there))
-        return torch.nn.functional.pad(v.to(x.device), (0, 0, 0, x.shape[1] - n))
+        groups, t = alike(self.mask, there), t.to(x.dtype).expand(len(x))
+        return back(
+            [self._of(x[i, :n], t[i], self.mask[i, :n], there, x.shape[1]) for i, n in groups], groups
+        )
+
+    def _of(self, x: Tensor, t: Tensor, mask: Tensor, there: torch.device, length: int) -> Tensor:
+        v: Tensor = self.network(x.to(there), t.to(there), mask.to(there))
+        return torch.nn.functional.pad(v.to(x.device), (0, 0, 0, length - x.shape[1]))
 
     def select(self, index: Tensor) -> MoleculeVelocity:
         """The velocity of the molecules in `index`."""

@@ -31,6 +31,29 @@ def mask_of(atoms: Tensor, length: int = MAX_ATOMS) -> Tensor:
     return torch.arange(length, device=atoms.device) < atoms[:, None]
 
 
+GROUP = 16
+"""Molecules that a network on the CPU sees at once: of like size, since a pair with padding costs as much as any."""
+
+
+def alike(mask: Tensor, device: torch.device) -> list[tuple[Tensor, int]]:
+    """Groups of molecules of like size for a network on a device: indices, and the atoms of the largest.
+
+    On an accelerator, where many at once count more, they are one group.
+
+    >>> groups = alike(mask_of(torch.tensor([9, 3] * 16)), torch.device("cpu"))
+    >>> [(index.tolist()[:3], atoms) for index, atoms in groups]
+    [([1, 3, 5], 3), ([0, 2, 4], 9)]
+    """
+    atoms = mask.sum(1)
+    size = GROUP if device.type == "cpu" else max(len(atoms), 1)
+    return [(i, int(atoms[i].max())) for i in torch.split(atoms.argsort(stable=True), size)]
+
+
+def back(parts: list[Tensor], groups: list[tuple[Tensor, int]]) -> Tensor:
+    """What was worked out for the groups, in the order of the batch."""
+    return torch.cat(parts)[torch.cat([i for i, _ in groups]).argsort()]
+
+
 def centred(positions: Tensor, mask: Tensor) -> Tensor:
     """Positions with zero mean over the atoms that exist, zero elsewhere."""
     keep = mask[..., None].to(positions.dtype)

@@ -16,7 +16,7 @@ from headwater.errors import Misuse, out_of_memory, short
 from headwater.molecule.chemistry import sound
 from headwater.molecule.models import device_of
 from headwater.molecule.regressor import PROPERTIES, Regressor
-from headwater.molecule.state import KINDS, Rounded, relaxed_types, rounded
+from headwater.molecule.state import KINDS, Rounded, alike, back, relaxed_types, rounded
 
 TOLERANCE = {"alpha": 0.2, "gap": 0.13, "homo": 0.08, "lumo": 0.07, "mu": 0.09, "cv": 0.08}
 """When a property counts as hit, in the units of `units.UNITS`: twice the published error of QM9 regressors."""
@@ -27,10 +27,10 @@ def predict(regressor: Regressor, positions: Tensor, types: Tensor, mask: Tensor
 
     The inputs go to the regressor's device, the properties come back to that of the positions.
     """
-    n = int(mask.sum(1).max())
     there, here = device_of(regressor, positions.device), positions.device
-    out = regressor(positions[:, :n].to(there), types[:, :n].to(there), mask[:, :n].to(there))
-    return {name: out[name].to(here) for name in PROPERTIES}
+    groups = alike(mask, there)
+    parts = [regressor(*(z[i, :n].to(there) for z in (positions, types, mask))) for i, n in groups]
+    return {name: back([p[name].to(here) for p in parts], groups) for name in PROPERTIES}
 
 
 def predict_rounded(regressor: Regressor, m: Rounded, batch: int = 256) -> dict[str, Tensor]:
