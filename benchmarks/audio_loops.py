@@ -34,7 +34,11 @@ def filled_by(y: Track, start: int, stop: int, rate: int, *, repeat: bool) -> Tr
     folder, source = stored(y, rate)
     with folder:
         (region,) = regions([(start, stop)], round(CONTEXT * rate))
-        patch = repetition(source, region) if repeat else played(models.prior(), source, region, How()).patch
+        patch = (
+            repetition(source, region)
+            if repeat
+            else played(models.prior(), source, region, How()).filling().patch
+        )
     if patch is None:
         return None
     x = y.copy()

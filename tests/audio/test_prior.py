@@ -46,7 +46,7 @@ def test_a_short_gap_of_a_guitar_goes_on(tmp_path):
     write_patched(truth, [lost], tmp_path / "lost.wav", overwrite=True)
     region = Region(start - context, stop + context, ((start, stop),))
     how = How(limits=Limits(gradients=2))
-    filling = played(models.prior(), examine(tmp_path / "lost.wav"), region, how)
+    filling = played(models.prior(), examine(tmp_path / "lost.wav"), region, how).filling()
     patch, done = filling.patch, filling.restoration
     assert done is not None and torch.isfinite(done.waveforms).all()
     found = torch.from_numpy(patch.samples[context : context + stop - start].T)

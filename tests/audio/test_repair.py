@@ -13,7 +13,7 @@ from headwater.audio.files import examine, write_patched
 from headwater.audio.metrics import seam_jump
 from headwater.audio.operators import Clip, Decimate, Gaps, Identity, Reverb
 from headwater.audio.regions import Region, merged, regions
-from headwater.audio.repair import fill, kept, played
+from headwater.audio.repair import HEARD, fill, kept, played
 from headwater.audio.resample import resampled
 from headwater.audio.restore import How, LinearHeard, Prior, on_canvas, restore
 from headwater.audio.space import Patches, Spectral
@@ -208,7 +208,7 @@ def test_tracks_and_rates():
 
 def by_flow(source, region, seed=0, scale=0.7):
     """The patch and the restoration behind it."""
-    filling = played(prior(scale), source, region, How(seed))
+    filling = played(prior(scale), source, region, How(seed)).textured(HEARD * RATE / 2, seed).filling()
     return filling.patch, filling.restoration
 
 
@@ -331,6 +331,20 @@ def test_a_filling_begins_and_ends_on_the_waveform(tmp_path, rate, spans):
             assert seam_jump(x, edge, rate).max() < 2
         level = found[start:stop].std(0) / truth[start:stop].std(0)
         assert (level > 0.6).all() and (level < 1.6).all()
+
+
+@pytest.mark.parametrize("rate", [6000, 8000, 11_025])
+@pytest.mark.parametrize("size", [0.08, 0.4])
+def test_a_filling_of_noise_has_no_click(tmp_path, rate, size):
+    """What the flow leaves is all in a band that it does not hear: a fine model of that explodes at the joints."""
+    x = 0.1 * np.random.default_rng(1).standard_normal(3 * rate)
+    soundfile.write(tmp_path / "x.wav", x, rate, subtype="DOUBLE")
+    gap = (rate, rate + round(size * rate))
+    (region,) = regions([gap], rate)
+    patch, _ = by_flow(examine(tmp_path / "x.wav"), region, scale=1.0)
+    found = patch.samples[gap[0] - region.start : gap[1] - region.start, 0]
+    assert np.abs(found).max() < 0.5
+    assert 0.045 < found.std() < 0.14
 
 
 def test_channels_of_a_long_filling_are_as_loud_as_each_other(tmp_path):

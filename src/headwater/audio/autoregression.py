@@ -15,18 +15,22 @@ from scipy.sparse import diags
 
 Signal = NDArray[np.float64]
 RIDGE = 1e-12
+DITHER = 3e-5
+"""The model is that of the signal and white noise at -90 dB: of an empty band it would be unstable by rounding."""
 
 
-def burg(x: Signal, order: int) -> Signal:
-    """The prediction error filter 1, a_1 ... a_p of a signal; stable by construction.
+def burg(x: Signal, order: int, floor: float = DITHER) -> Signal:
+    """The prediction error filter 1, a_1 ... a_p of a signal, in white noise of `floor` times its rms; stable.
 
-    Source: Burg, Maximum entropy spectral analysis, 1975.
+    Source: Burg, Maximum entropy spectral analysis, 1975. Its filter is stable by construction, but for rounding: at
+    order 1000 that of a recording which ends at 16 kHz grew by 48 orders of magnitude in half a second.
 
     >>> a = burg(np.cos(0.3 * np.arange(400)), 2)
     >>> bool(np.allclose(a, [1, -2 * np.cos(0.3), 1], atol=1e-3))
     True
     """
     a = np.ones(1)
+    x = x + floor * np.sqrt(np.mean(np.square(x))) * np.random.default_rng(0).standard_normal(len(x))
     forward, backward = x[1:].astype(np.float64), x[:-1].astype(np.float64)
     for _ in range(min(order, len(x) - 2)):
         power = forward @ forward + backward @ backward
@@ -39,31 +43,50 @@ def burg(x: Signal, order: int) -> Signal:
     return a
 
 
-def extrapolate(x: Signal, count: int, order: int) -> Signal:
-    """The `count` samples that linear prediction continues x with; they die away."""
-    a = burg(x, order)
+def extrapolate(
+    x: Signal, count: int, order: int, rng: np.random.Generator | None = None, floor: float = DITHER
+) -> Signal:
+    """The `count` samples that linear prediction continues x with; they die away.
+
+    With `rng` a draw of the process instead, driven by noise as strong as the prediction error of x: as loud as x,
+    and with its spectrum.
+    """
+    order = min(order, len(x) // 3)
+    a = burg(x, order, floor) if len(x) > 3 else np.ones(1)
     if len(a) < 2:
         return np.zeros(count)
     state = lfiltic([1.0], a, x[::-1][: len(a) - 1])
-    return np.asarray(lfilter([1.0], a, np.zeros(count), zi=state)[0])
+    e = np.zeros(count)
+    if rng is not None:
+        error = lfilter(a, [1.0], x)[
+            len(a) - 1 :
+        ]  # less than that of new samples, as the model was fitted to it
+        e = rng.standard_normal(count) * np.sqrt(np.mean(error**2) / (1 - order / len(x)))
+    return np.asarray(lfilter([1.0], a, e, zi=state)[0])
 
 
-def bridge(before: Signal, after: Signal, count: int, order: int = 1000) -> Signal:
+def bridge(before: Signal, after: Signal, count: int, order: int = 1000, floor: float = DITHER) -> Signal:
     """The `count` samples between two stretches, extrapolated from each and cross-faded with sin^2.
 
     An empty stretch predicts nothing: at the beginning and end of a recording the other side fades out.
     """
     fade = np.sin(0.5 * np.pi * (np.arange(count) + 0.5) / count) ** 2
-    left = extrapolate(before, count, min(order, len(before) // 3)) if len(before) > 3 else np.zeros(count)
-    right = (
-        extrapolate(after[::-1], count, min(order, len(after) // 3))[::-1]
-        if len(after) > 3
-        else np.zeros(count)
-    )
-    return np.asarray((1 - fade) * left + fade * right)
+    left, right = (extrapolate(x, count, order, floor=floor) for x in (before, after[::-1]))
+    return np.asarray((1 - fade) * left + fade * right[::-1])
 
 
-def interpolate(x: Signal, lost: NDArray[np.bool_], order: int = 1000, iterations: int = 3) -> Signal:
+def drawn(before: Signal, after: Signal, count: int, order: int, rng: np.random.Generator) -> Signal:
+    """The same with a draw of the process of each side, cross-faded at equal power; of one where one is empty."""
+    angle = 0.5 * np.pi * (np.arange(count) + 0.5) / count
+    left, right = extrapolate(before, count, order, rng), extrapolate(after[::-1], count, order, rng)[::-1]
+    if not (len(before) and len(after)):
+        return np.asarray(left + right)
+    return np.asarray(np.cos(angle) * left + np.sin(angle) * right)
+
+
+def interpolate(
+    x: Signal, lost: NDArray[np.bool_], order: int = 1000, iterations: int = 3, floor: float = DITHER
+) -> Signal:
     """The signal whose lost samples make the prediction error least, model and samples in turn (Janssen).
 
     The error is e = A x, a row of A the prediction error filter at each place where all of it lies in the signal;
@@ -72,7 +95,7 @@ def interpolate(x: Signal, lost: NDArray[np.bool_], order: int = 1000, iteration
     x = np.where(lost, 0.0, x)
     places = np.flatnonzero(lost)
     for _ in range(iterations if len(places) else 0):
-        a = burg(x, min(order, len(x) // 3))
+        a = burg(x, min(order, len(x) // 3), floor)
         x[places] = 0.0
         x[places] = _least_error(a, x, places)
     return x

@@ -34,8 +34,8 @@ a recording that ends at 6 kHz gets nothing above.
 TINY = 1e-300
 
 
-def joined(flow: Track, guess: Track, known: NDArray[np.bool_], rate: int) -> Track:
-    """The track: `guess` (prediction) and, in the gaps, what it lacks from `flow`; all `[samples]`.
+def joined(flow: Track, guess: Track, known: NDArray[np.bool_], rate: int, *, above: float = 0.0) -> Track:
+    """The track: `guess` (prediction) and, in the gaps, what it lacks from `flow`, above so many Hz; `[samples]`.
 
     >>> known = np.ones(8000, dtype=bool)
     >>> known[3000:5000] = False
@@ -52,6 +52,7 @@ def joined(flow: Track, guess: Track, known: NDArray[np.bool_], rate: int) -> Tr
     expected = around(p, whole, max(round(AROUND * rate / (size // 4)), 1))
     u = np.clip(1 - RANGE * p / np.maximum(expected, TINY), 0, 1)
     f = f * np.sqrt(np.minimum(1, RANGE * expected / np.maximum(q, TINY)))
+    u[stft.f < above] = 0.0
     mixed = stft.istft(g + u**2 * (f - g), 0, len(flow) + pad)[: len(flow)]
     return np.where(known, guess, mixed)
 

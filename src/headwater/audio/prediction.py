@@ -1,12 +1,16 @@
-"""Linear prediction of all the gaps of a track: both sides together in short ones, each fading out in longer ones."""
+"""Linear prediction of all the gaps of a track: both sides together in short ones, each fading out in longer ones.
+
+`textured` adds what prediction cannot know in the band that the flow does not hear: noise with the right spectrum.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.audio.autoregression import bridge, interpolate
+from headwater.audio.autoregression import DITHER, bridge, drawn, interpolate
 from headwater.audio.files import Samples
+from headwater.audio.join import joined
 
 MEMORY = 0.2
 """Seconds on each side of a gap from which linear prediction learns."""
@@ -20,12 +24,16 @@ DENSE = 1000
 """The most samples of a gap near an end that are solved for together: memory grows with their square."""
 
 
-def bridged(x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate: int) -> Samples:
-    """The track with linear prediction in its gaps, from first to last, and zero beyond the recording."""
+def bridged(
+    x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate: int, floor: float = DITHER
+) -> Samples:
+    """The track with linear prediction in its gaps, from first to last, and zero beyond the recording.
+
+    `floor`: the white noise in the model, relative to the track.
+    """
     x, there = np.where(inside, x, 0.0), inside.copy()
     memory = round(MEMORY * rate)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], lost.astype(np.int8), [0]])))
-    for start, stop in edges.reshape(-1, 2):
+    for start, stop in gaps_of(lost):
         left = _run(there[max(start - memory, 0) : start][::-1])
         right = _run(there[stop : stop + memory])
         near, count = slice(start - left, stop + right), stop - start
@@ -36,12 +44,46 @@ def bridged(x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate
             this = np.zeros(len(x), dtype=bool)
             this[start:stop] = True
             way = slice(None, None, 1 if left >= right else -1)  # predicted from the longer side
-            x[near] = interpolate(x[near][way], this[near][way], most, iterations=2)[way]
+            x[near] = interpolate(x[near][way], this[near][way], most, iterations=2, floor=floor)[way]
         else:
             order = min(ORDER, memory // 6)  # far from the sides a long model rings
-            x[start:stop] = bridge(x[near][:left], x[near][left + stop - start :], stop - start, order)
+            sides = x[near][:left], x[near][left + stop - start :]
+            x[start:stop] = bridge(*sides, stop - start, order, floor)
         there[start:stop] = True
     return x
+
+
+def textured(
+    x: Samples,
+    filled: Samples,
+    lost: NDArray[np.bool_],
+    inside: NDArray[np.bool_],
+    rate: int,
+    *,
+    above: float,
+    seed: int,
+) -> Samples:
+    """A `filled` track with noise above so many Hz, where it is softer in the gaps than around them (`join`).
+
+    The noise is a draw of the autoregressive process of each side of x. Predicted, or drawn by a flow of a lower
+    rate, a gap would be dull.
+    """
+    noisy, rng, memory = filled.copy(), np.random.default_rng(seed), round(MEMORY * rate)
+    for start, stop in gaps_of(lost):
+        left = _run(inside[max(start - memory, 0) : start][::-1])
+        right = _run(inside[stop : stop + memory])
+        sides = x[start - left : start], x[stop : stop + right]
+        noisy[start:stop] = drawn(*sides, stop - start, min(ORDER, memory // 6), rng)
+    return np.where(lost, joined(noisy, filled, ~lost, rate, above=above), filled)
+
+
+def gaps_of(lost: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The runs of lost samples, `[gaps, 2]`: the first, and the one after the last.
+
+    >>> gaps_of(np.array([False, True, True, False, True])).tolist()
+    [[1, 3], [4, 5]]
+    """
+    return np.flatnonzero(np.diff(np.concatenate([[0], lost.astype(np.int8), [0]]))).reshape(-1, 2)
 
 
 def _run(known: NDArray[np.bool_]) -> int:

@@ -4,22 +4,23 @@ Up to 50 ms linear prediction fills a gap; nothing does that better. What repeat
 Else, at the rate of the prior, prediction and the flow each fill in what they know (`join`); what neither can know,
 all that lies above the flow's band and what its solve leaves unexplained, is the residual on the known samples, and
 prediction carries it into the gap from both sides, in phase. So the filled part begins and ends on the waveform that
-is there.
+is there. Above the flow's band, where prediction soon dies away, noise of the right spectrum goes on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from headwater.audio.autoregression import DITHER
 from headwater.audio.files import Patch, Samples, Source
 from headwater.audio.join import joined
 from headwater.audio.operators import Gaps
-from headwater.audio.prediction import bridged
+from headwater.audio.prediction import bridged, textured
 from headwater.audio.regions import Region
 from headwater.audio.repetition import repetition
 from headwater.audio.resample import resampled
@@ -30,6 +31,11 @@ PREDICTED = 0.05
 """Seconds of a gap up to which linear prediction fills it alone (`benchmarks/results/audio_recipe.md`)."""
 FRESH = 0.0
 """The share of new noise in the estimate: with none it is as loud as what is around, which the join sees to."""
+CARRIED = 0.01
+"""White noise in the model of what the flow leaves, relative to it: the last samples before a gap, which the flow is
+not held to, are no continuation of those before them, and a finer model would make a click of that."""
+HEARD = 0.92
+"""The share of its band that the flow fills; its resampling falls above."""
 SOFTNESS = 0.0002
 """Seconds beside a gap that the flow is not held to, since resampling mixes them with the gap."""
 
@@ -46,12 +52,11 @@ class Filling:
 def fill(prior: Prior, source: Source, region: Region, how: How | None = None) -> Filling:
     """Fill the gaps of a region in the way that suits them; a preset other than `default` always asks the flow."""
     how = how or How()
-    if how.preset == "default":
-        if predictable(region, source):
-            return predicted(source, region)
-        if (again := repetition(source, region)) is not None:
-            return Filling(again, "repetition")
-    return played(prior, source, region, how)
+    alone = how.preset == "default" and predictable(region, source)
+    if how.preset == "default" and not alone and (again := repetition(source, region)) is not None:
+        return Filling(again, "repetition")
+    draft = predicted(source, region) if alone else played(prior, source, region, how)
+    return draft.textured(HEARD * prior.rate / 2, how.seed).filling()
 
 
 def predictable(region: Region, source: Source) -> bool:
@@ -81,39 +86,64 @@ class Stretch:
         level = x[there].mean(0) if there.any() else np.zeros(source.channels)
         return cls(source, region, to_tracks(x - level), level, lost, there)
 
-    def bridged(self, track: Samples) -> Samples:
+    def bridged(self, track: Samples, floor: float = DITHER) -> Samples:
         """A track with linear prediction in the gaps."""
-        return bridged(track, self.lost, self.there, self.source.rate)
+        return bridged(track, self.lost, self.there, self.source.rate, floor)
 
-    def filling(self, tracks: Samples, by: str, done: Restoration | None = None) -> Filling:
+    def seeds(self, seed: int) -> list[int]:
+        """One for every track."""
+        return seeds_of(seed, self.region.gaps[0][0], range(len(self.tracks)))
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The tracks of a stretch with their gaps filled, what filled them, and the restoration behind it."""
+
+    stretch: Stretch
+    tracks: Samples
+    by: str
+    restoration: Restoration | None = None
+
+    def textured(self, above: float, seed: int) -> Draft:
+        """With noise above so many Hz, where the tracks are softer in the gaps than around them."""
+        s = self.stretch
+        if 2 * above >= s.source.rate:
+            return self
+        found = [
+            textured(x, filled, s.lost, s.there, s.source.rate, above=above, seed=k)
+            for x, filled, k in zip(s.tracks, self.tracks, s.seeds(seed), strict=True)
+        ]
+        return replace(self, tracks=np.stack(found))
+
+    def filling(self) -> Filling:
         """The gaps of the region as they are in these tracks."""
-        changed = self.region.wanted & (np.arange(self.region.start, self.region.stop) >= 0)
-        samples = from_tracks(tracks) + self.level
-        heard = bool(samples[changed].any())
-        patch = Patch(self.region.start, samples, np.repeat(changed[:, None], self.source.channels, axis=1))
-        return Filling(patch, by if heard else "silence", done)
+        s, region = self.stretch, self.stretch.region
+        changed = region.wanted & (np.arange(region.start, region.stop) >= 0)
+        samples = from_tracks(self.tracks) + s.level
+        by = self.by if samples[changed].any() else "silence"
+        patch = Patch(region.start, samples, np.repeat(changed[:, None], s.source.channels, axis=1))
+        return Filling(patch, by, self.restoration)
 
 
-def predicted(source: Source, region: Region) -> Filling:
+def predicted(source: Source, region: Region) -> Draft:
     """The gaps filled by linear prediction alone."""
     s = Stretch.read(source, region)
-    return s.filling(np.stack([s.bridged(track) for track in s.tracks]), "linear prediction")
+    return Draft(s, np.stack([s.bridged(track) for track in s.tracks]), "linear prediction")
 
 
-def played(prior: Prior, source: Source, region: Region, how: How) -> Filling:
+def played(prior: Prior, source: Source, region: Region, how: How) -> Draft:
     """The gaps filled by the flow and linear prediction; by prediction alone where all is silence."""
-    s = Stretch.read(source, region)
-    tracks = np.stack([s.bridged(track) for track in s.tracks])
+    draft = predicted(source, region)
+    s, tracks = draft.stretch, draft.tracks.copy()
     low = np.stack([resampled(track, source.rate, prior.rate) for track in tracks])
     known = kept(s.there, source.rate, prior.rate, low.shape[1])
-    seeds = seeds_of(how.seed, region.gaps[0][0], range(len(low)))
-    heard, low, done = with_flow(prior, low, known, seeds=seeds, how=how)
+    heard, low, done = with_flow(prior, low, known, seeds=s.seeds(how.seed), how=how)
     if done is None:
-        return s.filling(tracks, "linear prediction")
+        return draft
     for i in heard:
         track = resampled(low[i], prior.rate, source.rate)[: tracks.shape[1]]
-        tracks[i] = track + s.bridged(s.tracks[i] - track)
-    return s.filling(tracks, "flow and linear prediction", done)
+        tracks[i] = track + s.bridged(s.tracks[i] - track, CARRIED)
+    return Draft(s, tracks, "flow and linear prediction", done)
 
 
 def with_flow(
