@@ -4,7 +4,8 @@
 
 The gap lies in the middle of 4 s, mono; half a second on both sides is listened to with it, at the recording's own
 rate. `level`: the power above 8.5 kHz in the gap against that of the true recording. Without the noise, what linear
-prediction knows of that band is all there is. With `--keep FILE` finished lines are not run again.
+prediction knows of that band is all there is; `seam jump` of the worse joint
+(`headwater.audio.metrics`). With `--keep FILE` finished lines are not run again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from audio_real import RECORDINGS, recording
 from common import kept, options, write
 from headwater.audio import models
-from headwater.audio.metrics import cdpam, log_spectral_distance, spectrogram
+from headwater.audio.metrics import cdpam, log_spectral_distance, seam_jump, spectrogram
 from headwater.audio.regions import CONTEXT, regions
 from headwater.audio.repair import HEARD, Draft, played, predictable, predicted
 from headwater.audio.restore import How
@@ -25,7 +26,7 @@ BRIGHT = ("drum_cymbal_open", "loop_amen_full", "loop_breakbeat", "loop_compus")
 """A cymbal and loops with drums, beside the six of `audio_real.py`."""
 MILLISECONDS = (50, 100, 400)
 BAND = 8500.0
-MEASURES = ("LSD, dB", "level, dB", "CDPAM")
+MEASURES = ("LSD, dB", "level, dB", "CDPAM", "seam jump")
 
 
 def drafts(x: Track, start: int, stop: int, rate: int) -> dict[str, Track]:
@@ -71,6 +72,9 @@ def compared(name: str, x: Track, rate: int, milliseconds: int) -> dict[str, obj
                 "LSD, dB": round(log_spectral_distance(found, truth).item(), 2),
                 "level, dB": round(10 * np.log10(max(gained, 1e-12)), 1),
                 "CDPAM": round(cdpam(found, truth, rate).item(), 4),
+                "seam jump": round(
+                    max(seam_jump(found, e - heard.start, rate).item() for e in (start, stop)), 2
+                ),
             }
         )
     return {"lines": lines}

@@ -20,7 +20,7 @@ import torch
 
 from audio_tasks import level_of
 from common import kept, options, write
-from headwater.audio.metrics import cdpam, log_spectral_distance, si_sdr
+from headwater.audio.metrics import cdpam, log_spectral_distance, seam_jump, si_sdr
 from headwater.audio.operators import Lowpass
 from headwater.audio.prediction import bridged
 from headwater.audio.render import RATE
@@ -98,9 +98,18 @@ def judged(
         "SI-SDR, dB": round(si_sdr(a, b).item(), 1),
         "LSD, dB": round(log_spectral_distance(x, r).item(), 2),
         "CDPAM": round(cdpam(x, r, RATE).item(), 4),
+        "seam jump": seam(done.x, places, rate),
         "gradients": done.gradients,
         "seconds": round(done.seconds, 1),
     }
+
+
+def seam(x: Track, places: np.ndarray, rate: int) -> float:
+    """How much the worse of a gap's two joints stands out; NaN if the damage is no gap."""
+    edges = np.flatnonzero(np.diff(places.astype(int))) + 1
+    if len(edges) != 2:
+        return float("nan")
+    return round(max(seam_jump(torch.from_numpy(x)[None], int(e), rate).item() for e in edges), 2)
 
 
 def main() -> None:

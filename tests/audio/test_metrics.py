@@ -79,6 +79,9 @@ def test_a_click_stands_out_and_a_smooth_joint_does_not():
     clicked[:, 8000:] += 0.2
     assert seam_jump(x, 8000, RATE).item() < 1.2
     assert seam_jump(clicked, 8000, RATE).item() > 5
+    burst = x.clone()  # it begins on the waveform and is over within a millisecond
+    burst[0, 8000:8008] += 0.5 * torch.tensor([0.2, -0.6, 1.0, -1.0, 1.0, -0.6, 0.4, -0.2], dtype=x.dtype)
+    assert seam_jump(burst, 8000, RATE).item() > 5
 
 
 @pytest.mark.parametrize("shapes", [((1, 10), (1, 11)), ((10,), (10,))])

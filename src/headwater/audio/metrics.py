@@ -121,15 +121,14 @@ def loudness(x: Tensor, rate: int) -> float:
 def seam_jump(x: Tensor, edge: int, rate: int) -> Tensor:
     """How much a joint stands out, `[batch]`: the prediction error there over that of its neighbourhood.
 
-    The largest second difference of the samples around `edge` (four of them) over the largest within 20 ms on both
-    sides, the joint left out: a click is far above 1.
+    The largest second difference of the samples within 1 ms of `edge` over the largest of those within 20 ms: a click
+    is far above 1.
     """
-    curve = torch.diff(x, n=2).abs()
-    reach = max(round(0.02 * rate), 8)
-    near = curve[:, max(edge - 3, 0) : edge + 1]
-    sides = torch.cat(
-        [curve[:, max(edge - reach, 0) : max(edge - 3, 0)], curve[:, edge + 1 : edge + reach]], dim=1
-    )
+    curve = torch.diff(x, n=2).abs()  # of samples k, k + 1 and k + 2
+    close, reach = max(round(0.001 * rate), 2), max(round(0.02 * rate), 8)
+    first, last = max(edge - close - 1, 0), edge + close
+    near = curve[:, first:last]
+    sides = torch.cat([curve[:, max(edge - reach, 0) : first], curve[:, last : edge + reach]], dim=1)
     return near.amax(1) / sides.amax(1).clamp(min=torch.finfo(x.dtype).tiny)
 
 
