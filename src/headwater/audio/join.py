@@ -34,8 +34,19 @@ a recording that ends at 6 kHz gets nothing above.
 TINY = 1e-300
 
 
-def joined(flow: Track, guess: Track, known: NDArray[np.bool_], rate: int, *, above: float = 0.0) -> Track:
+def joined(
+    flow: Track,
+    guess: Track,
+    known: NDArray[np.bool_],
+    rate: int,
+    *,
+    above: float = 0.0,
+    steady: bool = False,
+) -> Track:
     """The track: `guess` (prediction) and, in the gaps, what it lacks from `flow`, above so many Hz; `[samples]`.
+
+    `steady`: the flow is to be no louder than what is around the gap is between its attacks: S is a geometric mean,
+    and the flow has at most this power.
 
     >>> known = np.ones(8000, dtype=bool)
     >>> known[3000:5000] = False
@@ -49,18 +60,21 @@ def joined(flow: Track, guess: Track, known: NDArray[np.bool_], rate: int, *, ab
     f, g = (stft.stft(np.pad(z, (0, pad))) for z in (flow, guess))
     whole = np.asarray(stft.stft(np.pad((~known).astype(np.float64), (0, pad)))[0].real) < 1e-9
     p, q = (np.maximum(uniform_filter(np.abs(z) ** 2, SMOOTH, mode="nearest"), 0) for z in (g, f))
-    expected = around(p, whole, max(round(AROUND * rate / (size // 4)), 1))
+    expected = around(p, whole, max(round(AROUND * rate / (size // 4)), 1), geometric=steady)
+    most = expected if steady else RANGE * expected
     u = np.clip(1 - RANGE * p / np.maximum(expected, TINY), 0, 1)
-    f = f * np.sqrt(np.minimum(1, RANGE * expected / np.maximum(q, TINY)))
+    f = f * np.sqrt(np.minimum(1, most / np.maximum(q, TINY)))
     u[stft.f < above] = 0.0
     mixed = stft.istft(g + u**2 * (f - g), 0, len(flow) + pad)[: len(flow)]
     return np.where(known, guess, mixed)
 
 
-def around(p: Track, whole: NDArray[np.bool_], reach: int) -> Track:
+def around(p: Track, whole: NDArray[np.bool_], reach: int, *, geometric: bool = False) -> Track:
     """S for the power p `[bins, frames]`: p itself in the `whole` frames, which see no gap; in the others the mean of
     `reach` whole frames on each side, from the one to the other.
     """
+    if geometric:
+        return np.asarray(np.exp(around(np.log(np.maximum(p, TINY)), whole, reach)))
     found = p.copy()
     edges = np.flatnonzero(np.diff(np.concatenate([[True], whole, [True]])))
     for start, stop in itertools.pairwise(edges):

@@ -74,7 +74,7 @@ def textured(
         right = _run(inside[stop : stop + memory])
         sides = x[start - left : start], x[stop : stop + right]
         noisy[start:stop] = drawn(*sides, stop - start, min(ORDER, memory // 6), rng)
-    return np.where(lost, joined(noisy, filled, ~lost, rate, above=above), filled)
+    return np.where(lost, joined(noisy, filled, ~lost, rate, above=above, steady=True), filled)
 
 
 def gaps_of(lost: NDArray[np.bool_]) -> NDArray[np.intp]:
