@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import butter, lfilter, sosfilt
 
 from headwater.audio.autoregression import drawn, extrapolate
-from headwater.audio.prediction import bridged, gaps_of, textured
+from headwater.audio.prediction import bridged, carried, gaps_of, textured
 
 RATE = 16_000
 LOST = np.zeros(3 * RATE, dtype=bool)
@@ -59,6 +59,27 @@ def test_prediction_of_a_recording_with_an_empty_band_does_not_explode(rate, cut
         assert np.abs(extrapolate(x, rate // 2, 1000, rng)).max() < 6 * x.std()
     lost = np.arange(len(x)) // 400 == 5
     assert np.abs(bridged(np.where(lost, 0.0, x), lost, ~lost, rate)).max() < 6 * x.std()
+
+
+def test_what_is_unsure_beside_a_gap_makes_no_burst():
+    """Noise with an empty band, whose last samples before the gap are off by half of it."""
+    x = 0.1 * above(noise(3 * RATE), 5000.0)
+    x[RATE - 6 : RATE] += 0.05
+    y = carried(np.where(LOST, 0.0, x), LOST, ~LOST, RATE, 8)
+    burst = bridged(np.where(LOST, 0.0, x), LOST, ~LOST, RATE)
+    first = slice(RATE, RATE + 16)
+    assert np.abs(burst[first]).max() > 2 * np.abs(y[first]).max()
+    assert np.abs(y[first]).max() < 0.6 * np.abs(x).max() and np.array_equal(y[~LOST], x[~LOST])
+
+
+@pytest.mark.parametrize("gap", [(0, 400), (RATE, RATE + 400), (RATE, RATE + 4), (3 * RATE - 9, 3 * RATE)])
+def test_what_is_carried_begins_and_ends_where_the_track_does(gap):
+    lost = np.zeros(3 * RATE, dtype=bool)
+    lost[slice(*gap)] = True
+    x = np.cos(0.02 * np.arange(len(lost)))
+    y = carried(np.where(lost, 0.0, x), lost, ~lost, RATE, 8)
+    assert np.abs(np.diff(y)).max() < 0.03 and np.array_equal(y[~lost], x[~lost])
+    assert np.array_equal(carried(x, np.zeros_like(lost), ~np.zeros_like(lost), RATE, 8), x)
 
 
 def test_a_draw_of_nothing_is_nothing():

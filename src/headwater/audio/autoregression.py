@@ -19,8 +19,8 @@ DITHER = 3e-5
 """The model is that of the signal and white noise at -90 dB: of an empty band it would be unstable by rounding."""
 
 
-def burg(x: Signal, order: int, floor: float = DITHER) -> Signal:
-    """The prediction error filter 1, a_1 ... a_p of a signal, in white noise of `floor` times its rms; stable.
+def burg(x: Signal, order: int) -> Signal:
+    """The prediction error filter 1, a_1 ... a_p of a signal; stable.
 
     Source: Burg, Maximum entropy spectral analysis, 1975. Its filter is stable by construction, but for rounding: at
     order 1000 that of a recording which ends at 16 kHz grew by 48 orders of magnitude in half a second.
@@ -30,7 +30,7 @@ def burg(x: Signal, order: int, floor: float = DITHER) -> Signal:
     True
     """
     a = np.ones(1)
-    x = x + floor * np.sqrt(np.mean(np.square(x))) * np.random.default_rng(0).standard_normal(len(x))
+    x = x + DITHER * np.sqrt(np.mean(np.square(x))) * np.random.default_rng(0).standard_normal(len(x))
     forward, backward = x[1:].astype(np.float64), x[:-1].astype(np.float64)
     for _ in range(min(order, len(x) - 2)):
         power = forward @ forward + backward @ backward
@@ -43,16 +43,14 @@ def burg(x: Signal, order: int, floor: float = DITHER) -> Signal:
     return a
 
 
-def extrapolate(
-    x: Signal, count: int, order: int, rng: np.random.Generator | None = None, floor: float = DITHER
-) -> Signal:
+def extrapolate(x: Signal, count: int, order: int, rng: np.random.Generator | None = None) -> Signal:
     """The `count` samples that linear prediction continues x with; they die away.
 
     With `rng` a draw of the process instead, driven by noise as strong as the prediction error of x: as loud as x,
     and with its spectrum.
     """
     order = min(order, len(x) // 3)
-    a = burg(x, order, floor) if len(x) > 3 else np.ones(1)
+    a = burg(x, order) if len(x) > 3 else np.ones(1)
     if len(a) < 2:
         return np.zeros(count)
     state = lfiltic([1.0], a, x[::-1][: len(a) - 1])
@@ -65,13 +63,13 @@ def extrapolate(
     return np.asarray(lfilter([1.0], a, e, zi=state)[0])
 
 
-def bridge(before: Signal, after: Signal, count: int, order: int = 1000, floor: float = DITHER) -> Signal:
+def bridge(before: Signal, after: Signal, count: int, order: int = 1000) -> Signal:
     """The `count` samples between two stretches, extrapolated from each and cross-faded with sin^2.
 
     An empty stretch predicts nothing: at the beginning and end of a recording the other side fades out.
     """
     fade = np.sin(0.5 * np.pi * (np.arange(count) + 0.5) / count) ** 2
-    left, right = (extrapolate(x, count, order, floor=floor) for x in (before, after[::-1]))
+    left, right = (extrapolate(x, count, order) for x in (before, after[::-1]))
     return np.asarray((1 - fade) * left + fade * right[::-1])
 
 
@@ -84,9 +82,7 @@ def drawn(before: Signal, after: Signal, count: int, order: int, rng: np.random.
     return np.asarray(np.cos(angle) * left + np.sin(angle) * right)
 
 
-def interpolate(
-    x: Signal, lost: NDArray[np.bool_], order: int = 1000, iterations: int = 3, floor: float = DITHER
-) -> Signal:
+def interpolate(x: Signal, lost: NDArray[np.bool_], order: int = 1000, iterations: int = 3) -> Signal:
     """The signal whose lost samples make the prediction error least, model and samples in turn (Janssen).
 
     The error is e = A x, a row of A the prediction error filter at each place where all of it lies in the signal;
@@ -95,7 +91,7 @@ def interpolate(
     x = np.where(lost, 0.0, x)
     places = np.flatnonzero(lost)
     for _ in range(iterations if len(places) else 0):
-        a = burg(x, min(order, len(x) // 3), floor)
+        a = burg(x, min(order, len(x) // 3))
         x[places] = 0.0
         x[places] = _least_error(a, x, places)
     return x

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 
-from headwater.audio.autoregression import DITHER, bridge, drawn, interpolate
+from headwater.audio.autoregression import bridge, drawn, interpolate
 from headwater.audio.files import Samples
 from headwater.audio.join import joined
 
@@ -20,17 +21,14 @@ SHORT = 0.1
 """Seconds of a gap up to which both sides predict it together; in a longer one each fades out."""
 FEW = 16
 """The least samples on the shorter side with which both sides predict a gap together."""
+FADE = 0.001
+"""Seconds after which a filling no longer differs by what it has to at its joint."""
 DENSE = 1000
 """The most samples of a gap near an end that are solved for together: memory grows with their square."""
 
 
-def bridged(
-    x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate: int, floor: float = DITHER
-) -> Samples:
-    """The track with linear prediction in its gaps, from first to last, and zero beyond the recording.
-
-    `floor`: the white noise in the model, relative to the track.
-    """
+def bridged(x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate: int) -> Samples:
+    """The track with linear prediction in its gaps, from first to last, and zero beyond the recording."""
     x, there = np.where(inside, x, 0.0), inside.copy()
     memory = round(MEMORY * rate)
     for start, stop in gaps_of(lost):
@@ -44,13 +42,33 @@ def bridged(
             this = np.zeros(len(x), dtype=bool)
             this[start:stop] = True
             way = slice(None, None, 1 if left >= right else -1)  # predicted from the longer side
-            x[near] = interpolate(x[near][way], this[near][way], most, iterations=2, floor=floor)[way]
+            x[near] = interpolate(x[near][way], this[near][way], most, iterations=2)[way]
         else:
             order = min(ORDER, memory // 6)  # far from the sides a long model rings
             sides = x[near][:left], x[near][left + stop - start :]
-            x[start:stop] = bridge(*sides, stop - start, order, floor)
+            x[start:stop] = bridge(*sides, stop - start, order)
         there[start:stop] = True
     return x
+
+
+def carried(
+    x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate: int, unsure: int
+) -> Samples:
+    """The track with linear prediction in its gaps from so many samples away, and no jump at the joints.
+
+    What is `unsure`, next to a gap, may not continue what is before it, and prediction would make a burst of that; by
+    what it differs there, the filling differs at the joint, and less and less for a millisecond.
+    """
+    wide = binary_dilation(lost, iterations=unsure) if unsure else lost
+    y = bridged(x, wide, inside & ~wide, rate)
+    off, reach = x - y, max(round(FADE * rate), 1)
+    for start, stop in gaps_of(lost):
+        fade = np.cos(0.5 * np.pi * np.arange(min(reach, stop - start)) / reach) ** 2
+        if start > 0 and inside[start - 1]:
+            y[start : start + len(fade)] += off[start - 1] * fade
+        if stop < len(x) and inside[stop]:
+            y[stop - len(fade) : stop] += off[stop] * fade[::-1]
+    return np.where(lost, y, x)
 
 
 def textured(

@@ -16,11 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headwater.audio.autoregression import DITHER
 from headwater.audio.files import Patch, Samples, Source
 from headwater.audio.join import joined
 from headwater.audio.operators import Gaps
-from headwater.audio.prediction import bridged, textured
+from headwater.audio.prediction import bridged, carried, textured
 from headwater.audio.regions import Region
 from headwater.audio.repetition import repetition
 from headwater.audio.resample import resampled
@@ -31,9 +30,8 @@ PREDICTED = 0.05
 """Seconds of a gap up to which linear prediction fills it alone (`benchmarks/results/audio_recipe.md`)."""
 FRESH = 0.0
 """The share of new noise in the estimate: with none it is as loud as what is around, which the join sees to."""
-CARRIED = 0.01
-"""White noise in the model of what the flow leaves, relative to it: the last samples before a gap, which the flow is
-not held to, are no continuation of those before them, and a finer model would make a click of that."""
+UNSURE = 8
+"""Samples of the flow beside a gap in which it does not agree with the recording to the end."""
 HEARD = 0.92
 """The share of its band that the flow fills; its resampling falls above."""
 SOFTNESS = 0.0002
@@ -86,9 +84,14 @@ class Stretch:
         level = x[there].mean(0) if there.any() else np.zeros(source.channels)
         return cls(source, region, to_tracks(x - level), level, lost, there)
 
-    def bridged(self, track: Samples, floor: float = DITHER) -> Samples:
+    def bridged(self, track: Samples) -> Samples:
         """A track with linear prediction in the gaps."""
-        return bridged(track, self.lost, self.there, self.source.rate, floor)
+        return bridged(track, self.lost, self.there, self.source.rate)
+
+    def carried(self, rest: Samples, low: int) -> Samples:
+        """What a flow of the rate `low` leaves of a track, carried into the gaps by linear prediction."""
+        unsure = round(UNSURE * self.source.rate / low)
+        return carried(rest, self.lost, self.there, self.source.rate, unsure)
 
     def seeds(self, seed: int) -> list[int]:
         """One for every track."""
@@ -142,7 +145,7 @@ def played(prior: Prior, source: Source, region: Region, how: How) -> Draft:
         return draft
     for i in heard:
         track = resampled(low[i], prior.rate, source.rate)[: tracks.shape[1]]
-        tracks[i] = track + s.bridged(s.tracks[i] - track, CARRIED)
+        tracks[i] = track + s.carried(s.tracks[i] - track, prior.rate)
     return Draft(s, tracks, "flow and linear prediction", done)
 
 
