@@ -1,4 +1,4 @@
-"""The band above the flow's: gaps of recordings at 44.1 kHz with and without the noise that goes on above 8 kHz.
+"""The band above the flow's: gaps of recordings at 44.1 kHz with and without the noise that goes on there.
 
     python benchmarks/audio_air.py --recordings build/real/usr/share/sonic-pi/samples
 
@@ -89,7 +89,7 @@ def main() -> None:
             found = kept(
                 o.keep, f"{name}, {m}", lambda name=name, x=x, rate=rate, m=m: compared(name, x, rate, m)
             )
-            table += found["lines"]  # type: ignore[arg-type]
+            table += found["lines"]
     for how in ("with noise", "without"):
         for m in MILLISECONDS:
             rows = [line for line in table if line["filled"] == how and line["gap, ms"] == m]

@@ -6,8 +6,18 @@ import re
 import numpy as np
 
 from headwater.cli import main
+from headwater.status import Status
 
 SIDE = 16
+EXITS = [
+    (Status.CONVERGED, 0),
+    (Status.EVALUATIONS, 0),
+    (Status.STALLED, 0),
+    (Status.SECONDS, 0),
+    (Status.CANCELLED, 130),
+    (Status.DIVERGED, 1),
+]
+"""How a run may end, and its exit code."""
 
 
 def pixels(height=SIDE, width=SIDE + 4, channels=3, dtype=np.uint8):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cli_tools import call, pixels, report
+from cli_tools import EXITS, call, pixels, report
 from PIL import Image
 
 from headwater.image import restore as restoring
@@ -160,17 +160,7 @@ def ending(monkeypatch, status, spoil=lambda images: images):
     monkeypatch.setattr(restoring, "restore", restore)
 
 
-@pytest.mark.parametrize(
-    "status, code",
-    [
-        (Status.CONVERGED, 0),
-        (Status.EVALUATIONS, 0),
-        (Status.STALLED, 0),
-        (Status.SECONDS, 0),
-        (Status.CANCELLED, 130),
-        (Status.DIVERGED, 1),
-    ],
-)
+@pytest.mark.parametrize("status, code", EXITS)
 def test_how_it_ends_is_an_exit_code_and_a_warning(status, code, here, capsys, monkeypatch):
     ending(monkeypatch, status)
     assert call("image denoise photo.png --noise 0.1 -o x.png --quiet") == code

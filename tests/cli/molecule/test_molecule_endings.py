@@ -4,7 +4,7 @@ import signal
 from dataclasses import replace
 
 import pytest
-from cli_tools import call, report, two_sentences
+from cli_tools import EXITS, call, report, two_sentences
 from molecule_stubs import T, a_design, everything
 
 from headwater.errors import Misuse
@@ -24,17 +24,7 @@ def ended(monkeypatch, *statuses, spoil=None):
     monkeypatch.setattr(designing, "design", design)
 
 
-@pytest.mark.parametrize(
-    "status, code",
-    [
-        (Status.CONVERGED, 0),
-        (Status.EVALUATIONS, 0),
-        (Status.STALLED, 0),
-        (Status.SECONDS, 0),
-        (Status.CANCELLED, 130),
-        (Status.DIVERGED, 1),
-    ],
-)
+@pytest.mark.parametrize("status, code", EXITS)
 def test_how_it_ends_is_an_exit_code_and_a_warning(status, code, folder, asked, capsys, monkeypatch):
     ended(monkeypatch, status, Status.REACHED)
     assert call(f"{T} --gap 5eV --count 2 --check none --quiet") == code
