@@ -63,7 +63,8 @@ def carried(
     y = bridged(x, wide, inside & ~wide, rate)
     off, reach = x - y, max(round(FADE * rate), 1)
     for start, stop in gaps_of(lost):
-        fade = np.cos(0.5 * np.pi * np.arange(min(reach, stop - start)) / reach) ** 2
+        count = min(reach, stop - start)  # of a shorter gap all, so that it ends where the other side begins
+        fade = np.cos(0.5 * np.pi * np.arange(count) / count) ** 2
         if start > 0 and inside[start - 1]:
             y[start : start + len(fade)] += off[start - 1] * fade
         if stop < len(x) and inside[stop]:
