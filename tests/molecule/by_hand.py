@@ -1,8 +1,14 @@
-"""Molecules made by hand, and by RDKit from SMILES."""
+"""Molecules made by hand, and by RDKit from SMILES; a quick request."""
 
 import numpy as np
 
-from headwater.molecule.molecule import Molecule
+from headwater.molecule.molecule import Molecule, batch_of
+from headwater.molecule.request import Request, Target
+from headwater.molecule.state import encode
+
+QUICK = Request(
+    2, 3, targets=(Target("gap", 6.0),), steps=2, gradients=2, candidates=2, attempts=1, stable=False
+)
 
 
 def molecule(text, charges=None):
@@ -65,3 +71,8 @@ def embedded(text):
 def scattered(symbols, seed=0):
     positions = np.random.default_rng(seed).normal(size=(len(symbols), 3)) * 2
     return Molecule(tuple(symbols), positions, (0,) * len(symbols))
+
+
+def state_of(*molecules):
+    b = batch_of(molecules)
+    return encode(b.positions, b.types, b.charges, b.mask), b.mask
