@@ -77,7 +77,9 @@ def main() -> None:
             }
         )
         print(rows[-1], flush=True)
-    command = f"python benchmarks/molecule_grouping.py --qm9 build/qm9 --count {o.count} --repeats {o.repeats}"
+    command = (
+        f"python benchmarks/molecule_grouping.py --qm9 build/qm9 --count {o.count} --repeats {o.repeats}"
+    )
     write("molecule_grouping", rows, command, f"{o.count} molecules, medians of {o.repeats}.")
 
 

@@ -23,7 +23,7 @@ from common import write
 from headwater.molecule.data import load, sample, split
 from headwater.molecule.generator import Generator
 from headwater.molecule.network import TrunkConfig, clock_features
-from headwater.molecule.train_generator import Monitor, batch_of, loss_of
+from headwater.molecule.train_generator import Monitor, loss_of, paired
 from headwater.molecule.train_regressor import batches_of_like_size
 from headwater.training import Run, fit
 
@@ -100,14 +100,14 @@ def train(o: argparse.Namespace) -> None:
     run = Run(lambda: build(o.network), {"config": {}, "part": "half_b"}, torch.device("cpu"))
     run.net.trunk.compile(dynamic=True)
     for batch in (
-        batch_of(molecules, split("half_b")[:8], torch.Generator()),
+        paired(molecules, split("half_b")[:8], torch.Generator()),
     ):  # compile before the clock starts
         with torch.autocast("cpu", torch.bfloat16):
             loss_of(run.net, batch).backward()
     run.net.zero_grad(set_to_none=True)
     g = torch.Generator().manual_seed(0)
     parts = batches_of_like_size(molecules, split("half_b"), 64, seed=0)
-    batches = (batch_of(molecules, i, g) for i in parts)
+    batches = (paired(molecules, i, g) for i in parts)
     if o.network == "transformer":
         batches = (turned(b, g) for b in batches)
     fit(run, batches, loss_of, Monitor(molecules, sample("validation", 1000), samples=200, steps=25), o)

@@ -30,7 +30,7 @@ from headwater.training import Batch, Run, fit, machine, options_for, resume
 WEIGHTS = {"positions": 1.0, "types": 0.3, "charges": 0.3}
 
 
-def batch_of(molecules: Molecules, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+def paired(molecules: Molecules, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     """Aligned pairs of noise and data with their times."""
     b = molecules.padded(index)
     x1 = encode(b["positions"], b["types"], b["charges"], b["mask"])
@@ -54,7 +54,7 @@ class Monitor:
     def __init__(self, molecules: Molecules, held_out: Tensor, samples: int, steps: int) -> None:
         g = torch.Generator().manual_seed(1)
         order = held_out[molecules.counts[held_out].argsort()]
-        self.batches = [batch_of(molecules, piece, g) for piece in torch.split(order, 100)]
+        self.batches = [paired(molecules, piece, g) for piece in torch.split(order, 100)]
         self.atoms = molecules.counts[held_out[:samples]]
         self.x0 = project(
             torch.randn(samples, int(self.atoms.max()), 9, generator=g),
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     g = torch.Generator().manual_seed(run.step)
     parts = batches_of_like_size(molecules, split("half_b"), o.batch, seed=run.step)
     monitor = Monitor(molecules, sample("validation", 1000), samples=100, steps=25)
-    fit(run, (batch_of(molecules, i, g) for i in parts), loss_of, monitor, o)
+    fit(run, (paired(molecules, i, g) for i in parts), loss_of, monitor, o)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def batches_of_like_size(
         yield from parts
 
 
-def batch_of(molecules: Molecules, index: Tensor) -> dict[str, Tensor]:
+def labelled(molecules: Molecules, index: Tensor) -> dict[str, Tensor]:
     """Inputs and labels of some molecules."""
     b = molecules.padded(index)
     types = F.one_hot(b["types"], len(ELEMENTS)) * b["mask"][..., None]
@@ -122,7 +122,7 @@ def errors(net: nn.Module, molecules: Molecules, index: Tensor, batch: int = 128
     device = next(net.parameters()).device
     total = dict.fromkeys(PROPERTIES, 0.0)
     for piece in torch.split(index[molecules.counts[index].argsort()], batch):
-        b = {k: v.to(device) for k, v in batch_of(molecules, piece).items()}
+        b = {k: v.to(device) for k, v in labelled(molecules, piece).items()}
         out = net(b["positions"], b["types"], b["mask"])
         for p in PROPERTIES:
             total[p] += float((out[p] - b[p]).abs().sum())
@@ -161,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     held_out = sample("validation", 2000)
     fit(
         run,
-        (jittered(batch_of(molecules, i), noise) for i in parts),
+        (jittered(labelled(molecules, i), noise) for i in parts),
         loss_of,
         partial(errors, molecules=molecules, index=held_out),
         o,
