@@ -4,8 +4,8 @@
 
 On the CPU a batch is cut into groups of 16 by size (`state.alike`), each padded to its own largest molecule only;
 beside that one group of all. Sizes are those of molecules of half_b. Seconds are of the processor (both ways take
-turns, `--repeats` times, and medians are compared), so what else the machine does matters less. `generate` is a whole job,
-with work outside the networks.
+turns, `--repeats` times, and medians are compared), so what else the machine does matters less. `generate` is a
+whole job, with work outside the networks.
 """
 
 from __future__ import annotations

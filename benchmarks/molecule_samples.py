@@ -4,10 +4,10 @@
 
 Atom and molecule stability by EDM's bond tables, RDKit validity, uniqueness among the valid, novelty against
 half_b, share of single fragments, PoseBusters on the first `--busters` molecules. The data's own values, with the
-same code, come first. `drawn until sound` is what `headwater molecule generate` does: a molecule is drawn again, up to
-eight times, until it is sound, which is partly what stability and validity ask, so that row says what a user gets and
-not what the network knows; PoseBusters is no part of it. Its evaluations are means. With `--keep FILE` finished rows
-are kept there and not run again.
+same code, come first. `drawn until sound` is what `headwater molecule generate` does: a molecule is drawn again,
+up to eight times, until it is sound, which is partly what stability and validity ask, so that row says what a user
+gets and not what the network knows; PoseBusters is no part of it. Its evaluations are means. With `--keep FILE`
+finished rows are kept there and not run again.
 """
 
 from __future__ import annotations
