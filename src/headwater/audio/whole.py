@@ -23,6 +23,7 @@ from headwater.audio.files import Patch, Samples, Source
 from headwater.audio.operators import Clip, Identity, Lowpass, Reverb, UserOperator
 from headwater.audio.resample import FILTER, interpolated, lifted, resampled
 from headwater.audio.restore import How, Prior, Restoration, restore
+from headwater.audio.slope import restrained
 from headwater.audio.sparse import declipped
 from headwater.audio.tracks import SILENCE, from_tracks, seeds_of, to_tracks
 from headwater.errors import Misuse
@@ -135,12 +136,12 @@ class Band(Alike):
         return Lowpass.at(2 * self.cutoff / low)
 
     def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
-        """The recording and, above the cutoff, what the estimate has there."""
+        """The recording and, above the cutoff, what the estimate has there, as the spectrum falls below."""
         lowpass = self.lowpass(low)
         reach = min(lowpass.local, len(estimate) - 1)
         e = torch.from_numpy(np.pad(estimate, reach, mode="reflect"))[None]
         above = (e - lowpass(e))[0].numpy()[reach : reach + len(estimate)]
-        return x + lifted(above, low, rate, len(x))
+        return x + lifted(restrained(above, estimate, self.cutoff, low), low, rate, len(x))
 
 
 @dataclass(frozen=True, eq=False)
