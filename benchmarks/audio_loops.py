@@ -19,9 +19,10 @@ import soundfile
 from audio_real import Methods, judged, recording
 from common import options, write
 from headwater.audio import models
+from headwater.audio.files import Patch, Source
 from headwater.audio.prediction import bridged
-from headwater.audio.regions import CONTEXT, regions
-from headwater.audio.repair import played
+from headwater.audio.regions import CONTEXT, Region, regions
+from headwater.audio.repair import HEARD, played
 from headwater.audio.repetition import repetition
 from headwater.audio.restore import How
 from recordings import AROUND, Track, plain, stored
@@ -34,16 +35,18 @@ def filled_by(y: Track, start: int, stop: int, rate: int, *, repeat: bool) -> Tr
     folder, source = stored(y, rate)
     with folder:
         (region,) = regions([(start, stop)], round(CONTEXT * rate))
-        patch = (
-            repetition(source, region)
-            if repeat
-            else played(models.prior(), source, region, How()).filling().patch
-        )
+        patch = repetition(source, region) if repeat else by_flow(source, region)
     if patch is None:
         return None
     x = y.copy()
     x[start:stop] = patch.samples[start - region.start : stop - region.start, 0]
     return x
+
+
+def by_flow(source: Source, region: Region) -> Patch:
+    """What `fill` makes of a gap that nothing repeats."""
+    prior, how = models.prior(), How()
+    return played(prior, source, region, how).textured(HEARD * prior.rate / 2, how.seed).filling().patch
 
 
 def compared(path: Path) -> list[dict[str, object]]:

@@ -22,8 +22,9 @@ from headwater.audio import models
 from headwater.audio.join import joined
 from headwater.audio.metrics import cdpam, log_spectral_distance, si_sdr
 from headwater.audio.operators import Gaps
-from headwater.audio.prediction import bridged
+from headwater.audio.prediction import bridged, carried
 from headwater.audio.regions import CONTEXT
+from headwater.audio.repair import UNSURE
 from headwater.audio.restore import RESOLUTION, on_canvas
 from headwater.audio.sheet import gallery
 from headwater.cost import Misfit
@@ -57,7 +58,7 @@ def fillings(truth: Track, gap: slice, seed: int) -> Iterator[tuple[str, Track, 
         x = heard.waveform(done.x1)[0].double().numpy()
         yield f"flow, {name}", x, int(done.gradients)
         both = joined(x, guess, ~lost, RATE)
-        yield f"joined, {name}", both + bridged(truth - both, lost, ~lost, RATE), int(done.gradients)
+        yield f"joined, {name}", both + carried(truth - both, lost, ~lost, RATE, UNSURE), int(done.gradients)
 
 
 def show(clip: Track, milliseconds: int) -> None:
