@@ -9,6 +9,8 @@ not known.
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.figure import Figure
 
 from common import RESULTS, write
@@ -36,19 +38,23 @@ SETTINGS: dict[str, dict[str, object]] = {
 }
 
 
-def curve(table: list[dict[str, object]]) -> None:
-    """Error against stability: a picture beside the table, the weights of the chi prior joined by a line."""
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+def curve(table: list[dict[str, Any]]) -> None:
+    """Error against stability: a picture beside the table, settings by number; a line joins the prior's weights."""
+    figure = Figure(figsize=(8.4, 4.4), layout="constrained")
     axes = figure.subplots()
-    for number, line in enumerate(table):
+    for number, line in enumerate(table, 1):
         name, x, y = str(line["setting"]), line["molecule stable %"], line["MAE"]
-        axes.plot(x, y, "o", color="#c8553d" if "prior" in name else "#1f6f8b")
-        place = (5, 5 if number % 2 else -9)
-        axes.annotate(name.replace("control alone, ", ""), (x, y), place, textcoords="offset points", size=7)
-    weights = [t for t in table if "L-BFGS" in str(t["setting"]) and "not" in str(t["setting"])]
+        colour = "#c8553d" if "prior" in name else "#1f6f8b"
+        axes.plot(x, y, "o", color=colour, ms=4, label=f"{number}  {name}")
+        place = (5, -3) if number % 2 else (-4, -11)
+        axes.annotate(str(number), (x, y), place, textcoords="offset points", size=8, color=colour)
+    weights = [t for t in table if t["setting"] == "control alone, not renormalised, L-BFGS"]
     weights += [t for t in table if "prior" in str(t["setting"])]
     axes.plot([t["molecule stable %"] for t in weights], [t["MAE"] for t in weights], color="#c8553d", lw=0.8)
-    axes.set(xlabel="molecule stable, %", ylabel="MAE of the gap, meV", xlim=(40, 115), ylim=(0, None))
+    axes.set(xlabel="molecule stable, %", ylabel="MAE of the gap, meV", xlim=(20, 100), yscale="log")
+    axes.set_yticks([100, 150, 200, 300, 400, 600], labels=["100", "150", "200", "300", "400", "600"])
+    axes.minorticks_off()
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8, handlelength=0.5)
     figure.savefig(RESULTS / "molecule_pareto.png", dpi=120)
 
 
