@@ -1,59 +1,63 @@
 """How loud a drawn band may be: the spectrum falls on as it falls below the cutoff.
 
-A dark recording has next to nothing above a cutoff, and whatever a prior draws there is a hiss. With L_1 the mean
-power of a frame of the short-time spectrum in the octave below the cutoff f_c, L_2 in the octave below that, both in
-dB and smoothed over 80 ms, what is drawn at a frequency f is attenuated to at most
+A dark recording has next to nothing above a cutoff, and whatever a prior draws there is a hiss. In each frame of the
+short-time spectrum, with L_1 the mean power of the recording, in dB, in the octave that ends at 0.9 f_c, where a
+low-pass has not begun to fall, and L_2 in the octave below that, what is drawn around a frequency f has at most
 
-    L_1 + max(-18, min(0, L_1 - L_2)) log2(sqrt(2) f / f_c)   dB,
+    L_1 + max(-12, min(0, L_1 - L_2)) log2(f / f_1)   dB,   f_1 = 0.9 f_c / sqrt(2),
 
-a line through the middle of the upper octave. What is softer stays as it is.
+a line through the middle of the upper octave. It is held against the mean power of what is drawn within a quarter of
+an octave on both sides of f, as a partial may stand out of its surroundings. What is softer stays as it is.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
-from headwater.audio.join import SMOOTH, TINY, WINDOW
-
 Track = NDArray[np.float64]
-STEEPEST = 18.0
+STEEPEST = 12.0
 """Decibels an octave by which the spectrum is taken to fall at most."""
 BELOW = 0.9
 """The share of the cutoff up to which a low-pass leaves a band as it was."""
-FRAMES = 5
-"""Frames, a quarter of a window apart, over which an octave's power is averaged."""
+BESIDE = 2**0.25
+"""The ratio of frequencies over which, on both sides, the power of what is drawn is averaged."""
+WINDOW = 0.064
+"""Seconds of a window of the short-time spectrum, a quarter of it apart."""
+TINY = 1e-300
 
 
-def restrained(above: Track, track: Track, cutoff: float, rate: int) -> Track:
-    """The band `above` a cutoff in Hz, no louder than `track` lets expect from below the cutoff; both `[samples]`.
+def restrained(drawn: Track, recording: Track, cutoff: float, rate: int) -> Track:
+    """A band drawn above a cutoff in Hz, no louder than the recording below lets expect; both `[samples]`.
 
-    >>> rng = np.random.default_rng(0)
-    >>> dark, hiss = np.sin(0.1 * np.arange(8000)), 0.1 * rng.normal(size=8000)
-    >>> bool(restrained(hiss, dark, 4000.0, 16_000).std() < 0.01)
+    Where the octaves below the cutoff have no bin of the spectrum, below 35 Hz, it is returned as it is.
+
+    >>> soft = 0.001 * np.random.default_rng(0).normal(size=8000)
+    >>> whistle = np.cos(0.9 * np.pi * np.arange(8000))
+    >>> bool(restrained(whistle, soft, 4000.0, 16_000).std() < 0.001)
     True
     """
     size = 1 << round(np.log2(WINDOW * rate))
     stft = ShortTimeFFT(hann(size, sym=False), size // 4, rate)
-    pad = max(size - len(track), 0)
-    drawn, below = (stft.stft(np.pad(z, (0, pad))) for z in (above, track))
+    pad = max(size - len(drawn), 0)
+    above, below = (stft.stft(np.pad(z, (0, pad))) for z in (drawn, recording))
     middle = BELOW * cutoff / np.sqrt(2)
     octaves = [(stft.f >= middle * k) & (stft.f < 2 * middle * k) for k in (0.5**0.5, 0.5**1.5)]
     if not all(o.any() for o in octaves):
-        return above
-    upper, lower = (level(below[o]) for o in octaves)
+        return drawn
+    upper, lower = (10 * np.log10(np.mean(np.abs(below[o]) ** 2, axis=0) + TINY) for o in octaves)
     slope = np.clip(upper - lower, -STEEPEST, 0)
     limit = 10 ** ((upper + slope * np.log2(np.maximum(stft.f, middle) / middle)[:, None]) / 10)
-    power = np.maximum(uniform_filter(np.abs(drawn) ** 2, SMOOTH, mode="nearest"), TINY)
-    drawn = drawn * np.sqrt(np.minimum(1, limit / power))
-    return np.asarray(stft.istft(drawn, 0, len(track) + pad)[: len(track)])
+    power = beside(np.abs(above) ** 2, stft.f, BELOW * cutoff)
+    gain = np.sqrt(limit / np.maximum(np.maximum(power, limit), TINY))
+    return np.asarray(stft.istft(gain * above, 0, len(drawn) + pad)[: len(drawn)])
 
 
-def level(octave: NDArray[np.complex128]) -> Track:
-    """The mean power of the bins `[bins, frames]` in dB, smoothed over time, `[frames]`."""
-    return np.asarray(
-        uniform_filter(10 * np.log10(np.mean(np.abs(octave) ** 2, axis=0) + TINY), FRAMES, mode="nearest")
-    )
+def beside(power: Track, frequencies: Track, least: float) -> Track:
+    """The mean of a power `[bins, frames]` over the bins `BESIDE` each frequency and not below the `least` one."""
+    total = np.concatenate([np.zeros((1, power.shape[1])), np.cumsum(power, axis=0)])
+    first = np.searchsorted(frequencies, np.maximum(frequencies / BESIDE, least)).clip(max=len(power) - 1)
+    last = np.maximum(np.searchsorted(frequencies, frequencies * BESIDE, side="right"), first + 1)
+    return np.asarray((total[last] - total[first]) / (last - first)[:, None])

@@ -141,7 +141,7 @@ class Band(Alike):
         reach = min(lowpass.local, len(estimate) - 1)
         e = torch.from_numpy(np.pad(estimate, reach, mode="reflect"))[None]
         above = (e - lowpass(e))[0].numpy()[reach : reach + len(estimate)]
-        return x + lifted(restrained(above, estimate, self.cutoff, low), low, rate, len(x))
+        return x + lifted(restrained(above, posed.y, self.cutoff, low), low, rate, len(x))
 
 
 @dataclass(frozen=True, eq=False)
