@@ -2,7 +2,7 @@
 
     python benchmarks/molecule_grouping.py --qm9 build/qm9 --repeats 5
 
-On the CPU a batch is cut into groups of 16 by size (`state.alike`), each padded to its own largest molecule only;
+On the CPU a batch is cut into groups by size (`state.alike`), each padded to its own largest molecule only;
 beside that one group of all. Sizes are those of molecules of half_b. Seconds are of the processor (both ways take
 turns, `--repeats` times, and medians are compared), so what else the machine does matters less. `generate` is a
 whole job, with work outside the networks.
@@ -72,7 +72,7 @@ def main() -> None:
             {
                 "what": name,
                 "one group, s": round(whole, 3),
-                "groups of 16, s": round(grouped, 3),
+                f"groups of {state.GROUP}, s": round(grouped, 3),
                 "times faster": round(whole / grouped, 2),
             }
         )
