@@ -17,12 +17,10 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
-from scipy.signal import ShortTimeFFT
-from scipy.signal.windows import hann
+
+from headwater.audio.spectrum import Spectrum
 
 Track = NDArray[np.float64]
-WINDOW = 0.064
-"""Seconds of a window of the short-time spectrum, a quarter of it apart."""
 SMOOTH = (5, 3)
 """Bins and frames over which power is averaged."""
 AROUND = 0.2
@@ -54,19 +52,16 @@ def joined(
     >>> bool(np.abs(joined(-tone, tone, known, 16_000) - tone).max() < 0.01)  # prediction knows
     True
     """
-    size = 1 << round(np.log2(WINDOW * rate))
-    stft = ShortTimeFFT(hann(size, sym=False), size // 4, rate)
-    pad = max(size - len(flow), 0)
-    f, g = (stft.stft(np.pad(z, (0, pad))) for z in (flow, guess))
-    whole = np.asarray(stft.stft(np.pad((~known).astype(np.float64), (0, pad)))[0].real) < 1e-9
+    spectrum = Spectrum(len(flow), rate)
+    f, g = spectrum(flow), spectrum(guess)
+    whole = spectrum((~known).astype(np.float64))[0].real < 1e-9
     p, q = (np.maximum(uniform_filter(np.abs(z) ** 2, SMOOTH, mode="nearest"), 0) for z in (g, f))
-    expected = around(p, whole, max(round(AROUND * rate / (size // 4)), 1), geometric=steady)
+    expected = around(p, whole, max(round(AROUND * rate / spectrum.hop), 1), geometric=steady)
     most = expected if steady else RANGE * expected
     u = np.clip(1 - RANGE * p / np.maximum(expected, TINY), 0, 1)
     f = f * np.sqrt(np.minimum(1, most / np.maximum(q, TINY)))
-    u[stft.f < above] = 0.0
-    mixed = stft.istft(g + u**2 * (f - g), 0, len(flow) + pad)[: len(flow)]
-    return np.where(known, guess, mixed)
+    u[spectrum.frequencies < above] = 0.0
+    return np.where(known, guess, spectrum.back(g + u**2 * (f - g)))
 
 
 def around(p: Track, whole: NDArray[np.bool_], reach: int, *, geometric: bool = False) -> Track:

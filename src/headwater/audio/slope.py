@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import ShortTimeFFT
-from scipy.signal.windows import hann
+
+from headwater.audio.spectrum import Spectrum
 
 Track = NDArray[np.float64]
 STEEPEST = 12.0
@@ -24,8 +24,6 @@ BELOW = 0.9
 """The share of the cutoff up to which a low-pass leaves a band as it was."""
 BESIDE = 2**0.25
 """The ratio of frequencies over which, on both sides, the power of what is drawn is averaged."""
-WINDOW = 0.064
-"""Seconds of a window of the short-time spectrum, a quarter of it apart."""
 TINY = 1e-300
 
 
@@ -39,20 +37,17 @@ def restrained(drawn: Track, recording: Track, cutoff: float, rate: int) -> Trac
     >>> bool(restrained(whistle, soft, 4000.0, 16_000).std() < 0.001)
     True
     """
-    size = 1 << round(np.log2(WINDOW * rate))
-    stft = ShortTimeFFT(hann(size, sym=False), size // 4, rate)
-    pad = max(size - len(drawn), 0)
-    above, below = (stft.stft(np.pad(z, (0, pad))) for z in (drawn, recording))
+    spectrum = Spectrum(len(drawn), rate)
+    above, below, f = spectrum(drawn), spectrum(recording), spectrum.frequencies
     middle = BELOW * cutoff / np.sqrt(2)
-    octaves = [(stft.f >= middle * k) & (stft.f < 2 * middle * k) for k in (0.5**0.5, 0.5**1.5)]
+    octaves = [(f >= middle * k) & (f < 2 * middle * k) for k in (0.5**0.5, 0.5**1.5)]
     if not all(o.any() for o in octaves):
         return drawn
     upper, lower = (10 * np.log10(np.mean(np.abs(below[o]) ** 2, axis=0) + TINY) for o in octaves)
     slope = np.clip(upper - lower, -STEEPEST, 0)
-    limit = 10 ** ((upper + slope * np.log2(np.maximum(stft.f, middle) / middle)[:, None]) / 10)
-    power = beside(np.abs(above) ** 2, stft.f, BELOW * cutoff)
-    gain = np.sqrt(limit / np.maximum(np.maximum(power, limit), TINY))
-    return np.asarray(stft.istft(gain * above, 0, len(drawn) + pad)[: len(drawn)])
+    limit = 10 ** ((upper + slope * np.log2(np.maximum(f, middle) / middle)[:, None]) / 10)
+    power = beside(np.abs(above) ** 2, f, BELOW * cutoff)
+    return spectrum.back(above * np.sqrt(limit / np.maximum(np.maximum(power, limit), TINY)))
 
 
 def beside(power: Track, frequencies: Track, least: float) -> Track:

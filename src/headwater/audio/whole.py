@@ -25,6 +25,7 @@ from headwater.audio.resample import FILTER, interpolated, lifted, resampled
 from headwater.audio.restore import How, Prior, Restoration, restore
 from headwater.audio.slope import restrained
 from headwater.audio.sparse import declipped
+from headwater.audio.spectrum import Spectrum
 from headwater.audio.tracks import SILENCE, from_tracks, seeds_of, to_tracks
 from headwater.errors import Misuse
 from headwater.operator import Operator
@@ -282,17 +283,10 @@ def attenuated(x: Track, std: float, rate: int) -> Track:
     The gain is max(1 - over sigma^2 / P, 0), P the power of a bin; of noise alone e^-over of the bins remain. Source:
     Berouti, Schwartz and Makhoul, ICASSP 1979.
     """
-    from scipy.signal import ShortTimeFFT
-    from scipy.signal.windows import hann
-
-    size = 1 << round(math.log2(0.02 * rate))
-    window = hann(size, sym=False)
-    stft = ShortTimeFFT(window, size // 4, rate)
-    padded = np.pad(x, (0, max(size - len(x), 0)))
-    s = stft.stft(padded)
-    noise = OVER * std**2 * float(window @ window)
-    gain = np.maximum(1 - noise / np.maximum(np.abs(s) ** 2, 1e-300), 0.0)
-    return np.asarray(stft.istft(gain * s, 0, len(padded))[: len(x)])
+    spectrum = Spectrum(len(x), rate, 0.02)
+    s = spectrum(x)
+    power = np.maximum(np.abs(s) ** 2, 1e-300)
+    return spectrum.back(np.maximum(1 - OVER * std**2 * spectrum.noise / power, 0.0) * s)
 
 
 def spans(frames: int, size: int) -> list[tuple[int, int]]:

@@ -1,0 +1,57 @@
+"""The short-time spectrum of a track, and back."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import ShortTimeFFT
+from scipy.signal.windows import hann
+
+Track = NDArray[np.float64]
+WINDOW = 0.064
+"""Seconds of a usual window: long enough for tones, short enough for notes."""
+
+
+class Spectrum:
+    """Short-time Fourier transforms of tracks of so many `samples` at a rate, in Hann windows of `seconds`.
+
+    Windows have a power of two of samples and lie a quarter of their length apart; tracks shorter than one are
+    continued with zeros.
+
+    >>> spectrum = Spectrum(5000, 16_000)
+    >>> x = np.sin(0.3 * np.arange(5000))
+    >>> spectrum(x).shape == (len(spectrum.frequencies), spectrum.frames)
+    True
+    >>> bool(np.abs(spectrum.back(spectrum(x)) - x).max() < 1e-12)
+    True
+    """
+
+    def __init__(self, samples: int, rate: int, seconds: float = WINDOW) -> None:
+        self.samples, self.size = samples, 1 << round(np.log2(seconds * rate))
+        self.hop, self.padded = self.size // 4, max(samples, self.size)
+        self._stft = ShortTimeFFT(hann(self.size, sym=False), self.hop, rate)
+
+    @property
+    def frequencies(self) -> Track:
+        """Those of the bins, Hz."""
+        return np.asarray(self._stft.f)
+
+    @property
+    def frames(self) -> int:
+        """How many windows there are."""
+        return int(self._stft.p_num(self.padded))
+
+    @cached_property
+    def noise(self) -> float:
+        """The mean power of a bin for white noise of variance 1."""
+        return float(np.sum(np.square(self._stft.win)))
+
+    def __call__(self, x: Track) -> NDArray[np.complex128]:
+        """The spectrum `[bins, frames]` of a track."""
+        return np.asarray(self._stft.stft(np.pad(x, (0, self.padded - self.samples))))
+
+    def back(self, spectrum: NDArray[np.complex128]) -> Track:
+        """The track of a spectrum."""
+        return np.asarray(self._stft.istft(spectrum, 0, self.padded)[: self.samples])
