@@ -116,7 +116,12 @@ def band(cutoff: float) -> Band:
 
 def upsample(source: Source, rate: int, settings: dict[str, Any], o: Repair) -> int:
     """Interpolate to the new rate, then bring back the band above what the old rate kept."""
-    lost = band(KEPT * source.rate / 2)
+    if KEPT * source.rate >= models.prior().rate:
+        raise Misuse(
+            f"A recording of {source.rate} Hz has the whole band of the model.",
+            "Give --cutoff in place of --rate if what lies above some frequency is missing all the same.",
+        )
+    lost = Band(KEPT * source.rate / 2)
     outputs = prepared("restore", source, [source.path], o)
     with tempfile.TemporaryDirectory() as folder:
         higher = raised(source, rate, Path(folder) / f"{source.path.stem}.wav")
