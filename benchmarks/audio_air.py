@@ -18,7 +18,7 @@ from common import kept, options, write
 from headwater.audio import models
 from headwater.audio.metrics import cdpam, log_spectral_distance, seam_jump, spectrogram
 from headwater.audio.regions import CONTEXT, regions
-from headwater.audio.repair import HEARD, Draft, played, predictable, predicted
+from headwater.audio.repair import Draft, played, predictable, predicted
 from headwater.audio.restore import How
 from recordings import AROUND, Track, stored
 
@@ -38,7 +38,7 @@ def drafts(x: Track, start: int, stop: int, rate: int) -> dict[str, Track]:
         (region,) = regions([(start, stop)], round(CONTEXT * rate))
         prior, alone = models.prior(), predictable(region, source)
         draft = predicted(source, region) if alone else played(prior, source, region, How())
-        with_noise = draft.textured(HEARD * prior.rate / 2, 0)
+        with_noise = draft.textured(prior.rate, 0)
 
     def whole(d: Draft) -> Track:
         patch, z = d.filling().patch, x.copy()

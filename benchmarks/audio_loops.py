@@ -22,7 +22,7 @@ from headwater.audio import models
 from headwater.audio.files import Patch, Source
 from headwater.audio.prediction import bridged
 from headwater.audio.regions import CONTEXT, Region, regions
-from headwater.audio.repair import HEARD, played
+from headwater.audio.repair import played
 from headwater.audio.repetition import repetition
 from headwater.audio.restore import How
 from recordings import AROUND, Track, plain, stored
@@ -46,7 +46,7 @@ def filled_by(y: Track, start: int, stop: int, rate: int, *, repeat: bool) -> Tr
 def by_flow(source: Source, region: Region) -> Patch:
     """What `fill` makes of a gap that nothing repeats."""
     prior, how = models.prior(), How()
-    return played(prior, source, region, how).textured(HEARD * prior.rate / 2, how.seed).filling().patch
+    return played(prior, source, region, how).textured(prior.rate, how.seed).filling().patch
 
 
 def compared(path: Path) -> list[dict[str, object]]:

@@ -13,7 +13,7 @@ from headwater.audio.files import examine, write_patched
 from headwater.audio.metrics import seam_jump
 from headwater.audio.operators import Clip, Decimate, Gaps, Identity, Reverb
 from headwater.audio.regions import Region, merged, regions
-from headwater.audio.repair import HEARD, fill, kept, played
+from headwater.audio.repair import fill, kept, played
 from headwater.audio.resample import resampled
 from headwater.audio.restore import How, LinearHeard, Prior, on_canvas, restore
 from headwater.audio.space import Patches, Spectral
@@ -208,7 +208,7 @@ def test_tracks_and_rates():
 
 def by_flow(source, region, seed=0, scale=0.7):
     """The patch and the restoration behind it."""
-    filling = played(prior(scale), source, region, How(seed)).textured(HEARD * RATE / 2, seed).filling()
+    filling = played(prior(scale), source, region, How(seed)).textured(RATE, seed).filling()
     return filling.patch, filling.restoration
 
 

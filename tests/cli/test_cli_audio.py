@@ -198,9 +198,8 @@ def test_a_low_rate_is_raised(folder):
     hertz = np.fft.rfftfreq(6002, 1 / 4000)
     assert 215 < hertz[spectrum.argmax()] < 225
     old, new = (np.median(spectrum[(hertz > a) & (hertz < b)]) for a, b in ((500, 900), (1100, 1900)))
-    assert (
-        0.1 < new / old < 0.3
-    )  # the white prior adds a band, which falls on as the tones fall: 12 dB an octave
+    # the white prior adds a band, which falls on as the tones fall: 12 dB an octave
+    assert 0.1 < new / old < 0.3
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from headwater.audio.spectrum import Spectrum
+from headwater.audio.spectrum import TINY, Spectrum, Track
 
-Track = NDArray[np.float64]
 SMOOTH = (5, 3)
 """Bins and frames over which power is averaged."""
 AROUND = 0.2
@@ -29,7 +28,6 @@ RANGE = 4.0
 """By how much power may fall below what is expected and still count as known, and by how much the flow may exceed it:
 a recording that ends at 6 kHz gets nothing above.
 """
-TINY = 1e-300
 
 
 def joined(

@@ -54,7 +54,7 @@ def fill(prior: Prior, source: Source, region: Region, how: How | None = None) -
     if how.preset == "default" and not alone and (again := repetition(source, region)) is not None:
         return Filling(again, "repetition")
     draft = predicted(source, region) if alone else played(prior, source, region, how)
-    return draft.textured(HEARD * prior.rate / 2, how.seed).filling()
+    return draft.textured(prior.rate, how.seed).filling()
 
 
 def predictable(region: Region, source: Source) -> bool:
@@ -107,9 +107,9 @@ class Draft:
     by: str
     restoration: Restoration | None = None
 
-    def textured(self, above: float, seed: int) -> Draft:
-        """With noise above so many Hz, where the tracks are softer in the gaps than around them."""
-        s = self.stretch
+    def textured(self, low: int, seed: int) -> Draft:
+        """With noise above the band of a flow of the rate `low`, where tracks are softer in the gaps than around."""
+        s, above = self.stretch, HEARD * low / 2
         if 2 * above >= s.source.rate:
             return self
         found = [

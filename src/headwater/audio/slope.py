@@ -13,18 +13,15 @@ an octave on both sides of f, as a partial may stand out of its surroundings. Wh
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from headwater.audio.spectrum import Spectrum
+from headwater.audio.spectrum import TINY, Spectrum, Track
 
-Track = NDArray[np.float64]
 STEEPEST = 12.0
 """Decibels an octave by which the spectrum is taken to fall at most."""
 BELOW = 0.9
 """The share of the cutoff up to which a low-pass leaves a band as it was."""
 BESIDE = 2**0.25
 """The ratio of frequencies over which, on both sides, the power of what is drawn is averaged."""
-TINY = 1e-300
 
 
 def restrained(drawn: Track, recording: Track, cutoff: float, rate: int) -> Track:

@@ -25,7 +25,7 @@ from headwater.audio.resample import FILTER, interpolated, lifted, resampled
 from headwater.audio.restore import How, Prior, Restoration, restore
 from headwater.audio.slope import restrained
 from headwater.audio.sparse import declipped
-from headwater.audio.spectrum import Spectrum
+from headwater.audio.spectrum import TINY, Spectrum, Track
 from headwater.audio.tracks import SILENCE, from_tracks, seeds_of, to_tracks
 from headwater.errors import Misuse
 from headwater.operator import Operator
@@ -42,8 +42,6 @@ KEPT = 0.95
 """The share of its band that a recording of a low rate has: its low-pass falls above."""
 OVER = 3.0
 """How many times the noise is subtracted."""
-
-Track = NDArray[np.float64]
 
 
 class Posed(NamedTuple):
@@ -285,7 +283,7 @@ def attenuated(x: Track, std: float, rate: int) -> Track:
     """
     spectrum = Spectrum(len(x), rate, 0.02)
     s = spectrum(x)
-    power = np.maximum(np.abs(s) ** 2, 1e-300)
+    power = np.maximum(np.abs(s) ** 2, TINY)
     return spectrum.back(np.maximum(1 - OVER * std**2 * spectrum.noise / power, 0.0) * s)
 
 
