@@ -1,6 +1,7 @@
 """Scores, renditions and the windows that are learned."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import mido
@@ -9,7 +10,9 @@ import pytest
 import torch
 
 from headwater.audio import render, scores
-from headwater.audio.render import FAMILIES, HELD_OUT, PITCHES, draw, midi, octaves, parts
+from headwater.audio.instruments import FAMILIES, HELD_OUT, MODERN, PITCHES
+from headwater.audio.render import BEATEN, DRUMS, draw, midi, octaves, parts
+from headwater.audio.rhythm import KITS, strokes
 from headwater.audio.scores import NOTE, Score, held_out
 from headwater.audio.train import Recordings
 
@@ -85,13 +88,28 @@ def test_a_rendition_depends_on_its_seed_and_stays_in_range():
 
 
 def test_held_out_instruments_and_scores_are_not_in_training():
-    trained = {p for f in FAMILIES.values() for p in f}
-    assert not trained & {p for f in HELD_OUT.values() for p in f}
+    trained = [p for f in (FAMILIES | MODERN).values() for p in f]
+    assert len(set(trained)) == len(trained)
+    assert not set(trained) & {p for f in HELD_OUT.values() for p in f}
     several = parts([score(f"s{i}#0") for i in range(200)])
-    learned, kept = ({s.name for s in several[k][0]} for k in ("train", "test"))
+    learned, kept = ({s.name for s in several[k].scores} for k in ("train", "test"))
     assert learned and kept and not learned & kept
-    assert several["validation"][1] is FAMILIES and several["test"][1] is HELD_OUT
-    assert len({first for _, _, first in several.values()}) == 3
+    assert several["validation"].families is FAMILIES and several["test"].families is HELD_OUT
+    assert several["train"].families == FAMILIES | MODERN
+    assert [several[k].beaten for k in ("train", "validation", "test")] == [BEATEN, 0, 0]
+    assert len({p.seed for p in several.values()}) == 3
+
+
+def test_some_recordings_have_drums_and_all_else_stays():
+    pieces = [score(f"s{i}#0") for i in range(20)]
+    some = [draw(pieces, FAMILIES, seed, beaten=0.2) for seed in range(500)]
+    none = [draw(pieces, FAMILIES, seed) for seed in range(500)]
+    assert all(r.kit is None for r in none)
+    assert 0.15 < np.mean([r.kit is not None for r in some]) < 0.25
+    alone = [r for r in some if not r.programs]
+    assert 0.03 < len(alone) / 500 < 0.09 and all(r.kit in KITS for r in alone)
+    for a, b in zip(some, none, strict=True):
+        assert replace(a, kit=None, programs=b.programs) == b
 
 
 def test_parts_are_moved_by_whole_octaves():
@@ -113,6 +131,39 @@ def test_the_midi_file_plays_the_score(tmp_path):
     wanted = sorted(int(n["pitch"]) + rendition.transposition[n["part"]] for n in rendition.score.notes)
     assert played == wanted
     assert file.length == pytest.approx(rendition.quarter * 8, abs=0.4)
+
+
+def test_drums_are_on_their_channel_alone_or_with_the_score(tmp_path):
+    r = replace(draw([score()], FAMILIES, 3), kit=8)
+    for programs, others in ((r.programs, 32), ((), 0)):
+        midi(replace(r, programs=programs), tmp_path / "x.mid")
+        on = [m for m in mido.MidiFile(tmp_path / "x.mid") if m.type == "note_on"]
+        assert sum(m.channel != DRUMS for m in on) == others
+        assert sum(m.channel == DRUMS for m in on) > 100
+
+
+# ---- rhythms
+
+
+def test_tempos_that_drums_do_not_play_are_doubled_or_halved():
+    def played(quarter):
+        return strokes(quarter, 10.0, np.random.default_rng(0))
+
+    assert played(0.06) == played(0.48) and played(1.2) == played(0.6) != played(0.48)
+
+
+@pytest.mark.parametrize("quarter", [0.4, 0.7])
+def test_a_rhythm_repeats_its_bar_with_small_changes(quarter):
+    bar, alike, struck = 4 * quarter, [], []
+    for seed in range(20):
+        played = strokes(quarter, 30.0, np.random.default_rng(seed))
+        assert played == strokes(quarter, 30.0, np.random.default_rng(seed))
+        grid = {(s.pitch, round(16 * s.onset / bar - 0.15)) for s in played}
+        later = {(p, k) for p, k in grid if k >= 16}
+        alike.append(np.mean([(p, k - 16) in grid for p, k in later]))
+        struck.append(len(played) / 30.0)
+    assert np.mean(alike) > 0.8  # by chance about 0.3
+    assert 2 < np.mean(struck) < 40
 
 
 @synthesiser

@@ -67,6 +67,19 @@ def test_a_repetition_with_an_error_errs_by_as_much_and_does_not_jump(tmp_path):
     assert np.sqrt(np.mean(error**2)) == pytest.approx(0.2 * 0.2 * np.sqrt(2), rel=0.1)
 
 
+def test_a_repetition_is_as_loud_as_the_sides(tmp_path):
+    """A loop that was played softer at the gap, or fades."""
+    x = looped()
+    softer = np.repeat([1.0, 0.4, 1.0, 1.0], 6000)[:, None]
+    fading = np.exp(np.linspace(0, -2, len(x)))[:, None]
+    for level in (softer, fading):
+        patch, y = filled(tmp_path, level * x, (7000, 9500))
+        assert patch is not None
+        error = (y - level * x)[7000:9500]
+        assert np.sqrt(np.mean(error**2)) < 0.02 * np.sqrt(np.mean((level * x)[7000:9500] ** 2))
+    assert filled(tmp_path, np.repeat([1.0, 0.1, 1.0, 1.0], 6000)[:, None] * x, (7000, 9500))[0] is None
+
+
 @pytest.mark.parametrize("kind", ["noise", "one side", "too unlike", "short", "silence"])
 def test_what_does_not_repeat_itself_is_left_to_others(tmp_path, kind):
     x = looped(2)

@@ -109,6 +109,29 @@ def test_states_have_unit_variance(tmp_path, name):
     assert z.square().mean().item() == pytest.approx(1, abs=0.08)
 
 
+def test_colour_is_a_smooth_gain_that_keeps_the_loudness():
+    space = Spectral(torch.linspace(0.5, 2, 512))
+    x1 = torch.randn(64, 8, 512)
+    found = train.coloured(x1, space, np.random.default_rng(0))
+    gain = found / x1
+    assert_close(gain, gain[:, :1].expand_as(gain), rtol=1e-3, atol=1e-4)  # the same in all frames
+    power, before = ((z * space.scale).square().mean((1, 2)) for z in (found, x1))
+    assert_close(power, before)
+    decibels = 20 * gain[:, 0].log10()
+    assert decibels[:, 32:].diff().abs().max() < 0.7 and (decibels[:, 256] - decibels[:, 32]).std() > 3
+
+
+def test_bright_windows_do_not_rule_the_loss():
+    net = network()
+    net.inner = lambda x, t: torch.zeros_like(x)
+    x1 = torch.randn(2, 8, 16) * torch.tensor([1.0, 10.0])[:, None, None]
+    batch = {"x0": torch.zeros_like(x1), "x1": x1, "t": torch.full((2,), 0.5)}
+    one, other = (
+        train.loss_of(net, {k: v[i : i + 1] for k, v in batch.items()}).item() for i in range(2)
+    )
+    assert 1 < other / one < 3
+
+
 def test_batches_are_stratified_in_time(tmp_path):
     shards(tmp_path)
     data = train.Recordings([tmp_path / "train-000.npz"])
@@ -158,6 +181,14 @@ def test_an_exported_model_is_the_averaged_network(tmp_path, monkeypatch):
     begun = torch.load(again / "checkpoint.pt", weights_only=True)
     assert begun["counters"][0] == 1 and begun["facts"]["space"] == "mdct"
     assert begun["facts"]["scale"] == prior.space.scale.tolist()
+    assert begun["facts"]["before"] == {k: card["training"][k] for k in ("minutes", "windows_seen")}
+    assert state["facts"]["before"] == {} and "before" not in card["training"]
+    train.main([*words[:4], "--batch", "4", "--minutes", "0.0002"])
+    goes_on = torch.load(again / "checkpoint.pt", weights_only=True)
+    assert goes_on["facts"]["before"] == begun["facts"]["before"]
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path / "further")
+    export.main(["--checkpoint", str(again / "checkpoint.pt"), "--hours", "0.01", "--name", "toy"])
+    assert zoo.card("toy")["training"]["before"] == begun["facts"]["before"]
     for k, v in net.state_dict().items():
         assert_close(begun["ema"][k], v, atol=2e-2, rtol=2e-2)
     assert_close(models.trained(checkpoint).flow.velocity(x, t), net(x, t))

@@ -15,8 +15,14 @@ from headwater.audio.join import joined
 
 MEMORY = 0.2
 """Seconds on each side of a gap from which linear prediction learns."""
+MEMORIES = (MEMORY, 0.12, 0.08)
+"""The same for short gaps, which are filled by the mean of three predictions: what lasts is learned from more of it,
+what changes from less (`benchmarks/results/audio_prediction.md`).
+"""
+LAGS, SHARE, MOST = 0.0375, 0.3125, 4000
+"""How far back a prediction of a short gap looks: seconds, the share of its memory, and samples, at most."""
 ORDER = 1000
-"""Order of the linear prediction that fills."""
+"""The most samples that it looks back to continue one side of a longer gap."""
 SHORT = 0.1
 """Seconds of a gap up to which both sides predict it together; in a longer one each fades out."""
 FEW = 16
@@ -30,25 +36,43 @@ DENSE = 1000
 def bridged(x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate: int) -> Samples:
     """The track with linear prediction in its gaps, from first to last, and zero beyond the recording."""
     x, there = np.where(inside, x, 0.0), inside.copy()
-    memory = round(MEMORY * rate)
     for start, stop in gaps_of(lost):
-        left = _run(there[max(start - memory, 0) : start][::-1])
-        right = _run(there[stop : stop + memory])
-        near, count = slice(start - left, stop + right), stop - start
-        most = min(ORDER, (left + count + right) // 3)  # the order: samples that a prediction needs
-        shorter, longer = sorted((left, right))
-        bounded = shorter >= most or (longer >= most and shorter >= FEW and count <= DENSE)
-        if bounded and count <= SHORT * rate:
-            this = np.zeros(len(x), dtype=bool)
-            this[start:stop] = True
-            way = slice(None, None, 1 if left >= right else -1)  # predicted from the longer side
-            x[near] = interpolate(x[near][way], this[near][way], most, iterations=2)[way]
+        tried = [between(x, there, (start, stop), m, rate) for m in MEMORIES if stop - start <= SHORT * rate]
+        found = [z for z in tried if z is not None]
+        if found:
+            x[start:stop] = np.mean(found, axis=0)
         else:
+            memory = round(MEMORY * rate)
             order = min(ORDER, memory // 6)  # far from the sides a long model rings
-            sides = x[near][:left], x[near][left + stop - start :]
-            x[start:stop] = bridge(*sides, stop - start, order)
+            x[start:stop] = bridge(*_sides(x, there, (start, stop), memory), stop - start, order)
         there[start:stop] = True
     return x
+
+
+def between(
+    x: Samples, there: NDArray[np.bool_], gap: tuple[int, int], memory: float, rate: int
+) -> Samples | None:
+    """A short gap as the model of so many seconds on both sides has it; None if one side has too little."""
+    count = gap[1] - gap[0]
+    left, right = _sides(x, there, gap, round(memory * rate))
+    lags = round(min(LAGS, SHARE * memory) * rate)
+    most = min(lags, MOST, (len(left) + count + len(right)) // 3)  # a prediction needs three times its order
+    shorter, longer = sorted((len(left), len(right)))
+    if shorter < most and (longer < most or shorter < FEW or count > DENSE):
+        return None
+    way = slice(None, None, 1 if len(left) >= len(right) else -1)  # predicted from the longer side
+    lost = np.repeat([False, True, False], [len(left), count, len(right)])
+    near = np.concatenate([left, np.zeros(count), right])
+    return interpolate(near[way], lost[way], most, iterations=2)[way][lost]
+
+
+def _sides(
+    x: Samples, there: NDArray[np.bool_], gap: tuple[int, int], memory: int
+) -> tuple[Samples, Samples]:
+    """What is there next to a gap, at most so many samples before it and after it."""
+    start, stop = gap
+    left = _run(there[max(start - memory, 0) : start][::-1])
+    return x[start - left : start], x[stop : stop + _run(there[stop : stop + memory])]
 
 
 def carried(
@@ -89,9 +113,7 @@ def textured(
     """
     noisy, rng, memory = filled.copy(), np.random.default_rng(seed), round(MEMORY * rate)
     for start, stop in gaps_of(lost):
-        left = _run(inside[max(start - memory, 0) : start][::-1])
-        right = _run(inside[stop : stop + memory])
-        sides = x[start - left : start], x[stop : stop + right]
+        sides = _sides(x, inside, (start, stop), memory)
         noisy[start:stop] = drawn(*sides, stop - start, min(ORDER, memory // 6), rng)
     return np.where(lost, joined(noisy, filled, ~lost, rate, above=above, steady=True), filled)
 

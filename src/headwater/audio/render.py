@@ -21,50 +21,34 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headwater.audio.instruments import FAMILIES, HELD_OUT, MODERN, PITCHES, Families
+from headwater.audio.rhythm import KITS, strokes
 from headwater.audio.scores import Score, collect
 from headwater.audio.scores import held_out as held_out_score
 from headwater.errors import Misuse
 
 RATE, SYNTHESIS_RATE = 16_000, 48_000
 SECONDS = 60
+DRUMS = 9
+"""The channel of the drums."""
 SOUNDFONTS = tuple(
     Path(folder) / "FluidR3_GM.sf2" for folder in ("/usr/share/sounds/sf2", "/usr/share/soundfonts")
 )
-Range = tuple[int, int]
-FAMILIES: dict[str, dict[int, Range]] = {
-    "keyboard": {0: (28, 103), 1: (28, 103), 4: (28, 96), 8: (60, 108), 11: (53, 89)},
-    "organ": {19: (36, 96), 20: (36, 96), 21: (53, 89)},
-    "plucked": {25: (40, 84), 45: (36, 90), 46: (28, 100)},
-    "mallet": {12: (45, 96), 13: (65, 108)},
-    "strings": {40: (55, 100), 42: (36, 76), 43: (28, 60), 48: (36, 96)},
-    "voices": {52: (43, 79), 53: (43, 79)},
-    "brass": {56: (54, 86), 58: (28, 58), 60: (40, 77), 61: (40, 84)},
-    "reeds": {64: (56, 88), 66: (44, 76), 69: (52, 81), 70: (34, 72), 71: (50, 91)},
-    "flutes": {72: (74, 102), 73: (60, 96), 74: (60, 96)},
-}
-"""General MIDI programs, counted from 0, by family, each with the pitches that it plays well."""
-HELD_OUT: dict[str, dict[int, Range]] = {
-    "keyboard": {6: (41, 89)},
-    "plucked": {24: (40, 83)},
-    "strings": {41: (48, 88)},
-    "brass": {57: (40, 72)},
-    "reeds": {65: (49, 80), 68: (58, 91)},
-    "flutes": {75: (60, 96)},
-}
-"""Instruments that no training recording has: harpsichord, nylon guitar, viola, trombone, ..."""
-PITCHES = {
-    p: r for families in (FAMILIES, HELD_OUT) for family in families.values() for p, r in family.items()
-}
+BEATEN, ALONE = 0.2, 0.06
+"""How many of the training recordings have drums, and how many nothing else."""
 
 
 @dataclass(frozen=True)
 class Rendition:
-    """How a score is played: `programs` and `transposition` (semitones) one per part, a `quarter` in seconds."""
+    """How a score is played: `programs` and `transposition` (semitones) one per part, a `quarter` in seconds.
+
+    No programs: drums alone. `kit`: the drums that are added, if any.
+    """
 
     score: Score
     programs: tuple[int, ...]
@@ -77,10 +61,11 @@ class Rendition:
     room: tuple[float, float, float]
     """FluidSynth's room size, damping and level of the reverberation."""
     seed: int
+    kit: int | None = None
 
 
-def draw(scores: list[Score], families: dict[str, dict[int, Range]], seed: int) -> Rendition:
-    """A rendition by its seed, of scores and instruments.
+def draw(scores: list[Score], families: Families, seed: int, *, beaten: float = 0.0) -> Rendition:
+    """A rendition by its seed, of scores and instruments; so many of them with drums.
 
     The tempo is drawn by the median length of a note, 0.12 to 0.6 s: editions differ by factors of four in the note
     that they call a beat.
@@ -102,9 +87,11 @@ def draw(scores: list[Score], families: dict[str, dict[int, Range]], seed: int) 
     transposition = tuple(key + octaves(score, i, key, p) for i, p in enumerate(programs))
     latest = max(0.0, score.quarters - SECONDS / quarter)
     dry = r.random() < 0.25
+    drums = np.random.default_rng([seed, 2])
+    chance, kit = drums.random(), int(drums.choice(KITS))
     return Rendition(
         score,
-        programs,
+        () if chance < beaten * ALONE / BEATEN else programs,
         quarter,
         transposition,
         float(r.uniform(0, latest)),
@@ -112,6 +99,7 @@ def draw(scores: list[Score], families: dict[str, dict[int, Range]], seed: int) 
         float(r.uniform(0.75, 1.05)),
         (float(r.uniform(0.1, 0.9)), float(r.uniform(0, 0.8)), 0.0 if dry else float(r.uniform(0.2, 0.9))),
         seed,
+        kit if chance < beaten else None,
     )
 
 
@@ -133,6 +121,7 @@ def midi(rendition: Rendition, path: Path) -> None:
 
     r = np.random.default_rng([rendition.seed, 1])
     notes = rendition.score.notes
+    notes = notes[notes["part"] < len(rendition.programs)]
     onset = (notes["onset"] - rendition.start) * rendition.quarter
     chosen = (onset >= 0) & (onset < SECONDS - 1)
     notes, onset = notes[chosen], onset[chosen] + 0.05 + np.abs(r.normal(0, 0.006, chosen.sum()))
@@ -140,7 +129,7 @@ def midi(rendition: Rendition, path: Path) -> None:
     wave = 12 * np.sin(2 * np.pi * (onset / r.uniform(3, 9) + r.random()))  # phrases swell and fall
     velocity = np.clip(rendition.loudness + wave + r.normal(0, 6, len(onset)), 20, 127).astype(int)
     events: list[tuple[float, int, Any]] = []
-    channels = [c for c in range(16) if c != 9]  # 9 is the drums'
+    channels = [c for c in range(16) if c != DRUMS]
     for part, program in enumerate(rendition.programs):
         channel = channels[part % 15]
         events.append((0.0, 0, mido.Message("program_change", channel=channel, program=program)))
@@ -152,6 +141,7 @@ def midi(rendition: Rendition, path: Path) -> None:
         one = {"channel": channels[part % 15], "note": pitch}
         events.append((float(t), 2, mido.Message("note_on", velocity=int(v), **one)))
         events.append((float(t + d), 1, mido.Message("note_off", **one)))
+    events += drummed(rendition)
     file = mido.MidiFile(ticks_per_beat=480)
     track = file.add_track()
     track.append(mido.MetaMessage("set_tempo", tempo=480_000))  # a tick is a millisecond
@@ -161,6 +151,22 @@ def midi(rendition: Rendition, path: Path) -> None:
         track.append(message.copy(time=tick - now))
         now = tick
     file.save(path)
+
+
+def drummed(rendition: Rendition) -> list[tuple[float, int, Any]]:
+    """The events of the drums: times in seconds, order, messages."""
+    import mido
+
+    if rendition.kit is None:
+        return []
+    r = np.random.default_rng([rendition.seed, 3])
+    one = {"channel": DRUMS}
+    events: list[tuple[float, int, Any]] = [(0.0, 0, mido.Message("program_change", program=rendition.kit, **one))]
+    for s in strokes(rendition.quarter, SECONDS - 1.0, r):
+        note = one | {"note": s.pitch}
+        events.append((s.onset, 2, mido.Message("note_on", velocity=s.velocity, **note)))
+        events.append((s.onset + 0.1, 1, mido.Message("note_off", **note)))
+    return events
 
 
 def play(rendition: Rendition, soundfont: Path) -> NDArray[np.int16]:
@@ -204,14 +210,23 @@ def tools() -> Path:
     return found
 
 
-def parts(scores: list[Score]) -> dict[str, tuple[list[Score], dict[str, dict[int, Range]], int]]:
-    """The scores, the instruments and the first seed of each part of the data."""
+class Part(NamedTuple):
+    """A part of the data: its scores and instruments, the first seed, and how many recordings have drums."""
+
+    scores: list[Score]
+    families: Families
+    seed: int
+    beaten: float = 0.0
+
+
+def parts(scores: list[Score]) -> dict[str, Part]:
+    """The parts of the data by name."""
     learned = [s for s in scores if not held_out_score(s.name)]
     kept = [s for s in scores if held_out_score(s.name)]
     return {
-        "train": (learned, FAMILIES, 0),
-        "validation": (kept, FAMILIES, 10_000_000),
-        "test": (kept, HELD_OUT, 20_000_000),
+        "train": Part(learned, FAMILIES | MODERN, 0, BEATEN),
+        "validation": Part(kept, FAMILIES, 10_000_000),
+        "test": Part(kept, HELD_OUT, 20_000_000),
     }
 
 
@@ -236,11 +251,11 @@ def stored_as(work: Path, part: str, shard: int) -> Path:
 
 def render_shard(work: Path, part: str, shard: int, hours: float) -> str:
     """Play and store so many hours; a line that says what they are."""
-    scores, families, seed = parts(collect(work))[part]
+    p = parts(collect(work))[part]
     wanted, played, offsets = hours * 3600 * RATE, [], [0]
-    number = seed + 100_000 * shard
+    number = p.seed + 100_000 * shard
     while offsets[-1] < wanted:
-        played.append(play(draw(scores, families, number), tools()))
+        played.append(play(draw(p.scores, p.families, number, beaten=p.beaten), tools()))
         offsets.append(offsets[-1] + len(played[-1]))
         number += 1
     stored = stored_as(work, part, shard)

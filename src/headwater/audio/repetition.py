@@ -5,8 +5,9 @@ else) and all tracks taken together,
 
     rho(d) = <s, s_d> / (|s| |s_d|)
 
-If there is a lag d with rho >= 0.9 on both sides, what lies d from the gap stands in it: the error is then about
-1 - rho^2 of the power. What the sides still differ by, prediction carries into the gap.
+If there is a lag d with rho >= 0.9 on both sides, what lies d from the gap stands in it, as loud as the sides are:
+times |s| / |s_d|, from the one side's to the other's. The error is then about 2 (1 - rho) of the power. What the sides
+still differ by, prediction carries into the gap.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ ALIKE = 0.9
 """The least correlation of both sides."""
 EQUAL = 0.001
 """Correlations that differ by less are equal."""
+LOUDER = 4.0
+"""By how much at most a repetition is made louder or softer."""
 
 
 def repetition(source: Source, region: Region) -> Patch | None:
@@ -40,14 +43,19 @@ def repetition(source: Source, region: Region) -> Patch | None:
     near = np.arange(reach, reach + region.stop - region.start)
     found = x[:, near]
     for gap in region.gaps:
-        d = lag(x, known, (gap[0] - wide.start, gap[1] - wide.start), side)
+        inside = gap[0] - wide.start, gap[1] - wide.start
+        d = lag(x, known, inside, side)
         if d is None:
+            return None
+        ends = gains(x, known, inside, side, d)
+        if not all(1 / LOUDER <= g <= LOUDER for g in ends):
             return None
         lost, places = region.mask([gap]), np.clip(near + d, 0, len(known) - 1)
         both = known[near] & known[places]
+        gain = np.interp(near, inside, ends)
         for i, track in enumerate(x):
-            rest = bridged(track[near] - track[places], lost, both, source.rate)
-            found[i, lost] = (track[places] + rest)[lost]
+            rest = bridged(track[near] - gain * track[places], lost, both, source.rate)
+            found[i, lost] = (gain * track[places] + rest)[lost]
     changed = np.repeat((region.wanted & (here[near] >= 0))[:, None], source.channels, axis=1)
     return Patch(region.start, from_tracks(found), changed)
 
@@ -60,24 +68,39 @@ def lag(x: Samples, known: NDArray[np.bool_], gap: Gap, side: int) -> int | None
     >>> lag(np.where(lost, 0.0, np.tile(loop, 4))[None], ~lost, (500, 550), 50)
     -300
     """
-    (start, stop), frames = gap, len(known)
-    left, right = bool(start > 0 and known[start - 1]), bool(stop < frames and known[stop])
-    side = side if left and right else 2 * side
-    first, last = start - left * side, stop + right * side
-    spans = [(first, start)] * left + [(stop, last)] * right
-    count = frames - (last - first) + 1
-    if first < 0 or count < 1 or not spans or not all(known[a:b].all() for a, b in spans):
+    spans = spans_of(known, gap, side)
+    if not spans:
         return None
-    change = np.diff(
-        x, axis=1, prepend=0.0
-    )  # a side from its second sample on: the first sees what is before it
-    sides = [slice(a + 1, b) for a, b in spans]
+    first, last = min(gap[0], spans[0][0]), max(gap[1], spans[-1][1])
+    count = len(known) - (last - first) + 1
+    if first < 0 or count < 1 or not all(known[a:b].all() for a, b in spans):
+        return None
+    change = np.diff(x, axis=1, prepend=0.0)
+    sides = [slice(a + 1, b) for a, b in spans]  # the first difference sees what is before the side
     # at k: the stretch from `first` to `last` against that from k on
     alike = np.minimum.reduce([correlation(change, s)[s.start - first :][:count] for s in sides])
     lost = np.concatenate([[0], np.cumsum(~known)])
     alike[lost[last - first :][:count] > lost[:count]] = -1.0
     best = np.flatnonzero(alike >= max(alike.max() - EQUAL, ALIKE))
     return int(best[np.abs(best - first).argmin()]) - first if len(best) else None
+
+
+def spans_of(known: NDArray[np.bool_], gap: Gap, side: int) -> list[Gap]:
+    """The sides of a gap that are there: so many frames before it and after it, or twice as many on one side."""
+    (start, stop), frames = gap, len(known)
+    left, right = bool(start > 0 and known[start - 1]), bool(stop < frames and known[stop])
+    side = side if left and right else 2 * side
+    return [(start - side, start)] * left + [(stop, stop + side)] * right
+
+
+def gains(x: Samples, known: NDArray[np.bool_], gap: Gap, side: int, d: int) -> tuple[float, float]:
+    """By how much what lies before the gap, and after it, is louder than what lies d from there."""
+    change = np.diff(x, axis=1)
+    found = [
+        float(np.linalg.norm(change[:, a : b - 1]) / np.linalg.norm(change[:, a + d : b - 1 + d]))
+        for a, b in spans_of(known, gap, side)
+    ]
+    return found[0], found[-1]
 
 
 def correlation(x: Samples, side: slice) -> Samples:

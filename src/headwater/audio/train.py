@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from headwater.audio import models
 from headwater.audio.models import WINDOW
 from headwater.audio.network import Plane, PlaneConfig, matching_loss
+from headwater.audio.render import RATE
 from headwater.audio.space import Patches, Space, Spectral
 from headwater.training import Batch, Run, fit, machine, options_for, resume
 
@@ -29,6 +30,10 @@ QUIET = 0.01
 """Windows whose rms is below this share of full scale are not learned."""
 LEVEL = 0.45
 """Standard deviation of the log of the loudness of a window (4 dB)."""
+TILT, RIPPLE = 2.0, 2.0
+"""Standard deviations of how a window is coloured: its slope, dB an octave, and each octave by itself, dB."""
+LOWEST = 62.5
+"""The frequency, Hz, from which octaves are counted."""
 
 
 class Recordings:
@@ -81,6 +86,35 @@ def chosen(o: argparse.Namespace, data: Recordings) -> tuple[PlaneConfig, Space]
     return config, fitted(o.space, o.bins, data)
 
 
+def before(o: argparse.Namespace) -> dict[str, float]:
+    """Minutes and windows of the training whose weights the run began with; empty if it began with none."""
+    checkpoint = o.work / "checkpoint.pt"
+    if checkpoint.exists():
+        facts = torch.load(checkpoint, map_location="cpu", weights_only=True)["facts"]
+        return dict(facts.get("before", {}))
+    if not o.begin:
+        return {}
+    card = models.card_of(o.begin)["training"]
+    earlier = card.get("before", {})
+    return {k: card[k] + earlier.get(k, 0) for k in ("minutes", "windows_seen")}
+
+
+def coloured(x1: Tensor, space: Space, r: np.random.Generator) -> Tensor:
+    """States of the loudness they had, each as if it came by another microphone, loudspeaker and room.
+
+    The gain in dB is a random slope and a random value for every octave, linear in between.
+    """
+    octaves = np.log2(np.maximum((np.arange(space.bins) + 0.5) * RATE / 2 / space.bins / LOWEST, 1))
+    knots = np.arange(int(np.ceil(octaves[-1])) + 1)
+    gains = [
+        np.interp(octaves, knots, TILT * r.standard_normal() * knots + RIPPLE * r.standard_normal(len(knots)))
+        for _ in x1
+    ]
+    found = x1 * torch.from_numpy(10 ** (np.stack(gains) / 20)).to(x1)[:, None]
+    power, now = ((z * space.scale).square().mean((1, 2), keepdim=True) for z in (x1, found))
+    return found * (power / now).sqrt()
+
+
 def learned(space: Space, x: Tensor) -> Tensor:
     """The states of windows, without the frames at both ends, which lack a neighbour."""
     return space.encode(x)[:, 1:-1]
@@ -91,15 +125,16 @@ def batches_of(
 ) -> Iterator[Batch]:
     """Endless batches of states, noise and stratified times, more of them where the flow decides."""
     while True:
-        x1 = learned(space, recordings.windows(batch, (frames + 2) * space.bins, r))
+        x1 = coloured(learned(space, recordings.windows(batch, (frames + 2) * space.bins, r)), space, r)
         u = (torch.rand(1) + torch.arange(batch) / batch) % 1
         t = torch.sigmoid(1.2 * torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)))
         yield {"x0": torch.randn_like(x1), "x1": x1, "t": t}
 
 
 def loss_of(net: nn.Module, batch: Batch) -> Tensor:
-    """`matching_loss`, mean over the windows."""
-    return matching_loss(net, **batch).mean()  # type: ignore[arg-type]
+    """`matching_loss`, mean over the windows; a bright one, many times the mean power, counts hardly more than others."""
+    weight = 2 / (1 + batch["x1"].square().mean((1, 2)))
+    return (weight * matching_loss(net, **batch)).mean()  # type: ignore[arg-type]
 
 
 @torch.no_grad()
@@ -136,13 +171,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kept = Recordings(sorted(o.data.glob("validation-*.npz")))
     config, space = chosen(o, data)
     frames = WINDOW // config.bins
-    facts = {"config": dataclasses.asdict(config), "space": space.name, "scale": space.scale.tolist()}
+    facts = {
+        "config": dataclasses.asdict(config),
+        "space": space.name,
+        "scale": space.scale.tolist(),
+        "before": before(o),
+    }
     torch.manual_seed(0)
     run = Run(lambda: Plane(config), facts, device)
     resume(run, o, models.network)
     torch.manual_seed(run.step)
     if o.compile:
-        run.net.compile()
+        run.net.inner = torch.compile(run.net.inner)  # type: ignore[method-assign, assignment]
     x1 = learned(space, kept.windows(256, (frames + 2) * config.bins, np.random.default_rng(1)))
     batches = batches_of(data, space, frames, o.batch, np.random.default_rng(run.step))
     fit(run, batches, loss_of, lambda net: held_out(net, x1), o)

@@ -51,6 +51,8 @@ def export(checkpoint: Path, facts: Path, name: str, folder: Path) -> None:
     state["log"] = [{k: v if math.isfinite(v) else None for k, v in line.items()} for line in state["log"]]
     training: dict[str, object] = {"steps": step, f"{SEEN.get(kind, 'molecules')}_seen": seen}
     training["minutes"] = round(seconds / 60, 1)
+    if state["facts"].get("before"):  # of the weights that the run began with
+        training["before"] = state["facts"]["before"]
     model = {"architecture": state["facts"]["config"]}
     if "part" in state["facts"]:  # a molecule model
         training |= {"part": state["facts"]["part"], "held_out": state["log"][-1]}
