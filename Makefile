@@ -1,4 +1,4 @@
-# make demo   set up, restore three photos and design molecules with a given gap
+# make demo   set up, restore photos and a guitar, design molecules with a given gap
 # make test   set up, then lint, types, tests, docstring examples and README blocks
 # make bench  the benchmarks that need no data set (the others: see benchmarks/README.md)
 

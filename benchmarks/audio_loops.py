@@ -20,12 +20,11 @@ from audio_real import Methods, judged, recording
 from common import options, write
 from headwater.audio import models
 from headwater.audio.files import Patch, Source
-from headwater.audio.prediction import bridged
 from headwater.audio.regions import CONTEXT, Region, regions
 from headwater.audio.repair import played
 from headwater.audio.repetition import repetition
 from headwater.audio.restore import How
-from recordings import AROUND, Track, plain, stored
+from recordings import AROUND, Track, crossfaded, janssen, plain, stored
 
 SECONDS, GAP = 4.0, 0.4
 
@@ -62,7 +61,8 @@ def compared(path: Path) -> list[dict[str, object]]:
     flow = filled_by(y, start, stop, rate, repeat=False)
     methods: Methods = {
         "flow": plain(lambda z, i: flow),
-        "prediction": plain(lambda z, i: bridged(z, lost, ~lost, rate)),
+        "prediction": plain(lambda z, i: janssen(z, start, stop, rate)),
+        "cross-fade": plain(lambda z, i: crossfaded(z, start, stop)),
     }
     if again is not None:
         methods = {"repetition": plain(lambda z, i: again)} | methods

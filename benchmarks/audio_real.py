@@ -20,14 +20,13 @@ import torch
 
 from audio_tasks import level_of
 from common import kept, options, write
+from headwater.audio.damage import Band, Clipping
 from headwater.audio.metrics import cdpam, log_spectral_distance, seam_jump, si_sdr
 from headwater.audio.operators import Lowpass
-from headwater.audio.prediction import bridged
 from headwater.audio.render import RATE
 from headwater.audio.resample import resampled
 from headwater.audio.sparse import declipped
-from headwater.audio.whole import Band, Clipping
-from recordings import AROUND, Repair, Track, filled, plain, repaired
+from recordings import AROUND, Repair, Track, crossfaded, filled, janssen, plain, repaired
 
 RECORDINGS = ("guit_em9", "guit_e_fifths", "ambi_piano", "ambi_choir", "loop_tabla", "loop_safari")
 """Guitars, piano, choir, tabla, percussion, as their names say; how each was made is not documented."""
@@ -59,7 +58,8 @@ def in_gap(x: Track, rate: int, milliseconds: int) -> Damage:
     heard = max(start - reach, 0), min(start + size + reach, len(x))
     methods: Methods = {
         "Headwater": lambda z, i: filled(z, start, start + size, rate),
-        "prediction": plain(lambda z, i: bridged(z, lost, ~lost, rate)),
+        "prediction": plain(lambda z, i: janssen(z, start, start + size, rate)),
+        "cross-fade": plain(lambda z, i: crossfaded(z, start, start + size)),
     }
     return np.where(lost, 0.0, x), lost, heard, methods
 

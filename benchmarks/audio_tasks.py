@@ -9,8 +9,9 @@ of 3 and 7 dB; SI-SDR of the clipped samples. `Frechet (CDPAM)` compares pieces 
 
 Without a network: `prediction` is Janssen's interpolation of order 1000 up to 100 ms and Burg's extrapolation from
 both sides beyond, `cross-fade` repeats what is before and after, faded linearly; `sinc` interpolates; `cubic` is a
-spline. Headwater's declipping is A-SPADE, without the flow (`audio_declip.py` compares them). With `--keep FILE`
-finished lines are not run again.
+spline. Headwater's declipping is A-SPADE, without the flow (`audio_declip.py` compares them). White noise of known
+level against spectral subtraction, a known room against regularised deconvolution (its floor, -30 dB, set on five
+validation clips). With `--keep FILE` finished lines are not run again.
 """
 
 from __future__ import annotations
@@ -22,12 +23,11 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
-from scipy.signal import resample_poly
+from scipy.signal import fftconvolve, resample_poly
 
 from common import kept, write
+from headwater.audio.damage import KEPT, Band, Clipping, Noise, Room, attenuated
 from headwater.audio.operators import Decimate
-from headwater.audio.prediction import bridged
-from headwater.audio.whole import KEPT, Band, Clipping
 from recordings import (
     RATE,
     Damaged,
@@ -35,7 +35,9 @@ from recordings import (
     Track,
     around,
     clips,
+    crossfaded,
     filled,
+    janssen,
     options,
     over,
     plain,
@@ -47,6 +49,8 @@ Method = Callable[[Track, int], Repair]
 MILLISECONDS = (10, 20, 50, 100, 400, 800)
 FACTORS = (2, 4, 8)
 SDR = (3.0, 7.0)
+SNR = (20.0, 10.0)
+DECAYS = (0.3,)
 
 
 # ---- gaps
@@ -60,23 +64,12 @@ def gap_task(truth: Track, milliseconds: int) -> tuple[Track, list[Damaged], dic
     stop = start + size
     y = truth.copy()
     y[:, start:stop] = 0.0
-    lost = np.zeros(samples, dtype=bool)
-    lost[start:stop] = True
     methods = {
         "Headwater": lambda z, i: filled(z, start, stop),
-        "prediction": plain(lambda z, i: bridged(z, lost, ~lost, RATE)),
+        "prediction": plain(lambda z, i: janssen(z, start, stop, RATE)),
         "cross-fade": plain(lambda z, i: crossfaded(z, start, stop)),
     }
     return y, [around(start, stop, samples)] * len(truth), methods
-
-
-def crossfaded(y: Track, start: int, stop: int) -> Track:
-    """What is before the gap, repeated, fading linearly into what is after it."""
-    size = stop - start
-    fade = (np.arange(size) + 0.5) / size
-    x = y.copy()
-    x[start:stop] = (1 - fade) * y[start - size : start] + fade * y[stop : stop + size]
-    return x
 
 
 # ---- bandwidth
@@ -86,13 +79,50 @@ def band_task(truth: Track, factor: int) -> tuple[Track, list[Damaged], dict[str
     """Every clip at a rate lower by a factor."""
     samples = truth.shape[1]
     y = Decimate.by(factor)(torch.from_numpy(truth)).numpy()
-    whole = Damaged(np.ones(samples, dtype=bool), (0, samples))
-
     methods: dict[str, Method] = {
         "Headwater": lambda z, i: repaired(z, Band(KEPT * RATE / factor / 2), RATE // factor),
         "sinc": plain(lambda z, i: resample_poly(z, factor, 1)[:samples]),
     }
-    return y, [whole] * len(truth), methods
+    return y, whole_clips(truth), methods
+
+
+# ---- noise and rooms
+
+
+def noise_task(truth: Track, snr: float) -> tuple[Track, list[Damaged], dict[str, Method]]:
+    """White noise of known level."""
+    r = np.random.default_rng(0)
+    levels = truth.std(1) * 10 ** (-snr / 20)
+    y = truth + levels[:, None] * r.standard_normal(truth.shape)
+    methods: dict[str, Method] = {
+        "Headwater": lambda z, i: repaired(z, Noise(float(levels[i]))),
+        "subtraction": plain(lambda z, i: attenuated(z, float(levels[i]), RATE)),
+        "nothing": plain(lambda z, i: z),
+    }
+    return y, whole_clips(truth), methods
+
+
+def room_task(truth: Track, seconds: float) -> tuple[Track, list[Damaged], dict[str, Method]]:
+    """A room of known response that decays by 60 dB in so many seconds, and noise at -60 dB of the music."""
+    r = np.random.default_rng(0)
+    n = round(seconds * RATE)
+    h = 0.1 * r.standard_normal(n) * 10 ** (-3 * np.arange(n) / n)
+    h[0] = 1.0
+    levels = 1e-3 * truth.std(1)
+    y = fftconvolve(truth, h[None], axes=1)[:, : truth.shape[1]]
+    y += levels[:, None] * r.standard_normal(y.shape)
+    methods: dict[str, Method] = {
+        "Headwater": lambda z, i: repaired(z, Room(h[None], RATE, float(levels[i]))),
+        "deconvolution": plain(lambda z, i: Room(h[None], RATE).inverse(z, 1e-3)),
+        "nothing": plain(lambda z, i: z),
+    }
+    return y, whole_clips(truth), methods
+
+
+def whole_clips(truth: Track) -> list[Damaged]:
+    """All of every clip counts."""
+    samples = truth.shape[1]
+    return [Damaged(np.ones(samples, dtype=bool), (0, samples))] * len(truth)
 
 
 # ---- clipping
@@ -137,6 +167,8 @@ def main() -> None:
     tasks: dict[str, Any] = {f"gap {m} ms": partial(gap_task, truth, m) for m in MILLISECONDS}
     tasks |= {f"super-resolution x{f}": partial(band_task, truth, f) for f in FACTORS}
     tasks |= {f"declipping {s:g} dB": partial(clip_task, truth, s) for s in SDR}
+    tasks |= {f"noise {s:g} dB": partial(noise_task, truth, s) for s in SNR}
+    tasks |= {f"room {s:g} s": partial(room_task, truth, s) for s in DECAYS}
     lines = []
     for task, prepare in tasks.items():
         if o.only and not task.startswith(tuple(o.only.split(","))):

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from common import options as common_options
 from headwater.audio import models
+from headwater.audio.autoregression import bridge, interpolate
+from headwater.audio.damage import Damage
 from headwater.audio.files import Source, examine
 from headwater.audio.metrics import (
     cdpam_distance,
@@ -32,7 +34,7 @@ from headwater.audio.repair import fill
 from headwater.audio.resample import raised
 from headwater.audio.restore import Prior
 from headwater.audio.train import Recordings
-from headwater.audio.whole import Damage, restored
+from headwater.audio.whole import restored
 from headwater.frechet import frechet_distance
 from headwater.solve import solve
 
@@ -196,6 +198,32 @@ def over(clips_: Track, method: Callable[[Track, int], Repair]) -> tuple[Track, 
 def _each(clips_: Track, method: Callable[[Track, int], Repair]) -> Iterator[Repair]:
     for i, y in enumerate(clips_):
         yield method(y, i)
+
+
+def janssen(y: Track, start: int, stop: int, rate: int) -> Track:
+    """Linear prediction as it is usually set, order 1000, learned from 0.2 s on both sides of the gap.
+
+    Janssen's interpolation up to 100 ms, beyond Burg's extrapolation from both sides, cross-faded.
+    """
+    memory, x = round(0.2 * rate), y.copy()
+    near = slice(max(start - memory, 0), stop + memory)
+    if stop - start <= 0.1 * rate:
+        places = np.arange(len(y))[near]
+        x[near] = interpolate(y[near], (places >= start) & (places < stop), order=1000, iterations=2)
+    else:
+        x[start:stop] = bridge(
+            y[near.start : start], y[stop : near.stop], stop - start, min(1000, memory // 6)
+        )
+    return x
+
+
+def crossfaded(y: Track, start: int, stop: int) -> Track:
+    """What is before the gap, repeated, fading linearly into what is after it."""
+    size = stop - start
+    fade = (np.arange(size) + 0.5) / size
+    x = y.copy()
+    x[start:stop] = (1 - fade) * y[start - size : start] + fade * y[stop : stop + size]
+    return x
 
 
 def plain(method: Callable[[Track, int], Track]) -> Callable[[Track, int], Repair]:

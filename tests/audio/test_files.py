@@ -196,6 +196,27 @@ def test_peaks_are_kept_as_floats(tmp_path, subtype, floats):
         write_patched(source, [], tmp_path / "out.flac", peaks=True)
 
 
+def test_formats_that_cannot_be_written_are_known_before(tmp_path):
+    soundfile.write(tmp_path / "a.mp3", 0.1 * noise(8000, 1), 44_100, format="MP3")
+    written = write_patched(examine(tmp_path / "a.mp3"), [], tmp_path / "a.wav")
+    assert written.file.subtype == "FLOAT" and written.exact
+    soundfile.write(tmp_path / "many.wav", noise(100, 10), 8000)
+    with pytest.raises(Misuse, match="10 channels at 8000 Hz"):
+        write_patched(examine(tmp_path / "many.wav"), [], tmp_path / "many.flac")
+    soundfile.write(tmp_path / "fast.wav", noise(100, 1), 1_000_000)
+    with pytest.raises(Misuse, match="1000000 Hz"):
+        write_patched(examine(tmp_path / "fast.wav"), [], tmp_path / "fast.flac")
+
+
+def test_no_channels_is_no_sound(tmp_path):
+    path = stored(tmp_path, 100, 1, "wav")
+    content = bytearray(path.read_bytes())
+    content[22:24] = b"\0\0"
+    path.write_bytes(content)
+    with pytest.raises(Misuse, match=r"cannot be read as sound|no samples"):
+        examine(path)
+
+
 def test_tags_that_a_format_lacks_are_left_out(tmp_path):
     with soundfile.SoundFile(tmp_path / "a.wav", "w", 8000, 1) as file:
         file.title = "take three"
@@ -203,13 +224,14 @@ def test_tags_that_a_format_lacks_are_left_out(tmp_path):
     assert write_patched(examine(tmp_path / "a.wav"), [], tmp_path / "a.w64").exact
 
 
-@pytest.mark.parametrize("kind", ["wav", "aiff", "w64", "caf", "flac"])
+@pytest.mark.parametrize("kind", ["wav", "aiff", "w64", "caf", "flac", "ogg"])
 def test_half_a_file_is_no_shorter_recording(tmp_path, kind):
-    path = stored(tmp_path, 4000, 1, kind)
+    path = stored(tmp_path, 40_000, 1, kind, "VORBIS" if kind == "ogg" else "PCM_16")
     content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(Misuse):
-        write_patched(examine(path), [], tmp_path / f"out.{kind}")
+    for part in (len(content) // 2, len(content) - 9):
+        path.write_bytes(content[:part])
+        with pytest.raises(Misuse):
+            write_patched(examine(path), [], tmp_path / f"out.{kind}")
     assert not (tmp_path / f"out.{kind}").exists()
 
 

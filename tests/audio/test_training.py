@@ -126,9 +126,7 @@ def test_bright_windows_do_not_rule_the_loss():
     net.inner = lambda x, t: torch.zeros_like(x)
     x1 = torch.randn(2, 8, 16) * torch.tensor([1.0, 10.0])[:, None, None]
     batch = {"x0": torch.zeros_like(x1), "x1": x1, "t": torch.full((2,), 0.5)}
-    one, other = (
-        train.loss_of(net, {k: v[i : i + 1] for k, v in batch.items()}).item() for i in range(2)
-    )
+    one, other = (train.loss_of(net, {k: v[i : i + 1] for k, v in batch.items()}).item() for i in range(2))
     assert 1 < other / one < 3
 
 

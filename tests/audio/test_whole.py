@@ -11,11 +11,12 @@ from torch.testing import assert_close
 
 from headwater import Misuse
 from headwater.audio import whole
+from headwater.audio.damage import AtRate, Band, Clipping, Noise, Own, Posed, Room
 from headwater.audio.files import examine, write_patched
 from headwater.audio.operators import Clip, Identity
 from headwater.audio.resample import interpolated, resampled
 from headwater.audio.restore import How
-from headwater.audio.whole import AtRate, Band, Clipping, Noise, Own, Posed, Room, restored, spans
+from headwater.audio.whole import restored, spans
 from headwater.presets import Limits
 
 torch.set_num_threads(1)
@@ -52,14 +53,14 @@ def noise(level, seed=0):
 
 IMPULSE = np.eye(1, 400)[0] + 0.4 * np.eye(1, 400, 100)[0] - 0.2 * np.eye(1, 400, 399)[0]
 CASES = {
-    "noise": (lambda x: x + noise(0.02), Noise(0.02), 0.5),
+    "noise": (lambda x: x + noise(0.02), Noise(0.02), 1.0),
     "room": (
         lambda x: np.stack([np.convolve(c, IMPULSE)[:FRAMES] for c in x.T], 1),
         Room(IMPULSE[None], RATE),
-        10,
+        30,
     ),
-    "clipping": (lambda x: np.clip(x, -0.2, 0.2), Clipping(0.2), 1.0),
-    "own": (lambda x: np.tanh(3 * x) / 3, Own(lambda z: torch.tanh(3 * z) / 3), 10),
+    "clipping": (lambda x: np.clip(x, -0.2, 0.2), Clipping(0.2), 20),
+    "own": (lambda x: np.tanh(3 * x) / 3, Own(lambda z: torch.tanh(3 * z) / 3), 14),
 }
 
 

@@ -8,6 +8,7 @@ the depth of the file.
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import re
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.atomic import write_atomically
+from headwater.audio.chunks import carry
 from headwater.errors import Misuse
 from headwater.extras import need
 
@@ -150,7 +152,7 @@ def examine(path: str | Path) -> Source:
         ) from error
     if found.channels < 1 or found.frames < 1:
         raise Misuse(f"The file {path} has no samples.", "Give a recording.")
-    if is_cut_off(log):
+    if is_cut_off(log) or (found.format == "OGG" and not is_whole_ogg(path)):
         raise _cut_off(found)
     return found
 
@@ -163,6 +165,19 @@ def is_cut_off(log: str) -> bool:
     """
     claims = re.findall(r"(\d+) \(should be (\d+)\)", log)
     return any(int(there) < int(claimed) < 2**31 - 1 for claimed, there in claims)
+
+
+def is_whole_ogg(path: Path) -> bool:
+    """Whether the last page of an Ogg file is all there and marked as the end of its stream (RFC 3533)."""
+    page = 27 + 255 + 255 * 255
+    with path.open("rb") as file:
+        file.seek(-min(page, path.stat().st_size), 2)
+        end = file.read()
+    last = end.rfind(b"OggS")
+    if last < 0 or len(end) < last + 27:
+        return False
+    segments = end[last + 27 : last + 27 + end[last + 26]]
+    return bool(end[last + 5] & 4) and len(end) >= last + 27 + len(segments) + sum(segments)
 
 
 def _reason(error: Exception) -> str:
@@ -247,6 +262,8 @@ def write_patched(
             for patch in due.until(start + len(kept)):
                 over += _put(kept, start, patch, target.depth)
             after.write(kept)
+        after.close()
+        carry(source.path, temporary)
     return Written(target, over, target.lossless and target.holds(source))
 
 
@@ -319,17 +336,33 @@ def target_of(source: Source, output: Path, *, peaks: bool = False) -> Source:
             f"The output {output} is of an unknown kind.", f"Give one of: {', '.join(sorted(SUFFIXES))}."
         )
     kind = source.format if SUFFIXES.get(source.path.suffix.lower()) == kind else kind
-    soundfile = need("soundfile", EXTRA)
     if peaks and source.subtype not in FLOATS:
         floats = "FLOAT" if (source.depth or 0) <= 24 else "DOUBLE"
-        if not soundfile.check_format(kind, floats):
+        found = Source(output, source.rate, source.frames, source.channels, kind, floats)
+        if not is_possible(found):
             raise Misuse(f"{kind} cannot hold peaks beyond full scale.", "Name a .wav file as output.")
-        return Source(output, source.rate, source.frames, source.channels, kind, floats)
+        return found
+    endian = source.endian if kind == source.format else "FILE"
     for subtype in (source.subtype, DEFAULT.get(kind), "FLOAT"):
-        endian = source.endian if kind == source.format else "FILE"
-        if subtype and soundfile.check_format(kind, subtype, endian):
-            return Source(output, source.rate, source.frames, source.channels, kind, subtype, endian)
-    raise Misuse(f"{kind} cannot hold {source.subtype} samples.", "Name a .wav file as output.")
+        if subtype:
+            found = Source(output, source.rate, source.frames, source.channels, kind, subtype, endian)
+            if is_possible(found):
+                return found
+    raise Misuse(
+        f"{kind} cannot hold {source.subtype} samples in {source.channels} channels at {source.rate} Hz.",
+        "Name a .wav file as output.",
+    )
+
+
+def is_possible(target: Source) -> bool:
+    """Whether libsndfile can write such a file; only an attempt tells."""
+    soundfile = need("soundfile", EXTRA)
+    how = (target.rate, target.channels, target.subtype, target.endian, target.format)
+    try:
+        soundfile.SoundFile(io.BytesIO(), "w", *how).close()
+    except (soundfile.LibsndfileError, ValueError):
+        return False
+    return True
 
 
 def blocks(file: Any, source: Source) -> Iterator[tuple[int, Samples]]:

@@ -13,6 +13,7 @@ which is G itself wherever samples are known.
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,19 +31,8 @@ a recording that ends at 6 kHz gets nothing above.
 """
 
 
-def joined(
-    flow: Track,
-    guess: Track,
-    known: NDArray[np.bool_],
-    rate: int,
-    *,
-    above: float = 0.0,
-    steady: bool = False,
-) -> Track:
-    """The track: `guess` (prediction) and, in the gaps, what it lacks from `flow`, above so many Hz; `[samples]`.
-
-    `steady`: the flow is to be no louder than what is around the gap is between its attacks: S is a geometric mean,
-    and the flow has at most this power.
+def joined(flow: Track, guess: Track, known: NDArray[np.bool_], rate: int) -> Track:
+    """The track: `guess` (prediction) and, in the gaps, what it lacks from `flow`; `[samples]`.
 
     >>> known = np.ones(8000, dtype=bool)
     >>> known[3000:5000] = False
@@ -50,16 +40,57 @@ def joined(
     >>> bool(np.abs(joined(-tone, tone, known, 16_000) - tone).max() < 0.01)  # prediction knows
     True
     """
-    spectrum = Spectrum(len(flow), rate)
-    f, g = spectrum(flow), spectrum(guess)
-    whole = spectrum((~known).astype(np.float64))[0].real < 1e-9
-    p, q = (np.maximum(uniform_filter(np.abs(z) ** 2, SMOOTH, mode="nearest"), 0) for z in (g, f))
-    expected = around(p, whole, max(round(AROUND * rate / spectrum.hop), 1), geometric=steady)
-    most = expected if steady else RANGE * expected
-    u = np.clip(1 - RANGE * p / np.maximum(expected, TINY), 0, 1)
-    f = f * np.sqrt(np.minimum(1, most / np.maximum(q, TINY)))
-    u[spectrum.frequencies < above] = 0.0
-    return np.where(known, guess, spectrum.back(g + u**2 * (f - g)))
+    s = Spectra.of(flow, guess, known, rate)
+    expected = s.around()
+    return np.where(known, guess, s.mixed(s.lacking(expected), RANGE * expected))
+
+
+def underlaid(noise: Track, guess: Track, known: NDArray[np.bool_], rate: int, above: float) -> Track:
+    """The track: `guess` and, in the gaps and above so many Hz, what it lacks from `noise`; `[samples]`.
+
+    The noise is to be no louder than what is around the gap is between its attacks: S is a geometric mean, and the
+    noise has at most this power.
+    """
+    s = Spectra.of(noise, guess, known, rate)
+    expected = s.around(geometric=True)
+    lacking = s.lacking(expected) * (s.spectrum.frequencies >= above)[:, None]
+    return np.where(known, guess, s.mixed(lacking, expected))
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """The spectra F and G `[bins, frames]` of a filling and a guess, their smoothed powers, and what sees no gap."""
+
+    spectrum: Spectrum
+    f: NDArray[np.complex128]
+    g: NDArray[np.complex128]
+    whole: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, filling: Track, guess: Track, known: NDArray[np.bool_], rate: int) -> Spectra:
+        """Those of two tracks."""
+        spectrum = Spectrum(len(filling), rate)
+        whole = spectrum((~known).astype(np.float64))[0].real < 1e-9
+        return cls(spectrum, spectrum(filling), spectrum(guess), whole)
+
+    def around(self, *, geometric: bool = False) -> Track:
+        """S, what the power in the gaps is expected to be."""
+        reach = max(round(AROUND * self.spectrum.rate / self.spectrum.hop), 1)
+        return around(smooth(self.g), self.whole, reach, geometric=geometric)
+
+    def lacking(self, expected: Track) -> Track:
+        """u, what the guess leaves unexplained."""
+        return np.asarray(np.clip(1 - RANGE * smooth(self.g) / np.maximum(expected, TINY), 0, 1))
+
+    def mixed(self, lacking: Track, most: Track) -> Track:
+        """The track of X, with at most so much power from the filling."""
+        f = self.f * np.sqrt(np.minimum(1, most / np.maximum(smooth(self.f), TINY)))
+        return np.asarray(self.spectrum.back(self.g + lacking**2 * (f - self.g)))
+
+
+def smooth(z: NDArray[np.complex128]) -> Track:
+    """The power of a spectrum, averaged over `SMOOTH`."""
+    return np.maximum(uniform_filter(np.abs(z) ** 2, SMOOTH, mode="nearest"), 0)
 
 
 def around(p: Track, whole: NDArray[np.bool_], reach: int, *, geometric: bool = False) -> Track:

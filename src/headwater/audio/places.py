@@ -45,7 +45,9 @@ def labels(path: Path) -> list[Span]:
         if not line.strip() or line.startswith("\\"):  # Audacity writes frequency ranges so
             continue
         try:
-            start, stop = (float(p) for p in re.split(r"[\t,;]", line)[:2])
+            start, stop = (
+                float(p.replace(",", ".")) for p in re.split("\t" if "\t" in line else "[,;]", line)[:2]
+            )
         except ValueError:
             raise Misuse(
                 f"Line {number} of {path} has no start and end.", "Write seconds, separated by a tab."

@@ -11,7 +11,7 @@ from scipy.ndimage import binary_dilation
 
 from headwater.audio.autoregression import bridge, drawn, interpolate
 from headwater.audio.files import Samples
-from headwater.audio.join import joined
+from headwater.audio.join import underlaid
 
 MEMORY = 0.2
 """Seconds on each side of a gap from which linear prediction learns."""
@@ -63,7 +63,7 @@ def between(
     way = slice(None, None, 1 if len(left) >= len(right) else -1)  # predicted from the longer side
     lost = np.repeat([False, True, False], [len(left), count, len(right)])
     near = np.concatenate([left, np.zeros(count), right])
-    return interpolate(near[way], lost[way], most, iterations=2)[way][lost]
+    return np.asarray(interpolate(near[way], lost[way], most, iterations=2)[way][lost])
 
 
 def _sides(
@@ -115,7 +115,7 @@ def textured(
     for start, stop in gaps_of(lost):
         sides = _sides(x, inside, (start, stop), memory)
         noisy[start:stop] = drawn(*sides, stop - start, min(ORDER, memory // 6), rng)
-    return np.where(lost, joined(noisy, filled, ~lost, rate, above=above, steady=True), filled)
+    return np.where(lost, underlaid(noisy, filled, ~lost, rate, above), filled)
 
 
 def gaps_of(lost: NDArray[np.bool_]) -> NDArray[np.intp]:

@@ -161,7 +161,9 @@ def drummed(rendition: Rendition) -> list[tuple[float, int, Any]]:
         return []
     r = np.random.default_rng([rendition.seed, 3])
     one = {"channel": DRUMS}
-    events: list[tuple[float, int, Any]] = [(0.0, 0, mido.Message("program_change", program=rendition.kit, **one))]
+    events: list[tuple[float, int, Any]] = [
+        (0.0, 0, mido.Message("program_change", program=rendition.kit, **one))
+    ]
     for s in strokes(rendition.quarter, SECONDS - 1.0, r):
         note = one | {"note": s.pitch}
         events.append((s.onset, 2, mido.Message("note_on", velocity=s.velocity, **note)))

@@ -6,8 +6,8 @@ else) and all tracks taken together,
     rho(d) = <s, s_d> / (|s| |s_d|)
 
 If there is a lag d with rho >= 0.9 on both sides, what lies d from the gap stands in it, as loud as the sides are:
-times |s| / |s_d|, from the one side's to the other's. The error is then about 2 (1 - rho) of the power. What the sides
-still differ by, prediction carries into the gap.
+times |s| / |s_d|, from the one side's to the other's. The error is then about 2 (1 - rho) of the power. What the
+sides still differ by, prediction carries into the gap.
 """
 
 from __future__ import annotations

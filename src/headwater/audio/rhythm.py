@@ -1,4 +1,4 @@
-"""Rhythms of a drum kit: a bar of sixteenths drawn at random, repeated with small changes, as players and machines do."""
+"""Rhythms of a drum kit: a bar of sixteenths drawn at random, repeated with small changes."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Spectrum:
     """
 
     def __init__(self, samples: int, rate: int, seconds: float = WINDOW) -> None:
-        self.samples, self.size = samples, 1 << round(np.log2(seconds * rate))
+        self.rate, self.samples, self.size = rate, samples, 1 << round(np.log2(seconds * rate))
         self.hop, self.padded = self.size // 4, max(samples, self.size)
         self._stft = ShortTimeFFT(hann(self.size, sym=False), self.hop, rate)
 

@@ -132,7 +132,7 @@ def batches_of(
 
 
 def loss_of(net: nn.Module, batch: Batch) -> Tensor:
-    """`matching_loss`, mean over the windows; a bright one, many times the mean power, counts hardly more than others."""
+    """`matching_loss`, mean over the windows; a bright one, many times the mean power, counts as others do."""
     weight = 2 / (1 + batch["x1"].square().mean((1, 2)))
     return (weight * matching_loss(net, **batch)).mean()  # type: ignore[arg-type]
 
@@ -182,7 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     resume(run, o, models.network)
     torch.manual_seed(run.step)
     if o.compile:
-        run.net.inner = torch.compile(run.net.inner)  # type: ignore[method-assign, assignment]
+        assert isinstance(run.net, Plane)
+        run.net.inner = torch.compile(run.net.inner)  # type: ignore[method-assign]
     x1 = learned(space, kept.windows(256, (frames + 2) * config.bins, np.random.default_rng(1)))
     batches = batches_of(data, space, frames, o.batch, np.random.default_rng(run.step))
     fit(run, batches, loss_of, lambda net: held_out(net, x1), o)

@@ -17,6 +17,12 @@ from headwater.cli.options import NO_COMMON, Common, Size, Strategy, Whole
 from headwater.errors import Misuse, out_of_memory
 
 MISUSE, INTERRUPTED = 2, 130
+SMALLER = {
+    "image": "Give --memory, fewer --samples or a smaller image; 'headwater forecast' says what it takes.",
+    "audio": "Give shorter gaps or a part of the recording, and close other programs.",
+    "molecule": "Ask for fewer molecules or smaller ones.",
+}
+"""What needs less memory, by the kind of data."""
 
 
 def _version() -> str:
@@ -92,7 +98,7 @@ def demo(
     output: Annotated[Path, Parameter(alias="-o")] = Path("demo-output"),
     quiet: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Damage and restore photos that came with the package, and design molecules, in under two minutes.
+    """Restore photos and a guitar that were damaged, and design molecules, in under two minutes.
 
     Parameters
     ----------
@@ -124,12 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        return _refuse(
-            Misuse(
-                "The machine ran out of memory.",
-                "Give --memory, fewer --samples or a smaller image; 'headwater forecast' says what it takes.",
-            )
-        )
+        return _refuse(Misuse("The machine ran out of memory.", SMALLER.get(tokens[0], SMALLER["image"])))
 
 
 def as_misuse(error: CycloptsError) -> Misuse:

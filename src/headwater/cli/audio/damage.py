@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from headwater.audio import models
-from headwater.audio.files import Patch, Source, blocks, examine, write_patched
+from headwater.audio.damage import KEPT, Band, Clipping, Damage, Noise, Own, Room
+from headwater.audio.files import Patch, Source, as_float, blocks, examine, write_patched
 from headwater.audio.resample import raised
 from headwater.audio.restore import Restoration
 from headwater.audio.sheet import sheet
-from headwater.audio.whole import KEPT, Band, Clipping, Damage, Noise, Own, Room, restored
+from headwater.audio.whole import restored
 from headwater.cli import python_file
 from headwater.cli.audio.options import Repair
 from headwater.cli.audio.outcome import prepared
@@ -54,7 +55,9 @@ def denoise(recording: Path, noise: float | None, o: Repair) -> int:
     """Remove white noise."""
     if not noise:
         raise Misuse("The level of the noise is not known.", "Give --noise 0.01 or --noise -40dB.")
-    return run("denoise", examine(recording), Noise(noise), [recording], {"noise": noise}, o)
+    source = examine(recording)
+    check_noise(noise, source)
+    return run("denoise", source, Noise(noise), [recording], {"noise": noise}, o)
 
 
 def dereverb(recording: Path, impulse: Path | None, noise: float | None, o: Repair) -> int:
@@ -75,6 +78,7 @@ def dereverb(recording: Path, impulse: Path | None, noise: float | None, o: Repa
     h = room.read(0, room.frames).T
     if not h.any(1).all():
         raise Misuse(f"The impulse response {impulse} is silent.", "Give another one.")
+    check_noise(noise, source)
     settings = {"impulse": str(impulse), "noise": noise or 0.0}
     damage = Room(h, source.rate, noise or 0.0)
     return run("dereverb", source, damage, [recording, impulse], settings, o)
@@ -103,6 +107,7 @@ def restore(
         return upsample(source, round(rate), settings, o)
     assert operator is not None
     path, _, name = (operator, "", "") if operator.endswith(".py") else operator.rpartition(":")
+    check_noise(noise, source)
     found = python_file.function_in(Path(path), name or "operator", f"{name or 'operator'}(x)")
     return run("restore", source, Own(found, noise or 0.0), [recording, Path(path)], settings, o)
 
@@ -127,6 +132,27 @@ def upsample(source: Source, rate: int, settings: dict[str, Any], o: Repair) -> 
         higher = raised(source, rate, Path(folder) / f"{source.path.stem}.wav")
         named = replace(o, output=outputs.sound)
         return run("restore", higher, lost, [source.path], settings, named)
+
+
+def check_noise(noise: float | None, source: Source) -> None:
+    """Refuse noise that is as loud as the recording itself: nothing of it would be left."""
+    with need("soundfile", "audio").SoundFile(source.path) as file:
+        power = sum(float(np.sum(np.square(as_float(raw)))) for _, raw in blocks(file, source))
+    level = float(np.sqrt(power / (source.frames * source.channels)))
+    if noise and 0 < level <= noise:
+        raise Misuse(
+            f"Noise of {noise:.3g} ({decibels(noise)}) is as loud as the recording, {level:.3g} ({decibels(level)}).",
+            "Give the standard deviation of the noise alone, as in 0.01 or -40dB.",
+        )
+
+
+def decibels(amplitude: float) -> str:
+    """An amplitude in dB of full scale.
+
+    >>> decibels(0.1)
+    '-20.0 dB'
+    """
+    return f"{20 * np.log10(amplitude):.1f} dB"
 
 
 def peak_of(source: Source) -> tuple[float, bool]:

@@ -42,15 +42,17 @@ def run(
     """Fill the gaps region by region, write the files, say how it went; after Ctrl-C what was filled is written."""
     work = Work(command, source, inputs, o)
     prior, todo = models.prior(), regions(gaps, round(CONTEXT * source.rate))
-    shown: list[Patch] = []
+    longest = max(range(len(todo)), key=lambda i: max(b - a for a, b in todo[i].gaps))
+    shown: dict[int, Patch] = {}
 
     def patches() -> Iterator[Patch]:
         for number, region in enumerate(todo):
             if work.watch.over and number:
                 return
-            work.turn(number, len(todo))
+            work.turn(number, len(todo), longest)
             filling = fill(prior, source, region, work.how)
-            shown.extend([] if number else [filling.patch])
+            if number in (0, longest):
+                shown[number] = filling.patch
             where = [[round(a / source.rate, 6), round(b / source.rate, 6)] for a, b in region.gaps]
             done = [filling.restoration] if filling.restoration else []
             work.note(done, gaps=where, filled_by=filling.by)
@@ -59,7 +61,8 @@ def run(
     with work.watch.running():
         written = write_patched(source, patches(), work.outputs.sound, frames=frames, overwrite=o.overwrite)
     content = work.report(written, not_begun=len(todo) - len(work.entries))
-    picture(work.outputs.sheet, source, todo[0], shown[0], **work.about)
+    number = max(shown)
+    picture(work.outputs.sheet, source, todo[number], shown[number], **work.about)
     return work.tell(content, written)
 
 

@@ -30,8 +30,8 @@ class Work:
         self.command, self.source, self.inputs, self.o = command, source, inputs, o
         self.outputs = prepared(command, source, inputs, o, peaks=peaks)
         use_idle_cores()
-        self.meter, self.first = Meter(torch.device("cpu")), Curve()
-        self.watch = Watch(command, self.first, limit=o.gradients, seconds=o.seconds, quiet=o.quiet)
+        self.meter, self.curve = Meter(torch.device("cpu")), Curve()
+        self.watch = Watch(command, self.curve, limit=o.gradients, seconds=o.seconds, quiet=o.quiet)
         self.entries: list[dict[str, Any]] = []
 
     @property
@@ -42,14 +42,14 @@ class Work:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the sheet is to know besides the sound: the cost curve of the first stretch, its title."""
+        """What the sheet is to know besides the sound: the cost curve of the stretch that it shows, its title."""
         title = f"{self.source.path.name}: {self.command}"
-        return {"curve": self.first.points, "title": title, "overwrite": self.o.overwrite}
+        return {"curve": self.curve.points, "title": title, "overwrite": self.o.overwrite}
 
-    def turn(self, number: int, count: int) -> None:
-        """Begin the stretch of this number, counted from 0."""
+    def turn(self, number: int, count: int, shown: int = 0) -> None:
+        """Begin the stretch of this number, counted from 0; the sheet will show that of the number `shown`."""
         self.watch.title = self.command if count == 1 else f"{self.command} {number + 1} of {count}"
-        self.watch.record = Curve() if number else self.first
+        self.watch.record = self.curve if number == shown else Curve()
 
     def note(self, found: Sequence[Restoration], **more: Any) -> None:
         """Note how a stretch ended."""
