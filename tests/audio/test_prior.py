@@ -20,6 +20,7 @@ def test_it_is_as_small_as_promised():
     card = zoo.card(models.MUSIC)
     assert sum((zoo.FOLDER / name).stat().st_size for name in card["files"]) < 24e6
     assert card["rate"] >= 16_000 and card["hours"] >= 20 and 1.9 < card["window"] / card["rate"] < 2.2
+    assert 0 < card["frechet"]["distance"] < 0.2 and card["training"]["held_out_loss"] < 0.35
     flow = models.prior().flow
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         flow.velocity(torch.randn(1, *flow.shape), torch.tensor(0.5))

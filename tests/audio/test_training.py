@@ -162,9 +162,10 @@ def test_an_exported_model_is_the_averaged_network(tmp_path, monkeypatch):
     train.main([*words, "--batch", "4", "--minutes", "0.02"])
     checkpoint = tmp_path / "run" / "checkpoint.pt"
     monkeypatch.setattr(zoo, "FOLDER", tmp_path / "weights")
-    export.main(["--checkpoint", str(checkpoint), "--hours", "0.01", "--name", "toy"])
+    export.main(["--checkpoint", str(checkpoint), "--hours", "0.01", "--name", "toy", "--frechet", "0.5"])
     card = zoo.card("toy")
     assert card["kind"] == "music" and card["training"]["windows_seen"] > 0 and card["hours"] == 0.01
+    assert card["frechet"]["distance"] == 0.5 and "CDPAM" in card["frechet"]["embedding"]
     prior = models.prior("toy")
     assert prior.rate == 16_000 and prior.flow.shape == (models.WINDOW // 64, 64)
     state = torch.load(checkpoint, weights_only=True)

@@ -27,8 +27,11 @@ LICENCES = (
 )
 
 
-def facts_of(checkpoint: Path, hours: float, hardware: str) -> dict[str, Any]:
-    """What the card says beside the training log."""
+EMBEDDING = "CDPAM, pieces of half a second"
+
+
+def facts_of(checkpoint: Path, hours: float, hardware: str, frechet: float | None = None) -> dict[str, Any]:
+    """What the card says beside the training log; the Frechet distance is that of `benchmarks/music_prior.py`."""
     facts = torch.load(checkpoint, map_location="cpu", weights_only=True)["facts"]
     return {
         "kind": models.KIND,
@@ -41,6 +44,7 @@ def facts_of(checkpoint: Path, hours: float, hardware: str) -> dict[str, Any]:
         "data_licence": LICENCES,
         "weights_licence": "Apache-2.0",
         "script": "headwater.audio.train",
+        "frechet": {"distance": frechet, "embedding": EMBEDDING},
         "hardware": hardware,
     }
 
@@ -55,11 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     p.add_argument("--checkpoint", type=Path, required=True)
     p.add_argument("--hours", type=float, required=True, help="hours of recordings that it was trained on")
     p.add_argument("--name", default=models.MUSIC)
+    p.add_argument("--frechet", type=float, help="of its draws, as benchmarks/music_prior.py says")
     p.add_argument("--hardware", default="2 CPU cores, shared")
     o = p.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "facts.json"
-        file.write_text(json.dumps(facts_of(o.checkpoint, o.hours, o.hardware)))
+        file.write_text(json.dumps(facts_of(o.checkpoint, o.hours, o.hardware, o.frechet)))
         export(o.checkpoint, file, o.name, zoo.FOLDER)
 
 

@@ -80,17 +80,17 @@ class Spectra:
 
     def lacking(self, expected: Track) -> Track:
         """u, what the guess leaves unexplained."""
-        return np.asarray(np.clip(1 - RANGE * smooth(self.g) / np.maximum(expected, TINY), 0, 1))
+        return np.clip(1 - RANGE * smooth(self.g) / np.maximum(expected, TINY), 0, 1)
 
     def mixed(self, lacking: Track, most: Track) -> Track:
         """The track of X, with at most so much power from the filling."""
         f = self.f * np.sqrt(np.minimum(1, most / np.maximum(smooth(self.f), TINY)))
-        return np.asarray(self.spectrum.back(self.g + lacking**2 * (f - self.g)))
+        return self.spectrum.back(self.g + lacking**2 * (f - self.g))
 
 
 def smooth(z: NDArray[np.complex128]) -> Track:
     """The power of a spectrum, averaged over `SMOOTH`."""
-    return np.maximum(uniform_filter(np.abs(z) ** 2, SMOOTH, mode="nearest"), 0)
+    return np.asarray(np.maximum(uniform_filter(np.abs(z) ** 2, SMOOTH, mode="nearest"), 0))
 
 
 def around(p: Track, whole: NDArray[np.bool_], reach: int, *, geometric: bool = False) -> Track:
