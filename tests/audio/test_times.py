@@ -68,6 +68,8 @@ def test_labels(tmp_path):
     path = tmp_path / "labels.txt"
     path.write_text("0.5\t0.6\tclick\n\\\t200\t400\n\n1.25,1.5\n")
     assert labels(path) == [(0.5, 0.6), (1.25, 1.5)]
+    path.write_text("0,5\t0,6\tclick, loud\n")  # as Audacity writes where decimals have a comma
+    assert labels(path) == [(0.5, 0.6)]
     for text, words in (("", "no labels"), ("a\tb", "Line 1"), ("2\t1", "no gap"), ("nan\t1", "no gap")):
         path.write_text(text)
         with pytest.raises(Misuse, match=words):

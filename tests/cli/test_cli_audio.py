@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -39,7 +40,6 @@ def folder(tmp_path, monkeypatch):
     x = np.stack([0.3 * np.sin(2 * np.pi * f * glide) for f in (220, 330)], axis=1)
     x += 0.002 * np.random.default_rng(1).standard_normal(x.shape)  # else a tone is repaired to the bit
     soundfile.write(tmp_path / "take.wav", x, RATE, subtype="PCM_16")
-    soundfile.write(tmp_path / "short.wav", x[:10], RATE)
     soundfile.write(tmp_path / "loud.wav", np.clip(4 * x[:RATE, 0], -0.8, 0.8), RATE, subtype="PCM_24")
     hiss = 0.05 * np.random.default_rng(0).standard_normal((RATE, 2))
     soundfile.write(tmp_path / "hiss.wav", x[:RATE] + hiss, RATE, subtype="PCM_16")
@@ -110,10 +110,51 @@ def test_a_loop_is_repeated_without_the_flow_unless_it_is_asked_for(folder):
     assert np.abs(samples("default.wav") - samples("loop.wav")).max() <= 256  # a step of 24 bits in 32
 
 
+def test_the_gap_of_half_an_hour_costs_the_gap(folder):
+    """Neither time nor memory grows with the file, which would take 230 MB as floats."""
+    frames, start = 1800 * RATE, 1799 * RATE
+    with soundfile.SoundFile("long.wav", "w", RATE, 2, "PCM_16") as file:
+        second = np.tile(soundfile.read("take.wav", dtype="int16")[0][:RATE], (60, 1))
+        for _ in range(30):
+            file.write(second)
+    tracemalloc.start()
+    assert main(["audio", "inpaint", "long.wav", "--gap", "29:59+20ms", "--quiet"]) == 0
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60e6
+    a, b = (soundfile.read(name, dtype="int16")[0] for name in ("long.wav", "long-inpaint.wav"))
+    assert len(b) == frames and np.array_equal(a[:start], b[:start])
+    assert (
+        np.array_equal(a[start + 160 :], b[start + 160 :])
+        and (a[start : start + 160] != b[start : start + 160]).any()
+    )
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_full_scale_stays_full_scale(folder, subtype):
+    t = np.arange(2 * RATE) / RATE
+    x = np.clip(1.02 * np.sin(2 * np.pi * 220 * t * (1 + 0.1 * t)), -1, 1)
+    soundfile.write("full.wav", x, RATE, subtype=subtype)
+    assert main(["audio", "inpaint", "full.wav", "--gap", "1.0-1.02", "--quiet"]) == 0
+    a, b = (soundfile.read(name)[0] for name in ("full.wav", "full-inpaint.wav"))
+    lost = slice(RATE, RATE + 160)
+    assert np.array_equal(np.delete(a, np.r_[lost]), np.delete(b, np.r_[lost]))
+    assert np.abs(b - a).max() < 0.1  # and nothing wraps around
+
+
+def test_ten_samples_are_a_recording(folder):
+    soundfile.write("ten.wav", soundfile.read("take.wav")[0][:10], RATE)
+    assert main("audio inpaint ten.wav --gap 0.0005-0.00075 --quiet".split()) == 0
+    a, b = samples("ten.wav"), samples("ten-inpaint.wav")
+    assert len(b) == 10 and np.array_equal(np.delete(a, [4, 5], 0), np.delete(b, [4, 5], 0))
+
+
 def test_extend_goes_on_after_the_end(folder):
     assert main(["audio", "extend", "take.wav", "--by", "300ms", "-o", "long.flac", "--quiet"]) == 0
     a, b = samples("take.wav"), samples("long.flac")
-    assert len(b) == len(a) + 2400 and np.array_equal(b[: len(a)], a) and b[len(a) :].any()
+    assert len(b) == len(a) + 2400 and np.array_equal(b[: len(a)], a)
+    before, after = (np.std(z.astype(float)) for z in (a[-2400:], b[len(a) :]))
+    assert 0.3 < after / before < 2  # it goes on, neither silent nor louder
 
 
 def test_the_seed_counts(folder):
@@ -231,6 +272,9 @@ def test_a_draw_depends_on_its_own_seed_alone(folder):
         ("declip loud.wav --level loud", "is no level"),
         ("declip take.wav --level 1.5", "No sample of take.wav reaches the level 1.5."),
         ("denoise hiss.wav", "The level of the noise is not known."),
+        ("denoise hiss.wav --noise 20dB", "as loud as the recording"),
+        ("dereverb take.wav --impulse room.wav --noise 0.5", "as loud as the recording"),
+        ("restore take.wav --operator tube.py --noise 1", "as loud as the recording"),
         ("dereverb take.wav", "The room is not known."),
         ("dereverb take.wav --impulse room4.wav", "4000 Hz and the recording 8000 Hz."),
         ("dereverb loud.wav --impulse take.wav", "2 channels and the recording 1."),
