@@ -1,4 +1,4 @@
-"""What a repair costs: the gaps, not the file.
+"""What a repair costs: gaps by the gaps and not by the file, damage all over a recording by its length.
 
     python benchmarks/audio_cost.py --music build/music
 
@@ -6,6 +6,8 @@ Held-out recordings, end to end, stereo, 44.1 kHz, 16 bit, of 10 s, 1 and 10 min
 of 100 ms at the same places (relative to the end of the file), through `headwater audio inpaint` in its own process.
 Seconds are those of the whole command less those of `headwater models`, which loads Python and the packages; memory
 is the process' peak, beside that of `headwater models`. `times real time`: seconds of work per second of damage.
+
+Below that the commands for damage all over a recording, on 24 s of the same, three stretches.
 """
 
 from __future__ import annotations
@@ -32,6 +34,14 @@ LENGTHS = (10, 60, 600)
 GAPS = (8.0, 5.0, 2.0)
 """Seconds before the end at which gaps begin."""
 LOST = 0.1
+WHOLE = 24
+"""Seconds of a recording that is damaged all over."""
+COMMANDS = {
+    "declip": "--level 0.5",
+    "denoise": "--noise -45dB",
+    "dereverb": "--impulse room.wav",
+    "restore": "--cutoff 4kHz",
+}
 
 
 def measured(words: list[str], threads: int) -> tuple[float, float]:
@@ -56,32 +66,51 @@ def recording(x: np.ndarray, seconds: int) -> np.ndarray:
     return np.tile(x, (times, 1))[-size:]
 
 
+def line_of(
+    name: str, words: list[str], target: Path, damaged: float, base: float, threads: int
+) -> dict[str, object]:
+    """What a command costs for so many seconds of damage."""
+    spent, peak = measured([*words, "-o", str(target), "--overwrite", "--quiet"], threads)
+    report = json.loads(target.with_suffix(".json").read_text())
+    evaluations = sum(n for s in report["stretches"] for n in s["evaluations"])
+    line = {
+        "file": name,
+        "seconds": round(spent - base, 1),
+        "peak MiB": round(peak),
+        "times real time": round((spent - base) / damaged, 1),
+        "NFE per damaged second": round(evaluations / damaged),
+    }
+    print(line, flush=True)
+    return line
+
+
 def main() -> None:
     o = options(__doc__.splitlines()[0], count=10)
     mono = clips(o.music, o.count, 10.0).reshape(-1)
     left = resampled(mono, RATE, OUT)
     stereo = np.stack([left, 0.8 * np.roll(left, 20)], axis=1)
     base = measured(["models"], o.threads)
-    lines = [{"file": "none: headwater models", "seconds": round(base[0], 1), "peak MiB": round(base[1])}]
+    lines: list[dict[str, object]] = [
+        {"file": "none: headwater models", "seconds": round(base[0], 1), "peak MiB": round(base[1])}
+    ]
     with tempfile.TemporaryDirectory() as folder:
+        source, target, room = (Path(folder) / f"{name}.wav" for name in ("take", "out", "room"))
         for seconds in LENGTHS:
-            source, target = Path(folder) / "take.wav", Path(folder) / "out.wav"
             soundfile.write(source, recording(stereo, seconds), OUT, subtype="PCM_16")
             gaps = [w for g in GAPS for w in ("--gap", f"{seconds - g}+{LOST}")]
-            words = ["audio", "inpaint", str(source), *gaps, "-o", str(target), "--overwrite", "--quiet"]
-            spent, peak = measured(words, o.threads)
-            report = json.loads(target.with_suffix(".json").read_text())
-            evaluations = sum(n for s in report["stretches"] for n in s["evaluations"])
-            lines.append(
-                {
-                    "file": f"{seconds} s",
-                    "seconds": round(spent - base[0], 1),
-                    "peak MiB": round(peak),
-                    "times real time": round((spent - base[0]) / (LOST * len(GAPS)), 1),
-                    "NFE per damaged second": round(evaluations / (LOST * len(GAPS))),
-                }
+            words = ["audio", "inpaint", str(source), *gaps]
+            lines.append(line_of(f"{seconds} s", words, target, LOST * len(GAPS), base[0], o.threads))
+        decay = 10 ** (-3 * np.arange(OUT // 4) / (OUT // 4))
+        soundfile.write(
+            room, decay * np.random.default_rng(0).standard_normal(len(decay)), OUT, subtype="FLOAT"
+        )
+        for command, option in COMMANDS.items():
+            x = recording(stereo, WHOLE)
+            soundfile.write(
+                source, np.clip(x, -0.5, 0.5) if command == "declip" else x, OUT, subtype="PCM_16"
             )
-            print(lines[-1], flush=True)
+            words = ["audio", command, str(source), *option.replace("room.wav", str(room)).split()]
+            lines.append(line_of(f"{WHOLE} s, {command}", words, target, WHOLE, base[0], o.threads))
     write(
         "audio_cost", lines, "python benchmarks/audio_cost.py --music build/music", "Mid and side count each."
     )

@@ -144,7 +144,7 @@ def test_full_scale_stays_full_scale(folder, subtype):
 
 def test_ten_samples_are_a_recording(folder):
     soundfile.write("ten.wav", soundfile.read("take.wav")[0][:10], RATE)
-    assert main("audio inpaint ten.wav --gap 0.0005-0.00075 --quiet".split()) == 0
+    assert main(["audio", "inpaint", "ten.wav", "--gap", "0.0005-0.00075", "--quiet"]) == 0
     a, b = samples("ten.wav"), samples("ten-inpaint.wav")
     assert len(b) == 10 and np.array_equal(np.delete(a, [4, 5], 0), np.delete(b, [4, 5], 0))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from headwater.cli.audio.options import Repair
 from headwater.cli.audio.outcome import Curve, entry, prepared, report, tell
 from headwater.cli.machine import Meter, use_idle_cores
 from headwater.cli.outputs import write_json
-from headwater.cli.progress import Watch
+from headwater.cli.progress import Watch, clock
 from headwater.presets import Limits
 
 
@@ -33,6 +34,7 @@ class Work:
         self.meter, self.curve = Meter(torch.device("cpu")), Curve()
         self.watch = Watch(command, self.curve, limit=o.gradients, seconds=o.seconds, quiet=o.quiet)
         self.entries: list[dict[str, Any]] = []
+        self.begun = time.perf_counter()
 
     @property
     def how(self) -> How:
@@ -48,7 +50,8 @@ class Work:
 
     def turn(self, number: int, count: int, shown: int = 0) -> None:
         """Begin the stretch of this number, counted from 0; the sheet will show that of the number `shown`."""
-        self.watch.title = self.command if count == 1 else f"{self.command} {number + 1} of {count}"
+        spent = time.perf_counter() - self.begun
+        self.watch.title = headline(self.command, number, count, spent)
         self.watch.record = self.curve if number == shown else Curve()
 
     def note(self, found: Sequence[Restoration], **more: Any) -> None:
@@ -67,3 +70,15 @@ class Work:
     def tell(self, content: dict[str, Any], written: Written) -> int:
         """Print what came out; the exit code."""
         return tell(content, self.outputs, written, self.watch.interrupt.asked, self.o.quiet)
+
+
+def headline(command: str, number: int, count: int, spent: float) -> str:
+    """Which stretch of how many is worked on, and how long all of them will take if they go on like this.
+
+    >>> headline("denoise", 2, 5, 60.0)
+    'denoise 3 of 5 (1:30 to go)'
+    """
+    if count == 1:
+        return command
+    left = f" ({clock(spent / number * (count - number))} to go)" if number else ""
+    return f"{command} {number + 1} of {count}{left}"
