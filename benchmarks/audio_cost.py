@@ -100,10 +100,8 @@ def main() -> None:
             gaps = [w for g in GAPS for w in ("--gap", f"{seconds - g}+{LOST}")]
             words = ["audio", "inpaint", str(source), *gaps]
             lines.append(line_of(f"{seconds} s", words, target, LOST * len(GAPS), base[0], o.threads))
-        decay = 10 ** (-3 * np.arange(OUT // 4) / (OUT // 4))
-        soundfile.write(
-            room, decay * np.random.default_rng(0).standard_normal(len(decay)), OUT, subtype="FLOAT"
-        )
+        h = 0.05 * np.random.default_rng(0).standard_normal(OUT // 4) * np.geomspace(1, 1e-3, OUT // 4)
+        soundfile.write(room, np.concatenate([[1.0], h]), OUT, subtype="FLOAT")
         for command, option in COMMANDS.items():
             x = recording(stereo, WHOLE)
             soundfile.write(
