@@ -96,6 +96,9 @@ def test_held_out_instruments_and_scores_are_not_in_training():
     assert learned and kept and not learned & kept
     assert several["validation"].families is FAMILIES and several["test"].families is HELD_OUT
     assert several["train"].families == FAMILIES | MODERN
+    classical = parts([score(f"s{i}#0") for i in range(200)], classical=True)
+    assert (classical["train"].families, classical["train"].beaten) == (FAMILIES, 0)
+    assert classical["test"].families is HELD_OUT
     assert [several[k].beaten for k in ("train", "validation", "test")] == [BEATEN, 0, 0]
     assert len({p.seed for p in several.values()}) == 3
 

@@ -7,8 +7,9 @@ room; FluidSynth plays it with the FluidR3 soundfont (MIT) at 48 kHz, and a line
 Debian has both: `apt install fluidsynth fluid-soundfont-gm`. The recordings are mono, 16 bit, a minute at most, in
 shards of an hour; an interrupted run goes on with the shard it was at.
 
-Held out are scores (`scores.held_out`) and instruments (`HELD_OUT`): the recordings of `test` have both, those of
-`validation` only held-out scores.
+Training hears more instruments than the others and, in a fifth of the recordings, drums (`rhythm.py`). Held out are
+scores (`scores.held_out`) and instruments (`HELD_OUT`): the recordings of `test` have both, those of `validation` only
+held-out scores.
 """
 
 from __future__ import annotations
@@ -221,23 +222,23 @@ class Part(NamedTuple):
     beaten: float = 0.0
 
 
-def parts(scores: list[Score]) -> dict[str, Part]:
-    """The parts of the data by name."""
+def parts(scores: list[Score], *, classical: bool = False) -> dict[str, Part]:
+    """The parts of the data by name; `classical`: for training, too, the instruments of classical scores alone."""
     learned = [s for s in scores if not held_out_score(s.name)]
     kept = [s for s in scores if held_out_score(s.name)]
     return {
-        "train": Part(learned, FAMILIES | MODERN, 0, BEATEN),
+        "train": Part(learned, FAMILIES, 0) if classical else Part(learned, FAMILIES | MODERN, 0, BEATEN),
         "validation": Part(kept, FAMILIES, 10_000_000),
         "test": Part(kept, HELD_OUT, 20_000_000),
     }
 
 
-def render(work: Path, part: str, hours: float, processes: int = 1) -> None:
-    """Fill `work/<part>-<number>.npz` with recordings until there are so many hours."""
+def render(work: Path, part: str, hours: float, processes: int = 1, *, classical: bool = False) -> None:
+    """Fill `work/<part>-<number>.npz` with recordings until there are so many hours; `classical` as in `parts`."""
     tools()
     collect(work, processes)
     todo = [
-        (work, part, shard, min(1.0, hours - shard))
+        (work, part, shard, min(1.0, hours - shard), classical)
         for shard in range(int(np.ceil(hours)))
         if not stored_as(work, part, shard).exists()
     ]
@@ -251,9 +252,9 @@ def stored_as(work: Path, part: str, shard: int) -> Path:
     return work / f"{part}-{shard:03d}.npz"
 
 
-def render_shard(work: Path, part: str, shard: int, hours: float) -> str:
+def render_shard(work: Path, part: str, shard: int, hours: float, classical: bool) -> str:
     """Play and store so many hours; a line that says what they are."""
-    p = parts(collect(work))[part]
+    p = parts(collect(work), classical=classical)[part]
     wanted, played, offsets = hours * 3600 * RATE, [], [0]
     number = p.seed + 100_000 * shard
     while offsets[-1] < wanted:
@@ -274,9 +275,14 @@ def main() -> None:
     p.add_argument("--hours", type=float, default=20.0, help="hours of training recordings")
     p.add_argument("--held-out", type=float, default=1.0, help="hours of validation, and of test")
     p.add_argument("--processes", type=int, default=2)
+    p.add_argument(
+        "--classical",
+        action="store_true",
+        help="train on the instruments of classical scores alone, no drums",
+    )
     o = p.parse_args()
     for part, hours in (("validation", o.held_out), ("test", o.held_out), ("train", o.hours)):
-        render(o.work, part, hours, o.processes)
+        render(o.work, part, hours, o.processes, classical=o.classical)
 
 
 if __name__ == "__main__":
