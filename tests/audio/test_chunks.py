@@ -41,4 +41,18 @@ def test_a_chunk_that_is_cut_off_is_left_out(tmp_path):
     path = stored(tmp_path, 100)
     path.write_bytes(path.read_bytes() + b"bext" + struct.pack("<I", 500) + b"too short")
     write_patched(examine(path), [], tmp_path / "out.wav")
-    assert {c.name for c in chunks(tmp_path / "out.wav")} <= {b"fmt ", b"data"}
+    assert {c.name for c in chunks(tmp_path / "out.wav")} == {b"fmt ", b"data"}
+
+
+def test_what_follows_the_last_chunk_is_none(tmp_path):
+    path, out = stored(tmp_path, 4000), tmp_path / "out.wav"
+    path.write_bytes(path.read_bytes() + b"\0" * 100_000)
+    write_patched(examine(path), [], out)
+    assert out.stat().st_size == path.stat().st_size - 100_000
+
+
+def test_files_that_are_no_riff_have_no_chunks(tmp_path):
+    x = np.zeros(100)
+    for name, how in (("a.rf64", {"format": "RF64"}), ("b.wav", {"endian": "BIG"}), ("c.aiff", {})):
+        soundfile.write(tmp_path / name, x, 8000, **how)
+        assert chunks(tmp_path / name) == []

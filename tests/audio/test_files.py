@@ -235,6 +235,18 @@ def test_half_a_file_is_no_shorter_recording(tmp_path, kind):
     assert not (tmp_path / f"out.{kind}").exists()
 
 
+def test_several_ogg_streams_are_refused_and_an_open_end_is_none(tmp_path):
+    """libsndfile reads the first stream only; captures of a stream lack the mark of the end."""
+    path = stored(tmp_path, 40_000, 1, "ogg", "VORBIS")
+    content = path.read_bytes()
+    other = stored(tmp_path, 40_000, 1, "ogg", "VORBIS", name="other").read_bytes()
+    path.write_bytes(content + b"\0" * 70_000)
+    assert examine(path).frames == 40_000
+    path.write_bytes(content + other)
+    with pytest.raises(Misuse, match="several streams"):
+        examine(path)
+
+
 def test_floats_hold_what_a_lossy_coding_decodes_to(tmp_path):
     soundfile.write(tmp_path / "a.ogg", 0.1 * np.sin(np.arange(4000) / 9), 8000)
     written = write_patched(examine(tmp_path / "a.ogg"), [], tmp_path / "a.wav")

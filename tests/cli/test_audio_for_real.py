@@ -41,7 +41,7 @@ def test_a_gap_of_a_guitar_sounds_as_what_was_there(here):
 
 
 @pytest.mark.parametrize("snr", [10])
-def test_noise_is_removed_better_than_by_spectral_subtraction(here, snr):
+def test_noise_is_removed_and_sounds_better_than_by_spectral_subtraction(here, snr):
     truth, rate = soundfile.read(recordings.GUITAR, always_2d=True)
     truth = truth[: round(1.6 * rate), :1]
     level = float(truth.std()) * 10 ** (-snr / 20)

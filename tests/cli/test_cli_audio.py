@@ -15,7 +15,9 @@ from headwater.audio.files import examine
 from headwater.audio.restore import Prior
 from headwater.audio.space import Spectral
 from headwater.cli.app import main
+from headwater.cli.audio import gaps
 from headwater.cli.audio.damage import peak_of
+from headwater.cli.progress import Watch
 
 torch.set_num_threads(1)
 RATE = 8000
@@ -128,6 +130,18 @@ def test_the_gap_of_half_an_hour_costs_the_gap(folder):
         np.array_equal(a[start + 160 :], b[start + 160 :])
         and (a[start : start + 160] != b[start : start + 160]).any()
     )
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_the_sheet_shows_the_longest_gap_that_was_filled(folder, monkeypatch, interrupted):
+    shown = {}
+    monkeypatch.setattr(gaps, "sheet", lambda path, *_, **about: shown.update(about) or path.touch())
+    if interrupted:
+        monkeypatch.setattr(Watch, "over", property(lambda self: True))
+    assert main(["audio", "inpaint", "take.wav", "--gap", "0.5-0.6", "--gap", "2.0-2.3", "--quiet"]) == 0
+    assert shown["start"] == pytest.approx(-0.25 if interrupted else 1.25) and shown["curve"]
+    left = json.loads((folder / "take-inpaint.json").read_text())["not_begun"]
+    assert left == int(interrupted)
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])

@@ -9,10 +9,13 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-WRITTEN = {b"fmt ", b"fact", b"data", b"PEAK", b"LIST:INFO"}
+WRITTEN = {b"fmt ", b"fact", b"data", b"PEAK"}
 """What is written with the samples."""
 STALE = {b"JUNK", b"PAD ", b"FLLR", b"ds64", b"levl"}
 """Padding, and what is about the samples themselves."""
+
+BLOCK = 1 << 20
+"""Bytes that are copied at a time."""
 
 
 class Chunk(NamedTuple):
@@ -24,16 +27,17 @@ class Chunk(NamedTuple):
 
 
 def chunks(path: Path) -> list[Chunk]:
-    """The chunks of a RIFF WAV file, those that are cut off left out; none of other files."""
+    """The chunks of a RIFF WAV file, those that are cut off left out; none of other files (RF64, RIFX)."""
     found: list[Chunk] = []
-    length = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(12)
         if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
             return []
-        while len(head := file.read(8)) == 8:
+        claimed = 8 + struct.unpack("<I", head[4:8])[0]
+        end = min(path.stat().st_size, claimed if claimed > 12 else 2**32)
+        while file.tell() + 8 <= end and len(head := file.read(8)) == 8:
             name, size, start = head[:4], struct.unpack("<I", head[4:])[0], file.tell()
-            if start + size > length:
+            if start + size > end or not (name.isascii() and name.decode().isprintable()):
                 break
             if name == b"LIST":
                 name += b":" + file.read(4)
@@ -53,7 +57,10 @@ def carry(source: Path, target: Path) -> None:
         after.write(b"\0" * (after.tell() % 2))
         for c in missing:
             before.seek(c.start)
-            after.write(c.name[:4] + struct.pack("<I", c.size) + before.read(c.size) + b"\0" * (c.size % 2))
+            after.write(c.name[:4] + struct.pack("<I", c.size))
+            for done in range(0, c.size, BLOCK):
+                after.write(before.read(min(BLOCK, c.size - done)))
+            after.write(b"\0" * (c.size % 2))
         size = after.tell() - 8
         if size < 2**32:
             after.seek(4)

@@ -152,8 +152,10 @@ def examine(path: str | Path) -> Source:
         ) from error
     if found.channels < 1 or found.frames < 1:
         raise Misuse(f"The file {path} has no samples.", "Give a recording.")
-    if is_cut_off(log) or (found.format == "OGG" and not is_whole_ogg(path)):
+    if is_cut_off(log):
         raise _cut_off(found)
+    if found.format == "OGG":
+        check_ogg(found)
     return found
 
 
@@ -167,17 +169,24 @@ def is_cut_off(log: str) -> bool:
     return any(int(there) < int(claimed) < 2**31 - 1 for claimed, there in claims)
 
 
-def is_whole_ogg(path: Path) -> bool:
-    """Whether the last page of an Ogg file is all there and marked as the end of its stream (RFC 3533)."""
-    page = 27 + 255 + 255 * 255
-    with path.open("rb") as file:
-        file.seek(-min(page, path.stat().st_size), 2)
+def check_ogg(source: Source) -> None:
+    """Refuse an Ogg file whose last page is cut, or with several streams, of which one is read (RFC 3533)."""
+    longest, header = 27 + 255 + 255 * 255, 27
+    with source.path.open("rb") as file:
+        first = file.read(header)
+        file.seek(-min(longest, source.path.stat().st_size), 2)
         end = file.read()
-    last = end.rfind(b"OggS")
-    if last < 0 or len(end) < last + 27:
-        return False
-    segments = end[last + 27 : last + 27 + end[last + 26]]
-    return bool(end[last + 5] & 4) and len(end) >= last + 27 + len(segments) + sum(segments)
+    page = end[max(end.rfind(b"OggS"), 0) :]
+    if not page.startswith(b"OggS"):  # what follows the last page is no page
+        return
+    count = page[26] if len(page) > 26 else 255
+    if len(page) < header + count or len(page) < header + count + sum(page[header : header + count]):
+        raise _cut_off(source)
+    if page[14:18] != first[14:18]:
+        raise Misuse(
+            f"The file {source.path} has several streams one after the other.",
+            "Give each as a file of its own.",
+        )
 
 
 def _reason(error: Exception) -> str:

@@ -42,19 +42,21 @@ def joined(flow: Track, guess: Track, known: NDArray[np.bool_], rate: int) -> Tr
     """
     s = Spectra.of(flow, guess, known, rate)
     expected = s.around()
-    return np.where(known, guess, s.mixed(s.lacking(expected), RANGE * expected))
+    u = np.clip(1 - RANGE * smooth(s.g) / np.maximum(expected, TINY), 0, 1)
+    return np.where(known, guess, s.spectrum.back(s.g + u**2 * (s.limited(RANGE * expected) - s.g)))
 
 
 def underlaid(noise: Track, guess: Track, known: NDArray[np.bool_], rate: int, above: float) -> Track:
-    """The track: `guess` and, in the gaps and above so many Hz, what it lacks from `noise`; `[samples]`.
+    """The track: `guess` and, in the gaps and above so many Hz, as much of a `noise` as it lacks; `[samples]`.
 
-    The noise is to be no louder than what is around the gap is between its attacks: S is a geometric mean, and the
-    noise has at most this power.
+    X = G + sqrt(max(0, 1 - P / S)) F, as powers of what is independent add up. The noise is to be no louder than what
+    is around the gap is between its attacks: S is a geometric mean, and F has at most this power.
     """
     s = Spectra.of(noise, guess, known, rate)
     expected = s.around(geometric=True)
-    lacking = s.lacking(expected) * (s.spectrum.frequencies >= above)[:, None]
-    return np.where(known, guess, s.mixed(lacking, expected))
+    share = np.clip(1 - smooth(s.g) / np.maximum(expected, TINY), 0, 1)
+    share[s.spectrum.frequencies < above] = 0.0
+    return np.where(known, guess, s.spectrum.back(s.g + np.sqrt(share) * s.limited(expected)))
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,9 @@ class Spectra:
         reach = max(round(AROUND * self.spectrum.rate / self.spectrum.hop), 1)
         return around(smooth(self.g), self.whole, reach, geometric=geometric)
 
-    def lacking(self, expected: Track) -> Track:
-        """u, what the guess leaves unexplained."""
-        return np.clip(1 - RANGE * smooth(self.g) / np.maximum(expected, TINY), 0, 1)
-
-    def mixed(self, lacking: Track, most: Track) -> Track:
-        """The track of X, with at most so much power from the filling."""
-        f = self.f * np.sqrt(np.minimum(1, most / np.maximum(smooth(self.f), TINY)))
-        return self.spectrum.back(self.g + lacking**2 * (f - self.g))
+    def limited(self, most: Track) -> NDArray[np.complex128]:
+        """F with at most so much power."""
+        return np.asarray(self.f * np.sqrt(np.minimum(1, most / np.maximum(smooth(self.f), TINY))))
 
 
 def smooth(z: NDArray[np.complex128]) -> Track:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from pathlib import Path
@@ -44,20 +45,31 @@ def labels(path: Path) -> list[Span]:
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("\\"):  # Audacity writes frequency ranges so
             continue
-        try:
-            start, stop = (
-                float(p.replace(",", ".")) for p in re.split("\t" if "\t" in line else "[,;]", line)[:2]
-            )
-        except ValueError:
+        times = start_and_end(line)
+        if times is None:
             raise Misuse(
                 f"Line {number} of {path} has no start and end.", "Write seconds, separated by a tab."
-            ) from None
+            )
+        start, stop = times
         if not 0 <= start < stop:
             raise Misuse(f"Line {number} of {path} is no gap.", "Write the start, then the end, in seconds.")
         found.append((start, stop))
     if not found:
         raise Misuse(f"The file {path} has no labels.", "Export a label track with a region for each gap.")
     return found
+
+
+def start_and_end(line: str) -> Span | None:
+    r"""The first two numbers of a line, between tabs, semicolons or commas.
+
+    >>> start_and_end("0,5\t0,6\tclick"), start_and_end("0.5,0.6\tclick")
+    ((0.5, 0.6), (0.5, 0.6))
+    """
+    for between in "\t;,":
+        start, *rest = line.split(between)
+        with contextlib.suppress(ValueError, IndexError):
+            return float(start.replace(",", ".")), float(re.split("[\t;]", rest[0])[0].replace(",", "."))
+    return None
 
 
 def mask(path: Path, source: Source) -> list[tuple[int, int]]:

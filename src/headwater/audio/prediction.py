@@ -19,7 +19,7 @@ MEMORIES = (MEMORY, 0.12, 0.08)
 """The same for short gaps, which are filled by the mean of three predictions: what lasts is learned from more of it,
 what changes from less (`benchmarks/results/audio_prediction.md`).
 """
-LAGS, SHARE, MOST = 0.0375, 0.3125, 4000
+LAGS, SHARE, MOST = 0.0375, 0.3125, 2000
 """How far back a prediction of a short gap looks: seconds, the share of its memory, and samples, at most."""
 ORDER = 1000
 """The most samples that it looks back to continue one side of a longer gap."""

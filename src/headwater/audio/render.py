@@ -8,8 +8,8 @@ Debian has both: `apt install fluidsynth fluid-soundfont-gm`. The recordings are
 shards of an hour; an interrupted run goes on with the shard it was at.
 
 Training hears more instruments than the others and, in a fifth of the recordings, drums (`rhythm.py`). Held out are
-scores (`scores.held_out`) and instruments (`HELD_OUT`): the recordings of `test` have both, those of `validation` only
-held-out scores.
+scores (`scores.held_out`) and instruments (`HELD_OUT`): the recordings of `test` have both, those of `validation`
+only held-out scores.
 """
 
 from __future__ import annotations
@@ -278,7 +278,7 @@ def main() -> None:
     p.add_argument(
         "--classical",
         action="store_true",
-        help="train on the instruments of classical scores alone, no drums",
+        help="for training, too, the instruments of classical scores alone; use a folder of its own",
     )
     o = p.parse_args()
     for part, hours in (("validation", o.held_out), ("test", o.held_out), ("train", o.hours)):

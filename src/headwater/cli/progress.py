@@ -157,7 +157,7 @@ class Watch:
     @contextmanager
     def running(self) -> Iterator[Watch]:
         """Show the line and take Ctrl-C for the length of a block."""
-        self.start = time.perf_counter()
+        self.start = self.turned = time.perf_counter()
         with self.interrupt.listening():
             if self.show is None:
                 yield self
@@ -165,6 +165,10 @@ class Watch:
             with self.show(self.stream) as self.tell:
                 self.tell(f"{self.title}  starting")
                 yield self
+
+    def begin(self, record: Record) -> None:
+        """Go on with the next part of the work, noted in a record of its own."""
+        self.record, self.turned = record, time.perf_counter()
 
     def __call__(self, event: Event) -> Status | None:
         """Note and show the event; a status if the run is to end."""
@@ -192,7 +196,8 @@ class Watch:
         spent = time.perf_counter() - self.start
         done = max(self.record.evaluations, 1)
         time_left = None if self.seconds is None else self.seconds - spent
-        left = remaining(self.record.curve, spent / done, self.limit, time_left, Limits().tau)
+        each = (time.perf_counter() - self.turned) / done
+        left = remaining(self.record.curve, each, self.limit, time_left, Limits().tau)
         known = event.measure[event.measure.isfinite()]
         misfit = f"{float(known.max()):.2f}" if len(known) else "-"
         of = f"/{self.limit}" if self.limit is not None else ""

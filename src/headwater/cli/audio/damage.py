@@ -135,11 +135,12 @@ def upsample(source: Source, rate: int, settings: dict[str, Any], o: Repair) -> 
 
 
 def check_noise(noise: float | None, source: Source) -> None:
-    """Refuse noise that is as loud as the recording itself: nothing of it would be left."""
+    """Refuse noise that is as loud as the loudest part of the recording: nothing of it would be left."""
+    if not noise:
+        return
     with need("soundfile", "audio").SoundFile(source.path) as file:
-        power = sum(float(np.sum(np.square(as_float(raw)))) for _, raw in blocks(file, source))
-    level = float(np.sqrt(power / (source.frames * source.channels)))
-    if noise and 0 < level <= noise:
+        level = max(float(np.square(as_float(raw)).mean(0).max()) for _, raw in blocks(file, source)) ** 0.5
+    if 0 < level <= noise:
         raise Misuse(
             f"Noise of {noise:.3g} ({decibels(noise)}) is as loud as the recording, {level:.3g} ({decibels(level)}).",
             "Give the standard deviation of the noise alone, as in 0.01 or -40dB.",
@@ -192,7 +193,8 @@ def run(
     def told(k: int, n: int, done: list[Restoration]) -> bool:
         nonlocal left
         work.note(done)
-        work.turn(min(k, n - 1), n)
+        if k < n:
+            work.turn(k, n)
         work.watch.tell(work.watch.title)
         left = n - k
         return work.watch.over
@@ -207,5 +209,5 @@ def run(
         written = write_patched(source, patches, work.outputs.sound, peaks=peaks, overwrite=o.overwrite)
     content, first = work.report(written, damage=settings, not_begun=left), seen[0]
     before = source.read(first.start, first.start + len(first.samples))
-    sheet(work.outputs.sheet, before.mean(1), first.samples.mean(1), source.rate, (), **work.about)
+    sheet(work.outputs.sheet, before.mean(1), first.samples.mean(1), source.rate, (), **work.about(0))
     return work.tell(content, written)

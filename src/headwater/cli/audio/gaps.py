@@ -49,7 +49,7 @@ def run(
         for number, region in enumerate(todo):
             if work.watch.over and number:
                 return
-            work.turn(number, len(todo), longest)
+            work.turn(number, len(todo))
             filling = fill(prior, source, region, work.how)
             if number in (0, longest):
                 shown[number] = filling.patch
@@ -62,7 +62,7 @@ def run(
         written = write_patched(source, patches(), work.outputs.sound, frames=frames, overwrite=o.overwrite)
     content = work.report(written, not_begun=len(todo) - len(work.entries))
     number = max(shown)
-    picture(work.outputs.sheet, source, todo[number], shown[number], **work.about)
+    picture(work.outputs.sheet, source, todo[number], shown[number], **work.about(number))
     return work.tell(content, written)
 
 

@@ -31,8 +31,8 @@ class Work:
         self.command, self.source, self.inputs, self.o = command, source, inputs, o
         self.outputs = prepared(command, source, inputs, o, peaks=peaks)
         use_idle_cores()
-        self.meter, self.curve = Meter(torch.device("cpu")), Curve()
-        self.watch = Watch(command, self.curve, limit=o.gradients, seconds=o.seconds, quiet=o.quiet)
+        self.meter, self.curves = Meter(torch.device("cpu")), {0: Curve()}
+        self.watch = Watch(command, self.curves[0], limit=o.gradients, seconds=o.seconds, quiet=o.quiet)
         self.entries: list[dict[str, Any]] = []
         self.begun = time.perf_counter()
 
@@ -42,17 +42,16 @@ class Work:
         limits = Limits(steps=self.o.steps, gradients=self.o.gradients, callback=self.watch)
         return How(self.o.seed, self.o.preset, limits)
 
-    @property
-    def about(self) -> dict[str, Any]:
-        """What the sheet is to know besides the sound: the cost curve of the stretch that it shows, its title."""
+    def about(self, number: int) -> dict[str, Any]:
+        """What the sheet of a stretch is to know besides the sound: its cost curve, the title."""
         title = f"{self.source.path.name}: {self.command}"
-        return {"curve": self.curve.points, "title": title, "overwrite": self.o.overwrite}
+        return {"curve": self.curves[number].points, "title": title, "overwrite": self.o.overwrite}
 
-    def turn(self, number: int, count: int, shown: int = 0) -> None:
-        """Begin the stretch of this number, counted from 0; the sheet will show that of the number `shown`."""
+    def turn(self, number: int, count: int) -> None:
+        """Begin the stretch of this number, counted from 0."""
         spent = time.perf_counter() - self.begun
         self.watch.title = headline(self.command, number, count, spent)
-        self.watch.record = self.curve if number == shown else Curve()
+        self.watch.begin(self.curves.setdefault(number, Curve()))
 
     def note(self, found: Sequence[Restoration], **more: Any) -> None:
         """Note how a stretch ended."""
