@@ -13,7 +13,6 @@ WRITTEN = {b"fmt ", b"fact", b"data", b"PEAK"}
 """What is written with the samples."""
 STALE = {b"JUNK", b"PAD ", b"FLLR", b"ds64", b"levl"}
 """Padding, and what is about the samples themselves."""
-
 BLOCK = 1 << 20
 """Bytes that are copied at a time."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, Self
+from typing import ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ OVER = 3.0
 """How many times the noise is subtracted."""
 MEAN = 1.0
 """The share of new noise for an estimate that is to be near the mean of what is likely: under noise a draw only adds
-to the error (`benchmarks/results/audio_tasks.md`).
+to the error (docs/audio.md).
 """
 
 
@@ -76,7 +76,10 @@ class Damage(Protocol):
 
 
 class Alike:
-    """Damage that is the same in every track."""
+    """Damage that is the same in every track and at every time, for the channels as they are."""
+
+    reach: ClassVar[float] = 0.0
+    stereo: ClassVar[bool] = False
 
     def of(self, track: int) -> Self:
         """Itself."""
@@ -88,8 +91,6 @@ class Noise(Alike):
     """White noise of standard deviation `std` (full scale 1)."""
 
     std: float
-    reach: float = 0.0
-    stereo: bool = False
 
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
         """The identity; a low-pass leaves as much of the noise as of the band."""
@@ -107,8 +108,7 @@ class Band(Alike):
     """A low-pass at `cutoff` Hz: the band below is as it was, the one above is lost."""
 
     cutoff: float
-    reach: float = 0.0
-    stereo: bool = True
+    stereo: ClassVar[bool] = True
 
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
         """The low-pass at the prior's rate."""
@@ -199,8 +199,6 @@ class Clipping(Alike):
 
     level: float
     slack: float = 1e-4
-    reach: float = 0.0
-    stereo: bool = False
 
     def clipped(self, x: Track) -> NDArray[np.bool_]:
         """The clipped samples."""
@@ -233,8 +231,6 @@ class Own(Alike):
 
     function: Callable[[Tensor], Tensor]
     noise: float = 0.0
-    reach: float = 0.0
-    stereo: bool = False
 
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
         """The function of the recording in its own units."""
