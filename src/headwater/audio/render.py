@@ -40,8 +40,8 @@ DRUMS = 9
 SOUNDFONTS = tuple(
     Path(folder) / "FluidR3_GM.sf2" for folder in ("/usr/share/sounds/sf2", "/usr/share/soundfonts")
 )
-BEATEN, ALONE = 0.2, 0.06
-"""How many of the training recordings have drums, and how many nothing else."""
+BEATEN, ALONE = 0.2, 0.3
+"""How many of the training recordings have drums, and how many of those nothing else."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def draw(scores: list[Score], families: Families, seed: int, *, beaten: float = 
     chance, kit = drums.random(), int(drums.choice(KITS))
     return Rendition(
         score,
-        () if chance < beaten * ALONE / BEATEN else programs,
+        () if chance < beaten * ALONE else programs,
         quarter,
         transposition,
         float(r.uniform(0, latest)),

@@ -99,20 +99,20 @@ def before(o: argparse.Namespace) -> dict[str, float]:
     return {k: card[k] + earlier.get(k, 0) for k in ("minutes", "windows_seen")}
 
 
-def coloured(x1: Tensor, space: Space, r: np.random.Generator) -> Tensor:
-    """States of the loudness they had, each as if it came by another microphone, loudspeaker and room.
+def coloured(x: Tensor, r: np.random.Generator) -> Tensor:
+    """Windows `[batch, samples]` as loud as they were, each as by another microphone, loudspeaker and room.
 
-    The gain in dB is a random slope and a random value for every octave, linear in between.
+    The gain in dB is a random slope and a random value for every octave, linear in between, without a phase.
     """
-    octaves = np.log2(np.maximum((np.arange(space.bins) + 0.5) * RATE / 2 / space.bins / LOWEST, 1))
+    octaves = np.log2(np.maximum(np.fft.rfftfreq(x.shape[1], 1 / RATE) / LOWEST, 1))
     knots = np.arange(int(np.ceil(octaves[-1])) + 1)
     gains = [
         np.interp(octaves, knots, TILT * r.standard_normal() * knots + RIPPLE * r.standard_normal(len(knots)))
-        for _ in x1
+        for _ in x
     ]
-    found = x1 * torch.from_numpy(10 ** (np.stack(gains) / 20)).to(x1)[:, None]
-    power, now = ((z * space.scale).square().mean((1, 2), keepdim=True) for z in (x1, found))
-    return found * (power / now).sqrt()
+    gain = torch.from_numpy(10 ** (np.stack(gains) / 20)).to(x)
+    found: Tensor = torch.fft.irfft(torch.fft.rfft(x) * gain, x.shape[1])
+    return found * (x.square().mean(1, keepdim=True) / found.square().mean(1, keepdim=True)).sqrt()
 
 
 def learned(space: Space, x: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ def batches_of(
 ) -> Iterator[Batch]:
     """Endless batches of states, noise and stratified times, more of them where the flow decides."""
     while True:
-        x1 = coloured(learned(space, recordings.windows(batch, (frames + 2) * space.bins, r)), space, r)
+        x1 = learned(space, coloured(recordings.windows(batch, (frames + 2) * space.bins, r), r))
         u = (torch.rand(1) + torch.arange(batch) / batch) % 1
         t = torch.sigmoid(1.2 * torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)))
         yield {"x0": torch.randn_like(x1), "x1": x1, "t": t}
