@@ -6,7 +6,8 @@ import numpy as np
 import soundfile
 
 from headwater.audio.chunks import chunks
-from headwater.audio.files import examine, write_patched
+from headwater.audio.files import examine
+from headwater.audio.write import write_patched
 
 
 def stored(folder, frames):

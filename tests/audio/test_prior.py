@@ -6,11 +6,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from headwater import logit_grid, solve, zoo
 from headwater.audio import models, recordings
-from headwater.audio.files import Patch, examine, write_patched
+from headwater.audio.files import Patch, examine
 from headwater.audio.metrics import seam_jump, si_sdr
 from headwater.audio.regions import CONTEXT, Region
 from headwater.audio.repair import played
 from headwater.audio.restore import How
+from headwater.audio.write import write_patched
 from headwater.presets import Limits
 
 torch.set_num_threads(1)

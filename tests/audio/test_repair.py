@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from headwater import Flow, Misuse
 from headwater.audio import repair
 from headwater.audio.autoregression import bridge, burg, extrapolate, interpolate
-from headwater.audio.files import examine, write_patched
+from headwater.audio.files import examine
 from headwater.audio.metrics import seam_jump
 from headwater.audio.operators import Clip, Decimate, Gaps, Identity, Reverb
 from headwater.audio.regions import Region, merged, regions
@@ -18,6 +18,7 @@ from headwater.audio.resample import resampled
 from headwater.audio.restore import How, LinearHeard, Prior, on_canvas, restore
 from headwater.audio.space import Patches, Spectral
 from headwater.audio.tracks import from_tracks, to_tracks
+from headwater.audio.write import write_patched
 from headwater.presets import Limits
 
 torch.set_num_threads(1)

@@ -12,11 +12,12 @@ from torch.testing import assert_close
 from headwater import Misuse
 from headwater.audio import whole
 from headwater.audio.damage import AtRate, Band, Clipping, Noise, Own, Posed, Room
-from headwater.audio.files import examine, write_patched
+from headwater.audio.files import examine
 from headwater.audio.operators import Clip, Identity
 from headwater.audio.resample import interpolated, resampled
 from headwater.audio.restore import How
 from headwater.audio.whole import restored, spans
+from headwater.audio.write import write_patched
 from headwater.presets import Limits
 
 torch.set_num_threads(1)

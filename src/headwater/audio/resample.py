@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.signal import firwin, resample_poly
 from torch import Tensor
 
-from headwater.audio.files import FLOATS, Samples, Source, as_stored, copy_tags
+from headwater.audio.files import FLOATS, Samples, Source, as_stored
+from headwater.audio.write import copy_tags
 from headwater.errors import Misuse
 from headwater.extras import need
 

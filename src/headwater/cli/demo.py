@@ -107,8 +107,9 @@ def mend(folder: Path, *, quiet: bool) -> tuple[str, int]:
     if not find_spec("soundfile") or not find_spec("matplotlib"):
         return "guitar     left out: pip install headwater[audio]", 0
     from headwater.audio import recordings
-    from headwater.audio.files import Patch, examine, write_patched
+    from headwater.audio.files import Patch, examine
     from headwater.audio.metrics import si_sdr
+    from headwater.audio.write import write_patched
     from headwater.cli.audio import gaps
 
     source = examine(recordings.GUITAR)

@@ -12,11 +12,12 @@ import numpy as np
 
 from headwater.audio import models
 from headwater.audio.damage import KEPT, Band, Clipping, Damage, Noise, Own, Room
-from headwater.audio.files import Patch, Source, as_float, blocks, examine, write_patched
+from headwater.audio.files import Patch, Source, as_float, blocks, examine
 from headwater.audio.resample import raised
 from headwater.audio.restore import Restoration
 from headwater.audio.sheet import sheet
 from headwater.audio.whole import restored
+from headwater.audio.write import write_patched
 from headwater.cli import python_file
 from headwater.cli.audio.options import Repair
 from headwater.cli.audio.outcome import prepared

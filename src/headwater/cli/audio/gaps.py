@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from headwater.audio import models, places, times
-from headwater.audio.files import Patch, Source, examine, write_patched
+from headwater.audio.files import Patch, Source, examine
 from headwater.audio.regions import CONTEXT, Gap, Region, merged, regions
 from headwater.audio.repair import fill
 from headwater.audio.sheet import sheet
+from headwater.audio.write import write_patched
 from headwater.cli.audio.options import Lost, Repair
 from headwater.cli.audio.work import Work
 from headwater.errors import Misuse

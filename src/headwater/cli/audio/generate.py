@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from headwater.audio import models
-from headwater.audio.files import Samples, Source, target_of, write_new
+from headwater.audio.files import Samples, Source
 from headwater.audio.restore import Prior
 from headwater.audio.sheet import gallery
+from headwater.audio.write import target_of, write_new
 from headwater.cli.audio.options import Draw
 from headwater.cli.audio.outcome import Outputs
 from headwater.cli.machine import Meter, use_idle_cores, versions

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from headwater.audio import models
-from headwater.audio.files import SUFFIXES, Source, Written, check, target_of
+from headwater.audio.files import SUFFIXES, Source, check
 from headwater.audio.repair import PREDICTED
 from headwater.audio.restore import RESOLUTION, Restoration
+from headwater.audio.write import Written, target_of
 from headwater.cli.audio.options import Repair
 from headwater.cli.machine import versions
 from headwater.cli.outputs import check_distinct, check_free

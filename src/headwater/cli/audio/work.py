@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from headwater.audio.files import Source, Written
+from headwater.audio.files import Source
 from headwater.audio.restore import How, Restoration
+from headwater.audio.write import Written
 from headwater.cli.audio.options import Repair
 from headwater.cli.audio.outcome import Curve, entry, prepared, report, tell
 from headwater.cli.machine import Meter, use_idle_cores
