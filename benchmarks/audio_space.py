@@ -26,7 +26,7 @@ from headwater.audio.operators import Decimate, Gaps
 from headwater.audio.restore import Prior, restore
 from headwater.frechet import frechet_distance
 from headwater.presets import Limits
-from recordings import RATE, Damaged, Track, around, clips, drawn, embedded, options, scores
+from recordings import RATE, Damaged, Track, around, clips, drawn, embedded, options, scores, without_each
 
 DRAWS = 32
 LIMITS = Limits(gradients=10)
@@ -44,7 +44,7 @@ def in_gap(prior: Prior, truth: Track, milliseconds: int) -> dict[str, float]:
     y = operator(x)
     done = restore(prior, operator, y, 0.0, guess=y, fresh=0.0, limits=LIMITS).waveforms
     found = torch.where(known, x, done).double().numpy() * scale
-    return scores(found, truth, [around(start, start + size, samples)] * len(truth))
+    return without_each(scores(found, truth, [around(start, start + size, samples)] * len(truth)))
 
 
 def raised(prior: Prior, truth: Track) -> dict[str, float]:
@@ -58,7 +58,7 @@ def raised(prior: Prior, truth: Track) -> dict[str, float]:
         * scale
     )
     whole = Damaged(np.ones(truth.shape[1], dtype=bool), (0, truth.shape[1]))
-    return scores(found, truth, [whole] * len(truth))
+    return without_each(scores(found, truth, [whole] * len(truth)))
 
 
 def judged(run: Path, truth: Track, windows: torch.Tensor, real: torch.Tensor) -> dict[str, object]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -45,6 +45,9 @@ AROUND = 0.5
 PIECE = 0.5
 """Seconds of a piece whose CDPAM embedding is one sample of the Frechet distance."""
 
+EACH = "CDPAM of each"
+"""The column of scores clip by clip, which `compared` turns into a mean and its error."""
+
 options = partial(common_options, data="music")
 """The common command line with --music, the folder of the rendered recordings."""
 
@@ -74,7 +77,7 @@ def around(start: int, stop: int, samples: int) -> Damaged:
     return Damaged(places, (max(start - reach, 0), min(stop + reach, samples)), (start, stop))
 
 
-def scores(found: Track, truth: Track, damaged: list[Damaged]) -> dict[str, float]:
+def scores(found: Track, truth: Track, damaged: list[Damaged]) -> dict[str, Any]:
     """Means over the clips `[count, samples]`, and one Frechet distance of all."""
     x, r = torch.from_numpy(found), torch.from_numpy(truth)
     sdr, lsd, heard, jump, loud = [], [], [], [], []
@@ -94,11 +97,33 @@ def scores(found: Track, truth: Track, damaged: list[Damaged]) -> dict[str, floa
         "SI-SDR, dB": round(float(np.mean(sdr)), 2),
         "LSD, dB": round(float(np.mean(lsd)), 2),
         "CDPAM": round(float(np.mean(heard)), 4),
+        EACH: [round(v, 4) for v in heard],
         "Frechet (CDPAM)": round(float(frechet_distance(torch.cat(mine), torch.cat(theirs))), 4),
         "pieces": len(torch.cat(mine)),
         "seam jump": round(float(np.median(jump)), 2) if jump else float("nan"),
         "loudness off, LU": round(float(np.mean(loud)), 2),
     }
+
+
+def without_each(line: dict[str, Any]) -> dict[str, float]:
+    """The means alone."""
+    return {k: v for k, v in line.items() if k != EACH}
+
+
+def compared(lines: list[dict[str, Any]], by: str = "Headwater") -> list[dict[str, Any]]:
+    """The lines of one task, with how much more CDPAM each has than the method `by`, clip by clip.
+
+    Mean and standard error; empty where one of the two was not scored clip by clip.
+    """
+    ours = next((line.get(EACH) for line in lines if line["method"] == by), None)
+    found = []
+    for line in lines:
+        theirs, text = line.get(EACH), ""
+        if ours and theirs and line["method"] != by:
+            more = np.subtract(theirs, ours)
+            text = f"{more.mean():+.4f} ± {more.std(ddof=1) / len(more) ** 0.5:.4f}"
+        found.append(without_each(line) | {f"CDPAM above {by}'s": text})
+    return found
 
 
 def known(x: torch.Tensor) -> torch.Tensor:
