@@ -87,6 +87,16 @@ def test_sdf_is_read_back_with_charges_names_and_data(batch, tmp_path_factory):
     assert again.read_text() == path.read_text()
 
 
+def test_a_charged_radical_is_marked_whether_its_bonds_are_given_or_found(tmp_path):
+    """CH+ and four lone H: RDKit's perception charges other atoms, so the table's bonds are written."""
+    positions = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.1], *([5.0 * k, 0.0, 0.0] for k in range(1, 5))])
+    m = Molecule(("C", *"HHHHH"), positions, (1, 0, 0, 0, 0, 0))
+    write_sdf(tmp_path / "found.sdf", [m])
+    assert "M  RAD  1   1   3" in (tmp_path / "found.sdf").read_text()
+    write_sdf(tmp_path / "given.sdf", read_molecules(tmp_path / "found.sdf"))
+    assert (tmp_path / "given.sdf").read_text() == (tmp_path / "found.sdf").read_text()
+
+
 @settings(max_examples=40, deadline=None)
 @given(batch=st.lists(molecules(), min_size=1, max_size=4))
 def test_xyz_is_read_back(batch, tmp_path_factory):

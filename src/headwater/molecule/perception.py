@@ -102,11 +102,14 @@ def perceived(m: Molecule) -> Mol | None:
 def drawn(m: Molecule) -> Mol:
     """The molecule as a file shall have it: double bonds in place of aromatic ones, and its own formal charges.
 
-    The bonds are those of `perceived`, where these need no other charges than the molecule's; else `bonded`'s.
+    The bonds are those of `perceived`, where these need no other charges than the molecule's; else `bonded`'s, with
+    radicals marked where RDKit sanitises them.
     """
     chem = need("rdkit.Chem", EXTRA)
     mol = perceived(m)
     if mol is None or tuple(a.GetFormalCharge() for a in mol.GetAtoms()) != tuple(m.charges):
+        mol = sanitised(bonded(m))
+    if mol is None:
         return bonded(m)
     chem.Kekulize(mol, clearAromaticFlags=True)
     return mol
