@@ -111,19 +111,17 @@ def without_each(line: dict[str, Any]) -> dict[str, float]:
 
 
 def compared(lines: list[dict[str, Any]], by: str = "Headwater") -> list[dict[str, Any]]:
-    """The lines of one task, with how much more CDPAM each has than the method `by`, clip by clip.
+    """The lines of one task, with how much more CDPAM each has than the method `by`: mean and standard error."""
+    ours = next(line[EACH] for line in lines if line["method"] == by)
+    return [without_each(line) | {f"CDPAM above {by}'s": above(line[EACH], ours)} for line in lines]
 
-    Mean and standard error; empty where one of the two was not scored clip by clip.
-    """
-    ours = next((line.get(EACH) for line in lines if line["method"] == by), None)
-    found = []
-    for line in lines:
-        theirs, text = line.get(EACH), ""
-        if ours and theirs and line["method"] != by:
-            more = np.subtract(theirs, ours)
-            text = f"{more.mean():+.4f} ± {more.std(ddof=1) / len(more) ** 0.5:.4f}"
-        found.append(without_each(line) | {f"CDPAM above {by}'s": text})
-    return found
+
+def above(theirs: list[float], ours: list[float]) -> str:
+    """The mean of the differences and its standard error; nothing of a method to itself or of a single clip."""
+    more = np.subtract(theirs, ours)
+    if len(more) < 2 or not more.any():
+        return ""
+    return f"{more.mean():+.4f} ± {more.std(ddof=1) / len(more) ** 0.5:.4f}"
 
 
 def known(x: torch.Tensor) -> torch.Tensor:

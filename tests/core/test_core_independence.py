@@ -1,0 +1,114 @@
+"""`control`: a batch of problems is as many runs of one."""
+
+import math
+
+import pytest
+import torch
+from core_laws import F64, Counted, normal
+from problems import EXACT, Target, same, several
+from torch.testing import assert_close
+
+from headwater import (
+    RK4,
+    Direct,
+    Flow,
+    Status,
+    Stop,
+    control,
+)
+
+
+def test_a_batch_of_k_is_k_runs_of_one():
+    """Bitwise, on a flow that treats its rows alike: no line search, memory or stop is shared."""
+    _, cost, x0 = several()
+    shape = torch.tensor([0.3, 1.0, 2.0], dtype=F64)
+    flow = Flow(lambda x, t: shape * torch.sin(x) - t * x, (3,))
+    together = control(flow, cost, x0, gradients=40)
+    for i in range(5):
+        alone = control(flow, cost.select(torch.tensor([i])), x0[i : i + 1], gradients=40)
+        same(together, i, alone, 0, **EXACT)
+    assert len(set(together.gradients.tolist())) > 1
+
+
+def test_order_of_problems_does_not_matter():
+    flow, cost, x0 = several()
+    p = torch.tensor([4, 2, 0, 1, 3])
+    a, b = control(flow, cost, x0, gradients=15), control(flow, cost.select(p), x0[p], gradients=15)
+    for i, j in enumerate(p.tolist()):
+        same(a, j, b, i, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("ill", ["nan start", "nan cost", "infinite cost", "hard"])
+def test_an_ill_problem_changes_nothing_for_the_others(ill):
+    """A NaN or a problem a million times steeper is the business of one row."""
+    _, cost, x0 = several()
+    flow = Flow(lambda x, t: torch.sin(x) - t * x, (3,))
+    bad_x0, bad = x0.clone(), Target(cost.target.clone(), cost.weight.clone())
+    if ill == "nan start":
+        bad_x0[2] = math.nan
+    elif ill == "hard":
+        bad.weight[2] *= 1e6
+    else:
+        bad.target[2] = math.nan if ill == "nan cost" else math.inf
+    a, b = control(flow, cost, x0, gradients=30), control(flow, bad, bad_x0, gradients=30)
+    for i in (0, 1, 3, 4):
+        same(a, i, b, i, **EXACT)
+    if ill != "hard":
+        assert b.status[2] is Status.DIVERGED and b.gradients[2] == 1
+        assert math.isinf(float(b.cost[2])) and not b.status[2].ok
+
+
+def test_finished_problems_are_evaluated_no_more():
+    """The network sees each problem exactly nfe_per_gradient x gradients times."""
+    flow, cost, x0 = several()
+    counted = Counted(flow.velocity)
+    result = control(Flow(counted, (3,)), cost, x0, gradients=25, gradient=Direct())
+    assert result.nfe_per_gradient == 12
+    assert sum(counted.sizes) == int(result.evaluations.sum()) == 12 * int(result.gradients.sum())
+    assert sorted(counted.sizes, reverse=True) == counted.sizes and counted.sizes[-1] < 5
+
+
+def test_labels_of_the_flow_follow_their_problems():
+    class Rate:
+        def __init__(self, rate):
+            self.rate = rate
+
+        def __call__(self, x, t):
+            return self.rate[:, None] * x
+
+        def select(self, index):
+            return Rate(self.rate[index])
+
+    rate, target = torch.tensor([-1.0, 0.5, 2.0], dtype=F64), normal(1, 2)
+    cost = Target(target.expand(3, 2), torch.tensor([[1.0], [30.0], [0.1]], dtype=F64))
+    result = control(Flow(Rate(rate), (2,)), cost, normal(3, 2), method=RK4, steps=20)
+    assert_close(result.x1, target.expand(3, 2), rtol=0, atol=1e-4)
+    assert_close(result.x0, target * torch.exp(-rate)[:, None], rtol=1e-3, atol=1e-3)
+
+
+def test_costs_and_stops_without_select_still_see_their_problems():
+    """Closures over per-problem data are called with the full batch, and give what selectable ones give."""
+    flow, cost, x0 = several()
+
+    class Distance:
+        def __init__(self, target):
+            self.target = target
+
+        def __call__(self, x1):
+            return (x1 - self.target).square().mean(1).sqrt()
+
+        def select(self, index):
+            return Distance(self.target[index])
+
+    level = 1e-2
+    selectable = control(flow, cost, x0, stop=Stop(Distance(cost.target), level), gradients=30)
+    closure = control(
+        flow,
+        lambda x1: 0.5 * (cost.weight * (x1 - cost.target)).square().sum(1),
+        x0,
+        stop=Stop(lambda x1: (x1 - cost.target).square().mean(1).sqrt(), level),
+        gradients=30,
+    )
+    assert len(set(closure.gradients.tolist())) > 1
+    for i in range(5):
+        same(selectable, i, closure, i, rtol=1e-9, atol=1e-9)
