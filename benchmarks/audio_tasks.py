@@ -11,8 +11,9 @@ Without a network: `prediction` is Janssen's interpolation of order 1000 up to 1
 both sides beyond, `cross-fade` repeats what is before and after, faded linearly; `sinc` interpolates; `cubic` is a
 spline. Headwater's declipping is A-SPADE, without the flow (`audio_declip.py` compares them). White noise of known
 level against spectral subtraction, a known room against regularised deconvolution (its floor, -30 dB, set on five
-validation clips). Beside CDPAM stands how much higher it is than Headwater's, clip by clip, with its standard error.
-With `--keep FILE` finished lines are not run again.
+validation clips). Beside CDPAM's mean stand its median, as one clip in 24 is far off
+by every method, and how much higher it is than Headwater's, clip by clip, with its standard error. With `--keep FILE`
+finished lines are not run again.
 """
 
 from __future__ import annotations
