@@ -111,7 +111,7 @@ def without_each(line: dict[str, Any]) -> dict[str, float]:
 
 
 def compared(lines: list[dict[str, Any]], by: str = "Headwater") -> list[dict[str, Any]]:
-    """The lines of one task, with the median of CDPAM, and how much more than the method `by` each has, clip by clip."""
+    """The lines of one task, with medians of CDPAM, and how much more than the method `by` each has, clip by clip."""
     ours, found = next(line[EACH] for line in lines if line["method"] == by), []
     for line in lines:
         middle = {"CDPAM, median": round(float(np.median(line[EACH])), 4)}
