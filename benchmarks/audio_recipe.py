@@ -4,9 +4,10 @@
 
 Gaps in the middle of clips of the part `validation` (settings were chosen on it; `audio_tasks.py` judges on `test`).
 `flow, fresh f`: the preset `default` with the share f of new noise in its estimate; `not carried` without adding
-again what the solver loses of the estimate; `prediction` linear prediction, and `joined` both, as the product returns
-them beyond 50 ms. `level` is the power in the gap against the true one, 0 if equal; LSD and CDPAM count the gap and a
-quarter of a second on both sides; SI-SDR the gap. A clip of `test` with the longest gap goes to docs/audio-gap.png.
+again what the solver loses of the estimate; `prediction` linear prediction, `held up` as loud as both sides let
+expect; `joined` both, as the product returns them beyond 50 ms, and `not held up` the same without that. `level` is
+the power in the gap against the true one, 0 if equal; LSD and CDPAM count the gap and a quarter of a second on both
+sides; SI-SDR the gap. A clip of `test` with the longest gap goes to docs/audio-gap.png.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 
 from common import write
 from headwater.audio import models
-from headwater.audio.join import joined
+from headwater.audio.join import joined, steadied
 from headwater.audio.metrics import cdpam, log_spectral_distance, si_sdr
 from headwater.audio.operators import Gaps
 from headwater.audio.prediction import bridged, carried
@@ -32,7 +33,7 @@ from headwater.presets import default
 from headwater.window import windowed
 from recordings import RATE, Track, clips, options
 
-MILLISECONDS = (20, 50, 100, 400)
+MILLISECONDS = (50, 100, 400)
 FLOWS = {
     "fresh 1": (1.0, True),
     "fresh 0.3": (0.3, True),
@@ -40,6 +41,7 @@ FLOWS = {
     "fresh 0, not carried": (0.0, False),
 }
 BESIDE = RATE // 4
+DIGITS = {"CDPAM": 4, "LSD, dB": 2}
 DOCS = Path(__file__).parent.parent / "docs"
 
 
@@ -48,7 +50,9 @@ def fillings(truth: Track, gap: slice, seed: int) -> Iterator[tuple[str, Track, 
     prior, lost = models.prior(), np.zeros(len(truth), dtype=bool)
     lost[gap] = True
     guess = bridged(np.where(lost, 0.0, truth), lost, ~lost, RATE)
+    held = steadied(guess, ~lost, RATE)
     yield "prediction", guess, 0
+    yield "prediction, held up", held, 0
     operator, rough = Gaps(torch.from_numpy(~lost)[None]), torch.from_numpy(guess).float()[None]
     heard = on_canvas(prior, operator, len(truth))
     flow = windowed(prior.flow, (heard.frames,), axes=(-2,))
@@ -57,8 +61,10 @@ def fillings(truth: Track, gap: slice, seed: int) -> Iterator[tuple[str, Track, 
         done = default(flow, misfit, [seed], guess=heard.state(rough), fresh=fresh, carry=carry)
         x = heard.waveform(done.x1)[0].double().numpy()
         yield f"flow, {name}", x, int(done.gradients)
-        both = joined(x, guess, ~lost, RATE)
-        yield f"joined, {name}", both + carried(truth - both, lost, ~lost, RATE, UNSURE), int(done.gradients)
+        for how, known in {"": held, ", not held up": guess}.items():
+            both = joined(x, known, ~lost, RATE)
+            both += carried(truth - both, lost, ~lost, RATE, UNSURE)
+            yield f"joined, {name}{how}", both, int(done.gradients)
 
 
 def show(clip: Track, milliseconds: int) -> None:
@@ -100,7 +106,7 @@ def main() -> None:
             line: dict[str, object] = {"gap, ms": milliseconds, "filled by": name}
             for key in each[0]:
                 middle = np.median if "median" in key else np.mean
-                line[key] = round(float(middle([e[key] for e in each])), 3 if key == "CDPAM" else 1)
+                line[key] = round(float(middle([e[key] for e in each])), DIGITS.get(key, 1))
             lines.append(line)
             print(line, flush=True)
         if milliseconds == MILLISECONDS[-1]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headwater.audio.autoregression import bridge
-from headwater.audio.join import joined
+from headwater.audio.join import joined, steadied
 
 RATE = 16_000
 
@@ -21,6 +21,44 @@ def test_known_samples_are_the_guess_and_an_equal_flow_changes_nothing():
     known = lost_in(12_000, 4000, 9000)
     assert np.array_equal(joined(flow, guess, known, RATE)[known], guess[known])
     assert np.allclose(joined(guess, guess, known, RATE), guess, atol=1e-9)
+
+
+def test_a_guess_as_loud_as_what_is_around_is_hardly_held_up():
+    """But for the ups and downs of noise."""
+    guess = np.random.default_rng(0).standard_normal(12_000)
+    known = lost_in(12_000, 4000, 9000)
+    found = steadied(guess, known, RATE)
+    assert np.array_equal(found[known], guess[known])
+    assert np.corrcoef(found[~known], guess[~known])[0, 1] > 0.98
+    assert np.std(found[~known]) == pytest.approx(1, abs=0.1)
+
+
+def test_tones_are_held_up_to_what_both_sides_expect():
+    """A tone that dies away from both sides of the gap, as Burg's prediction does, and one that does so in truth."""
+    n, start, stop = 24_000, 9000, 15_000
+    known, inside = lost_in(n, start, stop), slice(start + 1000, stop - 1000)
+    edge = np.minimum(np.arange(n) - start, stop - np.arange(n)).clip(0)
+    faded = 10 ** (-8 / 20 * edge / edge.max())  # by 8 dB in the middle
+    steady = np.sin(0.3 * np.arange(n))
+    for truth in (steady, steady * 10 ** (-30 / 20 * np.arange(n) / n)):
+        guess = truth * faded
+        found = steadied(guess, known, RATE)
+        off = 20 * np.log10(np.std(found[inside]) / np.std(truth[inside]))
+        assert np.array_equal(found[known], guess[known])
+        assert -2 < off < 0.5
+        assert np.std(guess[inside]) < 0.65 * np.std(truth[inside])
+
+
+def test_a_silent_side_leaves_the_other():
+    """Between music and digital silence the filling falls on a line in dB, and no number overflows."""
+    r = np.random.default_rng(6)
+    truth, flow = r.standard_normal((2, 24_000))
+    truth[15_000:] = 0.0
+    known = lost_in(24_000, 9000, 15_000)
+    found = joined(flow, np.where(known, truth, 0.0), known, RATE)
+    assert np.isfinite(found).all()
+    levels = [20 * np.log10(np.std(found[a : a + 1000])) for a in (10_000, 11_500, 13_000)]
+    assert -40 < levels[2] < levels[1] - 5 < levels[0] - 10
 
 
 def test_what_prediction_lacks_comes_from_the_flow():

@@ -7,7 +7,8 @@ what is around the gap, both smoothed,
     u = max(0, 1 - 4 P / S)        what prediction leaves unexplained: nothing down to a quarter of the power
     X = G + u^2 (F - G)            G the prediction, F the flow, at most 4 times the power S
 
-which is G itself wherever samples are known.
+which is G itself wherever samples are known. In the gap S goes from the power before it to that after it on a
+straight line in dB, as sounds die away. Tones die away in prediction, too, if more slowly: `steadied` holds them up.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import distance_transform_edt, uniform_filter
 
 from headwater.audio.spectrum import TINY, Spectrum, Track
 
@@ -29,6 +30,12 @@ RANGE = 4.0
 """By how much power may fall below what is expected and still count as known, and by how much the flow may exceed it:
 a recording that ends at 6 kHz gets nothing above.
 """
+HELD = 3.0
+"""By how much the amplitude of a prediction that dies away may be raised."""
+FADE = 0.02
+"""Seconds from the edges of a gap within which that begins."""
+FLOOR = 1e-6
+"""Where one side of a gap is silent, its power is taken to be this share of the other's."""
 
 
 def joined(flow: Track, guess: Track, known: NDArray[np.bool_], rate: int) -> Track:
@@ -40,10 +47,29 @@ def joined(flow: Track, guess: Track, known: NDArray[np.bool_], rate: int) -> Tr
     >>> bool(np.abs(joined(-tone, tone, known, 16_000) - tone).max() < 0.01)  # prediction knows
     True
     """
-    s = Spectra.of(flow, guess, known, rate)
+    s = Guessed.of(guess, known, rate)
     expected = s.around()
     u = np.clip(1 - RANGE * smooth(s.g) / np.maximum(expected, TINY), 0, 1)
-    return np.where(known, guess, s.spectrum.back(s.g + u**2 * (s.limited(RANGE * expected) - s.g)))
+    return np.where(known, guess, s.spectrum.back(s.g + u**2 * (s.limited(flow, RANGE * expected) - s.g)))
+
+
+def steadied(guess: Track, known: NDArray[np.bool_], rate: int) -> Track:
+    """The prediction, in the gaps up to `HELD` times louder where it is softer than expected there; `[samples]`.
+
+    Burg's poles lie inside the unit circle, so that what is predicted dies away: tones slowly, noise at once. The
+    gain min(HELD, sqrt(S / P)) lets tones sound on, as loud as the two sides are; it begins within `FADE` seconds.
+
+    >>> known = np.ones(8000, dtype=bool)
+    >>> known[3000:5000] = False
+    >>> tone = np.sin(0.3 * np.arange(8000))
+    >>> found = steadied(np.where(known, tone, 0.5 * tone), known, 16_000)
+    >>> print(f"{np.std(found[3500:4500]) / np.std(tone[3500:4500]):.1f}")
+    0.9
+    """
+    s = Guessed.of(guess, known, rate)
+    gain = np.clip(np.sqrt(s.around() / np.maximum(smooth(s.g), TINY)), 1, HELD)
+    inside = np.clip(distance_transform_edt(~known) / (FADE * rate), 0, 1)
+    return np.asarray(guess + np.sin(np.pi / 2 * inside) ** 2 * (s.spectrum.back(gain * s.g) - guess))
 
 
 def underlaid(noise: Track, guess: Track, known: NDArray[np.bool_], rate: int, above: float) -> Track:
@@ -52,37 +78,37 @@ def underlaid(noise: Track, guess: Track, known: NDArray[np.bool_], rate: int, a
     X = G + sqrt(max(0, 1 - P / S)) F, as powers of what is independent add up. The noise is to be no louder than what
     is around the gap is between its attacks: S is a geometric mean, and F has at most this power.
     """
-    s = Spectra.of(noise, guess, known, rate)
+    s = Guessed.of(guess, known, rate)
     expected = s.around(geometric=True)
     share = np.clip(1 - smooth(s.g) / np.maximum(expected, TINY), 0, 1)
     share[s.spectrum.frequencies < above] = 0.0
-    return np.where(known, guess, s.spectrum.back(s.g + np.sqrt(share) * s.limited(expected)))
+    return np.where(known, guess, s.spectrum.back(s.g + np.sqrt(share) * s.limited(noise, expected)))
 
 
 @dataclass(frozen=True)
-class Spectra:
-    """The spectra F and G `[bins, frames]` of a filling and a guess, their smoothed powers, and what sees no gap."""
+class Guessed:
+    """The spectrum G `[bins, frames]` of a guess, and which of its frames see no gap."""
 
     spectrum: Spectrum
-    f: NDArray[np.complex128]
     g: NDArray[np.complex128]
     whole: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, filling: Track, guess: Track, known: NDArray[np.bool_], rate: int) -> Spectra:
-        """Those of two tracks."""
-        spectrum = Spectrum(len(filling), rate)
+    def of(cls, guess: Track, known: NDArray[np.bool_], rate: int) -> Guessed:
+        """That of a track."""
+        spectrum = Spectrum(len(guess), rate)
         whole = spectrum((~known).astype(np.float64))[0].real < 1e-9
-        return cls(spectrum, spectrum(filling), spectrum(guess), whole)
+        return cls(spectrum, spectrum(guess), whole)
 
     def around(self, *, geometric: bool = False) -> Track:
         """S, what the power in the gaps is expected to be."""
         reach = max(round(AROUND * self.spectrum.rate / self.spectrum.hop), 1)
         return around(smooth(self.g), self.whole, reach, geometric=geometric)
 
-    def limited(self, most: Track) -> NDArray[np.complex128]:
-        """F with at most so much power."""
-        return np.asarray(self.f * np.sqrt(np.minimum(1, most / np.maximum(smooth(self.f), TINY))))
+    def limited(self, filling: Track, most: Track) -> NDArray[np.complex128]:
+        """The spectrum F of a filling, with at most so much power."""
+        f = self.spectrum(filling)
+        return np.asarray(f * np.sqrt(np.minimum(1, most / np.maximum(smooth(f), TINY))))
 
 
 def smooth(z: NDArray[np.complex128]) -> Track:
@@ -91,19 +117,35 @@ def smooth(z: NDArray[np.complex128]) -> Track:
 
 
 def around(p: Track, whole: NDArray[np.bool_], reach: int, *, geometric: bool = False) -> Track:
-    """S for the power p `[bins, frames]`: p itself in the `whole` frames, which see no gap; in the others the mean of
-    `reach` whole frames on each side, from the one to the other.
+    """S for the power p `[bins, frames]`: p itself in the `whole` frames, which see no gap; in the others, from the
+    mean of `reach` whole frames before them to that of those after them, which may be geometric means.
     """
-    if geometric:
-        return np.asarray(np.exp(around(np.log(np.maximum(p, TINY)), whole, reach)))
     found = p.copy()
     edges = np.flatnonzero(np.diff(np.concatenate([[True], whole, [True]])))
     for start, stop in itertools.pairwise(edges):
         if whole[start]:
             continue
         sides = (slice(max(start - reach, 0), start), slice(stop, stop + reach))
-        levels = [p[:, side][:, whole[side]].mean(1) for side in sides if whole[side].any()]
+        levels = [
+            level(p[:, side][:, whole[side]], geometric=geometric) for side in sides if whole[side].any()
+        ]
         if levels:
-            weight = (np.arange(stop - start) + 1) / (stop - start + 1)
-            found[:, start:stop] = np.outer(levels[0], 1 - weight) + np.outer(levels[-1], weight)
+            found[:, start:stop] = between(levels[0], levels[-1], int(stop - start))
     return found
+
+
+def level(p: Track, *, geometric: bool) -> Track:
+    """The mean of a power `[bins, frames]` over frames, or that of its logarithm, as a power."""
+    return np.asarray(np.exp(np.log(np.maximum(p, TINY)).mean(1)) if geometric else p.mean(1))
+
+
+def between(before: Track, after: Track, count: int) -> Track:
+    """The powers `[bins, count]` of frames between two, on a straight line in dB; a silent one counts as `FLOOR`.
+
+    >>> between(np.array([1.0]), np.array([1e-4]), 3).round(4).tolist()
+    [[0.1, 0.01, 0.001]]
+    """
+    floor = np.maximum(FLOOR * np.maximum(before, after), TINY)
+    weight = (np.arange(count) + 1) / (count + 1)
+    first, last = np.log(np.maximum(before, floor)), np.log(np.maximum(after, floor))
+    return np.asarray(np.exp(np.outer(first, 1 - weight) + np.outer(last, weight)))

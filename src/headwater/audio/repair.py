@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from headwater.audio.files import Patch, Samples, Source
-from headwater.audio.join import joined
+from headwater.audio.join import joined, steadied
 from headwater.audio.operators import Gaps
 from headwater.audio.prediction import bridged, carried, textured
 from headwater.audio.regions import Region
@@ -174,7 +174,8 @@ def with_flow(
     )
     found = guesses.copy()
     for i, flow, guess in zip(heard, done.waveforms.double().numpy(), at_one, strict=True):
-        found[i] = joined(flow, guess, known, prior.rate) * loudness[i]
+        held = steadied(guess, known, prior.rate)
+        found[i] = joined(flow, held, known, prior.rate) * loudness[i]
     return heard, found, done
 
 
