@@ -94,6 +94,7 @@ def scores(found: Track, truth: Track, damaged: list[Damaged]) -> dict[str, Any]
         mine.append(cdpam_embedding(pieces(x[i, a:b]), RATE))
         theirs.append(known(pieces(r[i, a:b])))
     return {
+        "clips": len(damaged),
         "SI-SDR, dB": round(float(np.mean(sdr)), 2),
         "LSD, dB": round(float(np.mean(lsd)), 2),
         "CDPAM": round(float(np.mean(heard)), 4),
