@@ -49,6 +49,13 @@ def test_tones_are_held_up_to_what_both_sides_expect():
         assert np.std(guess[inside]) < 0.65 * np.std(truth[inside])
 
 
+@pytest.mark.parametrize("gap", [(0, 9000), (15_000, 24_000), (0, 24_000)])
+def test_what_has_one_side_is_not_held_up(gap):
+    """A note that dies away at the end of a recording goes on doing so."""
+    guess = np.sin(0.3 * np.arange(24_000)) * 10 ** (-np.arange(24_000) / 24_000)
+    assert np.array_equal(steadied(guess, lost_in(24_000, *gap), RATE), guess)
+
+
 def test_a_silent_side_leaves_the_other():
     """Between music and digital silence the filling falls on a line in dB, and no number overflows."""
     r = np.random.default_rng(6)

@@ -58,6 +58,7 @@ def steadied(guess: Track, known: NDArray[np.bool_], rate: int) -> Track:
 
     Burg's poles lie inside the unit circle, so that what is predicted dies away: tones slowly, noise at once. The
     gain min(HELD, sqrt(S / P)) lets tones sound on, as loud as the two sides are; it begins within `FADE` seconds.
+    A gap at an end of the track has one side only, which may well be dying away: it stays.
 
     >>> known = np.ones(8000, dtype=bool)
     >>> known[3000:5000] = False
@@ -68,7 +69,8 @@ def steadied(guess: Track, known: NDArray[np.bool_], rate: int) -> Track:
     """
     s = Guessed.of(guess, known, rate)
     gain = np.clip(np.sqrt(s.around() / np.maximum(smooth(s.g), TINY)), 1, HELD)
-    inside = np.clip(distance_transform_edt(~known) / (FADE * rate), 0, 1)
+    before, after = np.logical_or.accumulate(known), np.logical_or.accumulate(known[::-1])[::-1]
+    inside = np.clip(distance_transform_edt(~known & before & after) / (FADE * rate), 0, 1)
     return np.asarray(guess + np.sin(np.pi / 2 * inside) ** 2 * (s.spectrum.back(gain * s.g) - guess))
 
 
