@@ -80,7 +80,7 @@ def clipping(x: Track, rate: int) -> Damage:
     y = np.clip(x, -level, level)
     cut = np.abs(y) >= level * (1 - 1e-6)
     methods: Methods = {
-        "Headwater": lambda z, i: repaired(z, Clipping(level), rate),
+        "Headwater": lambda z, i: repaired(z, Clipping.at(level), rate),
         "A-SPADE": plain(lambda z, i: declipped(z, cut, rate)),
         "nothing": plain(lambda z, i: z),
     }

@@ -138,7 +138,7 @@ def clip_task(truth: Track, sdr: float) -> tuple[Track, list[Damaged], dict[str,
     y = np.stack([np.clip(x, -a, a) for x, a in zip(truth, levels, strict=True)])
     cut = [np.abs(z) >= a * (1 - 1e-6) for z, a in zip(y, levels, strict=True)]
     methods = {
-        "Headwater": lambda z, i: repaired(z, Clipping(levels[i])),
+        "Headwater": lambda z, i: repaired(z, Clipping.at(levels[i])),
         "cubic": plain(lambda z, i: cubic(z, levels[i])),
         "nothing": plain(lambda z, i: z),
     }

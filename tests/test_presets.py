@@ -189,6 +189,26 @@ def test_what_the_solver_loses_is_carried():
         assert_close(batch.x1[index], alone.x1, rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.parametrize("carry", [False, True])
+def test_an_estimate_that_is_cut_short_says_so(carry):
+    """However small its misfit: the status is the callback's, and what was not evaluated is not counted."""
+    flow, misfit, guess, _ = problems(Mask(16))
+    seen, calls = [], []
+
+    def callback(event):
+        seen.append(event.round)
+        return Status.SECONDS if len(seen) >= 3 else None
+
+    counting = Flow(lambda x, t: calls.append(1) or flow(x, t), flow.shape)
+    result = default(
+        counting, misfit, [0, 1, 2], guess=guess, carry=carry, limits=Limits(tau=50.0, callback=callback)
+    )
+    assert seen == [0, 0, 0, 1]
+    assert result.status == (Status.SECONDS,) * 3 and (result.measure <= 50.0).all()
+    probe = 1  # of the gradient's strategy
+    assert result.evaluations.tolist() == [len(calls) - probe] * 3
+
+
 @pytest.mark.parametrize("name", ["steps", "gradients"])
 def test_limits_of_nothing_are_refused(name):
     with pytest.raises(Misuse, match=rf"limit {name} = 0 leaves nothing to do\. Give at least 1\."):

@@ -18,6 +18,7 @@ from headwater.optimize import LBFGS
 from headwater.select import rows
 from headwater.solve import invert, logit_grid, solve
 from headwater.source import blend
+from headwater.status import Status
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def default(
     """
     o = limits or Limits()
     steps, times = o.steps or 8, 32
-    watch = _watch(misfit, o.callback)
+    watch = _Watch(misfit, o.callback)
     x1 = estimate(flow, misfit, guess, seeds, steps=times, fresh=fresh, watch=watch)
     back, grid = logit_grid(3 * steps // 2), logit_grid(steps)
     x0 = invert(flow, x1, steps=back)
@@ -113,8 +114,8 @@ def default(
         gradient=o.gradient,
         callback=o.callback,
     )
-    spent = times + 2 * (len(back) - 1) + 2 * steps * carry
-    return replace(result, x1=result.x1 + rest, preparation=spent)
+    spent = watch.times + 2 * (len(back) - 1) + 2 * steps * carry
+    return replace(result, x1=result.x1 + rest, preparation=spent, status=watch.ends(result.status))
 
 
 @dataclass(frozen=True)
@@ -133,16 +134,29 @@ class Carried(Misfit):
         return super().standardised(x1 + self.rest)
 
 
-def _watch(misfit: Misfit, callback: Callback | None) -> Callable[[Tensor], bool] | None:
-    """The callback, told of the estimate as round 0; the control that follows ends at its first evaluation."""
-    if callback is None:
-        return None
+@dataclass
+class _Watch:
+    """The callback, told of the estimate as round 0; the control that follows ends at its first evaluation.
 
-    def watch(x1: Tensor) -> bool:
-        everyone, rms, cost = torch.arange(len(x1)), misfit.rms(x1), misfit(x1).to(torch.float64)
-        return callback(Event(0, everyone, cost, rms.to(torch.float64), x1, cost)) is not None
+    `times` counts those of the estimate; `ended` is the status that cut it short.
+    """
 
-    return watch
+    misfit: Misfit
+    callback: Callback | None
+    times: int = 0
+    ended: Status | None = None
+
+    def __call__(self, x1: Tensor) -> bool:
+        self.times += 1
+        if self.callback is not None:
+            everyone, cost = torch.arange(len(x1)), self.misfit(x1).to(torch.float64)
+            rms = self.misfit.rms(x1).to(torch.float64)
+            self.ended = self.callback(Event(0, everyone, cost, rms, x1, cost))
+        return self.ended is not None
+
+    def ends(self, status: tuple[Status, ...]) -> tuple[Status, ...]:
+        """What became of the problems: of half an estimate none has reached its goal, whatever its misfit."""
+        return tuple(self.ended if self.ended and s is not Status.DIVERGED else s for s in status)
 
 
 PRESETS: dict[str, Callable[..., Result]] = {"default": default, "paper": paper}

@@ -37,3 +37,5 @@ def test_a_rate_must_rise(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(10), 8000)
     with pytest.raises(Misuse, match="8000 Hz already"):
         raised(examine(tmp_path / "a.wav"), 8000, tmp_path / "b.wav")
+    with pytest.raises(Misuse, match=r"No recording has 9000000000 Hz\. Give a rate of at most 768000 Hz\."):
+        raised(examine(tmp_path / "a.wav"), 9_000_000_000, tmp_path / "b.wav")

@@ -16,11 +16,24 @@ from headwater.audio.restore import Prior
 from headwater.audio.space import Spectral
 from headwater.cli.app import main
 from headwater.cli.audio import gaps
-from headwater.cli.audio.damage import peak_of
+from headwater.cli.audio.damage import peaks_of
 from headwater.cli.progress import Watch
 
 torch.set_num_threads(1)
 RATE = 8000
+BAD_OPERATORS = {
+    "boom": "raise ValueError('boom')",
+    "array": "return x.numpy()",
+    "nan": "return x * float('nan')",
+    "constant": "return torch.ones(1, 5)",
+    "late": "assert x.shape[1] == 4000, 'only one second'\n    return x",
+}
+
+
+def chord(count, frequency):
+    """A fundamental and two partials, softly beating, `[count]`."""
+    t = np.arange(count) / RATE
+    return sum(np.sin(2 * np.pi * k * frequency * t + k) / k for k in (1, 2, 3)) / 1.5
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +63,8 @@ def folder(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "mute.wav", np.zeros(40), RATE)
     (tmp_path / "tube.py").write_text("import torch\n\ndef operator(x):\n    return torch.tanh(x)\n")
     (tmp_path / "bad.py").write_text("def other(x):\n    return x\n")
+    for name, body in BAD_OPERATORS.items():
+        (tmp_path / f"{name}.py").write_text(f"import torch\n\n\ndef operator(x):\n    {body}\n")
     bad = x.copy()
     bad[9000, 0] = np.nan
     soundfile.write(tmp_path / "nan.wav", bad, RATE, subtype="FLOAT")
@@ -230,11 +245,34 @@ def test_declipping_leaves_what_is_below_the_level(folder, subtype, level):
 
 def test_clipping_is_found_whatever_a_lone_peak_does(folder):
     for first in (400_000, 2**18 - 2):  # the file is read in blocks
-        x = np.zeros(600_000)
+        x = np.zeros((600_000, 2))
         x[10] = -1.0
-        x[first : first + 4] = 32767 / 32768
+        x[first : first + 4, 0] = 32767 / 32768
+        x[first : first + 2, 1] = 0.5
         soundfile.write("peaks.wav", x, RATE, subtype="PCM_16")
-        assert peak_of(examine("peaks.wav")) == (pytest.approx(1.0, abs=1e-4), True)
+        peaks, runs = peaks_of(examine("peaks.wav"))
+        np.testing.assert_allclose(peaks, [[1.0, 1.0], [1.0, 0.5]], atol=1e-4)
+        assert runs.tolist() == [[False, True], [False, False]]
+
+
+def test_every_channel_and_side_is_declipped_at_its_own_level(folder):
+    """Gains differ after clipping, and analogue stages clip unevenly; one channel is whole."""
+    x = 0.8 * np.stack([chord(8000, f) for f in (220, 330, 275)], axis=1)
+    rails = [(0.45, 0.6), (0.35, 0.5), (np.inf, np.inf)]
+    y = np.stack([c.clip(-low, high) for c, (low, high) in zip(x.T, rails, strict=True)], axis=1)
+    soundfile.write("uneven.wav", y, RATE, subtype="PCM_24")
+    assert main(["audio", "declip", "uneven.wav", "--quiet"]) == 0
+    found = json.loads((folder / "uneven-declip.json").read_text())["damage"]["levels"]
+    assert found[0] == pytest.approx(rails[0], abs=1e-5) and found[1] == pytest.approx(rails[1], abs=1e-5)
+    assert found[2] == [None, None]
+    a, b = soundfile.read("uneven.wav")[0], soundfile.read("uneven-declip.wav")[0]
+    for i, (low, high) in enumerate(rails):
+        cut = (x[:, i] > high) | (x[:, i] < -low)
+        np.testing.assert_array_equal(a[~cut, i], b[~cut, i])
+        if cut.any():
+            worse, better = (np.sum((z[cut, i] - x[cut, i]) ** 2) for z in (a, b))
+            assert better < 0.2 * worse
+            assert b[:, i].max() > 1.1 * high and b[:, i].min() < -1.1 * low
 
 
 def test_a_low_rate_is_raised(folder):
@@ -300,6 +338,12 @@ def test_a_draw_depends_on_its_own_seed_alone(folder):
         ("restore take.wav --cutoff 3kHz", "leaves the model nothing to add."),
         ("restore take.wav --operator bad.py", "has no function named 'operator'."),
         ("restore take.wav --operator missing.py", "missing.py"),
+        ("restore take.wav --operator boom.py", "boom.py failed on a recording [1, 4000]: ValueError: boom."),
+        ("restore take.wav --operator array.py", "array.py failed on a recording [1, 4000]"),
+        ("restore take.wav --operator nan.py", "nan.py makes NaN or infinity"),
+        ("restore take.wav --operator constant.py", "constant.py returns has no gradient."),
+        ("restore take.wav --operator late.py --quiet", "only one second."),
+        ("declip mute.wav", "is silent."),
         ("restore take.wav --rate 16kHz", "has the whole band of the model."),
         ("generate -n 0", "--count is 0."),
         ("generate --length 0", "--length is 0."),
@@ -314,6 +358,8 @@ def test_a_draw_depends_on_its_own_seed_alone(folder):
         ("inpaint nan.wav --gap 1-1.1", "not finite, at 1.1250 s."),
         ("inpaint take.wav --gap 12:75-13:00", "60 or more seconds"),
         ("inpaint take.wav --gap 2-1", "ends before it begins."),
+        ("inpaint take.wav --gap 1.5-", "'1.5-' is no gap."),
+        ("inpaint take.wav --gap=-1-2", "'-1-2' is no gap."),
         ("inpaint take.wav --gap 2.5-3.5", "beyond the recording of 3.000 s."),
         ("inpaint take.wav --gap 0-3", "whole recording."),
         ("inpaint take.wav --mask other.wav", "The mask has 10 frames"),

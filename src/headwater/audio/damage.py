@@ -153,12 +153,12 @@ class Room:
 
     @property
     def stereo(self) -> bool:
-        """Mid and side have one response if the channels have."""
-        return len(self.impulse) == 1
+        """Mid and side have one response if the channels have; noise is of each channel."""
+        return len(self.impulse) == 1 and not self.noise
 
     def of(self, track: int) -> Room:
         """The room of one channel."""
-        return self if self.stereo else replace(self, impulse=self.impulse[track : track + 1])
+        return self if len(self.impulse) == 1 else replace(self, impulse=self.impulse[track : track + 1])
 
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
         """The convolution at the prior's rate."""
@@ -191,18 +191,31 @@ class Room:
 
 
 @dataclass(frozen=True)
-class Clipping(Alike):
-    """Hard clipping at `level` (full scale 1): what comes as near to it as `slack`, relative, was at least there.
+class Clipping:
+    """Hard clipping: what comes as near to a rail (full scale 1) as `slack`, relative, was at least there.
 
-    The flow of today does not improve what sparsity finds (`benchmarks/audio_declip.py`).
+    `rails`: how far below and above zero it lies, the same in all channels or of each; infinite where nothing is
+    clipped. The flow of today does not improve what sparsity finds (`benchmarks/audio_declip.py`).
     """
 
-    level: float
+    rails: tuple[tuple[float, float], ...]
     slack: float = 1e-4
+    reach: ClassVar[float] = 0.0
+    stereo: ClassVar[bool] = False
+
+    @classmethod
+    def at(cls, level: float, slack: float = 1e-4) -> Clipping:
+        """The same level on both sides of zero, in every channel."""
+        return cls(((level, level),), slack)
+
+    def of(self, track: int) -> Clipping:
+        """That of one channel."""
+        return self if len(self.rails) == 1 else replace(self, rails=self.rails[track : track + 1])
 
     def clipped(self, x: Track) -> NDArray[np.bool_]:
-        """The clipped samples."""
-        return np.abs(x) >= self.level * (1 - self.slack)
+        """The clipped samples of a channel."""
+        low, high = self.rails[0]
+        return np.asarray((x >= high * (1 - self.slack)) | (x <= -low * (1 - self.slack)))
 
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed | None:
         """The clipping at the recording's own rate, of the low band and the high band of the rough estimate."""
@@ -210,7 +223,8 @@ class Clipping(Alike):
             return None
         rough = declipped(x, self.clipped(x), rate)
         guess = resampled(rough, rate, low)
-        clip = Clip(self.level / scale, self.slack * self.level / scale)
+        below, above = (rail / scale for rail in self.rails[0])
+        clip = Clip(above, self.slack * min(below, above), below)
         if rate == low:
             return Posed(clip, x, 0.0, guess, good=True)
         low_band = interpolated(torch.from_numpy(guess)[None], low, rate, len(x))
@@ -221,8 +235,8 @@ class Clipping(Alike):
     def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
         """Only clipped samples change, and none to below what it was: the estimate, and the rough one's high band."""
         found = lifted(estimate, low, rate, len(x)) + (0.0 if posed.rest is None else posed.rest)
-        sign, least = np.sign(x), np.maximum(self.level, np.abs(x))
-        return np.where(self.clipped(x), sign * np.maximum(sign * found, least), x)
+        sign = np.sign(x)
+        return np.where(self.clipped(x), sign * np.maximum(sign * found, np.abs(x)), x)
 
 
 @dataclass(frozen=True)

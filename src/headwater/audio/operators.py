@@ -120,11 +120,11 @@ class Gaps(LinearOperator):
 
 @dataclass(frozen=True, eq=False)
 class Clip(Operator):
-    """Hard clipping, y = clamp(x, -level, level).
+    """Hard clipping, y = clamp(x, -low, level); `low` is the level if None, and either may be infinite.
 
     A clipped sample says only that x is at or beyond the level, so `residual` is
         min(x - max(level, y), 0)    where y >= level - slack,
-        max(x + max(level, -y), 0)   where y <= slack - level,
+        max(x + max(low, -y), 0)     where y <= slack - low,
         x - y                        elsewhere:
     zero exactly where A(x) = y (slack = 0), with a gradient wherever it is not. `slack` > 0 counts samples that noise
     or dither brought a little below the level.
@@ -137,14 +137,20 @@ class Clip(Operator):
 
     level: float = 1.0
     slack: float = 0.0
+    low: float | None = None
     kind: ClassVar[str] = "declip"
 
     def __post_init__(self) -> None:
-        if not (0 < self.level < math.inf and 0 <= self.slack < self.level):
+        if not (0 < min(self.rails) < math.inf and 0 <= self.slack < min(self.rails)):
             raise Misuse(
                 f"Clipping at {self.level} with slack {self.slack} is no measurement.",
                 "Give a positive level and a slack below it.",
             )
+
+    @property
+    def rails(self) -> tuple[float, float]:
+        """How far a sample may lie below and above zero."""
+        return self.level if self.low is None else self.low, self.level
 
     @property
     def local(self) -> int:
@@ -154,18 +160,21 @@ class Clip(Operator):
     def __call__(self, x: Tensor) -> Tensor:
         """The clipped recording."""
         require_signals(x, self)
-        return x.clamp(-self.level, self.level)
+        low, high = self.rails
+        return x.clamp(-low, high)
 
     def clipped(self, y: Tensor) -> Tensor:
         """Which samples of a measurement are clipped, bool in its shape."""
-        return y.abs() >= self.level - self.slack
+        low, high = self.rails
+        return (y >= high - self.slack) | (y <= self.slack - low)
 
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
         """One-sided at clipped samples: only an x on the wrong side of the level is penalised."""
         require_signals(x, self)
-        sign, inside = y.sign(), difference(x, y)
-        bound = y.abs().clamp(min=self.level)
-        return torch.where(self.clipped(y), sign * (sign * x - bound).clamp(max=0), inside)
+        low, high = self.rails
+        above, below = (x - y.clamp(min=high)).clamp(max=0), (x - y.clamp(max=-low)).clamp(min=0)
+        beyond = torch.where(y > 0, above, below)
+        return torch.where(self.clipped(y), beyond, difference(x, y))
 
 
 # ---- filters

@@ -21,6 +21,8 @@ from headwater.extras import need
 Track = NDArray[np.float64]
 FILTER = 32
 """Zero crossings of the low-pass on each side."""
+HIGHEST = 768_000
+"""The highest rate, Hz, that recordings come in."""
 BLOCK = 1 << 17
 """Frames of a file that are resampled at a time."""
 MARGIN = 1 << 11
@@ -65,8 +67,10 @@ def raised(source: Source, rate: int, path: Path) -> Source:
     Raises
     ------
     Misuse
-        The rate is not higher, or the source is damaged.
+        The rate is not higher, or higher than `HIGHEST`, or the source is damaged.
     """
+    if rate > HIGHEST:
+        raise Misuse(f"No recording has {rate} Hz.", f"Give a rate of at most {HIGHEST} Hz.")
     if rate <= source.rate:
         raise Misuse(f"The recording has {source.rate} Hz already.", f"Give a rate above that, not {rate}.")
     subtype = source.subtype if source.depth or source.subtype in FLOATS else "FLOAT"

@@ -59,6 +59,15 @@ def sheet(
     return path
 
 
+def most_changed(before: NDArray[np.float64], after: NDArray[np.float64]) -> int:
+    """The channel of a stretch `[frames, channels]` that tells most of a repair.
+
+    >>> most_changed(np.zeros((2, 2)), np.array([[0.0, 0.5], [0.1, 0.0]]))
+    1
+    """
+    return int(np.square(after - before).sum(0).argmax())
+
+
 def gallery(
     path: Path, tracks: Sequence[Track], rate: int, names: Sequence[str], *, overwrite: bool = False
 ) -> Path:

@@ -72,10 +72,11 @@ def span(text: str) -> Span:
     >>> span("12.40-12.65"), span("1:02+250ms")
     ((12.4, 12.65), (62.0, 62.25))
     """
+    text = text.strip()
     first, sign, second = next(
         (parts for parts in (text.partition("+"), text.partition("-")) if parts[1]), (text, "", "")
     )
-    if not sign:
+    if not (first and sign and second):
         raise Misuse(f"{text!r} is no gap.", "Write its start and end as in 12.40-12.65, or 12.4+250ms.")
     start = seconds(first)
     stop = seconds(second) + (start if sign == "+" else 0.0)

@@ -11,7 +11,7 @@ from torch import Tensor
 from headwater.cli import python_file
 from headwater.cli.options import Restore
 from headwater.cli.tasks import Task
-from headwater.errors import Misuse, short, suggest
+from headwater.errors import Misuse, suggest
 from headwater.image.files import load_bytes, read_image
 from headwater.image.operators import Operator, UserOperator, from_physics
 from headwater.image.picture import Picture
@@ -61,15 +61,9 @@ def load(where: str) -> tuple[Path, Operator]:
 def tried(operator: Operator, size: tuple[int, int], where: str) -> Tensor:
     """What the operator makes of a grey image that wants a gradient; its own failures as a Misuse."""
     x = torch.zeros(1, 3, *size, requires_grad=True)
-    try:
+    cure = "Write it for images [batch, 3, height, width] in the range [-1, 1]."
+    with python_file.failing(where, f"an image {list(x.shape)}", cure):
         return operator(x).detach()
-    except Misuse:
-        raise
-    except Exception as error:
-        raise Misuse(
-            f"The operator {where} failed on an image {list(x.shape)}: {short(error)}.",
-            "Write it for images [batch, 3, height, width] in the range [-1, 1].",
-        ) from error
 
 
 def _measurement(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,17 @@ def function_in(file: Path, name: str, signature: str) -> Any:
         what = "a class" if isinstance(found, type) else f"of type {type(found).__name__}"
         raise Misuse(f"{name!r} in {file} is {what}.", f"Make it a function {signature}.")
     return found
+
+
+@contextmanager
+def failing(where: str, what: str, cure: str) -> Iterator[None]:
+    """A block that calls the user's code: its own failures as a Misuse."""
+    try:
+        yield
+    except Misuse:
+        raise
+    except Exception as error:
+        raise Misuse(f"The operator {where} failed on {what}: {short(error)}.", cure) from error
 
 
 def run(file: Path) -> Any:

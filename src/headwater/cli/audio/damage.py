@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from headwater.audio import models
 from headwater.audio.damage import KEPT, Band, Clipping, Damage, Noise, Own, Room
 from headwater.audio.files import Patch, Source, as_float, blocks, examine
 from headwater.audio.resample import raised
 from headwater.audio.restore import Restoration
-from headwater.audio.sheet import sheet
+from headwater.audio.sheet import most_changed, sheet
 from headwater.audio.whole import restored
 from headwater.audio.write import write_patched
 from headwater.cli import python_file
@@ -26,7 +29,7 @@ from headwater.errors import Misuse
 from headwater.extras import need
 
 CLOSE = 1e-4
-"""Samples nearer than this to the peak, relative to it, count as the peak; so do those a step of the format lower."""
+"""Samples nearer to a rail, relative to it, count as clipped; so do those a step of the format below --level."""
 RUN = 3
 """So many equal samples in a row at the top are clipping."""
 
@@ -34,22 +37,27 @@ RUN = 3
 def declip(recording: Path, level: float | None, o: Repair) -> int:
     """Recover clipped peaks."""
     source = examine(recording)
-    peak, runs = peak_of(source)
-    if level is None and not runs:
+    peaks, runs = peaks_of(source)
+    top = float(peaks.max())
+    if top == 0:
+        raise Misuse(f"{recording} is silent.", "There is nothing to declip; give another recording.")
+    if level is None and not runs.any():
         raise Misuse(
             f"No {RUN} samples in a row of {recording} are at its peak.",
             "It may not be clipped; if it is, give --level, as in 0.9 or -1dB.",
         )
-    found = peak if level is None else level
-    if not found > 0:
+    if level == 0:
         raise Misuse("The level is 0.", "Give the level of the clipping, as in 0.9 or -1dB.")
-    if found > peak * (1 + CLOSE):
+    if level is not None and level > top * (1 + CLOSE):
         raise Misuse(
-            f"No sample of {recording} reaches the level {found:g}.", f"Its peak is {peak:.4g}; give less."
+            f"No sample of {recording} reaches the level {level:g}.", f"Its peak is {top:.4g}; give less."
         )
-    damage = Clipping(found, max(CLOSE, 1.5 * 2.0 ** (1 - source.depth) / found if source.depth else 0.0))
+    rails = np.where(runs, peaks, np.inf) if level is None else np.full_like(peaks, level)
+    step = 1.5 * 2.0 ** (1 - source.depth) / level if level and source.depth else 0.0
+    damage = Clipping(tuple((low, high) for low, high in rails.tolist()), max(CLOSE, step))
+    found = [[None if np.isinf(x) else x for x in channel] for channel in damage.rails]
     by = "sparsity" if o.preset == "default" else "flow"
-    return run("declip", source, damage, [recording], {"level": found, "by": by}, o)
+    return run("declip", source, damage, [recording], {"levels": found, "by": by}, o)
 
 
 def denoise(recording: Path, noise: float | None, o: Repair) -> int:
@@ -110,7 +118,32 @@ def restore(
     path, _, name = (operator, "", "") if operator.endswith(".py") else operator.rpartition(":")
     check_noise(noise, source)
     found = python_file.function_in(Path(path), name or "operator", f"{name or 'operator'}(x)")
-    return run("restore", source, Own(found, noise or 0.0), [recording, Path(path)], settings, o)
+    own = Own(guarded(found, operator), noise or 0.0)
+    tried(own, operator)
+    return run("restore", source, own, [recording, Path(path)], settings, o)
+
+
+def guarded(function: Callable[[Tensor], Tensor], where: str) -> Callable[[Tensor], Tensor]:
+    """The user's function; its failures are two sentences."""
+
+    def operator(x: Tensor) -> Tensor:
+        cure = "Write it for recordings [1, samples] in full scale, in functions of torch."
+        with python_file.failing(where, f"a recording {list(x.shape)}", cure):
+            return function(x)
+
+    return operator
+
+
+def tried(own: Own, where: str) -> None:
+    """Refuse a function that fails on a second of soft noise, or whose values are not finite or have no gradient."""
+    x = 0.01 * torch.randn(1, models.prior().rate, generator=torch.Generator().manual_seed(0))
+    y = own.function(x.requires_grad_())
+    if not isinstance(y, Tensor) or not y.requires_grad:
+        raise Misuse(
+            f"What the operator {where} returns has no gradient.", "Compute it from x, in functions of torch."
+        )
+    if not bool(y.isfinite().all()):
+        raise Misuse(f"The operator {where} makes NaN or infinity of soft noise.", "Keep its values finite.")
 
 
 def band(cutoff: float) -> Band:
@@ -157,22 +190,24 @@ def decibels(amplitude: float) -> str:
     return f"{20 * np.log10(amplitude):.1f} dB"
 
 
-def peak_of(source: Source) -> tuple[float, bool]:
-    """The largest sample (full scale 1), and whether there are runs of samples as large: it is clipped."""
-    peak, runs, before = 0.0, False, np.zeros((0, source.channels))
+def peaks_of(source: Source) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The extremes of every channel below and above zero `[channels, 2]` (full scale 1), and where there are runs of
+    samples as far out: it is clipped there.
+    """
+    peaks = np.zeros((2, source.channels))
+    runs, before = np.zeros(peaks.shape, dtype=bool), np.zeros((2, 0, source.channels))
     with need("soundfile", "audio").SoundFile(source.path) as file:
         for _, raw in blocks(file, source):
-            x = np.concatenate([before, np.abs(raw.astype(np.float64))])
-            before = x[len(x) - min(RUN - 1, len(x)) :]  # a run may go on in the next block
-            top = float(x.max())
-            if top > peak * (1 + CLOSE):
-                runs = False
-            peak = max(peak, top)
-            if top >= peak * (1 - CLOSE) and len(x) >= RUN and peak > 0:
-                high = x >= peak * (1 - CLOSE)
-                several = np.lib.stride_tricks.sliding_window_view(high, RUN, axis=0)
-                runs = runs or bool(several.all(-1).any())
-    return (peak / 2.0**31 if source.depth else peak), runs
+            x = np.concatenate([before, [-raw.astype(np.float64), raw.astype(np.float64)]], axis=1)
+            before = x[:, max(x.shape[1] - RUN + 1, 0) :]  # a run may go on in the next block
+            top = x.max(1)
+            runs &= top <= peaks * (1 + CLOSE)
+            peaks = np.maximum(peaks, top)
+            if x.shape[1] >= RUN:
+                high = (x >= peaks[:, None] * (1 - CLOSE)) & (peaks[:, None] > 0)
+                several = np.lib.stride_tricks.sliding_window_view(high, RUN, axis=1)
+                runs |= np.any(several.all(-1), axis=1)
+    return (peaks / 2.0**31 if source.depth else peaks).T, runs.T
 
 
 def run(
@@ -210,5 +245,6 @@ def run(
         written = write_patched(source, patches, work.outputs.sound, peaks=peaks, overwrite=o.overwrite)
     content, first = work.report(written, damage=settings, not_begun=left), seen[0]
     before = source.read(first.start, first.start + len(first.samples))
-    sheet(work.outputs.sheet, before.mean(1), first.samples.mean(1), source.rate, (), **work.about(0))
+    c = most_changed(before, first.samples)
+    sheet(work.outputs.sheet, before[:, c], first.samples[:, c], source.rate, (), **work.about(0))
     return work.tell(content, written)

@@ -10,7 +10,7 @@ from headwater.audio import models, places, times
 from headwater.audio.files import Patch, Source, examine
 from headwater.audio.regions import CONTEXT, Gap, Region, merged, regions
 from headwater.audio.repair import fill
-from headwater.audio.sheet import sheet
+from headwater.audio.sheet import most_changed, sheet
 from headwater.audio.write import write_patched
 from headwater.cli.audio.options import Lost, Repair
 from headwater.cli.audio.work import Work
@@ -74,4 +74,5 @@ def picture(path: Path, source: Source, region: Region, patch: Patch, **about: A
     after[patch.changed] = patch.samples[patch.changed]
     gaps = [(a - region.start, b - region.start) for a, b in region.gaps]
     start = region.start / source.rate
-    sheet(path, before.mean(1), after.mean(1), source.rate, gaps, start=start, **about)
+    c = most_changed(before, after)
+    sheet(path, before[:, c], after[:, c], source.rate, gaps, start=start, **about)

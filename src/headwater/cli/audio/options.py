@@ -13,8 +13,6 @@ from headwater.cli.options import SEARCH, Files, PresetName, whole, word
 
 DAMAGE = Group("What is lost", sort_key=0)
 
-Time = Annotated[float | None, word(times.seconds, "TIME")]
-
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Repair(Files):
     """Most gradient evaluations per stretch; by default the preset's."""
 
     seconds: Annotated[float | None, Parameter(group=SEARCH)] = None
-    """Stop after so many seconds and keep the best so far."""
+    """Stop after so many seconds and keep the best so far; a stretch that was begun takes a little more."""
 
 
 @Parameter(name="*")

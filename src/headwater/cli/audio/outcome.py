@@ -112,7 +112,9 @@ def entry(found: Sequence[Restoration]) -> dict[str, Any]:
         "status": [s.name for r in found for s in r.result.status],
         "gradients": [int(n) for r in found for n in r.result.gradients],
         "evaluations": [int(n) for r in found for n in r.result.evaluations],
-        "misfit": [round(float(m), 4) for r in found for m in r.misfit.rms(r.result.x1)],
+        "misfit": [
+            round(float(m), 4) if m.isfinite() else None for r in found for m in r.misfit.rms(r.result.x1)
+        ],
     }
 
 
@@ -132,7 +134,7 @@ def report(
         "inputs": [str(p) for p in inputs],
         "output": {"file": str(written.file.path), **about, "exact": written.exact, "over": written.over},
         "settings": {name: getattr(o, name) for name in names},
-        "model": models.MUSIC,
+        "model": models.MUSIC if any(e["evaluations"] for e in entries) else None,
         "versions": versions(),
         "stretches": entries,
         **more,
