@@ -4,11 +4,12 @@ Prediction continues tones in phase for as long as they are coherent, and lets e
 does not know shows as missing power. In the short-time spectrum, with P the power of the prediction and S that of
 what is around the gap, both smoothed,
 
-    u = max(0, 1 - 4 P / S)        what prediction leaves unexplained: nothing down to a quarter of the power
-    X = G + u^2 (F - G)            G the prediction, F the flow, at most 4 times the power S
+    u = max(0, 1 - 4 P / S)        the share of the power that is missing: nothing down to a quarter of it
+    X = G + sqrt(u) F              G the prediction, F the flow, at most 4 times the power S
 
-which is G itself wherever samples are known. In the gap S goes from the power before it to that after it on a
-straight line in dB, as sounds die away. Tones die away in prediction, too, if more slowly: `steadied` holds them up.
+as the powers of what is independent add up, and G itself wherever samples are known. In the gap S goes from the power
+before it to that after it on a straight line in dB, as sounds die away. Tones die away in prediction, too, if more
+slowly: `steadied` holds them up.
 """
 
 from __future__ import annotations
@@ -49,8 +50,7 @@ def joined(flow: Track, guess: Track, known: NDArray[np.bool_], rate: int) -> Tr
     """
     s = Guessed.of(guess, known, rate)
     expected = s.around()
-    u = np.clip(1 - RANGE * smooth(s.g) / np.maximum(expected, TINY), 0, 1)
-    return np.where(known, guess, s.spectrum.back(s.g + u**2 * (s.limited(flow, RANGE * expected) - s.g)))
+    return np.where(known, guess, s.with_power(flow, s.lacking(expected / RANGE), RANGE * expected))
 
 
 def steadied(guess: Track, known: NDArray[np.bool_], rate: int) -> Track:
@@ -58,7 +58,6 @@ def steadied(guess: Track, known: NDArray[np.bool_], rate: int) -> Track:
 
     Burg's poles lie inside the unit circle, so that what is predicted dies away: tones slowly, noise at once. The
     gain min(HELD, sqrt(S / P)) lets tones sound on, as loud as the two sides are; it begins within `FADE` seconds.
-    A gap at an end of the track has one side only, which may well be dying away: it stays.
 
     >>> known = np.ones(8000, dtype=bool)
     >>> known[3000:5000] = False
@@ -69,8 +68,7 @@ def steadied(guess: Track, known: NDArray[np.bool_], rate: int) -> Track:
     """
     s = Guessed.of(guess, known, rate)
     gain = np.clip(np.sqrt(s.around() / np.maximum(smooth(s.g), TINY)), 1, HELD)
-    before, after = np.logical_or.accumulate(known), np.logical_or.accumulate(known[::-1])[::-1]
-    inside = np.clip(distance_transform_edt(~known & before & after) / (FADE * rate), 0, 1)
+    inside = np.clip(distance_transform_edt(~known) / (FADE * rate), 0, 1)
     return np.asarray(guess + np.sin(np.pi / 2 * inside) ** 2 * (s.spectrum.back(gain * s.g) - guess))
 
 
@@ -82,9 +80,9 @@ def underlaid(noise: Track, guess: Track, known: NDArray[np.bool_], rate: int, a
     """
     s = Guessed.of(guess, known, rate)
     expected = s.around(geometric=True)
-    share = np.clip(1 - smooth(s.g) / np.maximum(expected, TINY), 0, 1)
+    share = s.lacking(expected)
     share[s.spectrum.frequencies < above] = 0.0
-    return np.where(known, guess, s.spectrum.back(s.g + np.sqrt(share) * s.limited(noise, expected)))
+    return np.where(known, guess, s.with_power(noise, share, expected))
 
 
 @dataclass(frozen=True)
@@ -107,10 +105,15 @@ class Guessed:
         reach = max(round(AROUND * self.spectrum.rate / self.spectrum.hop), 1)
         return around(smooth(self.g), self.whole, reach, geometric=geometric)
 
-    def limited(self, filling: Track, most: Track) -> NDArray[np.complex128]:
-        """The spectrum F of a filling, with at most so much power."""
+    def lacking(self, enough: Track) -> Track:
+        """The share of the power that G lacks, 0 to 1: none where it has `enough`."""
+        return np.asarray(np.clip(1 - smooth(self.g) / np.maximum(enough, TINY), 0, 1))
+
+    def with_power(self, filling: Track, share: Track, most: Track) -> Track:
+        """The track of G + sqrt(share) F, with F the spectrum of `filling`, of at most so much power."""
         f = self.spectrum(filling)
-        return np.asarray(f * np.sqrt(np.minimum(1, most / np.maximum(smooth(f), TINY))))
+        limited = f * np.sqrt(np.minimum(1, most / np.maximum(smooth(f), TINY)))
+        return self.spectrum.back(self.g + np.sqrt(share) * limited)
 
 
 def smooth(z: NDArray[np.complex128]) -> Track:
