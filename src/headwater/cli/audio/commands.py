@@ -16,7 +16,7 @@ audio = App(name="audio", help="Repair and generate recordings of any length, ra
 
 @audio.command
 def inpaint(recording: Path, /, *, options: Lost = NO_LOST) -> int:
-    """Fill gaps: --gap, --labels or --mask say where. Every other sample stays as it is, to the bit.
+    """Fill gaps: --gap, --labels or --mask say where. In lossless formats all else stays as it is, to the bit.
 
     Parameters
     ----------
@@ -59,7 +59,8 @@ def declip(recording: Path, /, *, level: Level = None, options: Repair = NO_REPA
     recording
         A WAV, FLAC, OGG or AIFF file.
     level
-        Where it was cut off, as in 0.9 or -1dB; by default the largest sample, if runs of samples are as large.
+        Where it was cut off, as in 0.9 or -1dB; by default the extremes of every channel, if runs of samples are as
+        far out.
     """
     from headwater.cli.audio.damage import declip as run
 
