@@ -5,7 +5,8 @@ import pytest
 from scipy.signal import butter, lfilter, sosfilt
 
 from headwater.audio.autoregression import drawn, extrapolate
-from headwater.audio.prediction import bridged, carried, gaps_of, textured
+from headwater.audio.prediction import bridged, carried, textured
+from headwater.audio.tracks import gaps_of
 
 RATE = 16_000
 LOST = np.zeros(3 * RATE, dtype=bool)

@@ -14,7 +14,6 @@ slowly: `steadied` holds them up.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, uniform_filter
 
 from headwater.audio.spectrum import TINY, Spectrum, Track
+from headwater.audio.tracks import gaps_of
 
 SMOOTH = (5, 3)
 """Bins and frames over which power is averaged."""
@@ -126,16 +126,13 @@ def around(p: Track, whole: NDArray[np.bool_], reach: int, *, geometric: bool = 
     mean of `reach` whole frames before them to that of those after them, which may be geometric means.
     """
     found = p.copy()
-    edges = np.flatnonzero(np.diff(np.concatenate([[True], whole, [True]])))
-    for start, stop in itertools.pairwise(edges):
-        if whole[start]:
-            continue
+    for start, stop in gaps_of(~whole).tolist():
         sides = (slice(max(start - reach, 0), start), slice(stop, stop + reach))
         levels = [
             level(p[:, side][:, whole[side]], geometric=geometric) for side in sides if whole[side].any()
         ]
         if levels:
-            found[:, start:stop] = between(levels[0], levels[-1], int(stop - start))
+            found[:, start:stop] = between(levels[0], levels[-1], stop - start)
     return found
 
 

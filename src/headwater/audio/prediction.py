@@ -12,6 +12,7 @@ from scipy.ndimage import binary_dilation
 from headwater.audio.autoregression import bridge, drawn, interpolate
 from headwater.audio.files import Samples
 from headwater.audio.join import underlaid
+from headwater.audio.tracks import gaps_of
 
 MEMORY = 0.2
 """Seconds on each side of a gap from which linear prediction learns."""
@@ -116,15 +117,6 @@ def textured(
         sides = _sides(x, inside, (start, stop), memory)
         noisy[start:stop] = drawn(*sides, stop - start, min(ORDER, memory // 6), rng)
     return np.where(lost, underlaid(noisy, filled, ~lost, rate, above), filled)
-
-
-def gaps_of(lost: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """The runs of lost samples, `[gaps, 2]`: the first, and the one after the last.
-
-    >>> gaps_of(np.array([False, True, True, False, True])).tolist()
-    [[1, 3], [4, 5]]
-    """
-    return np.flatnonzero(np.diff(np.concatenate([[0], lost.astype(np.int8), [0]]))).reshape(-1, 2)
 
 
 def _run(known: NDArray[np.bool_]) -> int:

@@ -13,8 +13,8 @@ Span = tuple[float, float]
 def seconds(text: str) -> float:
     """A time in seconds.
 
-    >>> seconds("12.4"), seconds("250ms"), seconds("1:02.5"), seconds("0:01:02.5")
-    (12.4, 0.25, 62.5, 62.5)
+    >>> seconds("12.4"), seconds("12,4"), seconds("250ms"), seconds("1:02.5"), seconds("0:01:02.5")
+    (12.4, 12.4, 0.25, 62.5, 62.5)
 
     Raises
     ------
@@ -22,7 +22,7 @@ def seconds(text: str) -> float:
         It is no time, negative, or has minutes or seconds beyond 59.
     """
     text = text.strip()
-    match = re.fullmatch(r"(?:(\d+):)?(?:(\d+):)?(\d+(?:\.\d*)?|\.\d+)\s*(s|ms)?", text)
+    match = re.fullmatch(r"(?:(\d+):)?(?:(\d+):)?(\d+(?:\.\d*)?|\.\d+)\s*(s|ms)?", text.replace(",", "."))
     if match is None or (match[4] == "ms" and match[1]):
         raise Misuse(f"{text!r} is no time.", "Write seconds as in 12.4, 250ms or 1:02.5.")
     *higher, last = [float(p) for p in match.groups()[:3] if p is not None]

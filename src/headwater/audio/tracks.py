@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headwater.audio.files import Samples
 
 SILENCE = 1e-5
 """A stretch below this rms (-100 dB of full scale) is silent, and stays so."""
+
+
+def gaps_of(lost: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The runs of lost samples or frames, `[gaps, 2]`: the first, and the one after the last.
+
+    >>> gaps_of(np.array([False, True, True, False, True])).tolist()
+    [[1, 3], [4, 5]]
+    """
+    return np.flatnonzero(np.diff(np.concatenate([[0], lost.astype(np.int8), [0]]))).reshape(-1, 2)
 
 
 def seeds_of(seed: int, place: int, tracks: Iterable[int]) -> list[int]:
