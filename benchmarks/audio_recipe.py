@@ -1,13 +1,13 @@
-"""What the parts of a gap's repair bring: the noise of the estimate, and the join of prediction and flow.
+"""What the parts of a gap's repair bring: the noise of the estimate, and carrying what the solver loses of it.
 
     python benchmarks/audio_recipe.py --music build/music --count 8
 
 Gaps in the middle of clips of the part `validation` (settings were chosen on it; `audio_tasks.py` judges on `test`).
 `flow, fresh f`: the preset `default` with the share f of new noise in its estimate; `not carried` without adding
-again what the solver loses of the estimate; `prediction` linear prediction, `held up` as loud as both sides let
-expect; `joined` both, as the product returns them beyond 50 ms, and `not held up` the same without that. `level` is
-the power in the gap against the true one, 0 if equal; LSD and CDPAM count the gap and a quarter of a second on both
-sides; SI-SDR the gap. A clip of `test` with the longest gap goes to docs/audio-gap.png.
+again what the solver loses of the estimate; `prediction` linear prediction, and `joined` both, as the product returns
+them beyond 50 ms (`audio_join.py` takes the join apart). `level` is the power in the gap against the true one, 0 if
+equal; LSD and CDPAM count the gap and a quarter of a second on both sides; SI-SDR the gap. A clip of `test` with the
+longest gap goes to docs/audio-gap.png.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ FLOWS = {
     "fresh 0, not carried": (0.0, False),
 }
 BESIDE = RATE // 4
-DIGITS = {"CDPAM": 4, "LSD, dB": 2}
 DOCS = Path(__file__).parent.parent / "docs"
 
 
@@ -52,7 +51,6 @@ def fillings(truth: Track, gap: slice, seed: int) -> Iterator[tuple[str, Track, 
     guess = bridged(np.where(lost, 0.0, truth), lost, ~lost, RATE)
     held = steadied(guess, ~lost, RATE)
     yield "prediction", guess, 0
-    yield "prediction, held up", held, 0
     operator, rough = Gaps(torch.from_numpy(~lost)[None]), torch.from_numpy(guess).float()[None]
     heard = on_canvas(prior, operator, len(truth))
     flow = windowed(prior.flow, (heard.frames,), axes=(-2,))
@@ -61,10 +59,8 @@ def fillings(truth: Track, gap: slice, seed: int) -> Iterator[tuple[str, Track, 
         done = default(flow, misfit, [seed], guess=heard.state(rough), fresh=fresh, carry=carry)
         x = heard.waveform(done.x1)[0].double().numpy()
         yield f"flow, {name}", x, int(done.gradients)
-        for how, known in {"": held, ", not held up": guess}.items():
-            both = joined(x, known, ~lost, RATE)
-            both += carried(truth - both, lost, ~lost, RATE, UNSURE)
-            yield f"joined, {name}{how}", both, int(done.gradients)
+        both = joined(x, held, ~lost, RATE)
+        yield f"joined, {name}", both + carried(truth - both, lost, ~lost, RATE, UNSURE), int(done.gradients)
 
 
 def show(clip: Track, milliseconds: int) -> None:
@@ -106,7 +102,7 @@ def main() -> None:
             line: dict[str, object] = {"gap, ms": milliseconds, "filled by": name}
             for key in each[0]:
                 middle = np.median if "median" in key else np.mean
-                line[key] = round(float(middle([e[key] for e in each])), DIGITS.get(key, 1))
+                line[key] = round(float(middle([e[key] for e in each])), 3 if key == "CDPAM" else 1)
             lines.append(line)
             print(line, flush=True)
         if milliseconds == MILLISECONDS[-1]:

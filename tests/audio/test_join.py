@@ -57,7 +57,7 @@ def test_nothing_is_lost_between_the_two(below):
     known = lost_in(40_000, 10_000, 30_000)
     guess = np.where(known, truth, 10 ** (below / 20) * other)
     found = joined(flow, steadied(guess, known, RATE), known, RATE)[12_000:28_000]
-    assert -6 < 20 * np.log10(np.std(found)) < 1
+    assert -4.5 < 20 * np.log10(np.std(found)) < 1  # as amplitudes they would lose 5 to 6 at -20 and -15
 
 
 def test_a_silent_side_leaves_the_other():

@@ -88,3 +88,16 @@ class SmallNet(nn.Module):
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         t = t.reshape(-1, 1, 1, 1) if t.ndim else t
         return self.two(torch.tanh(self.one(x) + t))
+
+
+class Rates:
+    """The velocity r x with a rate per problem, as of labels: it follows the problems that still run."""
+
+    def __init__(self, rate):
+        self.rate = rate
+
+    def __call__(self, x, t):
+        return self.rate[:, None] * x
+
+    def select(self, index):
+        return Rates(self.rate[index])

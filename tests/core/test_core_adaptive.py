@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from core_laws import F64, Counted, gaussian, jacobian, mixture, normal
+from core_laws import F64, Counted, Rates, gaussian, jacobian, mixture, normal
 from torch.testing import assert_close
 from torchdiffeq import odeint
 
@@ -100,18 +100,8 @@ def test_the_limit_of_steps_is_a_value():
 def test_labels_follow_their_problems():
     """A velocity with one rate per problem is restricted to the problems that still run."""
 
-    class Rate:
-        def __init__(self, rate):
-            self.rate = rate
-
-        def __call__(self, x, t):
-            return self.rate[:, None] * x
-
-        def select(self, index):
-            return Rate(self.rate[index])
-
     rate = torch.tensor([-0.1, 3.0, -8.0], dtype=F64)
-    out = solve_adaptive(Flow(Rate(rate), (1,)), torch.ones(3, 1, dtype=F64), rtol=1e-9, atol=1e-12)
+    out = solve_adaptive(Flow(Rates(rate), (1,)), torch.ones(3, 1, dtype=F64), rtol=1e-9, atol=1e-12)
     assert_close(out.x[:, 0], rate.exp(), rtol=1e-6, atol=1e-9)
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from core_laws import F64, Counted, normal
+from core_laws import F64, Counted, Rates, normal
 from problems import EXACT, Target, same, several
 from torch.testing import assert_close
 
@@ -69,19 +69,9 @@ def test_finished_problems_are_evaluated_no_more():
 
 
 def test_labels_of_the_flow_follow_their_problems():
-    class Rate:
-        def __init__(self, rate):
-            self.rate = rate
-
-        def __call__(self, x, t):
-            return self.rate[:, None] * x
-
-        def select(self, index):
-            return Rate(self.rate[index])
-
     rate, target = torch.tensor([-1.0, 0.5, 2.0], dtype=F64), normal(1, 2)
     cost = Target(target.expand(3, 2), torch.tensor([[1.0], [30.0], [0.1]], dtype=F64))
-    result = control(Flow(Rate(rate), (2,)), cost, normal(3, 2), method=RK4, steps=20)
+    result = control(Flow(Rates(rate), (2,)), cost, normal(3, 2), method=RK4, steps=20)
     assert_close(result.x1, target.expand(3, 2), rtol=0, atol=1e-4)
     assert_close(result.x0, target * torch.exp(-rate)[:, None], rtol=1e-3, atol=1e-3)
 

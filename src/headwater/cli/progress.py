@@ -145,10 +145,10 @@ class Watch:
         seconds: float | None = None,
         quiet: bool = False,
         stream: TextIO | None = None,
-        unit: float | None = None,
+        goal: str = "noise level",
     ) -> None:
-        self.level = "noise level" if unit is None else f"a noise of {unit:.3g}"
-        self.title, self.record, self.limit, self.seconds = title, record, limit, seconds
+        self.title, self.record, self.goal = title, record, goal
+        self.limit, self.seconds = limit, seconds
         self.stream = stream or sys.stderr
         self.show = None if quiet else _live if self.stream.isatty() else _plain
         self.interrupt = Interrupt()
@@ -202,9 +202,9 @@ class Watch:
         misfit = f"{float(known.max()):.2f}" if len(known) else "-"
         of = f"/{self.limit}" if self.limit is not None else ""
         if event.round == 0:
-            return f"{self.title}  estimate  misfit {misfit} (1.00 = {self.level})  {clock(spent)} gone"
+            return f"{self.title}  estimate  misfit {misfit} (1.00 = {self.goal})  {clock(spent)} gone"
         return (
-            f"{self.title}  misfit {misfit} (1.00 = {self.level})  "
+            f"{self.title}  misfit {misfit} (1.00 = {self.goal})  "
             f"{done}{of} gradients  {clock(spent)} gone, about {clock(left)} left"
         )
 

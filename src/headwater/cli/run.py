@@ -126,7 +126,7 @@ def _restore(task: Task, options: Restore, flow: Flow, device: torch.device, rec
         limit=options.gradients,
         seconds=options.seconds,
         quiet=options.quiet,
-        unit=max(task.noise, restoring.RESOLUTION),
+        goal=f"a noise of {max(task.noise, restoring.RESOLUTION):.3g}",
     )
     limits = Limits(
         steps=options.steps,

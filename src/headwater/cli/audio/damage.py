@@ -203,7 +203,7 @@ def peaks_of(source: Source) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
             top = x.max(1)
             runs &= top <= peaks * (1 + CLOSE)
             peaks = np.maximum(peaks, top)
-            if x.shape[1] >= RUN:
+            if x.shape[1] >= RUN and (top >= peaks * (1 - CLOSE)).any():
                 high = (x >= peaks[:, None] * (1 - CLOSE)) & (peaks[:, None] > 0)
                 several = np.lib.stride_tricks.sliding_window_view(high, RUN, axis=1)
                 runs |= np.any(several.all(-1), axis=1)

@@ -33,8 +33,9 @@ class Work:
         self.outputs = prepared(command, source, inputs, o, peaks=peaks)
         use_idle_cores()
         self.meter, self.curves = Meter(torch.device("cpu")), {0: Curve()}
-        self.watch = Watch(command, self.curves[0], limit=o.gradients, seconds=o.seconds, quiet=o.quiet)
-        self.watch.level = "goal"
+        self.watch = Watch(
+            command, self.curves[0], limit=o.gradients, seconds=o.seconds, quiet=o.quiet, goal="goal"
+        )
         self.entries: list[dict[str, Any]] = []
         self.begun = time.perf_counter()
 
