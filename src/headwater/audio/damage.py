@@ -34,7 +34,7 @@ OVER = 3.0
 """How many times the noise is subtracted."""
 MEAN = 1.0
 """The share of new noise for an estimate that is to be near the mean of what is likely: under noise a draw only adds
-to the error (docs/audio.md).
+to the error (docs/audio-notes.md).
 """
 
 
