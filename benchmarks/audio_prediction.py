@@ -20,7 +20,7 @@ import torch
 
 from common import options, write
 from headwater.audio.metrics import log_spectral_distance, si_sdr
-from headwater.audio.prediction import MEMORIES, between, bridged
+from headwater.audio.prediction import MEMORIES, bridged, from_both_sides
 from recordings import RATE, Track, clips, janssen
 
 MILLISECONDS = (2, 5, 10, 20, 50, 100)
@@ -51,7 +51,7 @@ def fillings(x: Track, start: int, stop: int, rate: int) -> dict[str, Track]:
     y = np.where(lost, 0.0, x)
     found = {"usual": janssen(y, start, stop, rate)[start:stop]}
     for memory in MEMORIES:
-        one = between(y, ~lost, (start, stop), memory, rate)
+        one = from_both_sides(y, ~lost, (start, stop), memory, rate)
         assert one is not None
         found[f"{memory:g} s"] = one
     return found | {"mean": bridged(y, lost, ~lost, rate)[start:stop]}

@@ -24,7 +24,8 @@ from headwater.audio.resample import FILTER, interpolated, lifted, resampled
 from headwater.audio.restore import FRESH
 from headwater.audio.slope import restrained
 from headwater.audio.sparse import declipped
-from headwater.audio.spectrum import TINY, Spectrum, Track
+from headwater.audio.spectrum import TINY, Spectrum
+from headwater.audio.tracks import Track
 from headwater.errors import Misuse
 from headwater.operator import Operator
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, uniform_filter
 
-from headwater.audio.spectrum import TINY, Spectrum, Track
-from headwater.audio.tracks import gaps_of
+from headwater.audio.spectrum import TINY, Spectrum
+from headwater.audio.tracks import Track, gaps_of
 
 SMOOTH = (5, 3)
 """Bins and frames over which power is averaged."""
@@ -49,7 +49,7 @@ def joined(flow: Track, guess: Track, known: NDArray[np.bool_], rate: int) -> Tr
     True
     """
     s = Guessed.of(guess, known, rate)
-    expected = s.around()
+    expected = s.expected()
     return np.where(known, guess, s.with_power(flow, s.lacking(expected / RANGE), RANGE * expected))
 
 
@@ -67,7 +67,7 @@ def steadied(guess: Track, known: NDArray[np.bool_], rate: int) -> Track:
     0.9
     """
     s = Guessed.of(guess, known, rate)
-    gain = np.clip(np.sqrt(s.around() / np.maximum(smooth(s.g), TINY)), 1, HELD)
+    gain = np.clip(np.sqrt(s.expected() / np.maximum(smooth(s.g), TINY)), 1, HELD)
     inside = np.clip(distance_transform_edt(~known) / (FADE * rate), 0, 1)
     return np.asarray(guess + np.sin(np.pi / 2 * inside) ** 2 * (s.spectrum.back(gain * s.g) - guess))
 
@@ -79,7 +79,7 @@ def underlaid(noise: Track, guess: Track, known: NDArray[np.bool_], rate: int, a
     is around the gap is between its attacks: S is a geometric mean, and F has at most this power.
     """
     s = Guessed.of(guess, known, rate)
-    expected = s.around(geometric=True)
+    expected = s.expected(geometric=True)
     share = s.lacking(expected)
     share[s.spectrum.frequencies < above] = 0.0
     return np.where(known, guess, s.with_power(noise, share, expected))
@@ -100,10 +100,10 @@ class Guessed:
         whole = spectrum((~known).astype(np.float64))[0].real < 1e-9
         return cls(spectrum, spectrum(guess), whole)
 
-    def around(self, *, geometric: bool = False) -> Track:
+    def expected(self, *, geometric: bool = False) -> Track:
         """S, what the power in the gaps is expected to be."""
         reach = max(round(AROUND * self.spectrum.rate / self.spectrum.hop), 1)
-        return around(smooth(self.g), self.whole, reach, geometric=geometric)
+        return expected_power(smooth(self.g), self.whole, reach, geometric=geometric)
 
     def lacking(self, enough: Track) -> Track:
         """The share of the power that G lacks, 0 to 1: none where it has `enough`."""
@@ -121,7 +121,7 @@ def smooth(z: NDArray[np.complex128]) -> Track:
     return np.asarray(np.maximum(uniform_filter(np.abs(z) ** 2, SMOOTH, mode="nearest"), 0))
 
 
-def around(p: Track, whole: NDArray[np.bool_], reach: int, *, geometric: bool = False) -> Track:
+def expected_power(p: Track, whole: NDArray[np.bool_], reach: int, *, geometric: bool = False) -> Track:
     """S for the power p `[bins, frames]`: p itself in the `whole` frames, which see no gap; in the others, from the
     mean of `reach` whole frames before them to that of those after them, which may be geometric means.
     """
@@ -132,7 +132,7 @@ def around(p: Track, whole: NDArray[np.bool_], reach: int, *, geometric: bool = 
             level(p[:, side][:, whole[side]], geometric=geometric) for side in sides if whole[side].any()
         ]
         if levels:
-            found[:, start:stop] = between(levels[0], levels[-1], stop - start)
+            found[:, start:stop] = line_in_db(levels[0], levels[-1], stop - start)
     return found
 
 
@@ -141,10 +141,10 @@ def level(p: Track, *, geometric: bool) -> Track:
     return np.asarray(np.exp(np.log(np.maximum(p, TINY)).mean(1)) if geometric else p.mean(1))
 
 
-def between(before: Track, after: Track, count: int) -> Track:
+def line_in_db(before: Track, after: Track, count: int) -> Track:
     """The powers `[bins, count]` of frames between two, on a straight line in dB; a silent one counts as `FLOOR`.
 
-    >>> between(np.array([1.0]), np.array([1e-4]), 3).round(4).tolist()
+    >>> line_in_db(np.array([1.0]), np.array([1e-4]), 3).round(4).tolist()
     [[0.1, 0.01, 0.001]]
     """
     floor = np.maximum(FLOOR * np.maximum(before, after), TINY)

@@ -38,7 +38,11 @@ def bridged(x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate
     """The track with linear prediction in its gaps, from first to last, and zero beyond the recording."""
     x, there = np.where(inside, x, 0.0), inside.copy()
     for start, stop in gaps_of(lost):
-        tried = [between(x, there, (start, stop), m, rate) for m in MEMORIES if stop - start <= SHORT * rate]
+        tried = [
+            from_both_sides(x, there, (start, stop), m, rate)
+            for m in MEMORIES
+            if stop - start <= SHORT * rate
+        ]
         found = [z for z in tried if z is not None]
         if found:
             x[start:stop] = np.mean(found, axis=0)
@@ -50,7 +54,7 @@ def bridged(x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate
     return x
 
 
-def between(
+def from_both_sides(
     x: Samples, there: NDArray[np.bool_], gap: tuple[int, int], memory: float, rate: int
 ) -> Samples | None:
     """A short gap as the model of so many seconds on both sides has it; None if one side has too little."""

@@ -9,16 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.signal import firwin, resample_poly
 from torch import Tensor
 
 from headwater.audio.files import FLOATS, Samples, Source, as_stored
+from headwater.audio.tracks import Track
 from headwater.audio.write import copy_tags
 from headwater.errors import Misuse
 from headwater.extras import need
 
-Track = NDArray[np.float64]
 FILTER = 32
 """Zero crossings of the low-pass on each side."""
 HIGHEST = 768_000

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.atomic import write_atomically
+from headwater.audio.tracks import Track
 from headwater.extras import need
 
-Track = NDArray[np.float64]
 INK, LINE, OLD, MARK = "#1f2933", "#1f6f8b", "#9aa5b1", "#c8553d"
 FLOOR = -90.0
 """Decibels below the loudest that a spectrogram shows."""

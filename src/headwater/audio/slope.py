@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from headwater.audio.spectrum import TINY, Spectrum, Track
+from headwater.audio.spectrum import TINY, Spectrum
+from headwater.audio.tracks import Track
 
 STEEPEST = 12.0
 """Decibels an octave by which the spectrum is taken to fall at most."""

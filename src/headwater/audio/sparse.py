@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Track = NDArray[np.float64]
+from headwater.audio.tracks import Track
+
 SECONDS = 8192 / 44_100
 """The length of a segment."""
 EPSILON = 0.1

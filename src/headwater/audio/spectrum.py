@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
-Track = NDArray[np.float64]
+from headwater.audio.tracks import Track
+
 WINDOW = 0.064
 """Seconds of a usual window: long enough for tones, short enough for notes."""
 TINY = 1e-300

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from headwater.audio.files import Samples
 
+Track = NDArray[np.float64]
+"""Sound of one channel, or of mid or side, `[samples]`, or several of them; full scale is 1."""
 SILENCE = 1e-5
 """A stretch below this rms (-100 dB of full scale) is silent, and stays so."""
 
