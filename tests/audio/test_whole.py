@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from test_repair import prior, tones
+from audio_small import prior, tones
 from torch.testing import assert_close
 
 from headwater import Misuse

@@ -128,7 +128,7 @@ def test_a_loop_is_repeated_without_the_flow_unless_it_is_asked_for(folder):
 
 
 def test_the_gap_of_half_an_hour_costs_the_gap(folder):
-    """Neither time nor memory grows with the file, which would take 230 MB as floats."""
+    """Memory does not grow with the file, which would take 230 MB as floats."""
     frames, start = 1800 * RATE, 1799 * RATE
     with soundfile.SoundFile("long.wav", "w", RATE, 2, "PCM_16") as file:
         second = np.tile(soundfile.read("take.wav", dtype="int16")[0][:RATE], (60, 1))
