@@ -4,9 +4,10 @@ import numpy as np
 import soundfile
 import torch
 from cli_tools import call, report
+from scipy.signal import fftconvolve, firwin
 
 from headwater.audio import recordings
-from headwater.audio.damage import attenuated
+from headwater.audio.damage import Room, attenuated
 from headwater.audio.metrics import log_spectral_distance
 from headwater.audio.prediction import bridged
 
@@ -39,6 +40,19 @@ def test_a_gap_of_a_guitar_sounds_as_what_was_there(here):
     assert stretch["filled_by"] == "flow and linear prediction" and max(stretch["misfit"]) <= 1.1
 
 
+def excerpt(start, stop):
+    """A piece of the guitar, the left channel `[samples, 1]`, and its rate."""
+    x, rate = soundfile.read(recordings.GUITAR, always_2d=True)
+    return x[round(start * rate) : round(stop * rate), :1], rate
+
+
+def repaired(words, y, rate):
+    """What a command makes of a recording."""
+    soundfile.write("in.wav", y, rate, subtype="FLOAT")
+    assert call(f"audio {words} -o out.wav --quiet") == 0
+    return soundfile.read("out.wav", always_2d=True)[0]
+
+
 def test_noise_is_removed_and_sounds_better_than_by_spectral_subtraction(here):
     truth, rate = soundfile.read(recordings.GUITAR, always_2d=True)
     truth = truth[: round(1.6 * rate), :1]
@@ -50,3 +64,46 @@ def test_noise_is_removed_and_sounds_better_than_by_spectral_subtraction(here):
     other = attenuated(y[:, 0], level, rate)[:, None]
     assert sdr(x, truth) > max(sdr(other, truth) - 0.3, sdr(y, truth) + 8)
     assert distance(x, truth) < distance(other, truth) < distance(y, truth)
+
+
+def test_a_known_room_is_removed_better_than_by_deconvolution(here):
+    truth, rate = excerpt(0.8, 2.4)
+    r, n = np.random.default_rng(0), round(0.3 * rate)
+    h = 0.03 * r.standard_normal(n) * 10 ** (-3 * np.arange(n) / n)
+    h[0] = 1.0
+    soundfile.write("room.wav", h, rate, subtype="FLOAT")
+    level = 1e-3 * float(truth.std())
+    y = fftconvolve(truth, h[:, None], axes=0)[: len(truth)] + level * r.standard_normal(truth.shape)
+    x = repaired(f"dereverb in.wav --impulse room.wav --noise {level}", y, rate)
+    other = Room(h[None], rate).inverse(y[:, 0], 1e-3)[:, None]
+    assert sdr(x, truth) > sdr(other, truth) + 2 > sdr(y, truth) + 20
+    assert distance(x, truth) < 0.7 * distance(other, truth)
+
+
+def test_clipping_is_undone(here):
+    truth, rate = excerpt(0.8, 1.6)
+    level = float(np.quantile(np.abs(truth), 0.9))
+    y = np.clip(truth, -level, level)
+    x = repaired("declip in.wav", y, rate)
+    assert sdr(x, truth) > sdr(y, truth) + 15
+    assert distance(x, truth) < 0.4 * distance(y, truth)
+
+
+def test_a_lost_band_is_drawn_and_what_is_below_stays(here):
+    truth, rate = excerpt(0.8, 2.4)
+    keep = firwin(2047, 2000, fs=rate)[:, None]
+    y = fftconvolve(truth, keep, mode="same", axes=0)
+    x = repaired("restore in.wav --cutoff 2kHz", y, rate)
+    assert distance(x, truth) < 0.7 * distance(y, truth)
+    assert sdr(fftconvolve(x, keep, mode="same", axes=0), fftconvolve(y, keep, mode="same", axes=0)) > 25
+
+
+def test_a_recording_goes_on_after_its_end(here):
+    truth, rate = excerpt(0.8, 2.4)
+    y, end = truth[: round(1.2 * rate)], round(1.5 * rate)
+    x = repaired("extend in.wav --by 300ms", y, rate)
+    assert len(x) == end and np.array_equal(x[: len(y)], y.astype(np.float32))
+    heard = slice(len(y) - rate // 4, end)
+    silent = np.concatenate([y, np.zeros((end - len(y), 1))])
+    assert distance(x[heard], truth[heard]) < 0.5 * distance(silent[heard], truth[heard])
+    assert abs(10 * np.log10(np.mean(x[len(y) :] ** 2) / np.mean(truth[len(y) : end] ** 2))) < 4
