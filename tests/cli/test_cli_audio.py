@@ -192,9 +192,21 @@ def test_the_seed_counts(folder):
     assert not np.array_equal(samples("out0.wav"), samples("out1.wav"))
 
 
-def test_lossy_files_are_warned_of(folder, capsys):
-    assert main(["audio", "inpaint", "take.wav", "--gap", "1-1.1", "-o", "out.ogg", "--quiet"]) == 0
-    assert "VORBIS is lossy" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [("out.ogg", "VORBIS is lossy"), ("out.flac", "PCM_24 is narrower"), ("out.wav", "")],
+)
+def test_what_a_format_loses_is_said_before_the_work(folder, capsys, monkeypatch, output, words):
+    def begun(*_):
+        raise KeyError(capsys.readouterr().err)
+
+    monkeypatch.setattr(gaps, "fill", begun)
+    x, _ = soundfile.read("take.wav")
+    soundfile.write("float.wav", x / 3, RATE, subtype="FLOAT")
+    with pytest.raises(KeyError) as told:
+        main(["audio", "inpaint", "float.wav", "--gap", "1-1.1", "-o", output, "--quiet"])
+    (said,) = told.value.args
+    assert words in said if words else not said
 
 
 @pytest.mark.parametrize(

@@ -97,13 +97,25 @@ def prepared(
     if peaks and suffix.lower() in (".flac", ".ogg"):
         suffix = ".wav"
     sound = o.output or source.path.with_name(f"{source.path.stem}-{command}{suffix}")
-    target_of(source, sound, peaks=peaks)
+    target = target_of(source, sound, peaks=peaks)
     outputs = Outputs((sound,), sound.with_suffix(".json"), sound.with_name(f"{sound.stem}-sheet.png"))
     check_distinct(outputs.all, inputs)
     check_free(outputs.all, overwrite=o.overwrite)
     check(source)
     need("matplotlib.figure", "audio")
+    warn(source, target)
     return outputs
+
+
+def warn(source: Source, target: Source) -> None:
+    """Say before the work if more will change than what is repaired."""
+    if not target.lossless:
+        words = "is lossy, the whole file is encoded again; name the output .flac or .wav to keep the rest"
+    elif not target.holds(source):
+        words = "is narrower than the input, all samples are rounded; name the output .wav to keep the rest"
+    else:
+        return
+    print(f"Warning: {target.subtype} {words}.", file=sys.stderr)
 
 
 def entry(found: Sequence[Restoration]) -> dict[str, Any]:
@@ -149,13 +161,6 @@ def tell(content: dict[str, Any], outputs: Outputs, written: Written, cancelled:
     for name in sorted(set(ways)):
         if not Status[name].ok:
             print(f"Warning, {ways.count(name)} of {len(ways)} tracks: {Status[name].value}", file=sys.stderr)
-    file = written.file
-    if not file.lossless:
-        print(f"Warning: {file.subtype} is lossy, the whole file was encoded again.", file=sys.stderr)
-    elif not written.exact:
-        print(
-            f"Warning: {file.subtype} is narrower than the input, all samples were rounded.", file=sys.stderr
-        )
     if written.over:
         print(f"Warning: {written.over} samples were beyond full scale and are cut off.", file=sys.stderr)
     if content["not_begun"]:
