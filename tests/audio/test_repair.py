@@ -10,8 +10,9 @@ from headwater import Flow
 from headwater.audio import repair
 from headwater.audio.files import examine
 from headwater.audio.metrics import seam_jump
+from headwater.audio.places import frames_of
 from headwater.audio.regions import Region, merged, regions
-from headwater.audio.repair import fill, played
+from headwater.audio.repair import PREDICTED, fill, played
 from headwater.audio.restore import How, Prior
 from headwater.audio.write import write_patched
 from headwater.presets import Limits
@@ -72,9 +73,18 @@ def test_short_gaps_need_no_flow_and_are_predicted(tmp_path, monkeypatch):
     assert filling.restoration is None and filling.by == "linear prediction"
     assert patch.changed.sum() == 2 * 410
     assert np.abs(patch.samples - truth)[patch.changed].max() < 0.02
-    for gaps, how in (([(6000, 6401)], How()), ([(0, 40)], How()), ([(6000, 6400)], How(preset="paper"))):
+    for gaps, how in (([(6000, 6402)], How()), ([(0, 40)], How()), ([(6000, 6400)], How(preset="paper"))):
         with pytest.raises(RuntimeError, match="asked"):
             fill(deaf, source, regions(gaps, source.rate)[0], how)
+
+
+@pytest.mark.parametrize("start", [0.5, 0.50001, 0.5123, 0.6345])
+@pytest.mark.parametrize("rate", [8000, 11_025])
+def test_fifty_milliseconds_are_short_wherever_they_begin(tmp_path, rate, start):
+    """They touch up to one sample more than they have, or two where the rate has no 50 ms."""
+    source = take(tmp_path, rate=rate)
+    gaps = frames_of([(start, start + PREDICTED)], source)
+    assert fill(prior(), source, regions(gaps, rate)[0]).by == "linear prediction"
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000])

@@ -193,20 +193,36 @@ def test_the_seed_counts(folder):
 
 
 @pytest.mark.parametrize(
-    ("output", "words"),
-    [("out.ogg", "VORBIS is lossy"), ("out.flac", "PCM_24 is narrower"), ("out.wav", "")],
+    ("words", "told"),
+    [
+        (
+            "inpaint float.wav --gap 1-1.1 -o out.ogg",
+            "VORBIS is lossy, the whole file is encoded again; name the",
+        ),
+        (
+            "inpaint float.wav --gap 1-1.1 -o out.flac",
+            "PCM_24 is narrower than the input, all samples are rounded;",
+        ),
+        ("inpaint float.wav --gap 1-1.1 -o out.wav", ""),
+        ("inpaint take.ogg --gap 1-1.1 -o out.flac", "PCM_24 is narrower"),
+        ("inpaint take.ogg --gap 1-1.1 -o out.wav", ""),
+        ("denoise float.wav --noise 0.001 -o out.flac", ""),
+        ("restore take.ogg --rate 16kHz -o out.ogg", "VORBIS is lossy, the whole file is encoded again."),
+    ],
 )
-def test_what_a_format_loses_is_said_before_the_work(folder, capsys, monkeypatch, output, words):
+def test_what_a_format_loses_is_said_once_and_before_the_work(folder, capsys, monkeypatch, words, told):
     def begun(*_):
         raise KeyError(capsys.readouterr().err)
 
-    monkeypatch.setattr(gaps, "fill", begun)
+    monkeypatch.setattr(Watch, "running", begun)
+    monkeypatch.setattr(models, "prior", lambda: Prior(None, None, 16_000))
     x, _ = soundfile.read("take.wav")
     soundfile.write("float.wav", x / 3, RATE, subtype="FLOAT")
-    with pytest.raises(KeyError) as told:
-        main(["audio", "inpaint", "float.wav", "--gap", "1-1.1", "-o", output, "--quiet"])
-    (said,) = told.value.args
-    assert words in said if words else not said
+    soundfile.write("take.ogg", x, RATE)
+    with pytest.raises(KeyError) as found:
+        main(["audio", *words.split(), "--quiet"])
+    (said,) = found.value.args
+    assert said.count("Warning") == bool(told) and told in said
 
 
 @pytest.mark.parametrize(
@@ -330,6 +346,10 @@ def test_a_draw_depends_on_its_own_seed_alone(folder):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (f"inpaint {300 * 'a'}.wav --gap 1-1.1", "too long."),
+        (f"inpaint take.wav --gap 1-1.1 -o {300 * 'a'}.wav", "too long."),
+        (f"inpaint take.wav --gap 1-1.1 -o {250 * 'a'}.wav", "too long."),
+        ("denoise hiss.wav --noise 0,9", "as loud as the recording"),
         ("declip take.wav", "in a row of take.wav are at its peak."),
         ("declip loud.wav --level 0", "The level is 0."),
         ("restore take.wav --cutoff 1kHz --noise 0.1", "--noise is for --operator only."),

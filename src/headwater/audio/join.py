@@ -7,9 +7,10 @@ what is around the gap, both smoothed,
     u = max(0, 1 - 4 P / S)        the share of the power that is missing: nothing down to a quarter of it
     X = G + sqrt(u) F              G the prediction, F the flow, at most 4 times the power S
 
-as the powers of what is independent add up, and G itself wherever samples are known. In the gap S goes from the power
-before it to that after it on a straight line in dB, as sounds die away. Tones die away in prediction, too, if more
-slowly: `steadied` holds them up.
+and G itself wherever samples are known. As the powers of what is independent add up, X has S - 3 P where F has S: a
+quarter of S at least, since what prediction has of tones is not to be covered by haze. In the gap S goes from the
+power before it to that after it on a straight line in dB, as sounds die away. Tones die away in prediction, too, if
+more slowly: `steadied` holds them up.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, uniform_filter
 
-from headwater.audio.spectrum import TINY, Spectrum
+from headwater.audio.spectrum import TINY, Power, Spectrum
 from headwater.audio.tracks import Track, gaps_of
 
 SMOOTH = (5, 3)
 """Bins and frames over which power is averaged."""
 AROUND = 0.2
 """Seconds on each side of a gap whose power is expected in it."""
-RANGE = 4.0
-"""By how much power may fall below what is expected and still count as known, and by how much the flow may exceed it:
-a recording that ends at 6 kHz gets nothing above.
-"""
+KNOWN = 0.25
+"""The share of the power that is expected from which on nothing is missing."""
+LOUDEST = 4.0
+"""How many times that power the flow may have: a recording that ends at 6 kHz gets nothing above."""
 HELD = 3.0
 """By how much the amplitude of a prediction that dies away may be raised."""
 FADE = 0.02
@@ -50,7 +51,7 @@ def joined(flow: Track, guess: Track, known: NDArray[np.bool_], rate: int) -> Tr
     """
     s = Guessed.of(guess, known, rate)
     expected = s.expected()
-    return np.where(known, guess, s.with_power(flow, s.lacking(expected / RANGE), RANGE * expected))
+    return np.where(known, guess, s.with_power(flow, s.lacking(KNOWN * expected), LOUDEST * expected))
 
 
 def steadied(guess: Track, known: NDArray[np.bool_], rate: int) -> Track:
@@ -100,28 +101,28 @@ class Guessed:
         whole = spectrum((~known).astype(np.float64))[0].real < 1e-9
         return cls(spectrum, spectrum(guess), whole)
 
-    def expected(self, *, geometric: bool = False) -> Track:
+    def expected(self, *, geometric: bool = False) -> Power:
         """S, what the power in the gaps is expected to be."""
         reach = max(round(AROUND * self.spectrum.rate / self.spectrum.hop), 1)
         return expected_power(smooth(self.g), self.whole, reach, geometric=geometric)
 
-    def lacking(self, enough: Track) -> Track:
+    def lacking(self, enough: Power) -> Power:
         """The share of the power that G lacks, 0 to 1: none where it has `enough`."""
         return np.asarray(np.clip(1 - smooth(self.g) / np.maximum(enough, TINY), 0, 1))
 
-    def with_power(self, filling: Track, share: Track, most: Track) -> Track:
+    def with_power(self, filling: Track, share: Power, most: Power) -> Track:
         """The track of G + sqrt(share) F, with F the spectrum of `filling`, of at most so much power."""
         f = self.spectrum(filling)
         limited = f * np.sqrt(np.minimum(1, most / np.maximum(smooth(f), TINY)))
         return self.spectrum.back(self.g + np.sqrt(share) * limited)
 
 
-def smooth(z: NDArray[np.complex128]) -> Track:
+def smooth(z: NDArray[np.complex128]) -> Power:
     """The power of a spectrum, averaged over `SMOOTH`."""
     return np.asarray(np.maximum(uniform_filter(np.abs(z) ** 2, SMOOTH, mode="nearest"), 0))
 
 
-def expected_power(p: Track, whole: NDArray[np.bool_], reach: int, *, geometric: bool = False) -> Track:
+def expected_power(p: Power, whole: NDArray[np.bool_], reach: int, *, geometric: bool = False) -> Power:
     """S for the power p `[bins, frames]`: p itself in the `whole` frames, which see no gap; in the others, from the
     mean of `reach` whole frames before them to that of those after them, which may be geometric means.
     """
@@ -136,12 +137,12 @@ def expected_power(p: Track, whole: NDArray[np.bool_], reach: int, *, geometric:
     return found
 
 
-def level(p: Track, *, geometric: bool) -> Track:
+def level(p: Power, *, geometric: bool) -> Power:
     """The mean of a power `[bins, frames]` over frames, or that of its logarithm, as a power."""
     return np.asarray(np.exp(np.log(np.maximum(p, TINY)).mean(1)) if geometric else p.mean(1))
 
 
-def line_in_db(before: Track, after: Track, count: int) -> Track:
+def line_in_db(before: Power, after: Power, count: int) -> Power:
     """The powers `[bins, count]` of frames between two, on a straight line in dB; a silent one counts as `FLOOR`.
 
     >>> line_in_db(np.array([1.0]), np.array([1e-4]), 3).round(4).tolist()

@@ -12,6 +12,7 @@ from scipy.ndimage import binary_dilation
 from headwater.audio.autoregression import bridge, drawn, interpolate
 from headwater.audio.files import Samples
 from headwater.audio.join import underlaid
+from headwater.audio.times import frames_within
 from headwater.audio.tracks import gaps_of
 
 MEMORY = 0.2
@@ -41,7 +42,7 @@ def bridged(x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate
         tried = [
             from_both_sides(x, there, (start, stop), m, rate)
             for m in MEMORIES
-            if stop - start <= SHORT * rate
+            if stop - start <= frames_within(SHORT, rate)
         ]
         found = [z for z in tried if z is not None]
         if found:

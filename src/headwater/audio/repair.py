@@ -24,6 +24,7 @@ from headwater.audio.regions import Region
 from headwater.audio.repetition import repetition
 from headwater.audio.resample import resampled
 from headwater.audio.restore import How, Prior, Restoration, restore
+from headwater.audio.times import frames_within
 from headwater.audio.tracks import SILENCE, from_tracks, seeds_of, to_tracks
 
 PREDICTED = 0.05
@@ -61,7 +62,7 @@ def predictable(region: Region, source: Source) -> bool:
     """Whether all of the gaps are short and have the recording on both sides."""
     longest = max(stop - start for start, stop in region.gaps)
     ends = region.gaps[0][0] == 0 or region.gaps[-1][1] >= source.frames
-    return longest <= PREDICTED * source.rate and not ends
+    return longest <= frames_within(PREDICTED, source.rate) and not ends
 
 
 @dataclass(frozen=True)

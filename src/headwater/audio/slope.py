@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headwater.audio.spectrum import TINY, Spectrum
+from headwater.audio.spectrum import TINY, Power, Spectrum
 from headwater.audio.tracks import Track
 
 STEEPEST = 12.0
@@ -48,7 +48,7 @@ def restrained(drawn: Track, recording: Track, cutoff: float, rate: int) -> Trac
     return spectrum.back(above * np.sqrt(limit / np.maximum(np.maximum(power, limit), TINY)))
 
 
-def beside(power: Track, frequencies: Track, least: float) -> Track:
+def beside(power: Power, frequencies: Track, least: float) -> Power:
     """The mean of a power `[bins, frames]` over the bins `BESIDE` each frequency and not below the `least` one."""
     total = np.concatenate([np.zeros((1, power.shape[1])), np.cumsum(power, axis=0)])
     first = np.searchsorted(frequencies, np.maximum(frequencies / BESIDE, least)).clip(max=len(power) - 1)

@@ -11,6 +11,8 @@ from headwater.audio.tracks import Track
 
 WINDOW = 0.064
 """Seconds of a usual window: long enough for tones, short enough for notes."""
+Power = NDArray[np.float64]
+"""Powers `[bins, frames]`, or of some bins or frames."""
 TINY = 1e-300
 """A power that may be divided by."""
 

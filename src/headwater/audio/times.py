@@ -34,18 +34,28 @@ def seconds(text: str) -> float:
     return total
 
 
+def frames_within(seconds: float, rate: int) -> int:
+    """How many frames so many seconds touch at most, as they may begin and end between two.
+
+    >>> frames_within(0.05, 44_100)
+    2206
+    """
+    return math.ceil(seconds * rate) + 1
+
+
 def amplitude(text: str) -> float:
     """An amplitude, as a share of full scale or in dB of it.
 
-    >>> amplitude("0.5"), amplitude("-20dB")
-    (0.5, 0.1)
+    >>> amplitude("0.5"), amplitude("0,5"), amplitude("-20dB")
+    (0.5, 0.5, 0.1)
 
     Raises
     ------
     Misuse
         It is no number, or negative.
     """
-    match = re.fullmatch(r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)\s*(db)?", text.strip().lower())
+    written = text.strip().lower().replace(",", ".")
+    match = re.fullmatch(r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)\s*(db)?", written)
     value = -1.0 if match is None else 10 ** (float(match[1]) / 20) if match[2] else float(match[1])
     if not 0 <= value < math.inf:
         raise Misuse(
@@ -57,10 +67,11 @@ def amplitude(text: str) -> float:
 def hertz(text: str) -> float:
     """A frequency.
 
-    >>> hertz("4000"), hertz("4 kHz")
-    (4000.0, 4000.0)
+    >>> hertz("4000"), hertz("4 kHz"), hertz("4,5kHz")
+    (4000.0, 4000.0, 4500.0)
     """
-    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(k?)(?:hz)?", text.strip().lower())
+    written = text.strip().lower().replace(",", ".")
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(k?)(?:hz)?", written)
     if match is None or not float(match[1]) > 0:
         raise Misuse(f"{text!r} is no frequency.", "Write it like 4000 or 4kHz.")
     return float(match[1]) * (1000 if match[2] else 1)
@@ -72,7 +83,7 @@ def span(text: str) -> Span:
     >>> span("12.40-12.65"), span("1:02+250ms")
     ((12.4, 12.65), (62.0, 62.25))
     """
-    text = text.strip()
+    text = text.strip().replace("\N{EN DASH}", "-")
     first, sign, second = next(
         (parts for parts in (text.partition("+"), text.partition("-")) if parts[1]), (text, "", "")
     )

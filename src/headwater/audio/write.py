@@ -63,7 +63,7 @@ def write_patched(
     """
     soundfile = need("soundfile", EXTRA)
     target = replace(target_of(source, output, peaks=peaks), frames=max(frames or 0, source.frames))
-    due, over = Due(patches), 0
+    over = 0
     how = (source.rate, source.channels, target.subtype, target.endian, target.format)
     with (
         write_atomically(output, overwrite=overwrite) as temporary,
@@ -71,6 +71,7 @@ def write_patched(
         soundfile.SoundFile(temporary, "w", *how) as after,
     ):
         copy_tags(before, after)
+        due = Due(patches)
         for start, raw in itertools.chain(blocks(before, source), silence(source, target.frames)):
             kept = raw if source.dtype == target.dtype and target.holds(source) else converted(raw, target)
             over += beyond(raw) if target.depth else 0

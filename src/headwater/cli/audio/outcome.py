@@ -24,6 +24,8 @@ from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.status import Status
 
+PARTIAL = ("inpaint", "extend", "declip")
+"""The commands that leave most samples as they are."""
 DEFINITIONS = {
     "misfit": f"rms(A(x1) - y) / sigma, sigma the noise but at least {RESOLUTION} of the rms of the stretch;"
     " 1 is the goal",
@@ -97,25 +99,26 @@ def prepared(
     if peaks and suffix.lower() in (".flac", ".ogg"):
         suffix = ".wav"
     sound = o.output or source.path.with_name(f"{source.path.stem}-{command}{suffix}")
-    target = target_of(source, sound, peaks=peaks)
+    target_of(source, sound, peaks=peaks)
     outputs = Outputs((sound,), sound.with_suffix(".json"), sound.with_name(f"{sound.stem}-sheet.png"))
     check_distinct(outputs.all, inputs)
     check_free(outputs.all, overwrite=o.overwrite)
     check(source)
     need("matplotlib.figure", "audio")
-    warn(source, target)
     return outputs
 
 
-def warn(source: Source, target: Source) -> None:
-    """Say before the work if more will change than what is repaired."""
-    if not target.lossless:
-        words = "is lossy, the whole file is encoded again; name the output .flac or .wav to keep the rest"
-    elif not target.holds(source):
-        words = "is narrower than the input, all samples are rounded; name the output .wav to keep the rest"
-    else:
+def warn(command: str, source: Source, output: Path, *, peaks: bool = False) -> None:
+    """Say before the work if more changes than what is repaired."""
+    target = target_of(source, output, peaks=peaks)
+    if target.lossless and (command not in PARTIAL or target.holds(source)):
         return
-    print(f"Warning: {target.subtype} {words}.", file=sys.stderr)
+    what = "is narrower than the input, all samples are rounded"
+    if not target.lossless:
+        what = "is lossy, the whole file is encoded again"
+    if command in PARTIAL:
+        what += "; name the output .wav to keep the rest"
+    print(f"Warning: {target.subtype} {what}.", file=sys.stderr)
 
 
 def entry(found: Sequence[Restoration]) -> dict[str, Any]:

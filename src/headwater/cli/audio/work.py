@@ -13,7 +13,7 @@ from headwater.audio.files import Source
 from headwater.audio.restore import How, Restoration
 from headwater.audio.write import Written
 from headwater.cli.audio.options import Repair
-from headwater.cli.audio.outcome import Curve, entry, prepared, report, tell
+from headwater.cli.audio.outcome import Curve, entry, prepared, report, tell, warn
 from headwater.cli.machine import Meter, use_idle_cores
 from headwater.cli.outputs import write_json
 from headwater.cli.progress import Watch, clock
@@ -31,6 +31,7 @@ class Work:
     ) -> None:
         self.command, self.source, self.inputs, self.o = command, source, inputs, o
         self.outputs = prepared(command, source, inputs, o, peaks=peaks)
+        warn(command, source, self.outputs.sound, peaks=peaks)
         use_idle_cores()
         self.meter, self.curves = Meter(torch.device("cpu")), {0: Curve()}
         self.watch = Watch(
