@@ -7,10 +7,10 @@ loops are in another benchmark (`audio_loops.py`), each at up to three places. `
 the end of what is left. `joined` is what the product does at the rate of the flow (without looking for repetitions,
 without the residual that prediction carries into a gap, and without noise above the flow's band). Settings were
 chosen on these places, and places of one recording count as independent: standard errors are too small. CDPAM and
-spectral distance count the damage and half a second on both sides, `level` is that of the damage against the true one (median, and mean of what
-it is off). Beside CDPAM stands how much higher it is than that of `joined`, place by place, with its standard error;
-clips that are off by more than 2 by any method are left out of both, and counted. With `--keep FILE` finished lines
-are not run again.
+spectral distance count the damage and half a second on both sides, `level` is that of the damage against the true one
+(median, and mean of what it is off). Beside CDPAM stands how much higher it is than that of `joined`, place by place,
+with its standard error; clips that are off by more than 2 by any method are left out of both, and counted. With
+`--keep FILE` finished lines are not run again.
 """
 
 from __future__ import annotations
