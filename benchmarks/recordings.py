@@ -33,12 +33,12 @@ from headwater.audio.render import RATE
 from headwater.audio.repair import fill
 from headwater.audio.resample import raised
 from headwater.audio.restore import Prior
+from headwater.audio.tracks import Track
 from headwater.audio.train import Recordings
 from headwater.audio.whole import restored
 from headwater.frechet import frechet_distance
 from headwater.solve import solve
 
-Track = NDArray[np.float64]
 SECONDS = 4.0
 AROUND = 0.5
 """Seconds on both sides of a gap that are listened to with it."""

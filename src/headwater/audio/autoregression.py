@@ -13,13 +13,14 @@ from scipy.linalg import solve, solve_toeplitz
 from scipy.signal import fftconvolve, lfilter, lfiltic
 from scipy.sparse import diags
 
-Signal = NDArray[np.float64]
+from headwater.audio.tracks import Track
+
 RIDGE = 1e-12
 DITHER = 3e-5
 """The model is that of the signal and white noise at -90 dB: of an empty band it would be unstable by rounding."""
 
 
-def burg(x: Signal, order: int) -> Signal:
+def burg(x: Track, order: int) -> Track:
     """The prediction error filter 1, a_1 ... a_p of a signal; stable.
 
     Source: Burg, Maximum entropy spectral analysis, 1975. Its filter is stable by construction, but for rounding: at
@@ -43,7 +44,7 @@ def burg(x: Signal, order: int) -> Signal:
     return a
 
 
-def extrapolate(x: Signal, count: int, order: int, rng: np.random.Generator | None = None) -> Signal:
+def extrapolate(x: Track, count: int, order: int, rng: np.random.Generator | None = None) -> Track:
     """The `count` samples that linear prediction continues x with; they die away.
 
     With `rng` a draw of the process instead, driven by noise as strong as the prediction error of x: as loud as x,
@@ -63,7 +64,7 @@ def extrapolate(x: Signal, count: int, order: int, rng: np.random.Generator | No
     return np.asarray(lfilter([1.0], a, e, zi=state)[0])
 
 
-def bridge(before: Signal, after: Signal, count: int, order: int = 1000) -> Signal:
+def bridge(before: Track, after: Track, count: int, order: int = 1000) -> Track:
     """The `count` samples between two stretches, extrapolated from each and cross-faded with sin^2.
 
     An empty stretch predicts nothing: at the beginning and end of a recording the other side fades out.
@@ -73,7 +74,7 @@ def bridge(before: Signal, after: Signal, count: int, order: int = 1000) -> Sign
     return np.asarray((1 - fade) * left + fade * right[::-1])
 
 
-def drawn(before: Signal, after: Signal, count: int, order: int, rng: np.random.Generator) -> Signal:
+def drawn(before: Track, after: Track, count: int, order: int, rng: np.random.Generator) -> Track:
     """The same with a draw of the process of each side, cross-faded at equal power; of one where one is empty."""
     angle = 0.5 * np.pi * (np.arange(count) + 0.5) / count
     left, right = extrapolate(before, count, order, rng), extrapolate(after[::-1], count, order, rng)[::-1]
@@ -82,7 +83,7 @@ def drawn(before: Signal, after: Signal, count: int, order: int, rng: np.random.
     return np.asarray(np.cos(angle) * left + np.sin(angle) * right)
 
 
-def interpolate(x: Signal, lost: NDArray[np.bool_], order: int = 1000, iterations: int = 3) -> Signal:
+def interpolate(x: Track, lost: NDArray[np.bool_], order: int = 1000, iterations: int = 3) -> Track:
     """The signal whose lost samples make the prediction error least, model and samples in turn (Janssen).
 
     The error is e = A x, a row of A the prediction error filter at each place where all of it lies in the signal;
@@ -97,7 +98,7 @@ def interpolate(x: Signal, lost: NDArray[np.bool_], order: int = 1000, iteration
     return x
 
 
-def _least_error(a: Signal, known: Signal, places: NDArray[np.intp]) -> Signal:
+def _least_error(a: Track, known: Track, places: NDArray[np.intp]) -> Track:
     """The lost samples that make the prediction error least; a single gap is a Toeplitz system."""
     inner = len(a) <= places[0] and places[-1] < len(known) - len(a)
     if inner and places[-1] - places[0] == len(places) - 1:
@@ -109,25 +110,25 @@ def _least_error(a: Signal, known: Signal, places: NDArray[np.intp]) -> Signal:
     return np.asarray(solve(gram, right, assume_a="pos"))
 
 
-def _inner(a: Signal, known: Signal, places: NDArray[np.intp]) -> tuple[Signal, Signal]:
+def _inner(a: Track, known: Track, places: NDArray[np.intp]) -> tuple[Track, Track]:
     """A_u' A_u and -A_u' A_k x_k where all lost samples are further from the ends than the filter is long."""
     apart = np.abs(places[:, None] - places[None, :])
     return _lags(a, len(known))[apart], _pull(a, known, places)
 
 
-def _lags(a: Signal, count: int) -> Signal:
+def _lags(a: Track, count: int) -> Track:
     """The autocorrelation of the filter at 0, 1, ..."""
     found = np.zeros(max(count, len(a)))
     found[: len(a)] = fftconvolve(a, a[::-1])[len(a) - 1 :]
     return found[:count]
 
 
-def _pull(a: Signal, known: Signal, places: NDArray[np.intp]) -> Signal:
+def _pull(a: Track, known: Track, places: NDArray[np.intp]) -> Track:
     """What the known samples ask of the lost ones."""
     return np.asarray(-fftconvolve(known, fftconvolve(a, a[::-1]), "same")[places])
 
 
-def _normal(a: Signal, known: Signal, places: NDArray[np.intp]) -> tuple[Signal, Signal]:
+def _normal(a: Track, known: Track, places: NDArray[np.intp]) -> tuple[Track, Track]:
     """The same for lost samples anywhere; errors that see none of them do not count."""
     first = max(int(places[0]) - len(a) + 1, 0)
     known, places = known[first : int(places[-1]) + len(a)], places - first

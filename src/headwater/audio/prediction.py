@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
 from headwater.audio.autoregression import bridge, drawn, interpolate
-from headwater.audio.files import Samples
 from headwater.audio.join import underlaid
 from headwater.audio.times import frames_within
-from headwater.audio.tracks import gaps_of
+from headwater.audio.tracks import Track, gaps_of
 
 MEMORY = 0.2
 """Seconds on each side of a gap from which linear prediction learns."""
@@ -35,7 +34,7 @@ DENSE = 1000
 """The most samples of a gap near an end that are solved for together: memory grows with their square."""
 
 
-def bridged(x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate: int) -> Samples:
+def bridged(x: Track, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate: int) -> Track:
     """The track with linear prediction in its gaps, from first to last, and zero beyond the recording."""
     x, there = np.where(inside, x, 0.0), inside.copy()
     for start, stop in gaps_of(lost):
@@ -56,8 +55,8 @@ def bridged(x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate
 
 
 def from_both_sides(
-    x: Samples, there: NDArray[np.bool_], gap: tuple[int, int], memory: float, rate: int
-) -> Samples | None:
+    x: Track, there: NDArray[np.bool_], gap: tuple[int, int], memory: float, rate: int
+) -> Track | None:
     """A short gap as the model of so many seconds on both sides has it; None if one side has too little."""
     count = gap[1] - gap[0]
     left, right = _sides(x, there, gap, round(memory * rate))
@@ -72,18 +71,14 @@ def from_both_sides(
     return np.asarray(interpolate(near[way], lost[way], most, iterations=2)[way][lost])
 
 
-def _sides(
-    x: Samples, there: NDArray[np.bool_], gap: tuple[int, int], memory: int
-) -> tuple[Samples, Samples]:
+def _sides(x: Track, there: NDArray[np.bool_], gap: tuple[int, int], memory: int) -> tuple[Track, Track]:
     """What is there next to a gap, at most so many samples before it and after it."""
     start, stop = gap
     left = _run(there[max(start - memory, 0) : start][::-1])
     return x[start - left : start], x[stop : stop + _run(there[stop : stop + memory])]
 
 
-def carried(
-    x: Samples, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate: int, unsure: int
-) -> Samples:
+def carried(x: Track, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate: int, unsure: int) -> Track:
     """The track with linear prediction in its gaps from so many samples away, and no jump at the joints.
 
     What is `unsure`, next to a gap, may not continue what is before it, and prediction would make a burst of that; by
@@ -103,15 +98,15 @@ def carried(
 
 
 def textured(
-    x: Samples,
-    filled: Samples,
+    x: Track,
+    filled: Track,
     lost: NDArray[np.bool_],
     inside: NDArray[np.bool_],
     rate: int,
     *,
     above: float,
     seed: int,
-) -> Samples:
+) -> Track:
     """A `filled` track with noise above so many Hz, where it is softer in the gaps than around them (`join`).
 
     The noise is a draw of the autoregressive process of each side of x. Predicted, or drawn by a flow of a lower

@@ -10,6 +10,15 @@ from headwater.errors import Misuse
 Span = tuple[float, float]
 
 
+def plain(text: str) -> str:
+    """In small letters, with decimal points for commas.
+
+    >>> plain(" 4,5 kHz")
+    '4.5 khz'
+    """
+    return text.strip().lower().replace(",", ".")
+
+
 def seconds(text: str) -> float:
     """A time in seconds.
 
@@ -21,8 +30,7 @@ def seconds(text: str) -> float:
     Misuse
         It is no time, negative, or has minutes or seconds beyond 59.
     """
-    text = text.strip()
-    match = re.fullmatch(r"(?:(\d+):)?(?:(\d+):)?(\d+(?:\.\d*)?|\.\d+)\s*(s|ms)?", text.replace(",", "."))
+    match = re.fullmatch(r"(?:(\d+):)?(?:(\d+):)?(\d+(?:\.\d*)?|\.\d+)\s*(s|ms)?", plain(text))
     if match is None or (match[4] == "ms" and match[1]):
         raise Misuse(f"{text!r} is no time.", "Write seconds as in 12.4, 250ms or 1:02.5.")
     *higher, last = [float(p) for p in match.groups()[:3] if p is not None]
@@ -54,8 +62,7 @@ def amplitude(text: str) -> float:
     Misuse
         It is no number, or negative.
     """
-    written = text.strip().lower().replace(",", ".")
-    match = re.fullmatch(r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)\s*(db)?", written)
+    match = re.fullmatch(r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)\s*(db)?", plain(text))
     value = -1.0 if match is None else 10 ** (float(match[1]) / 20) if match[2] else float(match[1])
     if not 0 <= value < math.inf:
         raise Misuse(
@@ -70,8 +77,7 @@ def hertz(text: str) -> float:
     >>> hertz("4000"), hertz("4 kHz"), hertz("4,5kHz")
     (4000.0, 4000.0, 4500.0)
     """
-    written = text.strip().lower().replace(",", ".")
-    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(k?)(?:hz)?", written)
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(k?)(?:hz)?", plain(text))
     if match is None or not float(match[1]) > 0:
         raise Misuse(f"{text!r} is no frequency.", "Write it like 4000 or 4kHz.")
     return float(match[1]) * (1000 if match[2] else 1)
