@@ -31,6 +31,8 @@ from headwater.operator import Operator
 
 KEPT = 0.95
 """The share of its band that a recording of a low rate has: its low-pass falls above."""
+LOWEST = 100.0
+"""The least cutoff, Hz: who gives less means kHz."""
 OVER = 3.0
 """How many times the noise is subtracted."""
 MEAN = 1.0
@@ -119,11 +121,16 @@ class Band(Alike):
         return Posed(lowpass, lowpass(torch.from_numpy(y)[None])[0].numpy(), 0.0, y)
 
     def check(self, low: int) -> None:
-        """Refuse a cutoff beyond the band of a prior at the rate `low`."""
+        """Refuse a cutoff that leaves nothing to go by, or is beyond the band of a prior at the rate `low`."""
+        if 0 < self.cutoff < LOWEST:
+            raise Misuse(
+                f"A cutoff of {self.cutoff:g} Hz leaves nothing to go by.",
+                f"Give one from {LOWEST:g} Hz on, as in 4000 or 4kHz.",
+            )
         if not 0 < self.cutoff < low / 2:
             raise Misuse(
                 f"A cutoff of {self.cutoff:g} Hz leaves the model nothing to add.",
-                f"Give one between 0 and {low // 2} Hz, the end of the model's band.",
+                f"Give one between {LOWEST:g} and {low // 2} Hz, the end of the model's band.",
             )
 
     def lowpass(self, low: int) -> Lowpass:

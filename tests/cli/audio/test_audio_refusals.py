@@ -34,6 +34,7 @@ torch.set_num_threads(1)
         ("dereverb take.wav --impulse missing.wav", "does not exist."),
         ("restore take.wav", "says what to undo."),
         ("restore take.wav --cutoff 1kHz --operator tube.py", "says what to undo."),
+        ("restore take.wav --cutoff 4", "leaves nothing to go by."),
         ("restore take.wav --cutoff 3kHz", "leaves the model nothing to add."),
         ("restore take.wav --operator bad.py", "has no function named 'operator'."),
         ("restore take.wav --operator missing.py", "missing.py"),
