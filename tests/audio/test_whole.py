@@ -86,6 +86,29 @@ def test_little_noise_costs_little(tmp_path, level):
     assert sdr(repaired(tmp_path, x, Noise(level))) > sdr(x) - 1
 
 
+@pytest.mark.parametrize(("share", "asked"), [(0.03, 0), (0.2, 4)])
+def test_noise_finer_than_the_flow_resolves_is_left_to_the_filter(tmp_path, share, asked):
+    """Two channels, two stretches: four solves or none."""
+    x, found = truth(), []
+    level = share * float(x.std(0).min())
+    damaged = x + noise(level)
+
+    def told(k, n, done):
+        found.extend(done)
+        return False
+
+    after = repaired(tmp_path, damaged, Noise(level), told)
+    assert len(found) == asked and sdr(after) > sdr(damaged) + 3
+
+
+def test_under_noise_a_misfit_of_two_suffices(tmp_path, monkeypatch):
+    """The estimate, and one evaluation of what it is worth."""
+    found = []
+    monkeypatch.setattr("headwater.audio.damage.ENOUGH", 1e6)
+    repaired(tmp_path, truth() + noise(0.05), Noise(0.05), lambda k, n, done: bool(found.extend(done)))
+    assert [int(r.result.gradients[0]) for r in found] == [1] * len(found) and found
+
+
 def test_an_offset_passes(tmp_path):
     damaged = truth() + 0.3 + noise(0.02)
     after = repaired(tmp_path, damaged, Noise(0.02)) - 0.3

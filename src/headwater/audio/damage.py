@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 from torch import Tensor
 
+from headwater.audio.deconvolution import FLOOR, consistent, regularised
 from headwater.audio.files import Samples
 from headwater.audio.operators import Clip, Identity, Lowpass, Reverb, UserOperator
 from headwater.audio.resample import FILTER, interpolated, lifted, resampled
-from headwater.audio.restore import FRESH
+from headwater.audio.restore import FRESH, RESOLUTION
 from headwater.audio.slope import restrained
 from headwater.audio.sparse import declipped
-from headwater.audio.spectrum import TINY, Spectrum
+from headwater.audio.suppression import attenuated, filtered
 from headwater.audio.tracks import Track
 from headwater.errors import Misuse
 from headwater.operator import Operator
@@ -33,19 +34,24 @@ KEPT = 0.95
 """The share of its band that a recording of a low rate has: its low-pass falls above."""
 LOWEST = 100.0
 """The least cutoff, Hz: who gives less means kHz."""
-OVER = 3.0
-"""How many times the noise is subtracted."""
 MEAN = 1.0
 """The share of new noise for an estimate that is to be near the mean of what is likely: under noise a draw only adds
 to the error (docs/audio-notes.md).
 """
+ENOUGH = 2.0
+"""The misfit that suffices, in units of the noise, where the estimate is finished without the flow: what gradients
+then still change is lost there (docs/audio-notes.md).
+"""
+QUIET = 0.01
+"""The noise of a room of which none is given, relative to the recording: 40 dB below it."""
 
 
 class Posed(NamedTuple):
     """A measurement at the prior's rate: what made it, what it is, its noise, and a rough guess of what was there.
 
     `good`: the flow does not improve the guess, and the preset `default` keeps it; `rest`: what the estimate leaves
-    of the recording, at its own rate; `fresh`: the share of new noise in the estimate.
+    of the recording, at its own rate; `fresh`: the share of new noise in the estimate; `tau`: the
+    discrepancy level, if not the usual one.
     """
 
     operator: Operator
@@ -55,6 +61,7 @@ class Posed(NamedTuple):
     good: bool = False
     rest: Track | None = None
     fresh: float = FRESH
+    tau: float | None = None
 
 
 class Damage(Protocol):
@@ -96,14 +103,20 @@ class Noise(Alike):
     std: float
 
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
-        """The identity; a low-pass leaves as much of the noise as of the band."""
-        y = resampled(x - x.mean(), rate, low)
-        return Posed(Identity(), y, self.std * math.sqrt(min(1.0, low / rate)) / scale, y, fresh=MEAN)
+        """The identity; a low-pass leaves as much of the noise as of the band.
+
+        Noise that is finer than what the flow resolves is left to the filter.
+        """
+        x = x - x.mean()
+        y, guess = (resampled(z, rate, low) for z in (x, attenuated(x, self.std, rate)))
+        sigma = self.std * math.sqrt(min(1.0, low / rate)) / scale
+        return Posed(Identity(), y, sigma, guess, good=sigma < RESOLUTION, fresh=MEAN, tau=ENOUGH)
 
     def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
-        """The estimate, and what of the rest of the recording stands out of the noise: all above the prior's band."""
+        """Wiener's filter; the pilot is the mean of spectral subtraction, and of it after the estimate."""
         e = lifted(estimate, low, rate, len(x))
-        return e + attenuated(x - e, self.std, rate)
+        own, both = attenuated(x, self.std, rate), e + attenuated(x - e, self.std, rate)
+        return filtered(x, (own + both) / 2, self.std, rate)
 
 
 @dataclass(frozen=True)
@@ -171,7 +184,7 @@ class Room:
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
         """The convolution at the prior's rate."""
         y, guess = (resampled(z, rate, low) for z in (x - x.mean(), self.inverse(x - x.mean())))
-        return Posed(self.reverb(low), y, self.noise / scale, guess)
+        return Posed(self.reverb(low), y, self.noise / scale, guess, tau=ENOUGH)
 
     def reverb(self, low: int) -> Reverb:
         """The response at the rate `low`; its low-pass needs some taps before the direct sound."""
@@ -182,20 +195,22 @@ class Room:
         h = resampled(padded, self.rate, low) * self.rate / low
         return Reverb.of(torch.from_numpy(h), before * up)
 
-    def inverse(self, x: Track, floor: float = 0.05) -> Track:
-        """Regularised deconvolution: X = conj(H) Y / (|H|^2 + floor max |H|^2)."""
-        n = 1 << (len(x) + self.impulse.shape[1] - 1).bit_length()
-        h = np.fft.rfft(self.impulse[0], n)
-        power = np.abs(h) ** 2
-        return np.asarray(
-            np.fft.irfft(h.conj() * np.fft.rfft(x, n) / (power + floor * power.max()), n)[: len(x)]
-        )
+    def inverse(self, x: Track, floor: float = FLOOR) -> Track:
+        """The regularised deconvolution of a track."""
+        return regularised(x, self.impulse[0], floor)
 
     def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
-        """The estimate, and the regularised deconvolution of what it leaves, which is all above its band."""
+        """The mean of two that agree with the recording, one begun with the estimate, one with silence.
+
+        Their errors differ. The estimate itself has the regularised deconvolution of what it leaves added; noise is
+        subtracted from all that is added to it.
+        """
+        std = self.noise or QUIET * float(x.std())
         e = lifted(estimate, low, rate, len(x))
         rest = x - fftconvolve(e, self.impulse[0])[: len(x)]
-        return e + self.inverse(attenuated(rest, self.noise, rate) if self.noise else rest)
+        e += self.inverse(attenuated(rest, self.noise, rate))
+        both = [consistent(x, self.impulse[0], start, std) for start in (e, np.zeros_like(e))]
+        return e + attenuated(np.mean(both, axis=0) - e, self.noise, rate)
 
 
 @dataclass(frozen=True)
@@ -286,15 +301,3 @@ class AtRate(Operator):
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
         """As the operator's."""
         return self.operator.residual(self._lifted(x), y)
-
-
-def attenuated(x: Track, std: float, rate: int) -> Track:
-    """A track with white noise of that std attenuated in its short-time spectrum, 20 ms windows.
-
-    The gain is max(1 - over sigma^2 / P, 0), P the power of a bin; of noise alone e^-over of the bins remain. Source:
-    Berouti, Schwartz and Makhoul, ICASSP 1979.
-    """
-    spectrum = Spectrum(len(x), rate, 0.02)
-    s = spectrum(x)
-    power = np.maximum(np.abs(s) ** 2, TINY)
-    return spectrum.back(np.maximum(1 - OVER * std**2 * spectrum.noise / power, 0.0) * s)

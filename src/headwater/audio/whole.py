@@ -97,7 +97,7 @@ def _stretch(
             if not posed.good or how.preset != "default":
                 y, guess = (torch.from_numpy(z / scale).float()[None] for z in (posed.y, posed.guess))
                 options: dict[str, Any] = {"seeds": [seeds[i]], "preset": how.preset, "limits": how.limits}
-                options |= {"guess": guess, "fresh": posed.fresh}
+                options |= {"guess": guess, "fresh": posed.fresh, "tau": posed.tau}
                 done.append(restore(prior, posed.operator, y, posed.sigma, **options))
                 estimate = done[-1].waveforms[0].double().numpy() * scale
             track = this.finish(posed, track, estimate, rate, prior.rate)
