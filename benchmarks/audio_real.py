@@ -4,9 +4,10 @@
     python benchmarks/audio_real.py --recordings build/real/usr/share/sonic-pi/samples
 
 The middle 4 s of each recording, mono, at its own rate of 44.1 kHz, through the commands: gaps in the middle,
-everything above 4 kHz lost, clipping at an SDR of 7 dB. Compared at 16 kHz, the rate of the prior, with the same
-methods without a network as in `audio_tasks.py`. SI-SDR counts the damaged samples, the other numbers half a second
-around a gap, or the whole. With `--keep FILE` finished lines are not run again.
+everything above 4 kHz lost, clipping at an SDR of 7 dB, noise at 20 dB, a room of 0.3 s. Compared with the same
+methods without a network as in `audio_tasks.py`, at 16 kHz, the rate of the prior, but for SI-SDR, which counts the
+damaged samples of the file; the other numbers count half a second around a gap, or the whole. With `--keep FILE`
+finished lines are not run again.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from scipy.signal import fftconvolve
 
-from audio_tasks import level_of
+from audio_tasks import impulse, level_of, two_steps
 from common import kept, options, write
-from headwater.audio.damage import Band, Clipping
+from headwater.audio.damage import Band, Clipping, Noise, Room
+from headwater.audio.deconvolution import consistent
 from headwater.audio.metrics import cdpam, log_spectral_distance, seam_jump, si_sdr
 from headwater.audio.operators import Lowpass
 from headwater.audio.render import RATE
@@ -34,6 +37,8 @@ MILLISECONDS = (20, 100, 400)
 SECONDS = 4.0
 CUTOFF = 4000.0
 SDR = 7.0
+SNR = 20.0
+DECAY = 0.3
 Methods = dict[str, Callable[[Track, int], Repair]]
 Damage = tuple[Track, np.ndarray, tuple[int, int], Methods]
 
@@ -87,6 +92,31 @@ def clipping(x: Track, rate: int) -> Damage:
     return y, cut, (0, len(x)), methods
 
 
+def noise(x: Track, rate: int) -> Damage:
+    """White noise of known level."""
+    level = float(x.std()) * 10 ** (-SNR / 20)
+    y = x + level * np.random.default_rng(0).standard_normal(len(x))
+    methods: Methods = {
+        "Headwater": lambda z, i: repaired(z, Noise(level), rate),
+        "Wiener": plain(lambda z, i: two_steps(z, level, rate)),
+        "nothing": plain(lambda z, i: z),
+    }
+    return y, np.ones(len(x), dtype=bool), (0, len(x)), methods
+
+
+def room(x: Track, rate: int) -> Damage:
+    """A room of known response, and noise 60 dB below the music."""
+    r = np.random.default_rng(0)
+    h, level = impulse(r, DECAY, rate), 1e-3 * float(x.std())
+    y = fftconvolve(x, h)[: len(x)] + level * r.standard_normal(len(x))
+    methods: Methods = {
+        "Headwater": lambda z, i: repaired(z, Room(h[None], rate, level), rate),
+        "least squares": plain(lambda z, i: consistent(z, h, np.zeros_like(z), level)),
+        "nothing": plain(lambda z, i: z),
+    }
+    return y, np.ones(len(x), dtype=bool), (0, len(x)), methods
+
+
 def judged(
     done: Repair, truth: Track, places: np.ndarray, heard: tuple[int, int], rate: int
 ) -> dict[str, object]:
@@ -121,6 +151,8 @@ def main() -> None:
         tasks |= {
             f"above {CUTOFF / 1000:g} kHz": band(truth, rate),
             f"clipping {SDR:g} dB": clipping(truth, rate),
+            f"noise {SNR:g} dB": noise(truth, rate),
+            f"room {DECAY:g} s": room(truth, rate),
         }
         for task, (y, places, heard, methods) in tasks.items():
             for by, method in methods.items():

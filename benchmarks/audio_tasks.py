@@ -105,23 +105,29 @@ def noise_task(truth: Track, snr: float) -> tuple[Track, list[Damaged], dict[str
     methods: dict[str, Method] = {
         "Headwater": lambda z, i: repaired(z, Noise(float(levels[i]))),
         "subtraction": plain(lambda z, i: attenuated(z, float(levels[i]), RATE)),
-        "Wiener": plain(lambda z, i: two_steps(z, float(levels[i]))),
+        "Wiener": plain(lambda z, i: two_steps(z, float(levels[i]), RATE)),
         "nothing": plain(lambda z, i: z),
     }
     return y, whole_clips(truth), methods
 
 
-def two_steps(y: Track, level: float) -> Track:
+def two_steps(y: Track, level: float, rate: int) -> Track:
     """Wiener's filter, its pilot by spectral subtraction."""
-    return filtered(y, attenuated(y, level, RATE), level, RATE)
+    return filtered(y, attenuated(y, level, rate), level, rate)
+
+
+def impulse(r: np.random.Generator, seconds: float, rate: int) -> Track:
+    """The direct sound and noise that decays by 60 dB in so many seconds; at 0.3 s it has 5 dB more energy."""
+    n = round(seconds * rate)
+    h = 0.1 * (RATE / rate) ** 0.5 * r.standard_normal(n) * 10 ** (-3 * np.arange(n) / n)
+    h[0] = 1.0
+    return h
 
 
 def room_task(truth: Track, seconds: float) -> tuple[Track, list[Damaged], dict[str, Method]]:
-    """A room of known response that decays by 60 dB in so many seconds, and noise at -60 dB of the music."""
+    """A room of known response, and noise 60 dB below the music."""
     r = np.random.default_rng(0)
-    n = round(seconds * RATE)
-    h = 0.1 * r.standard_normal(n) * 10 ** (-3 * np.arange(n) / n)
-    h[0] = 1.0
+    h = impulse(r, seconds, RATE)
     levels = 1e-3 * truth.std(1)
     y = fftconvolve(truth, h[None], axes=1)[:, : truth.shape[1]]
     y += levels[:, None] * r.standard_normal(y.shape)
