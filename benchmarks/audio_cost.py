@@ -19,10 +19,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import soundfile
+from scipy.signal import fftconvolve
 
 from common import write
 from headwater.audio.render import RATE
@@ -36,12 +38,8 @@ GAPS = (8.0, 5.0, 2.0)
 LOST = 0.1
 WHOLE = 24
 """Seconds of a recording that is damaged all over."""
-COMMANDS = {
-    "declip": "--level 0.5",
-    "denoise": "--noise -45dB",
-    "dereverb": "--impulse room.wav",
-    "restore": "--cutoff 4kHz",
-}
+NOISES = {"light": 45, "strong": 35}
+"""Decibels below full scale. Light noise is finer than the flow resolves, so it is not asked."""
 
 
 def measured(words: list[str], threads: int) -> tuple[float, float]:
@@ -64,6 +62,18 @@ def recording(x: np.ndarray, seconds: int) -> np.ndarray:
     size = seconds * OUT
     times = -(-size // len(x))
     return np.tile(x, (times, 1))[-size:]
+
+
+def damages(x: np.ndarray, h: np.ndarray) -> Iterator[tuple[str, np.ndarray, str]]:
+    """What may happen to all of a recording: the command, what it gets, and what it is told."""
+    yield "declip", np.clip(x, -0.5, 0.5), "--level 0.5"
+    for name, decibels in NOISES.items():
+        level = 10 ** (-decibels / 20)
+        y = x + level * np.random.default_rng(1).standard_normal(x.shape)
+        yield f"denoise, {name} noise", np.clip(y, -1, 1), f"--noise -{decibels}dB"
+    y = 0.3 * fftconvolve(x, h[:, None], axes=0)[: len(x)]
+    yield "dereverb", np.clip(y, -1, 1), "--impulse room.wav --noise -80dB"
+    yield "restore", x, "--cutoff 4kHz"
 
 
 def line_of(
@@ -101,14 +111,13 @@ def main() -> None:
             words = ["audio", "inpaint", str(source), *gaps]
             lines.append(line_of(f"{seconds} s", words, target, LOST * len(GAPS), base[0], o.threads))
         h = 0.05 * np.random.default_rng(0).standard_normal(OUT // 4) * np.geomspace(1, 1e-3, OUT // 4)
-        soundfile.write(room, np.concatenate([[1.0], h]), OUT, subtype="FLOAT")
-        for command, option in COMMANDS.items():
-            x = recording(stereo, WHOLE)
-            soundfile.write(
-                source, np.clip(x, -0.5, 0.5) if command == "declip" else x, OUT, subtype="PCM_16"
-            )
+        h[0] = 1.0
+        soundfile.write(room, h, OUT, subtype="FLOAT")
+        for name, x, option in damages(recording(stereo, WHOLE), h):
+            soundfile.write(source, x, OUT, subtype="PCM_16")
+            command = name.split(",")[0]
             words = ["audio", command, str(source), *option.replace("room.wav", str(room)).split()]
-            lines.append(line_of(f"{WHOLE} s, {command}", words, target, WHOLE, base[0], o.threads))
+            lines.append(line_of(f"{WHOLE} s, {name}", words, target, WHOLE, base[0], o.threads))
     write(
         "audio_cost", lines, "python benchmarks/audio_cost.py --music build/music", "Mid and side count each."
     )

@@ -20,14 +20,16 @@ from headwater.solve import invert, logit_grid, solve
 from headwater.source import blend
 from headwater.status import Status
 
+TAU = 1.05
+"""The discrepancy level: with n measurements the true x1 has rms 1 +- 1/sqrt(2n), in units of sigma_y."""
+
 
 @dataclass(frozen=True)
 class Limits:
     """What a user may say about any recipe; None means the recipe's own choice.
 
-    `steps` of the solver; `gradients`, the limit of gradient evaluations per problem; `tau`, the discrepancy level
-    (1.05: with n measurements the true x1 has rms 1 +- 1/sqrt(2n), in units of sigma_y); `gradient`, the strategy
-    (memory); `callback` as in `control`.
+    `steps` of the solver; `gradients`, the limit of gradient evaluations per problem; `tau`, the discrepancy level;
+    `gradient`, the strategy (memory); `callback` as in `control`.
 
     Raises
     ------
@@ -37,7 +39,7 @@ class Limits:
 
     steps: int | None = None
     gradients: int | None = None
-    tau: float = 1.05
+    tau: float | None = None
     gradient: Strategy | None = None
     callback: Callback | None = None
 
@@ -46,6 +48,11 @@ class Limits:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise Misuse(f"The limit {name} = {value} leaves nothing to do.", "Give at least 1.")
+
+    @property
+    def level(self) -> float:
+        """`tau`, or the usual one."""
+        return TAU if self.tau is None else self.tau
 
 
 def paper(
@@ -60,7 +67,7 @@ def paper(
         flow,
         misfit,
         blend(y0, z, 0.1),
-        stop=discrepancy(misfit, o.tau),
+        stop=discrepancy(misfit, o.level),
         steps=steps,
         gradients=o.gradients or 200,
         optimizer=LBFGS(),
@@ -107,7 +114,7 @@ def default(
         flow,
         goal,
         x0,
-        stop=discrepancy(goal, o.tau),
+        stop=discrepancy(goal, o.level),
         steps=grid,
         gradients=o.gradients or 60,
         optimizer=LBFGS(first_step=0.005),

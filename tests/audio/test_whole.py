@@ -34,12 +34,12 @@ def truth():
     return np.stack([0.2 * tones(FRAMES, RATE, seed) for seed in (0, 1)], axis=1)
 
 
-def repaired(folder, x, damage, told=None):
+def repaired(folder, x, damage, told=None, how=None):
     soundfile.write(folder / "in.wav", x, RATE, subtype="FLOAT")
     source = examine(folder / "in.wav")
     more = {} if told is None else {"told": told}
     write_patched(
-        source, restored(prior(), source, damage, How(), **more), folder / "out.wav", overwrite=True
+        source, restored(prior(), source, damage, how or How(), **more), folder / "out.wav", overwrite=True
     )
     return soundfile.read(folder / "out.wav", always_2d=True)[0]
 
@@ -101,12 +101,22 @@ def test_noise_finer_than_the_flow_resolves_is_left_to_the_filter(tmp_path, shar
     assert len(found) == asked and sdr(after) > sdr(damaged) + 3
 
 
-def test_under_noise_a_misfit_of_two_suffices(tmp_path, monkeypatch):
-    """The estimate, and one evaluation of what it is worth."""
+@pytest.mark.parametrize(("enough", "own", "more"), [(2.0, None, False), (0.5, None, True), (2.0, 0.5, True)])
+def test_under_noise_the_estimate_suffices_if_nobody_asks_for_more(tmp_path, monkeypatch, enough, own, more):
+    """One evaluation says what it is worth, and a user's own level comes first."""
     found = []
-    monkeypatch.setattr("headwater.audio.damage.ENOUGH", 1e6)
-    repaired(tmp_path, truth() + noise(0.05), Noise(0.05), lambda k, n, done: bool(found.extend(done)))
-    assert [int(r.result.gradients[0]) for r in found] == [1] * len(found) and found
+    monkeypatch.setattr("headwater.audio.damage.ENOUGH", enough)
+    how = How(limits=Limits(gradients=3, tau=own))
+    repaired(tmp_path, truth() + noise(0.05), Noise(0.05), lambda k, n, done: bool(found.extend(done)), how)
+    assert found and all((int(r.result.gradients[0]) > 1) == more for r in found)
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 44_100, 96_000])
+def test_the_noise_that_is_posed_is_what_the_band_has(rate):
+    x = 0.1 * np.random.default_rng(0).standard_normal(rate)
+    for damage in (Noise(0.1), Room(np.eye(1, 10), rate, 0.1)):
+        posed = damage.pose(x, rate, 16_000, 1.0)
+        assert abs(posed.sigma / posed.y.std() - 1) < (0.05 if rate >= 16_000 else 0.5)
 
 
 def test_an_offset_passes(tmp_path):
@@ -126,7 +136,28 @@ def test_noise_in_a_room_is_of_each_channel():
     """Mid and side of independent noise have 0.7 of its level, so channels stay as they are."""
     assert Room(IMPULSE[None], RATE).stereo and not Room(IMPULSE[None], RATE, 0.01).stereo
     both = Room(np.stack([IMPULSE, 0.5 * IMPULSE]), RATE, 0.01)
-    assert [both.of(i).impulse[0, 0] for i in (0, 1)] == [1.0, 0.5]
+    assert [both.of(i, True).impulse[0, 0] for i in (0, 1)] == [1.0, 0.5]
+
+
+@pytest.mark.parametrize("gain", [0.1, 10.0])
+def test_how_loud_a_response_is_does_not_matter(tmp_path, gain):
+    before = np.stack([np.convolve(c, IMPULSE)[:FRAMES] for c in truth().T], 1) + noise(1e-3)
+    found = repaired(tmp_path, before, Room(IMPULSE[None], RATE, 1e-3))
+    other = repaired(tmp_path, before, Room(gain * IMPULSE[None], RATE, 1e-3))
+    assert_close(gain * other, found, atol=1e-4, rtol=0)
+
+
+def test_a_room_with_noise_is_undone_in_every_stretch(tmp_path):
+    """Of what comes before a stretch only the reverberation is there, and that is not explained."""
+    r, n = np.random.default_rng(0), 800
+    h = 0.1 * r.standard_normal(n) * np.geomspace(1, 1e-3, n)
+    h[0] = 1.0
+    before = np.stack([np.convolve(c, h)[:FRAMES] for c in truth().T], 1) + noise(1e-4)
+    after = repaired(tmp_path, before, Room(h[None], RATE, 1e-4))
+    for start, stop in spans(FRAMES, RATE):
+        part = slice(start, stop - 1000)
+        error = np.square(after - truth())[part].sum() / np.square(truth())[part].sum()
+        assert 10 * np.log10(error) < -35
 
 
 def test_direct_sound_may_come_late_and_at_any_rate():
@@ -136,7 +167,7 @@ def test_direct_sound_may_come_late_and_at_any_rate():
         room = Room(h, 44_100)
         low = resampled(tones(44_100, 44_100.0), 44_100, 16_000)
         wanted = resampled(np.convolve(tones(44_100, 44_100.0), h[0])[:44_100], 44_100, 16_000)
-        found = room.reverb(16_000)(torch.from_numpy(low)[None])[0].numpy()
+        found = room.gain * room.reverb(16_000)(torch.from_numpy(low)[None])[0].numpy()
         assert np.abs(found - wanted)[500:-500].max() < 5e-3
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 from torch import Tensor
 
-from headwater.audio.deconvolution import FLOOR, consistent, regularised
+from headwater.audio.deconvolution import consistent, regularised
 from headwater.audio.files import Samples
 from headwater.audio.operators import Clip, Identity, Lowpass, Reverb, UserOperator
 from headwater.audio.resample import FILTER, interpolated, lifted, resampled
@@ -75,8 +75,8 @@ class Damage(Protocol):
     def stereo(self) -> bool:
         """Whether two channels may be taken as mid and side."""
 
-    def of(self, track: int) -> Damage:
-        """What happened to a track."""
+    def of(self, track: int, begins: bool) -> Damage:
+        """What happened to a track; `begins`: the stretch is the first one, with silence before it."""
 
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed | None:
         """The problem of a track, whose samples are divided by `scale`, at the rate `low`; None without damage."""
@@ -91,7 +91,7 @@ class Alike:
     reach: ClassVar[float] = 0.0
     stereo: ClassVar[bool] = False
 
-    def of(self, track: int) -> Self:
+    def of(self, track: int, begins: bool) -> Self:
         """Itself."""
         return self
 
@@ -103,13 +103,10 @@ class Noise(Alike):
     std: float
 
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
-        """The identity; a low-pass leaves as much of the noise as of the band.
-
-        Noise that is finer than what the flow resolves is left to the filter.
-        """
+        """The identity; noise that is finer than what the flow resolves is left to the filter."""
         x = x - x.mean()
         y, guess = (resampled(z, rate, low) for z in (x, attenuated(x, self.std, rate)))
-        sigma = self.std * math.sqrt(min(1.0, low / rate)) / scale
+        sigma = in_band(self.std, rate, low) / scale
         return Posed(Identity(), y, sigma, guess, good=sigma < RESOLUTION, fresh=MEAN, tau=ENOUGH)
 
     def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
@@ -161,11 +158,15 @@ class Band(Alike):
 
 @dataclass(frozen=True, eq=False)
 class Room:
-    """A known impulse response `[1 or channels, taps]` at the rate of the recording; `noise`: the std of the rest."""
+    """A known impulse response `[1 or channels, taps]` at the rate of the recording; `noise`: the std of the rest.
+
+    `begins`: there is silence before the stretch; else its first samples have reverberation from before.
+    """
 
     impulse: Samples
     rate: int
     noise: float = 0.0
+    begins: bool = True
 
     @property
     def reach(self) -> float:
@@ -177,40 +178,49 @@ class Room:
         """Mid and side have one response if the channels have; noise is of each channel."""
         return len(self.impulse) == 1 and not self.noise
 
-    def of(self, track: int) -> Room:
+    def of(self, track: int, begins: bool) -> Room:
         """The room of one channel."""
-        return self if len(self.impulse) == 1 else replace(self, impulse=self.impulse[track : track + 1])
+        impulse = self.impulse if len(self.impulse) == 1 else self.impulse[track : track + 1]
+        return replace(self, impulse=impulse, begins=begins)
+
+    @property
+    def gain(self) -> float:
+        """The norm of the response: what was heard without the room is that much softer than the recording."""
+        return float(np.linalg.norm(self.impulse[0]))
+
+    @property
+    def response(self) -> Track:
+        """The response with a gain of 1, so that what is looked for is as loud as the recording."""
+        return np.asarray(self.impulse[0] / self.gain)
 
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
         """The convolution at the prior's rate."""
-        y, guess = (resampled(z, rate, low) for z in (x - x.mean(), self.inverse(x - x.mean())))
-        return Posed(self.reverb(low), y, self.noise / scale, guess, tau=ENOUGH)
+        x = x - x.mean()
+        y, guess = (resampled(z, rate, low) for z in (x, regularised(x, self.response)))
+        sigma = in_band(self.noise, rate, low) / scale
+        return Posed(self.reverb(low), y, sigma, guess, tau=ENOUGH)
 
     def reverb(self, low: int) -> Reverb:
         """The response at the rate `low`; its low-pass needs some taps before the direct sound."""
         common = math.gcd(self.rate, low)
         up, down = low // common, self.rate // common
         before = -(-FILTER * max(up, down) // (up * down)) if self.rate != low else 0
-        padded = np.pad(self.impulse[0], (before * down, before * down))
+        padded = np.pad(self.response, (before * down, before * down))
         h = resampled(padded, self.rate, low) * self.rate / low
         return Reverb.of(torch.from_numpy(h), before * up)
 
-    def inverse(self, x: Track, floor: float = FLOOR) -> Track:
-        """The regularised deconvolution of a track."""
-        return regularised(x, self.impulse[0], floor)
-
     def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
-        """The mean of two that agree with the recording, one begun with the estimate, one with silence.
+        """The mean of least squares begun with the estimate and with silence, whose errors differ.
 
-        Their errors differ. The estimate itself has the regularised deconvolution of what it leaves added; noise is
-        subtracted from all that is added to it.
+        The estimate has the regularised deconvolution of what it leaves added; noise is subtracted from that, and
+        from what least squares change.
         """
-        std = self.noise or QUIET * float(x.std())
+        h, std = self.response, self.noise or QUIET * float(x.std())
+        past = 0 if self.begins else len(h) - 1
         e = lifted(estimate, low, rate, len(x))
-        rest = x - fftconvolve(e, self.impulse[0])[: len(x)]
-        e += self.inverse(attenuated(rest, self.noise, rate))
-        both = [consistent(x, self.impulse[0], start, std) for start in (e, np.zeros_like(e))]
-        return e + attenuated(np.mean(both, axis=0) - e, self.noise, rate)
+        e += regularised(attenuated(x - fftconvolve(e, h)[: len(x)], self.noise, rate), h)
+        both = [consistent(x, h, start, std, past) for start in (e, np.zeros_like(e))]
+        return (e + attenuated(np.mean(both, axis=0) - e, self.noise, rate)) / self.gain
 
 
 @dataclass(frozen=True)
@@ -231,7 +241,7 @@ class Clipping:
         """The same level on both sides of zero, in every channel."""
         return cls(((level, level),), slack)
 
-    def of(self, track: int) -> Clipping:
+    def of(self, track: int, begins: bool) -> Clipping:
         """That of one channel."""
         return self if len(self.rails) == 1 else replace(self, rails=self.rails[track : track + 1])
 
@@ -301,3 +311,8 @@ class AtRate(Operator):
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
         """As the operator's."""
         return self.operator.residual(self._lifted(x), y)
+
+
+def in_band(std: float, rate: int, low: int) -> float:
+    """What a low-pass to the rate `low` leaves of the std of white noise."""
+    return std * math.sqrt(min(1.0, low / rate))

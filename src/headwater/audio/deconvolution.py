@@ -31,9 +31,11 @@ def regularised(y: Track, h: Track, floor: float = FLOOR) -> Track:
     return np.asarray(irfft(s.conj() * rfft(y, size) / (power + floor * power.max()), size)[: len(y)])
 
 
-def consistent(y: Track, h: Track, start: Track, std: float, iterations: int = ITERATIONS) -> Track:
-    """The least-squares solution that LSQR reaches from `start` as soon as the residual is white noise of that std.
+def consistent(y: Track, h: Track, start: Track, std: float, past: int = 0) -> Track:
+    """The first iterate of LSQR on min_x |h * x - y|^2, begun at `start`, whose residual has an rms of `std`.
 
+    All are `[samples]` in one unit, x as long as y; the first `past` samples of y do not count, as they have the
+    reverberation of what came before. It is the last of `ITERATIONS` if none is so near, and `start` if that is.
     Ending early regularises (the discrepancy principle): what h lets through comes first, what it swallows stays as
     it is in the start. Sources: Paige and Saunders, ACM Trans. Math. Software 8 (1982); Engl, Hanke and Neubauer 7.3.
 
@@ -43,19 +45,22 @@ def consistent(y: Track, h: Track, start: Track, std: float, iterations: int = I
     >>> bool(np.abs(consistent(y, h, np.zeros(100), 1e-6) - x).max() < 1e-4)
     True
     """
-    n = len(y)
+    n, known = len(y), len(y) - min(past, len(y) // 2)
     size = next_fast_len(n + len(h) - 1, real=True)
     s = rfft(h, size)
+
+    def adjoint(r: Track) -> Track:
+        return np.asarray(irfft(s.conj() * rfft(np.pad(r.ravel(), (n - known, 0)), size), size)[:n])
+
     convolve = LinearOperator(
-        (n, n),
-        matvec=lambda x: irfft(s * rfft(x.ravel(), size), size)[:n],
-        rmatvec=lambda r: irfft(s.conj() * rfft(r.ravel(), size), size)[:n],
+        (known, n),
+        matvec=lambda x: irfft(s * rfft(x.ravel(), size), size)[n - known : n],
+        rmatvec=adjoint,
         dtype=np.float64,
     )
-    rest = y - convolve.matvec(start)
-    left = float(np.linalg.norm(rest))
-    enough = std * np.sqrt(n)
+    rest = y[n - known :] - convolve.matvec(start)
+    left, enough = float(np.linalg.norm(rest)), std * np.sqrt(known)
     if left <= enough:
         return start
-    found = lsqr(convolve, rest, atol=0.0, btol=enough / left, conlim=0.0, iter_lim=iterations)
+    found = lsqr(convolve, rest, atol=0.0, btol=enough / left, conlim=0.0, iter_lim=ITERATIONS)
     return np.asarray(start + found[0])

@@ -50,6 +50,12 @@ class How(NamedTuple):
     preset: str = "default"
     limits: Limits | None = None
 
+    def ending(self, tau: float | None) -> Limits | None:
+        """The limits, with the discrepancy level `tau` for `default` where the user gives none."""
+        o = self.limits or Limits()
+        mine = tau is not None and o.tau is None and self.preset == "default"
+        return replace(o, tau=tau) if mine else self.limits
+
 
 @dataclass(frozen=True)
 class Restoration:
@@ -116,7 +122,6 @@ def restore(
     *,
     guess: Tensor,
     fresh: float = FRESH,
-    tau: float | None = None,
     seeds: Sequence[int] | None = None,
     preset: str = "default",
     limits: Limits | None = None,
@@ -125,8 +130,7 @@ def restore(
 
     y `[batch, ...]`: measurements at unit loudness; `sigma_y` in the same units, 0 for a noiseless one, which is
     controlled down to `RESOLUTION`. guess `[batch, samples]`: rough waveforms, with which the estimate of the
-    preset `default` begins; `fresh` is the share of new noise in it, and `tau`, if given, the discrepancy level in
-    place of that of the limits. seeds: one per row, 0, 1, ... if None.
+    preset `default` begins; `fresh` is the share of new noise in it. seeds: one per row, 0, 1, ... if None.
 
     Raises
     ------
@@ -143,8 +147,6 @@ def restore(
     heard = on_canvas(prior, operator, guess.shape[1])
     flow = windowed(prior.flow, (heard.frames,), axes=(-2,))
     misfit = Misfit(heard, y, max(sigma_y, RESOLUTION))
-    if tau is not None and preset == "default":
-        limits = replace(limits or Limits(), tau=tau)
     how = dict[str, Any](fresh=fresh, carry=True) if preset == "default" else {}
     result = PRESETS[preset](flow, misfit, seeds, guess=heard.state(guess), limits=limits, **how)
     return Restoration(heard.waveform(result.x1), result, misfit)

@@ -22,8 +22,8 @@ LEAST = 0.02
 def attenuated(x: Track, std: float, rate: int) -> Track:
     """Spectral subtraction: a track less white noise of that std.
 
-    The gain is max(1 - over sigma^2 / P, 0), P the power of a bin; of noise alone e^-over of the bins remain. Source:
-    Berouti, Schwartz and Makhoul, ICASSP 1979.
+    Each bin X of the short-time spectrum becomes max(1 - OVER sigma^2 |w|^2 / |X|^2, 0) X, w the window; of noise
+    alone e^-OVER of the bins remain. Source: Berouti, Schwartz and Makhoul, ICASSP 1979.
 
     >>> x = np.random.default_rng(0).standard_normal(16_000)
     >>> bool(np.std(attenuated(x, 1.0, 16_000)) < 0.2)
@@ -36,7 +36,10 @@ def attenuated(x: Track, std: float, rate: int) -> Track:
 
 
 def filtered(x: Track, pilot: Track, std: float, rate: int) -> Track:
-    """Wiener's filter of a track with white noise of that std, its powers those of the pilot: P / (P + sigma^2).
+    """Wiener's filter of a track with white noise of that std, its powers those of the `pilot` `[samples]`.
+
+    Each bin X of the short-time spectrum becomes max(P / (P + sigma^2 |w|^2), LEAST) X, P the pilot's power there and
+    w the window. Source: Ghael, Sayeed and Baraniuk, SPIE 1997.
 
     >>> t = np.arange(16_000)
     >>> tone, noise = np.sin(0.3 * t), np.random.default_rng(0).standard_normal(16_000)

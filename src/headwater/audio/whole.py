@@ -58,9 +58,8 @@ def restored(
         first, last = max(start - margin, 0), min(stop + margin, source.frames)
         done: list[Restoration] = []
         x = source.read(first, last)
-        whole = _stretch(
-            prior, x, source.rate, damage, how, seeds_of(how.seed, start, range(source.channels)), done
-        )
+        seeds = seeds_of(how.seed, start, range(source.channels))
+        whole = _stretch(prior, x, source.rate, damage, how, seeds, done, begins=first == 0)
         begin = start if tail is None else start - fade
         x, y = x[begin - first : stop - first], whole[begin - first : stop - first]
         if tail is not None:
@@ -86,18 +85,20 @@ def _stretch(
     how: How,
     seeds: Sequence[int],
     done: list[Restoration],
+    *,
+    begins: bool,
 ) -> Samples:
     """One stretch `[frames, channels]`, restored, every track for itself; what is whole or silent stays as it is."""
     found = []
     for i, track in enumerate(to_tracks(x) if damage.stereo else x.T):
-        scale, this = float(track.std()), damage.of(i)
+        scale, this = float(track.std()), damage.of(i, begins)
         posed = this.pose(track, rate, prior.rate, scale) if scale > SILENCE else None
         if posed is not None:
             estimate = posed.guess
             if not posed.good or how.preset != "default":
                 y, guess = (torch.from_numpy(z / scale).float()[None] for z in (posed.y, posed.guess))
-                options: dict[str, Any] = {"seeds": [seeds[i]], "preset": how.preset, "limits": how.limits}
-                options |= {"guess": guess, "fresh": posed.fresh, "tau": posed.tau}
+                options: dict[str, Any] = {"seeds": [seeds[i]], "preset": how.preset, "guess": guess}
+                options |= {"limits": how.ending(posed.tau), "fresh": posed.fresh}
                 done.append(restore(prior, posed.operator, y, posed.sigma, **options))
                 estimate = done[-1].waveforms[0].double().numpy() * scale
             track = this.finish(posed, track, estimate, rate, prior.rate)

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from torch import Tensor
 
 from headwater.control import Event
-from headwater.presets import Limits
+from headwater.presets import TAU
 from headwater.status import Status
 
 FRAMES = 12
@@ -197,7 +197,7 @@ class Watch:
         done = max(self.record.evaluations, 1)
         time_left = None if self.seconds is None else self.seconds - spent
         each = (time.perf_counter() - self.turned) / done
-        left = remaining(self.record.curve, each, self.limit, time_left, Limits().tau)
+        left = remaining(self.record.curve, each, self.limit, time_left, TAU)
         known = event.measure[event.measure.isfinite()]
         misfit = f"{float(known.max()):.2f}" if len(known) else "-"
         of = f"/{self.limit}" if self.limit is not None else ""

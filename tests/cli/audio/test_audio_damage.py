@@ -43,6 +43,13 @@ def test_damage_all_over_a_recording(folder, words, name):
         assert 1 <= report["stretches"][0]["gradients"][0] <= 3
 
 
+def test_light_noise_asks_no_flow(folder):
+    assert main(["audio", "denoise", "hiss.wav", "--noise", "0.001", "--quiet"]) == 0
+    report = json.loads((folder / "hiss-denoise.json").read_text())
+    assert report["model"] is None and report["stretches"][0]["evaluations"] == []
+    assert not np.array_equal(samples("hiss.wav"), samples("hiss-denoise.wav"))
+
+
 @pytest.mark.parametrize(
     ("subtype", "level"), [("PCM_24", 0.8), ("PCM_24", 1.0), ("PCM_16", 1.0), ("PCM_U8", 1.0), ("FLOAT", 0.8)]
 )

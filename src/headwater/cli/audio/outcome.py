@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.audio import models
+from headwater.audio.damage import ENOUGH
 from headwater.audio.files import SUFFIXES, Source, check
 from headwater.audio.repair import PREDICTED
 from headwater.audio.restore import RESOLUTION, Restoration
@@ -27,13 +28,14 @@ from headwater.status import Status
 PARTIAL = ("inpaint", "extend", "declip")
 """The commands that leave most samples as they are."""
 DEFINITIONS = {
-    "misfit": f"rms(A(x1) - y) / sigma, sigma the noise but at least {RESOLUTION} of the rms of the stretch;"
-    " 1 is the goal",
+    "misfit": f"rms(A(x1) - y) / sigma of what the flow found, sigma the noise but at least {RESOLUTION} of the rms"
+    f" of the stretch; 1 is the goal, {ENOUGH:g} where noise or a room is undone, as the end is not the flow's there",
     "filled_by": f"gaps up to {1000 * PREDICTED:.0f} ms need no flow, nor does silence"
     " or what is there another time (repetition); then there is no solve",
     "gradients": "gradient evaluations of a track: each a forward solve and a vector-Jacobian product",
     "exact": "whether samples that were not repaired are as they were; over: samples cut off at full scale",
-    "evaluations": "forward calls of the network for a track; mid and side are tracks of their own",
+    "evaluations": "forward calls of the network for a track; mid and side are tracks of their own; no entry where"
+    " the flow was not asked: clipping, noise that is finer than it resolves, silence",
 }
 
 
