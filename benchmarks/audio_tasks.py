@@ -15,8 +15,7 @@ level against spectral subtraction and Wiener's filter with that as its pilot, w
 a known room against regularised deconvolution (its floor, -30 dB, set on five validation clips) and least squares
 down to the known noise, which are Headwater's without the flow. Beside CDPAM's mean stand its median, as one clip in
 24 is far off by every method, and how much higher it is than Headwater's, clip by clip, with its standard error.
-With `--keep FILE`
-finished lines are not run again.
+With `--keep FILE` finished lines are not run again.
 """
 
 from __future__ import annotations
@@ -117,7 +116,7 @@ def two_steps(y: Track, level: float, rate: int) -> Track:
 
 
 def impulse(r: np.random.Generator, seconds: float, rate: int) -> Track:
-    """The direct sound and noise that decays by 60 dB in so many seconds; at 0.3 s it has 5 dB more energy."""
+    """The direct sound and noise that decays by 60 dB in so many seconds, of 5 dB more energy at 0.3 s."""
     n = round(seconds * rate)
     h = 0.1 * (RATE / rate) ** 0.5 * r.standard_normal(n) * 10 ** (-3 * np.arange(n) / n)
     h[0] = 1.0

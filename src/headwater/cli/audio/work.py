@@ -35,7 +35,7 @@ class Work:
         use_idle_cores()
         self.meter, self.curves = Meter(torch.device("cpu")), {0: Curve()}
         self.watch = Watch(
-            command, self.curves[0], limit=o.gradients, seconds=o.seconds, quiet=o.quiet, goal="goal"
+            command, self.curves[0], limit=o.gradients, seconds=o.seconds, quiet=o.quiet, goal="resolved"
         )
         self.entries: list[dict[str, Any]] = []
         self.begun = time.perf_counter()
