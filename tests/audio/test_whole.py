@@ -148,16 +148,16 @@ def test_how_loud_a_response_is_does_not_matter(tmp_path, gain):
 
 
 def test_a_room_with_noise_is_undone_in_every_stretch(tmp_path):
-    """Of what comes before a stretch only the reverberation is there, and that is not explained."""
+    """Who takes it for silent before the second one is 16 dB below the truth, not 33."""
     r, n = np.random.default_rng(0), 800
-    h = 0.1 * r.standard_normal(n) * np.geomspace(1, 1e-3, n)
+    h = 0.3 * r.standard_normal(n) * np.geomspace(1, 1e-3, n)
     h[0] = 1.0
     before = np.stack([np.convolve(c, h)[:FRAMES] for c in truth().T], 1) + noise(1e-4)
     after = repaired(tmp_path, before, Room(h[None], RATE, 1e-4))
     for start, stop in spans(FRAMES, RATE):
         part = slice(start, stop - 1000)
         error = np.square(after - truth())[part].sum() / np.square(truth())[part].sum()
-        assert 10 * np.log10(error) < -35
+        assert 10 * np.log10(error) < -30
 
 
 def test_direct_sound_may_come_late_and_at_any_rate():
