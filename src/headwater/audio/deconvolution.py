@@ -15,7 +15,7 @@ from headwater.audio.tracks import Track
 
 FLOOR = 0.05
 """How far a division is held back, relative to the strongest bin."""
-ITERATIONS = 100
+ITERATIONS = 200
 """The most that least squares take."""
 
 
