@@ -130,13 +130,13 @@ def above(theirs: list[float], ours: list[float]) -> str:
 
 def known(x: torch.Tensor) -> torch.Tensor:
     """CDPAM's embedding of references, which every method is compared with: worked out once."""
-    key = hashlib.sha1(x.contiguous().numpy().tobytes()).digest()
+    key = tuple(x.shape), hashlib.sha1(x.contiguous().numpy().tobytes()).digest()
     if key not in _known:
         _known[key] = cdpam_embedding(x, RATE)
     return _known[key]
 
 
-_known: dict[bytes, torch.Tensor] = {}
+_known: dict[tuple[tuple[int, ...], bytes], torch.Tensor] = {}
 
 
 def pieces(x: torch.Tensor) -> torch.Tensor:
