@@ -13,9 +13,9 @@ both sides beyond, `cross-fade` repeats what is before and after, faded linearly
 spline. Headwater's declipping is A-SPADE, without the flow (`audio_declip.py` compares them). White noise of known
 level against spectral subtraction and Wiener's filter with that as its pilot, which is Headwater's without the flow;
 a known room against regularised deconvolution (its floor, -30 dB, set on five validation clips) and least squares
-less noise, which are Headwater's without the flow. Beside CDPAM's mean stand its median, as one clip in
-24 is far off by every method, and how much higher it is than Headwater's, clip by clip, with its standard error.
-With `--keep FILE` finished lines are not run again.
+from silence, less the noise that they explain, which are Headwater's without the flow. Beside CDPAM's mean stand its
+median, as one clip in 24 is far off by every method, and how much higher it is than Headwater's, clip by clip, with
+its standard error. With `--keep FILE` finished lines are not run again.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from scipy.interpolate import CubicSpline
 from scipy.signal import fftconvolve, resample_poly
 
 from common import kept, write
-from headwater.audio.damage import DEPTH, KEPT, LOUDER, Band, Clipping, Noise, Room
-from headwater.audio.deconvolution import consistent, regularised
+from headwater.audio.damage import KEPT, Band, Clipping, Noise, Room
+from headwater.audio.deconvolution import regularised, undone
 from headwater.audio.operators import Decimate
 from headwater.audio.suppression import attenuated, filtered
 from recordings import (
@@ -133,15 +133,10 @@ def room_task(truth: Track, seconds: float) -> tuple[Track, list[Damaged], dict[
     methods: dict[str, Method] = {
         "Headwater": lambda z, i: repaired(z, Room(h[None], RATE, float(levels[i]))),
         "deconvolution": plain(lambda z, i: regularised(z, h, 1e-3)),
-        "least squares": plain(lambda z, i: least_squares(z, h, float(levels[i]), RATE)),
+        "least squares": plain(lambda z, i: undone(z, h, np.zeros_like(z), float(levels[i]), RATE)),
         "nothing": plain(lambda z, i: z),
     }
     return y, whole_clips(truth), methods
-
-
-def least_squares(y: Track, h: Track, level: float, rate: int) -> Track:
-    """Least squares from silence, less noise."""
-    return attenuated(consistent(y, h, np.zeros_like(y), DEPTH * level), LOUDER * level, rate)
 
 
 def whole_clips(truth: Track) -> list[Damaged]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 from torch import Tensor
 
-from headwater.audio.deconvolution import consistent, regularised
+from headwater.audio.deconvolution import regularised, undone
 from headwater.audio.files import Samples
 from headwater.audio.operators import Clip, Identity, Lowpass, Reverb, UserOperator
 from headwater.audio.resample import FILTER, interpolated, lifted, resampled
@@ -42,14 +42,6 @@ ENOUGH = 2.0
 """The misfit that suffices, in units of the noise, where the estimate is finished without the flow: what gradients
 then still change is lost there (docs/audio-notes.md).
 """
-QUIET = 0.01
-"""The noise of a room of which none is given, relative to the recording: 40 dB below it."""
-DEPTH = 0.3
-"""To which share of a known noise least squares explain a recording made in a room. What they then explain of the
-noise is subtracted in the spectrum, which tells it from music better than ending early does (docs/audio-notes.md).
-"""
-LOUDER = 1.5
-"""How much louder noise is without the room, as what the room swallows is brought back."""
 
 
 class Posed(NamedTuple):
@@ -216,20 +208,15 @@ class Room:
         return Reverb.of(torch.from_numpy(h), before * up)
 
     def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
-        """The mean of least squares begun with the estimate and with silence, whose errors differ.
+        """The mean of least squares begun with the estimate and with silence, whose errors differ, less noise.
 
-        The estimate has the regularised deconvolution of what it leaves added. Noise is subtracted from that, and,
-        louder, from what least squares change.
+        The estimate has the regularised deconvolution of what it leaves, less noise, added.
         """
         h, past = self.response, 0 if self.begins else len(self.response) - 1
-        std = DEPTH * self.noise or QUIET * float(x.std())
-
-        def begun(start: Track) -> Track:
-            return start + attenuated(consistent(x, h, start, std, past) - start, LOUDER * self.noise, rate)
-
         e = lifted(estimate, low, rate, len(x))
         e += regularised(attenuated(x - fftconvolve(e, h)[: len(x)], self.noise, rate), h)
-        return np.asarray((begun(e) + begun(np.zeros_like(e))) / (2 * self.gain))
+        both = [undone(x, h, start, self.noise, rate, past) for start in (e, np.zeros_like(e))]
+        return np.asarray(np.mean(both, axis=0) / self.gain)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,20 @@ class Spectrum:
         """The mean power of a bin for white noise of variance 1."""
         return float(np.sum(np.square(self._stft.win)))
 
+    def around(self, power: Track) -> NDArray[np.float64]:
+        """The mean around each bin `[bins, 1]` of a power at frequencies evenly spaced from 0 to half the rate.
+
+        >>> Spectrum(16, 16, 0.5).around(np.array([0.0, 1.0, 2.0, 3.0, 4.0])).ravel()
+        array([0.5, 1. , 2. , 3. , 3.5])
+        """
+        last = len(power) - 1
+        places = np.linspace(0, last, len(self.frequencies))
+        reach = last / (len(places) - 1)
+        sums = np.concatenate([[0.0], np.cumsum(power)])
+        first, end = np.maximum(places - reach, 0), np.minimum(places + reach + 1, last + 1)
+        sum_ = np.interp(end, np.arange(last + 2), sums) - np.interp(first, np.arange(last + 2), sums)
+        return np.asarray(sum_ / (end - first))[:, None]
+
     def __call__(self, x: Track) -> NDArray[np.complex128]:
         """The spectrum `[bins, frames]` of a track."""
         return np.asarray(self._stft.stft(np.pad(x, (0, self.padded - self.samples))))

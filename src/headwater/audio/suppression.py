@@ -19,11 +19,12 @@ LEAST = 0.02
 """The least gain: noise that stays 34 dB below what it was hides the tones into which a filter cuts it."""
 
 
-def attenuated(x: Track, std: float, rate: int) -> Track:
-    """Spectral subtraction: a track less white noise of that std.
+def attenuated(x: Track, std: float, rate: int, louder: Track | None = None) -> Track:
+    """Spectral subtraction: a track less white noise of that std, or noise that much `louder`, in power.
 
-    Each bin X of the short-time spectrum becomes max(1 - OVER sigma^2 |w|^2 / |X|^2, 0) X, w the window; of noise
-    alone e^-OVER of the bins remain. Source: Berouti, Schwartz and Makhoul, ICASSP 1979.
+    Each bin X of the short-time spectrum becomes max(1 - OVER sigma^2 |w|^2 g / |X|^2, 0) X, w the window and g what
+    `louder`, at frequencies evenly spaced from 0 to half the rate, is around the bin; of noise alone e^-OVER of the
+    bins remain. Source: Berouti, Schwartz and Makhoul, ICASSP 1979.
 
     >>> x = np.random.default_rng(0).standard_normal(16_000)
     >>> bool(np.std(attenuated(x, 1.0, 16_000)) < 0.2)
@@ -32,7 +33,8 @@ def attenuated(x: Track, std: float, rate: int) -> Track:
     spectrum = Spectrum(len(x), rate)
     s = spectrum(x)
     power = np.maximum(np.abs(s) ** 2, TINY)
-    return spectrum.back(np.maximum(1 - OVER * std**2 * spectrum.noise / power, 0.0) * s)
+    noise = std**2 * spectrum.noise * (1.0 if louder is None else spectrum.around(louder))
+    return spectrum.back(np.maximum(1 - OVER * noise / power, 0.0) * s)
 
 
 def filtered(x: Track, pilot: Track, std: float, rate: int) -> Track:
