@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import soundfile
 from audio_small import tones
-from scipy.signal import fftconvolve
+from scipy.signal import fftconvolve, firwin
 
-from headwater.audio.deconvolution import consistent, regularised
+from headwater.audio import recordings
+from headwater.audio.deconvolution import consistent, louder, regularised, undone
+from headwater.audio.resample import resampled
+from headwater.audio.spectrum import Spectrum
 
 RATE, SAMPLES, LEVEL = 16_000, 16_000, 1e-3
 
@@ -89,3 +93,52 @@ def test_short_recordings(samples):
 
 def test_silence_stays():
     assert not consistent(np.zeros(100), room(), np.zeros(100), 0.0).any()
+
+
+def loudspeaker():
+    """The room through a loudspeaker without lows and highs."""
+    return fftconvolve(room(), firwin(301, [200, 5000], fs=RATE, pass_zero=False))
+
+
+@pytest.mark.parametrize(("h", "more"), [(room(), 4.0), (loudspeaker(), np.inf)], ids=["room", "loudspeaker"])
+def test_how_loud_noise_becomes_is_known(h, more):
+    """In 49 of 50 bins within 4 dB; too much only where the response lets so little through that it is lost."""
+    y = np.random.default_rng(2).standard_normal(4 * SAMPLES)
+    spectrum = Spectrum(len(y), RATE)
+    inside = np.abs(spectrum(consistent(y, h, np.zeros_like(y), 0.3)))[:, 20:-20]
+    power = np.mean(inside**2, axis=1) / spectrum.noise
+    over = 10 * np.log10(spectrum.around(louder(y, h, 0.3))[:, 0] / power)
+    assert np.quantile(over, 0.02) > -4 and np.quantile(over, 0.98) < more
+    passed = (spectrum.frequencies > 300) & (spectrum.frequencies < 4700)
+    assert np.abs(np.median(over[passed])) < 3
+
+
+@pytest.mark.parametrize("h", [room(), loudspeaker()], ids=["room", "loudspeaker"])
+def test_a_pause_becomes_no_louder(h):
+    """Music, then noise alone: what least squares make louder, subtraction takes away."""
+    pause, r = slice(SAMPLES + 4000, 2 * SAMPLES - 1000), np.random.default_rng(1)
+    x = np.concatenate([tones(SAMPLES, RATE), np.zeros(SAMPLES)])
+    level = 0.03 * x.std()
+    y = fftconvolve(x, h)[: len(x)] + level * r.standard_normal(len(x))
+    assert undone(y, h, np.zeros_like(x), level, RATE)[pause].std() < 0.4 * level
+
+
+def test_least_squares_go_below_the_noise(monkeypatch):
+    """To end at the noise leaves more of the room."""
+    x, rate = soundfile.read(recordings.GUITAR)
+    x = resampled(x[40_000:120_000, 0], rate, RATE)
+    level = 0.03 * x.std()
+    y = fftconvolve(x, room())[: len(x)] + level * np.random.default_rng(0).standard_normal(len(x))
+
+    def far():
+        return np.std(undone(y, room(), np.zeros_like(x), level, RATE) - x)
+
+    shipped = far()
+    monkeypatch.setattr("headwater.audio.deconvolution.DEPTH", 1.0)
+    assert shipped < 0.8 * far()
+
+
+def test_where_no_noise_is_known_none_is_subtracted():
+    y = recording()
+    found = undone(y, room(), np.zeros_like(y), 0.0, RATE)
+    assert np.array_equal(found, consistent(y, room(), np.zeros_like(y), 0.01 * y.std()))

@@ -77,9 +77,9 @@ def consistent(y: Track, h: Track, start: Track, std: float, past: int = 0) -> T
 def louder(rest: Track, h: Track, std: float) -> Track:
     """How much louder, in power, least squares that leave `std` of `rest` `[samples]` make white noise.
 
-    At frequencies evenly spaced from 0 to half the rate. Iterates of LSQR are much as Tikhonov's solutions of the
+    Frequencies are evenly spaced from 0 to half the rate. Iterates of LSQR are much as Tikhonov's solutions of the
     same residual, so it is |H|^2 / (|H|^2 + mu)^2 with the mu at which mu / (|H|^2 + mu) of the rest is as strong as
-    `std`. Source: Hansen, Rank-Deficient and Discrete Ill-Posed Problems, SIAM 1998, 6.4.
+    `std`; if it never is, 1 / |H|^2. Source: Hansen, Rank-Deficient and Discrete Ill-Posed Problems, SIAM 1998, 6.4.
 
     >>> white = np.random.default_rng(0).standard_normal(1000)
     >>> gain = louder(white, np.array([1.0, 0.5]), 0.1)
