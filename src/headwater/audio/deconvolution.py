@@ -89,7 +89,7 @@ def louder(rest: Track, h: Track, std: float) -> Track:
     size = next_fast_len(len(rest) + len(h) - 1, real=True)
     power, left = (np.abs(rfft(z, size)) ** 2 for z in (h, rest))
     enough, strongest = std**2 * len(rest) * size / 2, float(power.max())
-    low, high = -15.0, 5.0
+    low, high = -10.0, 5.0
     for _ in range(40):
         middle = (low + high) / 2
         mu = strongest * 10**middle
