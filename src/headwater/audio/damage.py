@@ -1,8 +1,8 @@
 """What may happen to a whole recording: noise, a room, clipping, a lost band, a function of the user's.
 
 The prior hears up to its own band. Each kind of damage says how its measurement looks there (`pose`), and how the
-restored low band goes back into the recording at its own rate (`finish`), where the high band has no prior and is
-kept, attenuated where noise rules it, or deconvolved with a floor.
+restored low band goes back into the recording at its own rate (`finish`), where the high band has no prior: it is
+kept, filtered, or explained without one.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ then still change is lost there (docs/audio-notes.md).
 class Posed(NamedTuple):
     """A measurement at the prior's rate: what made it, what it is, its noise, and a rough guess of what was there.
 
-    `good`: the flow does not improve the guess, and the preset `default` keeps it; `rest`: what the estimate leaves
-    of the recording, at its own rate; `fresh`: the share of new noise in the estimate; `tau`: the
+    `good`: the flow does not improve the guess, and the preset `default` keeps it; `rough`: the guess at the
+    recording's own rate, if `finish` needs it; `fresh`: the share of new noise in the estimate; `tau`: the
     discrepancy level, if not the usual one.
     """
 
@@ -57,7 +57,7 @@ class Posed(NamedTuple):
     sigma: float
     guess: Track
     good: bool = False
-    rest: Track | None = None
+    rough: Track | None = None
     fresh: float = FRESH
     tau: float | None = None
 
@@ -102,16 +102,15 @@ class Noise(Alike):
 
     def pose(self, x: Track, rate: int, low: int, scale: float) -> Posed:
         """The identity; noise that is finer than what the flow resolves is left to the filter."""
-        x = x - x.mean()
-        y, guess = (resampled(z, rate, low) for z in (x, attenuated(x, self.std, rate)))
-        sigma = in_band(self.std, rate, low) / scale
-        return Posed(Identity(), y, sigma, guess, good=sigma < RESOLUTION, fresh=MEAN, tau=ENOUGH)
+        rough, sigma = attenuated(x, self.std, rate), in_band(self.std, rate, low) / scale
+        y, guess = (resampled(z - x.mean(), rate, low) for z in (x, rough))
+        return Posed(Identity(), y, sigma, guess, sigma < RESOLUTION, rough, MEAN, ENOUGH)
 
     def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
         """Wiener's filter; the pilot is the mean of spectral subtraction, and of it after the estimate."""
+        assert posed.rough is not None
         e = lifted(estimate, low, rate, len(x))
-        own, both = attenuated(x, self.std, rate), e + attenuated(x - e, self.std, rate)
-        return filtered(x, (own + both) / 2, self.std, rate)
+        return filtered(x, (posed.rough + e + attenuated(x - e, self.std, rate)) / 2, self.std, rate)
 
 
 @dataclass(frozen=True)
@@ -212,7 +211,8 @@ class Room:
 
         The estimate has the regularised deconvolution of what it leaves, less noise, added.
         """
-        h, past = self.response, 0 if self.begins else len(self.response) - 1
+        h = self.response
+        past = 0 if self.begins else min(len(h) - 1, len(x) // 2)
         e = lifted(estimate, low, rate, len(x))
         e += regularised(attenuated(x - fftconvolve(e, h)[: len(x)], self.noise, rate), h)
         both = [undone(x, h, start, self.noise, rate, past) for start in (e, np.zeros_like(e))]
@@ -255,15 +255,16 @@ class Clipping:
         below, above = (rail / scale for rail in self.rails[0])
         clip = Clip(above, self.slack * min(below, above), below)
         if rate == low:
-            return Posed(clip, x, 0.0, guess, good=True)
+            return Posed(clip, x, 0.0, guess, True, rough)
         low_band = interpolated(torch.from_numpy(guess)[None], low, rate, len(x))
         high = torch.from_numpy(rough)[None] - low_band
         at_rate = AtRate(clip, low, rate, len(x), high / scale)
-        return Posed(at_rate, x, 0.0, guess, True, rough - lifted(guess, low, rate, len(x)))
+        return Posed(at_rate, x, 0.0, guess, True, rough)
 
     def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
-        """Only clipped samples change, and none to below what it was: the estimate, and the rough one's high band."""
-        found = lifted(estimate, low, rate, len(x)) + (0.0 if posed.rest is None else posed.rest)
+        """Only clipped samples change, and none to below what it was: the guess, and what the estimate changed."""
+        assert posed.rough is not None
+        found = posed.rough + lifted(estimate - posed.guess, low, rate, len(x))
         sign = np.sign(x)
         return np.where(self.clipped(x), sign * np.maximum(sign * found, np.abs(x)), x)
 

@@ -1,8 +1,8 @@
 """A recording without its room: y = (h * x) up to noise, as long as x, for a known impulse response h.
 
-Without a model: `regularised`, one division in the spectrum; `consistent`, least squares from a start; `undone`, the
-same less the noise that they explain. For the division the sound after the end of a recording is silence, where its
-reverberation was cut off; least squares know no more than what was recorded.
+Without a model: `regularised`, one division in the spectrum; `consistent`, least squares; `undone`, least squares
+from a start, less the noise that they explain. For the division the sound after the end of a recording is silence,
+where its reverberation was cut off; least squares know no more than what was recorded.
 """
 
 from __future__ import annotations
@@ -39,39 +39,34 @@ def regularised(y: Track, h: Track, floor: float = FLOOR) -> Track:
     return np.asarray(irfft(s.conj() * rfft(y, size) / (power + floor * power.max()), size)[: len(y)])
 
 
-def consistent(y: Track, h: Track, start: Track, std: float, past: int = 0) -> Track:
-    """The first iterate of LSQR on min_x |h * x - y|^2, begun at `start`, whose residual has an rms of `std`.
+def consistent(y: Track, h: Track, std: float, past: int = 0) -> Track:
+    """The first iterate of LSQR on min_x |h * x - y|^2, begun at silence, whose residual has an rms of `std`.
 
     All are `[samples]` in one unit, x as long as y; the first `past` samples of y do not count, as they have the
-    reverberation of what came before. It is the last of `ITERATIONS` if none is so near, and `start` if that is.
-    Ending early regularises (the discrepancy principle): what h lets through comes first, what it swallows stays as
-    it is in the start. Sources: Paige and Saunders, ACM Trans. Math. Software 8 (1982); Engl, Hanke and Neubauer 7.3.
+    reverberation of what came before. It is the last of `ITERATIONS` if none is so near, and silence if that is.
+    Ending early regularises (the discrepancy principle): what h lets through comes first, what it swallows stays
+    silent. Sources: Paige and Saunders, ACM Trans. Math. Software 8 (1982); Engl, Hanke and Neubauer 7.3.
 
     >>> x = np.sin(np.arange(100.0))
     >>> h = np.array([1.0, 0.8, 0.4])
     >>> y = np.convolve(x, h)[:100]
-    >>> bool(np.abs(consistent(y, h, np.zeros(100), 1e-6) - x).max() < 1e-4)
+    >>> bool(np.abs(consistent(y, h, 1e-6) - x).max() < 1e-4)
     True
     """
-    n, known = len(y), len(y) - min(past, len(y) // 2)
+    n = len(y)
     size = next_fast_len(n + len(h) - 1, real=True)
     s = rfft(h, size)
-
-    def adjoint(r: Track) -> Track:
-        return np.asarray(irfft(s.conj() * rfft(np.pad(r.ravel(), (n - known, 0)), size), size)[:n])
-
     convolve = LinearOperator(
-        (known, n),
-        matvec=lambda x: irfft(s * rfft(x.ravel(), size), size)[n - known : n],
-        rmatvec=adjoint,
+        (n - past, n),
+        matvec=lambda x: irfft(s * rfft(x.ravel(), size), size)[past:n],
+        rmatvec=lambda r: irfft(s.conj() * rfft(np.pad(r.ravel(), (past, 0)), size), size)[:n],
         dtype=np.float64,
     )
-    rest = y[n - known :] - convolve.matvec(start)
-    left, enough = float(np.linalg.norm(rest)), std * np.sqrt(known)
+    left, enough = float(np.linalg.norm(y[past:])), std * np.sqrt(n - past)
     if left <= enough:
-        return start
-    found = lsqr(convolve, rest, atol=0.0, btol=enough / left, conlim=0.0, iter_lim=ITERATIONS)
-    return np.asarray(start + found[0])
+        return np.zeros(n)
+    found = lsqr(convolve, y[past:], atol=0.0, btol=enough / left, conlim=0.0, iter_lim=ITERATIONS)
+    return np.asarray(found[0])
 
 
 def louder(rest: Track, h: Track, std: float) -> Track:
@@ -101,6 +96,7 @@ def louder(rest: Track, h: Track, std: float) -> Track:
 def undone(y: Track, h: Track, start: Track, noise: float, rate: int, past: int = 0) -> Track:
     """Least squares from `start` down to DEPTH of the noise, less the noise that they explain; all `[samples]`.
 
+    What h swallows stays as it is in the start.
     `noise`: the std of white noise in y; if 0, it is not known: least squares end 40 dB below y, and nothing is
     subtracted. `past`: as for `consistent`.
 
@@ -110,8 +106,9 @@ def undone(y: Track, h: Track, start: Track, noise: float, rate: int, past: int 
     >>> bool(np.std(undone(y, h, np.zeros(16_000), 0.1, 16_000) - x) < 0.1)
     True
     """
-    if not noise:
-        return consistent(y, h, start, QUIET * float(y.std()), past)
-    left = (y - fftconvolve(start, h)[: len(y)])[min(past, len(y) // 2) :]
-    change = consistent(y, h, start, DEPTH * noise, past) - start
-    return start + attenuated(change, noise, rate, louder(left, h, DEPTH * noise))
+    rest = y - fftconvolve(start, h)[: len(y)]
+    std = DEPTH * noise if noise else QUIET * float(y.std())
+    change = consistent(rest, h, std, past)
+    if noise:
+        change = attenuated(change, noise, rate, louder(rest[past:], h, std))
+    return start + change

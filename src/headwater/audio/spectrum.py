@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
@@ -50,15 +51,11 @@ class Spectrum:
         """The mean around each bin `[bins, 1]` of a power at frequencies evenly spaced from 0 to half the rate.
 
         >>> Spectrum(16, 16, 0.5).around(np.array([0.0, 1.0, 2.0, 3.0, 4.0])).ravel()
-        array([0.5, 1. , 2. , 3. , 3.5])
+        array([0.33333333, 1.        , 2.        , 3.        , 3.66666667])
         """
-        last = len(power) - 1
-        places = np.linspace(0, last, len(self.frequencies))
-        reach = last / (len(places) - 1)
-        sums = np.concatenate([[0.0], np.cumsum(power)])
-        first, end = np.maximum(places - reach, 0), np.minimum(places + reach + 1, last + 1)
-        sum_ = np.interp(end, np.arange(last + 2), sums) - np.interp(first, np.arange(last + 2), sums)
-        return np.asarray(sum_ / (end - first))[:, None]
+        bins, n = len(self.frequencies), len(power)
+        smooth = uniform_filter1d(power, 2 * round((n - 1) / (bins - 1)) + 1, mode="nearest")
+        return np.asarray(np.interp(np.linspace(0, n - 1, bins), np.arange(n), smooth))[:, None]
 
     def __call__(self, x: Track) -> NDArray[np.complex128]:
         """The spectrum `[bins, frames]` of a track."""
