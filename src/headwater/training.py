@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 Batch = Mapping[str, Tensor]
@@ -67,10 +68,10 @@ class Run:
         self.step, self.samples, self.seconds = 0, 0, 0.0
         self.log: list[dict[str, float]] = []
 
-    def begin_with(self, trained: nn.Module) -> None:
+    def begin_with(self, weights: Mapping[str, Tensor]) -> None:
         """Start from trained weights of the same architecture, with a fresh optimiser."""
         for net in (self.net, self.ema):
-            net.load_state_dict(trained.state_dict())
+            net.load_state_dict(weights)
 
     def save(self, path: Path) -> None:
         """Write the checkpoint; a kill in between leaves the old one."""
@@ -154,12 +155,14 @@ def machine(options: argparse.Namespace) -> torch.device:
 
 
 def resume(run: Run, options: argparse.Namespace, shipped: Callable[[str], nn.Module]) -> None:
-    """Go on from the checkpoint in the work folder, or else begin with the shipped model that is asked for."""
+    """Go on from the checkpoint in the work folder, or else begin with the weights that are asked for."""
     checkpoint = options.work / "checkpoint.pt"
     if checkpoint.exists():
         run.restore(checkpoint)
+    elif options.begin and options.begin.endswith(".safetensors"):
+        run.begin_with({k: v.float() for k, v in load_file(options.begin).items()})
     elif options.begin:
-        run.begin_with(shipped(options.begin))
+        run.begin_with(shipped(options.begin).state_dict())
 
 
 def options_for(description: str | None, **defaults: Any) -> argparse.ArgumentParser:
@@ -173,7 +176,7 @@ def options_for(description: str | None, **defaults: Any) -> argparse.ArgumentPa
     p.add_argument("--decay", type=float, default=0.35)
     p.add_argument("--every", type=float, default=240, help="seconds between checkpoints")
     p.add_argument("--threads", type=int, default=1)
-    p.add_argument("--begin", help="a shipped model whose weights a new run starts from")
+    p.add_argument("--begin", help="a shipped model or a safetensors file whose weights a new run starts from")
     p.add_argument("--compile", action="store_true", help="torch.compile the network (needs a C++ compiler)")
     p.set_defaults(**defaults)
     return p
