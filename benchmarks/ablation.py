@@ -28,9 +28,9 @@ from headwater import (
     uniform_grid,
     zoo,
 )
-from headwater.control import Result
-from headwater.estimate import estimate
-from headwater.source import ChiPrior
+from headwater.dflow.control import Result
+from headwater.dflow.start import ChiPrior
+from headwater.recipes.estimate import estimate
 
 Variant = Callable[[], Result]
 

@@ -15,10 +15,10 @@ import torch
 
 from audio_real import RECORDINGS, recording
 from common import kept, options, write
-from headwater.audio import models
+from headwater.audio.gaps import Draft, played, predictable, predicted
+from headwater.audio.io.regions import CONTEXT, regions
 from headwater.audio.metrics import cdpam, log_spectral_distance, seam_jump, spectrogram
-from headwater.audio.regions import CONTEXT, regions
-from headwater.audio.repair import Draft, played, predictable, predicted
+from headwater.audio.model import models
 from headwater.audio.restore import How
 from recordings import AROUND, Track, stored
 

@@ -27,8 +27,8 @@ import soundfile
 from scipy.signal import fftconvolve
 
 from common import write
-from headwater.audio.render import RATE
-from headwater.audio.resample import resampled
+from headwater.audio.io.resample import resampled
+from headwater.audio.model.render import RATE
 from recordings import clips, options
 
 OUT = 44_100

@@ -21,14 +21,15 @@ from numpy.typing import NDArray
 
 from audio_tasks import level_of
 from common import write
-from headwater import presets
-from headwater.audio import models, sparse
 from headwater.audio.metrics import cdpam, log_spectral_distance, si_sdr
+from headwater.audio.model import models
 from headwater.audio.operators import Clip
 from headwater.audio.restore import RESOLUTION, on_canvas
-from headwater.cost import Misfit
-from headwater.estimate import estimate
-from headwater.window import windowed
+from headwater.audio.signal import sparse
+from headwater.flows.windowed import windowed
+from headwater.problem.cost import Misfit
+from headwater.recipes import warm_start as presets
+from headwater.recipes.estimate import estimate
 from recordings import RATE, Track, clips, options
 
 SECONDS = 2.5

@@ -24,16 +24,16 @@ import torch
 
 from audio_real import recording
 from common import kept, options, write
-from headwater.audio import models
-from headwater.audio.join import joined, steadied
+from headwater.audio.gaps import FRESH
+from headwater.audio.io.regions import CONTEXT
+from headwater.audio.io.resample import resampled
 from headwater.audio.metrics import cdpam_distance, cdpam_embedding, log_spectral_distance
+from headwater.audio.model import models
+from headwater.audio.model.render import RATE
 from headwater.audio.operators import Gaps
-from headwater.audio.prediction import bridged
-from headwater.audio.regions import CONTEXT
-from headwater.audio.render import RATE
-from headwater.audio.repair import FRESH
-from headwater.audio.resample import resampled
 from headwater.audio.restore import restore
+from headwater.audio.signal.join import joined, steadied
+from headwater.audio.signal.prediction import bridged
 from recordings import AROUND, Track, above, clips, known
 
 RECORDINGS = (

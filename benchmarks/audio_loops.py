@@ -4,7 +4,7 @@
     python benchmarks/audio_loops.py --recordings build/real/usr/share/sonic-pi/samples
 
 All loops of that set that last 4 s or more, mono, whole, at their own rate of 44.1 kHz, with a gap of 400 ms in the
-middle. `repeats`: whether both sides of the gap are alike somewhere (`headwater.audio.repetition`); where they are,
+middle. `repeats`: whether both sides of the gap are alike somewhere (`audio.signal.repetition`); where they are,
 `repetition` is what `headwater audio inpaint` does; where not, it does what `flow` says. Compared at 16 kHz, half a
 second around the gap; SI-SDR counts the gap.
 """
@@ -18,12 +18,12 @@ import soundfile
 
 from audio_real import Methods, judged, recording
 from common import options, write
-from headwater.audio import models
-from headwater.audio.files import Patch, Source
-from headwater.audio.regions import CONTEXT, Region, regions
-from headwater.audio.repair import played
-from headwater.audio.repetition import repetition
+from headwater.audio.gaps import played
+from headwater.audio.io.files import Patch, Source
+from headwater.audio.io.regions import CONTEXT, Region, regions
+from headwater.audio.model import models
 from headwater.audio.restore import How
+from headwater.audio.signal.repetition import repetition
 from recordings import AROUND, Track, crossfaded, janssen, plain, stored
 
 SECONDS, GAP = 4.0, 0.4

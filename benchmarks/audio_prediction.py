@@ -20,7 +20,7 @@ import torch
 
 from common import options, write
 from headwater.audio.metrics import log_spectral_distance, si_sdr
-from headwater.audio.prediction import MEMORIES, bridged, from_both_sides
+from headwater.audio.signal.prediction import MEMORIES, bridged, from_both_sides
 from recordings import RATE, Track, clips, janssen
 
 MILLISECONDS = (2, 5, 10, 20, 50, 100)

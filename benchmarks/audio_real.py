@@ -23,12 +23,12 @@ from scipy.signal import fftconvolve
 from audio_tasks import impulse, level_of, two_steps
 from common import kept, options, write
 from headwater.audio.damage import Band, Clipping, Noise, Room
-from headwater.audio.deconvolution import undone
+from headwater.audio.io.resample import resampled
 from headwater.audio.metrics import cdpam, log_spectral_distance, seam_jump, si_sdr
+from headwater.audio.model.render import RATE
 from headwater.audio.operators import Lowpass
-from headwater.audio.render import RATE
-from headwater.audio.resample import resampled
-from headwater.audio.sparse import declipped
+from headwater.audio.signal.deconvolution import undone
+from headwater.audio.signal.sparse import declipped
 from recordings import AROUND, Repair, Track, crossfaded, filled, janssen, plain, repaired
 
 RECORDINGS = ("guit_em9", "guit_e_fifths", "ambi_piano", "ambi_choir", "loop_tabla", "loop_safari")

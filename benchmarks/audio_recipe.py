@@ -19,18 +19,18 @@ import numpy as np
 import torch
 
 from common import write
-from headwater.audio import models
-from headwater.audio.join import joined, steadied
+from headwater.audio.gaps import UNSURE
+from headwater.audio.io.regions import CONTEXT
 from headwater.audio.metrics import cdpam, log_spectral_distance, si_sdr
+from headwater.audio.model import models
 from headwater.audio.operators import Gaps
-from headwater.audio.prediction import bridged, carried
-from headwater.audio.regions import CONTEXT
-from headwater.audio.repair import UNSURE
 from headwater.audio.restore import RESOLUTION, on_canvas
 from headwater.audio.sheet import gallery
-from headwater.cost import Misfit
-from headwater.presets import default
-from headwater.window import windowed
+from headwater.audio.signal.join import joined, steadied
+from headwater.audio.signal.prediction import bridged, carried
+from headwater.flows.windowed import windowed
+from headwater.problem.cost import Misfit
+from headwater.recipes.warm_start import default
 from recordings import RATE, Track, clips, options
 
 MILLISECONDS = (50, 100, 400)

@@ -1,7 +1,8 @@
 """Which space the music flow should live in: training runs of the same length, judged by what they are for.
 
-    python -m headwater.audio.train --data build/music --work build/mdct256 --space mdct --bins 256 --minutes 20
-    python -m headwater.audio.train --data build/music --work build/patches --space patches --bins 256 --minutes 20
+    python -m headwater.audio.model.train --data build/music --work build/mdct256 --space mdct --bins 256 --minutes 20
+    python -m headwater.audio.model.train --data build/music --work build/patches --space patches --bins 256 \
+        --minutes 20
     python benchmarks/audio_space.py --music build/music --runs build/mdct256,build/patches
 
 Held-out losses of different spaces cannot be compared. So: `bits` is what is left of 16-bit samples that were brought
@@ -21,11 +22,11 @@ import torch
 from scipy.signal import resample_poly
 
 from common import kept, write
-from headwater.audio import models
+from headwater.audio.model import models
 from headwater.audio.operators import Decimate, Gaps
 from headwater.audio.restore import Prior, restore
-from headwater.frechet import frechet_distance
-from headwater.presets import Limits
+from headwater.metrics.frechet import frechet_distance
+from headwater.recipes.warm_start import Limits
 from recordings import RATE, Damaged, Track, around, clips, drawn, embedded, options, scores, without_each
 
 DRAWS = 32

@@ -2,7 +2,7 @@
 
     python benchmarks/audio_tasks.py --music build/music --count 24
 
-Clips of 4 s at 16 kHz of the part `test` (`headwater.audio.render`): scores and instruments that training never saw;
+Clips of 4 s at 16 kHz of the part `test` (`audio.model.render`): scores and instruments that training never saw;
 half as many where all of a clip is damaged.
 Gaps lie in the middle: 10 and 20 % of the clip as in the paper, and 10 to 100 ms, where linear prediction is strong.
 Super-resolution: band-limited and decimated, then `restore --rate`; scores count the whole clip. Declipping at an SDR
@@ -31,9 +31,9 @@ from scipy.signal import fftconvolve, resample_poly
 
 from common import kept, write
 from headwater.audio.damage import KEPT, Band, Clipping, Noise, Room
-from headwater.audio.deconvolution import regularised, undone
 from headwater.audio.operators import Decimate
-from headwater.audio.suppression import attenuated, filtered
+from headwater.audio.signal.deconvolution import regularised, undone
+from headwater.audio.signal.suppression import attenuated, filtered
 from recordings import (
     RATE,
     Damaged,

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from headwater import Misfit
-from headwater.image.metrics import psnr, ssim
+from headwater.image.metrics.fidelity import psnr, ssim
+from headwater.image.metrics.perceptual import perceptual_distance
+from headwater.image.model.train import load_images
 from headwater.image.operators import (
     Blur,
     Denoise,
@@ -24,8 +26,6 @@ from headwater.image.operators import (
     gaussian_kernel,
     random_mask,
 )
-from headwater.image.perceptual import perceptual_distance
-from headwater.image.train import load_images
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from common import held_out, options, write
 from headwater import logit_grid, solve, zoo
-from headwater.frechet import frechet_distance
-from headwater.image.perceptual import pooled_features
+from headwater.image.metrics.perceptual import pooled_features
+from headwater.metrics.frechet import frechet_distance
 
 SHEET = Path(__file__).parent.parent / "docs" / "tiny64-samples.png"
 

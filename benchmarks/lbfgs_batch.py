@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from headwater.optimize import LBFGS, RUNNING
+from headwater.optimizers import LBFGS, RUNNING
 
 PROBLEMS, DIMENSION, REPEATS, TOLERANCE, LIMIT = 64, 10, 5, 1e-7, 2000
 

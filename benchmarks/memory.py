@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py
 
-Bytes are those of tensors (headwater.memory.PeakMemory), without the network's weights.
+Bytes are those of tensors (headwater.solvers.memory.PeakMemory), without the network's weights.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import torch
 
 from common import write
 from headwater import Checkpoint, Direct, Misfit, control, zoo
-from headwater.forecast import forecast
-from headwater.memory import PeakMemory
+from headwater.dflow.forecast import forecast
+from headwater.solvers.memory import PeakMemory
 
 
 def main() -> None:

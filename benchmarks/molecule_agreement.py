@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from common import write
-from headwater.molecule import dft, xtb
-from headwater.molecule.design import Networks, design
-from headwater.molecule.molecule import Molecule, molecules_of
-from headwater.molecule.request import Request, Target
-from headwater.molecule.state import Rounded
-from headwater.molecule.target import predict_rounded
+from headwater.molecule.checks import dft, xtb
+from headwater.molecule.design.design import Networks, design
+from headwater.molecule.design.request import Request, Target
+from headwater.molecule.design.state import Rounded
+from headwater.molecule.design.target import predict_rounded
+from headwater.molecule.io.molecule import Molecule, molecules_of
 from molecules import from_data, load, options, sample
 
 HEAD = ("pair", "molecules", "correlation", "MAE eV", "mean difference eV")

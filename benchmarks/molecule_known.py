@@ -19,12 +19,12 @@ from rdkit.Chem import rdmolops
 from torch import Tensor
 
 from common import kept, write
-from headwater.molecule.data import Molecules
-from headwater.molecule.design import Design, Networks, design, generate, joined
-from headwater.molecule.molecule import Molecule, molecules_of
-from headwater.molecule.perception import perceived
-from headwater.molecule.request import Request
-from headwater.molecule.state import Rounded
+from headwater.molecule.chemistry.perception import perceived
+from headwater.molecule.design.design import Design, Networks, design, generate, joined
+from headwater.molecule.design.request import Request
+from headwater.molecule.design.state import Rounded
+from headwater.molecule.io.molecule import Molecule, molecules_of
+from headwater.molecule.model.data import Molecules
 from molecules import load, options, quality, sample
 
 CUT = Chem.MolFromSmarts("[!#1]-;!@[!#1]")

@@ -20,12 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common import write
-from headwater.molecule.data import load, sample, split
-from headwater.molecule.generator import Generator
-from headwater.molecule.network import TrunkConfig, clock_features
-from headwater.molecule.train_generator import Monitor, loss_of, paired
-from headwater.molecule.train_regressor import batches_of_like_size
-from headwater.training import Run, fit
+from headwater.molecule.model.data import load, sample, split
+from headwater.molecule.model.generator import Generator
+from headwater.molecule.model.network import TrunkConfig, clock_features
+from headwater.molecule.model.train_generator import Monitor, loss_of, paired
+from headwater.molecule.model.train_regressor import batches_of_like_size
+from headwater.nn.training import Run, fit
 
 EQUIVARIANT = {"width": 160, "blocks": 8}
 TRANSFORMER = {"width": 256, "blocks": 8}

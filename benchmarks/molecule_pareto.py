@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from common import RESULTS, write
 from headwater import LBFGS
-from headwater.molecule.search import STEP
+from headwater.molecule.design.search import STEP
 from molecule_targets import SIDE, run
 from molecules import from_data, load, options
 

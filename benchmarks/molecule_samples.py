@@ -18,12 +18,12 @@ from functools import partial
 import torch
 
 from common import kept, write
-from headwater.molecule.chemistry import examine
-from headwater.molecule.data import Molecules
-from headwater.molecule.design import generate
-from headwater.molecule.molecule import molecules_of
-from headwater.molecule.posebusters import posebusters_pass
-from headwater.molecule.state import Rounded
+from headwater.molecule.checks.posebusters import posebusters_pass
+from headwater.molecule.chemistry.soundness import examine
+from headwater.molecule.design.design import generate
+from headwater.molecule.design.state import Rounded
+from headwater.molecule.io.molecule import molecules_of
+from headwater.molecule.model.data import Molecules
 from molecules import load, options, quality, sample, split
 
 

@@ -15,10 +15,10 @@ import time
 import torch
 
 from common import kept, write
-from headwater.molecule.data import Molecules
-from headwater.molecule.design import design
-from headwater.molecule.request import Request, Target
-from headwater.molecule.target import TOLERANCE
+from headwater.molecule.design.design import design
+from headwater.molecule.design.request import Request, Target
+from headwater.molecule.design.target import TOLERANCE
+from headwater.molecule.model.data import Molecules
 from molecule_targets import SIDE
 from molecules import from_data, load, options, spent
 

@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 
 from common import kept, write
-from headwater.gradient import Direct
-from headwater.molecule.data import Molecules
-from headwater.molecule.design import Networks, design
-from headwater.molecule.flow import Renormalised, molecule_flow
-from headwater.molecule.request import Request, Target
-from headwater.molecule.state import Rounded, relaxed_types, rounded
-from headwater.molecule.target import predict, predict_rounded
-from headwater.solve import EULER, solve
+from headwater.molecule.design.design import Networks, design
+from headwater.molecule.design.flow import Renormalised, molecule_flow
+from headwater.molecule.design.request import Request, Target
+from headwater.molecule.design.state import Rounded, relaxed_types, rounded
+from headwater.molecule.design.target import predict, predict_rounded
+from headwater.molecule.model.data import Molecules
+from headwater.solvers import EULER, solve
+from headwater.solvers.differentiation import Direct
 from molecules import from_data, load, mae, options, quality
 
 STEPS, OUTER, INNER = 50, 5, 5

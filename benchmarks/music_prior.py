@@ -16,9 +16,9 @@ import soundfile
 import torch
 
 from common import write
-from headwater.audio import models
+from headwater.audio.model import models
 from headwater.audio.sheet import gallery
-from headwater.frechet import frechet_distance
+from headwater.metrics.frechet import frechet_distance
 from recordings import RATE, clips, drawn, embedded, options
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -26,9 +26,9 @@ from torch import Tensor
 
 from common import held_out, measure, options, scores, tasks, write
 from headwater import Misfit, zoo
-from headwater.image.metrics import psnr
+from headwater.image.metrics.fidelity import psnr
 from headwater.image.operators import Blur, Inpaint, gaussian_kernel
-from headwater.presets import Limits, default
+from headwater.recipes.warm_start import Limits, default
 
 Method = Callable[[np.ndarray], np.ndarray]
 

@@ -16,10 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from common import options as common_options
-from headwater.audio import models
-from headwater.audio.autoregression import bridge, interpolate
 from headwater.audio.damage import Damage
-from headwater.audio.files import Source, examine
+from headwater.audio.gaps import fill
+from headwater.audio.io.files import Source, examine
+from headwater.audio.io.regions import CONTEXT, Region
+from headwater.audio.io.resample import raised
+from headwater.audio.io.tracks import Track
 from headwater.audio.metrics import (
     cdpam_distance,
     cdpam_embedding,
@@ -28,16 +30,14 @@ from headwater.audio.metrics import (
     seam_jump,
     si_sdr,
 )
-from headwater.audio.regions import CONTEXT, Region
-from headwater.audio.render import RATE
-from headwater.audio.repair import fill
-from headwater.audio.resample import raised
+from headwater.audio.model import models
+from headwater.audio.model.render import RATE
+from headwater.audio.model.train import Recordings
 from headwater.audio.restore import Prior
-from headwater.audio.tracks import Track
-from headwater.audio.train import Recordings
-from headwater.audio.whole import restored
-from headwater.frechet import frechet_distance
-from headwater.solve import solve
+from headwater.audio.signal.autoregression import bridge, interpolate
+from headwater.audio.stretches import restored
+from headwater.metrics.frechet import frechet_distance
+from headwater.solvers import solve
 
 SECONDS = 4.0
 AROUND = 0.5

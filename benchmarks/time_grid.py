@@ -12,7 +12,7 @@ import torch
 
 from common import held_out, options, write
 from headwater import invert, logit_grid, solve, uniform_grid, zoo
-from headwater.solve import power_grid
+from headwater.solvers import power_grid
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from torchdiffeq import odeint
 
 from common import held_out, measure, options, scores, tasks, write
 from headwater import Flow, Misfit, zoo
-from headwater.presets import Limits, default, paper
+from headwater.recipes.warm_start import Limits, default, paper
 
 
 class Reached(Exception):

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from common import write
-from headwater.molecule.data import Molecules, load, split
-from headwater.molecule.elements import ELEMENTS
-from headwater.molecule.molecule import Molecule
-from headwater.molecule.xtb import relax
+from headwater.molecule.checks.xtb import relax
+from headwater.molecule.io.elements import ELEMENTS
+from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.model.data import Molecules, load, split
 
 UNITS = {"gap": "eV", "homo": "eV", "lumo": "eV", "mu": "D"}
 
@@ -54,7 +54,7 @@ def row(geometry: str, name: str, x: np.ndarray, y: np.ndarray) -> dict[str, obj
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument(
-        "--work", type=Path, required=True, help="folder of qm9.npz (python -m headwater.molecule.data)"
+        "--work", type=Path, required=True, help="folder of qm9.npz (python -m headwater.molecule.model.data)"
     )
     p.add_argument("--count", type=int, default=1500)
     o = p.parse_args()

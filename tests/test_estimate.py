@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from headwater import Gaussian, Misfit
-from headwater.estimate import conjugate_gradients, estimate, logit_times, proximal
+from headwater.recipes.estimate import conjugate_gradients, estimate, logit_times, proximal
 
 torch.set_num_threads(1)
 F64 = torch.float64

@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from headwater.control import control
-from headwater.cost import Misfit
+from headwater.dflow.control import control
+from headwater.dflow.forecast import forecast
 from headwater.errors import Misuse
-from headwater.flow import Flow
-from headwater.forecast import forecast
-from headwater.gradient import Auto, Checkpoint, Direct
-from headwater.image.network import UNet, UNetConfig
-from headwater.memory import PeakMemory
-from headwater.optimize import LBFGS, Adam
-from headwater.solve import EULER, MIDPOINT
+from headwater.flows.flow import Flow
+from headwater.image.model.network import UNet, UNetConfig
+from headwater.optimizers import LBFGS, Adam
+from headwater.problem.cost import Misfit
+from headwater.solvers import EULER, MIDPOINT
+from headwater.solvers.differentiation import Auto, Checkpoint, Direct
+from headwater.solvers.memory import PeakMemory
 
 torch.set_num_threads(1)
 
@@ -83,7 +83,9 @@ def test_auto_says_what_it_takes(flow):
 
 def test_seconds_are_positive_and_checkpoint_counts_its_forwards(flow, monkeypatch):
     ticks = iter(range(1000))
-    monkeypatch.setattr("headwater.forecast._now", lambda device: float(next(ticks)))  # 1 s for anything
+    monkeypatch.setattr(
+        "headwater.dflow.forecast._now", lambda device: float(next(ticks))
+    )  # 1 s for anything
     assert predicted(flow, 1, steps=5, gradient=Direct()).seconds_per_gradient == 5 * 2 * 2 + 2
     assert predicted(flow, 1, steps=5, gradient=Checkpoint()).seconds_per_gradient == 5 * 2 * 3 + 2
     assert predicted(flow, 1, steps=50, gradient=Checkpoint()).seconds_per_gradient == 50 * 2 * 4 + 2

@@ -5,9 +5,9 @@ import torch
 from torch.testing import assert_close
 
 from headwater import CondOT, Flow, Misfit, Misuse, Status
-from headwater.estimate import estimate
-from headwater.gradient import Checkpoint, Direct
-from headwater.presets import PRESETS, Limits, default, paper
+from headwater.recipes.estimate import estimate
+from headwater.recipes.warm_start import PRESETS, Limits, default, paper
+from headwater.solvers.differentiation import Checkpoint, Direct
 
 torch.set_num_threads(1)
 F64 = torch.float64

@@ -11,9 +11,9 @@ from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from headwater import Misuse, zoo
-from headwater.image import photos
-from headwater.image.files import read_image
-from headwater.image.network import UNet, UNetConfig
+from headwater.image.io import photos
+from headwater.image.io.files import read_image
+from headwater.image.model.network import UNet, UNetConfig
 from headwater.zoo import export as exporting
 
 torch.set_num_threads(1)
@@ -35,7 +35,7 @@ def test_card_says_what_the_model_is(name):
         assert isinstance(card[field], str) and len(card[field]) > 5, field
     training = card["training"]
     assert training["steps"] > 1000 and training["images_seen"] > training["steps"]
-    assert training["minutes"] > 0 and training["script"] == "headwater.image.train"
+    assert training["minutes"] > 0 and training["script"] == "headwater.image.model.train"
     assert (
         0.05 < training["held_out_loss"] < 0.5
         and training["held_out_loss"] == training["log"][-1]["held_out"]

@@ -9,15 +9,16 @@
 'REACHED'
 """
 
-from headwater.control import Event, Result, control, deadline
-from headwater.cost import Misfit, NegativePSNR, Stop, Through, WeightedSum, discrepancy, target_psnr
+from headwater.dflow.control import Event, Result, control, deadline
+from headwater.dflow.start import ChiPrior, TargetLikelihood, blend, inversion, shell
 from headwater.errors import Misuse
-from headwater.flow import Flow
-from headwater.gaussian import Gaussian, GaussianMixture
-from headwater.gradient import Auto, Checkpoint, Direct
-from headwater.optimize import LBFGS, Adam, GradientDescent, Polyak
-from headwater.path import VP, BetaTable, CondOT, Cosine, Path
-from headwater.solve import (
+from headwater.flows.flow import Flow
+from headwater.flows.gaussian import Gaussian, GaussianMixture
+from headwater.flows.path import VP, BetaTable, CondOT, Cosine, Path
+from headwater.optimizers import LBFGS, Adam, GradientDescent, Polyak
+from headwater.optimizers.status import Status
+from headwater.problem.cost import Misfit, NegativePSNR, Stop, Through, WeightedSum, discrepancy, target_psnr
+from headwater.solvers import (
     DDIM,
     EULER,
     HEUN,
@@ -30,8 +31,7 @@ from headwater.solve import (
     solve_adaptive,
     uniform_grid,
 )
-from headwater.source import ChiPrior, TargetLikelihood, blend, inversion, shell
-from headwater.status import Status
+from headwater.solvers.differentiation import Auto, Checkpoint, Direct
 
 __version__ = "0.1.0"
 

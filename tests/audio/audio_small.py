@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from headwater import Flow
+from headwater.audio.model.space import Spectral
 from headwater.audio.restore import Prior
-from headwater.audio.space import Spectral
 
 BINS, FRAMES, RATE = 64, 32, 4000
 

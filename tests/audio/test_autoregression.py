@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from audio_small import tones
 
-from headwater.audio.autoregression import bridge, burg, extrapolate, interpolate
+from headwater.audio.signal.autoregression import bridge, burg, extrapolate, interpolate
 
 
 def test_burg_finds_a_process_and_is_stable():
@@ -30,7 +30,7 @@ def test_tones_are_continued_and_bridged(count):
 
 
 def test_both_forms_of_the_normal_equations_agree():
-    from headwater.audio import autoregression as ar
+    from headwater.audio.signal import autoregression as ar
 
     x, a = tones(600, noise=0.1), burg(tones(600, noise=0.1), 20)
     places = np.array([50, 51, 70, 300, 560])

@@ -5,9 +5,9 @@ import struct
 import numpy as np
 import soundfile
 
-from headwater.audio.chunks import chunks
-from headwater.audio.files import examine
-from headwater.audio.write import write_patched
+from headwater.audio.io.chunks import chunks
+from headwater.audio.io.files import examine
+from headwater.audio.io.write import write_patched
 
 
 def stored(folder, frames):

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from headwater.audio import render, scores
-from headwater.audio.instruments import FAMILIES, HELD_OUT, MODERN, PITCHES
-from headwater.audio.render import BEATEN, DRUMS, draw, midi, octaves, parts
-from headwater.audio.rhythm import KITS, strokes
-from headwater.audio.scores import NOTE, Score, held_out
-from headwater.audio.train import Recordings
+from headwater.audio.model import render, scores
+from headwater.audio.model.instruments import FAMILIES, HELD_OUT, MODERN, PITCHES
+from headwater.audio.model.render import BEATEN, DRUMS, draw, midi, octaves, parts
+from headwater.audio.model.rhythm import KITS, strokes
+from headwater.audio.model.scores import NOTE, Score, held_out
+from headwater.audio.model.train import Recordings
 
 synthesiser = pytest.mark.skipif(
     shutil.which("fluidsynth") is None or not any(p.exists() for p in render.SOUNDFONTS),

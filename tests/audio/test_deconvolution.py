@@ -6,10 +6,10 @@ import soundfile
 from audio_small import tones
 from scipy.signal import fftconvolve, firwin
 
-from headwater.audio import recordings
-from headwater.audio.deconvolution import DEPTH, consistent, louder, regularised, undone
-from headwater.audio.resample import resampled
-from headwater.audio.spectrum import Spectrum
+from headwater.audio.io import recordings
+from headwater.audio.io.resample import resampled
+from headwater.audio.signal.deconvolution import DEPTH, consistent, louder, regularised, undone
+from headwater.audio.signal.spectrum import Spectrum
 
 RATE, SAMPLES, LEVEL = 16_000, 16_000, 1e-3
 
@@ -79,7 +79,7 @@ def test_reverberation_from_before_does_not_count():
 
 def test_it_gives_up_in_time(monkeypatch):
     """What cannot be explained is not tried for ever."""
-    monkeypatch.setattr("headwater.audio.deconvolution.ITERATIONS", 3)
+    monkeypatch.setattr("headwater.audio.signal.deconvolution.ITERATIONS", 3)
     assert left(consistent(recording(), room(), 1e-9)) > 1
 
 
@@ -133,7 +133,7 @@ def test_least_squares_go_below_the_noise(monkeypatch):
         return np.std(undone(y, room(), np.zeros_like(x), level, RATE) - x)
 
     shipped = far()
-    monkeypatch.setattr("headwater.audio.deconvolution.DEPTH", 1.0)
+    monkeypatch.setattr("headwater.audio.signal.deconvolution.DEPTH", 1.0)
     assert shipped < 0.8 * far()
 
 

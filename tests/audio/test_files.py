@@ -7,8 +7,8 @@ import pytest
 import soundfile
 
 from headwater import Misuse
-from headwater.audio.files import BLOCK, Patch, as_float, as_stored, examine
-from headwater.audio.write import write_patched
+from headwater.audio.io.files import BLOCK, Patch, as_float, as_stored, examine
+from headwater.audio.io.write import write_patched
 
 LOSSLESS = [
     (kind, subtype)

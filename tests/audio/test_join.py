@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from headwater.audio.autoregression import bridge
-from headwater.audio.join import joined, steadied
+from headwater.audio.signal.autoregression import bridge
+from headwater.audio.signal.join import joined, steadied
 
 RATE = 16_000
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from headwater.audio.mdct import inverse, mdct
+from headwater.audio.signal.mdct import inverse, mdct
 
 torch.set_num_threads(1)
 F64 = torch.float64

@@ -23,7 +23,7 @@ from headwater.audio.operators import (
     UserOperator,
     lowpass_taps,
 )
-from headwater.operator import LinearOperator, Operator
+from headwater.problem.operator import LinearOperator, Operator
 
 torch.set_num_threads(1)
 F64 = torch.float64

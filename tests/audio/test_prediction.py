@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.signal import butter, lfilter, sosfilt
 
-from headwater.audio.autoregression import drawn, extrapolate
-from headwater.audio.prediction import bridged, carried, textured
-from headwater.audio.tracks import gaps_of
+from headwater.audio.io.tracks import gaps_of
+from headwater.audio.signal.autoregression import drawn, extrapolate
+from headwater.audio.signal.prediction import bridged, carried, textured
 
 RATE = 16_000
 LOST = np.zeros(3 * RATE, dtype=bool)

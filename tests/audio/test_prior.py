@@ -5,14 +5,15 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from headwater import logit_grid, solve, zoo
-from headwater.audio import models, recordings
-from headwater.audio.files import Patch, examine
+from headwater.audio.gaps import played
+from headwater.audio.io import recordings
+from headwater.audio.io.files import Patch, examine
+from headwater.audio.io.regions import CONTEXT, Region
+from headwater.audio.io.write import write_patched
 from headwater.audio.metrics import seam_jump, si_sdr
-from headwater.audio.regions import CONTEXT, Region
-from headwater.audio.repair import played
+from headwater.audio.model import models
 from headwater.audio.restore import How
-from headwater.audio.write import write_patched
-from headwater.presets import Limits
+from headwater.recipes.warm_start import Limits
 
 torch.set_num_threads(1)
 

@@ -5,10 +5,10 @@ import pytest
 from audio_small import tones
 
 from headwater import Misuse
-from headwater.audio.regions import Region, merged, regions
-from headwater.audio.repair import kept
-from headwater.audio.resample import resampled
-from headwater.audio.tracks import from_tracks, to_tracks
+from headwater.audio.gaps import kept
+from headwater.audio.io.regions import Region, merged, regions
+from headwater.audio.io.resample import resampled
+from headwater.audio.io.tracks import from_tracks, to_tracks
 
 
 def test_gaps_are_merged_and_grouped():

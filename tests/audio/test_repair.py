@@ -7,15 +7,15 @@ import torch
 from audio_small import BINS, FRAMES, RATE, prior, tones
 
 from headwater import Flow
-from headwater.audio import repair
-from headwater.audio.files import examine
+from headwater.audio import gaps as repair
+from headwater.audio.gaps import PREDICTED, fill, played
+from headwater.audio.io.files import examine
+from headwater.audio.io.places import frames_of
+from headwater.audio.io.regions import Region, merged, regions
+from headwater.audio.io.write import write_patched
 from headwater.audio.metrics import seam_jump
-from headwater.audio.places import frames_of
-from headwater.audio.regions import Region, merged, regions
-from headwater.audio.repair import PREDICTED, fill, played
 from headwater.audio.restore import How, Prior
-from headwater.audio.write import write_patched
-from headwater.presets import Limits
+from headwater.recipes.warm_start import Limits
 
 torch.set_num_threads(1)
 

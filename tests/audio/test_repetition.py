@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from headwater.audio.files import examine
-from headwater.audio.regions import merged, regions
-from headwater.audio.repetition import correlation, lag, repetition
+from headwater.audio.io.files import examine
+from headwater.audio.io.regions import merged, regions
+from headwater.audio.signal.repetition import correlation, lag, repetition
 
 RATE = 4000
 

@@ -5,9 +5,9 @@ import pytest
 import soundfile
 
 from headwater import Misuse
-from headwater.audio import resample
-from headwater.audio.files import examine
-from headwater.audio.resample import raised, resampled
+from headwater.audio.io import resample
+from headwater.audio.io.files import examine
+from headwater.audio.io.resample import raised, resampled
 
 
 @pytest.mark.parametrize(("low", "high"), [(8000, 16000), (11025, 44100), (11025, 16000)])

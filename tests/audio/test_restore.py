@@ -6,9 +6,9 @@ from audio_small import BINS, FRAMES, normal, prior
 from torch.testing import assert_close
 
 from headwater import Misuse
+from headwater.audio.model.space import Patches, Spectral
 from headwater.audio.operators import Clip, Decimate, Gaps, Identity, Reverb
 from headwater.audio.restore import LinearHeard, on_canvas, restore
-from headwater.audio.space import Patches, Spectral
 
 torch.set_num_threads(1)
 

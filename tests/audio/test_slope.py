@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import butter, sosfiltfilt, welch
 
 from headwater.audio.damage import Band, Posed
-from headwater.audio.slope import restrained
+from headwater.audio.signal.slope import restrained
 
 RATE = 16_000
 CUTOFFS = [950.0, 1900.0, 3800.0]

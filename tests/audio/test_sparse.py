@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from headwater.audio import sparse
-from headwater.audio.sparse import declipped
+from headwater.audio.signal import sparse
+from headwater.audio.signal.sparse import declipped
 
 RATE = 8_000
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from audio_small import tones
 
-from headwater.audio.suppression import LEAST, attenuated, filtered
+from headwater.audio.signal.suppression import LEAST, attenuated, filtered
 
 RATE, SAMPLES = 16_000, 32_000
 

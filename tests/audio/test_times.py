@@ -5,9 +5,9 @@ import pytest
 import soundfile
 
 from headwater import Misuse
-from headwater.audio.files import examine
-from headwater.audio.places import frames_of, labels, mask
-from headwater.audio.times import seconds, span
+from headwater.audio.io.files import examine
+from headwater.audio.io.places import frames_of, labels, mask
+from headwater.audio.io.times import seconds, span
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import torch
 from torch.testing import assert_close
 
 from headwater import Misuse, zoo
-from headwater.audio import export, models, train
-from headwater.audio.network import Plane, PlaneConfig, matching_loss, spread
-from headwater.audio.space import Patches, Spectral
+from headwater.audio.model import export, models, train
+from headwater.audio.model.network import Plane, PlaneConfig, matching_loss, spread
+from headwater.audio.model.space import Patches, Spectral
 
 SMALL = PlaneConfig(bins=16, widths=(16, 32), blocks=(1, 1), embedding=32, heads=2)
 

@@ -10,15 +10,15 @@ from audio_small import prior, tones
 from torch.testing import assert_close
 
 from headwater import Misuse
-from headwater.audio import whole
+from headwater.audio import stretches as whole
 from headwater.audio.damage import AtRate, Band, Clipping, Noise, Own, Posed, Room
-from headwater.audio.files import examine
+from headwater.audio.io.files import examine
+from headwater.audio.io.resample import interpolated, resampled
+from headwater.audio.io.write import write_patched
 from headwater.audio.operators import Clip, Identity
-from headwater.audio.resample import interpolated, resampled
 from headwater.audio.restore import How
-from headwater.audio.whole import restored, spans
-from headwater.audio.write import write_patched
-from headwater.presets import Limits
+from headwater.audio.stretches import restored, spans
+from headwater.recipes.warm_start import Limits
 
 torch.set_num_threads(1)
 RATE, FRAMES = 8000, 12_000

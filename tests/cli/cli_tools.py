@@ -6,7 +6,7 @@ import re
 import numpy as np
 
 from headwater.cli import main
-from headwater.status import Status
+from headwater.optimizers.status import Status
 
 SIDE = 16
 EXITS = [

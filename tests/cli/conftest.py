@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from headwater.control import control
-from headwater.cost import Misfit, discrepancy
-from headwater.flow import Flow
+from headwater.dflow.control import control
+from headwater.flows.flow import Flow
 from headwater.image import restore as restoring
 from headwater.image.restore import RESOLUTION, Restoration
-from headwater.solve import EULER
+from headwater.problem.cost import Misfit, discrepancy
+from headwater.solvers import EULER
 
 sys.path.insert(0, str(Path(__file__).parent))  # for cli_tools, in any import mode of pytest
 
@@ -55,7 +55,7 @@ def cheap(monkeypatch):
 @pytest.fixture
 def no_sheet(monkeypatch):
     """Write the sheet without drawing it."""
-    from headwater.cli import run
+    from headwater.cli.image import run
 
     drawn = []
 

@@ -6,11 +6,11 @@ import torch
 from cli_tools import call, report
 from scipy.signal import fftconvolve, firwin
 
-from headwater.audio import recordings
-from headwater.audio.deconvolution import regularised
+from headwater.audio.io import recordings
 from headwater.audio.metrics import log_spectral_distance
-from headwater.audio.prediction import bridged
-from headwater.audio.suppression import attenuated
+from headwater.audio.signal.deconvolution import regularised
+from headwater.audio.signal.prediction import bridged
+from headwater.audio.signal.suppression import attenuated
 
 
 def distance(x, truth):

@@ -6,9 +6,9 @@ import torch
 from cli_tools import call, report
 from PIL import Image
 
-from headwater.image import photos
-from headwater.image.files import read_image, write_image
-from headwater.image.metrics import psnr
+from headwater.image.io import photos
+from headwater.image.io.files import read_image, write_image
+from headwater.image.metrics.fidelity import psnr
 from headwater.image.operators import Blur, motion_kernel
 
 

@@ -9,10 +9,10 @@ from typing import get_args
 import pytest
 from cli_tools import call, two_sentences
 
-from headwater.cli import options
 from headwater.cli.app import app, as_misuse
 from headwater.cli.audio.commands import audio
-from headwater.cli.image import image
+from headwater.cli.image.commands import image
+from headwater.cli.shared import options
 from headwater.errors import out_of_memory
 
 RESTORING = ["inpaint", "upscale", "deblur", "denoise", "colorize", "dejpeg", "declip", "restore"]
@@ -59,7 +59,7 @@ def test_the_commands_are_those_we_promise():
 )
 def test_help_and_typing_errors_load_nothing_heavy(line, code):
     """The modules of the command line themselves: the package's __init__ is left out."""
-    folder = str(Path(options.__file__).parents[1])
+    folder = str(Path(options.__file__).parents[2])
     done = python(ALONE.format(folder=folder) + LIGHT.format(arguments=line.split(), code=code))
     assert done.returncode == 0, done.stderr
 
@@ -86,7 +86,7 @@ def test_the_choices_are_those_of_the_code():
     from headwater.image.operators.jpeg import SUBSAMPLINGS
     from headwater.image.operators.pointwise import GREY_WEIGHTS
     from headwater.image.operators.resize import METHODS
-    from headwater.presets import PRESETS
+    from headwater.recipes.warm_start import PRESETS
 
     assert get_args(options.PresetName) == tuple(PRESETS)
     assert get_args(options.Downsampling) == METHODS

@@ -6,9 +6,9 @@ import torch
 from cli_tools import pixels
 from PIL import Image
 
-from headwater.cli.jpeg_file import compression, dejpeg, turned
-from headwater.cli.options import Restore
-from headwater.image.picture import TURNS, as_stored
+from headwater.cli.image.jpeg_file import compression, dejpeg, turned
+from headwater.cli.shared.options import Restore
+from headwater.image.io.picture import TURNS, as_stored
 
 
 @pytest.mark.parametrize("quality", [1, 10, 30, 50, 75, 95])

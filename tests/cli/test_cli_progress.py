@@ -7,8 +7,8 @@ import threading
 import pytest
 import torch
 
-from headwater.cli.progress import FRAMES, Record, Watch, clock, remaining
-from headwater.control import Event
+from headwater.cli.shared.progress import FRAMES, Record, Watch, clock, remaining
+from headwater.dflow.control import Event
 
 
 def event(k, misfit=2.0, active=(0, 1)):

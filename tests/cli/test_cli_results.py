@@ -11,7 +11,7 @@ from cli_tools import EXITS, call, pixels, report
 from PIL import Image
 
 from headwater.image import restore as restoring
-from headwater.status import Status
+from headwater.optimizers.status import Status
 
 pytestmark = pytest.mark.usefixtures("cheap", "no_sheet")
 SAVED = {

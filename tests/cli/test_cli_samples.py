@@ -10,11 +10,11 @@ from PIL import Image
 
 from headwater import zoo
 from headwater.cli import demo as demonstration
+from headwater.cli.image.samples import contact_sheet
 from headwater.cli.molecule.options import Aim
-from headwater.cli.samples import contact_sheet
-from headwater.image import photos
-from headwater.image.files import read_image
-from headwater.solve import solve
+from headwater.image.io import photos
+from headwater.image.io.files import read_image
+from headwater.solvers import solve
 
 
 def test_generate_is_reproducible_and_labelled(here, capsys):

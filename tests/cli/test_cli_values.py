@@ -5,7 +5,7 @@ import math
 import pytest
 from cli_tools import two_sentences
 
-from headwater.cli import values
+from headwater.cli.shared import values
 from headwater.errors import Misuse
 
 

@@ -8,8 +8,8 @@ from core_laws import F64, normal
 from torch.testing import assert_close
 
 from headwater import Misfit, Misuse, NegativePSNR, Stop, Through, WeightedSum, discrepancy, target_psnr
-from headwater.cost import check_values
-from headwater.select import rows, select
+from headwater.problem.batch import rows, select
+from headwater.problem.cost import check_values
 
 A = normal(2, 3, seed=7)
 

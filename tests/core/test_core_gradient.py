@@ -6,10 +6,10 @@ from core_laws import F64, Counted, SmallNet, gaussian, mixture, normal, root
 from torch.testing import assert_close
 
 from headwater import DDIM, EULER, HEUN, MIDPOINT, RK4, Auto, Checkpoint, Cosine, Direct, Flow, Misuse, solve
-from headwater.gradient import Strategy
-from headwater.image.network import UNet, UNetConfig
-from headwater.memory import PeakMemory, activation_bytes
-from headwater.solve import METHODS
+from headwater.image.model.network import UNet, UNetConfig
+from headwater.solvers import METHODS
+from headwater.solvers.differentiation import Strategy
+from headwater.solvers.memory import PeakMemory, activation_bytes
 
 EVERY = [Direct(), Checkpoint(), Checkpoint(2), Checkpoint(5), Checkpoint(9), Auto(), Auto(memory=1.0)]
 

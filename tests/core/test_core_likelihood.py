@@ -8,8 +8,8 @@ from core_laws import F64, gaussian, mixture, normal
 from torch.testing import assert_close
 
 from headwater import Flow, Gaussian, GaussianMixture, Misuse, log_likelihood, uniform_grid
-from headwater.solve import bits_per_dimension
-from headwater.solve.likelihood import divergence
+from headwater.solvers import bits_per_dimension
+from headwater.solvers.likelihood import divergence
 
 
 def test_gaussian_with_full_covariance():

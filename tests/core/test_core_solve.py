@@ -26,7 +26,7 @@ from headwater import (
     solve_adaptive,
     uniform_grid,
 )
-from headwater.solve import DOPRI5, METHODS, backward, power_grid
+from headwater.solvers import DOPRI5, METHODS, backward, power_grid
 
 ORDERS = [
     (EULER, 1, (20, 40, 80, 160)),

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from headwater import Flow, Misuse, control, solve
-from headwater.solve import log_likelihood
-from headwater.source import ChiPrior
+from headwater.dflow.start import ChiPrior
+from headwater.solvers import log_likelihood
 
 N = 6
 

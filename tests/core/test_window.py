@@ -7,9 +7,9 @@ import torch
 from torch.testing import assert_close
 
 from headwater import Flow, Gaussian, Misuse
-from headwater.gradient import Checkpoint
-from headwater.solve import logit_grid, solve
-from headwater.window import Windowed, bump, positions, windowed
+from headwater.flows.windowed import Windowed, bump, positions, windowed
+from headwater.solvers import logit_grid, solve
+from headwater.solvers.differentiation import Checkpoint
 
 torch.set_num_threads(1)
 F64 = torch.float64

@@ -12,9 +12,9 @@ from PIL import Image, ImageCms, ImageOps
 
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.image import photos, png16
-from headwater.image.files import check_range, read_image, write_image
-from headwater.image.picture import Picture
+from headwater.image.io import photos, png16
+from headwater.image.io.files import check_range, read_image, write_image
+from headwater.image.io.picture import Picture
 
 torch.set_num_threads(1)
 SIZES = [(5, 7), (1, 9), (8, 1), (1, 1), (33, 20)]

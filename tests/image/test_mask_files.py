@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from headwater.errors import Misuse
-from headwater.image.masks import alpha_mask, read_kernel, read_mask
-from headwater.image.picture import Picture
+from headwater.image.io.masks import alpha_mask, read_kernel, read_mask
+from headwater.image.io.picture import Picture
 
 torch.set_num_threads(1)
 

@@ -7,11 +7,12 @@ import torch
 from torch.nn.functional import avg_pool2d, interpolate
 
 from headwater.errors import Misuse
-from headwater.frechet import frechet_distance
-from headwater.image import perceptual, photos
-from headwater.image.files import read_image
-from headwater.image.metrics import psnr, rms_residual, ssim
-from headwater.image.perceptual import lpips_distance, perceptual_distance, pooled_features
+from headwater.image.io import photos
+from headwater.image.io.files import read_image
+from headwater.image.metrics import perceptual
+from headwater.image.metrics.fidelity import psnr, rms_residual, ssim
+from headwater.image.metrics.perceptual import lpips_distance, perceptual_distance, pooled_features
+from headwater.metrics.frechet import frechet_distance
 
 torch.set_num_threads(1)
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 from headwater.atomic import check_output, write_atomically
 from headwater.errors import Misuse
-from headwater.image import photos, png16
-from headwater.image.files import check_image_output, read_image, write_image
-from headwater.image.picture import Picture
+from headwater.image.io import photos, png16
+from headwater.image.io.files import check_image_output, read_image, write_image
+from headwater.image.io.picture import Picture
 
 torch.set_num_threads(1)
 
@@ -124,7 +124,7 @@ def test_a_full_disk_is_told_in_two_sentences(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("headwater.image.files.encode", full)
+    monkeypatch.setattr("headwater.image.io.files.encode", full)
     with pytest.raises(Misuse, match="No space left"):
         write_image(torch.zeros(1, 3, 4, 4), tmp_path / "out.png")
     assert not os.listdir(tmp_path)

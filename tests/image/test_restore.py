@@ -7,6 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from headwater import CondOT, Flow, Misuse, Status
+from headwater.flows.windowed import Windowed
 from headwater.image.operators import (
     JPEG,
     Blur,
@@ -19,8 +20,7 @@ from headwater.image.operators import (
     gaussian_kernel,
 )
 from headwater.image.restore import RESOLUTION, agree, restore
-from headwater.presets import Limits
-from headwater.window import Windowed
+from headwater.recipes.warm_start import Limits
 
 torch.set_num_threads(1)
 SIGMA = 0.05

@@ -9,20 +9,29 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from headwater import training
-from headwater.fourier import fourier_features
-from headwater.image import train
-from headwater.image.network import UNet, UNetConfig
-from headwater.image.train import (
+from headwater.image.model import training_data
+from headwater.image.model.network import UNet, UNetConfig
+from headwater.image.model.train import (
     batches_of,
+    denoised_psnr,
+    held_out_figures,
     held_out_loss,
-    load_images,
     loss_of,
     matching_loss,
     new_run,
     parse,
 )
-from headwater.training import fit
+from headwater.image.model.training_data import (
+    Mixture,
+    Photographs,
+    Pictures,
+    greyed,
+    load_images,
+    load_photographs,
+)
+from headwater.nn import training
+from headwater.nn.time_features import fourier_features
+from headwater.nn.training import fit
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -46,8 +55,7 @@ def run_of(seed=0):
 
 
 def batches(batch=16, drop=0.0, pair=None):
-    images, labels = pair or pictures()
-    return batches_of(images, labels, batch, drop, TINY.classes)
+    return batches_of(Pictures(*(pair or pictures())), batch, drop, TINY.classes)
 
 
 def same(a, b):
@@ -212,7 +220,7 @@ def test_a_run_ends_by_its_budget_and_goes_on(tmp_path, capsys):
 def test_a_run_can_begin_with_trained_weights():
     """Both the weights and their average are the model's; counters and optimiser are fresh."""
     run, trained = run_of(0), run_of(1).net
-    run.begin_with(trained)
+    run.begin_with(trained.state_dict())
     assert same(dict(run.net.state_dict()), dict(trained.state_dict()))
     assert same(dict(run.ema.state_dict()), dict(trained.state_dict()))
     run.update(next(batches()), loss_of, 1e-3)
@@ -267,11 +275,119 @@ def test_killed_while_caching_leaves_no_broken_cache(tmp_path, monkeypatch):
         file.write_bytes(b"PK")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train.np, "savez", half)
+    monkeypatch.setattr(training_data.np, "savez", half)
     with pytest.raises(KeyboardInterrupt):
         load_images([a], tmp_path / "cache")
     monkeypatch.undo()
     assert load_images([a], tmp_path / "cache")[0].shape == (1, 3, 4, 6)
+
+
+# ---- photographs
+
+
+def photograph(width=20, height=16):
+    """A photograph whose red says the column, green the row."""
+    column, row = np.meshgrid(np.arange(width), np.arange(height))
+    return Image.fromarray(np.stack([column, row, 0 * row], axis=-1).astype(np.uint8))
+
+
+def test_crops_lie_inside_the_photograph_from_native_size_to_the_whole_shorter_side():
+    torch.manual_seed(0)
+    crops, labels = Photographs([photograph()], 8, null=2).draw(400)
+    assert crops.shape == (400, 3, 8, 8) and crops.dtype == torch.uint8
+    assert (labels == 2).all()
+    x = crops.double()
+    span = x[:, 0, 0, -1] - x[:, 0, 0, 0]  # seven pixels apart: 7 at native size, near 14 if halved
+    assert span.min() <= 7 and span.max() >= 13
+    native = x[(span == 7) & (x[:, 1, -1, 0] - x[:, 1, 0, 0] == 7)]
+    assert (native.diff(dim=-1)[:, 0] == 1).all()  # exact pixels, no interpolation
+    assert x[:, 0].max() >= 19 and x[:, 0].min() == 0 and x[:, 1].max() >= 15  # also at the borders
+
+
+def test_a_mixture_takes_its_share_of_the_second_source_and_of_grey():
+    torch.manual_seed(0)
+    red = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
+    red[:, 0] = 200
+    blue = red.flip(1)
+    first, second = (Pictures(x, torch.tensor([k])) for k, x in enumerate((red, blue)))
+    images, labels = Mixture(first, second, share=0.25, grey=0.1).draw(2000)
+    assert labels.double().mean() == pytest.approx(0.25, abs=0.03)
+    grey = (images[:, 0] == images[:, 2]).flatten(1).all(1)
+    assert grey.double().mean() == pytest.approx(0.1, abs=0.02)
+    assert (images[labels == 0][:, 0].amax((1, 2)) >= 60).all()  # luma of red: 0.299 of 200
+    assert set(images[grey & (labels == 1)][:, 0].flatten().tolist()) == {23}  # of blue: 0.114 of 200
+
+
+def test_grey_is_luma():
+    pixel = torch.tensor([10, 100, 200], dtype=torch.uint8).reshape(1, 3, 1, 1)
+    assert (greyed(pixel) == round(0.299 * 10 + 0.587 * 100 + 0.114 * 200)).all()
+
+
+def test_the_last_photographs_are_held_out_and_small_ones_are_no_use(tmp_path):
+    files = {f"c/{i}.png": np.full((12, 10 + i, 3), i, np.uint8) for i in range(4)}
+    files["c/0.png"] = np.zeros((6, 30, 3), np.uint8)  # lower than the window
+    train, crops = load_photographs([archive(tmp_path / "p.zip", files)], 8, 2)
+    assert [image.size for image in train] == [(11, 12)]
+    assert crops.shape == (2, 3, 8, 8) and crops.flatten(1).double().mean(1).tolist() == [2, 3]
+
+
+# ---- one evaluation as a denoiser
+
+
+class Nothing(torch.nn.Linear):
+    """The velocity whose denoiser gives its input back: xhat = x_t / t needs v = x_t / t."""
+
+    def forward(self, x, t, label):
+        return x / t
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_the_psnr_of_doing_nothing_is_that_of_the_noise(grey):
+    """Averaging three channels whose mean is the measurement leaves its noise as it is."""
+    mid = torch.full((8, 3, 32, 32), 128, dtype=torch.uint8)
+    found = denoised_psnr(Nothing(1, 1), mid, 0.1, grey=grey)
+    assert found == pytest.approx(20 * np.log10(2 / 0.1), abs=0.1)
+
+
+def test_a_perfect_denoiser_of_a_constant_gives_it_back():
+    """v = (xhat - x_t) / (1 - t) with xhat the constant."""
+
+    class Constant(torch.nn.Linear):
+        def forward(self, x, t, label):
+            return (128 / 127.5 - 1 - x) / (1 - t)
+
+    mid = torch.full((2, 3, 8, 8), 128, dtype=torch.uint8)
+    assert denoised_psnr(Constant(1, 1), mid, 0.2) > 100
+
+
+def test_figures_name_what_was_held_out():
+    run, images = run_of(), pictures()[0]
+    found = held_out_figures(run.net, TINY.classes, images, images[:4])
+    assert found["held_out"] == pytest.approx(held_out_loss(run.net, images, TINY.classes), abs=1e-5)
+    assert len(found) == 10 and all(np.isfinite(list(found.values())))
+    assert set(held_out_figures(run.net, TINY.classes, images, None)) < set(found)
+
+
+def test_a_run_can_begin_with_a_file_of_weights(tmp_path):
+    from safetensors.torch import save_file
+
+    trained, run = run_of(1).net, run_of(0)
+    save_file({k: v.half().contiguous() for k, v in trained.state_dict().items()}, tmp_path / "w.safetensors")
+    o = parse(
+        [
+            "--data",
+            "x",
+            "--validate",
+            "y",
+            "--work",
+            str(tmp_path),
+            "--begin",
+            str(tmp_path / "w.safetensors"),
+        ]
+    )
+    training.resume(run, o, lambda name: pytest.fail("that is no shipped model"))
+    assert_close(dict(run.net.state_dict()), dict(trained.state_dict()), atol=1e-3, rtol=1e-3)
+    assert next(run.net.parameters()).dtype == torch.float32
 
 
 # ---- the network

@@ -2,8 +2,8 @@
 
 import pytest
 
-from headwater.molecule import search
-from headwater.molecule.design import Networks
+from headwater.molecule.design import search
+from headwater.molecule.design.design import Networks
 
 
 @pytest.fixture(scope="session")

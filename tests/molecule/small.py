@@ -3,11 +3,11 @@
 import torch
 from core_laws import F64
 
-from headwater.molecule import train_generator
-from headwater.molecule.data import Molecules
-from headwater.molecule.generator import Generator
-from headwater.molecule.network import TrunkConfig
-from headwater.training import Run
+from headwater.molecule.model import train_generator
+from headwater.molecule.model.data import Molecules
+from headwater.molecule.model.generator import Generator
+from headwater.molecule.model.network import TrunkConfig
+from headwater.nn.training import Run
 
 SIZES = {"width": 16, "vectors": 8, "pairs": 8, "dots": 4, "heads": 4, "blocks": 2, "radial": 6}
 SUMS = ("alpha", "cv", "zpve", "r2", "u0")

@@ -24,11 +24,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.errors import Misuse
-from headwater.molecule import chemistry, files, perception, posebusters
-from headwater.molecule.chemistry import Chemistry, duplicates, examine, summary
-from headwater.molecule.molecule import Molecule, batch_of
-from headwater.molecule.perception import perceived
-from headwater.molecule.posebusters import posebusters_pass
+from headwater.molecule.checks import posebusters
+from headwater.molecule.checks.posebusters import posebusters_pass
+from headwater.molecule.chemistry import perception
+from headwater.molecule.chemistry import soundness as chemistry
+from headwater.molecule.chemistry.perception import perceived
+from headwater.molecule.chemistry.soundness import Chemistry, duplicates, examine, summary
+from headwater.molecule.io import files
+from headwater.molecule.io.molecule import Molecule, batch_of
 
 pytest.importorskip("rdkit.Chem")
 

@@ -9,8 +9,9 @@ from core_laws import F64
 from torch.testing import assert_close
 
 from headwater import Misuse
-from headwater.molecule import data
-from headwater.molecule.data import (
+from headwater.molecule.io.elements import ELEMENTS
+from headwater.molecule.model import data
+from headwater.molecule.model.data import (
     HARTREE,
     PARTS,
     SIZES,
@@ -23,7 +24,6 @@ from headwater.molecule.data import (
     rows,
     split,
 )
-from headwater.molecule.elements import ELEMENTS
 
 COUNT = 130_831
 

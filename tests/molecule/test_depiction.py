@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from by_hand import embedded, scattered
 
-from headwater.molecule import depiction
+from headwater.molecule.io import depiction
 
 pytest.importorskip("rdkit")
 pytest.importorskip("PIL")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from headwater.errors import Misuse
-from headwater.molecule import dft
-from headwater.molecule.molecule import Molecule
+from headwater.molecule.checks import dft
+from headwater.molecule.io.molecule import Molecule
 
 pytest.importorskip("pyscf")
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.errors import Misuse
-from headwater.molecule.chemistry import examine
-from headwater.molecule.elements import ELEMENTS
-from headwater.molecule.files import read_molecules, write_csv, write_sdf, write_xyz
-from headwater.molecule.molecule import Molecule
+from headwater.molecule.chemistry.soundness import examine
+from headwater.molecule.io.elements import ELEMENTS
+from headwater.molecule.io.files import read_molecules, write_csv, write_sdf, write_xyz
+from headwater.molecule.io.molecule import Molecule
 
 Chem = pytest.importorskip("rdkit.Chem")
 

@@ -6,8 +6,8 @@ from by_hand import METHANE, state_of
 from torch.testing import assert_close
 
 from headwater import Misuse, solve
-from headwater.molecule.flow import Known, Renormalised, molecule_flow
-from headwater.molecule.state import alike, mask_of, project
+from headwater.molecule.design.flow import Known, Renormalised, molecule_flow
+from headwater.molecule.design.state import alike, mask_of, project
 
 
 def noise(*shape, seed=0):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from headwater.molecule.elements import ELEMENTS
-from headwater.molecule.grow import guessed, open_sites
+from headwater.molecule.design.grow import guessed, open_sites
+from headwater.molecule.io.elements import ELEMENTS
 
 A = 0.629
 METHYL = torch.tensor([[0, 0, 0], [A, A, A], [-A, -A, A], [-A, A, -A]])

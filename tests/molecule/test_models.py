@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from headwater import Misuse, zoo
-from headwater.molecule import models
-from headwater.molecule.flow import MoleculeVelocity
-from headwater.molecule.regressor import PROPERTIES
-from headwater.molecule.state import mask_of
-from headwater.molecule.target import (
+from headwater.molecule.design.flow import MoleculeVelocity
+from headwater.molecule.design.state import mask_of
+from headwater.molecule.design.target import (
     predict,
 )
+from headwater.molecule.model import models
+from headwater.molecule.model.regressor import PROPERTIES
 
 
 class Elsewhere(torch.nn.Module):

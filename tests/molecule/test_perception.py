@@ -5,10 +5,10 @@ import pytest
 from by_hand import AMMONIUM, BENZENE, CH5, CO2, ETHYLENE, GLYCINE, HCN, METHYL, WATER, embedded, molecule
 
 from headwater.errors import Misuse
-from headwater.molecule import perception
-from headwater.molecule.chemistry import examine
-from headwater.molecule.molecule import Molecule
-from headwater.molecule.perception import bonded, perceived, smiles
+from headwater.molecule.chemistry import perception
+from headwater.molecule.chemistry.perception import bonded, perceived, smiles
+from headwater.molecule.chemistry.soundness import examine
+from headwater.molecule.io.molecule import Molecule
 
 Chem = pytest.importorskip("rdkit.Chem")
 

@@ -3,8 +3,8 @@
 import pytest
 from by_hand import CH5, WATER, beside, embedded
 
-from headwater.molecule.molecule import Molecule
-from headwater.molecule.posebusters import posebusters_pass
+from headwater.molecule.checks.posebusters import posebusters_pass
+from headwater.molecule.io.molecule import Molecule
 
 pytest.importorskip("posebusters")
 

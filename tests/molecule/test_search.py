@@ -7,18 +7,18 @@ import torch
 from by_hand import QUICK
 from torch.testing import assert_close
 
-from headwater.control import Event
-from headwater.molecule import search
-from headwater.molecule.design import design, generate
-from headwater.molecule.request import Request, Target
-from headwater.molecule.state import mask_of
-from headwater.molecule.target import (
+from headwater.dflow.control import Event
+from headwater.molecule.design import search
+from headwater.molecule.design.design import design, generate
+from headwater.molecule.design.request import Request, Target
+from headwater.molecule.design.state import mask_of
+from headwater.molecule.design.target import (
     TOLERANCE,
     Miss,
     PropertyCost,
     UserCost,
 )
-from headwater.status import Status
+from headwater.optimizers.status import Status
 
 pytestmark = pytest.mark.usefixtures("one_draw_at_a_time")
 
@@ -94,7 +94,7 @@ def test_the_callback_can_end_the_control(networks):
 
 def test_the_callback_counts_over_batches_and_ends_them_all(networks, monkeypatch):
     """Two batches of one: the second is told of as molecule 1; ended in the first, it is a plain draw."""
-    monkeypatch.setattr("headwater.molecule.design.BATCH", 1)
+    monkeypatch.setattr("headwater.molecule.design.design.BATCH", 1)
     seen: list[Event] = []
     request = replace(QUICK, targets=(Target("gap", 100.0),), gradients=0, callback=seen.append)
     design(request)

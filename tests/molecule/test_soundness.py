@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 from by_hand import METHANE
 
-from headwater.molecule.chemistry import examine, sound
-from headwater.molecule.molecule import Molecule, batch_of
-from headwater.molecule.stability import clashing, sound_by_table
+from headwater.molecule.chemistry.soundness import examine, sound
+from headwater.molecule.chemistry.stability import clashing, sound_by_table
+from headwater.molecule.io.molecule import Molecule, batch_of
 
 
 def test_two_waters_and_a_charged_methane_are_unsound():

@@ -7,9 +7,9 @@ import torch
 from core_laws import F64, normal
 from torch.testing import assert_close
 
-from headwater.molecule.elements import ELEMENTS
-from headwater.molecule.stability import LIMITS, bond_orders, stability, stable_atoms
-from headwater.molecule.state import Rounded
+from headwater.molecule.chemistry.stability import LIMITS, bond_orders, stability, stable_atoms
+from headwater.molecule.design.state import Rounded
+from headwater.molecule.io.elements import ELEMENTS
 
 
 def ring(radius, count=6, offset=0.0):

@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from headwater import Misuse
-from headwater.molecule.elements import ELEMENTS, MAX_ATOMS
-from headwater.molecule.molecule import Molecule, batch_of, molecules_of
-from headwater.molecule.state import (
+from headwater.molecule.design.state import (
     CHARGE_SCALE,
     KINDS,
     SHAPE,
@@ -24,6 +22,8 @@ from headwater.molecule.state import (
     relaxed_types,
     rounded,
 )
+from headwater.molecule.io.elements import ELEMENTS, MAX_ATOMS
+from headwater.molecule.io.molecule import Molecule, batch_of, molecules_of
 
 quick = settings(max_examples=40, deadline=None)
 

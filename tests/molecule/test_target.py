@@ -8,9 +8,9 @@ from by_hand import METHANE, QUICK, state_of
 from torch.testing import assert_close
 
 from headwater import Misuse
-from headwater.molecule.design import design
-from headwater.molecule.state import relaxed_types, rounded
-from headwater.molecule.target import (
+from headwater.molecule.design.design import design
+from headwater.molecule.design.state import relaxed_types, rounded
+from headwater.molecule.design.target import (
     HIT,
     MISSED,
     TOLERANCE,

@@ -11,9 +11,9 @@ import torch
 from small import generator_batches, run_of, same, tiny_generator
 from torch import nn
 
-from headwater import training
-from headwater.molecule import train_generator
-from headwater.training import Run, fit, learning_rate
+from headwater.molecule.model import train_generator
+from headwater.nn import training
+from headwater.nn.training import Run, fit, learning_rate
 
 
 def test_learning_rate_warms_up_stays_and_falls_to_zero():
@@ -137,7 +137,7 @@ def test_the_average_covers_the_last_twentieth_of_the_steps():
 def test_a_run_begins_with_trained_weights():
     run, trained = run_of(tiny_generator), run_of(tiny_generator, seed=5).net
     assert not same(run.net.state_dict(), trained.state_dict())
-    run.begin_with(trained)
+    run.begin_with(trained.state_dict())
     assert same(run.net.state_dict(), trained.state_dict()) and same(
         run.ema.state_dict(), trained.state_dict()
     )

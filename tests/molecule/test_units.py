@@ -6,7 +6,7 @@ import re
 import pytest
 
 from headwater.errors import Misuse
-from headwater.molecule import units
+from headwater.molecule.io import units
 
 
 def two_sentences(text):
@@ -106,6 +106,6 @@ def test_what_is_shown_can_be_read():
 def test_constants_agree_with_each_other():
     assert pytest.approx(units.KJ_MOL / units.CALORIE, rel=1e-6) == 23.060548
     assert pytest.approx(27.211386245988 * units.KJ_MOL, rel=1e-7) == 2625.49964
-    from headwater.molecule import regressor
+    from headwater.molecule.model import regressor
 
     assert tuple(units.UNITS) == regressor.PROPERTIES

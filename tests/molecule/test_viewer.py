@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from headwater.errors import Misuse
-from headwater.molecule.molecule import Molecule
+from headwater.molecule.io.molecule import Molecule
 
 pytest.importorskip("rdkit")
 
 from rdkit import Chem
 
-from headwater.molecule import viewer
-from headwater.molecule.card import Card, Line
-from headwater.molecule.viewer import page
+from headwater.molecule.io import viewer
+from headwater.molecule.io.viewer import page
+from headwater.molecule.model.card import Card, Line
 
 HOSTILE = (
     "$$$$\n</script><script>alert(1)</script><img src=x onerror=alert(2)>&quot;'\"<!-- <!--slot:library-->"
@@ -146,7 +146,7 @@ def test_nothing_is_fetched(made):
 def test_licence_travels_with_the_library(made):
     assert "University of Pittsburgh" in made.text["pre"]
     library = made.scripts[1][1]
-    assert library == (files("headwater.molecule") / "assets" / "3Dmol-min.js").read_text("utf-8")
+    assert library == (files("headwater.molecule.io") / "assets" / "3Dmol-min.js").read_text("utf-8")
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="needs node")

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from headwater.errors import Misuse
-from headwater.molecule import units, xtb
-from headwater.molecule.molecule import Molecule
+from headwater.molecule.checks import xtb
+from headwater.molecule.io import units
+from headwater.molecule.io.molecule import Molecule
 
 pytest.importorskip("tblite.interface")
 pytest.importorskip("scipy.optimize")

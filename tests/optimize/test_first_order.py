@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from headwater.errors import Misuse
-from headwater.optimize import CONVERGED, DIVERGED, RUNNING, Adam, GradientDescent, Polyak, put, take
+from headwater.optimizers import CONVERGED, DIVERGED, RUNNING, Adam, GradientDescent, Polyak, put, take
 
 
 def evaluate(x):

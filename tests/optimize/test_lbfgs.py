@@ -10,7 +10,7 @@ import scipy.optimize
 import torch
 
 from headwater.errors import Misuse
-from headwater.optimize import (
+from headwater.optimizers import (
     CONVERGED,
     DIVERGED,
     LBFGS,
@@ -22,7 +22,7 @@ from headwater.optimize import (
     put,
     take,
 )
-from headwater.optimize.memory import Memory, push, two_loop
+from headwater.optimizers.pairs import Memory, push, two_loop
 
 
 def rosenbrock(x):
@@ -88,7 +88,7 @@ def dense(pairs, gamma, d):
 @pytest.mark.parametrize("event", [(6,), (2, 3)])
 @pytest.mark.parametrize("length", [65536, 0])  # the ring in one piece, and pair by pair
 def test_two_loop_is_the_dense_inverse_hessian(event, length, monkeypatch):
-    monkeypatch.setattr("headwater.optimize.memory._LONG", length)
+    monkeypatch.setattr("headwater.optimizers.pairs._LONG", length)
     batch, m, d = 3, 4, 6
     empty = LBFGS(memory=m).init(torch.zeros(batch, *event, dtype=torch.float64))
     memory = Memory(empty.s, empty.y, empty.sy, empty.yy, empty.head, empty.count)

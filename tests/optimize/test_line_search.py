@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.errors import Misuse
-from headwater.optimize import LBFGS, RUNNING, StrongWolfe
-from headwater.optimize.line_search import Search, begin, cubic_minimum
+from headwater.optimizers import LBFGS, RUNNING, StrongWolfe
+from headwater.optimizers.line_search import Search, begin, cubic_minimum
 
 
 def smooth(seed, d):

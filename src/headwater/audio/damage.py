@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 from torch import Tensor
 
-from headwater.audio.deconvolution import regularised, undone
-from headwater.audio.files import Samples
+from headwater.audio.io.files import Samples
+from headwater.audio.io.resample import FILTER, interpolated, lifted, resampled
+from headwater.audio.io.tracks import Track
 from headwater.audio.operators import Clip, Identity, Lowpass, Reverb, UserOperator
-from headwater.audio.resample import FILTER, interpolated, lifted, resampled
 from headwater.audio.restore import FRESH, RESOLUTION
-from headwater.audio.slope import restrained
-from headwater.audio.sparse import declipped
-from headwater.audio.suppression import attenuated, filtered
-from headwater.audio.tracks import Track
+from headwater.audio.signal.deconvolution import regularised, undone
+from headwater.audio.signal.slope import restrained
+from headwater.audio.signal.sparse import declipped
+from headwater.audio.signal.suppression import attenuated, filtered
 from headwater.errors import Misuse
-from headwater.operator import Operator
+from headwater.problem.operator import Operator
 
 KEPT = 0.95
 """The share of its band that a recording of a low rate has: its low-pass falls above."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.operator import LinearOperator, Operator, checked, difference, require_problems
+from headwater.problem.operator import LinearOperator, Operator, checked, difference, require_problems
 
 
 def require_signals(x: Tensor, operator: Operator) -> None:

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from headwater.audio.space import Space
-from headwater.control import Result
-from headwater.cost import Misfit
+from headwater.audio.model.space import Space
+from headwater.dflow.control import Result
 from headwater.errors import Misuse, suggest
-from headwater.flow import Flow
-from headwater.operator import LinearOperator, Operator
-from headwater.presets import PRESETS, Limits
-from headwater.window import windowed
+from headwater.flows.flow import Flow
+from headwater.flows.windowed import windowed
+from headwater.problem.cost import Misfit
+from headwater.problem.operator import LinearOperator, Operator
+from headwater.recipes.warm_start import PRESETS, Limits
 
 FRESH = 0.3
 """The share of new noise in the estimate: with 1 a lost band is far too quiet, with 0 too loud."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.atomic import write_atomically
-from headwater.audio.tracks import Track
+from headwater.audio.io.tracks import Track
 from headwater.extras import need
 
 INK, LINE, OLD, MARK = "#1f2933", "#1f6f8b", "#9aa5b1", "#c8553d"

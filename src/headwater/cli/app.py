@@ -12,9 +12,9 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from headwater.cli.audio.commands import audio
-from headwater.cli.image import image
+from headwater.cli.image.commands import image
 from headwater.cli.molecule.commands import molecule
-from headwater.cli.options import NO_COMMON, Common, Size, Strategy, Whole
+from headwater.cli.shared.options import NO_COMMON, Common, Size, Strategy, Whole
 from headwater.errors import Misuse, out_of_memory
 
 MISUSE, INTERRUPTED = 2, 130

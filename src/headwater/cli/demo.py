@@ -15,16 +15,16 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from headwater.atomic import check_output
-from headwater.cli import tasks
 from headwater.cli.audio.options import Lost
+from headwater.cli.image import tasks
+from headwater.cli.image.run import INTERRUPTED, run
+from headwater.cli.image.tasks import Task
 from headwater.cli.molecule.options import Aim
-from headwater.cli.options import Restore
-from headwater.cli.run import INTERRUPTED, run
-from headwater.cli.tasks import Task
+from headwater.cli.shared.options import Restore
 from headwater.errors import Misuse
-from headwater.image import photos
-from headwater.image.files import read_image, write_image
-from headwater.image.metrics import psnr
+from headwater.image.io import photos
+from headwater.image.io.files import read_image, write_image
+from headwater.image.metrics.fidelity import psnr
 from headwater.image.operators import Blur, motion_kernel
 
 SECONDS = 30.0
@@ -106,10 +106,10 @@ def mend(folder: Path, *, quiet: bool) -> tuple[str, int]:
     """A recording with a gap, filled: a line that says how it went, and the exit code."""
     if not find_spec("soundfile") or not find_spec("matplotlib"):
         return "guitar     left out: pip install headwater[audio]", 0
-    from headwater.audio import recordings
-    from headwater.audio.files import Patch, examine
+    from headwater.audio.io import recordings
+    from headwater.audio.io.files import Patch, examine
+    from headwater.audio.io.write import write_patched
     from headwater.audio.metrics import si_sdr
-    from headwater.audio.write import write_patched
     from headwater.cli.audio import gaps
 
     source = examine(recordings.GUITAR)
@@ -130,7 +130,7 @@ def design(folder: Path, *, quiet: bool) -> tuple[str, int]:
     if not find_spec("rdkit"):
         return "molecules  left out: pip install headwater[molecules]", 0
     from headwater.cli.molecule import run, task
-    from headwater.molecule.target import TOLERANCE
+    from headwater.molecule.design.target import TOLERANCE
 
     output = folder / "molecules.sdf"
     options = replace(MOLECULES, output=output, overwrite=True, quiet=quiet)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from headwater.cli.machine import device_named, load_flow
-from headwater.cli.options import Common
-from headwater.cli.samples import on_canvas
+from headwater.cli.image.samples import on_canvas
+from headwater.cli.shared.machine import device_named, load_flow
+from headwater.cli.shared.options import Common
+from headwater.dflow.forecast import forecast
 from headwater.errors import Misuse
-from headwater.forecast import forecast
-from headwater.gradient import Checkpoint, Direct
-from headwater.image.files import read_image
-from headwater.memory import available_memory
+from headwater.image.io.files import read_image
+from headwater.solvers.differentiation import Checkpoint, Direct
+from headwater.solvers.memory import available_memory
 
 STRATEGIES: dict[str, Direct | Checkpoint] = {"direct": Direct(), "checkpoint": Checkpoint()}
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from headwater.control import Result
-from headwater.cost import Misfit
+from headwater.dflow.control import Result
 from headwater.errors import Misuse, suggest
-from headwater.flow import Flow
-from headwater.image.files import check_range
+from headwater.flows.flow import Flow
+from headwater.flows.windowed import Windowed, windowed
+from headwater.image.io.files import check_range
 from headwater.image.operators import Inpaint, LinearOperator, Operator
-from headwater.presets import PRESETS, Limits
-from headwater.window import Windowed, windowed
+from headwater.problem.cost import Misfit
+from headwater.recipes.warm_start import PRESETS, Limits
 
 RESOLUTION = 0.02
 """The finest misfit, in the range [-1, 1], that a solve of a few steps is asked to resolve (2.5 grey levels)."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from headwater.atomic import write_atomically
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.image.picture import Array
+from headwater.image.io.picture import Array
 
 Panel = tuple[str, str, Tensor]  # title, a smaller second line, image [c, h, w] or [1, c, h, w] in [-1, 1]
 

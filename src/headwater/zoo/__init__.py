@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse, suggest
-from headwater.flow import Flow
+from headwater.flows.flow import Flow
 
 FOLDER = Path(__file__).parent / "weights"
 
@@ -87,7 +87,7 @@ def settings(architecture: Mapping[str, Any]) -> dict[str, Any]:
 @lru_cache(maxsize=2)
 def network(name: str, device: str = "cpu") -> torch.nn.Module:
     """The network of a shipped image model, in evaluation mode, float32."""
-    from headwater.image.network import UNet, UNetConfig
+    from headwater.image.model.network import UNet, UNetConfig
 
     content = _image_card(name)
     net = UNet(UNetConfig(**settings(content["architecture"])))

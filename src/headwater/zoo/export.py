@@ -59,7 +59,7 @@ def export(checkpoint: Path, facts: Path, name: str, folder: Path) -> None:
     else:
         training["held_out_loss"] = state["log"][-1]["held_out"]
     if kind == "image":
-        training["script"] = "headwater.image.train"
+        training["script"] = "headwater.image.model.train"
         model = {"kind": "image", **model, "range": [-1, 1]}
     card = {"name": name, "files": files, **model, "training": training | {"log": state["log"]}, **known}
     (folder / f"{name}.json").write_text(json.dumps(card, indent=1, allow_nan=False) + "\n")

@@ -9,9 +9,9 @@ import soundfile
 import torch
 
 from headwater import Flow
-from headwater.audio import models
+from headwater.audio.model import models
+from headwater.audio.model.space import Spectral
 from headwater.audio.restore import Prior
-from headwater.audio.space import Spectral
 
 sys.path.insert(0, str(Path(__file__).parent))  # for audio_takes, in any import mode of pytest
 

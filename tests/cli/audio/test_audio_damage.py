@@ -8,7 +8,7 @@ import soundfile
 import torch
 from audio_takes import RATE, chord, samples
 
-from headwater.audio.files import examine
+from headwater.audio.io.files import examine
 from headwater.cli.app import main
 from headwater.cli.audio.damage import peaks_of
 

@@ -9,11 +9,11 @@ import soundfile
 import torch
 from audio_takes import RATE, same_outside, samples
 
-from headwater.audio import models
+from headwater.audio.model import models
 from headwater.audio.restore import Prior
 from headwater.cli.app import main
 from headwater.cli.audio import gaps
-from headwater.cli.progress import Watch
+from headwater.cli.shared.progress import Watch
 
 torch.set_num_threads(1)
 

@@ -5,9 +5,9 @@ import torch
 from molecule_stubs import RANGES, a_design, xyz
 
 from headwater.cli.molecule import files as molecule_files
-from headwater.control import Event
-from headwater.molecule import design as designing
-from headwater.molecule import sizes as molecule_sizes
+from headwater.dflow.control import Event
+from headwater.molecule.design import design as designing
+from headwater.molecule.model import sizes as molecule_sizes
 
 pytest.importorskip("rdkit")
 

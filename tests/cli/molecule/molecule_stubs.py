@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from headwater.molecule import design as designing
-from headwater.molecule import units
-from headwater.molecule.design import Design
-from headwater.molecule.molecule import Molecule, batch_of
-from headwater.status import Status
+from headwater.molecule.design import design as designing
+from headwater.molecule.design.design import Design
+from headwater.molecule.io import units
+from headwater.molecule.io.molecule import Molecule, batch_of
+from headwater.optimizers.status import Status
 
 T, G, S = "molecule target", "molecule grow", "molecule score"
 PLACES = {

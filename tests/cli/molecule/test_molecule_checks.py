@@ -8,7 +8,7 @@ from cli_tools import call, report
 from molecule_stubs import T
 
 from headwater.cli.molecule import checks as molecule_checks
-from headwater.molecule import dft, xtb
+from headwater.molecule.checks import dft, xtb
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from cli_tools import EXITS, call, report, two_sentences
 from molecule_stubs import T, a_design, everything
 
 from headwater.errors import Misuse
-from headwater.molecule import design as designing
-from headwater.status import Status
+from headwater.molecule.design import design as designing
+from headwater.optimizers.status import Status
 
 
 def ended(monkeypatch, *statuses, spoil=None):

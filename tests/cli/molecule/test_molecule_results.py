@@ -6,8 +6,8 @@ import pytest
 from cli_tools import call, report
 from molecule_stubs import RANGES, G, T
 
-from headwater.molecule import units
-from headwater.status import Status
+from headwater.molecule.io import units
+from headwater.optimizers.status import Status
 
 
 def test_every_option_has_a_help_text(capsys):
@@ -64,7 +64,7 @@ def test_the_report_says_everything(folder, asked):
 
 
 def test_table_and_tags_have_units_in_their_names(folder, asked):
-    from headwater.molecule.files import read_molecules
+    from headwater.molecule.io.files import read_molecules
 
     assert call(f"{T} --gap 5eV --cv 5cal/mol/K --count 4 --check none -o hits.sdf --quiet") == 0
     with (folder / "hits.csv").open() as handle:

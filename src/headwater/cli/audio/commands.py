@@ -7,9 +7,9 @@ from typing import Annotated
 
 from cyclopts import App
 
-from headwater.audio import times
+from headwater.audio.io import times
 from headwater.cli.audio.options import NO_DRAW, NO_LOST, NO_REPAIR, Draw, Level, Lost, Repair
-from headwater.cli.options import word
+from headwater.cli.shared.options import word
 
 audio = App(name="audio", help="Repair and generate recordings of any length, rate and format.")
 

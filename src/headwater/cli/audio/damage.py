@@ -13,18 +13,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headwater.audio import models
 from headwater.audio.damage import KEPT, Band, Clipping, Damage, Noise, Own, Room
-from headwater.audio.files import Patch, Source, as_float, blocks, examine
-from headwater.audio.resample import raised
+from headwater.audio.io.files import Patch, Source, as_float, blocks, examine
+from headwater.audio.io.resample import raised
+from headwater.audio.io.write import write_patched
+from headwater.audio.model import models
 from headwater.audio.restore import Restoration
 from headwater.audio.sheet import most_changed, sheet
-from headwater.audio.whole import restored
-from headwater.audio.write import write_patched
-from headwater.cli import python_file
+from headwater.audio.stretches import restored
 from headwater.cli.audio.options import Repair
 from headwater.cli.audio.outcome import prepared
 from headwater.cli.audio.work import Work
+from headwater.cli.shared import python_file
 from headwater.errors import Misuse
 from headwater.extras import need
 

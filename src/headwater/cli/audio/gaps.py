@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from headwater.audio import models, places, times
-from headwater.audio.files import Patch, Source, examine
-from headwater.audio.regions import CONTEXT, Gap, Region, merged, regions
-from headwater.audio.repair import fill
+from headwater.audio.gaps import fill
+from headwater.audio.io import places, times
+from headwater.audio.io.files import Patch, Source, examine
+from headwater.audio.io.regions import CONTEXT, Gap, Region, merged, regions
+from headwater.audio.io.write import write_patched
+from headwater.audio.model import models
 from headwater.audio.sheet import most_changed, sheet
-from headwater.audio.write import write_patched
 from headwater.cli.audio.options import Lost, Repair
 from headwater.cli.audio.work import Work
 from headwater.errors import Misuse

@@ -9,19 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headwater.audio import models
-from headwater.audio.files import Samples, Source
+from headwater.audio.io.files import Samples, Source
+from headwater.audio.io.write import target_of, write_new
+from headwater.audio.model import models
 from headwater.audio.restore import Prior
 from headwater.audio.sheet import gallery
-from headwater.audio.write import target_of, write_new
 from headwater.cli.audio.options import Draw
 from headwater.cli.audio.outcome import Outputs
-from headwater.cli.machine import Meter, use_idle_cores, versions
-from headwater.cli.outputs import check_free, write_json
+from headwater.cli.shared.machine import Meter, use_idle_cores, versions
+from headwater.cli.shared.outputs import check_free, write_json
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.solve import solve
-from headwater.window import windowed
+from headwater.flows.windowed import windowed
+from headwater.solvers import solve
 
 LEVEL = 0.1
 """The rms of what is written (-20 dB of full scale)."""

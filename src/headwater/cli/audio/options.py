@@ -8,8 +8,8 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from headwater.audio import times
-from headwater.cli.options import SEARCH, Files, PresetName, whole, word
+from headwater.audio.io import times
+from headwater.cli.shared.options import SEARCH, Files, PresetName, whole, word
 
 DAMAGE = Group("What is lost", sort_key=0)
 

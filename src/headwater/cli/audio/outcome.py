@@ -9,21 +9,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headwater.audio import models
 from headwater.audio.damage import ENOUGH
-from headwater.audio.files import SUFFIXES, Source, check
-from headwater.audio.repair import PREDICTED
+from headwater.audio.gaps import PREDICTED
+from headwater.audio.io.files import SUFFIXES, Source, check
+from headwater.audio.io.write import Written, target_of
+from headwater.audio.model import models
 from headwater.audio.restore import RESOLUTION, Restoration
-from headwater.audio.write import Written, target_of
 from headwater.cli.audio.options import Repair
-from headwater.cli.machine import versions
-from headwater.cli.outputs import check_distinct, check_free
-from headwater.cli.progress import Record
-from headwater.cli.run import INTERRUPTED
-from headwater.control import Event
+from headwater.cli.image.run import INTERRUPTED
+from headwater.cli.shared.machine import versions
+from headwater.cli.shared.outputs import check_distinct, check_free
+from headwater.cli.shared.progress import Record
+from headwater.dflow.control import Event
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.status import Status
+from headwater.optimizers.status import Status
 
 PARTIAL = ("inpaint", "extend", "declip")
 """The commands that leave most samples as they are."""

@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from headwater.audio.files import Source
+from headwater.audio.io.files import Source
+from headwater.audio.io.write import Written
 from headwater.audio.restore import How, Restoration
-from headwater.audio.write import Written
 from headwater.cli.audio.options import Repair
 from headwater.cli.audio.outcome import Curve, entry, prepared, report, tell, warn
-from headwater.cli.machine import Meter, use_idle_cores
-from headwater.cli.outputs import write_json
-from headwater.cli.progress import Watch, clock
-from headwater.presets import Limits
+from headwater.cli.shared.machine import Meter, use_idle_cores
+from headwater.cli.shared.outputs import write_json
+from headwater.cli.shared.progress import Watch, clock
+from headwater.recipes.warm_start import Limits
 
 
 class Work:

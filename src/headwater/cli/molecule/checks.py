@@ -8,11 +8,11 @@ from importlib.util import find_spec
 
 from headwater.cli.molecule.hits import Hit, ranked
 from headwater.cli.molecule.progress import telling
-from headwater.cli.progress import aborting, clock
+from headwater.cli.shared.progress import aborting, clock
 from headwater.errors import short
 from headwater.extras import need
-from headwater.molecule import xtb
-from headwater.molecule.molecule import Molecule
+from headwater.molecule.checks import xtb
+from headwater.molecule.io.molecule import Molecule
 
 BEST = 3
 PACKAGES = {"none": (), "xtb": ("tblite.interface",), "dft": ("pyscf.gto", "pyscf.dft")}
@@ -73,7 +73,7 @@ def relaxed(molecule: Molecule) -> xtb.Relaxed:
 
 def compute(hits: list[Hit], best: int, *, quiet: bool) -> None:
     """B3LYP/6-31G(2df,p) of the best molecules, at the geometry as written."""
-    from headwater.molecule import dft
+    from headwater.molecule.checks import dft
 
     chosen_ones = ranked(hits)[:best]
     molecules = [h.molecule for h in chosen_ones if h.molecule is not None]

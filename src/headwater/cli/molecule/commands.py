@@ -7,7 +7,7 @@ from pathlib import Path
 from cyclopts import App
 
 from headwater.cli.molecule.options import NO_AIM, NO_DRAW, NO_FILES, Aim, Draw
-from headwater.cli.options import Files
+from headwater.cli.shared.options import Files
 
 molecule = App(name="molecule", help="Generate, design and examine small molecules of H, C, N, O, F in 3-D.")
 

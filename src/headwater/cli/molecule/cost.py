@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from headwater.cli.python_file import function_in
-from headwater.cost import check_values
+from headwater.cli.shared.python_file import function_in
 from headwater.errors import Misuse, short
-from headwater.molecule.elements import ELEMENTS, MAX_ATOMS
-from headwater.molecule.state import Rounded, centred, mask_of
-from headwater.molecule.target import UserCost
+from headwater.molecule.design.state import Rounded, centred, mask_of
+from headwater.molecule.design.target import UserCost
+from headwater.molecule.io.elements import ELEMENTS, MAX_ATOMS
+from headwater.problem.cost import check_values
 
 Cost = Callable[[Tensor, Tensor, Tensor], Tensor]
 SIGNATURE = "cost(positions, types, mask)"

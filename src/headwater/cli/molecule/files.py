@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.cli.molecule.hits import Hit, row, tagged
-from headwater.cli.outputs import check_distinct, check_free
+from headwater.cli.shared.outputs import check_distinct, check_free
 from headwater.errors import Misuse, suggest
-from headwater.molecule import units
-from headwater.molecule.card import Card, Line
-from headwater.molecule.files import write_csv, write_sdf, write_xyz
+from headwater.molecule.io import units
+from headwater.molecule.io.files import write_csv, write_sdf, write_xyz
+from headwater.molecule.io.viewer import page
+from headwater.molecule.model.card import Card, Line
 from headwater.molecule.sheet import sheet
-from headwater.molecule.viewer import page
 
 FORMATS = (".sdf", ".xyz")
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from headwater.molecule import units
-from headwater.molecule.chemistry import Chemistry, duplicates, examine
-from headwater.molecule.design import Design
-from headwater.molecule.dft import Dft
-from headwater.molecule.molecule import Molecule, molecules_of
-from headwater.molecule.target import TOLERANCE
-from headwater.molecule.xtb import RELAXED_CALIBRATION, Relaxed, on_b3lyp_scale
-from headwater.status import Status
+from headwater.molecule.checks.dft import Dft
+from headwater.molecule.checks.xtb import RELAXED_CALIBRATION, Relaxed, on_b3lyp_scale
+from headwater.molecule.chemistry.soundness import Chemistry, duplicates, examine
+from headwater.molecule.design.design import Design
+from headwater.molecule.design.target import TOLERANCE
+from headwater.molecule.io import units
+from headwater.molecule.io.molecule import Molecule, molecules_of
+from headwater.optimizers.status import Status
 
 Values = Mapping[str, float | None]
 SLUGS = {"Bohr^3": "bohr3", "eV": "eV", "D": "debye", "cal/mol/K": "cal_per_mol_K"}

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
-from headwater.cli.options import Files, whole, word
-from headwater.molecule import units
+from headwater.cli.shared.options import Files, whole, word
+from headwater.molecule.io import units
 
 TARGETS = Group("Targets, each with its unit", sort_key=0)
 DESIGN = Group("Molecules", sort_key=1)

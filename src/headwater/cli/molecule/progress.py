@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from headwater.cli.progress import Record, Tell, Watch, clock
-from headwater.control import Event
+from headwater.cli.shared.progress import Record, Tell, Watch, clock
+from headwater.dflow.control import Event
 
 
 @dataclass

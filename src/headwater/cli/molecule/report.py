@@ -7,14 +7,15 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from headwater.cli.machine import versions
 from headwater.cli.molecule.files import Outputs
 from headwater.cli.molecule.hits import Hit, known
 from headwater.cli.molecule.task import Task
-from headwater.molecule import models, units
-from headwater.molecule.chemistry import Chemistry, summary
-from headwater.molecule.target import TOLERANCE
-from headwater.molecule.xtb import RELAXED_CALIBRATION
+from headwater.cli.shared.machine import versions
+from headwater.molecule.checks.xtb import RELAXED_CALIBRATION
+from headwater.molecule.chemistry.soundness import Chemistry, summary
+from headwater.molecule.design.target import TOLERANCE
+from headwater.molecule.io import units
+from headwater.molecule.model import models
 
 PREDICTED = {
     "evaluator": "prediction for the molecule as written, by a network trained on other molecules than guide and "

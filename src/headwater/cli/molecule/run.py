@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from headwater.cli.machine import Meter, use_idle_cores
+from headwater.cli.image.run import INTERRUPTED, MISUSE
 from headwater.cli.molecule import report
 from headwater.cli.molecule.checks import carry_out, chosen
 from headwater.cli.molecule.files import Outputs, plan, write_molecules, write_pictures
@@ -18,15 +18,16 @@ from headwater.cli.molecule.options import Draw
 from headwater.cli.molecule.progress import DesignWatch
 from headwater.cli.molecule.table import show_hits
 from headwater.cli.molecule.task import Task
-from headwater.cli.outputs import write_json
-from headwater.cli.run import INTERRUPTED, MISUSE
+from headwater.cli.shared.machine import Meter, use_idle_cores
+from headwater.cli.shared.outputs import write_json
 from headwater.errors import Misuse, out_of_memory
 from headwater.extras import need
-from headwater.molecule import design as designing
-from headwater.molecule import models, units
-from headwater.molecule.design import BATCH, Design
-from headwater.molecule.request import Request, Target
-from headwater.status import Status
+from headwater.molecule.design import design as designing
+from headwater.molecule.design.design import BATCH, Design
+from headwater.molecule.design.request import Request, Target
+from headwater.molecule.io import units
+from headwater.molecule.model import models
+from headwater.optimizers.status import Status
 
 
 def run(task: Task, o: Draw) -> int:

@@ -9,20 +9,20 @@ from typing import Any
 
 import torch
 
-from headwater.cli.machine import Meter, use_idle_cores
 from headwater.cli.molecule.hits import SLUGS, Values, known
 from headwater.cli.molecule.report import PREDICTED, all_versions, chemistry, networks
 from headwater.cli.molecule.table import show_scores
-from headwater.cli.options import Files
-from headwater.cli.outputs import check_distinct, check_free, write_json
+from headwater.cli.shared.machine import Meter, use_idle_cores
+from headwater.cli.shared.options import Files
+from headwater.cli.shared.outputs import check_distinct, check_free, write_json
 from headwater.errors import Misuse, suggest
 from headwater.extras import need
-from headwater.molecule import design as designing
-from headwater.molecule import units
-from headwater.molecule.chemistry import Chemistry, duplicates, examine, summary
-from headwater.molecule.design import BATCH
-from headwater.molecule.files import read_molecules, write_csv
-from headwater.molecule.molecule import Molecule, batch_of, check
+from headwater.molecule.chemistry.soundness import Chemistry, duplicates, examine, summary
+from headwater.molecule.design import design as designing
+from headwater.molecule.design.design import BATCH
+from headwater.molecule.io import units
+from headwater.molecule.io.files import read_molecules, write_csv
+from headwater.molecule.io.molecule import Molecule, batch_of, check
 
 FORMATS = (".csv", ".json")
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from headwater.cli.molecule.options import Aim, Draw
 from headwater.errors import Misuse, suggest
-from headwater.molecule import formula as formulae
-from headwater.molecule import units
-from headwater.molecule.elements import MAX_ATOMS
-from headwater.molecule.molecule import Molecule, batch_of, check
-from headwater.molecule.request import Request, check_request
+from headwater.molecule.design.request import Request, check_request
+from headwater.molecule.io import formula as formulae
+from headwater.molecule.io import units
+from headwater.molecule.io.elements import MAX_ATOMS
+from headwater.molecule.io.molecule import Molecule, batch_of, check
 
 if TYPE_CHECKING:
     from headwater.cli.molecule.cost import Cost
@@ -84,8 +84,8 @@ def read_fragment(path: Path) -> Molecule:
         The file cannot be read or has several molecules; there is an unknown element, two atoms in one place,
         or more atoms than fit beside one that grows; or no atom has a bond to give.
     """
-    from headwater.molecule.files import read_molecules
-    from headwater.molecule.stability import sound_by_table
+    from headwater.molecule.chemistry.stability import sound_by_table
+    from headwater.molecule.io.files import read_molecules
 
     found = read_molecules(path)
     if len(found) != 1:
@@ -131,7 +131,7 @@ def weights_of(words: tuple[str, ...], targets: Mapping[str, float]) -> dict[str
 
 def range_warnings(targets: Mapping[str, float]) -> tuple[str, ...]:
     """A sentence for every target outside of what nearly all of QM9 has."""
-    from headwater.molecule.sizes import ranges
+    from headwater.molecule.model.sizes import ranges
 
     known = ranges() if targets else {}
     return tuple(

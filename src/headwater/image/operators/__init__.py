@@ -20,7 +20,7 @@ from headwater.image.operators.physics import LinearPhysics, Physics, from_physi
 from headwater.image.operators.pointwise import Colorize, Denoise
 from headwater.image.operators.resize import SuperResolution
 from headwater.image.operators.user import UserOperator
-from headwater.operator import LinearOperator, Operator
+from headwater.problem.operator import LinearOperator, Operator
 
 __all__ = [
     "CATALOGUE",

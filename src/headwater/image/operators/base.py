@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.operator import Operator
+from headwater.problem.operator import Operator
 
 
 def require_images(x: Tensor, operator: Operator) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from headwater.errors import Misuse, suggest
 from headwater.image.operators.base import require_images
 from headwater.image.operators.kernels import as_kernel
-from headwater.operator import LinearOperator, require_problems
+from headwater.problem.operator import LinearOperator, require_problems
 
 BOUNDARIES = ("reflect", "circular", "valid")
 

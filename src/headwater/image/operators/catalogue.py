@@ -19,7 +19,7 @@ from headwater.image.operators.physics import from_physics
 from headwater.image.operators.pointwise import Colorize, Denoise
 from headwater.image.operators.resize import SuperResolution
 from headwater.image.operators.user import UserOperator
-from headwater.operator import Operator
+from headwater.problem.operator import Operator
 
 
 class Negative:

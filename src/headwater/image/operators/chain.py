@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.operator import LinearOperator, Operator
+from headwater.problem.operator import LinearOperator, Operator
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from torch import Tensor
 from headwater.errors import Misuse
 from headwater.image.operators.base import require_images
 from headwater.image.operators.masks import as_mask
-from headwater.operator import LinearOperator, difference, require_problems
+from headwater.problem.operator import LinearOperator, difference, require_problems
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse, suggest
 from headwater.image.operators.base import require_images
-from headwater.operator import Operator
+from headwater.problem.operator import Operator
 
 # ITU-T T.81, Annex K, tables K.1 (luminance) and K.2 (chrominance).
 LUMINANCE = (

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.image.operators.base import require_images
-from headwater.operator import LinearOperator, Operator, checked
+from headwater.problem.operator import LinearOperator, Operator, checked
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse, suggest
 from headwater.image.operators.base import require_images
-from headwater.operator import LinearOperator
+from headwater.problem.operator import LinearOperator
 
 GREY_WEIGHTS = {"luma": (0.299, 0.587, 0.114), "mean": (1 / 3, 1 / 3, 1 / 3)}
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse, suggest
 from headwater.image.operators.base import require_images
-from headwater.operator import LinearOperator
+from headwater.problem.operator import LinearOperator
 
 METHODS = ("area", "decimate", "bicubic")
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from headwater.image.operators.base import require_images
-from headwater.operator import Operator, checked
+from headwater.problem.operator import Operator, checked
 
 
 @dataclass(frozen=True, eq=False)

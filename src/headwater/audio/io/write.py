@@ -1,0 +1,198 @@
+"""Writing recordings: the samples that a patch changes, and every other bit as it was.
+
+Nothing is resampled or mixed here. Repaired samples are rounded to the depth of the file; files are written block by
+block beside their name and moved there when they are whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headwater.atomic import write_atomically
+from headwater.audio.io.chunks import carry
+from headwater.audio.io.files import (
+    BLOCK,
+    EXTRA,
+    FLOATS,
+    SUFFIXES,
+    Patch,
+    Samples,
+    Source,
+    as_float,
+    as_stored,
+    blocks,
+)
+from headwater.errors import Misuse
+from headwater.extras import need
+
+DEFAULT = {"OGG": "VORBIS", "FLAC": "PCM_24"}
+"""The coding of a format that has not that of the source."""
+
+
+def write_patched(
+    source: Source,
+    patches: Iterable[Patch],
+    output: Path,
+    *,
+    frames: int | None = None,
+    peaks: bool = False,
+    overwrite: bool = False,
+) -> Written:
+    """A copy of the file with the patches in it, block by block; what it is.
+
+    The patches come in the order of their starts and are asked for as late as can be, so that they may be made on the
+    way and no more than a few are held.
+
+    With more `frames` than the source has it goes on after its end, silent but for the patches. The format follows
+    the name of the output; rate and channels stay, and so does the subtype where the format has it. Samples that no
+    patch changes are bit-identical if the new format `holds` the old one. With `peaks` integers become floats, which
+    hold them and what is beyond full scale.
+
+    Raises
+    ------
+    Misuse
+        The output cannot be written, its format is unknown or has no such subtype, or the source is damaged.
+    """
+    soundfile = need("soundfile", EXTRA)
+    target = replace(target_of(source, output, peaks=peaks), frames=max(frames or 0, source.frames))
+    over = 0
+    how = (source.rate, source.channels, target.subtype, target.endian, target.format)
+    with (
+        write_atomically(output, overwrite=overwrite) as temporary,
+        soundfile.SoundFile(source.path) as before,
+        soundfile.SoundFile(temporary, "w", *how) as after,
+    ):
+        copy_tags(before, after)
+        due = Due(patches)
+        for start, raw in itertools.chain(blocks(before, source), silence(source, target.frames)):
+            kept = raw if source.dtype == target.dtype and target.holds(source) else converted(raw, target)
+            over += beyond(raw) if target.depth else 0
+            for patch in due.until(start + len(kept)):
+                over += _put(kept, start, patch, target.depth)
+            after.write(kept)
+        after.close()
+        carry(source.path, temporary)
+    return Written(target, over, target.lossless and target.holds(source))
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that was written: how many samples were `over` full scale and cut, and whether others are `exact`."""
+
+    file: Source
+    over: int
+    exact: bool
+
+
+def converted(raw: Samples, target: Source) -> Samples:
+    """Samples as another format stores them."""
+    return as_stored(as_float(raw), target.depth)
+
+
+def beyond(x: Samples) -> int:
+    """How many float samples are beyond full scale."""
+    return int(np.count_nonzero(np.abs(x) > 1)) if x.dtype.kind == "f" else 0
+
+
+def copy_tags(before: Any, after: Any) -> None:
+    """Title, artist and so on, as far as the new format has them."""
+    for key, value in before.copy_metadata().items():
+        with contextlib.suppress(need("soundfile", EXTRA).LibsndfileError):
+            setattr(after, key, value)
+
+
+def write_new(output: Path, x: Samples, rate: int, *, overwrite: bool = False) -> Source:
+    """Write samples `[frames, channels]`, full scale 1, as a new recording: 24 bit where the format has it.
+
+    Raises
+    ------
+    Misuse
+        The output cannot be written, or its format is unknown.
+    """
+    target = target_of(Source(Path(), rate, len(x), x.shape[1], "", "PCM_24"), output)
+    how = (rate, target.channels, target.subtype, target.endian, target.format)
+    with (
+        write_atomically(output, overwrite=overwrite) as temporary,
+        need("soundfile", EXTRA).SoundFile(temporary, "w", *how) as file,
+    ):
+        file.write(as_stored(x, target.depth) if target.depth else x)
+    return target
+
+
+class Due:
+    """Patches that are wanted now: those that begin before the end of a block and were not over before it."""
+
+    def __init__(self, patches: Iterable[Patch]) -> None:
+        self.coming, self.held = iter(patches), list[Patch]()
+        self.next: Patch | None = next(self.coming, None)
+
+    def until(self, stop: int) -> list[Patch]:
+        """The patches of the block that ends at `stop`; blocks come in order."""
+        while self.next is not None and self.next.start < stop:
+            self.held.append(self.next)
+            self.next = next(self.coming, None)
+        wanted = list(self.held)
+        self.held = [p for p in self.held if p.start + len(p.samples) > stop]
+        return wanted
+
+
+def target_of(source: Source, output: Path, *, peaks: bool = False) -> Source:
+    """What the output will be, by its name; refuses what cannot be. With `peaks` it holds more than full scale."""
+    kind = SUFFIXES.get(output.suffix.lower())
+    if kind is None:
+        raise Misuse(
+            f"The output {output} is of an unknown kind.", f"Give one of: {', '.join(sorted(SUFFIXES))}."
+        )
+    kind = source.format if SUFFIXES.get(source.path.suffix.lower()) == kind else kind
+    if peaks and source.subtype not in FLOATS:
+        floats = "FLOAT" if (source.depth or 0) <= 24 else "DOUBLE"
+        found = Source(output, source.rate, source.frames, source.channels, kind, floats)
+        if not is_possible(found):
+            raise Misuse(f"{kind} cannot hold peaks beyond full scale.", "Name a .wav file as output.")
+        return found
+    endian = source.endian if kind == source.format else "FILE"
+    for subtype in (source.subtype, DEFAULT.get(kind), "FLOAT"):
+        if subtype:
+            found = Source(output, source.rate, source.frames, source.channels, kind, subtype, endian)
+            if is_possible(found):
+                return found
+    raise Misuse(
+        f"{kind} cannot hold {source.subtype} samples in {source.channels} channels at {source.rate} Hz.",
+        "Name a .wav file as output.",
+    )
+
+
+def is_possible(target: Source) -> bool:
+    """Whether libsndfile can write such a file; only an attempt tells."""
+    soundfile = need("soundfile", EXTRA)
+    how = (target.rate, target.channels, target.subtype, target.endian, target.format)
+    try:
+        soundfile.SoundFile(io.BytesIO(), "w", *how).close()
+    except (soundfile.LibsndfileError, ValueError):
+        return False
+    return True
+
+
+def silence(source: Source, frames: int) -> Iterator[tuple[int, Samples]]:
+    """Zeros from the end of the source up to `frames`, block by block, each with its first frame."""
+    for start in range(source.frames, frames, BLOCK):
+        yield start, np.zeros((min(BLOCK, frames - start), source.channels), dtype=source.dtype)
+
+
+def _put(raw: Samples, start: int, patch: Patch, depth: int | None) -> int:
+    """Write the part of a patch that falls into a block, in place; how many samples had to be cut."""
+    first, last = max(patch.start, start), min(patch.start + len(patch.samples), start + len(raw))
+    if first >= last:
+        return 0
+    inside, there = slice(first - patch.start, last - patch.start), slice(first - start, last - start)
+    x, changed = patch.samples[inside], patch.changed[inside]
+    raw[there] = np.where(changed, as_stored(x, depth), raw[there])
+    return beyond(x[changed]) if depth else 0

@@ -1,0 +1,1 @@
+"""The music prior: its space, network, training and card."""

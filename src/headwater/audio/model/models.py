@@ -1,0 +1,85 @@
+"""The shipped flow of music, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from headwater import zoo
+from headwater.audio.model.network import Plane, PlaneConfig
+from headwater.audio.model.space import Patches, Space, Spectral
+from headwater.audio.restore import Prior
+from headwater.errors import Misuse
+from headwater.flows.flow import Flow
+
+MUSIC = "music16"
+RATE = 16_000
+"""Its rate in Hz."""
+WINDOW = 32_768
+"""Samples of its window."""
+KIND = "music"
+
+
+def space_of(name: str, bins: int, scale: torch.Tensor) -> Space:
+    """The space of that name: `mdct`, `companded` or `patches`."""
+    if name == "patches":
+        return Patches(scale, bins)
+    return Spectral(scale, 1.0 if name == "mdct" else 0.5)
+
+
+@lru_cache(maxsize=2)
+def prior(name: str = MUSIC, device: str = "cpu") -> Prior:
+    """The flow of a shipped music model, its space and rate.
+
+    Raises
+    ------
+    Misuse
+        There is no music model of that name.
+    """
+    card = card_of(name)
+    config, space = PlaneConfig(**zoo.settings(card["architecture"])), card["space"]
+    return assembled(config, zoo.tensors(name), space["name"], space["scale"], device=device)
+
+
+def card_of(name: str) -> dict[str, Any]:
+    """The card of a music model."""
+    card = zoo.card(name)
+    if card.get("kind") != KIND:
+        raise Misuse(f"The model {name!r} makes no music.", f"Give one of {', '.join(zoo.names(KIND))}.")
+    return card
+
+
+def network(name: str) -> Plane:
+    """The network of a shipped music model, to train on."""
+    net = Plane(PlaneConfig(**zoo.settings(card_of(name)["architecture"])))
+    net.load_state_dict({k: v.float() for k, v in zoo.tensors(name).items()})
+    return net
+
+
+def trained(checkpoint: Path) -> Prior:
+    """The flow of a training checkpoint, with its averaged weights."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    facts = state["facts"]
+    return assembled(
+        PlaneConfig(**zoo.settings(facts["config"])), state["ema"], facts["space"], facts["scale"]
+    )
+
+
+def assembled(
+    config: PlaneConfig,
+    weights: Mapping[str, torch.Tensor],
+    space: str,
+    scale: float | Sequence[float],
+    *,
+    device: str = "cpu",
+) -> Prior:
+    """The flow, in its space, from its parts."""
+    net = Plane(config)
+    net.load_state_dict({k: v.float() for k, v in weights.items()})
+    net.eval().requires_grad_(False)
+    found = space_of(space, config.bins, torch.tensor(scale, device=device))
+    return Prior(Flow(net.to(device), (WINDOW // config.bins, config.bins)), found, RATE)

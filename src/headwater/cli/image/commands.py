@@ -1,0 +1,284 @@
+"""`headwater image ...`: signatures and help of the commands; the work is in `tasks`, `run`, `samples`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App
+
+from headwater.cli.shared import values
+from headwater.cli.shared.options import (
+    NO_COMMON,
+    NO_RESTORE,
+    Boundary,
+    Common,
+    Downsampling,
+    Grey,
+    Restore,
+    Size,
+    Subsampling,
+    Whole,
+    whole,
+    word,
+)
+
+image = App(name="image", help="Restore, generate and examine images of any size.")
+
+BoxOption = Annotated[
+    tuple[int, int, int, int] | None,
+    word(values.numbers("TOP,LEFT,HEIGHT,WIDTH", int), "TOP,LEFT,HEIGHT,WIDTH"),
+]
+Motion = Annotated[tuple[float, float] | None, word(values.numbers("LENGTH,ANGLE"), "LENGTH,ANGLE")]
+Level = Annotated[float, word(values.level, "LEVEL")]
+
+
+@image.command
+def inpaint(
+    photo: Path, /, *, mask: Path | None = None, box: BoxOption = None, options: Restore = NO_RESTORE
+) -> int:
+    """Fill a hole: the white of --mask, the --box, or the transparent part of the photo.
+
+    Parameters
+    ----------
+    photo
+        The image file.
+    mask
+        An image of the same size: white is filled, black is kept.
+    box
+        A rectangle to fill, in pixels.
+    """
+    from headwater.cli.image import tasks
+    from headwater.cli.image.run import run
+
+    return run(tasks.inpaint(photo, mask, box, options), options)
+
+
+@image.command
+def upscale(
+    photo: Path, /, *, factor: Whole = 2, method: Downsampling = "area", options: Restore = NO_RESTORE
+) -> int:
+    """Enlarge a small image.
+
+    Parameters
+    ----------
+    photo
+        The image file.
+    factor
+        Pixels of the result per pixel of the photo.
+    method
+        How the photo became small: means of boxes, every n-th pixel, or bicubic.
+    """
+    from headwater.cli.image import tasks
+    from headwater.cli.image.run import run
+
+    return run(tasks.upscale(photo, factor, method, options), options)
+
+
+@image.command
+def deblur(
+    photo: Path,
+    /,
+    *,
+    kernel: Path | None = None,
+    gaussian: float | None = None,
+    motion: Motion = None,
+    boundary: Boundary = "reflect",
+    options: Restore = NO_RESTORE,
+) -> int:
+    """Sharpen a photo whose blur is known: --kernel, --gaussian or --motion.
+
+    Parameters
+    ----------
+    photo
+        The image file.
+    kernel
+        The picture of a blurred point: .npy, .txt or an image, of odd size.
+    gaussian
+        Standard deviation of a Gaussian blur in pixels.
+    motion
+        Length in pixels and angle in degrees of a straight stroke.
+    boundary
+        What lies beyond the border; 'valid': the photo ends where the kernel no longer fits.
+    """
+    from headwater.cli.image import tasks
+    from headwater.cli.image.run import run
+
+    return run(tasks.deblur(photo, kernel, gaussian, motion, boundary, options), options)
+
+
+@image.command
+def denoise(photo: Path, /, *, options: Restore = NO_RESTORE) -> int:
+    """Remove noise of a known level, --noise.
+
+    Parameters
+    ----------
+    photo
+        The image file.
+    """
+    from headwater.cli.image import tasks
+    from headwater.cli.image.run import run
+
+    return run(tasks.denoise(photo, options), options)
+
+
+@image.command
+def colorize(photo: Path, /, *, method: Grey = "luma", options: Restore = NO_RESTORE) -> int:
+    """Give a grey photo colours.
+
+    Parameters
+    ----------
+    photo
+        The image file; of a colour image the grey version is taken.
+    method
+        How grey was made of colour.
+    """
+    from headwater.cli.image import tasks
+    from headwater.cli.image.run import run
+
+    return run(tasks.colorize(photo, method, options), options)
+
+
+@image.command
+def dejpeg(
+    photo: Path,
+    /,
+    *,
+    quality: Annotated[int | None, whole()] = None,
+    subsampling: Subsampling | None = None,
+    options: Restore = NO_RESTORE,
+) -> int:
+    """Undo the artefacts of JPEG compression.
+
+    Parameters
+    ----------
+    photo
+        The image file.
+    quality
+        1 to 100; by default read from the quantisation tables of the file.
+    subsampling
+        How the chroma was stored; by default read from the file.
+    """
+    from headwater.cli.image.jpeg_file import dejpeg as task
+    from headwater.cli.image.run import run
+
+    return run(task(photo, quality, subsampling, options), options)
+
+
+@image.command
+def declip(
+    photo: Path,
+    /,
+    *,
+    low: Level = -1.0,
+    high: Level = 1.0,
+    gain: float = 1.0,
+    options: Restore = NO_RESTORE,
+) -> int:
+    """Recover what an over- or under-exposed photo lost.
+
+    Parameters
+    ----------
+    photo
+        The image file.
+    low
+        The level below which the photo lost everything, in [-1, 1] or as 20/255.
+    high
+        The level above which it lost everything, in [-1, 1] or as 235/255.
+    gain
+        Over-exposure: the photo is so many times too bright.
+    """
+    from headwater.cli.image import tasks
+    from headwater.cli.image.run import run
+
+    return run(tasks.declip(photo, low, high, gain, options), options)
+
+
+@image.command
+def restore(photo: Path, /, *, operator: str, size: Size = None, options: Restore = NO_RESTORE) -> int:
+    """Undo any damage that can be written as a Python function.
+
+    The file holds a function operator(x) of images [batch, 3, height, width] in [-1, 1], made of
+    differentiable torch operations, or an object with the methods A and A_adjoint.
+
+    Parameters
+    ----------
+    photo
+        What the operator made of the image: an image file, or the array of a .npy file.
+    operator
+        The file my.py, or my.py:name if the function has another name than 'operator'.
+    size
+        Height and width of the result; by default those of the photo.
+    """
+    from headwater.cli.image.operator_file import restore as task
+    from headwater.cli.image.run import run
+
+    return run(task(photo, operator, size, options), options)
+
+
+@image.command
+def generate(
+    *,
+    count: Annotated[int, whole(alias="-n")] = 4,
+    seed: Whole = 0,
+    steps: Whole = 24,
+    guidance: float = 1.0,
+    size: Size = None,
+    common: Common = NO_COMMON,
+) -> int:
+    """Draw samples of the model, and a contact sheet of them.
+
+    Parameters
+    ----------
+    count
+        How many samples.
+    seed
+        Seed of the first sample; sample i has seed + i.
+    steps
+        Steps of the ODE solver.
+    guidance
+        Weight of classifier-free guidance towards --label; 1 is none.
+    size
+        Height and width, each at least the model's; by default the model's.
+    """
+    from headwater.cli.image import samples
+
+    return samples.generate(count, seed, steps, guidance, size, common)
+
+
+@image.command
+def invert(photo: Path, /, *, steps: Whole = 24, common: Common = NO_COMMON) -> int:
+    """Find the source point x0 that the model maps to an image; writes .npy and the diagnostics.
+
+    Parameters
+    ----------
+    photo
+        The image file, at least as large as the model's.
+    steps
+        Steps of the ODE solver.
+    """
+    from headwater.cli.image import samples
+
+    return samples.invert(photo, steps, common)
+
+
+@image.command
+def likelihood(
+    *photos: Path, probes: Whole = 1, seed: Whole = 0, steps: Whole = 24, common: Common = NO_COMMON
+) -> int:
+    """Print the bits per dimension that the model needs for images; fewer means more plausible.
+
+    Parameters
+    ----------
+    photos
+        Image files, at least as large as the model's.
+    probes
+        Random probes of the divergence: more are slower and more precise.
+    seed
+        Seed of the probes.
+    steps
+        Steps of the ODE solver (midpoint).
+    """
+    from headwater.cli.image import samples
+
+    return samples.likelihood(photos, probes, seed, steps, common)

@@ -1,0 +1,1 @@
+"""What the commands of all domains share; it imports nothing of a domain."""

@@ -1,0 +1,150 @@
+"""What a run will cost, before it runs: peak memory and seconds per gradient evaluation.
+
+One network evaluation with its vector-Jacobian product is carried out and counted; the laws of `gradient.py`
+say the rest. With A the bytes that its graph keeps, P >= A its peak (the backward pass included), s the bytes
+of a state, n network evaluations per solve and O the optimiser's state:
+
+    Direct        (n - 1) A + P + O        n (F + V)
+    Checkpoint    P + (states held) s + O  n (2 F + V), n (3 F + V) if the grid is cut into segments
+
+The optimiser's own step, which needs no graph, is the peak if it is the larger.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headwater.errors import Misuse
+from headwater.flows.flow import Flow
+from headwater.optimizers import LBFGS, Optimizer
+from headwater.problem.cost import Cost, check_values
+from headwater.solvers.differentiation import Auto, Checkpoint, Direct
+from headwater.solvers.memory import PeakMemory
+from headwater.solvers.method import MIDPOINT, Method
+
+BOOKKEEPING = 8
+"""States that `control` holds beside the optimiser's: best x0 and x1, x1 of each problem, an evaluation."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will need.
+
+    `bytes` of tensors at the peak, on top of the network's weights; `seconds_per_gradient` of one gradient
+    evaluation of the whole batch; `strategy` that was forecast (the choice of `Auto`).
+    """
+
+    bytes: int
+    seconds_per_gradient: float
+    strategy: Direct | Checkpoint
+
+
+def forecast(
+    flow: Flow,
+    cost: Cost,
+    batch: int,
+    *,
+    method: Method = MIDPOINT,
+    steps: int = 6,
+    gradient: Direct | Checkpoint | Auto | None = None,
+    optimizer: Optimizer[Any] | None = None,
+) -> Forecast:
+    """Predict peak memory and time of `control(flow, cost, x0)` with these settings and `batch` problems.
+
+    It evaluates the network three times on the whole batch, which is the least that any run needs. Memory is
+    that which `PeakMemory` counts; an allocator may take more.
+
+    >>> flow = Flow(lambda x, t: -x, shape=(1000,))
+    >>> few, many = (forecast(flow, lambda x1: x1.sum(1), 1, steps=n, gradient=Direct()) for n in (6, 48))
+    >>> few.bytes <= many.bytes
+    True
+
+    Raises
+    ------
+    Misuse
+        If the batch is empty, or the cost does not return one differentiable value per problem.
+    """
+    if batch < 1 or steps < 1:
+        raise Misuse(f"A run of {batch} problems and {steps} steps does nothing.", "Give at least 1 of both.")
+    x = flow.noise(range(batch), device=_device(flow))
+    strategy = gradient or Auto()
+    if isinstance(strategy, Auto):
+        strategy = strategy.choose(flow, method, x, steps)
+    graph, evaluation = _evaluation_bytes(flow, cost, x)
+    held, working = _optimizer_bytes(optimizer or LBFGS(), x)
+    state = x.numel() * x.element_size()
+    n = steps * method.evaluations
+    extra = (n - 1) * graph if isinstance(strategy, Direct) else _states(strategy, steps, method) * state
+    peak = max(evaluation + extra + held, working) + BOOKKEEPING * state
+    return Forecast(peak, _seconds(flow, cost, x, strategy, steps, method), strategy)
+
+
+def _evaluation_bytes(flow: Flow, cost: Cost, x: Tensor) -> tuple[int, int]:
+    """What the graph of one network evaluation keeps, and the peak of evaluation, cost and backward pass."""
+    with PeakMemory() as memory:
+        z = x.detach().clone().requires_grad_()
+        before = memory.live
+        v = flow(z, torch.tensor(0.5))
+        graph = memory.live - before
+        x1 = z + v
+        del v
+        value = check_values(cost, cost(x1), len(x), x1)
+        torch.autograd.grad(value.sum(), z)
+    return graph, memory.peak
+
+
+def _optimizer_bytes(optimizer: Optimizer[Any], x: Tensor) -> tuple[int, int]:
+    """What the optimiser holds between evaluations, and the peak of its step as `control` calls it."""
+    weight = torch.linspace(1, 2, x[0].numel(), device=x.device).reshape(x.shape[1:])
+    with PeakMemory() as memory:
+        current, held = optimizer.init(x), 0
+        for _ in range(6):  # on a quadratic, so that steps are accepted and pairs kept
+            held = max(held, memory.live)
+            gradient = current.trial * weight
+            value = 0.5 * (current.trial * gradient).flatten(1).sum(1).double()
+            current = optimizer.step(current, value, gradient)
+    return held, memory.peak
+
+
+def _states(strategy: Checkpoint, steps: int, method: Method) -> int:
+    """The states that `Checkpoint` holds."""
+    stride = strategy.stride(steps, method.evaluations)
+    return (
+        steps * method.evaluations if stride == 1 else math.ceil(steps / stride) + stride * method.evaluations
+    )
+
+
+def _seconds(
+    flow: Flow, cost: Cost, x: Tensor, strategy: Direct | Checkpoint, steps: int, method: Method
+) -> float:
+    """Time a forward and a vector-Jacobian product, and count them."""
+    z = x.detach().clone().requires_grad_()
+    start = _now(x.device)
+    v = flow(z, torch.tensor(0.5))
+    middle = _now(x.device)
+    torch.autograd.grad(v, z, torch.ones_like(v))
+    forward, product = middle - start, _now(x.device) - middle
+    start = _now(x.device)
+    cost(x)
+    forwards = 1
+    if isinstance(strategy, Checkpoint):
+        forwards = 2 if strategy.stride(steps, method.evaluations) == 1 else 3
+    return steps * method.evaluations * (forwards * forward + product) + 2 * (_now(x.device) - start)
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _device(flow: Flow) -> torch.device:
+    """Where the network is; the CPU if there is none."""
+    parameters = (p.device for module in flow.modules for p in module.parameters())
+    return next(parameters, torch.device("cpu"))

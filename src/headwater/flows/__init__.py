@@ -1,0 +1,1 @@
+"""Velocity fields with their path: networks, closed forms, windows."""

@@ -1,0 +1,182 @@
+"""Image files in and out: what was grey, transparent, 16-bit or EXIF-rotated comes back as it came."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from headwater.atomic import check_output, write_atomically
+from headwater.errors import Misuse, suggest
+from headwater.image.io.decode import decode
+from headwater.image.io.encode import FORMATS, encode, fit, fit_alpha
+from headwater.image.io.picture import (
+    Array,
+    Picture,
+    as_stored,
+    check_range,
+    opacity,
+    to_pixels,
+    to_tensor,
+    upright,
+)
+
+__all__ = [
+    "FORMATS",
+    "Picture",
+    "check_image_output",
+    "check_range",
+    "load_bytes",
+    "read_image",
+    "write_image",
+]
+
+
+def read_image(
+    path: str | Path, *, span: tuple[float, float] | None = None, smallest: int = 1
+) -> tuple[Tensor, Picture]:
+    """One image as a float32 tensor [1, 3, h, w] in [-1, 1], upright, and the record of how it came.
+
+    Integers are taken from black = 0 to white = their largest value, floats (.npy, float TIFF) from
+    `span`, which is [-1, 1] unless given. Grey is repeated in three channels, alpha goes to the record.
+
+    Parameters
+    ----------
+    path : str or Path
+        Any file Pillow reads, TIFF with 16 bits or floats, or .npy with [h, w], [h, w, c] or [c, h, w].
+    span : tuple of float, optional
+        The stored values of black and white, for floats and .npy.
+    smallest : int
+        The least height and width accepted.
+
+    Raises
+    ------
+    Misuse
+        The file is missing, a folder, damaged, of several frames, too small, of an unsupported pixel
+        type, holds NaN or Inf, or floats that do not look like `span`.
+
+    Examples
+    --------
+    >>> from headwater.image.io import photos
+    >>> x, picture = read_image(photos.path("cat"))
+    >>> x.shape[:2], picture.format, picture.dtype
+    (torch.Size([1, 3]), 'PNG', 'uint8')
+    """
+    path = Path(path)
+    pixels, picture = decode(path, load_bytes(path))
+    seen = upright(pixels, picture.orientation)
+    height, width = seen.shape[:2]
+    if min(height, width) < max(smallest, 1):
+        raise Misuse(f"{path} is {height} x {width} pixels.", f"Give at least {smallest} x {smallest}.")
+    colour = 3 if seen.shape[2] > 2 else 1
+    picture = _with_span(replace(picture, size=(height, width)), pixels, span, path)
+    if seen.shape[2] > colour:
+        picture = replace(picture, alpha=np.ascontiguousarray(seen[..., colour]))
+    x = to_tensor(seen[..., :colour], picture.span)
+    known = span is not None or picture.span != (-1.0, 1.0)
+    return x if known else check_range(x), picture
+
+
+def write_image(
+    x: Tensor, path: str | Path, picture: Picture | None = None, *, overwrite: bool = False
+) -> Path:
+    """Write one image [1, 3, h, w] in [-1, 1] as the source described by `picture` came.
+
+    The extension gives the format (JPEG at quality 95, WebP without loss); depth, grey, alpha,
+    orientation, EXIF and ICC follow the source as far as the format holds them. An alpha channel is
+    resized where the size of the image changed. With no record: 8-bit RGB, or float32 for .npy.
+
+    Raises
+    ------
+    Misuse
+        As `check_image_output`, or `x` is no image or holds NaN or Inf.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import torch
+    >>> out = write_image(torch.zeros(1, 3, 8, 8), Path(tempfile.mkdtemp()) / "grey.png")
+    >>> read_image(out)[1].size
+    (8, 8)
+    """
+    path = check_image_output(path, picture, overwrite=overwrite)
+    picture = fit(picture or Picture(dtype="float32" if path.suffix == ".npy" else "uint8"), path)
+    pixels = to_pixels(x, picture.dtype, picture.span, grey=picture.grey)
+    if picture.alpha is not None:
+        alpha = fit_alpha(picture.alpha, pixels.shape[:2], picture.dtype)
+        pixels = np.concatenate([pixels, alpha[..., None]], 2)
+    stored = np.ascontiguousarray(as_stored(pixels, picture.orientation))
+    with write_atomically(path, overwrite=overwrite) as temporary:
+        try:
+            encode(stored, temporary, picture)
+        except OSError as error:
+            raise Misuse(
+                f"{path} could not be written: {error}.", "Look at the disk's free space."
+            ) from error
+    return path
+
+
+def check_image_output(path: str | Path, picture: Picture | None = None, *, overwrite: bool = False) -> Path:
+    """The path, if the image can be written there; worth asking before the work is done.
+
+    Raises
+    ------
+    Misuse
+        As `headwater.atomic.check_output`; or the extension is unknown or cannot hold transparency.
+
+    Examples
+    --------
+    >>> check_image_output("out.pgn")
+    Traceback (most recent call last):
+    headwater.errors.Misuse: No image is written as '.pgn' here. Did you mean '.png'?
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise Misuse(f"No image is written as {suffix!r} here.", suggest(suffix, FORMATS))
+    if picture is not None and picture.alpha is not None and not FORMATS[suffix][1]:
+        raise Misuse(f"The input is transparent in parts, which {suffix} cannot hold.", "Name a .png output.")
+    return check_output(path, overwrite=overwrite)
+
+
+def load_bytes(path: Path) -> bytes:
+    """The bytes of a file that has some.
+
+    Raises
+    ------
+    Misuse
+        The file is missing (the nearest name is suggested), a folder, unreadable or empty.
+
+    Examples
+    --------
+    >>> load_bytes(Path("/no/such.png"))
+    Traceback (most recent call last):
+    headwater.errors.Misuse: There is no file /no/such.png. Check the name and the folder.
+    """
+    if path.is_dir():
+        raise Misuse(f"{path} is a folder.", "Name one image file in it.")
+    if not path.exists():
+        names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, names, n=1)
+        cure = f"Did you mean {path.with_name(near[0])}?" if near else "Check the name and the folder."
+        raise Misuse(f"There is no file {path}.", cure)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Misuse(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+    if not data:
+        raise Misuse(f"{path} is empty.", "Was its copy or download complete?")
+    return data
+
+
+def _with_span(picture: Picture, pixels: Array, span: tuple[float, float] | None, path: Path) -> Picture:
+    dtype = pixels.dtype
+    if dtype.kind != "f" and dtype not in (np.uint8, np.uint16):
+        raise Misuse(f"{path} holds {dtype} pixels.", "Save it with 8 or 16 bits, or as floats in [-1, 1].")
+    if dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise Misuse(f"{path} holds NaN or Inf.", "Replace those pixels, or mark them in a mask.")
+    integer = dtype.kind == "u" and picture.format != "NPY"  # an array says nothing about its white
+    return replace(picture, span=(0.0, float(opacity(dtype))) if integer else span or (-1.0, 1.0))

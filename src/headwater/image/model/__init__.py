@@ -1,0 +1,1 @@
+"""The image prior: network, training data, training."""

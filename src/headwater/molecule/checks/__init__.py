@@ -1,0 +1,1 @@
+"""Independent checks of generated molecules: GFN2-xTB, DFT, PoseBusters."""

@@ -1,0 +1,1 @@
+"""Bonds, soundness and alignment of molecules."""

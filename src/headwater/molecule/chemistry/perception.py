@@ -1,0 +1,194 @@
+"""Atoms in space as RDKit's molecules: bonds by the table, by the file, or as a chemist would draw them.
+
+`bonded` knows the distance table or the bonds of a file only; `perceived` and `closed_shell` let RDKit find the
+orders where that table is too narrow, as for benzene.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from headwater.extras import need
+from headwater.molecule.chemistry.stability import LIMITS, bond_orders, clashing
+from headwater.molecule.io.elements import ELEMENTS
+from headwater.molecule.io.molecule import Molecule, batch_of
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol, RWMol
+
+EXTRA = "molecules"
+PERCEIVED_ATOMS = 100
+"""The largest molecule given to RDKit's perception, whose time can grow exponentially."""
+CONJUGATED = 0.1
+"""How much longer than the table's limit a bond of an order by RDKit may be, angstrom: aromatic ones are."""
+PERCEIVED_ITERATIONS = 2000
+"""Bond order assignments that RDKit's perception may try."""
+
+
+def bonded(m: Molecule, *, charges: bool = True) -> Mol:
+    """The molecule with its own bonds, else those of the distance table, and one conformer, not sanitised.
+
+    Atoms get no implicit hydrogens: an atom that lacks bonds is a radical.
+
+    Parameters
+    ----------
+    m : Molecule
+        Of any size, elements H C N O F.
+    charges : bool
+        Whether atoms carry their formal charges; EDM and its successors leave them out.
+    """
+    return with_bonds(m, bond_orders(batch_of([m], len(m)))[0], charges=charges)
+
+
+def with_bonds(m: Molecule, orders: torch.Tensor, *, charges: bool) -> Mol:
+    """`bonded` with the orders of the table at hand, `[n, n]`."""
+    chem = need("rdkit.Chem", EXTRA)
+    kinds = (chem.BondType.SINGLE, chem.BondType.DOUBLE, chem.BondType.TRIPLE)
+    mol = _atoms(m, m.charges if charges else [0] * len(m))
+    for atom in mol.GetAtoms():
+        atom.SetNoImplicit(True)
+    near = ((i, j, int(orders[i, j])) for i, j in orders.triu().nonzero().tolist())
+    for i, j, order in near if m.bonds is None else m.bonds:
+        mol.AddBond(i, j, kinds[order - 1])
+    return mol.GetMol()
+
+
+def _atoms(m: Molecule, charges: Iterable[int]) -> RWMol:
+    """Atoms without bonds, with one conformer."""
+    chem = need("rdkit.Chem", EXTRA)
+    mol: RWMol = chem.RWMol()
+    for symbol, charge in zip(m.symbols, charges, strict=True):
+        atom = chem.Atom(symbol)
+        atom.SetFormalCharge(int(charge))
+        mol.AddAtom(atom)
+    conformer = chem.Conformer(len(m))
+    conformer.Set3D(True)
+    conformer.SetPositions(np.ascontiguousarray(m.positions, dtype=np.float64))
+    mol.AddConformer(conformer, assignId=True)
+    mol.SetProp("_Name", m.name)
+    return mol
+
+
+def sanitised(mol: Mol) -> Mol | None:
+    """A sanitised copy, or None where RDKit refuses."""
+    chem = need("rdkit.Chem", EXTRA)
+    copy: Mol = chem.Mol(mol)
+    try:
+        with need("rdkit.rdBase", EXTRA).BlockLogs():
+            chem.SanitizeMol(copy)
+    except ValueError:  # KekulizeException and AtomValenceException are ValueErrors
+        return None
+    return copy
+
+
+def perceived(m: Molecule) -> Mol | None:
+    """The molecule as a chemist would draw it, sanitised; for depiction and comparison, not for measures.
+
+    Its own bonds if it has any that sanitise; else the distance table's, if without radicals; else `closed_shell`;
+    else RDKit's perception with the total charge of `m`, tried up to `PERCEIVED_ATOMS` atoms; else the table's with
+    radicals; else None.
+    """
+    table = sanitised(bonded(m))
+    paired = table is not None and not any(a.GetNumRadicalElectrons() for a in table.GetAtoms())
+    if table is not None and (paired or m.bonds is not None):
+        return table
+    return closed_shell(m) or _determined(m) or table
+
+
+def drawn(m: Molecule) -> Mol:
+    """The molecule as a file shall have it: double bonds in place of aromatic ones, and its own formal charges.
+
+    The bonds are those of `perceived`, where these need no other charges than the molecule's; else `bonded`'s, with
+    radicals marked where RDKit sanitises them.
+    """
+    chem = need("rdkit.Chem", EXTRA)
+    mol = perceived(m)
+    if mol is None or tuple(a.GetFormalCharge() for a in mol.GetAtoms()) != tuple(m.charges):
+        mol = sanitised(bonded(m))
+    if mol is None:
+        return bonded(m)
+    chem.Kekulize(mol, clearAromaticFlags=True)
+    return mol
+
+
+def _determined(m: Molecule) -> Mol | None:
+    """Bonds and orders by RDKit, which knows no table but radii and valences, sanitised; None if nothing fits."""
+    if len(m) > PERCEIVED_ATOMS:
+        return None
+    return _by_rdkit("DetermineBonds", _atoms(m, [0] * len(m)), m.charge)
+
+
+def _by_rdkit(name: str, mol: Mol, charge: int) -> Mol | None:
+    """What a function of RDKit's rdDetermineBonds (after Kim and Kim 2015) makes of a molecule, sanitised."""
+    determine = getattr(need("rdkit.Chem.rdDetermineBonds", EXTRA), name)
+    try:
+        with need("rdkit.rdBase", EXTRA).BlockLogs():
+            determine(mol, charge=charge, embedChiral=False, maxIterations=PERCEIVED_ITERATIONS)
+    except (ValueError, RuntimeError):  # no assignment fits the charge, or too many were tried
+        return None
+    for atom in mol.GetAtoms():
+        atom.SetNoImplicit(True)  # the hydrogens are all there: a lone C is no methane
+    return sanitised(mol)
+
+
+def closed_shell(m: Molecule) -> Mol | None:
+    """The table's bonds with RDKit's orders, if that is one molecule without formal charges and radicals; else None.
+
+    The table's orders fail where bonds are between single and double, as in benzene. Which atoms are bonded it
+    decides here too: RDKit's own bonds are up to 1.3 times as long as the sum of covalent radii, and broken molecules
+    would pass.
+
+    >>> angle = np.arange(6) * np.pi / 3
+    >>> ring = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1)
+    >>> benzene = Molecule(("C",) * 6 + ("H",) * 6, np.concatenate([1.395 * ring, 2.48 * ring]), (0,) * 12)
+    >>> smiles(closed_shell(benzene))
+    'c1ccccc1'
+    """
+    chem = need("rdkit.Chem", EXTRA)
+    if any(m.charges) or len(m) > PERCEIVED_ATOMS:
+        return None
+    batch = batch_of([m], len(m))
+    mol = None if bool(clashing(batch)[0]) else _ordered(m, bond_orders(batch)[0])
+    if mol is None or len(chem.GetMolFrags(mol)) > 1:
+        return None
+    plain = all(a.GetFormalCharge() == 0 and a.GetNumRadicalElectrons() == 0 for a in mol.GetAtoms())
+    return mol if plain and _short_enough(mol) else None
+
+
+def _short_enough(mol: Mol) -> bool:
+    """Whether no bond is longer than the table's limit of its order by more than `CONJUGATED`."""
+    chem = need("rdkit.Chem", EXTRA)
+    mol, places = chem.Mol(mol), mol.GetConformer().GetPositions()
+    chem.Kekulize(mol, clearAromaticFlags=True)
+    for b in mol.GetBonds():
+        i, j = b.GetBeginAtomIdx(), b.GetEndAtomIdx()
+        kinds = (ELEMENTS.index(mol.GetAtomWithIdx(k).GetSymbol()) for k in (i, j))
+        limit = LIMITS[(int(b.GetBondTypeAsDouble()) - 1, *kinds)]
+        if np.linalg.norm(places[i] - places[j]) > float(limit) + CONJUGATED:
+            return False
+    return True
+
+
+def _ordered(m: Molecule, bonds: torch.Tensor) -> Mol | None:
+    """The molecule with these bonds, their orders by RDKit, sanitised; None if no orders fit."""
+    chem = need("rdkit.Chem", EXTRA)
+    mol = _atoms(m, [0] * len(m))
+    for i, j in bonds.triu().nonzero().tolist():
+        mol.AddBond(i, j, chem.BondType.SINGLE)
+    return _by_rdkit("DetermineBondOrders", mol, m.charge)
+
+
+def smiles(mol: Mol) -> str:
+    """Canonical SMILES of a sanitised molecule, hydrogens implied where they can be.
+
+    >>> from rdkit import Chem
+    >>> smiles(Chem.AddHs(Chem.MolFromSmiles("OC")))
+    'CO'
+    """
+    chem = need("rdkit.Chem", EXTRA)
+    with need("rdkit.rdBase", EXTRA).BlockLogs():
+        return str(chem.MolToSmiles(chem.RemoveHs(mol, sanitize=False)))

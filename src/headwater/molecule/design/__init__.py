@@ -1,0 +1,1 @@
+"""From what is asked to molecules, by draws and control."""

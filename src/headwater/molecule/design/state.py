@@ -1,0 +1,116 @@
+"""A molecule as a point of the flow: positions, relaxed types and a formal charge per atom, in one tensor.
+
+`x [batch, 29, 9]`: columns 0-2 the position in angstrom with zero mean over the atoms that exist, 3-7 the one-hot
+type times `TYPE_SCALE` (order `ELEMENTS`), 8 the formal charge times `CHARGE_SCALE`. Rows of atoms that do not
+exist are zero. The scales set when types are decided against positions (EDM, sec. 3.3, uses 0.25 for types).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from headwater.molecule.io.elements import ELEMENTS, MAX_ATOMS
+
+KINDS = len(ELEMENTS)
+SHAPE = (MAX_ATOMS, 3 + KINDS + 1)
+TYPE_SCALE = 0.5
+CHARGE_SCALE = 0.25
+
+
+def mask_of(atoms: Tensor, length: int = MAX_ATOMS) -> Tensor:
+    """Which rows exist, `[b] -> [b, length]`.
+
+    >>> mask_of(torch.tensor([1, 2]), 3)
+    tensor([[ True, False, False],
+            [ True,  True, False]])
+    """
+    return torch.arange(length, device=atoms.device) < atoms[:, None]
+
+
+GROUP = 16
+"""Molecules that a network on the CPU sees at once: of like size, since a pair with padding costs as much as any."""
+
+
+def alike(mask: Tensor, device: torch.device) -> list[tuple[Tensor, int]]:
+    """Groups of molecules of like size for a network on a device: indices, and the atoms of the largest.
+
+    On an accelerator, where many at once count more, they are one group.
+
+    >>> groups = alike(mask_of(torch.tensor([9, 3] * 16)), torch.device("cpu"))
+    >>> [(index.tolist()[:3], atoms) for index, atoms in groups]
+    [([1, 3, 5], 3), ([0, 2, 4], 9)]
+    """
+    atoms = mask.sum(1)
+    size = GROUP if device.type == "cpu" else max(len(atoms), 1)
+    return [(i, int(atoms[i].max())) for i in torch.split(atoms.argsort(stable=True), size)]
+
+
+def back(parts: list[Tensor], groups: list[tuple[Tensor, int]]) -> Tensor:
+    """What was worked out for the groups, in the order of the batch."""
+    return torch.cat(parts)[torch.cat([i for i, _ in groups]).argsort()]
+
+
+def centred(positions: Tensor, mask: Tensor) -> Tensor:
+    """Positions with zero mean over the atoms that exist, zero elsewhere."""
+    keep = mask[..., None].to(positions.dtype)
+    return (positions - (positions * keep).sum(1, keepdim=True) / keep.sum(1, keepdim=True)) * keep
+
+
+def project(x: Tensor, mask: Tensor) -> Tensor:
+    """The nearest state: centred positions, zero rows where there is no atom. An orthogonal projection."""
+    return torch.cat([centred(x[..., :3], mask), x[..., 3:] * mask[..., None]], dim=-1)
+
+
+def encode(positions: Tensor, types: Tensor, charges: Tensor, mask: Tensor) -> Tensor:
+    """The state of molecules: positions `[b, n, 3]`, types and charges `[b, n]` integers, mask `[b, n]`."""
+    return project(torch.cat([positions, type_state(types, charges).to(positions)], dim=-1), mask)
+
+
+def type_state(types: Tensor, charges: Tensor) -> Tensor:
+    """The type and charge columns of a state, `[b, n, 6]`."""
+    hot = F.one_hot(types, KINDS).float() * TYPE_SCALE
+    return torch.cat([hot, charges[..., None].float() * CHARGE_SCALE], dim=-1)
+
+
+def relaxed_types(x: Tensor) -> Tensor:
+    """The types of a state as weights, `[b, n, 5]`; one-hot for data."""
+    return x[..., 3 : 3 + KINDS] / TYPE_SCALE
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """Molecules with definite atoms: `positions [b, n, 3]`, `types [b, n]`, `charges [b, n]`, `mask [b, n]`."""
+
+    positions: Tensor
+    types: Tensor
+    charges: Tensor
+    mask: Tensor
+
+    def __len__(self) -> int:
+        return len(self.mask)
+
+    def select(self, index: Tensor) -> Rounded:
+        """The molecules in `index`."""
+        return Rounded(self.positions[index], self.types[index], self.charges[index], self.mask[index])
+
+    @property
+    def one_hot(self) -> Tensor:
+        """The types as `[b, n, 5]`, zero where there is no atom."""
+        return F.one_hot(self.types, KINDS).to(self.positions.dtype) * self.mask[..., None]
+
+
+def rounded(x: Tensor, mask: Tensor) -> Rounded:
+    """The molecule nearest to a state: the largest type, the nearest of the charges -1, 0, 1.
+
+    >>> m = rounded(encode(torch.zeros(1, 1, 3), torch.tensor([[3]]), torch.tensor([[-1]]), torch.tensor([[True]])),
+    ...             torch.tensor([[True]]))
+    >>> m.types.item(), m.charges.item()
+    (3, -1)
+    """
+    types = x[..., 3 : 3 + KINDS].argmax(-1) * mask
+    charges = (x[..., 3 + KINDS] / CHARGE_SCALE).round().clamp(-1, 1).long() * mask
+    return Rounded(centred(x[..., :3], mask), types, charges, mask)

@@ -1,0 +1,1 @@
+"""Molecules as files, tables, pictures and pages."""

@@ -1,0 +1,148 @@
+"""One HTML file that shows molecules in 3-D, beside what was asked and found; it works without a network."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headwater.atomic import check_output, write_atomically
+from headwater.errors import Misuse
+from headwater.extras import need
+from headwater.molecule.chemistry.perception import bonded, perceived
+from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.model.card import Card, clean, formula, sources
+
+SLOT = re.compile(r"<!--slot:(\w+)-->")
+
+
+def page(path: str | Path, cards: Sequence[Card], *, title: str, overwrite: bool = False) -> Path:
+    """Write a page with a rotatable 3-D view of molecules, their properties, and their SDF to save.
+
+    The file carries everything, the library 3Dmol.js included, and forbids the browser to fetch anything.
+
+    Parameters
+    ----------
+    path : str or Path
+        The HTML file, some 0.6 MB and 3 kB for each molecule.
+    cards : sequence of Card
+        The molecules, at least one.
+    title : str
+        The heading.
+    overwrite : bool
+        Whether an existing file is replaced.
+
+    Raises
+    ------
+    Misuse
+        There is no card, the output cannot be written, or RDKit is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> water = Molecule(("O", "H", "H"), np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]), (0, 0, 0))
+    >>> page(Path(tempfile.mkdtemp()) / "hits.html", [Card(water, "water")], title="Hits").name
+    'hits.html'
+    """
+    if not cards:
+        raise Misuse("A page of molecules needs at least one.", "Give a molecule.")
+    check_output(path, overwrite=overwrite)  # before the work is done
+    text = _filled(cards, title)
+    with write_atomically(path, overwrite=overwrite) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
+    return Path(path)
+
+
+def _filled(cards: Sequence[Card], title: str) -> str:
+    """The template with its slots filled, in one pass: what is put in is not searched for slots."""
+    assets = files("headwater.molecule.io") / "assets"
+    slots = {
+        "title": html.escape(clean(title)),
+        "licence": html.escape((assets / "3Dmol-LICENSE.txt").read_text("utf-8")),
+        "library": (assets / "3Dmol-min.js").read_text("utf-8"),
+        "data": _script_json(_data(cards)),
+    }
+    return SLOT.sub(lambda slot: slots[slot[1]], (assets / "viewer.html").read_text("utf-8"))
+
+
+def _script_json(data: Any) -> str:
+    r"""JSON that may stand in a script element: with no '<', '>' or '&' it can close or open nothing.
+
+    >>> _script_json("</script>")
+    '"\\u003c/script\\u003e"'
+    """
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return re.sub("[<>&]", lambda c: f"\\u{ord(c[0]):04x}", text)
+
+
+def _data(cards: Sequence[Card]) -> dict[str, Any]:
+    return {
+        "sources": [clean(name) for name in sources(cards)],
+        "cards": [_entry(card, number) for number, card in enumerate(cards, 1)],
+    }
+
+
+def _entry(card: Card, number: int) -> dict[str, Any]:
+    """One card as the page's script reads it."""
+    block = _mol_block(card.molecule, card.name)
+    m = card.molecule
+    return {
+        "name": clean(card.name) or f"molecule {number}",
+        "formula": formula(m),
+        "notes": [clean(note) for note in card.notes] + ([] if block else ["no valid bonds"]),
+        "lines": [
+            {
+                "label": clean(line.label),
+                "unit": clean(line.unit),
+                "values": {clean(name): text for name, text in line.shown().items()},
+            }
+            for line in card.lines
+        ],
+        "format": "sdf" if block else "xyz",
+        "model": block + _tags(card) + "$$$$\n" if block else _xyz(m, card.name),
+        "charges": [[i, int(charge)] for i, charge in enumerate(m.charges) if charge],
+    }
+
+
+def _mol_block(m: Molecule, name: str) -> str:
+    """The MOL block of a molecule with the best bonds there are, or nothing."""
+    chem = need("rdkit.Chem", "molecules")
+    if not np.isfinite(m.positions).all():
+        return ""
+    with need("rdkit.rdBase", "molecules").BlockLogs():
+        try:
+            mol = chem.Mol(perceived(m) or bonded(m))
+        except Misuse:  # an element that the table of bonds does not have
+            return ""
+        mol.SetProp("_Name", _first_line(name))
+        # what is not sanitised has no aromatic bonds, and RDKit may refuse to look for them
+        return str(chem.MolToMolBlock(mol, kekulize=not mol.NeedsUpdatePropertyCache()))
+
+
+def _tags(card: Card) -> str:
+    """The properties as data items of an SDF record."""
+    items = [
+        (f"{line.label} {name} {line.unit}", value)
+        for line in card.lines
+        for name, value in line.values
+        if value is not None and math.isfinite(value)
+    ]
+    return "".join(f">  <{re.sub('[<>]', '', clean(tag))}>\n{value:.10g}\n\n" for tag, value in items)
+
+
+def _xyz(m: Molecule, name: str) -> str:
+    rows = zip(m.symbols, np.nan_to_num(m.positions).tolist(), strict=True)
+    atoms = "".join(f"{symbol} {x:.6f} {y:.6f} {z:.6f}\n" for symbol, (x, y, z) in rows)
+    return f"{len(m)}\n{_first_line(name)}\n{atoms}"
+
+
+def _first_line(name: str) -> str:
+    """The name as the MOL format has it: 80 characters, and not the '$$$$' that would end the record."""
+    return clean(name).replace("$$$$", "$")[:80]

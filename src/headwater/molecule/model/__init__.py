@@ -1,0 +1,1 @@
+"""Generator and regressors: networks, data, training, cards."""

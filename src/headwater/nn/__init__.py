@@ -1,0 +1,1 @@
+"""Bodies of networks and the resumable training loop."""

@@ -1,0 +1,239 @@
+"""First-order methods with the interface of the line-search methods: every step moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from headwater.errors import Misuse
+from headwater.optimizers.state import (
+    CONVERGED,
+    DIVERGED,
+    RUNNING,
+    OptimizerState,
+    dot,
+    largest,
+    restarting,
+    spread,
+    starting,
+    told,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientDescentState(OptimizerState):
+    """The common fields and the momentum `velocity` [batch, *event]."""
+
+    velocity: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamState(OptimizerState):
+    """The common fields, the two moments [batch, *event], and `decay` [batch, 2] float64: beta^t."""
+
+    mean: Tensor
+    square: Tensor
+    decay: Tensor
+
+
+S = TypeVar("S", bound=OptimizerState)
+
+
+@dataclass(frozen=True)
+class GradientDescent:
+    """Gradient descent with heavy-ball momentum and optional clipping.
+
+    u <- momentum u + g min(1, clip / |g|),  x <- x - lr u
+
+    `clip` bounds the Euclidean norm of each problem's gradient. `tolerance` is the largest entry of a
+    gradient that counts as zero. A NaN or infinite evaluation ends a problem as DIVERGED, at its last
+    finite iterate. Source: Polyak, USSR Comput. Math. Math. Phys. 4 (1964).
+
+    >>> optimizer = GradientDescent(lr=0.5)
+    >>> state = optimizer.init(torch.tensor([[4.0]]))
+    >>> for _ in range(3):
+    ...     state = optimizer.step(state, 0.5 * state.trial[:, 0] ** 2, state.trial)
+    >>> state.x, state.trial
+    (tensor([[1.]]), tensor([[0.5000]]))
+    """
+
+    lr: float
+    momentum: float = 0.0
+    clip: float | None = None
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        _positive("lr", self.lr)
+        _below_one("momentum", self.momentum)
+        if self.clip is not None:
+            _positive("clip", self.clip)
+
+    def init(self, x0: Tensor) -> GradientDescentState:
+        """The state before any evaluation, at x0 [batch, *event]."""
+        return GradientDescentState(**starting(x0), velocity=torch.zeros_like(x0.detach()))
+
+    def restart(self, state: GradientDescentState, x: Tensor, *, keep_memory: bool) -> GradientDescentState:
+        """Go on from x [batch, *event], evaluated next; counters stay, the momentum if asked for."""
+        velocity = state.velocity if keep_memory else torch.zeros_like(state.velocity)
+        return replace(state, **restarting(state, x), velocity=velocity)
+
+    def step(self, state: GradientDescentState, value: Tensor, gradient: Tensor) -> GradientDescentState:
+        """Consume value [batch] and gradient [batch, *event], both at `state.trial`."""
+        new = _accept(state, value, gradient, self.tolerance)
+        rows, g = spread(_moving(state, new), new.x), new.gradient
+        if self.clip is not None:
+            g = g * spread((self.clip / dot(g, g).sqrt()).clamp(max=1.0), g)
+        velocity = torch.where(rows, self.momentum * state.velocity + g, state.velocity)
+        return replace(new, velocity=velocity, trial=torch.where(rows, new.x - self.lr * velocity, new.x))
+
+
+@dataclass(frozen=True)
+class Polyak:
+    """Gradient descent with Polyak's step, for costs whose least value is known; there is no line search.
+
+    x <- x - alpha g,  alpha = min(relaxation (C - least) / |g|^2, max_step sqrt(n) / |g|),  n = #{i: g_i != 0}
+
+    A `relaxation` of 2 is exact for the square of a linear misfit whose least value is attained (Newton's method
+    for one equation). `max_step` bounds a step as a root mean square over the coordinates that move, so padding
+    changes nothing. Every step is taken, also if the cost rises: on costs with many small valleys that is a merit,
+    and the caller keeps the best. A cost at or below `least` ends a problem as CONVERGED; a NaN or infinite
+    evaluation as DIVERGED. Source: Polyak, Introduction to Optimization (1987), sec. 5.3.
+
+    >>> optimizer = Polyak(max_step=10.0)
+    >>> state = optimizer.init(torch.tensor([[4.0, 3.0]]))
+    >>> state = optimizer.step(state, 0.5 * state.trial[:, 0] ** 2, state.trial * torch.tensor([1.0, 0.0]))
+    >>> state.trial
+    tensor([[0., 3.]])
+    """
+
+    max_step: float
+    least: float = 0.0
+    relaxation: float = 2.0
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        _positive("max_step", self.max_step)
+        if not 0 < self.relaxation <= 2:
+            raise Misuse(f"relaxation is {self.relaxation}.", "Give a number above 0, at most 2.")
+
+    def init(self, x0: Tensor) -> OptimizerState:
+        """The state before any evaluation, at x0 [batch, *event]."""
+        return OptimizerState(**starting(x0))
+
+    def restart(self, state: OptimizerState, x: Tensor, *, keep_memory: bool) -> OptimizerState:
+        """Go on from x [batch, *event], evaluated next; there is no memory to keep."""
+        return replace(state, **restarting(state, x))
+
+    def step(self, state: OptimizerState, value: Tensor, gradient: Tensor) -> OptimizerState:
+        """Consume value [batch] and gradient [batch, *event], both at `state.trial`."""
+        new = _accept(state, value, gradient, self.tolerance)
+        there = (new.code == RUNNING) & (new.value <= self.least)
+        new = replace(new, code=torch.where(there, CONVERGED, new.code).to(torch.int8))
+        rows, g = spread(_moving(state, new), new.x), new.gradient
+        square = dot(g, g)
+        longest = self.max_step * ((g != 0).reshape(len(g), -1).sum(1) / square).sqrt()
+        alpha = torch.minimum(self.relaxation * (new.value - self.least) / square, longest)
+        return replace(new, trial=torch.where(rows, new.x - spread(alpha, g) * g, new.x))
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam with one state per problem.
+
+    m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2,  x <- x - lr mhat / (sqrt(vhat) + eps)
+
+    With `normalized` each problem's gradient is first divided by its root mean square, so that the method
+    and its `eps` do not depend on the scale of the cost. `tolerance` is the largest entry of a gradient that
+    counts as zero. A NaN or infinite evaluation ends a problem as DIVERGED, at its last finite iterate.
+    Source: Kingma & Ba, Adam, ICLR 2015, Algorithm 1.
+
+    >>> optimizer = Adam(lr=0.5)
+    >>> state = optimizer.init(torch.tensor([[4.0]]))
+    >>> state = optimizer.step(state, 0.5 * state.trial[:, 0] ** 2, state.trial)
+    >>> state.trial
+    tensor([[3.5000]])
+    """
+
+    lr: float
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    normalized: bool = False
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        _positive("lr", self.lr)
+        _positive("eps", self.eps)
+        for beta in self.betas:
+            _below_one("betas", beta)
+
+    def init(self, x0: Tensor) -> AdamState:
+        """The state before any evaluation, at x0 [batch, *event]."""
+        common = starting(x0)
+        zeros = torch.zeros_like(common["x"])
+        return AdamState(**common, mean=zeros, square=zeros, decay=_ones(common["value"]))
+
+    def restart(self, state: AdamState, x: Tensor, *, keep_memory: bool) -> AdamState:
+        """Go on from x [batch, *event], evaluated next; counters stay, the moments if asked for."""
+        state = replace(state, **restarting(state, x))
+        if keep_memory:
+            return state
+        zeros = torch.zeros_like(state.x)
+        return replace(state, mean=zeros, square=zeros, decay=_ones(state.value))
+
+    def step(self, state: AdamState, value: Tensor, gradient: Tensor) -> AdamState:
+        """Consume value [batch] and gradient [batch, *event], both at `state.trial`."""
+        new = _accept(state, value, gradient, self.tolerance)
+        moving, g = _moving(state, new), new.gradient
+        rows = spread(moving, g)
+        if self.normalized:
+            g = g / spread((dot(g, g) / g[:1].numel()).sqrt(), g)
+        b1, b2 = self.betas
+        mean = torch.where(rows, b1 * state.mean + (1 - b1) * g, state.mean)
+        square = torch.where(rows, b2 * state.square + (1 - b2) * (g * g), state.square)
+        decay = torch.where(moving[:, None], state.decay * state.decay.new_tensor(self.betas), state.decay)
+        c1, c2 = (spread(c, g) for c in (1 - decay).unbind(1))
+        trial = new.x - self.lr * (mean / c1) / ((square / c2).sqrt() + self.eps)
+        return replace(new, mean=mean, square=square, decay=decay, trial=torch.where(rows, trial, new.x))
+
+
+def _accept(state: S, value: Tensor, gradient: Tensor, tolerance: float) -> S:
+    """Make the trial of every running row its iterate, unless the evaluation is not finite."""
+    phi, gradient = told(state, value, gradient)
+    running, size = state.code == RUNNING, largest(gradient)
+    good = running & torch.isfinite(phi) & torch.isfinite(size)
+    rows = spread(good, gradient)
+    code = torch.where(
+        running & ~good, DIVERGED, torch.where(good & (size <= tolerance), CONVERGED, state.code)
+    )
+    return replace(
+        state,
+        x=torch.where(rows, state.trial.detach(), state.x),
+        value=torch.where(good | (running & state.fresh), phi, state.value),
+        gradient=torch.where(rows, gradient, state.gradient),
+        iterations=state.iterations + (good & ~state.fresh),
+        evaluations=state.evaluations + running,
+        accepted=torch.where(running, good, state.accepted),
+        code=code.to(torch.int8),
+        fresh=state.fresh & ~running,
+    )
+
+
+def _moving(old: OptimizerState, new: OptimizerState) -> Tensor:
+    return (old.code == RUNNING) & (new.code == RUNNING)
+
+
+def _ones(value: Tensor) -> Tensor:
+    return torch.ones(value.shape[0], 2, dtype=torch.float64, device=value.device)
+
+
+def _positive(name: str, number: float) -> None:
+    if not 0 < number < float("inf"):
+        raise Misuse(f"{name} is {number}.", "Give a positive number.")
+
+
+def _below_one(name: str, number: float) -> None:
+    if not 0 <= number < 1:
+        raise Misuse(f"{name} has the entry {number}.", "Give numbers from 0 up to, not including, 1.")

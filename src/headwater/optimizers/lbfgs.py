@@ -1,0 +1,242 @@
+"""L-BFGS for many problems in lockstep, with a strong Wolfe search whose phases may differ between them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from headwater.errors import Misuse
+from headwater.optimizers.line_search import StrongWolfe, begin
+from headwater.optimizers.pairs import Memory, push, two_loop
+from headwater.optimizers.state import (
+    CONVERGED,
+    DIVERGED,
+    RUNNING,
+    STALLED,
+    OptimizerState,
+    dot,
+    largest,
+    restarting,
+    spread,
+    starting,
+    told,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LBFGSState(OptimizerState):
+    """The common fields, the line search and the memory.
+
+    | field | shape | meaning |
+    |---|---|---|
+    | `direction` | [batch, *event] | p, along which the search runs |
+    | `gradient_lo` | [batch, *event] | the gradient at the best point of the search |
+    | `search` | [batch, 13] float64 | see `line_search.Search` |
+    | `s`, `y` | [batch, memory, *event] | the ring of steps and gradient differences |
+    | `sy`, `yy` | [batch, memory, memory] float64 | s_i.y_j for i <= j and y_i.y_j, newest last |
+    | `head` | [batch] int64 | the slot of the ring that is written next |
+    | `count` | [batch] int64 | pairs in use; 0 means steepest descent |
+    | `idle` | [batch] int64 | consecutive steps that changed the cost by no more than its rounding error |
+    """
+
+    direction: Tensor
+    gradient_lo: Tensor
+    search: Tensor
+    s: Tensor
+    y: Tensor
+    sy: Tensor
+    yy: Tensor
+    head: Tensor
+    count: Tensor
+    idle: Tensor
+
+
+@dataclass(frozen=True)
+class LBFGS:
+    """Limited-memory BFGS with a strong Wolfe line search, for a batch of independent problems.
+
+    x <- x + alpha p,  p = -H g,  with H the BFGS inverse Hessian of the last `memory` pairs
+    s = x_new - x, y = g_new - g and the initial scaling gamma = s.y / y.y (7.20).
+
+    Parameters
+    ----------
+    memory
+        pairs kept; pairs with s.y <= `curvature` |s| |y| are not.
+    first_step
+        length of the first trial step, as a root mean square per coordinate.
+    max_step
+        the longest step allowed, in the same unit.
+    tolerance
+        a problem has converged when no coordinate of its gradient exceeds this.
+    noise
+        relative rounding error of a cost; 10 machine epsilons of x when None.
+    patience
+        so many consecutive steps within the noise end a problem as converged.
+    wolfe
+        conditions and limits of the line search.
+
+    How a problem ends: CONVERGED by `tolerance`, or by `patience` at the rounding floor of its cost; STALLED if the
+    search fails along the negative gradient too (after a failure with memory the memory is dropped); DIVERGED if
+    its starting point has no finite cost and gradient. Ended rows are left as they are, whatever they are told.
+    States are never modified in place, so any of them can be continued. Source: Nocedal & Wright, Algorithms 7.4
+    and 7.5.
+
+    >>> optimizer = LBFGS(tolerance=1e-6)
+    >>> state = optimizer.init(torch.tensor([[3.0, 1.0], [0.0, -2.0]]))
+    >>> while bool((state.code == RUNNING).any()):
+    ...     x = state.trial
+    ...     state = optimizer.step(state, 0.5 * (x**2).sum(1), x)
+    >>> state.code.tolist(), bool(state.x.abs().max() < 1e-6)
+    ([1, 1], True)
+    """
+
+    memory: int = 10
+    first_step: float = 0.1
+    max_step: float | None = None
+    tolerance: float = 1e-10
+    curvature: float = 1e-8
+    noise: float | None = None
+    patience: int = 5
+    wolfe: StrongWolfe = field(default_factory=StrongWolfe)
+
+    def __post_init__(self) -> None:
+        for name in ("memory", "patience"):
+            if getattr(self, name) < 1:
+                raise Misuse(f"{name} is {getattr(self, name)}.", "Give a positive whole number.")
+        for name in ("first_step", "max_step"):
+            length = getattr(self, name)
+            if length is not None and not 0 < length < math.inf:
+                raise Misuse(f"{name} is {length}.", "Give a positive length per coordinate.")
+        for name in ("tolerance", "curvature", "noise"):
+            if (getattr(self, name) or 0.0) < 0:
+                raise Misuse(f"{name} is {getattr(self, name)}.", "Give zero or a positive number.")
+
+    def init(self, x0: Tensor) -> LBFGSState:
+        """The state before any evaluation, at x0 [batch, *event]."""
+        common = starting(x0)
+        x, zero = common["x"], common["iterations"]
+        size, m = x.shape[0], self.memory
+        small = torch.zeros(size, m, m, dtype=torch.float64, device=x.device)
+        ring = x.new_zeros(size, m, *x.shape[1:])
+        return LBFGSState(
+            **common,
+            direction=torch.zeros_like(x),
+            gradient_lo=torch.zeros_like(x),
+            search=small.new_zeros(size, 13),
+            s=ring,
+            y=ring,
+            sy=small,
+            yy=small,
+            head=zero,
+            count=zero,
+            idle=zero,
+        )
+
+    def restart(self, state: LBFGSState, x: Tensor, *, keep_memory: bool) -> LBFGSState:
+        """Go on from x [batch, *event], evaluated next; counters stay, the curvature pairs if asked for."""
+        return replace(
+            state,
+            **restarting(state, x),
+            direction=torch.zeros_like(state.x),
+            search=torch.zeros_like(state.search),
+            count=state.count if keep_memory else torch.zeros_like(state.count),
+            idle=torch.zeros_like(state.idle),
+        )
+
+    def step(self, state: LBFGSState, value: Tensor, gradient: Tensor) -> LBFGSState:
+        """Consume value [batch] and gradient [batch, *event], both at `state.trial`."""
+        phi, gradient = told(state, value, gradient)
+        running = state.code == RUNNING
+        first, searching = running & state.fresh, running & ~state.fresh
+        dphi = dot(gradient, state.direction)  # not finite if the gradient is not, for p = 0 as well
+        verdict = self.wolfe.tell(state.search, phi, dphi, self._noise(state.x))
+
+        good = torch.isfinite(phi) & torch.isfinite(dphi)
+        here = (first & good) | (searching & verdict.accept)
+        ended = searching & ~verdict.accept & verdict.exhausted
+        back = ended & (verdict.lo > 0)  # the best point of the search is taken instead of the trial
+        dropped = ended & ~back & (state.count > 0)
+        stalled = ended & ~back & ~dropped
+        accepted = here | back
+
+        better = spread(searching & verdict.better, gradient)
+        gradient_lo = torch.where(better, gradient, state.gradient_lo)
+        code = torch.where(first & ~good, DIVERGED, torch.where(stalled, STALLED, state.code))
+        new = replace(
+            state,
+            value=torch.where(first, phi, state.value),
+            evaluations=state.evaluations + running,
+            accepted=torch.where(running, accepted, state.accepted),
+            code=code.to(torch.int8),
+            fresh=state.fresh & ~running,
+            gradient_lo=gradient_lo,
+            search=torch.where(searching[:, None], verdict.search, state.search),
+            count=torch.where(dropped, 0, state.count),
+        )
+        if bool((accepted | dropped).any()):
+            alpha = torch.where(back, verdict.lo, state.search[:, 9])
+            phi = torch.where(back, verdict.phi_lo, phi)
+            gradient = torch.where(spread(back, gradient), gradient_lo, gradient)
+            new = self._move(new, accepted, first, alpha, phi, gradient)
+            new = self._aim(new, (accepted | dropped) & (new.code == RUNNING))
+        trial = new.x + spread(new.search[:, 9], new.x) * new.direction
+        return replace(new, trial=torch.where(spread(new.code == RUNNING, trial), trial, new.x))
+
+    def _noise(self, x: Tensor) -> float:
+        return 10 * torch.finfo(x.dtype).eps if self.noise is None else self.noise
+
+    def _move(
+        self, state: LBFGSState, rows: Tensor, first: Tensor, alpha: Tensor, phi: Tensor, gradient: Tensor
+    ) -> LBFGSState:
+        """Make x + alpha p the iterate of `rows`, remember the pairs, and see who has ended."""
+        x = torch.where(spread(rows, state.x), state.x + spread(alpha, state.x) * state.direction, state.x)
+        gradient = torch.where(spread(rows, state.x), gradient, state.gradient)
+        stepped = rows & ~first
+        s, y = x - state.x, gradient - state.gradient
+        bend = dot(s, y)
+        keep = stepped & (bend > self.curvature * (dot(s, s) * dot(y, y)).sqrt()) & torch.isfinite(bend)
+        memory = push(_memory(state), s, y, keep)
+
+        gain = state.value - phi
+        flat = stepped & (gain <= self._noise(x) * state.value.abs())
+        idle = torch.where(flat, state.idle + 1, torch.where(stepped, 0, state.idle))
+        code = torch.where(rows & (idle >= self.patience), CONVERGED, state.code)
+        code = torch.where(rows & (largest(gradient) <= self.tolerance), CONVERGED, code)
+        return replace(
+            state,
+            x=x,
+            value=torch.where(rows, phi, state.value),
+            gradient=gradient,
+            iterations=state.iterations + stepped,
+            code=code.to(torch.int8),
+            idle=idle,
+            **vars(memory),
+        )
+
+    def _aim(self, state: LBFGSState, rows: Tensor) -> LBFGSState:
+        """Begin a search in `rows`, along -H g or, without memory or descent, along -g."""
+        g = state.gradient
+        p = -two_loop(_memory(state), g)
+        slope = dot(p, g)
+        newton = (state.count > 0) & (slope < 0) & torch.isfinite(slope)
+        # Scaled by its largest entry, the gradient's own square can neither overflow nor vanish.
+        p = torch.where(spread(newton, g), p, -g / spread(largest(g), g))
+        unit = g[:1].numel() ** 0.5 / dot(p, p).sqrt()  # the step of one unit per coordinate
+        longest = torch.full_like(unit, math.inf) if self.max_step is None else self.max_step * unit
+        alpha = torch.minimum(torch.where(newton, 1.0, self.first_step * unit), longest)
+        # Steps closer than this differ by less than the rounding of x.
+        resolution = torch.finfo(g.dtype).eps * largest(state.x) / largest(p)
+        search = begin(state.value, dot(p, g), alpha, longest, resolution)
+        return replace(
+            state,
+            direction=torch.where(spread(rows, p), p, state.direction),
+            search=torch.where(rows[:, None], search, state.search),
+            count=torch.where(rows & ~newton, 0, state.count),
+        )
+
+
+def _memory(state: LBFGSState) -> Memory:
+    return Memory(state.s, state.y, state.sy, state.yy, state.head, state.count)

@@ -1,0 +1,179 @@
+"""What every optimiser's state has in common, and how rows of states are taken, put back and joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from headwater.errors import Misuse
+from headwater.optimizers.status import Status
+
+RUNNING: Final = 0
+CONVERGED: Final = 1
+STALLED: Final = 2
+DIVERGED: Final = 3
+
+STATUS: Final = {
+    RUNNING: Status.RUNNING,
+    CONVERGED: Status.CONVERGED,
+    STALLED: Status.STALLED,
+    DIVERGED: Status.DIVERGED,
+}
+"""The sentence for each value of `OptimizerState.code`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerState:
+    """What an optimiser knows about each problem; the first axis of every field is the problem.
+
+    | field | shape | meaning |
+    |---|---|---|
+    | `trial` | [batch, *event] | the next point to evaluate (equal to `x` once the problem has ended) |
+    | `x` | [batch, *event] | the current iterate |
+    | `value` | [batch] float64 | the cost at `x`; infinite until it has been told |
+    | `gradient` | [batch, *event] | the gradient at `x` |
+    | `iterations` | [batch] int64 | accepted steps; the evaluation of a starting point is none |
+    | `evaluations` | [batch] int64 | evaluations told so far |
+    | `accepted` | [batch] bool | whether the point told last became `x` (or confirmed a starting point) |
+    | `code` | [batch] int8 | `RUNNING`, `CONVERGED`, `STALLED` or `DIVERGED` |
+    | `fresh` | [batch] bool | whether the next evaluation is that of a starting point |
+    """
+
+    trial: Tensor
+    x: Tensor
+    value: Tensor
+    gradient: Tensor
+    iterations: Tensor
+    evaluations: Tensor
+    accepted: Tensor
+    code: Tensor
+    fresh: Tensor
+
+
+S = TypeVar("S", bound=OptimizerState)
+
+
+class Optimizer(Protocol[S]):
+    """The ask/tell interface: ask by reading `state.trial`, tell by calling `step`."""
+
+    def init(self, x0: Tensor) -> S:
+        """The state before any evaluation; `trial` is x0 [batch, *event]."""
+        ...
+
+    def step(self, state: S, value: Tensor, gradient: Tensor) -> S:
+        """Consume one evaluation per problem: value [batch] and gradient [batch, *event] at `trial`."""
+        ...
+
+    def restart(self, state: S, x: Tensor, *, keep_memory: bool) -> S:
+        """Continue at x, which is evaluated next; counters are kept, the memory if asked for."""
+        ...
+
+
+def take(state: S, index: Tensor) -> S:
+    """The rows `index` (integers or a mask) of a state, as a state of its own.
+
+    >>> from headwater.optimizers import GradientDescent
+    >>> state = GradientDescent(lr=0.1).init(torch.eye(3))
+    >>> take(state, torch.tensor([2])).x
+    tensor([[0., 0., 1.]])
+    """
+    return type(state)(**{name: tensor[index] for name, tensor in columns(state).items()})
+
+
+def put(state: S, index: Tensor, part: S) -> S:
+    """The state with its rows `index` (integers or a mask) replaced by those of `part`, in order.
+
+    >>> from headwater.optimizers import GradientDescent
+    >>> state = GradientDescent(lr=0.1).init(torch.eye(3))
+    >>> last = torch.tensor([2])
+    >>> put(state, last, take(state, torch.tensor([0]))).x[2]
+    tensor([1., 0., 0.])
+    """
+    new = columns(part)
+    return type(state)(**{n: tensor.index_put((index,), new[n]) for n, tensor in columns(state).items()})
+
+
+def concatenate(states: Sequence[S]) -> S:
+    """One state whose problems are those of all `states`, in order.
+
+    >>> from headwater.optimizers import GradientDescent
+    >>> state = GradientDescent(lr=0.1).init(torch.eye(3))
+    >>> concatenate([state, state]).x.shape
+    torch.Size([6, 3])
+    """
+    if not states:
+        raise Misuse("There is no state to concatenate.", "Give at least one.")
+    parts = [columns(state) for state in states]
+    return type(states[0])(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+
+
+def columns(state: OptimizerState) -> dict[str, Tensor]:
+    """The fields of a state by name, without any graph a caller attached to them."""
+    return {field.name: getattr(state, field.name).detach() for field in fields(state)}
+
+
+def starting(x0: Tensor) -> dict[str, Any]:
+    """The common fields of the state before any evaluation at x0 [batch, *event]."""
+    if x0.ndim == 0 or not x0.is_floating_point():
+        raise Misuse(
+            f"x0 has the shape {list(x0.shape)} and the type {x0.dtype}.",
+            "Give real floating-point points, the problem as their first axis.",
+        )
+    x = x0.detach().clone()
+    zero = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device)
+    return {
+        "trial": x.clone(),  # so that a caller may call requires_grad_() on it
+        "x": x,
+        "value": torch.full_like(zero, torch.inf, dtype=torch.float64),
+        "gradient": torch.zeros_like(x),
+        "iterations": zero,
+        "evaluations": zero,
+        "accepted": zero.bool(),
+        "code": zero.to(torch.int8),
+        "fresh": ~zero.bool(),
+    }
+
+
+def restarting(state: OptimizerState, x: Tensor) -> dict[str, Any]:
+    """The common fields of `state` when it goes on from x [batch, *event], not yet evaluated."""
+    if x.shape != state.x.shape:
+        raise Misuse(
+            f"x has the shape {list(x.shape)}, the state's points have {list(state.x.shape)}.",
+            "Give one point per problem of the state.",
+        )
+    fresh = starting(x.to(state.x.dtype))
+    return fresh | {"iterations": state.iterations, "evaluations": state.evaluations}
+
+
+def told(state: OptimizerState, value: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """The evaluation as value [batch] in float64 and gradient [batch, *event], cut from its graph."""
+    if value.shape != state.value.shape or gradient.shape != state.x.shape:
+        raise Misuse(
+            f"The value has the shape {list(value.shape)} and the gradient {list(gradient.shape)}.",
+            f"Give {list(state.value.shape)} and {list(state.x.shape)}: one evaluation per problem.",
+        )
+    return value.detach().to(state.value), gradient.detach().to(state.x)
+
+
+def spread(v: Tensor, x: Tensor) -> Tensor:
+    """A tensor [batch] with the axes of x [batch, *event], in its dtype unless it is a mask."""
+    v = v.reshape(-1, *(1,) * (x.ndim - 1))
+    return v if v.dtype == torch.bool else v.to(x.dtype)
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """The inner product of each row [batch] in float64; a row's result does not depend on the others.
+
+    >>> dot(torch.ones(2, 3, 4), torch.ones(2, 3, 4))
+    tensor([12., 12.], dtype=torch.float64)
+    """
+    return (a * b).reshape(a.shape[0], a[:1].numel() or 1).sum(-1).double()
+
+
+def largest(a: Tensor) -> Tensor:
+    """The largest modulus in each row [batch] in float64; NaN if there is one."""
+    return a.abs().reshape(a.shape[0], a[:1].numel() or 1).amax(-1).double()

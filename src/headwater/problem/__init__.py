@@ -1,0 +1,1 @@
+"""What is asked of a sample: operators, costs, per-problem data, least squares."""

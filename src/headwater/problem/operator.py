@@ -1,0 +1,156 @@
+"""What every measurement operator promises: y = A(x) on a batch of images, recordings or anything else."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from headwater.errors import Misuse
+from headwater.problem.least_squares import least_squares, power_norm
+
+
+@dataclass(frozen=True, eq=False)
+class Operator(ABC):
+    """A measurement operator y = A(x), differentiable in x.
+
+    `x` is [batch, ...]; the first axis of `y` is the problem too. One operator serves
+    the whole batch; a tensor it holds may have a first axis of 1 (shared) or of the batch (one per problem),
+    and `select` follows a batch that is compacted.
+
+    Class attributes: `kind` is the word the command line uses, `linear` says whether `adjoint` exists,
+    `channels` is the number of channels x must have (None: any), `per_problem` names the indexable tensors.
+    """
+
+    kind: ClassVar[str]
+    linear: ClassVar[bool] = False
+    channels: ClassVar[int | None] = None
+    per_problem: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def name(self) -> str:
+        """The name shown to the user."""
+        return self.kind
+
+    @property
+    def local(self) -> int | None:
+        """How far from its own place in x an entry of y looks, in pixels or samples of x; None: everywhere."""
+        return None
+
+    @property
+    def stride(self) -> int:
+        """Pixels or samples of x per one of y."""
+        return 1
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Tensor:
+        """A(x), the measurement without noise."""
+
+    def residual(self, x: Tensor, y: Tensor) -> Tensor:
+        """A(x) - y, zero where x agrees with the measurement (an inequality for `Clip`); shape of y."""
+        return difference(self(x), y)
+
+    def damaged(self, shape: Sequence[int]) -> Tensor | None:
+        """What y says nothing about, bool, broadcastable to x; None: all of x counts.
+
+        `shape` is the shape of x.
+        """
+        return None
+
+    def count(self, y: Tensor) -> Tensor:
+        """How many entries of y are measurements, int64 [batch]: the divisor of a mean squared residual."""
+        return torch.full((y.shape[0],), y[:1].numel() if len(y) else 0, device=y.device)
+
+    def select(self, index: Tensor | Sequence[int]) -> Self:
+        """The operator of the problems `index` (integers, or a bool mask over the batch)."""
+        index = torch.as_tensor(index)
+        index = index if index.dtype == torch.bool else index.long()
+        return self._each_tensor(lambda held: held if held.shape[0] == 1 else held[index.to(held.device)])
+
+    def to(self, device: torch.device | str) -> Self:
+        """The operator with its tensors on `device`; saves a copy at every call, the values are the same."""
+        return self._each_tensor(lambda held: held.to(device))
+
+    def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> Self:
+        changed = copy.copy(self)
+        for field in self.per_problem:
+            object.__setattr__(changed, field, change(getattr(self, field)))
+        return changed
+
+
+@dataclass(frozen=True, eq=False)
+class LinearOperator(Operator):
+    """A linear measurement y = A x with its exact adjoint: <A x, y> = <x, A' y>."""
+
+    linear: ClassVar[bool] = True
+
+    @abstractmethod
+    def adjoint(self, y: Tensor) -> Tensor:
+        """A' y, in the shape of x."""
+
+    def pinv(self, y: Tensor, *, ridge: float = 0.0) -> Tensor:
+        """A' (A A' + ridge)^-1 y: the smallest x that explains y; closed form where there is one."""
+        return self.pseudo_inverse(y, ridge=ridge)
+
+    def pseudo_inverse(
+        self, y: Tensor, *, ridge: float = 0.0, iterations: int = 100, tolerance: float = 1e-6
+    ) -> Tensor:
+        """The same by conjugate gradients, each problem with its own scalars; see `least_squares`."""
+        return least_squares(self, self.adjoint, y, ridge=ridge, iterations=iterations, tolerance=tolerance)
+
+    def project(self, x: Tensor, y: Tensor, *, iterations: int = 100, tolerance: float = 1e-6) -> Tensor:
+        """The point nearest to x with A x = y, which is x + A^+ (y - A x); for noiseless measurements.
+
+        By conjugate gradients: exact in a few iterations for masks, colour and super-resolution; for a blur
+        that wipes out some frequencies |A x - y| falls about as 1 / iterations.
+        """
+        return x - self.pseudo_inverse(self.residual(x, y), iterations=iterations, tolerance=tolerance)
+
+    def norm(self, shape: Sequence[int]) -> Tensor:
+        """The largest singular value of A on x of `shape`, float64 [batch]; by default by power iteration."""
+        return power_norm(self, self.adjoint, shape)
+
+
+def difference(measured: Tensor, y: Tensor) -> Tensor:
+    """`measured - y` after checking that neither is broadcast silently."""
+    if measured.shape != y.shape:
+        raise Misuse(
+            f"The measurement is {list(y.shape)} but the operator makes {list(measured.shape)}.",
+            "Give the measurement that belongs to this operator and size.",
+        )
+    return measured - y
+
+
+def require_problems(size: int, x: Tensor, what: str) -> None:
+    """Refuse a per-problem tensor whose first axis is neither 1 nor the batch."""
+    if size not in (1, x.shape[0]):
+        raise Misuse(
+            f"There are {size} {what}s but {x.shape[0]} problems in the batch.",
+            f"Give one {what} for all problems, or one for each.",
+        )
+
+
+def checked(y: Any, x: Tensor, name: str) -> Tensor:
+    """`y` if it can be the measurement of the batch `x`; else a Misuse that says why not."""
+    if not isinstance(y, Tensor) or not y.is_floating_point():
+        found = f"{str(y.dtype).removeprefix('torch.')} values" if isinstance(y, Tensor) else type(y).__name__
+        raise Misuse(
+            f"The operator '{name}' returned {found} instead of a floating tensor.",
+            "Return a torch tensor of the type of x.",
+        )
+    if y.ndim == 0 or y.shape[0] != x.shape[0]:
+        raise Misuse(
+            f"The operator '{name}' made {list(y.shape)} out of {x.shape[0]} problems.",
+            "Keep the first axis: one measurement per problem.",
+        )
+    if torch.is_grad_enabled() and x.requires_grad and not y.requires_grad:
+        raise Misuse(
+            f"The operator '{name}' lost the gradient with respect to x.",
+            "Use differentiable torch operations only: no .detach(), .item(), numpy or torch.no_grad().",
+        )
+    return y

@@ -1,0 +1,1 @@
+"""Whole methods: a flow, a misfit and seeds in, a result out."""

@@ -1,0 +1,40 @@
+"""Solving dx/dt = v(x, t): fixed grids, adaptive steps, inversion and likelihood."""
+
+from headwater.solvers.adaptive import AdaptiveResult, solve_adaptive
+from headwater.solvers.fixed import backward, invert, logit_grid, power_grid, solve, uniform_grid
+from headwater.solvers.likelihood import bits_per_dimension, log_likelihood
+from headwater.solvers.method import (
+    DDIM,
+    DOPRI5,
+    EULER,
+    HEUN,
+    METHODS,
+    MIDPOINT,
+    RK4,
+    Exponential,
+    Method,
+    RungeKutta,
+)
+
+__all__ = [
+    "DDIM",
+    "DOPRI5",
+    "EULER",
+    "HEUN",
+    "METHODS",
+    "MIDPOINT",
+    "RK4",
+    "AdaptiveResult",
+    "Exponential",
+    "Method",
+    "RungeKutta",
+    "backward",
+    "bits_per_dimension",
+    "invert",
+    "log_likelihood",
+    "logit_grid",
+    "power_grid",
+    "solve",
+    "solve_adaptive",
+    "uniform_grid",
+]

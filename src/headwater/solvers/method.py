@@ -1,0 +1,123 @@
+"""One-step methods for dx/dt = v(x, t): Runge-Kutta tableaux as data, and the exponential (DDIM) step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from headwater.flows.path import Path, expand
+
+Field = Callable[[Tensor, Tensor], Tensor]
+
+
+class Method(Protocol):
+    """A rule for one step; it calls the field `evaluations` times."""
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the field per step."""
+
+    @property
+    def order(self) -> int:
+        """Order of accuracy of the whole solve."""
+
+    def step(self, field: Field, path: Path, x: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
+        """x at t_next from x at t; the times are scalars or one per problem, and may run backwards."""
+
+
+@dataclass(frozen=True)
+class RungeKutta:
+    """An explicit Runge-Kutta method as its Butcher tableau (Hairer, Norsett & Wanner I, II.1).
+
+    k_i = v(x + h sum_j a_ij k_j, t + c_i h),  x_next = x + h sum_i b_i k_i; `b_error` holds the weights
+    b - b_hat of the embedded error estimate, if there is one.
+    """
+
+    name: str
+    order: int
+    a: tuple[tuple[float, ...], ...]
+    b: tuple[float, ...]
+    b_error: tuple[float, ...] = ()
+
+    @property
+    def c(self) -> tuple[float, ...]:
+        """The nodes c_i = sum_j a_ij."""
+        return tuple(sum(row) for row in self.a)
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the field per step: the stages."""
+        return len(self.b)
+
+    def stages(
+        self, field: Field, x: Tensor, t: Tensor, h: Tensor, first: Tensor | None = None
+    ) -> list[Tensor]:
+        """The slopes k_i; `first` is k_1 if it is known already."""
+        k: list[Tensor] = [] if first is None else [first]
+        for row, c in list(zip(self.a, self.c, strict=True))[len(k) :]:
+            k.append(field(combine(x, h, row, k), t + c * h))
+        return k
+
+    def step(self, field: Field, path: Path, x: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
+        """x + h sum_i b_i k_i with h = t_next - t."""
+        h = t_next - t
+        return combine(x, h, self.b, self.stages(field, x, t, h))
+
+
+def combine(x: Tensor, h: Tensor, weights: tuple[float, ...], k: list[Tensor]) -> Tensor:
+    """x + h sum_i w_i k_i, leaving out zero weights."""
+    for w, slope in zip(weights, k, strict=False):
+        if w != 0.0:
+            x = x + expand(w * h, slope) * slope
+    return x
+
+
+EULER = RungeKutta("euler", 1, ((),), (1.0,))
+MIDPOINT = RungeKutta("midpoint", 2, ((), (1 / 2,)), (0.0, 1.0))
+HEUN = RungeKutta("heun", 2, ((), (1.0,)), (1 / 2, 1 / 2))
+RK4 = RungeKutta("rk4", 4, ((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6))
+# Dormand & Prince (1980), the 5(4) pair; the seventh stage is the slope at the new point (FSAL).
+DOPRI5 = RungeKutta(
+    "dopri5",
+    5,
+    (
+        (),
+        (1 / 5,),
+        (3 / 40, 9 / 40),
+        (44 / 45, -56 / 15, 32 / 9),
+        (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
+        (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
+        (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
+    ),
+    (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84, 0.0),
+    (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40),
+)
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """The exponential Euler step, which is DDIM with eta = 0 (Song et al. 2021; Lu et al. 2022, eq. 3.7).
+
+    Exact if the predictions xhat and eps are constant over the step:
+    x_next = alpha_next xhat + sigma_next eps. The step for diffusion paths, whose velocity is stiff near t = 1.
+    """
+
+    name: str = "ddim"
+    order: int = 1
+    evaluations: int = 1
+
+    def step(self, field: Field, path: Path, x: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
+        """alpha_next xhat(x, t) + sigma_next eps(x, t)."""
+        t = t.to(x)  # as the flow sees it: beside a level of a beta table, sigma' depends on the last bit
+        v = field(x, t)
+        end = t_next.to(torch.float64)
+        alpha, sigma = expand(path.alpha(end), x), expand(path.sigma(end), x)
+        return alpha * path.xhat_from_v(x, v, t) + sigma * path.eps_from_v(x, v, t)
+
+
+DDIM = Exponential()
+METHODS: tuple[Method, ...] = (EULER, MIDPOINT, HEUN, RK4, DDIM)
