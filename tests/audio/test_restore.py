@@ -37,7 +37,7 @@ def test_any_length(samples):
     assert ((done.waveforms - y).square().mean(1).sqrt() < 0.12).all()
 
 
-@pytest.mark.parametrize("operator", [Decimate.by(2), Reverb.of(torch.tensor([1.0, 0.0, -0.4]))])
+@pytest.mark.parametrize("operator", [Decimate.by_factor(2), Reverb.from_impulse(torch.tensor([1.0, 0.0, -0.4]))])
 def test_a_linear_operator_keeps_its_adjoint_on_the_canvas(operator):
     heard = on_canvas(prior(), operator, 1500)
     assert isinstance(heard, LinearHeard) and heard.frames == FRAMES

@@ -60,7 +60,7 @@ CASES = {
         Room(IMPULSE[None], RATE),
         30,
     ),
-    "clipping": (lambda x: np.clip(x, -0.2, 0.2), Clipping.at(0.2), 20),
+    "clipping": (lambda x: np.clip(x, -0.2, 0.2), Clipping.at_level(0.2), 20),
     "own": (lambda x: np.tanh(3 * x) / 3, Own(lambda z: torch.tanh(3 * z) / 3), 14),
 }
 
@@ -173,7 +173,7 @@ def test_direct_sound_may_come_late_and_at_any_rate():
 
 def test_a_sample_is_never_pulled_below_what_it_was(tmp_path):
     x = truth()
-    after = repaired(tmp_path, x, Clipping.at(0.15))  # far below the true peaks
+    after = repaired(tmp_path, x, Clipping.at_level(0.15))  # far below the true peaks
     assert (np.abs(after) >= np.abs(x) * (1 - 1e-6) - 1e-7).all()
 
 
@@ -186,7 +186,7 @@ def test_a_band_has_no_click_at_the_ends(tmp_path):
 
 def test_what_is_below_the_clipping_stays_to_the_bit(tmp_path):
     x = np.clip(truth(), -0.2, 0.2)
-    after = repaired(tmp_path, x, Clipping.at(0.2))
+    after = repaired(tmp_path, x, Clipping.at_level(0.2))
     clipped = np.abs(x) >= 0.2 * (1 - 1e-4)
     assert np.array_equal(after[~clipped], x.astype(np.float32)[~clipped])
     assert (np.abs(after[clipped]) >= 0.2 * (1 - 1e-4)).all()
@@ -208,7 +208,7 @@ def test_stretches_without_clipping_are_not_solved(tmp_path):
         patches = restored(
             prior(),
             source,
-            Clipping.at(level),
+            Clipping.at_level(level),
             How(preset=preset, limits=limits),
             lambda k, n, done, solved=solved: solved.append(len(done)),
         )

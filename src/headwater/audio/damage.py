@@ -142,7 +142,7 @@ class Band(Alike):
 
     def lowpass(self, low: int) -> Lowpass:
         """The operator."""
-        return Lowpass.at(2 * self.cutoff / low)
+        return Lowpass.with_cutoff(2 * self.cutoff / low)
 
     def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
         """The recording and, above the cutoff, what the estimate has there, as the spectrum falls below."""
@@ -204,7 +204,7 @@ class Room:
         before = -(-FILTER * max(up, down) // (up * down)) if self.rate != low else 0
         padded = np.pad(self.response, (before * down, before * down))
         h = resampled(padded, self.rate, low) * self.rate / low
-        return Reverb.of(torch.from_numpy(h), before * up)
+        return Reverb.from_impulse(torch.from_numpy(h), before * up)
 
     def finish(self, posed: Posed, x: Track, estimate: Track, rate: int, low: int) -> Track:
         """The mean of least squares begun with the estimate and with silence, whose errors differ, less noise.
