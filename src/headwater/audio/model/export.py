@@ -30,7 +30,9 @@ LICENCES = (
 EMBEDDING = "CDPAM, pieces of half a second"
 
 
-def facts_of(checkpoint: Path, hours: float, hardware: str, frechet: float | None = None) -> dict[str, Any]:
+def collect_facts(
+    checkpoint: Path, hours: float, hardware: str, frechet: float | None = None
+) -> dict[str, Any]:
     """What the card says beside the training log; the Frechet distance is that of `benchmarks/music_prior.py`."""
     facts = torch.load(checkpoint, map_location="cpu", weights_only=True)["facts"]
     return {
@@ -38,7 +40,7 @@ def facts_of(checkpoint: Path, hours: float, hardware: str, frechet: float | Non
         "what": "Velocity of a Cond-OT flow on windows of 2 s of music, mono, 16 kHz.",
         "rate": models.RATE,
         "window": models.WINDOW,
-        "space": {"name": facts["space"], "scale": _rounded(facts["scale"])},
+        "space": {"name": facts["space"], "scale": _round(facts["scale"])},
         "data": DATA,
         "hours": hours,
         "data_licence": LICENCES,
@@ -49,7 +51,7 @@ def facts_of(checkpoint: Path, hours: float, hardware: str, frechet: float | Non
     }
 
 
-def _rounded(scale: float | list[float]) -> float | list[float]:
+def _round(scale: float | list[float]) -> float | list[float]:
     return [round(s, 6) for s in scale] if isinstance(scale, list) else round(scale, 6)
 
 
@@ -64,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     o = p.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "facts.json"
-        file.write_text(json.dumps(facts_of(o.checkpoint, o.hours, o.hardware, o.frechet)))
+        file.write_text(json.dumps(collect_facts(o.checkpoint, o.hours, o.hardware, o.frechet)))
         export(o.checkpoint, file, o.name, zoo.FOLDER)
 
 

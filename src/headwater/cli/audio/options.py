@@ -9,7 +9,11 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from headwater.audio.io import times
+from headwater.audio.restoration import SolveOptions
 from headwater.cli.shared.options import SEARCH, Files, PresetName, whole, word
+from headwater.dflow.result import Callback
+from headwater.recipes.paper import Paper
+from headwater.recipes.recipe import Recipe, RecipeOptions
 
 DAMAGE = Group("What is lost", sort_key=0)
 
@@ -22,7 +26,7 @@ class Draw(Files):
     count: Annotated[int, whole(alias="-n", group=SEARCH)] = 4
     """How many recordings."""
 
-    length: Annotated[float, word(times.seconds, "TIME", group=SEARCH)] = 4.0
+    length: Annotated[float, word(times.parse_seconds, "TIME", group=SEARCH)] = 4.0
     """How long each is, as in 4 or 1:30."""
 
     seed: Annotated[int, whole(group=SEARCH)] = 0
@@ -52,10 +56,20 @@ class Repair(Files):
     seconds: Annotated[float | None, Parameter(group=SEARCH)] = None
     """Stop after so many seconds and keep the best so far; a stretch that was begun takes a little more."""
 
+    @property
+    def recipe(self) -> Recipe | None:
+        """The recipe of the preset; None is each task's own."""
+        return Paper() if self.preset == "paper" else None
+
+    def solve_options(self, callback: Callback) -> SolveOptions:
+        """How stretches are solved; the callback follows the solves."""
+        limits = RecipeOptions(steps=self.steps, gradients=self.gradients, callback=callback)
+        return SolveOptions(self.seed, self.recipe, limits)
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Lost(Repair):
+class GapOptions(Repair):
     """Where the gaps are."""
 
     gap: Annotated[tuple[str, ...], Parameter(metavar="START-END", group=DAMAGE, negative="")] = ()
@@ -68,8 +82,8 @@ class Lost(Repair):
     """A file of sound of the same rate and length that is not zero where something is lost."""
 
 
-Level = Annotated[float | None, word(times.amplitude, "LEVEL")]
+Level = Annotated[float | None, word(times.parse_amplitude, "LEVEL")]
 """An amplitude: a share of full scale, or dB below it."""
 NO_DRAW = Draw()
 NO_REPAIR = Repair()
-NO_LOST = Lost()
+NO_GAPS = GapOptions()

@@ -1,47 +1,56 @@
-"""Damage all over a recording: better than it was, no seams between stretches, memory of a stretch only."""
+"""Damage all over a recording: better than it was, no seams between segments, memory of a segment only."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 from audio_small import prior, tones
+from headwater.problem.compose import compose
+from headwater.recipes.paper import Paper
+from headwater.recipes.recipe import RecipeOptions
 from torch.testing import assert_close
 
 from headwater import Misuse
-from headwater.audio import stretches as whole
-from headwater.audio.damage import AtRate, Band, Clipping, Noise, Own, Posed, Room
+from headwater.audio.damage import BandLimit, Clipping, Measurement, Noise, Room, UserDamage
+from headwater.audio.damage.base import Uniform
+from headwater.audio.damage.clipping import HigherRate
 from headwater.audio.io.files import examine
-from headwater.audio.io.resample import interpolated, resampled
+from headwater.audio.io.resample import interpolate_spectrum, resample
 from headwater.audio.io.write import write_patched
-from headwater.audio.operators import Clip, Identity
-from headwater.audio.restore import How
-from headwater.audio.stretches import restored, spans
-from headwater.recipes.warm_start import Limits
+from headwater.audio.operators import Clip
+from headwater.audio.prior import warm_start
+from headwater.audio.restoration import SolveOptions
+from headwater.audio.undo import Overlap, equal_parts, undo_damage
+from headwater.problem.operator import Identity
 
 torch.set_num_threads(1)
 RATE, FRAMES = 8000, 12_000
-
-
-@pytest.fixture(autouse=True)
-def short_stretches(monkeypatch):
-    monkeypatch.setattr(whole, "STRETCH", 1.0)
-    monkeypatch.setattr(whole, "MARGIN", 0.2)
+SHORT = Overlap(segment=1.0, margin=0.2)
 
 
 def truth():
     return np.stack([0.2 * tones(FRAMES, RATE, seed) for seed in (0, 1)], axis=1)
 
 
-def repaired(folder, x, damage, told=None, how=None):
+def restorations(folder, x, damage, options=None, overlap=SHORT, scale=0.7, **more):
     soundfile.write(folder / "in.wav", x, RATE, subtype="FLOAT")
-    source = examine(folder / "in.wav")
-    more = {} if told is None else {"told": told}
-    write_patched(
-        source, restored(prior(), source, damage, how or How(), **more), folder / "out.wav", overwrite=True
-    )
+    return undo_damage(prior(scale), examine(folder / "in.wav"), damage, options, overlap=overlap, **more)
+
+
+def repaired(folder, x, damage, options=None, done=None, **more):
+    """The restored recording as it is written; `done` collects the restorations."""
+    found = restorations(folder, x, damage, options, **more)
+    done = [] if done is None else done
+    patches = (done.append(r) or r.patch for r in found)
+    write_patched(examine(folder / "in.wav"), patches, folder / "out.wav", overwrite=True)
     return soundfile.read(folder / "out.wav", always_2d=True)[0]
+
+
+def solutions(done):
+    return [solution for r in done for solution in r.solutions]
 
 
 def sdr(x):
@@ -52,16 +61,20 @@ def noise(level, seed=0):
     return level * np.random.default_rng(seed).standard_normal((FRAMES, 2))
 
 
+def through(impulse):
+    return np.stack([np.convolve(c, impulse)[:FRAMES] for c in truth().T], 1)
+
+
 IMPULSE = np.eye(1, 400)[0] + 0.4 * np.eye(1, 400, 100)[0] - 0.2 * np.eye(1, 400, 399)[0]
 CASES = {
     "noise": (lambda x: x + noise(0.02), Noise(0.02), 1.0),
     "room": (
-        lambda x: np.stack([np.convolve(c, IMPULSE)[:FRAMES] for c in x.T], 1),
+        lambda x: through(IMPULSE),
         Room(IMPULSE[None], RATE),
         30,
     ),
     "clipping": (lambda x: np.clip(x, -0.2, 0.2), Clipping.at_level(0.2), 20),
-    "own": (lambda x: np.tanh(3 * x) / 3, Own(lambda z: torch.tanh(3 * z) / 3), 14),
+    "user": (lambda x: np.tanh(3 * x) / 3, UserDamage(lambda z: torch.tanh(3 * z) / 3), 14),
 }
 
 
@@ -72,9 +85,9 @@ def test_it_is_better_than_it_was_and_has_no_seams(tmp_path, name):
     after = repaired(tmp_path, before, damage)
     assert after.shape == before.shape and sdr(after) > sdr(before) + gain
     bend = np.abs(np.diff(after, n=2, axis=0)).max(1)
-    edges = [stop for _, stop in spans(FRAMES, RATE)][:-1]
+    edges = [stop for _, stop in equal_parts(FRAMES, RATE)][:-1]
     near = np.zeros(len(bend), dtype=bool)
-    for edge in edges:  # a stretch fades into the next in the 20 ms before its end
+    for edge in edges:  # a segment fades into the next in the 20 ms before its end
         near[edge - 170 : edge + 10] = True
     assert bend[near].max() <= 1.2 * bend[~near].max()
 
@@ -88,35 +101,42 @@ def test_little_noise_costs_little(tmp_path, level):
 
 @pytest.mark.parametrize(("share", "asked"), [(0.03, 0), (0.2, 4)])
 def test_noise_finer_than_the_flow_resolves_is_left_to_the_filter(tmp_path, share, asked):
-    """Two channels, two stretches: four solves or none."""
-    x, found = truth(), []
+    """Two channels, two segments: four solves or none."""
+    x, done = truth(), []
     level = share * float(x.std(0).min())
     damaged = x + noise(level)
-
-    def told(k, n, done):
-        found.extend(done)
-        return False
-
-    after = repaired(tmp_path, damaged, Noise(level), told)
-    assert len(found) == asked and sdr(after) > sdr(damaged) + 3
+    after = repaired(tmp_path, damaged, Noise(level), done=done)
+    assert len(solutions(done)) == asked and sdr(after) > sdr(damaged) + 3
 
 
-@pytest.mark.parametrize(("enough", "own", "more"), [(2.0, None, False), (0.5, None, True), (2.0, 0.5, True)])
-def test_under_noise_the_estimate_suffices_if_nobody_asks_for_more(tmp_path, monkeypatch, enough, own, more):
-    """One evaluation says what it is worth, and a user's own level comes first."""
-    found = []
-    monkeypatch.setattr("headwater.audio.damage.ENOUGH", enough)
-    how = How(limits=Limits(gradients=3, tau=own))
-    repaired(tmp_path, truth() + noise(0.05), Noise(0.05), lambda k, n, done: bool(found.extend(done)), how)
-    assert found and all((int(r.result.gradients[0]) > 1) == more for r in found)
+@pytest.mark.parametrize(
+    ("damaged", "damage", "scale"),
+    [
+        (lambda: truth() + noise(0.04), Noise(0.04), 0.4),
+        (lambda: through(IMPULSE) + noise(0.02), Room(IMPULSE[None], RATE, 0.02), 0.115),
+    ],
+    ids=["noise", "room"],
+)
+def test_an_estimate_within_twice_the_noise_costs_no_gradients(tmp_path, damaged, damage, scale):
+    """A prior of soft music finds loud music implausible, so its estimate misses the noise level; that suffices.
+
+    A filter or least squares finish the sound, so gradients would be lost. One evaluation says what the estimate is
+    worth. A user who asks for the noise level gets gradients.
+    """
+    for tau, more in ((None, False), (1.0, True)):
+        done, limits = [], RecipeOptions(gradients=3, tau=tau)
+        repaired(tmp_path, damaged()[:, :1], damage, SolveOptions(limits=limits), done, scale=scale)
+        first = [s.result.trace[0, 1, 0].item() for s in solutions(done)]
+        assert len(first) == 2 and all(1.0 < misfit < 2.0 for misfit in first)
+        assert all((int(s.result.gradients[0]) > 1) == more for s in solutions(done))
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 44_100, 96_000])
 def test_the_noise_that_is_posed_is_what_the_band_has(rate):
     x = 0.1 * np.random.default_rng(0).standard_normal(rate)
     for damage in (Noise(0.1), Room(np.eye(1, 10), rate, 0.1)):
-        posed = damage.pose(x, rate, 16_000, 1.0)
-        assert abs(posed.sigma / posed.y.std() - 1) < 0.05
+        measured = damage.measure(x, rate, replace(prior(), rate=16_000), 1.0)
+        assert abs(measured.sigma / measured.y.std() - 1) < 0.05
 
 
 def test_an_offset_passes(tmp_path):
@@ -134,9 +154,9 @@ def test_each_channel_may_have_its_own_room(tmp_path):
 
 def test_noise_in_a_room_is_of_each_channel():
     """Mid and side of independent noise have 0.7 of its level, so channels stay as they are."""
-    assert Room(IMPULSE[None], RATE).stereo and not Room(IMPULSE[None], RATE, 0.01).stereo
+    assert Room(IMPULSE[None], RATE).mixes and not Room(IMPULSE[None], RATE, 0.01).mixes
     both = Room(np.stack([IMPULSE, 0.5 * IMPULSE]), RATE, 0.01)
-    assert [both.of(i, True).impulse[0, 0] for i in (0, 1)] == [1.0, 0.5]
+    assert [both.for_signal(i, True).impulse[0, 0] for i in (0, 1)] == [1.0, 0.5]
 
 
 @pytest.mark.parametrize("gain", [0.1, 10.0])
@@ -147,14 +167,14 @@ def test_how_loud_a_response_is_does_not_matter(tmp_path, gain):
     assert_close(gain * other, found, atol=1e-4, rtol=0)
 
 
-def test_a_room_with_noise_is_undone_in_every_stretch(tmp_path):
+def test_a_room_with_noise_is_undone_in_every_segment(tmp_path):
     """Who takes it for silent before the second one is 16 dB below the truth, not 33."""
     r, n = np.random.default_rng(0), 800
     h = 0.3 * r.standard_normal(n) * np.geomspace(1, 1e-3, n)
     h[0] = 1.0
     before = np.stack([np.convolve(c, h)[:FRAMES] for c in truth().T], 1) + noise(1e-4)
     after = repaired(tmp_path, before, Room(h[None], RATE, 1e-4))
-    for start, stop in spans(FRAMES, RATE):
+    for start, stop in equal_parts(FRAMES, RATE):
         part = slice(start, stop - 1000)
         error = np.square(after - truth())[part].sum() / np.square(truth())[part].sum()
         assert 10 * np.log10(error) < -30
@@ -165,8 +185,8 @@ def test_direct_sound_may_come_late_and_at_any_rate():
     for at in (0, 1, 20):
         h = np.eye(1, 300, at) + 0.3 * np.eye(1, 300, 150)
         room = Room(h, 44_100)
-        low = resampled(tones(44_100, 44_100.0), 44_100, 16_000)
-        wanted = resampled(np.convolve(tones(44_100, 44_100.0), h[0])[:44_100], 44_100, 16_000)
+        low = resample(tones(44_100, 44_100.0), 44_100, 16_000)
+        wanted = resample(np.convolve(tones(44_100, 44_100.0), h[0])[:44_100], 44_100, 16_000)
         found = room.gain * room.reverb(16_000)(torch.from_numpy(low)[None])[0].numpy()
         assert np.abs(found - wanted)[500:-500].max() < 5e-3
 
@@ -179,8 +199,8 @@ def test_a_sample_is_never_pulled_below_what_it_was(tmp_path):
 
 def test_a_band_has_no_click_at_the_ends(tmp_path):
     estimate = np.full(2000, 0.2)
-    posed = Posed(Identity(), estimate, 0.0, estimate)
-    after = Band(1000.0).finish(posed, np.zeros(4000), estimate, 8000, 4000)
+    measured = Measurement(operator=Identity(), y=estimate, sigma=0.0, guess=estimate)
+    after = BandLimit(1000.0).finish(measured, np.zeros(4000), estimate, 8000, 4000)
     assert np.abs(after).max() < 2e-3
 
 
@@ -192,52 +212,37 @@ def test_what_is_below_the_clipping_stays_to_the_bit(tmp_path):
     assert (np.abs(after[clipped]) >= 0.2 * (1 - 1e-4)).all()
 
 
-def test_stretches_without_clipping_are_not_solved(tmp_path):
-    """Neither is a clipped one with the preset `default`, which keeps what sparsity finds."""
+def test_segments_without_clipping_are_not_solved(tmp_path):
+    """Neither is a clipped one unless a recipe is named: what sparsity finds is kept."""
     x = truth()[:, :1]
     x[:4000] *= 2  # in the first half second only
     level = 0.9 * np.abs(x[4400:]).max() + 0.1 * np.abs(x[:4000]).max()
     y = np.clip(x, -level, level).astype(np.float32)
     cut = np.abs(y) >= np.float32(level)
     assert cut.any() and not cut[4000:].any()
-    for preset, solves in (("default", [0, 0]), ("paper", [1, 0])):
-        solved = []
-        limits = Limits(steps=2, gradients=2)
-        soundfile.write(tmp_path / "in.wav", y, RATE, subtype="FLOAT")
-        source = examine(tmp_path / "in.wav")
-        patches = restored(
-            prior(),
-            source,
-            Clipping.at_level(level),
-            How(preset=preset, limits=limits),
-            lambda k, n, done, solved=solved: solved.append(len(done)),
-        )
-        found = np.concatenate([p.samples for p in patches])
-        assert solved == solves
+    for recipe, solves in ((None, [0, 0]), (Paper(), [1, 0])):
+        options, done = SolveOptions(recipe=recipe, limits=RecipeOptions(steps=2, gradients=2)), []
+        done = list(restorations(tmp_path, y, Clipping.at_level(level), options))
+        found = np.concatenate([r.patch.samples for r in done])
+        assert [len(r.solutions) for r in done] == solves
         assert np.array_equal(found[~cut].astype(np.float32), y[~cut])
         assert np.abs(found).max() > 1.1 * level
 
 
 def test_a_band_is_added_above_the_cutoff_only(tmp_path):
-    after = repaired(tmp_path, truth(), Band(1500.0))
+    after = repaired(tmp_path, truth(), BandLimit(1500.0))
     added = np.abs(np.fft.rfft((after - truth())[:, 0]))
     at = np.fft.rfftfreq(FRAMES, 1 / RATE)
     assert added[at < 1200].max() < 0.05 * added.max() and added[at > 2100].max() < 0.05 * added.max()
     with pytest.raises(Misuse, match="leaves the model nothing to add"):
-        repaired(tmp_path, truth(), Band(2000.0))
+        repaired(tmp_path, truth(), BandLimit(2000.0))
 
 
 def test_the_run_can_be_ended_and_the_rest_stays(tmp_path):
-    heard = []
-
-    def told(k, n, done):
-        heard.append((k, n, len(done)))
-        return k == 1
-
-    x = truth() + noise(0.02)
-    after = repaired(tmp_path, x, Noise(0.02), told)
-    _, stop = spans(FRAMES, RATE)[0]
-    assert heard == [(1, 2, 2)]
+    done, x = [], truth() + noise(0.02)
+    after = repaired(tmp_path, x, Noise(0.02), done=done, stop=lambda: True)
+    _, stop = equal_parts(FRAMES, RATE)[0]
+    assert [len(r.solutions) for r in done] == [2]
     assert np.array_equal(after[stop:], x.astype(np.float32)[stop:])
     change = np.abs(after - x).max(1)
     assert (
@@ -246,9 +251,8 @@ def test_the_run_can_be_ended_and_the_rest_stays(tmp_path):
 
 
 def test_patches_come_in_order_and_cover_all(tmp_path):
-    soundfile.write(tmp_path / "in.wav", truth(), RATE)
     at = 0
-    for patch in restored(prior(), examine(tmp_path / "in.wav"), Noise(0.02)):
+    for patch in (r.patch for r in restorations(tmp_path, truth(), Noise(0.02))):
         assert patch.start == at and len(patch.samples) <= RATE + 200
         at += len(patch.samples)
     assert at == FRAMES
@@ -257,16 +261,14 @@ def test_patches_come_in_order_and_cover_all(tmp_path):
 @pytest.mark.parametrize("frames", [10, 900, 8001])
 def test_short_recordings_and_silence(tmp_path, frames):
     for x in (truth()[:frames], np.zeros((frames, 1))):
-        soundfile.write(tmp_path / "in.wav", x, RATE)
-        source = examine(tmp_path / "in.wav")
-        found = np.concatenate([p.samples for p in restored(prior(), source, Noise(0.01))])
+        found = np.concatenate([r.patch.samples for r in restorations(tmp_path, x, Noise(0.01))])
         assert found.shape == x.shape and np.isfinite(found).all()
         assert x.any() or not found.any()
 
 
 def test_spans_are_even():
     for frames in (1, 10, 799, 8000, 8001, 100_000):
-        found = spans(frames, 8000)
+        found = equal_parts(frames, 8000)
         sizes = [b - a for a, b in found]
         assert (
             found[0][0] == 0
@@ -280,7 +282,47 @@ def test_spans_are_even():
 def test_the_lift_is_linear_and_its_operator_differentiable():
     x = torch.randn(2, 40, dtype=torch.float64, requires_grad=True)
     high = torch.randn(1, 100, dtype=torch.float64)
-    A = AtRate(Clip(0.7), 2, 5, 100, high)
+    A = compose(Clip(0.7), HigherRate(2, 5, high))
     assert torch.autograd.gradcheck(lambda z: A.residual(z, A(x.detach())), (x + 0.1,))
-    assert_close(interpolated(2 * x, 2, 5, 100), 2 * interpolated(x, 2, 5, 100))
+    assert_close(interpolate_spectrum(2 * x, 2, 5, 100), 2 * interpolate_spectrum(x, 2, 5, 100))
     assert A(x).shape == (2, 100)
+
+
+class Level(Uniform):
+    """A stub: every segment is restored to a level of its own, which the flow does not improve."""
+
+    def __init__(self, *levels):
+        self.levels = iter(levels)
+
+    def measure(self, x, rate, prior, scale):
+        return Measurement(
+            operator=Identity(), y=x, sigma=0.0, guess=x, improvable=False, recipe=warm_start()
+        )
+
+    def finish(self, measurement, x, estimate, rate, low):
+        return np.full(len(x), next(self.levels))
+
+
+@pytest.mark.parametrize("levels", [(0.0, 1.0), (1.0, 0.0)])
+def test_segments_that_disagree_have_no_seam(tmp_path, levels):
+    """From the level of the first to that of the second on a straight line, in the 20 ms before the border."""
+    done = list(restorations(tmp_path, truth()[:, :1], Level(*levels)))
+    found = np.concatenate([r.patch.samples for r in done])[:, 0]
+    (_, border), _ = equal_parts(FRAMES, RATE)
+    first, last = levels
+    fade = slice(border - 160, border)
+    assert (found[: fade.start] == first).all() and (found[border:] == last).all()
+    np.testing.assert_allclose(found[fade], np.linspace(first, last, 160, endpoint=False), atol=1e-9)
+    assert np.abs(np.diff(found)).max() < 1 / 150  # swapped, it would jump twice
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_a_run_that_ends_early_fades_into_the_recording(tmp_path, level):
+    x = np.full((FRAMES, 1), 0.5)
+    x[::2] += 0.01  # not silent about its mean
+    (r,) = restorations(tmp_path, x, Level(level), stop=lambda: True)
+    y, (_, border) = r.patch.samples[:, 0], equal_parts(FRAMES, RATE)[0]
+    assert len(y) == border and (y[: border - 160] == level).all()
+    np.testing.assert_allclose(
+        y[-160:], np.linspace(level, x[border - 160 : border, 0], 160)[range(160), range(160)], atol=1e-7
+    )

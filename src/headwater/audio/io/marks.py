@@ -1,4 +1,4 @@
-"""Where a recording is damaged, in frames: from times, from a label track, from a mask."""
+"""Where the gaps of a recording are, in frames: from times, from a label track, from a mask."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from headwater.audio.io.files import Source, blocks, examine
+from headwater.audio.io.files import Recording, examine, read_blocks
 from headwater.audio.io.times import Span
 from headwater.errors import Misuse
 from headwater.extras import need
 
 
-def frames_of(spans: list[Span], source: Source) -> list[tuple[int, int]]:
+def to_frames(spans: list[Span], recording: Recording) -> list[tuple[int, int]]:
     """Spans in seconds as frames of the recording: every sample that they touch.
 
     Raises
@@ -25,17 +25,17 @@ def frames_of(spans: list[Span], source: Source) -> list[tuple[int, int]]:
     """
     found = []
     for start, stop in spans:
-        if stop > source.seconds + 0.5 / source.rate:
+        if stop > recording.seconds + 0.5 / recording.rate:
             raise Misuse(
-                f"The gap {start:g}-{stop:g} s lies beyond the recording of {source.seconds:.3f} s.",
+                f"The gap {start:g}-{stop:g} s lies beyond the recording of {recording.seconds:.3f} s.",
                 "Give times within the recording; 'headwater audio extend' goes on after its end.",
             )
-        first = math.floor(start * source.rate + 1e-6)
-        found.append((first, min(math.ceil(stop * source.rate - 1e-6), source.frames)))
+        first = math.floor(start * recording.rate + 1e-6)
+        found.append((first, min(math.ceil(stop * recording.rate - 1e-6), recording.frames)))
     return found
 
 
-def labels(path: Path) -> list[Span]:
+def read_labels(path: Path) -> list[Span]:
     """The spans of a label track as Audacity exports it: a line each, start, end (seconds) and text between tabs."""
     try:
         lines = path.read_text().splitlines()
@@ -45,7 +45,7 @@ def labels(path: Path) -> list[Span]:
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("\\"):  # Audacity writes frequency ranges so
             continue
-        times = start_and_end(line)
+        times = parse_label(line)
         if times is None:
             raise Misuse(
                 f"Line {number} of {path} has no start and end.", "Write seconds, separated by a tab."
@@ -59,7 +59,7 @@ def labels(path: Path) -> list[Span]:
     return found
 
 
-def start_and_end(line: str) -> Span | None:
+def parse_label(line: str) -> Span | None:
     r"""The first two numbers of a line, between tabs, semicolons or commas.
 
     >>> start_and_end("0,5\t0,6\tclick"), start_and_end("0.5,0.6\tclick")
@@ -72,23 +72,23 @@ def start_and_end(line: str) -> Span | None:
     return None
 
 
-def mask(path: Path, source: Source) -> list[tuple[int, int]]:
+def read_mask(path: Path, recording: Recording) -> list[tuple[int, int]]:
     """The gaps that a mask marks: a file of sound of the same rate and length, not zero where something is lost."""
     marked = examine(path)
-    if (marked.rate, marked.frames) != (source.rate, source.frames):
+    if (marked.rate, marked.frames) != (recording.rate, recording.frames):
         raise Misuse(
             f"The mask has {marked.frames} frames at {marked.rate} Hz, "
-            f"the recording {source.frames} at {source.rate} Hz.",
+            f"the recording {recording.frames} at {recording.rate} Hz.",
             "Give a mask of the recording's rate and length.",
         )
     edges: list[int] = []
     before = False
     with need("soundfile", "audio").SoundFile(path) as file:
-        for start, raw in blocks(file, marked):
+        for start, raw in read_blocks(file, marked):
             lost = np.concatenate([[before], (raw != 0).any(1)])
             edges += (start + np.flatnonzero(lost[1:] != lost[:-1])).tolist()
             before = bool(lost[-1])
-    edges += [source.frames] if before else []
+    edges += [recording.frames] if before else []
     if not edges:
         raise Misuse(f"The mask {path} marks nothing.", "Make it non-zero where the recording is lost.")
     return list(zip(edges[::2], edges[1::2], strict=True))

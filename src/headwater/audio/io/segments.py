@@ -1,4 +1,4 @@
-"""Where a recording is damaged: its gaps, and the stretches around them that are repaired at once."""
+"""The gaps of a recording, and the segments around them that are repaired at once."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from numpy.typing import NDArray
 
 from headwater.errors import Misuse
 
-CONTEXT = 0.75
-"""Seconds of the recording on each side of a gap that the flow sees, at least."""
-
 Gap = tuple[int, int]
+"""The first lost frame, and the one after the last."""
 
 
 @dataclass(frozen=True)
-class Region:
-    """A stretch of the recording from frame `start` to `stop`, and its gaps: (first frame, frame after the last).
+class Segment:
+    """A part of a recording, and the gaps to fill in it.
 
-    `lost`: all gaps of the recording, in order. Those of other regions are lost here as well, but not filled.
+    Parameters
+    ----------
+    start, stop
+        The first frame, and the one after the last; they may lie beyond the ends of the recording.
+    gaps
+        The gaps to fill, in order.
+    lost
+        All gaps of the recording, in order. Those of other segments are lost here as well, but not filled.
     """
 
     start: int
@@ -30,21 +35,21 @@ class Region:
     lost: tuple[Gap, ...] = ()
 
     @property
-    def wanted(self) -> NDArray[np.bool_]:
-        """Which frames of the stretch lie in its gaps."""
+    def to_fill(self) -> NDArray[np.bool_]:
+        """Which frames of the segment lie in its gaps, `[frames]`."""
         return self.mask(self.gaps)
 
     @property
-    def missing(self) -> NDArray[np.bool_]:
-        """Which frames of the stretch lie in any gap."""
-        return self.wanted | self.mask(self.lost)
+    def unknown(self) -> NDArray[np.bool_]:
+        """Which frames of the segment lie in any gap, `[frames]`."""
+        return self.to_fill | self.mask(self.lost)
 
-    def wider(self, by: int) -> Region:
-        """The stretch with so many frames more on both sides."""
-        return Region(self.start - by, self.stop + by, self.gaps, self.lost)
+    def widen(self, by: int) -> Segment:
+        """The segment with so many frames more on both sides."""
+        return Segment(self.start - by, self.stop + by, self.gaps, self.lost)
 
     def mask(self, gaps: Sequence[Gap]) -> NDArray[np.bool_]:
-        """Which frames of the stretch lie in these gaps, which are in order and apart."""
+        """Which frames of the segment lie in these gaps, which are in order and apart, `[frames]`."""
         found = np.zeros(self.stop - self.start, dtype=bool)
         first = bisect_right(gaps, self.start, key=lambda gap: gap[1])
         last = bisect_left(gaps, self.stop, key=lambda gap: gap[0])
@@ -53,10 +58,10 @@ class Region:
         return found
 
 
-def merged(gaps: Iterable[Gap], frames: int) -> list[Gap]:
-    """The gaps in order, those that touch or overlap as one.
+def merge_gaps(gaps: Iterable[Gap], frames: int) -> list[Gap]:
+    """The gaps of a recording in order; those that touch or overlap become one.
 
-    >>> merged([(5, 9), (20, 30), (8, 12)], 100)
+    >>> merge_gaps([(5, 9), (20, 30), (8, 12)], 100)
     [(5, 12), (20, 30)]
 
     Raises
@@ -80,10 +85,10 @@ def merged(gaps: Iterable[Gap], frames: int) -> list[Gap]:
     return found
 
 
-def regions(gaps: Sequence[Gap], context: int, longest: int | None = None) -> list[Region]:
-    """Stretches with `context` frames around the gaps; gaps nearer than that share one. They may begin before 0.
+def segments_around(gaps: Sequence[Gap], context: int, longest: int | None = None) -> list[Segment]:
+    """Segments with `context` frames on both sides of the gaps; gaps nearer than that share one.
 
-    A stretch of several gaps is not longer than `longest`, by default 8 contexts; then each sees the other's gaps.
+    A segment of several gaps is not longer than `longest`, by default 8 contexts: attention and memory grow with it.
     """
     longest = 8 * context if longest is None else longest
     groups: list[list[Gap]] = []
@@ -93,7 +98,5 @@ def regions(gaps: Sequence[Gap], context: int, longest: int | None = None) -> li
             groups[-1].append(gap)
         else:
             groups.append([gap])
-    lost, found = tuple(gaps), []
-    for group in groups:
-        found.append(Region(group[0][0] - context, group[-1][1] + context, tuple(group), lost))
-    return found
+    lost = tuple(gaps)
+    return [Segment(g[0][0] - context, g[-1][1] + context, tuple(g), lost) for g in groups]
