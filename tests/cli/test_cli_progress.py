@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from headwater.cli.shared.progress import FRAMES, Record, Watch, clock, remaining
-from headwater.dflow.control import Event
+from headwater.dflow.result import Event
 
 
 def event(k, misfit=2.0, active=(0, 1)):

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from torch import Tensor
 
-from headwater.dflow.control import Event
+from headwater.dflow.result import Event
 from headwater.optimizers.status import Status
 from headwater.recipes.warm_start import TAU
 
