@@ -8,9 +8,6 @@ import pytest
 import soundfile
 import torch
 from audio_small import prior, tones
-from headwater.problem.compose import compose
-from headwater.recipes.paper import Paper
-from headwater.recipes.recipe import RecipeOptions
 from torch.testing import assert_close
 
 from headwater import Misuse
@@ -24,7 +21,10 @@ from headwater.audio.operators import Clip
 from headwater.audio.prior import warm_start
 from headwater.audio.restoration import SolveOptions
 from headwater.audio.undo import Overlap, equal_parts, undo_damage
+from headwater.problem.compose import compose
 from headwater.problem.operator import Identity
+from headwater.recipes.paper import Paper
+from headwater.recipes.recipe import RecipeOptions
 
 torch.set_num_threads(1)
 RATE, FRAMES = 8000, 12_000

@@ -10,8 +10,8 @@ from headwater.audio.operators.catalogue import CATALOGUE
 from headwater.audio.operators.clip import Clip
 from headwater.audio.operators.filters import Convolution, Decimate, Lowpass, Reverb, lowpass_taps
 from headwater.audio.operators.gaps import Gaps
-from headwater.audio.operators.identity import Identity
 from headwater.audio.operators.user import UserOperator
+from headwater.problem.operator import Identity
 
 __all__ = [
     "CATALOGUE",

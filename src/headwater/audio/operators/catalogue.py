@@ -9,9 +9,8 @@ import torch
 from headwater.audio.operators.clip import Clip
 from headwater.audio.operators.filters import Decimate, Lowpass, Reverb
 from headwater.audio.operators.gaps import Gaps
-from headwater.audio.operators.identity import Identity
 from headwater.audio.operators.user import UserOperator
-from headwater.problem.operator import Operator
+from headwater.problem.operator import Identity, Operator
 
 CATALOGUE: Mapping[str, Callable[[int], Operator]] = {
     "denoise": lambda n: Identity(),
