@@ -43,7 +43,7 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> Tensor:
     """
     path = Path(path)
     if path.suffix.lower() == ".npy":
-        array = _load_npy(path)
+        array = load_npy(path)
         if array.ndim < 2 or array.size != array.shape[-2] * array.shape[-1]:
             raise Misuse(f"The mask {path} has the shape {array.shape}.", "Give an array [h, w].")
         marked = torch.from_numpy(array.reshape(array.shape[-2:]) != 0)
@@ -124,7 +124,8 @@ def _check_mask(marked: Tensor, name: str, cure: str) -> Tensor:
     return marked[None, None]
 
 
-def _load_npy(path: Path) -> Array:
+def load_npy(path: Path) -> Array:
+    """The array of numbers or truth values of a .npy file; a damaged file or another content is a Misuse."""
     data = read_bytes(path)
     try:
         array: Array = np.load(BytesIO(data), allow_pickle=False)
@@ -137,7 +138,7 @@ def _load_npy(path: Path) -> Array:
 
 def _load_table(path: Path) -> Array:
     if path.suffix.lower() == ".npy":
-        return _load_npy(path).astype(np.float64)
+        return load_npy(path).astype(np.float64)
     if path.suffix.lower() in (".txt", ".csv"):
         text = read_bytes(path).decode("utf-8", "replace").replace(",", " ")
         try:
