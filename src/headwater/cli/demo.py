@@ -16,11 +16,12 @@ from torch.nn.functional import interpolate
 
 from headwater.atomic import check_output
 from headwater.cli.audio.options import Lost
-from headwater.cli.image import tasks
+from headwater.cli.image import requests
 from headwater.cli.image.options import Restore
-from headwater.cli.image.run import INTERRUPTED, run
-from headwater.cli.image.tasks import Task
+from headwater.cli.image.requests import Request
+from headwater.cli.image.restoration import restore_job
 from headwater.cli.molecule.options import Aim
+from headwater.cli.shared.job import INTERRUPTED, run
 from headwater.errors import Misuse
 from headwater.image.io import photos
 from headwater.image.io.files import read_image, write_image
@@ -37,14 +38,14 @@ MOLECULES = Aim(gap=6.0, count=4, seconds=20.0)
 
 @dataclass(frozen=True)
 class Scene:
-    """A shipped photo, how it is damaged, and the task that undoes it.
+    """A shipped photo, how it is damaged, and the request that undoes it.
 
-    `damage` makes the damaged image; `task` reads its file; `noise` is the std in [-1, 1].
+    `damage` makes the damaged image; `request` reads its file; `noise` is the std in [-1, 1].
     """
 
     photo: str
     damage: Callable[[Tensor], Tensor]
-    task: Callable[[Path, Restore], Task]
+    request: Callable[[Path, Restore], Request]
     noise: float
     words: str
 
@@ -64,18 +65,18 @@ SCENES = (
     Scene(
         "cat",
         Blur(motion_kernel(*STROKE)),
-        lambda file, o: tasks.deblur(file, None, None, STROKE, "reflect", o),
+        lambda file, o: requests.deblur(file, None, None, STROKE, "reflect", o),
         0.02,
         f"blurred along {STROKE[0]:g} pixels, deblurred",
     ),
     Scene(
         "astronaut",
         _with_hole,
-        lambda file, o: tasks.inpaint(file, None, HOLE, o),
+        lambda file, o: requests.inpaint(file, None, HOLE, o),
         0.0,
         f"a hole of {HOLE[2]} x {HOLE[3]} pixels, inpainted",
     ),
-    Scene("coffee", lambda x: x, tasks.denoise, 0.2, "noise of std 0.2 in [-1, 1], denoised"),
+    Scene("coffee", lambda x: x, requests.denoise, 0.2, "noise of std 0.2 in [-1, 1], denoised"),
 )
 
 
@@ -129,12 +130,13 @@ def design(folder: Path, *, quiet: bool) -> tuple[str, int]:
     """Molecules with a gap of 6 eV: a line that says how it went, and the exit code."""
     if not find_spec("rdkit"):
         return "molecules  left out: pip install headwater[molecules]", 0
-    from headwater.cli.molecule import run, task
+    from headwater.cli.molecule import run as molecule_run
+    from headwater.cli.molecule import task
     from headwater.molecule.design.target import TOLERANCE
 
     output = folder / "molecules.sdf"
     options = replace(MOLECULES, output=output, overwrite=True, quiet=quiet)
-    code = run.run(task.target(options), options)
+    code = molecule_run.run(task.target(options), options)
     hits = json.loads(output.with_suffix(".json").read_text())["summary"]["hits"]
     words = f"{hits} of {options.count} hit within {TOLERANCE['gap']} eV, as the evaluator says; see molecules.html"
     return f"molecules  gap {options.gap:g} eV asked: {words}", code
@@ -155,7 +157,7 @@ def play(scene: Scene, folder: Path, *, seed: int, quiet: bool) -> tuple[str, in
         seconds=SECONDS,
         reference=photos.path(scene.photo),
     )
-    code = run(scene.task(damaged, options), options)
+    code = run(restore_job(scene.request(damaged, options), options))
     seen = interpolate(read_image(damaged)[0], truth.shape[-2:], mode="bicubic", align_corners=False)
     after = json.loads(report.read_text())["samples"][0].get("psnr")
     before = float(psnr(seen.clamp(-1, 1), truth))

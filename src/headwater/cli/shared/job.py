@@ -137,8 +137,8 @@ def run(job: Job) -> int:
     use_idle_cores()
     meter = Meter(job.device)
     ended_by = _carry_out(job)
-    entries = job.entries()
-    report = build_report(job, entries, meter.read(), ended_by)
+    costs, entries = meter.read(), job.entries()
+    report = build_report(job, entries, costs, ended_by)
     if job.report is not None:
         write_json(job.report, report, overwrite=job.overwrite)
     job.show(report)
