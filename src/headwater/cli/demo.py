@@ -21,7 +21,8 @@ from headwater.cli.image.options import Restore
 from headwater.cli.image.requests import Request
 from headwater.cli.image.restoration import restore_job
 from headwater.cli.molecule.options import Aim
-from headwater.cli.shared.job import INTERRUPTED, run
+from headwater.cli.shared.exit_codes import INTERRUPTED
+from headwater.cli.shared.job import run
 from headwater.errors import Misuse
 from headwater.image.io import photos
 from headwater.image.io.files import read_image, write_image

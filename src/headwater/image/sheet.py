@@ -92,7 +92,7 @@ def sheet(
     measurement, result : Tensor [c, h, w] or [1, c, h, w]
         Images in [-1, 1], one or three channels, each of its own size; values beyond are clipped.
     steps : sequence of (evaluations, image)
-        x1 after so many gradient evaluations; of more than six, six are shown.
+        x1 after this number of gradient evaluations; of more than six, six are shown.
     reference : Tensor, optional
         The true image, if it is known.
     curve : sequence of (evaluations, misfit)
@@ -107,7 +107,7 @@ def sheet(
     Raises
     ------
     Misuse
-        A tensor is no image, the output cannot be written, or matplotlib is not installed.
+        A tensor is not an image, the output cannot be written, or matplotlib is not installed.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def sheet(
 
 
 def _thin_out(steps: Sequence[tuple[float, Tensor]], most: int = 6) -> list[tuple[float, Tensor]]:
-    """At most so many steps, evenly spaced, the first and the last among them."""
+    """At most `most` of the steps, evenly spaced, the first and the last among them."""
     if len(steps) <= most:
         return list(steps)
     return [steps[round(k * (len(steps) - 1) / (most - 1))] for k in range(most)]

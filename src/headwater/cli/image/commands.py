@@ -184,7 +184,7 @@ def declip(
     high
         The level above which it lost everything, in [-1, 1] or as 235/255.
     gain
-        Over-exposure: the photo is so many times too bright.
+        Over-exposure: how many times too bright the photo is.
     """
     from headwater.cli.image import requests
 
@@ -233,7 +233,7 @@ def generate(
     steps
         Steps of the ODE solver.
     guidance
-        Weight of classifier-free guidance towards --label; 1 is none.
+        Weight of classifier-free guidance towards --label; 1 means no guidance.
     size
         Height and width, each at least the model's; by default the model's.
     """
@@ -264,7 +264,7 @@ def invert(photo: Path, /, *, steps: Whole = 24, common: Common = NO_COMMON) -> 
 def likelihood(
     *photos: Path, probes: Whole = 1, seed: Whole = 0, steps: Whole = 24, common: Common = NO_COMMON
 ) -> int:
-    """Print the bits per dimension that the model needs for images; fewer means more plausible.
+    """Print the bits per dimension that the model needs for images; lower is more plausible.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ class Compression:
 
 
 def read_compression(path: Path) -> Compression | None:
-    """The compression of a JPEG file, from its quantisation tables; None if it is no JPEG file.
+    """The compression of a JPEG file, from its quantisation tables; None if it is not a JPEG file.
 
     The quality is that of libjpeg's scale whose luminance table is nearest.
     """
@@ -50,7 +50,7 @@ def dejpeg(photo: Path, quality: int | None, subsampling: str | None, o: Restore
     x, picture = read_image(photo, span=o.range)
     found = read_compression(photo)
     if quality is None and found is None:
-        raise Misuse(f"{photo} is no JPEG file that could tell its quality.", "Give --quality, 1 to 100.")
+        raise Misuse(f"{photo} is not a JPEG file, so its quality is not known.", "Give --quality, 1 to 100.")
     codec = JPEG(
         quality or (found.quality if found else 0),
         subsampling or (found.subsampling if found else "4:2:0"),

@@ -65,7 +65,7 @@ class Restore(Common):
     """Most gradient evaluations per sample; by default the preset's."""
 
     seconds: Annotated[float | None, Parameter(group=SEARCH)] = None
-    """Stop after so many seconds and keep the best so far."""
+    """Stop after this many seconds and keep the best so far."""
 
     memory: Annotated[float | None, word(values.memory, "SIZE", group=MODEL)] = None
     """Memory to use, e.g. 2GB; by default 60 % of what is free."""

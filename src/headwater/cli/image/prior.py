@@ -16,7 +16,7 @@ from headwater.image.model import models
 def load_flow(common: Common, device: torch.device, guidance: float = 1.0) -> Flow:
     """The shipped model of the options, as a flow."""
     if guidance != 1.0 and common.label is None:
-        raise Misuse("Guidance works towards a label, and none was given.", "Give --label.")
+        raise Misuse("Guidance needs a label, and none was given.", "Give --label.")
     return models.flow(common.model, label=common.label, guidance=guidance, device=str(device))
 
 

@@ -80,7 +80,7 @@ class RestoreJob(Job):
         self.files = tuple(map(self._write, self.done.images, self.outputs.main))
 
     def _write(self, image: Tensor, path: Path) -> Path | None:
-        """Write a sample; None for one that is no image (NaN after divergence)."""
+        """Write a sample; None for one with NaN, after divergence."""
         if not bool(torch.isfinite(image).all()):
             return None
         return write_image(image[None], path, self.request.picture, overwrite=self.overwrite)

@@ -163,7 +163,8 @@ def invert_job(photo: Path, steps: int, common: Common) -> InvertJob:
     output = common.output or photo.with_name(f"{photo.stem}-x0.npy")
     if output.suffix != ".npy":
         raise Misuse(
-            f"A source point is no picture, as {output} would be.", "Name an output that ends in .npy."
+            f"A source point is not a picture: it cannot be written to {output}.",
+            "Name an output that ends in .npy.",
         )
     report = output.with_suffix(".json")
     check_outputs((output, report), (photo,), overwrite=common.overwrite)
@@ -223,7 +224,7 @@ def likelihood_job(
     """The job of `likelihood`, checked."""
     check_positive(probes=probes, steps=steps)
     if not photos:
-        raise Misuse("There is no image to look at.", "Name one or more image files.")
+        raise Misuse("No image was given.", "Name one or more image files.")
     if common.output is not None:
         if common.output.suffix != ".json":
             raise Misuse(

@@ -210,10 +210,10 @@ class Watch:
         misfit = f"{largest:.2f}" if math.isfinite(largest) else "-"
         of = f"/{self.limit}" if self.limit is not None else ""
         if event.round == 0:
-            return f"{self.title}  estimate  misfit {misfit} (1.00 = {self.goal})  {clock(spent)} gone"
+            return f"{self.title}  estimate  misfit {misfit} (1.00 = {self.goal})  {clock(spent)} elapsed"
         return (
             f"{self.title}  misfit {misfit} (1.00 = {self.goal})  "
-            f"{done}{of} gradients  {clock(spent)} gone, about {clock(left)} left"
+            f"{done}{of} gradients  {clock(spent)} elapsed, about {clock(left)} left"
         )
 
 

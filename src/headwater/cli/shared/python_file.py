@@ -53,7 +53,7 @@ def function_in(file: Path, name: str, signature: str) -> Any:
     Raises
     ------
     Misuse
-        As `object_in`; or the object is no function.
+        As `object_in`; or the object is not a function.
     """
     found = object_in(file, name, signature)
     if isinstance(found, type) or not callable(found):
@@ -62,7 +62,7 @@ def function_in(file: Path, name: str, signature: str) -> Any:
 
 
 def no_function(found: Any, name: str, file: Path, cure: str) -> Misuse:
-    """The refusal of an object that is no function."""
+    """The refusal of an object that is not a function."""
     what = "a class" if isinstance(found, type) else f"of type {type(found).__name__}"
     return Misuse(f"{name!r} in {file} is {what}.", cure)
 
@@ -84,11 +84,11 @@ def import_file(file: Path) -> Any:
     Raises
     ------
     Misuse
-        The file is no Python, or fails when it is run.
+        The file is not Python, or fails when it is run.
     """
     spec = importlib.util.spec_from_file_location(f"headwater_user_{file.stem}", file)
     if spec is None or spec.loader is None:
-        raise Misuse(f"{file} is no Python file.", "Give a file that ends in .py.")
+        raise Misuse(f"{file} is not a Python file.", "Give a file that ends in .py.")
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(file.resolve().parent))
     try:

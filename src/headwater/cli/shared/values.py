@@ -59,7 +59,7 @@ def memory(text: str) -> float:
     match = re.fullmatch(r"\s*([0-9.eE+]+)\s*([A-Za-z]*)\s*", text)
     unit = UNITS.get(match[2].upper()) if match else None
     if match is None or unit is None or not _number(match[1], "--memory") > 0:
-        raise Misuse(f"{text!r} is no size of memory.", "Write it like 2GB, 500MB or 1.5GiB.")
+        raise Misuse(f"{text!r} is not an amount of memory.", "Write it like 2GB, 500MB or 1.5GiB.")
     return _number(match[1], "--memory") * unit
 
 
@@ -95,5 +95,5 @@ def _number(text: str, what: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise Misuse(f"{text!r} is no number for {what}.", "Write it like 0.1, or 13/255 for grey levels.")
+        raise Misuse(f"{text!r} is not a number for {what}.", "Write it like 0.1, or 13/255 for grey levels.")
     return value

@@ -73,7 +73,7 @@ def _decode_npy(array: Array) -> tuple[Array, Picture]:
     first = array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3)
     array = np.moveaxis(array, 0, 2) if first else array
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4):
-        raise ValueError(f"its shape {array.shape} is none of [h, w], [h, w, c], [c, h, w]")
+        raise ValueError(f"its shape {array.shape} is not one of [h, w], [h, w, c], [c, h, w]")
     grey = array.shape[2] < 3
     kind = Picture(format="NPY", mode="grey" if grey else "RGB", dtype=str(array.dtype), channels_first=first)
     return array, kind

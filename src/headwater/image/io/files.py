@@ -90,7 +90,7 @@ def write_image(
     Raises
     ------
     Misuse
-        As `check_image_output`, or `x` is no image or holds NaN or Inf.
+        As `check_image_output`, or `x` is not an image, or holds NaN or Inf.
 
     Examples
     --------

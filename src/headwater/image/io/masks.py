@@ -111,7 +111,7 @@ def read_kernel(path: str | Path, size: tuple[int, int] | None = None) -> Tensor
     path = Path(path)
     table = _load_table(path)
     if table.ndim != 2 or not table.size or not np.isfinite(table).all() or table.sum() <= 0:
-        raise Misuse(f"{path} is no kernel.", "Give a table of finite numbers with a positive sum.")
+        raise Misuse(f"{path} is not a kernel.", "Give a table of finite numbers with a positive sum.")
     if size is not None and (table.shape[0] > size[0] or table.shape[1] > size[1]):
         given = " x ".join(map(str, table.shape))
         raise Misuse(f"The kernel is {given} but the image is {size[0]} x {size[1]}.", "Give a smaller one.")
@@ -144,7 +144,9 @@ def _load_table(path: Path) -> Array:
         try:
             return np.array([[float(v) for v in row.split()] for row in text.splitlines() if row.strip()])
         except ValueError as error:
-            raise Misuse(f"{path} is no table of numbers: {error}.", "Give rows of equal length.") from error
+            raise Misuse(
+                f"{path} is not a table of numbers: {error}.", "Give rows of equal length."
+            ) from error
     x, _ = read_image(path, span=(0, 1))
     table: Array = (x[0].mean(0).double().numpy() + 1) / 2
     return table

@@ -50,7 +50,7 @@ def flow(
     label
         A class: words, a WNID or a number; None draws from all classes.
     guidance
-        The weight of classifier-free guidance towards the label; 1 is none.
+        The weight of classifier-free guidance towards the label; 1 means no guidance.
     device
         Where the network is put.
 

@@ -137,7 +137,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, or go on training, as the command line says."""
+    """Train, or resume a training, as the command line says."""
     o = parse(arguments)
     device = machine(o)
     images, labels, classes = load_images(o.data, o.work)

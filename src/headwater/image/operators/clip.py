@@ -37,8 +37,8 @@ class Clip(Operator):
 
     Notes
     -----
-    The gradient of A is the exact subgradient: `gain` inside [low, high], 0 outside. It is of no use to a
-    pixel that has gone astray outside, so `residual` is not A(x) - y but
+    The gradient of A is the exact subgradient: `gain` inside [low, high], 0 outside. It cannot bring
+    a pixel back that lies outside, so `residual` is not A(x) - y but
         min(u - high, 0)  where y >= high - slack,
         max(u - low, 0)   where y <= low + slack,
         u - y             elsewhere,
@@ -65,7 +65,7 @@ class Clip(Operator):
         if not (self.low < self.high and 0 < self.gain < float("inf") and self.slack >= 0):
             raise Misuse(
                 f"Clipping to [{self.low}, {self.high}] with gain {self.gain} and slack {self.slack} "
-                "is no measurement.",
+                "measures nothing.",
                 "Give low < high, a positive gain and a slack of at least zero.",
             )
 

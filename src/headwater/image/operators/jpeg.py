@@ -61,7 +61,7 @@ class JPEG(Operator):
 
     YCbCr; chroma halved if "4:2:0" (2 x 2 means, and back by the triangle filter of libjpeg); 8 x 8 DCT;
     division by the tables of Annex K scaled to the quality, rounding, and all the way back. Grey images use
-    the luminance table only. Sizes that are no multiple of the block are padded by the last row and column.
+    the luminance table only. Sizes that are not multiples of the block are padded by the last row and column.
 
     Parameters
     ----------
