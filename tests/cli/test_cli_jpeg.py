@@ -6,9 +6,9 @@ import torch
 from cli_tools import pixels
 from PIL import Image
 
-from headwater.cli.image.jpeg_request import dejpeg, read_compression, turn_as_stored
+from headwater.cli.image.jpeg_request import dejpeg, read_compression, turn_tensor_as_stored
 from headwater.cli.image.options import Restore
-from headwater.image.io.picture import TURNS, as_stored
+from headwater.image.io.picture import TURNS, turn_as_stored
 
 
 @pytest.mark.parametrize("quality", [1, 10, 30, 50, 75, 95])
@@ -23,8 +23,8 @@ def test_the_settings_are_read_from_the_file(quality, subsampling, here):
 @pytest.mark.parametrize("orientation", TURNS)
 def test_the_tensor_turns_as_the_picture_does(orientation):
     x = torch.randn(3, 5, 4)
-    stored = as_stored(x.permute(1, 2, 0).numpy(), orientation)
-    assert np.array_equal(turn_as_stored(x, orientation).permute(1, 2, 0).numpy(), stored)
+    stored = turn_as_stored(x.permute(1, 2, 0).numpy(), orientation)
+    assert np.array_equal(turn_tensor_as_stored(x, orientation).permute(1, 2, 0).numpy(), stored)
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6])
@@ -46,4 +46,4 @@ def test_the_operator_makes_the_file_of_the_original(orientation, mode, here):
 
 def undo(x, orientation):
     inverse = {1: 1, 3: 3, 6: 8}[orientation]
-    return turn_as_stored(x, inverse)
+    return turn_tensor_as_stored(x, inverse)

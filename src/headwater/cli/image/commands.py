@@ -32,9 +32,9 @@ image = App(name="image", help="Restore, generate and examine images of any size
 
 BoxOption = Annotated[
     tuple[int, int, int, int] | None,
-    word(values.numbers("TOP,LEFT,HEIGHT,WIDTH", int), "TOP,LEFT,HEIGHT,WIDTH"),
+    word(values.number_parser("TOP,LEFT,HEIGHT,WIDTH", int), "TOP,LEFT,HEIGHT,WIDTH"),
 ]
-Motion = Annotated[tuple[float, float] | None, word(values.numbers("LENGTH,ANGLE"), "LENGTH,ANGLE")]
+Motion = Annotated[tuple[float, float] | None, word(values.number_parser("LENGTH,ANGLE"), "LENGTH,ANGLE")]
 
 
 @image.command

@@ -62,7 +62,7 @@ def dejpeg(photo: Path, quality: int | None, subsampling: str | None, o: Restore
         operator, y = chain(Colorize("mean"), codec), x.mean(1, keepdim=True)
     if found is not None and picture.orientation != 1:  # the blocks lie as the file is stored
         operator = see_as_stored(operator, picture.orientation)
-        y = turn_as_stored(y, picture.orientation)
+        y = turn_tensor_as_stored(y, picture.orientation)
     size = (x.shape[-2], x.shape[-1])
     settings: dict[str, Any] = {"quality": codec.quality, "subsampling": codec.subsampling}
     noise = codec_noise(codec, x) if o.noise is None else o.noise
@@ -83,13 +83,15 @@ def codec_noise(codec: JPEG, x: Tensor, least: float = 0.01) -> float:
 
 def see_as_stored(operator: Operator, orientation: int) -> Operator:
     """An operator that sees the image as an EXIF-rotated file stores it."""
-    return UserOperator(lambda x: operator(turn_as_stored(x, orientation)), operator.name, operator.local)
+    return UserOperator(
+        lambda x: operator(turn_tensor_as_stored(x, orientation)), operator.name, operator.local
+    )
 
 
-def turn_as_stored(x: Tensor, orientation: int) -> Tensor:
-    """The tensor's version of `picture.as_stored`.
+def turn_tensor_as_stored(x: Tensor, orientation: int) -> Tensor:
+    """The tensor's version of `picture.turn_as_stored`.
 
-    >>> turn_as_stored(torch.tensor([[1.0], [2.0], [3.0]]), 6).tolist()
+    >>> turn_tensor_as_stored(torch.tensor([[1.0], [2.0], [3.0]]), 6).tolist()
     [[1.0, 2.0, 3.0]]
     """
     transpose, vertical, horizontal = TURNS[orientation]

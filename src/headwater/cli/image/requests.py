@@ -78,7 +78,7 @@ def inpaint(photo: Path, mask: Path | None, box: tuple[int, int, int, int] | Non
         "pixels_to_fill": int(hole.sum()),
     }
     task = image_task(operator, operator(x), picture, o)
-    return Request("inpaint", existing(photo, mask), task, picture.opaque(hole), settings)
+    return Request("inpaint", given_paths(photo, mask), task, picture.make_opaque(hole), settings)
 
 
 def upscale(photo: Path, factor: int, method: str, o: Restore) -> Request:
@@ -122,7 +122,7 @@ def deblur(
         "boundary": boundary,
     }
     task = image_task(operator, x, picture, o, size=size)
-    return Request("deblur", existing(photo, kernel), task, picture, settings)
+    return Request("deblur", given_paths(photo, kernel), task, picture, settings)
 
 
 def denoise(photo: Path, o: Restore) -> Request:
@@ -141,7 +141,7 @@ def colorize(photo: Path, method: str, o: Restore) -> Request:
     x, picture = read_image(photo, span=o.range)
     operator = Colorize(method)
     task = image_task(operator, operator(x), picture, o)
-    return Request("colorize", (photo,), task, picture.colour(), {"method": method})
+    return Request("colorize", (photo,), task, picture.with_colour(), {"method": method})
 
 
 def declip(photo: Path, low: float, high: float, gain: float, o: Restore) -> Request:
@@ -183,6 +183,6 @@ def rounding_noise(picture: Picture) -> float:
     return 0.0 if steps is None else 2 / steps / 12**0.5
 
 
-def existing(*paths: Path | None) -> tuple[Path, ...]:
+def given_paths(*paths: Path | None) -> tuple[Path, ...]:
     """The paths that were given."""
     return tuple(p for p in paths if p is not None)

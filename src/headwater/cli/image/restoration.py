@@ -12,7 +12,7 @@ from torch import Tensor
 
 from headwater.cli.image.frames import Frames
 from headwater.cli.image.options import Restore
-from headwater.cli.image.outputs import plan
+from headwater.cli.image.outputs import plan_outputs
 from headwater.cli.image.prior import device_of, load_flow
 from headwater.cli.image.requests import Request
 from headwater.cli.shared.job import Entry, Job
@@ -164,7 +164,7 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
     """
     check_options(o)
     inputs = (*request.inputs, *([o.reference] if o.reference else []))
-    outputs = plan(
+    outputs = plan_outputs(
         o.output,
         request.inputs[0],
         request.command,

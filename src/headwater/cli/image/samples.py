@@ -14,7 +14,7 @@ from torch import Tensor
 
 from headwater.atomic import write_atomically
 from headwater.cli.image.options import Common
-from headwater.cli.image.outputs import plan
+from headwater.cli.image.outputs import plan_outputs
 from headwater.cli.image.prior import load_flow, on_canvas
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import device_named
@@ -84,7 +84,7 @@ def generate_job(
     """The job of `generate`, checked."""
     check_positive(count=count, steps=steps)
     output = common.output or Path("samples.png")
-    outputs = plan(output, output, "generate", count, overwrite=common.overwrite)
+    outputs = plan_outputs(output, output, "generate", count, overwrite=common.overwrite)
     device = device_named(common.device)
     flow = on_canvas(load_flow(common, device, guidance), size)
     shape = list(flow.shape[1:])

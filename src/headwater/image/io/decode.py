@@ -14,7 +14,15 @@ import numpy as np
 from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.image.io import png16
-from headwater.image.io.picture import DESCRIPTION, ORIENTATION, TURNS, Array, Picture, as_stored, opacity
+from headwater.image.io.picture import (
+    DESCRIPTION,
+    ORIENTATION,
+    TURNS,
+    Array,
+    Picture,
+    opacity,
+    turn_as_stored,
+)
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ICC = 34675
@@ -59,7 +67,7 @@ def _decode(path: Path, data: bytes) -> tuple[Array, Picture]:
         return pixels, replace(picture, mode="grey" if pixels.shape[2] < 3 else "RGB", dtype="uint16")
     array, picture = _decode_pillow(image, picture)
     # Pillow turns TIFF upright by itself, and no other format
-    return as_stored(array, picture.orientation) if image.format == "TIFF" else array, picture
+    return turn_as_stored(array, picture.orientation) if image.format == "TIFF" else array, picture
 
 
 def _one_frame(path: Path, frames: int) -> None:

@@ -65,7 +65,7 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> Tensor:
 def alpha_mask(picture: Picture) -> Tensor:
     """The transparent part of an image as a mask, bool [1, 1, h, w]: True where alpha is under one half.
 
-    Write the result with `picture.opaque(mask)`, else what was filled stays transparent.
+    Write the result with `picture.make_opaque(mask)`, else what was filled stays transparent.
 
     Raises
     ------

@@ -74,18 +74,18 @@ class Clip(Operator):
         """0: a pixel sees itself."""
         return 0
 
-    def exposed(self, x: Tensor) -> Tensor:
+    def expose(self, x: Tensor) -> Tensor:
         """The value u = pivot + gain (x - pivot) before it saturates."""
         require_images(x, self)
         return self.pivot + self.gain * (x - self.pivot)
 
     def __call__(self, x: Tensor) -> Tensor:
         """The saturated exposure, clamp(u, low, high)."""
-        return self.exposed(x).clamp(self.low, self.high)
+        return self.expose(x).clamp(self.low, self.high)
 
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
         """One-sided at clipped pixels: only an x on the wrong side of the limit is penalised."""
-        u = self.exposed(x)
+        u = self.expose(x)
         inside = difference(u, y)
         bright = torch.where(y >= self.high - self.slack, (u - self.high).clamp(max=0), inside)
         return torch.where(y <= self.low + self.slack, (u - self.low).clamp(min=0), bright)
