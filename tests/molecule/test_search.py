@@ -7,7 +7,7 @@ import torch
 from by_hand import QUICK
 from torch.testing import assert_close
 
-from headwater.dflow.control import Event
+from headwater.dflow.result import Event
 from headwater.molecule.design import search
 from headwater.molecule.design.design import design, generate
 from headwater.molecule.design.request import Request, Target

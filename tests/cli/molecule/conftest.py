@@ -5,7 +5,7 @@ import torch
 from molecule_stubs import RANGES, a_design, xyz
 
 from headwater.cli.molecule import files as molecule_files
-from headwater.dflow.control import Event
+from headwater.dflow.result import Event
 from headwater.molecule.design import design as designing
 from headwater.molecule.model import sizes as molecule_sizes
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headwater.cli.shared.progress import Record, Tell, Watch, clock
-from headwater.dflow.control import Event
+from headwater.dflow.result import Event
 
 
 @dataclass

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headwater.dflow.control import Callback
+from headwater.dflow.result import Callback
 from headwater.molecule.design.request import Request, check_request
 from headwater.molecule.design.search import Best, Problem, Search, Told, problem_of
 from headwater.molecule.design.state import Rounded, relaxed_types, rounded

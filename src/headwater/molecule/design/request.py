@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater.dflow.control import Callback
+from headwater.dflow.result import Callback
 from headwater.errors import Misuse
 from headwater.molecule.io import formula as formulae
 from headwater.molecule.io.elements import MAX_ATOMS

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from headwater.dflow.control import Callback, Event, Result, control
-from headwater.dflow.start import ChiPrior
+from headwater.dflow.control import control
+from headwater.dflow.prior import ChiPrior
+from headwater.dflow.result import Callback, Event, Result
 from headwater.flows.flow import Flow
 from headwater.molecule.chemistry.align import matched, towards
 from headwater.molecule.chemistry.stability import sound_by_table
@@ -270,7 +271,7 @@ class Search:
             part.cost,
             start,
             stop=Stop(part.miss, part.miss.level),
-            prior=ChiPrior(request.prior, part.flow.dimension) if request.prior > 0 else None,
+            prior=ChiPrior(request.prior, part.flow.source_dimension) if request.prior > 0 else None,
             steps=request.steps,
             gradients=request.gradients,
             optimizer=request.optimizer or _optimizer(request),
