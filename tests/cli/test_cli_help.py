@@ -11,8 +11,8 @@ from cli_tools import call, two_sentences
 
 from headwater.cli.app import app, as_misuse
 from headwater.cli.audio.commands import audio
+from headwater.cli.image import options
 from headwater.cli.image.commands import image
-from headwater.cli.shared import options
 from headwater.errors import out_of_memory
 
 RESTORING = ["inpaint", "upscale", "deblur", "denoise", "colorize", "dejpeg", "declip", "restore"]
@@ -83,12 +83,10 @@ def test_every_option_has_a_help_text(command, capsys):
 
 def test_the_choices_are_those_of_the_code():
     from headwater.image.operators.blur import BOUNDARIES
+    from headwater.image.operators.colorize import GREY_WEIGHTS
     from headwater.image.operators.jpeg import SUBSAMPLINGS
-    from headwater.image.operators.pointwise import GREY_WEIGHTS
     from headwater.image.operators.resize import METHODS
-    from headwater.recipes.warm_start import PRESETS
 
-    assert get_args(options.PresetName) == tuple(PRESETS)
     assert get_args(options.Downsampling) == METHODS
     assert get_args(options.Boundary) == BOUNDARIES
     assert get_args(options.Grey) == tuple(GREY_WEIGHTS)

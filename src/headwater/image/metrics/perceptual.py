@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate, normalize
 
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.image.metrics.fidelity import same_shape
+from headwater.image.metrics.fidelity import require_same_shape
 
 NAME = "EfficientNet-Lite0 Frechet distance"
 DEPTHS = (0, 2, 4, 10, 15)  # the last blocks at strides 2, 4, 8, 16, 32: 16, 24, 40, 112, 320 channels
@@ -53,7 +53,7 @@ def perceptual_distance(x: Tensor, reference: Tensor) -> Tensor:
     >>> perceptual_distance(x, x).tolist()
     [0.0]
     """
-    same_shape(x, reference)
+    require_same_shape(x, reference)
     pairs = zip(features(x), features(reference), strict=True)
     gaps = [(normalize(a, eps=1e-8) - normalize(b, eps=1e-8)).square().sum(1).mean((1, 2)) for a, b in pairs]
     return torch.stack(gaps).mean(0)
@@ -98,7 +98,7 @@ def lpips_distance(x: Tensor, reference: Tensor, net: str = "alex") -> Tensor:
     ----------
     Zhang, Isola, Efros, Shechtman, Wang (2018), The unreasonable effectiveness of deep features.
     """
-    same_shape(x, reference)
+    require_same_shape(x, reference)
     return _lpips(net)(x, reference).reshape(len(x))  # type: ignore[no-any-return]
 
 

@@ -24,20 +24,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from headwater import zoo
+from headwater.image.model import models
 from headwater.image.model.network import UNet, UNetConfig
 from headwater.image.model.training_data import (
     Mixture,
     Photographs,
     Pictures,
     Source,
-    greyed,
     load_images,
     load_photographs,
+    to_grey,
 )
 from headwater.nn.training import Batch, Run, fit, machine, options_for, resume
-
-HELD_OUT_PHOTOGRAPHS = 40
 
 
 def matching_loss(net: nn.Module, x1: Tensor, label: Tensor, t: Tensor, x0: Tensor) -> Tensor:
@@ -75,7 +73,7 @@ def denoised_psnr(net: nn.Module, images: Tensor, sigma: float, *, grey: bool = 
     sqrt(3) sigma whose mean is the measurement; the channels are averaged again at the end.
     """
     device, g = next(net.parameters()).device, torch.Generator().manual_seed(0)
-    x1 = (greyed(images) if grey else images).to(device).float() / 127.5 - 1
+    x1 = (to_grey(images) if grey else images).to(device).float() / 127.5 - 1
     noise = torch.randn(x1.shape, generator=g).to(device)
     if grey:
         fresh = torch.randn(x1.shape, generator=g).to(device)
@@ -139,7 +137,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, or go on training, as the command line says."""
+    """Train, or resume a training, as the command line says."""
     o = parse(arguments)
     device = machine(o)
     images, labels, classes = load_images(o.data, o.work)
@@ -147,13 +145,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = UNetConfig(classes=null)
     source: Source = Pictures(images, labels)
     if o.photographs:
-        photographs, crops = load_photographs(o.photographs, config.size, HELD_OUT_PHOTOGRAPHS)
+        photographs, crops = load_photographs(o.photographs, config.size)
         source = Mixture(source, Photographs(photographs, config.size, null))
     if o.widths:
         config = dataclasses.replace(config, widths=tuple(o.widths))
     torch.manual_seed(0)
     run = new_run(config, device)
-    resume(run, o, zoo.network)
+    resume(run, o, models.network)
     torch.manual_seed(run.step)
     if o.compile:
         run.net.compile()

@@ -26,7 +26,7 @@ class Blur(LinearOperator):
     kernel
         [kh, kw], or [batch, kh, kw] with one per problem; odd sizes, divided by its sum. See `kernels`.
     boundary
-        "reflect": mirrored about the border pixel; "circular": the image goes on at the other side; "valid":
+        "reflect": mirrored about the border pixel; "circular": the image continues at the opposite side; "valid":
         only where the kernel fits, [h - kh + 1, w - kw + 1].
 
     Raises
@@ -113,7 +113,7 @@ class Blur(LinearOperator):
         if kh > h or kw > w:
             raise Misuse(
                 f"The kernel is {kh} x {kw} pixels but the image only {h} x {w}.",
-                "Give a kernel that is no larger than the image.",
+                "Give a kernel that is not larger than the image.",
             )
         return _border(h, kh // 2, self.boundary), _border(w, kw // 2, self.boundary)
 

@@ -72,6 +72,18 @@ class Inpaint(LinearOperator):
         require_images(x, self)
         return self._keep(difference(x, y))
 
+    def known_pixels(self, shape: Sequence[int]) -> Tensor:
+        """The mask: y shows these pixels of x as they are, in all channels, and says nothing of the others.
+
+        Bool `[1 or batch, 1, height, width]`; `shape` is that of x.
+        """
+        self._require_size(shape)
+        return self.mask
+
+    def restrict(self, where: Tensor) -> Inpaint:
+        """The operator that asks nothing of pixels outside of `where`, bool `[height, width]`."""
+        return Inpaint(self.mask & where.to(self.mask.device))
+
     def damaged(self, shape: Sequence[int]) -> Tensor:
         """The missing pixels, bool [1 or batch, 1, h, w]."""
         self._require_size(shape)
