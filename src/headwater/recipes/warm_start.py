@@ -100,7 +100,8 @@ def default(
     x1 = solve(x0) + e - solve(invert(e)), e itself at the start (events of the callback show solve(x0) alone). It is
     for measurements finer than the coarse solver.
 
-    What each part brings is measured in `benchmarks/results/default.md`, and in `audio_recipe.md` for `carry`.
+    What each part brings is measured in `benchmarks/results/default.md`, and that of `carry` in
+    `benchmarks/decisions/results/audio_recipe.md`.
     """
     o = limits or Limits()
     steps, times = o.steps or 8, 32
