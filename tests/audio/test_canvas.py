@@ -3,13 +3,13 @@
 import pytest
 import torch
 from audio_small import BINS, FRAMES, normal, prior
-from headwater.problem.compose import compose
 from torch.testing import assert_close
 
 from headwater import Misuse
 from headwater.audio.model.space import Patches, Spectral
 from headwater.audio.operators import Clip, Decimate, Gaps, Reverb
 from headwater.audio.prior import LinearCanvas
+from headwater.problem.compose import compose
 from headwater.problem.operator import Identity
 
 torch.set_num_threads(1)

@@ -5,8 +5,6 @@ import pytest
 import soundfile
 import torch
 from audio_small import BINS, FRAMES, RATE, prior, tones
-from headwater.recipes.paper import Paper
-from headwater.recipes.recipe import RecipeOptions
 
 from headwater import Flow
 from headwater.audio import gaps as module
@@ -18,6 +16,8 @@ from headwater.audio.io.write import write_patched
 from headwater.audio.metrics import seam_jump
 from headwater.audio.prior import Prior
 from headwater.audio.restoration import SolveOptions
+from headwater.recipes.paper import Paper
+from headwater.recipes.recipe import RecipeOptions
 
 torch.set_num_threads(1)
 

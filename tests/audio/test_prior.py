@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from headwater.recipes.recipe import RecipeOptions
 from torch.utils.flop_counter import FlopCounterMode
 
 from headwater import logit_grid, solve, zoo
@@ -14,6 +13,7 @@ from headwater.audio.io.write import write_patched
 from headwater.audio.metrics import seam_jump, si_sdr
 from headwater.audio.model import models
 from headwater.audio.restoration import SolveOptions
+from headwater.recipes.recipe import RecipeOptions
 
 torch.set_num_threads(1)
 

@@ -27,7 +27,7 @@ def test_gaps_are_merged_and_grouped():
     for r in chained:
         assert np.array_equal(r.unknown, [any(a <= i < b for a, b in near) for i in range(r.start, r.stop)])
         assert np.array_equal(r.to_fill, [any(a <= i < b for a, b in r.gaps) for i in range(r.start, r.stop)])
-        assert np.array_equal(r.wider(30).unknown[30:-30], r.unknown)
+        assert np.array_equal(r.widen(30).unknown[30:-30], r.unknown)
 
 
 def test_tracks_and_rates():
