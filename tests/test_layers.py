@@ -11,7 +11,6 @@ import pytest
 
 KNOWN = frozenset(
     [
-        "cli.audio.outcome -> cli.image.run",
         "cli.molecule.run -> cli.image.run",
     ]
 )
