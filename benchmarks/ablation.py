@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from common import held_out, measure, options, scores, tasks, write
+from common import options, write
 from headwater import (
     LBFGS,
     Flow,
@@ -31,6 +31,7 @@ from headwater import (
 from headwater.dflow.prior import ChiPrior
 from headwater.dflow.result import Result
 from headwater.recipes.estimate import estimate
+from images import held_out, measure, scores, tasks
 
 Variant = Callable[[], Result]
 
@@ -118,7 +119,7 @@ def variants(
 
 
 def main() -> None:
-    o = options(__doc__.splitlines()[0], count=12, gradients=12)
+    o = options(__doc__.splitlines()[0], "data", count=12, gradients=12)
     flow, reference = zoo.flow(), held_out(o.data, o.count)
     rows: list[dict[str, object]] = []
     for task in ("deblur", "box", "random 70 %"):
@@ -137,7 +138,7 @@ def main() -> None:
             rows.append(row(task, name, misfit, result.x1, reference, seconds, result))
             print(rows[-1], flush=True)
     note = f"{o.count} held-out images, at most {o.gradients} gradients each."
-    write("default", rows, "python benchmarks/ablation.py --data val.zip", note)
+    write(o.results / "default", rows, "python benchmarks/ablation.py --data val.zip", note)
 
 
 def row(

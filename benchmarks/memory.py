@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import torch
 
-from common import write
+from common import options, write
 from headwater import Checkpoint, Direct, Misfit, control, zoo
 from headwater.dflow.forecast import forecast
 from headwater.solvers.memory import PeakMemory
 
 
 def main() -> None:
+    o = options(__doc__.splitlines()[0])
     flow = zoo.flow()
     rows: list[dict[str, object]] = []
     for batch in (1, 4):
@@ -40,7 +41,7 @@ def main() -> None:
                     }
                 )
                 print(rows[-1], flush=True)
-    write("memory", rows, "python benchmarks/memory.py")
+    write(o.results / "memory", rows, "python benchmarks/memory.py")
 
 
 if __name__ == "__main__":

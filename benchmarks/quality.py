@@ -24,11 +24,12 @@ from skimage.restoration import (
 )
 from torch import Tensor
 
-from common import held_out, measure, options, scores, tasks, write
+from common import options, write
 from headwater import Misfit, zoo
 from headwater.image.metrics.fidelity import psnr
 from headwater.image.operators import Blur, Inpaint, gaussian_kernel
 from headwater.recipes.warm_start import Limits, default
+from images import held_out, measure, scores, tasks
 
 Method = Callable[[np.ndarray], np.ndarray]
 
@@ -125,7 +126,7 @@ def tuned(methods: list[Method], y: Tensor, reference: Tensor) -> Method:
 
 
 def main() -> None:
-    o = options(__doc__.splitlines()[0], count=200, batch=25)
+    o = options(__doc__.splitlines()[0], "data", count=200, batch=25)
     everything = held_out(o.data, o.count + 20)
     reference, tuning = everything[: o.count], everything[o.count :]
     flow, first = zoo.flow(), min(100, o.count)
@@ -167,12 +168,12 @@ def main() -> None:
         print(failures[-1], flush=True)
     command = "python benchmarks/quality.py --data val.zip"
     write(
-        "quality",
+        o.results / "quality",
         rows,
         command,
         f"{first} held-out images; PSNR and SSIM up, perceptual distance down is better.",
     )
-    write("failure_rate", failures, command, "Preset `default`.")
+    write(o.results / "failure_rate", failures, command, "Preset `default`.")
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from common import held_out, measure, options, scores, tasks, write
+from common import options, write
 from headwater import Flow, Misfit, zoo
 from headwater.recipes.warm_start import Limits, default, paper
+from images import held_out, measure, scores, tasks
 
 
 class Reached(Exception):
@@ -65,7 +66,7 @@ def timed(run: Callable[[], tuple[Tensor, float, float]]) -> tuple[Tensor, float
 
 
 def main() -> None:
-    o = options(__doc__.splitlines()[0], count=32, gradients=24, first=0)
+    o = options(__doc__.splitlines()[0], "data", count=32, gradients=24, first=0)
     flow, reference = zoo.flow(), held_out(o.data, o.count)
     rows: list[dict[str, object]] = []
     for task, (operator, sigma_y) in list(tasks().items())[o.first :]:
@@ -110,7 +111,7 @@ def main() -> None:
     command = (
         f"python benchmarks/time_to_quality.py --data val.zip --count {o.count} --gradients {o.gradients}"
     )
-    write(f"time_to_quality_{o.count}x{o.gradients}", rows, command, note)
+    write(o.results / f"time_to_quality_{o.count}x{o.gradients}", rows, command, note)
 
 
 if __name__ == "__main__":
