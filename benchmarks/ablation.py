@@ -26,10 +26,10 @@ from headwater import (
     logit_grid,
     shell,
     uniform_grid,
-    zoo,
 )
 from headwater.dflow.prior import ChiPrior
 from headwater.dflow.result import Result
+from headwater.image.model import models
 from headwater.recipes.estimate import Estimate
 from images import held_out, measure, scores, tasks
 
@@ -120,7 +120,7 @@ def variants(
 
 def main() -> None:
     o = options(__doc__.splitlines()[0], "data", count=12, gradients=12)
-    flow, reference = zoo.flow(), held_out(o.data, o.count)
+    flow, reference = models.flow(), held_out(o.data, o.count)
     rows: list[dict[str, object]] = []
     for task in ("deblur", "box", "random 70 %"):
         operator, sigma_y = tasks()[task]

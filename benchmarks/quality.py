@@ -25,8 +25,9 @@ from skimage.restoration import (
 from torch import Tensor
 
 from common import options, write
-from headwater import Misfit, zoo
+from headwater import Misfit
 from headwater.image.metrics.fidelity import psnr
+from headwater.image.model import models
 from headwater.image.operators import Blur, Inpaint, gaussian_kernel
 from headwater.recipes.warm_start import WarmStart
 from images import held_out, measure, scores, tasks
@@ -129,7 +130,7 @@ def main() -> None:
     o = options(__doc__.splitlines()[0], "data", count=200, batch=25)
     everything = held_out(o.data, o.count + 20)
     reference, tuning = everything[: o.count], everything[o.count :]
-    flow, first = zoo.flow(), min(100, o.count)
+    flow, first = models.flow(), min(100, o.count)
     rows: list[dict[str, object]] = []
     failures: list[dict[str, object]] = []
     for task, (operator, sigma_y) in tasks().items():

@@ -19,7 +19,8 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from common import options, write
-from headwater import Flow, Misfit, zoo
+from headwater import Flow, Misfit
+from headwater.image.model import models
 from headwater.recipes.paper import Paper
 from headwater.recipes.recipe import Recipe, RecipeOptions
 from headwater.recipes.warm_start import WarmStart
@@ -69,7 +70,7 @@ def timed(run: Callable[[], tuple[Tensor, float, float]]) -> tuple[Tensor, float
 
 def main() -> None:
     o = options(__doc__.splitlines()[0], "data", count=32, gradients=24, first=0)
-    flow, reference = zoo.flow(), held_out(o.data, o.count)
+    flow, reference = models.flow(), held_out(o.data, o.count)
     rows: list[dict[str, object]] = []
     for task, (operator, sigma_y) in list(tasks().items())[o.first :]:
         misfit = measure(operator, sigma_y, reference)

@@ -12,14 +12,15 @@ import torch
 
 import _path  # noqa: F401
 from common import options, write
-from headwater import invert, logit_grid, solve, uniform_grid, zoo
+from headwater import invert, logit_grid, solve, uniform_grid
+from headwater.image.model import models
 from images import held_out
 
 
 @torch.no_grad()
 def main() -> None:
     o = options(__doc__.splitlines()[0], "data", count=16)
-    flow, photos = zoo.flow(), held_out(o.data, o.count)
+    flow, photos = models.flow(), held_out(o.data, o.count)
     noise = flow.noise(range(o.count))
     reference = solve(flow, noise, steps=tuple((i / 120) ** 1.5 for i in range(121)))
     grids = {f"uniform {n}": uniform_grid(n) for n in (4, 6, 8, 12)}

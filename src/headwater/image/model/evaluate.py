@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater import zoo
 from headwater.extras import need
 from headwater.flows.flow import Flow
 from headwater.image.metrics.perceptual import pooled_features
+from headwater.image.model import models
 from headwater.image.model.training_data import load_images
 from headwater.metrics.frechet import frechet_distance
 from headwater.solvers import logit_grid, solve
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(o.threads)
     pictures = load_images([o.data], None)[0]
     pictures = pictures[:: max(len(pictures) // o.count, 1)][: o.count].float() / 127.5 - 1
-    samples = draw_samples(zoo.flow(o.model), o.count, o.steps)
+    samples = draw_samples(models.flow(o.model), o.count, o.steps)
     save_contact_sheet(o.out / f"{o.model}-samples.png", samples[:32])
     rows = distances(samples, pictures)
     command = f"python -m headwater.image.model.evaluate --data val.zip --model {o.model} --count {o.count}"
