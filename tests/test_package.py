@@ -58,13 +58,3 @@ def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\((?!http)([^)#]+)", text):
         assert ((ROOT / page).parent / target).exists(), target
-
-
-def test_benchmark_table_names_every_script():
-    text = (ROOT / "benchmarks/README.md").read_text()
-    scripts = {f.name for f in (ROOT / "benchmarks").glob("*.py")} - {
-        "common.py",
-        "molecules.py",
-        "recordings.py",
-    }
-    assert scripts == set(re.findall(r"^\| `([a-z_]+\.py)`", text, re.MULTILINE))
