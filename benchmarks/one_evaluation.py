@@ -4,8 +4,8 @@
 
 xhat(x_t, t) at t = 1 / (1 + sigma_y), where x_t = t y has the noise of y. Mean PSNR in dB of `--count` held-out
 pictures of 64 x 64, and of the centre crops of the last 40 photographs at their own resolution, in colour and in grey
-(grey noise is completed to white noise in three channels, see `headwater.image.model.train.denoised_psnr`). Noise is in
-the range [-1, 1]. The last column is what `WarmStart` reaches on the same 100 pictures (`quality.md`).
+(its noise is completed to white noise in three channels, see `headwater.image.model.train.denoised_psnr`). Noise is
+in the range [-1, 1]. The last column is what `WarmStart` reaches on the same 100 pictures (`quality.md`).
 """
 
 from __future__ import annotations

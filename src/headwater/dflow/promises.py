@@ -24,7 +24,7 @@ TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-3, torch.float16: 3e-3, torc
 """How far two evaluations may differ, relative to their size, by the lowest precision that is computed in.
 
 Rounding depends on the size of the batch, since other kernels add up in another order: 3e-7 for the shipped image
-prior in float32, whose bfloat16 is off by 6e-3. A wrong class label, which guides it weakly, changes it by 1e-2 to 4e-2.
+prior in float32, whose bfloat16 is off by 6e-3. A wrong class label, a weak guide, changes it by 1e-2 to 4e-2.
 """
 
 
