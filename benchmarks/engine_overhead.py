@@ -13,12 +13,13 @@ import time
 import torch
 
 from common import options, write
-from headwater import Direct, Misfit, solve, zoo
+from headwater import Direct, Misfit, solve
+from headwater.image.model import models
 
 
 def main() -> None:
     o = options(__doc__.splitlines()[0], repeats=9)
-    flow = zoo.flow()
+    flow = models.flow()
     x0 = flow.noise(range(8))
     misfit = Misfit(lambda x: x, torch.zeros(8, *flow.shape), 0.05)
 

@@ -13,7 +13,7 @@ from headwater.image.metrics.perceptual import perceptual_distance
 from headwater.image.model.training_data import load_images
 from headwater.image.operators import (
     Blur,
-    Denoise,
+    Identity,
     Inpaint,
     LinearOperator,
     SuperResolution,
@@ -36,7 +36,7 @@ def tasks() -> dict[str, tuple[LinearOperator, float]]:
         "box": (Inpaint(box_mask(64, 64, 20, 20)), 0.05),
         "super-resolution x2": (SuperResolution(2), 0.05),
         "random 70 %": (Inpaint(random_mask(64, 64, missing=0.7, seed=1)), 0.05),
-        "denoise": (Denoise(), 0.2),
+        "denoise": (Identity(), 0.2),
     }
 
 

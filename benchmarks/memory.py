@@ -10,14 +10,15 @@ from __future__ import annotations
 import torch
 
 from common import options, write
-from headwater import Checkpoint, Direct, Misfit, control, zoo
+from headwater import Checkpoint, Direct, Misfit, control
 from headwater.dflow.forecast import forecast
+from headwater.image.model import models
 from headwater.solvers.memory import PeakMemory
 
 
 def main() -> None:
     o = options(__doc__.splitlines()[0])
-    flow = zoo.flow()
+    flow = models.flow()
     rows: list[dict[str, object]] = []
     for batch in (1, 4):
         misfit = Misfit(lambda x: x, torch.zeros(batch, *flow.shape), 0.05)

@@ -12,20 +12,22 @@ import torch
 
 import _path  # noqa: F401
 from common import options, write
-from headwater import invert, logit_grid, solve, uniform_grid, zoo
-from headwater.solvers import power_grid
+from headwater import invert, logit_grid, solve, uniform_grid
+from headwater.image.model import models
 from images import held_out
 
 
 @torch.no_grad()
 def main() -> None:
     o = options(__doc__.splitlines()[0], "data", count=16)
-    flow, photos = zoo.flow(), held_out(o.data, o.count)
+    flow, photos = models.flow(), held_out(o.data, o.count)
     noise = flow.noise(range(o.count))
     reference = solve(flow, noise, steps=tuple((i / 120) ** 1.5 for i in range(121)))
     grids = {f"uniform {n}": uniform_grid(n) for n in (4, 6, 8, 12)}
     grids |= {f"logit {n}": logit_grid(n) for n in (4, 6, 8, 12)}
-    grids |= {f"power 2 (fine near t = 1), {n}": power_grid(n, 2.0) for n in (6, 8)}
+    grids |= {
+        f"power 2 (fine near t = 1), {n}": tuple(1 - (1 - s) ** 2 for s in uniform_grid(n)) for n in (6, 8)
+    }
     rows: list[dict[str, object]] = []
     for name, grid in grids.items():
         x1 = solve(flow, noise, steps=grid)

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from headwater import zoo
-from headwater.image.model import evaluate
+from headwater.image.model import evaluate, models
 
 torch.set_num_threads(1)
 
@@ -42,5 +41,5 @@ def test_a_set_has_no_distance_to_itself():
 
 
 def test_a_sample_depends_on_its_seed_alone():
-    flow = zoo.flow()
+    flow = models.flow()
     assert torch.allclose(evaluate.draw_samples(flow, 2, 1)[:1], evaluate.draw_samples(flow, 1, 1), atol=1e-5)

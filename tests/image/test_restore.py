@@ -1,6 +1,7 @@
 """`restore` on an analytic flow of 16 x 16 windows: any size, only damage, agreement with y, seeds, refusals."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from headwater.image.operators import (
 )
 from headwater.image.restore import ImageTask, restore
 from headwater.recipes.paper import Paper
+from headwater.recipes.problem import Task
 from headwater.recipes.recipe import RecipeOptions
 
 torch.set_num_threads(1)
@@ -77,6 +79,20 @@ def test_pictures_of_any_size_come_back_in_it(size, recipe):
     assert_close(done.crop(done.result.x1).clamp(-1, 1), done.images)
     assert 0.3 < rms(done.images - y) / SIGMA < 1.06
     assert_close(done.result.measure[0].float(), rms(done.crop(done.result.x1) - y) / SIGMA)
+
+
+def test_a_task_has_the_one_shape_of_all_domains():
+    """Posed, solved and finished by hand it gives what `restore` gives."""
+    x = field(16, 16)
+    operator = SuperResolution(2)
+    task: Task[Flow, torch.Tensor] = ImageTask(operator, operator(x), 0.0, (16, 16))
+    problem = task.pose(FLOW)
+    done = restore(task, FLOW, seeds=[3])
+    images = task.finish(problem.solve([3]).x1)
+    assert_close(images.clamp(-1, 1), done.images)
+    assert (operator(images) - operator(x)).abs().max() < 1e-3
+    for moved in (task.to("cpu"), replace(task, guess=x).to("cpu")):
+        assert_close(moved.pose(FLOW).misfit(x), problem.misfit(x))
 
 
 def test_only_windows_that_see_damage_are_solved():

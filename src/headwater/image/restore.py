@@ -184,7 +184,7 @@ class Restoration:
     problem: Problem
 
     def crop(self, x1: Tensor) -> Tensor:
-        """The picture's part of states on the canvas; pixels that no window solves are as in the first image."""
+        """The picture's part of states x1 `[samples, c, *canvas]`; unsolved pixels are as in the first image."""
         height, width = self.task.size
         solved = self.task.solved_pixels(self.problem.flow).to(x1.device)
         return torch.where(solved, x1[..., :height, :width], self.images[:1].to(x1))
@@ -250,7 +250,7 @@ class Crop:
         return x[..., : self.height, : self.width]
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """The picture on the canvas, zero beyond it."""
+        """The picture y `[..., height, width]` on the canvas, zero beyond it."""
         return pad(y, (0, self.canvas[1] - self.width, 0, self.canvas[0] - self.height))
 
 

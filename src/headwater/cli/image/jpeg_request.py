@@ -71,7 +71,7 @@ def dejpeg(photo: Path, quality: int | None, subsampling: str | None, o: Restore
 
 
 def codec_noise(codec: JPEG, x: Tensor, least: float = 0.01) -> float:
-    """How far the codec with smooth rounding is from the real one, rms in [-1, 1], on images like x.
+    """How far the codec with smooth rounding is from the real one, rms in [-1, 1], on images like x `[1, c, h, w]`.
 
     Measured on x moved by half a block, which the grid of the blocks has not rounded yet. `least` is how well the
     exact codec of `operators.JPEG` agrees with libjpeg (42 dB, see the tests).
@@ -89,7 +89,7 @@ def see_as_stored(operator: Operator, orientation: int) -> Operator:
 
 
 def turn_tensor_as_stored(x: Tensor, orientation: int) -> Tensor:
-    """The tensor's version of `picture.turn_as_stored`.
+    """As `picture.turn_as_stored`, for a tensor `[..., h, w]`.
 
     >>> turn_tensor_as_stored(torch.tensor([[1.0], [2.0], [3.0]]), 6).tolist()
     [[1.0, 2.0, 3.0]]

@@ -168,7 +168,7 @@ def image_task(
     size: tuple[int, int] | None = None,
     guess: Tensor | None = None,
 ) -> ImageTask:
-    """The task of a measurement that came from an image file; by default its result has the size of y."""
+    """The task of a measurement y `[1, c, h, w]` from an image file; by default its result has the size of y."""
     noise = rounding_noise(picture) if o.noise is None else o.noise
     size = size or (y.shape[-2], y.shape[-1])
     return ImageTask(operator, y, noise, size, guess, check_span=False)  # read_image has checked it

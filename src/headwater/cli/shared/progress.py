@@ -15,8 +15,6 @@ from typing import Any, TextIO
 from headwater.dflow.result import Event
 from headwater.optimizers.status import Status
 
-PLAIN_SECONDS = 5.0
-
 Tell = Callable[[str], None]
 
 
@@ -244,14 +242,14 @@ def _rewritten_line(stream: TextIO) -> Iterator[Tell]:
 
 
 @contextmanager
-def _log_lines(stream: TextIO) -> Iterator[Tell]:
-    """A new line every few seconds, in a log."""
+def _log_lines(stream: TextIO, seconds: float = 5.0) -> Iterator[Tell]:
+    """A new line in a log, if this many seconds have passed since the last one."""
     last = -math.inf
 
     def tell(text: str) -> None:
         nonlocal last
         now = time.perf_counter()
-        if now - last >= PLAIN_SECONDS:
+        if now - last >= seconds:
             last = now
             print(text, file=stream, flush=True)
 

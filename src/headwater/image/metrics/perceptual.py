@@ -87,7 +87,9 @@ def pooled_features(images: Tensor, chunk: int = 64) -> Tensor:
 
 
 def lpips_distance(x: Tensor, reference: Tensor, net: str = "alex") -> Tensor:
-    """The classic LPIPS (v0.1, package `lpips`), per image in [-1, 1]; needs torchvision and its weights.
+    """The classic LPIPS (v0.1, package `lpips`), `[batch]`; needs torchvision and its weights.
+
+    x and reference are images `[batch, 3, h, w]` in [-1, 1].
 
     Raises
     ------
@@ -103,7 +105,9 @@ def lpips_distance(x: Tensor, reference: Tensor, net: str = "alex") -> Tensor:
 
 
 def fid(x: Tensor, reference: Tensor) -> float:
-    """The classic FID between two sets of images in [-1, 1] (torchmetrics with torch-fidelity's Inception-v3).
+    """The classic FID between two sets of images `[n, 3, h, w]` in [-1, 1], by torchmetrics.
+
+    The network is the Inception-v3 of torch-fidelity.
 
     Needs these packages and a download of their weights; not the distance on EfficientNet-Lite0 features.
 

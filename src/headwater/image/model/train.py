@@ -39,7 +39,7 @@ from headwater.nn.training import Batch, Run, fit, machine, options_for, resume
 
 
 def matching_loss(net: nn.Module, x1: Tensor, label: Tensor, t: Tensor, x0: Tensor) -> Tensor:
-    """Mean squared error of the velocity on the Cond-OT path, one value per image."""
+    """Mean squared error of the velocity on the Cond-OT path, `[batch]`, x1 and x0 `[batch, 3, h, w]`."""
     s = t[:, None, None, None]
     v = net((1 - s) * x0 + s * x1, t, label)
     return (v.float() - (x1 - x0)).square().flatten(1).mean(1)  # type: ignore[no-any-return]
@@ -47,7 +47,7 @@ def matching_loss(net: nn.Module, x1: Tensor, label: Tensor, t: Tensor, x0: Tens
 
 @torch.no_grad()
 def held_out_loss(net: nn.Module, images: Tensor, null: int) -> float:
-    """The loss without label on held-out images; fixed noise, t stratified over [0, 1]."""
+    """The loss without label on held-out images, uint8 `[n, 3, h, w]`; fixed noise, t stratified over [0, 1]."""
     device = next(net.parameters()).device
     g = torch.Generator().manual_seed(0)
     n = len(images)
@@ -65,7 +65,9 @@ def held_out_loss(net: nn.Module, images: Tensor, null: int) -> float:
 
 @torch.no_grad()
 def denoised_psnr(net: nn.Module, images: Tensor, sigma: float, *, grey: bool = False) -> float:
-    """Mean PSNR in dB of uint8 images after noise `sigma` (range [-1, 1]) and one evaluation of the denoiser.
+    """Mean PSNR in dB of noisy images that one evaluation of the denoiser has cleaned.
+
+    The images are uint8 `[n, 3, h, w]`, `sigma` is the noise in the range [-1, 1].
 
     xhat(x_t, t) = x_t + (1 - t) v(x_t, t) at t = 1 / (1 + sigma), where x_t = t y has the noise of y.
 
@@ -79,6 +81,7 @@ def denoised_psnr(net: nn.Module, images: Tensor, sigma: float, *, grey: bool = 
         fresh = torch.randn(x1.shape, generator=g).to(device)
         noise = noise[:, :1] + 3**0.5 * (fresh - fresh.mean(1, keepdim=True))
     level = 3**0.5 * sigma if grey else sigma
+    # on the Cond-OT path x_t = t x1 + (1 - t) x0, so x_t / t has the noise (1 - t) / t = level
     t = torch.tensor(1 / (1 + level), device=device)
     x = t * (x1 + sigma * noise)
     xhat = torch.cat([part + (1 - t) * net(part, t, None) for part in torch.split(x, 50)])

@@ -57,7 +57,9 @@ def load_images(archives: Sequence[Path], cache: Path | None) -> tuple[Tensor, T
 class Source(Protocol):
     """Where training images come from: `draw(n)` gives uint8 `[n, 3, h, w]` and labels `[n]`."""
 
-    def draw(self, n: int) -> tuple[Tensor, Tensor]: ...
+    def draw(self, n: int) -> tuple[Tensor, Tensor]:
+        """Images uint8 `[n, 3, h, w]` and labels `[n]`."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class Clip(Operator):
         return 0
 
     def expose(self, x: Tensor) -> Tensor:
-        """The value u = pivot + gain (x - pivot) before it saturates."""
+        """The value u = pivot + gain (x - pivot) before it saturates, in the shape of x `[batch, c, h, w]`."""
         require_images(x, self)
         return self.pivot + self.gain * (x - self.pivot)
 
@@ -84,7 +84,7 @@ class Clip(Operator):
         return self.expose(x).clamp(self.low, self.high)
 
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
-        """One-sided at clipped pixels: only an x on the wrong side of the limit is penalised."""
+        """One-sided at clipped pixels: only an x on the wrong side of the limit is penalised. `[batch, c, h, w]`."""
         u = self.expose(x)
         inside = difference(u, y)
         bright = torch.where(y >= self.high - self.slack, (u - self.high).clamp(max=0), inside)

@@ -65,15 +65,15 @@ class Colorize(LinearOperator):
         return (self.weights(x) * x).sum(1, keepdim=True)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """A' y = (w_R y, w_G y, w_B y)."""
+        """A' y = (w_R y, w_G y, w_B y): `[batch, 1, h, w]` -> `[batch, 3, h, w]`."""
         return self.weights(y) * y
 
     def pinv(self, y: Tensor, *, ridge: float = 0.0) -> Tensor:
-        """The smallest colour image of that grey, w y / (|w|^2 + ridge); tinted, if w is luma."""
+        """The smallest colour image of that grey, w y / (|w|^2 + ridge), `[batch, 3, h, w]`; tinted, if w is luma."""
         w = self.weights(y)
         return w * y / (w.square().sum() + ridge)
 
     def norm(self, shape: Sequence[int]) -> Tensor:
-        """The length |w| of the weights."""
+        """The length |w| of the weights, `[batch]`."""
         w = self.weights(torch.empty(0, dtype=torch.float64))
         return w.square().sum().sqrt().expand(shape[0])

@@ -60,15 +60,15 @@ class Inpaint(LinearOperator):
         return self._keep(x)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """A' y = m * y."""
+        """A' y = m * y, `[batch, c, h, w]`."""
         return self._keep(y)
 
     def pinv(self, y: Tensor, *, ridge: float = 0.0) -> Tensor:
-        """The known pixels of y, m * y / (1 + ridge)."""
+        """The known pixels of y, m * y / (1 + ridge), `[batch, c, h, w]`."""
         return self._keep(y) / (1 + ridge)
 
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
-        """The difference at known pixels, m * (x - y)."""
+        """The difference at known pixels, m * (x - y), `[batch, c, h, w]`."""
         require_images(x, self)
         return self._keep(difference(x, y))
 
@@ -94,7 +94,7 @@ class Inpaint(LinearOperator):
         return (self.mask.flatten(1).sum(1) * y.shape[1]).to(y.device).expand(y.shape[0])
 
     def norm(self, shape: Sequence[int]) -> Tensor:
-        """Always 1: at least one pixel is known."""
+        """Always 1, `[batch]`: at least one pixel is known."""
         return torch.ones(shape[0], dtype=torch.float64)
 
     def _keep(self, x: Tensor) -> Tensor:

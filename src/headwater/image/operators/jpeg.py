@@ -130,6 +130,7 @@ class JPEG(Operator):
                 "Give a grey or colour image without transparency.",
             )
         image = self._round_samples(x * 127.5 + 127.5)
+        # T.81, A.3.1: samples are shifted by half the range before the DCT
         decoded = self._quantise(image - 128, LUMINANCE) + 128 if x.shape[1] == 1 else self._colour(image)
         return self._round_samples(decoded.clamp(0, 255)) / 127.5 - 1
 
@@ -169,6 +170,7 @@ class JPEG(Operator):
         rows, columns = padded.shape[-2] // 8, padded.shape[-1] // 8
         blocks = padded.reshape(*planes.shape[:2], rows, 8, columns, 8).transpose(-3, -2)
         coefficients = dct @ blocks @ dct.mT
+        # T.81, A.3.4: round(F / Q), and back F = round(F / Q) Q
         rounded = ROUNDINGS[self.rounding](coefficients / steps) * steps
         blocks = (dct.mT @ rounded @ dct).transpose(-3, -2)
         decoded = blocks.flatten(-4, -3).flatten(-2, -1)[..., :h, :w]

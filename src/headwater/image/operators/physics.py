@@ -56,7 +56,7 @@ class LinearPhysics(LinearOperator):
         return checked(forward_of(self.physics)(x), x, self.name)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """A' y, as the object says."""
+        """A' y, as the object says, in the shape of x `[batch, c, h, w]`."""
         return checked(self.physics.A_adjoint(y), y, self.name)
 
 

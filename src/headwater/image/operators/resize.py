@@ -87,12 +87,15 @@ class SuperResolution(LinearOperator):
         return rows @ x @ columns.mT
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """A' y = W_h^T y W_w."""
+        """A' y = W_h^T y W_w: `[batch, c, h/factor, w/factor]` -> `[batch, c, h, w]`."""
         rows, columns = self._matrices(y.shape[-2] * self.factor, y.shape[-1] * self.factor, y)
         return rows.mT @ y @ columns
 
     def pinv(self, y: Tensor, *, ridge: float = 0.0) -> Tensor:
-        """V_h (s U_h^T y U_w / (s^2 + ridge)) V_w^T, s the products of the singular values of W_h and W_w."""
+        """V_h (s U_h^T y U_w / (s^2 + ridge)) V_w^T, s the products of the singular values of W_h and W_w.
+
+        `[batch, c, h/factor, w/factor]` -> `[batch, c, h, w]`.
+        """
         (u, a, v), (p, b, q) = (
             tuple(part.to(y) for part in _cached_svd(self.method, size * self.factor, self.factor))
             for size in y.shape[-2:]
@@ -101,7 +104,7 @@ class SuperResolution(LinearOperator):
         return v.mT @ (s * (u.mT @ y @ p) / (s.square() + ridge)) @ q
 
     def norm(self, shape: Sequence[int]) -> Tensor:
-        """The product of the largest singular values of W_h and W_w."""
+        """The product of the largest singular values of W_h and W_w, `[batch]`."""
         self._require_divisible(shape)
         (_, a, _), (_, b, _) = (_cached_svd(self.method, size, self.factor) for size in shape[-2:])
         return (a[0] * b[0]).expand(shape[0])
@@ -128,7 +131,7 @@ def keys_kernel(s: Tensor) -> Tensor:
     >>> keys_kernel(torch.tensor([0.0, 1.0, 1.5, 2.5])).tolist()
     [1.0, 0.0, -0.0625, 0.0]
     """
-    a, s = -0.5, s.abs()
+    a, s = -0.5, s.abs()  # of all a, -1/2 alone has an interpolation error of third order (Keys 1981)
     near = (a + 2) * s**3 - (a + 3) * s**2 + 1
     far = a * (s**3 - 5 * s**2 + 8 * s - 4)
     return torch.where(s <= 1, near, torch.where(s < 2, far, torch.zeros_like(s)))
