@@ -165,14 +165,14 @@ def test_masks_follow_their_problems():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Clip(0.0), "is no measurement"),
-        (lambda: Clip(0.5, 0.6), "is no measurement"),
+        (lambda: Clip(0.0), "is not a measurement"),
+        (lambda: Clip(0.5, 0.6), "is not a measurement"),
         (lambda: Decimate.by_factor(1), "does nothing"),
-        (lambda: Lowpass.with_cutoff(1.0), "no share of the Nyquist"),
+        (lambda: Lowpass.with_cutoff(1.0), "not a share of the Nyquist"),
         (lambda: Gaps(torch.ones(1, 4)), "bool mask"),
         (lambda: Reverb.from_impulse(torch.zeros(4)), "all zero"),
         (lambda: Reverb.from_impulse(torch.tensor([1.0, float("nan")])), "not finite"),
-        (lambda: Decimate.by_factor(2)(torch.zeros(1, 5)), "no multiple of 2"),
+        (lambda: Decimate.by_factor(2)(torch.zeros(1, 5)), "not a multiple of 2"),
         (lambda: Gaps(torch.ones(1, 4, dtype=torch.bool))(torch.zeros(1, 5)), "mask of the recording"),
         (lambda: Identity().residual(torch.zeros(1, 5), torch.zeros(1, 4)), "belongs to this operator"),
         (

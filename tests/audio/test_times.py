@@ -30,7 +30,7 @@ def test_seconds(text, wanted):
     "text", ["", "x", "-1", "1,5,2", "1:60", "1:61:00", "1::2", "nan", "inf", "1:200ms", "5m"]
 )
 def test_what_is_no_time(text):
-    with pytest.raises(Misuse, match=r"no time|60 or more"):
+    with pytest.raises(Misuse, match=r"not a time|60 or more"):
         parse_seconds(text)
 
 
@@ -70,7 +70,12 @@ def test_labels(tmp_path):
     assert read_labels(path) == [(0.5, 0.6), (1.25, 1.5)]
     path.write_text("0,5\t0,6\tclick, loud\n")  # as Audacity writes where decimals have a comma
     assert read_labels(path) == [(0.5, 0.6)]
-    for text, words in (("", "no labels"), ("a\tb", "Line 1"), ("2\t1", "no gap"), ("nan\t1", "no gap")):
+    for text, words in (
+        ("", "no labels"),
+        ("a\tb", "Line 1"),
+        ("2\t1", "not a gap"),
+        ("nan\t1", "not a gap"),
+    ):
         path.write_text(text)
         with pytest.raises(Misuse, match=words):
             read_labels(path)

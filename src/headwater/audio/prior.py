@@ -113,7 +113,7 @@ class Prior:
         return math.prod(self.flow.shape)
 
     def canvas(self, samples: int) -> Canvas:
-        """The smallest canvas of whole frames that holds so many samples and a frame at both ends."""
+        """The smallest canvas of whole frames that holds `samples` and a frame at both ends."""
         frames = max(-(-samples // self.space.bins) + 2, self.flow.shape[0])
         kind = LinearCanvas if self.space.linear else Canvas
         return kind(self.space, self.rate, frames, samples)

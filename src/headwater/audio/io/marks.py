@@ -52,7 +52,9 @@ def read_labels(path: Path) -> list[Span]:
             )
         start, stop = times
         if not 0 <= start < stop:
-            raise Misuse(f"Line {number} of {path} is no gap.", "Write the start, then the end, in seconds.")
+            raise Misuse(
+                f"Line {number} of {path} is not a gap.", "Write the start, then the end, in seconds."
+            )
         found.append((start, stop))
     if not found:
         raise Misuse(f"The file {path} has no labels.", "Export a label track with a region for each gap.")

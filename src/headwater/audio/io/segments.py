@@ -45,7 +45,7 @@ class Segment:
         return self.to_fill | self.mask(self.lost)
 
     def widen(self, by: int) -> Segment:
-        """The segment with so many frames more on both sides."""
+        """The segment with `by` more frames on both sides."""
         return Segment(self.start - by, self.stop + by, self.gaps, self.lost)
 
     def mask(self, gaps: Sequence[Gap]) -> NDArray[np.bool_]:

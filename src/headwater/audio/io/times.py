@@ -32,7 +32,7 @@ def parse_seconds(text: str) -> float:
     """
     match = re.fullmatch(r"(?:(\d+):)?(?:(\d+):)?(\d+(?:\.\d*)?|\.\d+)\s*(s|ms)?", normalise(text))
     if match is None or (match[4] == "ms" and match[1]):
-        raise Misuse(f"{text!r} is no time.", "Write seconds as in 12.4, 250ms or 1:02.5.")
+        raise Misuse(f"{text!r} is not a time.", "Write seconds as in 12.4, 250ms or 1:02.5.")
     *higher, last = [float(p) for p in match.groups()[:3] if p is not None]
     if higher and (last >= 60 or any(p >= 60 for p in higher[1:])):
         raise Misuse(f"{text!r} has 60 or more seconds or minutes.", "Write it like 1:02.5 or 62.5.")
@@ -43,7 +43,7 @@ def parse_seconds(text: str) -> float:
 
 
 def most_frames_within(seconds: float, rate: int) -> int:
-    """The most frames that an interval of so many seconds touches: it may begin and end between two frames.
+    """The most frames that an interval of `seconds` touches: it may begin and end between two frames.
 
     >>> most_frames_within(0.05, 44_100)
     2206
@@ -66,7 +66,7 @@ def parse_amplitude(text: str) -> float:
     value = -1.0 if match is None else 10 ** (float(match[1]) / 20) if match[2] else float(match[1])
     if not 0 <= value < math.inf:
         raise Misuse(
-            f"{text!r} is no level.", "Write a share of full scale as in 0.01, or decibels as in -40dB."
+            f"{text!r} is not a level.", "Write a share of full scale as in 0.01, or decibels as in -40dB."
         )
     return value
 
@@ -79,7 +79,7 @@ def parse_hertz(text: str) -> float:
     """
     match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(k?)(?:hz)?", normalise(text))
     if match is None or not float(match[1]) > 0:
-        raise Misuse(f"{text!r} is no frequency.", "Write it like 4000 or 4kHz.")
+        raise Misuse(f"{text!r} is not a frequency.", "Write it like 4000 or 4kHz.")
     return float(match[1]) * (1000 if match[2] else 1)
 
 
@@ -94,7 +94,7 @@ def parse_span(text: str) -> Span:
         (parts for parts in (text.partition("+"), text.partition("-")) if parts[1]), (text, "", "")
     )
     if not (first and sign and second):
-        raise Misuse(f"{text!r} is no gap.", "Write its start and end as in 12.40-12.65, or 12.4+250ms.")
+        raise Misuse(f"{text!r} is not a gap.", "Write its start and end as in 12.40-12.65, or 12.4+250ms.")
     start = parse_seconds(first)
     stop = parse_seconds(second) + (start if sign == "+" else 0.0)
     if not stop > start:

@@ -244,7 +244,7 @@ def split_data(scores: list[Score], *, classical: bool = False) -> dict[str, Par
 
 
 def render(work: Path, part: str, hours: float, processes: int = 1, *, classical: bool = False) -> None:
-    """Fill `work/<part>-<number>.npz` with recordings for so many hours; `classical` as in `split_data`."""
+    """Fill `work/<part>-<number>.npz` until there are `hours` of recordings; `classical` as in `split_data`."""
     find_soundfont()
     collect(work, processes)
     todo = [
@@ -263,7 +263,7 @@ def shard_path(work: Path, part: str, shard: int) -> Path:
 
 
 def render_shard(work: Path, part: str, shard: int, hours: float, classical: bool) -> str:
-    """Play and store so many hours; a line that says what they are."""
+    """Play and store `hours` of recordings; a line that says what they are."""
     p = split_data(collect(work), classical=classical)[part]
     wanted, played, offsets = hours * 3600 * RATE, [], [0]
     number = p.seed + 100_000 * shard

@@ -49,7 +49,7 @@ class Stroke:
 def draw_strokes(
     quarter: float, seconds: float, r: np.random.Generator, rhythm: Rhythm = RHYTHM
 ) -> list[Stroke]:
-    """The strokes of so many seconds, whose quarters last `quarter` seconds.
+    """The strokes of `seconds` of rhythm, whose quarters last `quarter` seconds.
 
     >>> played = draw_strokes(0.5, 8.0, np.random.default_rng(0))
     >>> all(0 <= s.onset < 8 and 1 <= s.velocity <= 127 for s in played)

@@ -48,7 +48,7 @@ COLLECTIONS = {
 }
 """Folders of the corpus, and from how many of their files at most scores are taken (evenly over the names)."""
 HELD_OUT = 20
-"""One score of so many is held out."""
+"""One score in this many is held out."""
 NOTE = np.dtype([("onset", "f4"), ("length", "f4"), ("pitch", "u1"), ("part", "u1")])
 """A note: onset and length in quarters, MIDI pitch, number of the part. Tied notes are one."""
 

@@ -52,7 +52,7 @@ class Clip(Operator):
     def __post_init__(self) -> None:
         if not (0 < min(self.rails) < math.inf and 0 <= self.slack < min(self.rails)):
             raise Misuse(
-                f"Clipping at {self.level} with slack {self.slack} is no measurement.",
+                f"Clipping at {self.level} with slack {self.slack} is not a measurement.",
                 "Give a positive level and a slack below it.",
             )
 

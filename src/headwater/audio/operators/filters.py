@@ -72,7 +72,8 @@ class Convolution(LinearOperator):
         require_problems(len(self.kernel), x, "filter")
         if x.shape[1] % self.every:
             raise Misuse(
-                f"{x.shape[1]} samples are no multiple of {self.every}.", "Pad the recording to a multiple."
+                f"{x.shape[1]} samples are not a multiple of {self.every}.",
+                "Pad the recording to a multiple.",
             )
         return self._product(x, False, self.delay)[:, :: self.every]
 
@@ -98,7 +99,7 @@ class Lowpass(Convolution):
             The cutoff is not between 0 and 1.
         """
         if not 0 < cutoff < 1:
-            raise Misuse(f"The cutoff {cutoff} is no share of the Nyquist frequency.", "Give 0 to 1.")
+            raise Misuse(f"The cutoff {cutoff} is not a share of the Nyquist frequency.", "Give 0 to 1.")
         return cls(lowpass_taps(cutoff, taps)[None], taps // 2)
 
 

@@ -116,7 +116,7 @@ def underlay_noise(
     *,
     settings: Join = JOIN,
 ) -> Signal:
-    """The prediction and, in the gaps and above so many Hz, as much of a noise as it lacks; `[samples]`.
+    """The prediction and, in the gaps and above a frequency in Hz, as much of a noise as it lacks; `[samples]`.
 
     X = G + sqrt(max(0, 1 - P / S)) F, as powers of what is independent add up. The noise is to be no louder than what
     is around the gap is between its attacks: S is a geometric mean, and F has at most this power.
@@ -175,7 +175,7 @@ class PredictedSpectrum:
         return np.asarray(np.clip(1 - self.smooth(self.g) / np.maximum(enough, TINY), 0, 1))
 
     def add(self, filling: Signal, share: Power, most: Power) -> Signal:
-        """The signal of G + sqrt(share) F, with F the spectrum of the filling, of at most so much power."""
+        """The signal of G + sqrt(share) F, with F the spectrum of the filling, of at most the power `most`."""
         f = self.spectrum(filling)
         limited = f * np.sqrt(np.minimum(1, most / np.maximum(self.smooth(f), TINY)))
         return self.spectrum.inverse(self.g + np.sqrt(share) * limited)

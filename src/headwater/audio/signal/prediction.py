@@ -185,7 +185,7 @@ def add_high_band_noise(
 
 
 def _sides(x: Signal, there: NDArray[np.bool_], gap: tuple[int, int], memory: int) -> tuple[Signal, Signal]:
-    """What is there next to a gap, at most so many samples before it and after it."""
+    """What is there next to a gap, at most `memory` samples before it and after it."""
     start, stop = gap
     left = _leading(there[max(start - memory, 0) : start][::-1])
     return x[start - left : start], x[stop : stop + _leading(there[stop : stop + memory])]

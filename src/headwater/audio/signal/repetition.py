@@ -116,7 +116,7 @@ def find_lag(
 
 
 def sides_of(known: NDArray[np.bool_], gap: Gap, side: int) -> list[Gap]:
-    """The sides of a gap that are there: so many frames before it and after it, or twice as many on one side."""
+    """The sides of a gap that are there: `side` frames before it and after it, or twice as many on one side."""
     (start, stop), frames = gap, len(known)
     left, right = bool(start > 0 and known[start - 1]), bool(stop < frames and known[stop])
     side = side if left and right else 2 * side

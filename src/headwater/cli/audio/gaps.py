@@ -37,7 +37,7 @@ def extend(path: Path, by: float, o: Repair) -> GapJob:
 def fill(
     command: str, recording: Recording, gaps: Sequence[Gap], frames: int, inputs: Sequence[Path], o: Repair
 ) -> GapJob:
-    """The job that fills gaps of a recording, which becomes so many frames long."""
+    """The job that fills gaps of a recording, which becomes `frames` long."""
     fields = shared_fields(command, recording, inputs, o)
     check_readable(recording)
     segments = segments_around(gaps, round(SETTINGS.context * recording.rate))

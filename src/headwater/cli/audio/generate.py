@@ -108,7 +108,7 @@ def generate(o: Draw) -> GenerateJob:
 
 @torch.no_grad()
 def draw_music(prior: Prior, seconds: float, seed: int, steps: int) -> Tensor:
-    """A draw of so many seconds, `[1, samples]`, at unit loudness; longer than a window it is one canvas of many."""
+    """A draw of `seconds`, `[1, samples]`, at unit loudness; longer than a window it is one canvas of many."""
     samples = max(round(seconds * prior.rate), 1)
     frames = max(math.ceil(samples / prior.space.bins), prior.flow.shape[0])
     flow = windowed(prior.flow, (frames,), axes=(-2,))

@@ -54,7 +54,7 @@ class Repair(Files):
     """Most gradient evaluations per stretch; by default the preset's."""
 
     seconds: Annotated[float | None, Parameter(group=SEARCH)] = None
-    """Stop after so many seconds and keep the best so far; a stretch that was begun takes a little more."""
+    """Stop after this many seconds and keep the best so far; a stretch that was begun takes a little more."""
 
     @property
     def recipe(self) -> Recipe | None:
