@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
 from headwater.audio.io import times
-from headwater.audio.restoration import SolveOptions
 from headwater.cli.shared.options import SEARCH, Files, PresetName, whole, word
-from headwater.dflow.result import Callback
-from headwater.recipes.paper import Paper
-from headwater.recipes.recipe import Recipe, RecipeOptions
+
+if TYPE_CHECKING:  # help needs no solver
+    from headwater.audio.restoration import SolveOptions
+    from headwater.dflow.result import Callback
+    from headwater.recipes.recipe import Recipe
 
 DAMAGE = Group("What is lost", sort_key=0)
 
@@ -59,10 +60,15 @@ class Repair(Files):
     @property
     def recipe(self) -> Recipe | None:
         """The recipe of the preset; None is each task's own."""
+        from headwater.recipes.paper import Paper
+
         return Paper() if self.preset == "paper" else None
 
     def solve_options(self, callback: Callback) -> SolveOptions:
         """How stretches are solved; the callback follows the solves."""
+        from headwater.audio.restoration import SolveOptions
+        from headwater.recipes.recipe import RecipeOptions
+
         limits = RecipeOptions(steps=self.steps, gradients=self.gradients, callback=callback)
         return SolveOptions(self.seed, self.recipe, limits)
 
