@@ -64,7 +64,7 @@ def read_labels(path: Path) -> list[Span]:
 def parse_label(line: str) -> Span | None:
     r"""The first two numbers of a line, between tabs, semicolons or commas.
 
-    >>> start_and_end("0,5\t0,6\tclick"), start_and_end("0.5,0.6\tclick")
+    >>> parse_label("0,5\t0,6\tclick"), parse_label("0.5,0.6\tclick")
     ((0.5, 0.6), (0.5, 0.6))
     """
     for between in "\t;,":
