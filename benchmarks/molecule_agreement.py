@@ -16,9 +16,9 @@ from common import write
 from headwater.molecule.checks import dft, xtb
 from headwater.molecule.design.design import Networks, design
 from headwater.molecule.design.request import Request, Target
-from headwater.molecule.design.state import Rounded
 from headwater.molecule.design.target import predict_rounded
-from headwater.molecule.io.molecule import Molecule, molecules_of
+from headwater.molecule.structure.molecule import Molecule, molecules_of
+from headwater.molecule.structure.state import Rounded
 from molecules import from_data, load, options, sample
 
 HEAD = ("pair", "molecules", "correlation", "MAE eV", "mean difference eV")

@@ -20,13 +20,13 @@ from torch import Tensor
 
 from common import write
 from headwater import solve
-from headwater.molecule.design import state
 from headwater.molecule.design.design import Networks, generate
 from headwater.molecule.design.flow import molecule_flow
 from headwater.molecule.design.request import STEPS
-from headwater.molecule.design.state import rounded
 from headwater.molecule.design.target import predict_rounded
 from headwater.molecule.model.data import Molecules
+from headwater.molecule.structure import state
+from headwater.molecule.structure.state import rounded
 from molecules import from_data, load, options
 
 

@@ -22,9 +22,9 @@ from common import kept, write
 from headwater.molecule.chemistry.perception import perceived
 from headwater.molecule.design.design import Design, Networks, design, generate, joined
 from headwater.molecule.design.request import Request
-from headwater.molecule.design.state import Rounded
-from headwater.molecule.io.molecule import Molecule, molecules_of
 from headwater.molecule.model.data import Molecules
+from headwater.molecule.structure.molecule import Molecule, molecules_of
+from headwater.molecule.structure.state import Rounded
 from molecules import load, options, quality, sample
 
 CUT = Chem.MolFromSmarts("[!#1]-;!@[!#1]")

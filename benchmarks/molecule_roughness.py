@@ -21,8 +21,8 @@ from headwater.molecule.chemistry.stability import bond_orders
 from headwater.molecule.design.design import Networks
 from headwater.molecule.design.flow import Renormalised, molecule_flow
 from headwater.molecule.design.request import STEPS
-from headwater.molecule.design.state import Rounded, rounded
 from headwater.molecule.design.target import predict_rounded
+from headwater.molecule.structure.state import Rounded, rounded
 from molecules import from_data, load, options
 
 ANGLES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)

@@ -21,9 +21,9 @@ from common import kept, write
 from headwater.molecule.checks.posebusters import posebusters_pass
 from headwater.molecule.chemistry.soundness import examine
 from headwater.molecule.design.design import generate
-from headwater.molecule.design.state import Rounded
-from headwater.molecule.io.molecule import molecules_of
 from headwater.molecule.model.data import Molecules
+from headwater.molecule.structure.molecule import molecules_of
+from headwater.molecule.structure.state import Rounded
 from molecules import load, options, quality, sample, split
 
 

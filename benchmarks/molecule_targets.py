@@ -26,8 +26,8 @@ from common import kept, write
 from headwater.molecule.chemistry.soundness import sound
 from headwater.molecule.design.design import Networks, design, generate
 from headwater.molecule.design.request import ATTEMPTS, CANDIDATES, GRADIENTS, STEPS, Request, Target
+from headwater.molecule.design.sizes import statistics
 from headwater.molecule.model.data import Molecules
-from headwater.molecule.model.sizes import statistics
 from headwater.molecule.model.train_regressor import errors
 from molecules import PROPERTIES, PUBLISHED, UNITS, from_data, load, mae, milli, options, quality, spent
 

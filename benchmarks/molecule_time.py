@@ -24,9 +24,9 @@ from common import kept, write
 from headwater.molecule.design.design import Networks, design
 from headwater.molecule.design.flow import Renormalised, molecule_flow
 from headwater.molecule.design.request import Request, Target
-from headwater.molecule.design.state import Rounded, relaxed_types, rounded
 from headwater.molecule.design.target import predict, predict_rounded
 from headwater.molecule.model.data import Molecules
+from headwater.molecule.structure.state import Rounded, relaxed_types, rounded
 from headwater.solvers import EULER, solve
 from headwater.solvers.differentiation import Direct
 from molecules import from_data, load, mae, options, quality

@@ -12,10 +12,10 @@ from common import kept
 from common import options as common_options
 from headwater.molecule.chemistry.soundness import examine, sound, summary
 from headwater.molecule.design.design import Design
-from headwater.molecule.design.state import Rounded
 from headwater.molecule.design.target import TOLERANCE
 from headwater.molecule.model.data import Molecules, load, sample, split
 from headwater.molecule.model.regressor import PROPERTIES
+from headwater.molecule.structure.state import Rounded
 
 MILLI = ("gap", "homo", "lumo")
 UNITS = {"alpha": "Bohr^3", "gap": "meV", "homo": "meV", "lumo": "meV", "mu": "D", "cv": "cal/mol/K"}

@@ -18,9 +18,9 @@ import torch
 
 from common import write
 from headwater.molecule.checks.xtb import relax
-from headwater.molecule.io.elements import ELEMENTS
-from headwater.molecule.io.molecule import Molecule
 from headwater.molecule.model.data import Molecules, load, split
+from headwater.molecule.structure.elements import ELEMENTS
+from headwater.molecule.structure.molecule import Molecule
 
 UNITS = {"gap": "eV", "homo": "eV", "lumo": "eV", "mu": "D"}
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from headwater.molecule.design.request import Request, Target
-from headwater.molecule.design.state import encode
-from headwater.molecule.io.molecule import Molecule, batch_of
+from headwater.molecule.structure.molecule import Molecule, batch_of
+from headwater.molecule.structure.state import encode
 
 QUICK = Request(
     2, 3, targets=(Target("gap", 6.0),), steps=2, gradients=2, candidates=2, attempts=1, stable=False

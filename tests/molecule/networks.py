@@ -4,10 +4,10 @@ import pytest
 import torch
 from core_laws import F64, normal
 
-from headwater.molecule.design.state import KINDS, mask_of, project
 from headwater.molecule.model.generator import Generator
 from headwater.molecule.model.network import Trunk, TrunkConfig
 from headwater.molecule.model.regressor import Regressor, RegressorConfig
+from headwater.molecule.structure.state import KINDS, mask_of, project
 
 SIZES = {"width": 16, "vectors": 8, "pairs": 8, "dots": 4, "heads": 4, "blocks": 3, "radial": 6}
 GENERATES = TrunkConfig(inputs=6, **SIZES)

@@ -9,7 +9,7 @@ from core_laws import F64, normal
 from torch.testing import assert_close
 
 from headwater.molecule.chemistry.align import aligned, matched, rotations, towards
-from headwater.molecule.design.state import KINDS, encode, mask_of, project
+from headwater.molecule.structure.state import KINDS, encode, mask_of, project
 
 rotation_of = pytest.importorskip("scipy.spatial.transform").Rotation
 ATOMS = torch.tensor([9, 1, 4, 2, 12, 3])

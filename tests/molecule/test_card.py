@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from headwater.molecule.io.molecule import Molecule
-from headwater.molecule.model.card import Line, clean, formula
+from headwater.molecule.io.card import Line, clean, formula
+from headwater.molecule.structure.molecule import Molecule
 
 
 def atoms(symbols, charge=0):

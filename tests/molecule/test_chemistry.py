@@ -31,7 +31,7 @@ from headwater.molecule.chemistry import soundness as chemistry
 from headwater.molecule.chemistry.perception import perceived
 from headwater.molecule.chemistry.soundness import Chemistry, duplicates, examine, summary
 from headwater.molecule.io import files
-from headwater.molecule.io.molecule import Molecule, batch_of
+from headwater.molecule.structure.molecule import Molecule, batch_of
 
 pytest.importorskip("rdkit.Chem")
 

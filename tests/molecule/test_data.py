@@ -9,7 +9,6 @@ from core_laws import F64
 from torch.testing import assert_close
 
 from headwater import Misuse
-from headwater.molecule.io.elements import ELEMENTS
 from headwater.molecule.model import data
 from headwater.molecule.model.data import (
     HARTREE,
@@ -24,6 +23,7 @@ from headwater.molecule.model.data import (
     rows,
     split,
 )
+from headwater.molecule.structure.elements import ELEMENTS
 
 COUNT = 130_831
 

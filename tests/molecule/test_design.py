@@ -11,8 +11,8 @@ from torch.testing import assert_close
 from headwater.molecule.chemistry.soundness import sound
 from headwater.molecule.design.design import design, generate, score
 from headwater.molecule.design.request import Request
-from headwater.molecule.io.molecule import batch_of, molecules_of
 from headwater.molecule.model.regressor import PROPERTIES
+from headwater.molecule.structure.molecule import batch_of, molecules_of
 from headwater.optimizers.status import Status
 
 pytestmark = pytest.mark.usefixtures("one_draw_at_a_time")

@@ -8,7 +8,7 @@ import pytest
 
 from headwater.errors import Misuse
 from headwater.molecule.checks import dft
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.structure.molecule import Molecule
 
 pytest.importorskip("pyscf")
 

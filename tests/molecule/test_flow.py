@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from headwater import Misuse, solve
 from headwater.molecule.design.flow import Known, Renormalised, molecule_flow
-from headwater.molecule.design.state import alike, mask_of, project
+from headwater.molecule.structure.state import alike, mask_of, project
 
 
 def noise(*shape, seed=0):

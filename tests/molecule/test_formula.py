@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from headwater.errors import Misuse
-from headwater.molecule.io.formula import check, hill, parse, twice_unsaturation, warning
+from headwater.molecule.structure.formula import check, hill, parse, twice_unsaturation, warning
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from networks import ATOMS, GENERATES, GENERATOR, MASK, TIMES, noisy, perturbed
 from torch.testing import assert_close
 
 from headwater import Gaussian
-from headwater.molecule.design.state import CHARGE_SCALE, KINDS, TYPE_SCALE, centred, encode, mask_of
 from headwater.molecule.model.generator import SPREAD, Generator, matching_losses
+from headwater.molecule.structure.state import CHARGE_SCALE, KINDS, TYPE_SCALE, centred, encode, mask_of
 
 torch.set_num_threads(1)
 

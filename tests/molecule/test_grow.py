@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from headwater.molecule.design.grow import guessed, open_sites
-from headwater.molecule.io.elements import ELEMENTS
+from headwater.molecule.structure.elements import ELEMENTS
 
 A = 0.629
 METHYL = torch.tensor([[0, 0, 0], [A, A, A], [-A, -A, A], [-A, A, -A]])

@@ -7,12 +7,12 @@ import torch
 
 from headwater import Misuse, zoo
 from headwater.molecule.design.flow import MoleculeVelocity
-from headwater.molecule.design.state import mask_of
 from headwater.molecule.design.target import (
     predict,
 )
 from headwater.molecule.model import models
 from headwater.molecule.model.regressor import PROPERTIES
+from headwater.molecule.structure.state import mask_of
 
 
 class Elsewhere(torch.nn.Module):

@@ -25,9 +25,9 @@ from networks import (
 )
 from torch.testing import assert_close
 
-from headwater.molecule.design.state import KINDS, mask_of
-from headwater.molecule.io.units import DEBYE
 from headwater.molecule.model.regressor import EXTRA, PROPERTIES, Regressor, RegressorConfig
+from headwater.molecule.structure.state import KINDS, mask_of
+from headwater.molecule.structure.units import DEBYE
 
 torch.set_num_threads(1)
 

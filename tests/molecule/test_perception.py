@@ -8,7 +8,7 @@ from headwater.errors import Misuse
 from headwater.molecule.chemistry import perception
 from headwater.molecule.chemistry.perception import bonded, perceived, smiles
 from headwater.molecule.chemistry.soundness import examine
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.structure.molecule import Molecule
 
 Chem = pytest.importorskip("rdkit.Chem")
 

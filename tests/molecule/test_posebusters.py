@@ -4,7 +4,7 @@ import pytest
 from by_hand import CH5, WATER, beside, embedded
 
 from headwater.molecule.checks.posebusters import posebusters_pass
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.structure.molecule import Molecule
 
 pytest.importorskip("posebusters")
 

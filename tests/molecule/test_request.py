@@ -10,9 +10,9 @@ from torch.testing import assert_close
 from headwater import Misuse, zoo
 from headwater.molecule.design.design import design
 from headwater.molecule.design.request import Target
+from headwater.molecule.design.sizes import draw_atoms, ranges
 from headwater.molecule.model import models
 from headwater.molecule.model.regressor import PROPERTIES
-from headwater.molecule.model.sizes import draw_atoms, ranges
 
 
 def test_numbers_of_atoms_follow_the_data_and_the_target():

@@ -11,13 +11,13 @@ from headwater.dflow.control import Event
 from headwater.molecule.design import search
 from headwater.molecule.design.design import design, generate
 from headwater.molecule.design.request import Request, Target
-from headwater.molecule.design.state import mask_of
 from headwater.molecule.design.target import (
     TOLERANCE,
     Miss,
     PropertyCost,
     UserCost,
 )
+from headwater.molecule.structure.state import mask_of
 from headwater.optimizers.status import Status
 
 pytestmark = pytest.mark.usefixtures("one_draw_at_a_time")

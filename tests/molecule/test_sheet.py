@@ -7,7 +7,7 @@ import pytest
 from by_hand import embedded, scattered
 
 from headwater.errors import Misuse
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.structure.molecule import Molecule
 
 pytest.importorskip("rdkit")
 pytest.importorskip("PIL")
@@ -15,7 +15,7 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 from headwater.molecule import sheet as module
-from headwater.molecule.model.card import Card, Line, formula
+from headwater.molecule.io.card import Card, Line, formula
 from headwater.molecule.sheet import sheet
 
 LINES = (

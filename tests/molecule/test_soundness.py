@@ -7,7 +7,7 @@ from by_hand import METHANE
 
 from headwater.molecule.chemistry.soundness import examine, sound
 from headwater.molecule.chemistry.stability import clashing, sound_by_table
-from headwater.molecule.io.molecule import Molecule, batch_of
+from headwater.molecule.structure.molecule import Molecule, batch_of
 
 
 def test_two_waters_and_a_charged_methane_are_unsound():

@@ -8,8 +8,8 @@ from core_laws import F64, normal
 from torch.testing import assert_close
 
 from headwater.molecule.chemistry.stability import LIMITS, bond_orders, stability, stable_atoms
-from headwater.molecule.design.state import Rounded
-from headwater.molecule.io.elements import ELEMENTS
+from headwater.molecule.structure.elements import ELEMENTS
+from headwater.molecule.structure.state import Rounded
 
 
 def ring(radius, count=6, offset=0.0):

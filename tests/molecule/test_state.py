@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from headwater import Misuse
-from headwater.molecule.design.state import (
+from headwater.molecule.structure.elements import ELEMENTS, MAX_ATOMS
+from headwater.molecule.structure.molecule import Molecule, batch_of, molecules_of
+from headwater.molecule.structure.state import (
     CHARGE_SCALE,
     KINDS,
     SHAPE,
@@ -22,8 +24,6 @@ from headwater.molecule.design.state import (
     relaxed_types,
     rounded,
 )
-from headwater.molecule.io.elements import ELEMENTS, MAX_ATOMS
-from headwater.molecule.io.molecule import Molecule, batch_of, molecules_of
 
 quick = settings(max_examples=40, deadline=None)
 

@@ -9,7 +9,6 @@ from torch.testing import assert_close
 
 from headwater import Misuse
 from headwater.molecule.design.design import design
-from headwater.molecule.design.state import relaxed_types, rounded
 from headwater.molecule.design.target import (
     HIT,
     MISSED,
@@ -21,6 +20,7 @@ from headwater.molecule.design.target import (
     UserCost,
     predict_rounded,
 )
+from headwater.molecule.structure.state import relaxed_types, rounded
 
 
 def test_property_cost_is_the_squared_deviation_in_tolerances(networks):

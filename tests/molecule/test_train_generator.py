@@ -4,8 +4,8 @@ import torch
 from small import ALL, generator_batches, planted, run_of, tiny_generator
 from torch.testing import assert_close
 
-from headwater.molecule.design.state import project, rounded
 from headwater.molecule.model import train_generator
+from headwater.molecule.structure.state import project, rounded
 
 
 def test_the_generators_loss_falls():

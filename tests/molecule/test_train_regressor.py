@@ -8,11 +8,11 @@ import torch
 from small import ALL, LINES, SIZES, SUMS, planted, run_of, same
 from torch import nn
 
-from headwater.molecule.io.elements import ELEMENTS
 from headwater.molecule.model import train_regressor
 from headwater.molecule.model.network import TrunkConfig
 from headwater.molecule.model.regressor import EXTRA, PROPERTIES, Regressor, RegressorConfig
 from headwater.molecule.model.train_regressor import BARS, batches_of_like_size, errors, references
+from headwater.molecule.structure.elements import ELEMENTS
 
 
 def test_the_regressors_errors_fall():

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from headwater.errors import Misuse
-from headwater.molecule.io import units
+from headwater.molecule.structure import units
 
 
 def two_sentences(text):

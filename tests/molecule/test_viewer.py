@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from headwater.errors import Misuse
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.structure.molecule import Molecule
 
 pytest.importorskip("rdkit")
 
 from rdkit import Chem
 
 from headwater.molecule.io import viewer
+from headwater.molecule.io.card import Card, Line
 from headwater.molecule.io.viewer import page
-from headwater.molecule.model.card import Card, Line
 
 HOSTILE = (
     "$$$$\n</script><script>alert(1)</script><img src=x onerror=alert(2)>&quot;'\"<!-- <!--slot:library-->"

@@ -9,8 +9,8 @@ import pytest
 
 from headwater.errors import Misuse
 from headwater.molecule.checks import xtb
-from headwater.molecule.io import units
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.structure import units
+from headwater.molecule.structure.molecule import Molecule
 
 pytest.importorskip("tblite.interface")
 pytest.importorskip("scipy.optimize")

@@ -10,8 +10,8 @@ from typing import Any
 from headwater.atomic import check_output, write_atomically
 from headwater.errors import Misuse
 from headwater.extras import need
+from headwater.molecule.io.card import Card, Line, clean, formula, sources
 from headwater.molecule.io.depiction import RED, font, structures
-from headwater.molecule.model.card import Card, Line, clean, formula, sources
 
 MOST = 64
 """The cards one sheet shows; the others are counted at its foot."""
@@ -53,7 +53,7 @@ def sheet(
     --------
     >>> import tempfile
     >>> import numpy as np
-    >>> from headwater.molecule.io.molecule import Molecule
+    >>> from headwater.molecule.structure.molecule import Molecule
     >>> water = Molecule(("O", "H", "H"), np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]), (0, 0, 0))
     >>> lines = (Line("gap", "eV", (("asked", 9.0), ("guide", 8.8))),)
     >>> sheet(Path(tempfile.mkdtemp()) / "hits.png", [Card(water, "water", lines)], title="Hits").name

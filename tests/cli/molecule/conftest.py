@@ -7,7 +7,7 @@ from molecule_stubs import RANGES, a_design, xyz
 from headwater.cli.molecule import files as molecule_files
 from headwater.dflow.control import Event
 from headwater.molecule.design import design as designing
-from headwater.molecule.model import sizes as molecule_sizes
+from headwater.molecule.design import sizes as molecule_sizes
 
 pytest.importorskip("rdkit")
 

@@ -5,8 +5,8 @@ import torch
 
 from headwater.molecule.design import design as designing
 from headwater.molecule.design.design import Design
-from headwater.molecule.io import units
-from headwater.molecule.io.molecule import Molecule, batch_of
+from headwater.molecule.structure import units
+from headwater.molecule.structure.molecule import Molecule, batch_of
 from headwater.optimizers.status import Status
 
 T, G, S = "molecule target", "molecule grow", "molecule score"

@@ -6,7 +6,7 @@ import pytest
 from cli_tools import call, report
 from molecule_stubs import RANGES, G, T
 
-from headwater.molecule.io import units
+from headwater.molecule.structure import units
 from headwater.optimizers.status import Status
 
 

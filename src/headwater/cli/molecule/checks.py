@@ -12,7 +12,7 @@ from headwater.cli.shared.progress import aborting, clock
 from headwater.errors import short
 from headwater.extras import need
 from headwater.molecule.checks import xtb
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.structure.molecule import Molecule
 
 BEST = 3
 PACKAGES = {"none": (), "xtb": ("tblite.interface",), "dft": ("pyscf.gto", "pyscf.dft")}

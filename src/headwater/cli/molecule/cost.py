@@ -10,9 +10,9 @@ from torch import Tensor
 
 from headwater.cli.shared.python_file import function_in
 from headwater.errors import Misuse, short
-from headwater.molecule.design.state import Rounded, centred, mask_of
 from headwater.molecule.design.target import UserCost
-from headwater.molecule.io.elements import ELEMENTS, MAX_ATOMS
+from headwater.molecule.structure.elements import ELEMENTS, MAX_ATOMS
+from headwater.molecule.structure.state import Rounded, centred, mask_of
 from headwater.problem.cost import check_values
 
 Cost = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -9,11 +9,11 @@ from pathlib import Path
 from headwater.cli.molecule.hits import Hit, row, tagged
 from headwater.cli.shared.outputs import check_distinct, check_free
 from headwater.errors import Misuse, suggest
-from headwater.molecule.io import units
+from headwater.molecule.io.card import Card, Line
 from headwater.molecule.io.files import write_csv, write_sdf, write_xyz
 from headwater.molecule.io.viewer import page
-from headwater.molecule.model.card import Card, Line
 from headwater.molecule.sheet import sheet
+from headwater.molecule.structure import units
 
 FORMATS = (".sdf", ".xyz")
 

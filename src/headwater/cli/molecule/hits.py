@@ -15,8 +15,8 @@ from headwater.molecule.checks.xtb import RELAXED_CALIBRATION, Relaxed, on_b3lyp
 from headwater.molecule.chemistry.soundness import Chemistry, duplicates, examine
 from headwater.molecule.design.design import Design
 from headwater.molecule.design.target import TOLERANCE
-from headwater.molecule.io import units
-from headwater.molecule.io.molecule import Molecule, molecules_of
+from headwater.molecule.structure import units
+from headwater.molecule.structure.molecule import Molecule, molecules_of
 from headwater.optimizers.status import Status
 
 Values = Mapping[str, float | None]

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Group, Parameter
 
 from headwater.cli.shared.options import Files, whole, word
-from headwater.molecule.io import units
+from headwater.molecule.structure import units
 
 TARGETS = Group("Targets, each with its unit", sort_key=0)
 DESIGN = Group("Molecules", sort_key=1)

@@ -14,8 +14,8 @@ from headwater.cli.shared.machine import versions
 from headwater.molecule.checks.xtb import RELAXED_CALIBRATION
 from headwater.molecule.chemistry.soundness import Chemistry, summary
 from headwater.molecule.design.target import TOLERANCE
-from headwater.molecule.io import units
 from headwater.molecule.model import models
+from headwater.molecule.structure import units
 
 PREDICTED = {
     "evaluator": "prediction for the molecule as written, by a network trained on other molecules than guide and "

@@ -25,8 +25,8 @@ from headwater.extras import need
 from headwater.molecule.design import design as designing
 from headwater.molecule.design.design import BATCH, Design
 from headwater.molecule.design.request import Request, Target
-from headwater.molecule.io import units
 from headwater.molecule.model import models
+from headwater.molecule.structure import units
 from headwater.optimizers.status import Status
 
 

@@ -20,9 +20,9 @@ from headwater.extras import need
 from headwater.molecule.chemistry.soundness import Chemistry, duplicates, examine, summary
 from headwater.molecule.design import design as designing
 from headwater.molecule.design.design import BATCH
-from headwater.molecule.io import units
 from headwater.molecule.io.files import read_molecules, write_csv
-from headwater.molecule.io.molecule import Molecule, batch_of, check
+from headwater.molecule.structure import units
+from headwater.molecule.structure.molecule import Molecule, batch_of, check
 
 FORMATS = (".csv", ".json")
 

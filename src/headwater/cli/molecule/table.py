@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from headwater.cli.molecule.hits import Hit
-from headwater.molecule.io import units
+from headwater.molecule.structure import units
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -13,10 +13,10 @@ import numpy as np
 from headwater.cli.molecule.options import Aim, Draw
 from headwater.errors import Misuse, suggest
 from headwater.molecule.design.request import Request, check_request
-from headwater.molecule.io import formula as formulae
-from headwater.molecule.io import units
-from headwater.molecule.io.elements import MAX_ATOMS
-from headwater.molecule.io.molecule import Molecule, batch_of, check
+from headwater.molecule.structure import formula as formulae
+from headwater.molecule.structure import units
+from headwater.molecule.structure.elements import MAX_ATOMS
+from headwater.molecule.structure.molecule import Molecule, batch_of, check
 
 if TYPE_CHECKING:
     from headwater.cli.molecule.cost import Cost
@@ -131,7 +131,7 @@ def weights_of(words: tuple[str, ...], targets: Mapping[str, float]) -> dict[str
 
 def range_warnings(targets: Mapping[str, float]) -> tuple[str, ...]:
     """A sentence for every target outside of what nearly all of QM9 has."""
-    from headwater.molecule.model.sizes import ranges
+    from headwater.molecule.design.sizes import ranges
 
     known = ranges() if targets else {}
     return tuple(

@@ -35,9 +35,9 @@ from torch import Tensor
 
 from headwater.extras import need
 from headwater.molecule.checks.xtb import refusal
-from headwater.molecule.io.molecule import Molecule
-from headwater.molecule.io.molecule import check as check_molecule
-from headwater.molecule.io.units import HARTREE
+from headwater.molecule.structure.molecule import Molecule
+from headwater.molecule.structure.molecule import check as check_molecule
+from headwater.molecule.structure.units import HARTREE
 
 D_EXPONENTS = (1.6, 0.4)
 F_EXPONENTS = {"C": 0.8, "N": 1.0, "O": 1.4, "F": 1.85}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from headwater.extras import need
 from headwater.molecule.chemistry.perception import EXTRA, bonded, perceived
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.structure.molecule import Molecule
 
 
 def posebusters_pass(molecules: Iterable[Molecule]) -> list[dict[str, bool]]:

@@ -21,9 +21,9 @@ from torch import Tensor
 from headwater.extras import need
 from headwater.molecule.chemistry.align import rotations
 from headwater.molecule.chemistry.stability import bond_orders
-from headwater.molecule.io.elements import ELEMENTS, NUMBERS
-from headwater.molecule.io.molecule import Molecule, batch_of, check
-from headwater.molecule.io.units import BOHR, DEBYE, HARTREE
+from headwater.molecule.structure.elements import ELEMENTS, NUMBERS
+from headwater.molecule.structure.molecule import Molecule, batch_of, check
+from headwater.molecule.structure.units import BOHR, DEBYE, HARTREE
 
 METHOD = "GFN2-xTB"
 SPRING, SOFTENING, BOND, FLOOR = 0.4, 1.0, 2.0, 0.02

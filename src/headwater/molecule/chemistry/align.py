@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from headwater.extras import need
-from headwater.molecule.design.state import relaxed_types
+from headwater.molecule.structure.state import relaxed_types
 
 
 def rotations(x: Tensor, y: Tensor) -> Tensor:

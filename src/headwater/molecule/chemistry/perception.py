@@ -14,8 +14,8 @@ import torch
 
 from headwater.extras import need
 from headwater.molecule.chemistry.stability import LIMITS, bond_orders, clashing
-from headwater.molecule.io.elements import ELEMENTS
-from headwater.molecule.io.molecule import Molecule, batch_of
+from headwater.molecule.structure.elements import ELEMENTS
+from headwater.molecule.structure.molecule import Molecule, batch_of
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol, RWMol

@@ -19,9 +19,9 @@ from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.molecule.chemistry.perception import EXTRA, closed_shell, sanitised, smiles, with_bonds
 from headwater.molecule.chemistry.stability import bond_orders, clashing, sound_by_table, stability
-from headwater.molecule.design.state import Rounded
-from headwater.molecule.io.formula import hill
-from headwater.molecule.io.molecule import Molecule, batch_of, molecules_of
+from headwater.molecule.structure.formula import hill
+from headwater.molecule.structure.molecule import Molecule, batch_of, molecules_of
+from headwater.molecule.structure.state import Rounded
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

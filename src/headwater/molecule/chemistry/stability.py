@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from headwater.molecule.design.state import Rounded
-from headwater.molecule.io.elements import ELEMENTS
+from headwater.molecule.structure.elements import ELEMENTS
+from headwater.molecule.structure.state import Rounded
 
 VALENCE = {"H": 1, "C": 4, "N": 3, "O": 2, "F": 1}
 SINGLE = {

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from headwater.dflow.control import Callback
 from headwater.molecule.design.request import Request, check_request
 from headwater.molecule.design.search import Best, Problem, Search, Told, problem_of
-from headwater.molecule.design.state import Rounded, relaxed_types, rounded
+from headwater.molecule.design.sizes import draw_atoms
 from headwater.molecule.design.target import predict, predict_rounded
-from headwater.molecule.io.elements import MAX_ATOMS
-from headwater.molecule.io.molecule import Molecule
 from headwater.molecule.model import models
 from headwater.molecule.model.regressor import Regressor
-from headwater.molecule.model.sizes import draw_atoms
+from headwater.molecule.structure.elements import MAX_ATOMS
+from headwater.molecule.structure.molecule import Molecule
+from headwater.molecule.structure.state import Rounded, relaxed_types, rounded
 from headwater.optimizers.status import Status
 
 BATCH = 64

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
-from headwater.molecule.design.state import KINDS, SHAPE, alike, back, mask_of, project
-from headwater.molecule.io.elements import MAX_ATOMS
 from headwater.molecule.model.models import device_of
+from headwater.molecule.structure.elements import MAX_ATOMS
+from headwater.molecule.structure.state import KINDS, SHAPE, alike, back, mask_of, project
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from headwater.molecule.chemistry.stability import VALENCE, bond_orders
-from headwater.molecule.design.state import Rounded
-from headwater.molecule.io.elements import ELEMENTS
+from headwater.molecule.structure.elements import ELEMENTS
+from headwater.molecule.structure.state import Rounded
 
 ROOM = 0.5
 """An atom whose bonds point away from each other this evenly, |sum of their directions|, has no room for another."""

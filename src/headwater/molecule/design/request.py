@@ -11,11 +11,11 @@ from torch import Tensor
 
 from headwater.dflow.control import Callback
 from headwater.errors import Misuse
-from headwater.molecule.io import formula as formulae
-from headwater.molecule.io.elements import MAX_ATOMS
-from headwater.molecule.io.molecule import Molecule
-from headwater.molecule.io.molecule import check as check_molecule
 from headwater.molecule.model.regressor import PROPERTIES
+from headwater.molecule.structure import formula as formulae
+from headwater.molecule.structure.elements import MAX_ATOMS
+from headwater.molecule.structure.molecule import Molecule
+from headwater.molecule.structure.molecule import check as check_molecule
 from headwater.optimizers import Optimizer
 from headwater.problem.batch import rows
 

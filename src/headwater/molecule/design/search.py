@@ -22,11 +22,11 @@ from headwater.molecule.chemistry.stability import sound_by_table
 from headwater.molecule.design.flow import Held, Known, Renormalised, molecule_flow
 from headwater.molecule.design.grow import guessed
 from headwater.molecule.design.request import Request
-from headwater.molecule.design.state import mask_of, project, relaxed_types, rounded, type_state
 from headwater.molecule.design.target import HIT, UNSOUND, Miss, PropertyCost, Undecided, UserCost, Verdict
-from headwater.molecule.io.elements import ELEMENTS
-from headwater.molecule.io.molecule import batch_of
 from headwater.molecule.model.regressor import Regressor
+from headwater.molecule.structure.elements import ELEMENTS
+from headwater.molecule.structure.molecule import batch_of
+from headwater.molecule.structure.state import mask_of, project, relaxed_types, rounded, type_state
 from headwater.optimizers import LBFGS, Optimizer, Polyak
 from headwater.optimizers.status import Status
 from headwater.problem.batch import select

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from headwater.errors import Misuse, out_of_memory, short
 from headwater.molecule.chemistry.soundness import sound
-from headwater.molecule.design.state import KINDS, Rounded, alike, back, relaxed_types, rounded
 from headwater.molecule.model.models import device_of
 from headwater.molecule.model.regressor import PROPERTIES, Regressor
+from headwater.molecule.structure.state import KINDS, Rounded, alike, back, relaxed_types, rounded
 
 TOLERANCE = {"alpha": 0.2, "gap": 0.13, "homo": 0.08, "lumo": 0.07, "mu": 0.09, "cv": 0.08}
 """When a property counts as hit, in the units of `units.UNITS`: twice the published error of QM9 regressors."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.molecule.chemistry.perception import perceived
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.structure.molecule import Molecule
 
 Array = NDArray[np.float64]
 Font = Any  # Pillow's and RDKit's classes are met at run time only: both are optional

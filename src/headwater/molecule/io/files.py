@@ -19,8 +19,8 @@ from headwater.atomic import write_atomically
 from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.molecule.chemistry.perception import EXTRA, drawn
-from headwater.molecule.io.elements import ELEMENTS, NUMBERS
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.structure.elements import ELEMENTS, NUMBERS
+from headwater.molecule.structure.molecule import Molecule
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

@@ -17,8 +17,8 @@ from headwater.atomic import check_output, write_atomically
 from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.molecule.chemistry.perception import bonded, perceived
-from headwater.molecule.io.molecule import Molecule
-from headwater.molecule.model.card import Card, clean, formula, sources
+from headwater.molecule.io.card import Card, clean, formula, sources
+from headwater.molecule.structure.molecule import Molecule
 
 SLOT = re.compile(r"<!--slot:(\w+)-->")
 

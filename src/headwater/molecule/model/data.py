@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.molecule.io.elements import ELEMENTS
-from headwater.molecule.io.units import HARTREE
+from headwater.molecule.structure.elements import ELEMENTS
+from headwater.molecule.structure.units import HARTREE
 
 COLUMNS = {
     "alpha": ("Polarizability_bohr3", 1.0),

@@ -18,11 +18,11 @@ from typing import Any
 import torch
 
 from headwater import zoo
-from headwater.molecule.io.elements import MAX_ATOMS
 from headwater.molecule.model import models
 from headwater.molecule.model.data import Molecules, load, split
 from headwater.molecule.model.regressor import PROPERTIES
 from headwater.molecule.model.train_regressor import errors
+from headwater.molecule.structure.elements import MAX_ATOMS
 from headwater.zoo.export import export
 
 DATA = "QM9 (Ramakrishnan et al., Scientific Data 1, 140022, 2014) from PyPI qm9pack 1.0.3, 130,831 molecules"

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headwater.molecule.design.state import CHARGE_SCALE, KINDS, TYPE_SCALE, centred
 from headwater.molecule.model.network import Trunk, TrunkConfig, bounded
+from headwater.molecule.structure.state import CHARGE_SCALE, KINDS, TYPE_SCALE, centred
 
 SPREAD = 1.4
 """Standard deviation of a centred coordinate in QM9, angstrom."""

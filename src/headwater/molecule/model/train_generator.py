@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from headwater.molecule.chemistry.align import aligned
 from headwater.molecule.chemistry.stability import stability
-from headwater.molecule.design.state import encode, mask_of, project, rounded
 from headwater.molecule.model import models
 from headwater.molecule.model.data import Molecules, load, sample, split
 from headwater.molecule.model.generator import Generator, matching_losses
 from headwater.molecule.model.network import TrunkConfig
 from headwater.molecule.model.train_regressor import batches_of_like_size
+from headwater.molecule.structure.state import encode, mask_of, project, rounded
 from headwater.nn.training import Batch, Run, fit, machine, options_for, resume
 
 WEIGHTS = {"positions": 1.0, "types": 0.3, "charges": 0.3}

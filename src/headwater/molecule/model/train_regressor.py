@@ -24,11 +24,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headwater.errors import Misuse
-from headwater.molecule.io.elements import ELEMENTS
 from headwater.molecule.model import models
 from headwater.molecule.model.data import Molecules, load, sample, split
 from headwater.molecule.model.network import TrunkConfig
 from headwater.molecule.model.regressor import EXTRA, PROPERTIES, Regressor, RegressorConfig
+from headwater.molecule.structure.elements import ELEMENTS
 from headwater.nn.training import Batch, Run, fit, machine, options_for, resume
 
 BARS = {"alpha": 0.10, "gap": 0.064, "homo": 0.039, "lumo": 0.036, "mu": 0.043, "cv": 0.040}

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from headwater.molecule.io.elements import ELEMENTS, MAX_ATOMS
+from headwater.molecule.structure.elements import ELEMENTS, MAX_ATOMS
 
 KINDS = len(ELEMENTS)
 SHAPE = (MAX_ATOMS, 3 + KINDS + 1)

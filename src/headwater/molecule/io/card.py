@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from headwater.molecule.io.formula import hill
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.structure.formula import hill
+from headwater.molecule.structure.molecule import Molecule
 
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from headwater.errors import Misuse
-from headwater.molecule.io.elements import ELEMENTS, MAX_ATOMS
+from headwater.molecule.structure.elements import ELEMENTS, MAX_ATOMS
 
 MIN_ATOMS = 3
 """The smallest molecule of QM9, water, has three atoms."""

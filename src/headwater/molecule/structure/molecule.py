@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from headwater.errors import Misuse
-from headwater.molecule.design.state import Rounded, centred, mask_of
-from headwater.molecule.io.elements import ELEMENTS, MAX_ATOMS
+from headwater.molecule.structure.elements import ELEMENTS, MAX_ATOMS
+from headwater.molecule.structure.state import Rounded, centred, mask_of
 
 
 @dataclass(frozen=True)
