@@ -2,7 +2,7 @@
 
     python benchmarks/molecule_grouping.py --qm9 build/qm9 --repeats 5
 
-On the CPU a batch is cut into groups by size (`state.alike`), each padded to its own largest molecule only;
+On the CPU a batch is cut into groups by size (`state.group_by_size`), each padded to its own largest molecule only;
 beside that one group of all. Sizes are those of molecules of half_b. Seconds are of the processor (both ways take
 turns, `--repeats` times, and medians are compared), so what else the machine does matters less. `generate` is a
 whole job, with work outside the networks.
@@ -20,23 +20,23 @@ from torch import Tensor
 
 from common import write
 from headwater import solve
-from headwater.molecule.design.design import Networks, generate
+from headwater.molecule.model.models import Networks
+from headwater.molecule.design.design import generate
 from headwater.molecule.design.flow import molecule_flow
 from headwater.molecule.design.request import STEPS
-from headwater.molecule.design.target import predict_rounded
 from headwater.molecule.model.data import Molecules
 from headwater.molecule.structure import state
-from headwater.molecule.structure.state import rounded
+from headwater.molecule.structure.state import round_state
 from molecules import from_data, load, options
 
 
 def jobs(molecules: Molecules, count: int) -> dict[str, Callable[[], object]]:
     """What is timed: the generator alone, with its gradient, the guide, and molecules drawn until they are sound."""
     atoms = molecules.counts[from_data(molecules, count, seed=3)]
-    networks = Networks.shipped()
+    networks = Networks.load()
     flow = molecule_flow(networks.generator, atoms)
     x0 = flow.noise(seeds=range(count))
-    found = rounded(solve(flow, x0, steps=STEPS), flow.support.mask)
+    found = round_state(solve(flow, x0, steps=STEPS), flow.support.mask)
 
     def gradient() -> Tensor:
         x = x0.clone().requires_grad_()
@@ -45,7 +45,7 @@ def jobs(molecules: Molecules, count: int) -> dict[str, Callable[[], object]]:
     return {
         "velocity": partial(torch.no_grad()(flow.velocity), x0, torch.full((count,), 0.5)),
         "velocity and gradient": gradient,
-        "guide": partial(predict_rounded, networks.guide, found),
+        "guide": partial(predict_batch, networks.guide, found),
         "generate": partial(generate, count, atoms=atoms, networks=networks),
     }
 

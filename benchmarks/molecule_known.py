@@ -19,12 +19,13 @@ from rdkit.Chem import rdmolops
 from torch import Tensor
 
 from common import kept, write
-from headwater.molecule.chemistry.perception import perceived
-from headwater.molecule.design.design import Design, Networks, design, generate, joined
+from headwater.molecule.chemistry.perception import perceive
+from headwater.molecule.design.design import Design, design, generate
+from headwater.molecule.model.models import Networks
 from headwater.molecule.design.request import Request
 from headwater.molecule.model.data import Molecules
-from headwater.molecule.structure.molecule import Molecule, molecules_of
-from headwater.molecule.structure.state import Rounded
+from headwater.molecule.structure.molecule import Molecule, to_molecules
+from headwater.molecule.structure.state import MoleculeBatch
 from molecules import load, options, quality, sample
 
 CUT = Chem.MolFromSmarts("[!#1]-;!@[!#1]")
@@ -32,7 +33,7 @@ CUT = Chem.MolFromSmarts("[!#1]-;!@[!#1]")
 
 def larger_part(m: Molecule) -> Molecule | None:
     """The larger part of a molecule of which a bond is cut; None if there is no bond to cut, or two charges."""
-    mol = perceived(m)
+    mol = perceive(m)
     bonds = () if mol is None or any(m.charges) else mol.GetSubstructMatches(CUT)
     if not bonds:
         return None
@@ -44,7 +45,7 @@ def larger_part(m: Molecule) -> Molecule | None:
 
 def line(what: str, designs: list[Design], seconds: float) -> dict[str, object]:
     """One row of the table."""
-    d = joined(designs)
+    d = join_designs(designs)
     shares, count = quality(d.molecules), len(d.miss)
     return {
         "known": what,
@@ -61,7 +62,7 @@ def line(what: str, designs: list[Design], seconds: float) -> dict[str, object]:
 def asked(molecules: Molecules, rows: Tensor, each: int) -> dict[str, object]:
     """What is run: a function of the networks for each row of the table."""
     b = molecules.padded(rows, 29)
-    known = molecules_of(Rounded(b["positions"], b["types"], b["charges"], b["mask"]))
+    known = to_molecules(MoleculeBatch(b["positions"], b["types"], b["charges"], b["mask"]))
     formulae = [dict(Counter(m.symbols)) for m in known]
     sizes = torch.tensor([len(m) for m in known]).repeat_interleave(each)
     parts = [(len(m), part) for m in known if (part := larger_part(m)) is not None]
@@ -93,7 +94,7 @@ def asked(molecules: Molecules, rows: Tensor, each: int) -> dict[str, object]:
 
 def main() -> None:
     o = options(__doc__.splitlines()[0], count=48, each=4, keep="")
-    networks, table = Networks.shipped(), []
+    networks, table = Networks.load(), []
     for what, work in asked(load(o.qm9), sample("test", o.count, seed=5), o.each).items():
 
         def run(what: str = what, work: object = work) -> dict[str, object]:

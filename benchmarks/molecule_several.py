@@ -16,7 +16,8 @@ import torch
 
 from common import kept, write
 from headwater.molecule.design.design import design
-from headwater.molecule.design.request import Request, Target
+from headwater.molecule.design.request import Request
+from headwater.molecule.design.target import Target
 from headwater.molecule.design.target import TOLERANCE
 from headwater.molecule.model.data import Molecules
 from molecule_targets import SIDE

@@ -23,12 +23,13 @@ from functools import partial
 import torch
 
 from common import kept, write
-from headwater.molecule.chemistry.soundness import sound
-from headwater.molecule.design.design import Networks, design, generate
+from headwater.molecule.chemistry.soundness import is_sound
+from headwater.molecule.model.models import Networks
+from headwater.molecule.design.design import design, generate
 from headwater.molecule.design.request import ATTEMPTS, CANDIDATES, GRADIENTS, STEPS, Request, Target
-from headwater.molecule.design.sizes import statistics
+from headwater.molecule.design.sizes import load_statistics
 from headwater.molecule.model.data import Molecules
-from headwater.molecule.model.train_regressor import errors
+from headwater.molecule.model.train_regressor import mean_errors
 from molecules import PROPERTIES, PUBLISHED, UNITS, from_data, load, mae, milli, options, quality, spent
 
 
@@ -39,7 +40,7 @@ def run(molecules: Molecules, name: str, rows: torch.Tensor, **how: object) -> d
     start = time.perf_counter()
     d = design(request)
     seconds = time.perf_counter() - start
-    shares, good = quality(d.molecules), sound(d.molecules)
+    shares, good = quality(d.molecules), is_sound(d.molecules)
     return {
         "property": f"{name}, {UNITS[name]}",
         "MAE": mae(name, d.evaluator[name], asked),
@@ -67,8 +68,8 @@ SIDE: dict[str, dict[str, object]] = {
 
 def baselines(molecules: Molecules, rows: torch.Tensor) -> list[dict[str, object]]:
     """The rows of the table that need no generator, and the published ones."""
-    own = errors(Networks.shipped().evaluator, molecules, rows)
-    by_size = statistics()
+    own = mean_errors(Networks.load().evaluator, molecules, rows)
+    by_size = load_statistics()
     counts, other = molecules.counts[rows], rows.roll(1)
     lines: list[dict[str, object]] = [
         {"row": "lower bound: evaluator on the data"} | {p: round(own[p], 3) for p in PROPERTIES}
@@ -106,7 +107,7 @@ def main() -> None:
             for k, v in quality(free.molecules).items()
             if k in ("molecule_stable", "valid", "unique")
         }
-        | {"sound %": round(100 * float(sound(free.molecules).double().mean()), 1)}
+        | {"sound %": round(100 * float(is_sound(free.molecules).double().mean()), 1)}
     )
     write("molecule_targets", lines, command, note)
     ours = {"row": f"Headwater, {o.count} molecules"} | {

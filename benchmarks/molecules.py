@@ -10,12 +10,12 @@ from torch import Tensor
 
 from common import kept
 from common import options as common_options
-from headwater.molecule.chemistry.soundness import examine, sound, summary
+from headwater.molecule.chemistry.soundness import examine, is_sound, summarise
 from headwater.molecule.design.design import Design
 from headwater.molecule.design.target import TOLERANCE
 from headwater.molecule.model.data import Molecules, load, sample, split
 from headwater.molecule.model.regressor import PROPERTIES
-from headwater.molecule.structure.state import Rounded
+from headwater.molecule.structure.state import MoleculeBatch
 
 MILLI = ("gap", "homo", "lumo")
 UNITS = {"alpha": "Bohr^3", "gap": "meV", "homo": "meV", "lumo": "meV", "mu": "D", "cv": "cal/mol/K"}
@@ -38,7 +38,7 @@ def spent(d: Design, asked: Mapping[str, Tensor], seconds: float) -> dict[str, f
 
     A hit is within the tolerance of all targets by the evaluator; `reached`, by the guide, which ended the search.
     """
-    good, count = sound(d.molecules), len(d.miss)
+    good, count = is_sound(d.molecules), len(d.miss)
     near = torch.stack([(d.evaluator[k] - y).abs() <= TOLERANCE[k] for k, y in asked.items()]).all(0)
     return {
         "hit %": round(100 * float((near & good).double().mean()), 1),
@@ -61,10 +61,10 @@ def from_data(molecules: Molecules, count: int, seed: int = 0) -> Tensor:
     return index[torch.randperm(len(index), generator=torch.Generator().manual_seed(seed))[:count]]
 
 
-def quality(batch: Rounded, known: set[str] | None = None) -> dict[str, float]:
+def quality(batch: MoleculeBatch, known: set[str] | None = None) -> dict[str, float]:
     """Stability, validity, uniqueness (and novelty) of molecules, and how many are sound, percent."""
     found = examine(batch, charges=False)
-    shares = summary(found, known) | {"sound": sum(c.sound for c in found) / len(found)}
+    shares = summarise(found, known) | {"sound": sum(c.sound for c in found) / len(found)}
     return {k: round(100 * v, 1) for k, v in shares.items()}
 
 

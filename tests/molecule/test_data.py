@@ -18,9 +18,9 @@ from headwater.molecule.model.data import (
     draw_split,
     formal_charges,
     load,
-    number,
     parse,
-    rows,
+    parse_number,
+    read_rows,
     split,
 )
 from headwater.molecule.structure.elements import ELEMENTS
@@ -80,7 +80,7 @@ def test_an_unknown_part_is_refused():
     ],
 )
 def test_mathematicas_floats(text, value):
-    assert number(text) == value
+    assert parse_number(text) == value
 
 
 def types_of(symbols):
@@ -159,20 +159,20 @@ def qm9pack(tmp_path, monkeypatch):
 
 
 def test_rows_of_the_three_tables_in_order(qm9pack):
-    assert list(rows()) == TABLE
+    assert list(read_rows()) == TABLE
 
 
 def test_without_qm9pack_it_is_named(monkeypatch):
     monkeypatch.setattr(data, "find_spec", lambda name: None)
     with pytest.raises(Misuse, match="qm9pack") as caught:
-        next(rows())
+        next(read_rows())
     assert "pip install" in caught.value.cure
 
 
 @pytest.fixture
 def parsed(monkeypatch):
     pytest.importorskip("rdkit")
-    monkeypatch.setattr(data, "rows", lambda: iter(TABLE))
+    monkeypatch.setattr(data, "read_rows", lambda: iter(TABLE))
     return parse()
 
 
@@ -207,7 +207,7 @@ def test_units_of_the_properties(parsed):
 def test_what_is_stored_is_what_was_parsed(parsed, tmp_path, monkeypatch):
     """The second load reads the file and does not parse."""
     first = load(tmp_path / "new" / "folder")
-    monkeypatch.setattr(data, "rows", lambda: pytest.fail("parsed again"))
+    monkeypatch.setattr(data, "read_rows", lambda: pytest.fail("parsed again"))
     second = load(tmp_path / "new" / "folder")
     assert [p.name for p in (tmp_path / "new" / "folder").iterdir()] == ["qm9.npz"]
     for stored in (first, second):

@@ -5,7 +5,7 @@ from small import ALL, generator_batches, planted, run_of, tiny_generator
 from torch.testing import assert_close
 
 from headwater.molecule.model import train_generator
-from headwater.molecule.structure.state import project, rounded
+from headwater.molecule.structure.state import project, round_state
 
 
 def test_the_generators_loss_falls():
@@ -23,9 +23,9 @@ def test_the_generators_loss_falls():
 def test_pairs_of_noise_and_data():
     """x0 is a state, x1 rounds to the molecule with the same types, t^2 has one value in every n-th of [0, 1]."""
     m, index = planted(), torch.arange(16)
-    b = train_generator.paired(m, index, torch.Generator().manual_seed(0))
+    b = train_generator.pair_with_noise(m, index, torch.Generator().manual_seed(0))
     assert_close(project(b["x0"], b["mask"]), b["x0"], rtol=0, atol=1e-6)
-    back = rounded(b["x1"], b["mask"])
+    back = round_state(b["x1"], b["mask"])
     assert torch.equal(back.types, b["types"]) and torch.equal(back.charges, b["charges"])
     plain = m.padded(index)
     assert torch.equal(back.types.sort(1).values, plain["types"].sort(1).values)

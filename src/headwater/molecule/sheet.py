@@ -10,8 +10,8 @@ from typing import Any
 from headwater.atomic import check_output, write_atomically
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.molecule.io.card import Card, Line, clean, formula, sources
-from headwater.molecule.io.depiction import RED, font, structures
+from headwater.molecule.io.card import Card, Line, clean_text, formula_text, value_sources
+from headwater.molecule.io.depiction import RED, draw_structures, load_font
 
 MOST = 64
 """The cards one sheet shows; the others are counted at its foot."""
@@ -22,7 +22,7 @@ LABEL, COLUMN = 190, 128  # the widest that a label and a column of numbers may 
 INK, QUIET, LINE = "#1f2933", "#66727f", "#d9dee3"
 
 
-def sheet(
+def write_sheet(
     path: str | Path, cards: Sequence[Card], *, title: str, columns: int = 4, overwrite: bool = False
 ) -> Path:
     """Write a PNG with the structures of molecules and, below each, its properties.
@@ -56,7 +56,7 @@ def sheet(
     >>> from headwater.molecule.structure.molecule import Molecule
     >>> water = Molecule(("O", "H", "H"), np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]), (0, 0, 0))
     >>> lines = (Line("gap", "eV", (("asked", 9.0), ("guide", 8.8))),)
-    >>> sheet(Path(tempfile.mkdtemp()) / "hits.png", [Card(water, "water", lines)], title="Hits").name
+    >>> write_sheet(Path(tempfile.mkdtemp()) / "hits.png", [Card(water, "water", lines)], title="Hits").name
     'hits.png'
     """
     if not cards:
@@ -74,7 +74,7 @@ class _Type:
     """The fonts of a sheet: RDKit's own, so that words and structures look alike."""
 
     def __init__(self) -> None:
-        self.fonts = {name: font(size) for name, size in (("title", 38), ("body", 23), ("small", 20))}
+        self.fonts = {name: load_font(size) for name, size in (("title", 38), ("body", 23), ("small", 20))}
 
     def width(self, text: str, font: str = "body") -> float:
         return float(self.fonts[font].getlength(text))
@@ -117,10 +117,10 @@ class _Table:
 
 def _table(cards: list[Card], type_: _Type) -> _Table:
     lines = [line for card in cards for line in card.lines]
-    names = tuple(sources(cards))
-    label = min(max((type_.width(clean(line.label)) for line in lines), default=0), LABEL)
-    unit = min(max((type_.width(clean(line.unit), "small") for line in lines), default=0), LABEL)
-    numbers: dict[str, float] = {name: type_.width(clean(name), "small") for name in names}
+    names = tuple(value_sources(cards))
+    label = min(max((type_.width(clean_text(line.label)) for line in lines), default=0), LABEL)
+    unit = min(max((type_.width(clean_text(line.unit), "small") for line in lines), default=0), LABEL)
+    numbers: dict[str, float] = {name: type_.width(clean_text(name), "small") for name in names}
     for line in lines:
         for name, text in line.shown().items():
             numbers[name] = max(numbers[name], type_.width(text))
@@ -142,14 +142,14 @@ def _picture(cards: list[Card], title: str, columns: int) -> Any:
     columns = min(columns, len(shown))
     rows = [shown[i : i + columns] for i in range(0, len(shown), columns)]
     heights = [max(_height(card, width, type_) for card in row) for row in rows]
-    head = 92 if clean(title) else MARGIN
+    head = 92 if clean_text(title) else MARGIN
     foot = 62 if len(cards) > MOST else MARGIN - GAP
     size = (2 * MARGIN + columns * (width + GAP) - GAP, head + sum(heights) + GAP * len(rows) + foot)
     picture = image_.new("RGB", size, "white")
     draw = draw_.Draw(picture)
-    heading = type_.fit(clean(title), size[0] - 2 * MARGIN, "title")
+    heading = type_.fit(clean_text(title), size[0] - 2 * MARGIN, "title")
     draw.text((MARGIN, 62), heading, INK, type_.fonts["title"], anchor="ls", stroke_width=0.4)
-    drawn = structures([card.molecule for card in shown], (width - 6, HEIGHT))
+    drawn = draw_structures([card.molecule for card in shown], (width - 6, HEIGHT))
     top = head
     for i, card in enumerate(shown):
         row, column = divmod(i, columns)
@@ -165,7 +165,7 @@ def _picture(cards: list[Card], title: str, columns: int) -> Any:
 
 
 def _notes(card: Card, width: float, type_: _Type) -> list[str]:
-    return type_.wrap(" · ".join(map(clean, card.notes)), width - 2 * PAD, 2, "small")
+    return type_.wrap(" · ".join(map(clean_text, card.notes)), width - 2 * PAD, 2, "small")
 
 
 def _height(card: Card, width: int, type_: _Type) -> int:
@@ -180,16 +180,18 @@ def _card(
     left, top, width = place
     fonts, x, y = type_.fonts, left + PAD, top + PAD + 22
     room = width - 2 * PAD
-    sum_ = type_.fit(formula(card.molecule), room / 2, "small")
+    sum_ = type_.fit(formula_text(card.molecule), room / 2, "small")
     draw.text((left + width - PAD, y), sum_, QUIET, fonts["small"], anchor="rs")
     draw.text((x, y), str(number), QUIET, fonts["body"], anchor="ls")
     shift = type_.width(str(number)) + 14
-    name = type_.fit(clean(card.name), room - shift - type_.width(sum_, "small") - 16)
+    name = type_.fit(clean_text(card.name), room - shift - type_.width(sum_, "small") - 16)
     draw.text((x + shift, y), name, INK, fonts["body"], anchor="ls", stroke_width=0.35)
     y = top + PAD + ROW + HEIGHT + 24
     if card.lines:
         for name, right in zip(table.names, table.rights, strict=True):
-            draw.text((x + right, y), type_.fit(clean(name), COLUMN, "small"), QUIET, fonts["small"], "rs")
+            draw.text(
+                (x + right, y), type_.fit(clean_text(name), COLUMN, "small"), QUIET, fonts["small"], "rs"
+            )
         y += ROW
     for line in card.lines:
         _line(draw, type_, table, line, (x, y))
@@ -201,8 +203,8 @@ def _card(
 
 def _line(draw: Any, type_: _Type, table: _Table, line: Line, place: tuple[float, float]) -> None:
     (x, y), fonts, shown = place, type_.fonts, line.shown()
-    draw.text((x, y), type_.fit(clean(line.label), LABEL), INK, fonts["body"], anchor="ls")
-    unit = type_.fit(clean(line.unit), LABEL, "small")
+    draw.text((x, y), type_.fit(clean_text(line.label), LABEL), INK, fonts["body"], anchor="ls")
+    unit = type_.fit(clean_text(line.unit), LABEL, "small")
     draw.text((x + table.label + 10, y), unit, QUIET, fonts["small"], anchor="ls")
     for name, right in zip(table.names, table.rights, strict=True):
         text = type_.fit(shown.get(name, "–"), COLUMN)

@@ -55,7 +55,7 @@ def asked(monkeypatch):
 
     monkeypatch.setattr(designing, "design", design)
     monkeypatch.setattr(designing, "generate", generate)
-    monkeypatch.setattr(molecule_sizes, "ranges", lambda: RANGES)
+    monkeypatch.setattr(molecule_sizes, "load_ranges", lambda: RANGES)
     return requests
 
 
@@ -64,7 +64,7 @@ def no_pictures(monkeypatch, request):
     """Write sheet and page without drawing them, but for tests marked so."""
     if "pictures" in request.fixturenames:
         return
-    for name in ("sheet", "page"):
+    for name in ("write_sheet", "write_page"):
         monkeypatch.setattr(molecule_files, name, lambda path, cards, **more: path.write_bytes(b"picture"))
 
 

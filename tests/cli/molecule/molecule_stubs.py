@@ -6,7 +6,7 @@ import torch
 from headwater.molecule.design import design as designing
 from headwater.molecule.design.design import Design
 from headwater.molecule.structure import units
-from headwater.molecule.structure.molecule import Molecule, batch_of
+from headwater.molecule.structure.molecule import Molecule, to_batch
 from headwater.optimizers.status import Status
 
 T, G, S = "molecule target", "molecule grow", "molecule score"
@@ -39,7 +39,7 @@ def xyz(path, *names, line=None):
 
 def a_design(names, value=5.0, status=Status.REACHED, off=0.1):
     n = len(names)
-    molecules = batch_of([known(name) for name in names])
+    molecules = to_batch([known(name) for name in names])
     steps = torch.arange(n)
     predicted = {k: value + off * steps.double() for k in units.UNITS}
     near = {k: v + 0.05 for k, v in predicted.items()}

@@ -102,7 +102,7 @@ def test_a_target_outside_qm9_is_a_warning_with_the_range(target, folder, asked,
     low, high = RANGES[name]
     err = capsys.readouterr().err
     assert err.startswith(f"Warning: --{name} ") and "99.8 %" in err
-    assert f"{units.number(name, low)} to {units.show(name, high)}" in err
+    assert f"{units.format_number(name, low)} to {units.format_quantity(name, high)}" in err
     assert report(folder / "hits.json")["warnings"]
 
 

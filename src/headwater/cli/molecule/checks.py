@@ -63,12 +63,12 @@ def relax(hits: list[Hit], *, quiet: bool) -> None:
                 hits[i] = replace(hits[i], xtb=relaxed(molecule))
 
 
-def relaxed(molecule: Molecule) -> xtb.Relaxed:
+def relaxed(molecule: Molecule) -> xtb.Relaxation:
     """GFN2-xTB of a molecule; a failure of any kind is a sentence, so that it takes no other molecule with it."""
     try:
         return xtb.relax(molecule)
     except Exception as error:
-        return xtb.failed(molecule, f"The check failed: {short(error)}.")
+        return xtb.failed_relaxation(molecule, f"The check failed: {short(error)}.")
 
 
 def compute(hits: list[Hit], best: int, *, quiet: bool) -> None:
@@ -83,5 +83,5 @@ def compute(hits: list[Hit], best: int, *, quiet: bool) -> None:
             left = clock(progress.seconds_left)
             tell(f"dft  {progress.done} of {progress.total} molecules, about {left} left (Ctrl-C ends it)")
 
-        for h, found in zip(chosen_ones, dft.check(molecules, callback=say), strict=False):
+        for h, found in zip(chosen_ones, dft.compute_all(molecules, callback=say), strict=False):
             hits[h.number - 1] = replace(h, dft=found)

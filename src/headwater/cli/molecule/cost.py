@@ -12,7 +12,7 @@ from headwater.cli.shared.python_file import function_in
 from headwater.errors import Misuse, short
 from headwater.molecule.design.target import UserCost
 from headwater.molecule.structure.elements import ELEMENTS, MAX_ATOMS
-from headwater.molecule.structure.state import Rounded, centred, mask_of
+from headwater.molecule.structure.state import MoleculeBatch, atom_mask, centre
 from headwater.problem.cost import check_values
 
 Cost = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -68,7 +68,7 @@ def _try_definite(cost: Cost, positions: Tensor, types: Tensor, mask: Tensor) ->
     """As at the end of a solve: one molecule alone, and its types are definite."""
     kinds = types.argmax(-1)[:1] * mask[:1]
     with torch.no_grad():
-        UserCost(cost, mask[:1]).of_rounded(Rounded(positions[:1], kinds, kinds * 0, mask[:1]))
+        UserCost(cost, mask[:1]).of_rounded(MoleculeBatch(positions[:1], kinds, kinds * 0, mask[:1]))
 
 
 def _check_gradients(value: Tensor, positions: Tensor, types: Tensor, mask: Tensor, file: Path) -> None:
@@ -107,7 +107,7 @@ def example() -> tuple[Tensor, Tensor, Tensor]:
     [(2, 29, 3), (2, 29, 5), (2, 29)]
     """
     g = torch.Generator().manual_seed(0)
-    mask = mask_of(torch.tensor(SIZES))
-    positions = centred(1.4 * torch.randn(len(SIZES), MAX_ATOMS, 3, generator=g), mask)
+    mask = atom_mask(torch.tensor(SIZES))
+    positions = centre(1.4 * torch.randn(len(SIZES), MAX_ATOMS, 3, generator=g), mask)
     types = torch.randn(len(SIZES), MAX_ATOMS, len(ELEMENTS), generator=g).softmax(-1) * mask[..., None]
     return positions.requires_grad_(), types.requires_grad_(), mask

@@ -11,8 +11,8 @@ from headwater.cli.shared.outputs import check_distinct, check_free
 from headwater.errors import Misuse, suggest
 from headwater.molecule.io.card import Card, Line
 from headwater.molecule.io.files import write_csv, write_sdf, write_xyz
-from headwater.molecule.io.viewer import page
-from headwater.molecule.sheet import sheet
+from headwater.molecule.io.viewer import write_page
+from headwater.molecule.sheet import write_sheet
 from headwater.molecule.structure import units
 
 FORMATS = (".sdf", ".xyz")
@@ -20,7 +20,7 @@ FORMATS = (".sdf", ".xyz")
 
 @dataclass(frozen=True)
 class Outputs:
-    """The molecules as `main` (and `xyz` beside an SDF), their `table`, `report`, `sheet` and `page`."""
+    """The molecules as `main` (and `xyz` beside an SDF), their `table`, `report`, `write_sheet` and `write_page`."""
 
     main: Path
     xyz: Path
@@ -75,8 +75,8 @@ def write_pictures(hits: Sequence[Hit], outputs: Outputs, title: str, *, overwri
     cards = [card(h, outputs.main.stem) for h in hits if h.molecule is not None]
     if not cards:
         return ()
-    sheet(outputs.sheet, cards, title=title, overwrite=overwrite)
-    page(outputs.page, cards, title=title, overwrite=overwrite)
+    write_sheet(outputs.sheet, cards, title=title, overwrite=overwrite)
+    write_page(outputs.page, cards, title=title, overwrite=overwrite)
     return outputs.sheet, outputs.page
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from headwater.molecule.checks.dft import Dft
-from headwater.molecule.checks.xtb import RELAXED_CALIBRATION, Relaxed, on_b3lyp_scale
-from headwater.molecule.chemistry.soundness import Chemistry, duplicates, examine
+from headwater.molecule.checks.dft import DftResult
+from headwater.molecule.checks.xtb import RELAXED_CALIBRATION, Relaxation, on_b3lyp_scale
+from headwater.molecule.chemistry.soundness import Chemistry, examine, find_duplicates
 from headwater.molecule.design.design import Design
 from headwater.molecule.design.target import TOLERANCE
 from headwater.molecule.structure import units
-from headwater.molecule.structure.molecule import Molecule, molecules_of
+from headwater.molecule.structure.molecule import Molecule, to_molecules
 from headwater.optimizers.status import Status
 
 Values = Mapping[str, float | None]
@@ -46,8 +46,8 @@ class Hit:
     fragment_rms: float | None = None
     chemistry: Chemistry | None = None
     duplicate_of: int | None = None
-    xtb: Relaxed | None = None
-    dft: Dft | None = None
+    xtb: Relaxation | None = None
+    dft: DftResult | None = None
 
     @property
     def sound(self) -> bool:
@@ -125,7 +125,7 @@ def with_design(hits: Sequence[Hit], design: Design, asked: Mapping[str, float],
 
     `seed` is that of the run's first molecule. A molecule of several parts is no duplicate.
     """
-    molecules = [m if has_coordinates(m) else None for m in molecules_of(design.molecules)]
+    molecules = [m if has_coordinates(m) else None for m in to_molecules(design.molecules)]
     found = iter(examine([m for m in molecules if m is not None]))
     more = [
         Hit(
@@ -148,7 +148,7 @@ def with_design(hits: Sequence[Hit], design: Design, asked: Mapping[str, float],
     names = [c.structure if (c := h.chemistry) and (c.whole or c.sound) else None for h in together]
     return [
         replace(h, duplicate_of=None if k is None else k + 1)
-        for h, k in zip(together, duplicates(names), strict=True)
+        for h, k in zip(together, find_duplicates(names), strict=True)
     ]
 
 

@@ -20,7 +20,7 @@ Check = Literal["none", "xtb", "dft"]
 
 
 def _target(property: str, metavar: str) -> Parameter:
-    return word(partial(units.read, property), metavar, group=TARGETS)
+    return word(partial(units.read_quantity, property), metavar, group=TARGETS)
 
 
 @Parameter(name="*")

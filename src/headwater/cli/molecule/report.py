@@ -12,7 +12,7 @@ from headwater.cli.molecule.hits import Hit, known
 from headwater.cli.molecule.task import Task
 from headwater.cli.shared.machine import versions
 from headwater.molecule.checks.xtb import RELAXED_CALIBRATION
-from headwater.molecule.chemistry.soundness import Chemistry, summary
+from headwater.molecule.chemistry.soundness import Chemistry, summarise
 from headwater.molecule.design.target import TOLERANCE
 from headwater.molecule.model import models
 from headwater.molecule.structure import units
@@ -69,7 +69,7 @@ def build(
                 "asked": value,
                 "weight": task.weights[name],
                 "tolerance": TOLERANCE[name],
-                "evaluator_test_mae": models.errors_on_test()[name],
+                "evaluator_test_mae": models.load_test_errors()[name],
             }
             for name, value in task.targets.items()
         },
@@ -150,7 +150,7 @@ def hit_of(hit: Hit) -> bool | None:
 def summarised(hits: Sequence[Hit]) -> dict[str, Any]:
     """Shares of the set, and the errors of the targets."""
     there = [h.chemistry for h in hits if h.chemistry is not None]
-    shares = {k: known(v) for k, v in summary(there).items()} if there else {}
+    shares = {k: known(v) for k, v in summarise(there).items()} if there else {}
     content: dict[str, Any] = {"molecules": len(hits), "with_coordinates": len(there), **shares}
     asked = {name: None for h in hits for name in h.asked}
     if asked:

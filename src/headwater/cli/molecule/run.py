@@ -24,7 +24,8 @@ from headwater.errors import Misuse, out_of_memory
 from headwater.extras import need
 from headwater.molecule.design import design as designing
 from headwater.molecule.design.design import BATCH, Design
-from headwater.molecule.design.request import Request, Target
+from headwater.molecule.design.request import Request
+from headwater.molecule.design.target import Target
 from headwater.molecule.model import models
 from headwater.molecule.structure import units
 from headwater.optimizers.status import Status
@@ -128,7 +129,7 @@ def _batch(task: Task, o: Draw, watch: DesignWatch, start: int) -> Design:
 
 
 def _title(task: Task) -> str:
-    asked = ", ".join(f"{name} {units.show(name, value)}" for name, value in task.targets.items())
+    asked = ", ".join(f"{name} {units.format_quantity(name, value)}" for name, value in task.targets.items())
     what = {"generate": "Generated molecules", "target": "Molecules", "grow": "Molecules grown"}[task.command]
     if task.fragment is not None:
         what += f" from {task.inputs[0].name}"
@@ -158,8 +159,12 @@ def _tell(task: Task, hits: Sequence[Hit], outputs: Outputs, seconds: float) -> 
     best = next(iter(ranked(hits)), None)
     if best is None or not task.targets:
         return
-    own = ", ".join(f"{name} {units.show(name, models.errors_on_test()[name])}" for name in task.targets)
+    own = ", ".join(
+        f"{name} {units.format_quantity(name, models.load_test_errors()[name])}" for name in task.targets
+    )
     print(f"The evaluator's own mean error on QM9: {own}.")
-    found = ", ".join(f"{name} {units.show(name, best.evaluator.get(name))}" for name in task.targets)
+    found = ", ".join(
+        f"{name} {units.format_quantity(name, best.evaluator.get(name))}" for name in task.targets
+    )
     doubt = "" if best.sound else f" ({', '.join(best.notes)})"
     print(f"Best: number {best.number}, {best.smiles or 'no SMILES'}{doubt}, evaluator: {found}")

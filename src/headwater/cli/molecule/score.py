@@ -17,12 +17,12 @@ from headwater.cli.shared.options import Files
 from headwater.cli.shared.outputs import check_distinct, check_free, write_json
 from headwater.errors import Misuse, suggest
 from headwater.extras import need
-from headwater.molecule.chemistry.soundness import Chemistry, duplicates, examine, summary
+from headwater.molecule.chemistry.soundness import Chemistry, examine, find_duplicates, summarise
 from headwater.molecule.design import design as designing
 from headwater.molecule.design.design import BATCH
 from headwater.molecule.io.files import read_molecules, write_csv
 from headwater.molecule.structure import units
-from headwater.molecule.structure.molecule import Molecule, batch_of, check
+from headwater.molecule.structure.molecule import Molecule, check_molecule, to_batch
 
 FORMATS = (".csv", ".json")
 
@@ -38,7 +38,7 @@ def score(path: Path, o: Files) -> int:
     found = examine(molecules)
     firsts = [
         None if k is None else k + 1
-        for k in duplicates([c.structure if c.whole or c.sound else None for c in found])
+        for k in find_duplicates([c.structure if c.whole or c.sound else None for c in found])
     ]
     if not o.quiet:
         notes = [said(c, k) for c, k in zip(found, firsts, strict=True)]
@@ -67,7 +67,7 @@ def score(path: Path, o: Files) -> int:
         "models": networks(),
         "versions": all_versions(),
         "molecules": entries,
-        "summary": {k: known(v) for k, v in summary(found).items()},
+        "summary": {k: known(v) for k, v in summarise(found).items()},
         "device": "cpu",
         **meter.read(),
         "definitions": PREDICTED,
@@ -82,7 +82,9 @@ def read_checked(path: Path) -> list[Molecule]:
     """The molecules of a file, if the models can hold all of them; a refusal names the one that they cannot."""
     molecules = read_molecules(path)
     for i, m in enumerate(molecules, 1):
-        check(replace(m, name=f"{m.name or 'number'} ({i} of {path})" if len(molecules) > 1 else str(path)))
+        check_molecule(
+            replace(m, name=f"{m.name or 'number'} ({i} of {path})" if len(molecules) > 1 else str(path))
+        )
     return molecules
 
 
@@ -91,7 +93,7 @@ def predicted(molecules: Sequence[Molecule]) -> tuple[list[Values], list[Values]
     both: tuple[list[Values], list[Values]] = ([], [])
     for start in range(0, len(molecules), BATCH):
         part = molecules[start : start + BATCH]
-        for rows, values in zip(both, designing.score(batch_of(part)), strict=True):
+        for rows, values in zip(both, designing.score(to_batch(part)), strict=True):
             rows += [{k: known(values[k][i]) for k in units.UNITS} for i in range(len(part))]
     return both
 

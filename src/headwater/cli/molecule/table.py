@@ -35,7 +35,7 @@ def show_hits(hits: Sequence[Hit], asked: Mapping[str, float]) -> None:
         cells = []
         for name in asked:
             values = [h.asked, h.guide, h.evaluator, *(sources[c] for c in checks)]
-            cells += [units.number(name, v.get(name)) for v in values]
+            cells += [units.format_number(name, v.get(name)) for v in values]
         table.add_row(str(h.number), *cells, _yes(h.sound), h.smiles or "-", _notes(h.notes))
     _print(table)
 
@@ -52,7 +52,7 @@ def show_scores(rows: Iterable[tuple[str, object, Values, Sequence[str]]]) -> No
     for name, chemistry, values, notes in rows:
         formula, smiles = getattr(chemistry, "formula", "-"), getattr(chemistry, "structure", None) or "-"
         sound = [_yes(bool(getattr(chemistry, what, False))) for what in ("valid", "sound")]
-        numbers = [units.number(k, values.get(k)) for k in units.UNITS]
+        numbers = [units.format_number(k, values.get(k)) for k in units.UNITS]
         table.add_row(name, formula, *sound, *numbers, smiles, _notes(notes))
     _print(table)
 

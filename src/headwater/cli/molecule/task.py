@@ -16,7 +16,7 @@ from headwater.molecule.design.request import Request, check_request
 from headwater.molecule.structure import formula as formulae
 from headwater.molecule.structure import units
 from headwater.molecule.structure.elements import MAX_ATOMS
-from headwater.molecule.structure.molecule import Molecule, batch_of, check
+from headwater.molecule.structure.molecule import Molecule, check_molecule, to_batch
 
 if TYPE_CHECKING:
     from headwater.cli.molecule.cost import Cost
@@ -84,21 +84,21 @@ def read_fragment(path: Path) -> Molecule:
         The file cannot be read or has several molecules; there is an unknown element, two atoms in one place,
         or more atoms than fit beside one that grows; or no atom has a bond to give.
     """
-    from headwater.molecule.chemistry.stability import sound_by_table
+    from headwater.molecule.chemistry.stability import is_sound_by_table
     from headwater.molecule.io.files import read_molecules
 
     found = read_molecules(path)
     if len(found) != 1:
         raise Misuse(f"{path} has {len(found)} molecules.", "Give a file with one fragment.")
     fragment = found[0] if found[0].name else replace(found[0], name=path.name)
-    check(fragment, max(MAX_ATOMS - 1, 1))
+    check_molecule(fragment, max(MAX_ATOMS - 1, 1))
     apart = np.linalg.norm(fragment.positions[:, None] - fragment.positions[None], axis=-1)
     apart[np.diag_indices(len(fragment))] = np.inf
     if apart.min() < CLOSE:
         raise Misuse(
             f"Two atoms of {path} are {apart.min():.2g} angstrom apart.", "Give 3-D coordinates in angstrom."
         )
-    if bool(sound_by_table(batch_of([fragment]))[0]):
+    if bool(is_sound_by_table(to_batch([fragment]))[0]):
         raise Misuse(
             f"{path} is a whole molecule, to which nothing can be bound.",
             "Take away a hydrogen where it is to grow.",
@@ -131,12 +131,12 @@ def weights_of(words: tuple[str, ...], targets: Mapping[str, float]) -> dict[str
 
 def range_warnings(targets: Mapping[str, float]) -> tuple[str, ...]:
     """A sentence for every target outside of what nearly all of QM9 has."""
-    from headwater.molecule.design.sizes import ranges
+    from headwater.molecule.design.sizes import load_ranges
 
-    known = ranges() if targets else {}
+    known = load_ranges() if targets else {}
     return tuple(
-        f"--{name} {units.show(name, value)} is outside QM9, where 99.8 % of the molecules have "
-        f"{units.number(name, known[name][0])} to {units.show(name, known[name][1])}; "
+        f"--{name} {units.format_quantity(name, value)} is outside QM9, where 99.8 % of the molecules have "
+        f"{units.format_number(name, known[name][0])} to {units.format_quantity(name, known[name][1])}; "
         "the networks guess there."
         for name, value in targets.items()
         if not known[name][0] <= value <= known[name][1]
@@ -190,11 +190,11 @@ def _atoms(o: Draw) -> tuple[int | None, dict[str, int] | None]:
         raise Misuse(
             f"--atoms is {o.atoms}.", f"Give {formulae.MIN_ATOMS} to {MAX_ATOMS}, hydrogens included."
         )
-    return o.atoms, None if o.formula is None else formulae.parse(o.formula)
+    return o.atoms, None if o.formula is None else formulae.parse_formula(o.formula)
 
 
 def _formula_warning(counts: Mapping[str, int] | None) -> tuple[str, ...]:
-    said = None if counts is None else formulae.warning(counts)
+    said = None if counts is None else formulae.size_warning(counts)
     return () if said is None else (said,)
 
 
@@ -207,8 +207,8 @@ def _check_orbitals(targets: Mapping[str, float]) -> None:
         raise Misuse("--homo is above --lumo.", "Give a LUMO that is higher than the HOMO.")
     if abs(targets.get("gap", gap) - gap) > SLACK:
         raise Misuse(
-            f"--homo and --lumo are {units.show('gap', gap)} apart, and --gap asks for "
-            f"{units.show('gap', targets['gap'])}.",
+            f"--homo and --lumo are {units.format_quantity('gap', gap)} apart, and --gap asks for "
+            f"{units.format_quantity('gap', targets['gap'])}.",
             "Leave one of the three out, or make them agree.",
         )
 

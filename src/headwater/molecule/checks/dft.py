@@ -34,9 +34,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headwater.extras import need
-from headwater.molecule.checks.xtb import refusal
-from headwater.molecule.structure.molecule import Molecule
-from headwater.molecule.structure.molecule import check as check_molecule
+from headwater.molecule.checks.xtb import closed_shell_refusal
+from headwater.molecule.structure.molecule import Molecule, check_molecule
 from headwater.molecule.structure.units import HARTREE
 
 D_EXPONENTS = (1.6, 0.4)
@@ -51,7 +50,7 @@ EXPONENT = 2.2
 
 
 @dataclass(frozen=True)
-class Dft:
+class DftResult:
     """B3LYP/6-31G(2df,p) at one geometry: eV, Debye, Hartree; NaN with a `sentence` where there is no result."""
 
     homo_ev: float
@@ -73,7 +72,7 @@ class Progress:
     seconds_left: float
 
 
-def single_point(m: Molecule, *, callback: Callable[[int, float], None] | None = None) -> Dft:
+def single_point(m: Molecule, *, callback: Callable[[int, float], None] | None = None) -> DftResult:
     """Frontier orbitals and dipole at QM9's level of theory, at the geometry as it is; restricted closed shell.
 
     Parameters
@@ -91,7 +90,7 @@ def single_point(m: Molecule, *, callback: Callable[[int, float], None] | None =
     check_molecule(m, max(len(m), 1))
     need("pyscf.dft", "dft")
     start = time.perf_counter()
-    if sentence := refusal(m):
+    if sentence := closed_shell_refusal(m):
         return _none(sentence, start)
     try:
         field = _field(m)
@@ -115,9 +114,9 @@ def forecast(m: Molecule) -> float:
     return float(_reference_seconds() * (functions(m) / functions(FORMALDEHYDE)) ** EXPONENT)
 
 
-def check(
+def compute_all(
     molecules: Sequence[Molecule], *, callback: Callable[[Progress], None] | None = None
-) -> Iterator[Dft]:
+) -> Iterator[DftResult]:
     """`single_point` of each molecule, one after the other, each handed out as soon as it is there.
 
     `callback` gets a `Progress` before the first molecule and after each; the forecast learns from what the
@@ -157,15 +156,15 @@ def _pace(taken: float, predicted: float) -> float:
     return taken / predicted if predicted > 0 else 1.0
 
 
-def _none(sentence: str, start: float) -> Dft:
-    return Dft(nan, nan, nan, nan, nan, time.perf_counter() - start, False, sentence)
+def _none(sentence: str, start: float) -> DftResult:
+    return DftResult(nan, nan, nan, nan, nan, time.perf_counter() - start, False, sentence)
 
 
-def _result(field: Any, start: float) -> Dft:
+def _result(field: Any, start: float) -> DftResult:
     pairs = field.mol.nelectron // 2
     homo, lumo = (float(e) * HARTREE for e in field.mo_energy[pairs - 1 : pairs + 1])
     dipole = float(np.linalg.norm(field.dip_moment(unit="Debye", verbose=0)))
-    return Dft(homo, lumo, lumo - homo, dipole, float(field.e_tot), time.perf_counter() - start, True)
+    return DftResult(homo, lumo, lumo - homo, dipole, float(field.e_tot), time.perf_counter() - start, True)
 
 
 def _field(m: Molecule) -> Any:

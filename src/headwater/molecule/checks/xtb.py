@@ -22,7 +22,7 @@ from headwater.extras import need
 from headwater.molecule.chemistry.align import rotations
 from headwater.molecule.chemistry.stability import bond_orders
 from headwater.molecule.structure.elements import ELEMENTS, NUMBERS
-from headwater.molecule.structure.molecule import Molecule, batch_of, check
+from headwater.molecule.structure.molecule import Molecule, check_molecule, to_batch
 from headwater.molecule.structure.units import BOHR, DEBYE, HARTREE
 
 METHOD = "GFN2-xTB"
@@ -44,7 +44,7 @@ UNKNOWN = Electrons(nan, nan, nan, nan)
 
 
 @dataclass(frozen=True)
-class Line:
+class CalibrationLine:
     """B3LYP value = `slope` x xTB value + `intercept`; `mae` on molecules that were not in the fit; `r2` there.
 
     `mae` and `intercept` are in eV, for mu in Debye.
@@ -57,10 +57,10 @@ class Line:
 
 
 CALIBRATION = {
-    "gap": Line(0.5403, 4.1513, 0.452, 0.792),
-    "homo": Line(1.0073, 4.1454, 0.225, 0.757),
-    "lumo": Line(0.5293, 3.2763, 0.396, 0.833),
-    "mu": Line(0.9281, -0.1293, 0.211, 0.979),
+    "gap": CalibrationLine(0.5403, 4.1513, 0.452, 0.792),
+    "homo": CalibrationLine(1.0073, 4.1454, 0.225, 0.757),
+    "lumo": CalibrationLine(0.5293, 3.2763, 0.396, 0.833),
+    "mu": CalibrationLine(0.9281, -0.1293, 0.211, 0.979),
 }
 """At a given geometry; from benchmarks/results/xtb_calibration.json; a test holds them equal.
 
@@ -69,16 +69,16 @@ show that a series follows its targets, and find molecules that fool the network
 """
 
 RELAXED_CALIBRATION = {
-    "gap": Line(0.5198, 4.2051, 0.454, 0.785),
-    "homo": Line(0.977, 3.7662, 0.228, 0.76),
-    "lumo": Line(0.5127, 3.1045, 0.399, 0.827),
-    "mu": Line(0.9143, -0.0407, 0.272, 0.958),
+    "gap": CalibrationLine(0.5198, 4.2051, 0.454, 0.785),
+    "homo": CalibrationLine(0.977, 3.7662, 0.228, 0.76),
+    "lumo": CalibrationLine(0.5127, 3.1045, 0.399, 0.827),
+    "mu": CalibrationLine(0.9143, -0.0407, 0.272, 0.958),
 }
 """After a relaxation by xTB, against B3LYP at B3LYP's own geometry."""
 
 
 @dataclass(frozen=True)
-class Point:
+class FieldPoint:
     """One self-consistent field: energy, its gradient `[n, 3]` (Hartree/Bohr), and what the electrons say.
 
     `sentence` is empty if it converged; else it says why not, and the numbers are NaN.
@@ -96,7 +96,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Relaxed:
+class Relaxation:
     """A molecule at the nearest minimum of GFN2-xTB.
 
     `rmsd` in angstrom over all atoms after the best rotation; `bond_change`: whether another pair of atoms is
@@ -115,12 +115,12 @@ class Relaxed:
     sentence: str = ""
 
 
-def failed(m: Molecule, sentence: str) -> Relaxed:
+def failed_relaxation(m: Molecule, sentence: str) -> Relaxation:
     """What is known of a molecule whose check failed: the sentence."""
-    return Relaxed(m, False, 0, nan, nan, False, UNKNOWN, UNKNOWN, sentence)
+    return Relaxation(m, False, 0, nan, nan, False, UNKNOWN, UNKNOWN, sentence)
 
 
-def on_b3lyp_scale(electrons: Electrons, lines: Mapping[str, Line] = CALIBRATION) -> Electrons:
+def on_b3lyp_scale(electrons: Electrons, lines: Mapping[str, CalibrationLine] = CALIBRATION) -> Electrons:
     """xTB's values as B3LYP/6-31G(2df,p) would likely give them; `lines`: `RELAXED_CALIBRATION` after a relaxation.
 
     Each property has its own line, so gap is not exactly LUMO - HOMO.
@@ -139,12 +139,12 @@ def on_b3lyp_scale(electrons: Electrons, lines: Mapping[str, Line] = CALIBRATION
     return Electrons(b3lyp["homo"], b3lyp["lumo"], b3lyp["gap"], max(b3lyp["mu"], 0.0))
 
 
-def refusal(m: Molecule) -> str:
+def closed_shell_refusal(m: Molecule) -> str:
     """Why a closed-shell method cannot take this molecule, or an empty string.
 
     Examples
     --------
-    >>> refusal(Molecule(("O", "H"), np.eye(3)[:2], (0, 0)))
+    >>> closed_shell_refusal(Molecule(("O", "H"), np.eye(3)[:2], (0, 0)))
     'The molecule has 9 electrons; closed shells need an even number.'
     """
     electrons = sum(NUMBERS[ELEMENTS.index(s)] for s in m.symbols) - m.charge
@@ -154,7 +154,7 @@ def refusal(m: Molecule) -> str:
     return odd if electrons % 2 else ""
 
 
-def single_point(m: Molecule, *, cycles: int = 250) -> Point:
+def single_point(m: Molecule, *, cycles: int = 250) -> FieldPoint:
     """Energy, gradient and electrons of GFN2-xTB at the geometry as it is.
 
     A field that does not converge within `cycles` is a value with a sentence, not an exception.
@@ -167,7 +167,7 @@ def single_point(m: Molecule, *, cycles: int = 250) -> Point:
     return _Field(m, cycles)(m.positions / BOHR)
 
 
-def relax(m: Molecule, *, tolerance: float = 3e-4, limit: int = 200, cycles: int = 250) -> Relaxed:
+def relax(m: Molecule, *, tolerance: float = 3e-4, limit: int = 200, cycles: int = 250) -> Relaxation:
     """The minimum of GFN2-xTB that lies downhill of a molecule.
 
     BFGS in Cartesian coordinates from the model Hessian `stiffness`.
@@ -186,14 +186,14 @@ def relax(m: Molecule, *, tolerance: float = 3e-4, limit: int = 200, cycles: int
     field = _Field(m, cycles)
     before = field(m.positions / BOHR)
     if not before.converged:
-        return Relaxed(m, False, 0, nan, nan, False, UNKNOWN, UNKNOWN, before.sentence)
+        return Relaxation(m, False, 0, nan, nan, False, UNKNOWN, UNKNOWN, before.sentence)
     steps, sentence = _descend(field, m.positions / BOHR, tolerance, limit)
     after = replace(m, positions=field.place * BOHR)
     drop_ev = (before.energy_hartree - field.best.energy_hartree) * HARTREE
     moved = rmsd(m.positions, after.positions)
     change = not torch.equal(_bonds(m), _bonds(after))
     last = field.best.electrons
-    return Relaxed(after, not sentence, steps, drop_ev, moved, change, before.electrons, last, sentence)
+    return Relaxation(after, not sentence, steps, drop_ev, moved, change, before.electrons, last, sentence)
 
 
 def stiffness(positions: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -225,7 +225,7 @@ def rmsd(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 
 def _bonds(m: Molecule) -> Tensor:
-    return bond_orders(batch_of([m], len(m))) > 0
+    return bond_orders(to_batch([m], len(m))) > 0
 
 
 def _frontier(result: Any) -> Electrons:
@@ -237,30 +237,30 @@ def _frontier(result: Any) -> Electrons:
 
 
 class _Field:
-    """Positions in Bohr -> `Point`; each call starts from the density of the one before.
+    """Positions in Bohr -> `FieldPoint`; each call starts from the density of the one before.
 
-    Remembers the geometry of the lowest energy (`place`, Bohr) and its `Point` (`best`).
+    Remembers the geometry of the lowest energy (`place`, Bohr) and its `FieldPoint` (`best`).
     """
 
     def __init__(self, m: Molecule, cycles: int) -> None:
-        check(m, max(len(m), 1))
+        check_molecule(m, max(len(m), 1))
         self.place = m.positions / BOHR
-        self.best = Point(inf, np.zeros_like(self.place), UNKNOWN)
-        self._refusal = refusal(m)
+        self.best = FieldPoint(inf, np.zeros_like(self.place), UNKNOWN)
+        self._refusal = closed_shell_refusal(m)
         self._molecule, self._cycles = m, cycles
         self._calculator: Any = None
         self._result = need("tblite.interface", "xtb").Result()
         self._errors = need("tblite.exceptions", "xtb").TBLiteRuntimeError
 
-    def __call__(self, positions: NDArray[np.float64]) -> Point:
+    def __call__(self, positions: NDArray[np.float64]) -> FieldPoint:
         if self._refusal:
-            return Point(nan, np.full_like(positions, nan), UNKNOWN, self._refusal)
+            return FieldPoint(nan, np.full_like(positions, nan), UNKNOWN, self._refusal)
         try:
             self._solve(positions - positions.mean(0))
         except self._errors as error:
-            return Point(nan, np.full_like(positions, nan), UNKNOWN, f"{METHOD} failed: {error}.")
+            return FieldPoint(nan, np.full_like(positions, nan), UNKNOWN, f"{METHOD} failed: {error}.")
         energy, gradient = float(self._result.get("energy")), self._result.get("gradient")
-        point = Point(energy, gradient, _frontier(self._result))
+        point = FieldPoint(energy, gradient, _frontier(self._result))
         if energy < self.best.energy_hartree:
             self.place, self.best = positions.copy(), point
         return point

@@ -23,7 +23,7 @@ def rotations(x: Tensor, y: Tensor) -> Tensor:
     return turn
 
 
-def aligned(x0: Tensor, x1: Tensor, atoms: Tensor, rounds: int = 2) -> tuple[Tensor, Tensor]:
+def align_to_noise(x0: Tensor, x1: Tensor, atoms: Tensor, rounds: int = 2) -> tuple[Tensor, Tensor]:
     """x1 rotated and reordered towards x0, and the order `[b, n]`; states of `atoms [b]` atoms, padded.
 
     Alternates the assignment of atoms (Hungarian method) and the rotation.
@@ -43,9 +43,9 @@ def aligned(x0: Tensor, x1: Tensor, atoms: Tensor, rounds: int = 2) -> tuple[Ten
     return x1.gather(1, order[..., None].expand(-1, -1, x1.shape[-1])), order
 
 
-def towards(x0: Tensor, x1: Tensor, atoms: Tensor) -> Tensor:
-    """x0 reordered and rotated towards x1: `aligned` the other way round, for an x1 that has to stay where it is."""
-    moved, order = aligned(x0, x1, atoms)
+def align_noise(x0: Tensor, x1: Tensor, atoms: Tensor) -> Tensor:
+    """x0 reordered and rotated towards x1: `align_to_noise` the other way round, for an x1 that has to stay."""
+    moved, order = align_to_noise(x0, x1, atoms)
     out = x0.clone()
     for i, n in enumerate(atoms.tolist()):
         back = order[i, :n].argsort()
@@ -55,7 +55,7 @@ def towards(x0: Tensor, x1: Tensor, atoms: Tensor) -> Tensor:
     return out
 
 
-def matched(x0: Tensor, x1: Tensor, atoms: Tensor, kinds: Tensor, typed: Tensor) -> tuple[Tensor, Tensor]:
+def match_types(x0: Tensor, x1: Tensor, atoms: Tensor, kinds: Tensor, typed: Tensor) -> tuple[Tensor, Tensor]:
     """x0 reordered so that what the flow makes of it, x1, has atoms of known types in their rows; and the misfit.
 
     Known are the types `kinds [b, n]` of the rows `typed [b, n]`; x0 in another order is the same draw of the source,

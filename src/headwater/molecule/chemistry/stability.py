@@ -2,7 +2,7 @@
 
 Bond lengths and margins are those of EDM (Hoogeboom et al., ICML 2022, appendix, tables of typical bond lengths):
 an atom is stable if its bond orders add up to its valence, a molecule if all its atoms are. A sound molecule is more:
-in one part, without charges, and with no atoms nearer than atoms are (`clashing`).
+in one part, without charges, and with no atoms nearer than atoms are (`has_clash`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from headwater.molecule.structure.elements import ELEMENTS
-from headwater.molecule.structure.state import Rounded
+from headwater.molecule.structure.state import MoleculeBatch
 
 VALENCE = {"H": 1, "C": 4, "N": 3, "O": 2, "F": 1}
 SINGLE = {
@@ -56,7 +56,7 @@ def _least() -> tuple[Tensor, Tensor]:
 LEAST = _least()
 
 
-def bond_orders(m: Rounded) -> Tensor:
+def bond_orders(m: MoleculeBatch) -> Tensor:
     """Bond orders 0 to 3 between all atoms by distance, `[b, n, n]`."""
     distance = torch.cdist(m.positions.double(), m.positions.double())
     limits = LIMITS[:, m.types[:, :, None], m.types[:, None]]
@@ -68,24 +68,24 @@ def bond_orders(m: Rounded) -> Tensor:
     return order * both
 
 
-def stable_atoms(m: Rounded) -> Tensor:
+def has_valence(m: MoleculeBatch) -> Tensor:
     """Which atoms have exactly their valence, `[b, n]`; False where there is no atom."""
     valence = torch.tensor([VALENCE[e] for e in ELEMENTS])
     return (bond_orders(m).sum(-1) == valence[m.types]) & m.mask
 
 
-def stability(m: Rounded) -> tuple[Tensor, Tensor]:
+def stability(m: MoleculeBatch) -> tuple[Tensor, Tensor]:
     """The share of stable atoms and whether all are, `[b]` each."""
-    stable = stable_atoms(m)
+    stable = has_valence(m)
     return stable.sum(1) / m.mask.sum(1), (stable | ~m.mask).all(1)
 
 
-def clashing(m: Rounded) -> Tensor:
+def has_clash(m: MoleculeBatch) -> Tensor:
     """Whether two atoms are nearer than in any molecule, `[b]`: the table of bonds knows no shortest length.
 
     >>> pair = torch.tensor([[[0.0, 0, 0], [0.6, 0, 0]], [[0.0, 0, 0], [0.95, 0, 0]]])
     >>> types = torch.tensor([[0, 3], [0, 3]])
-    >>> clashing(Rounded(pair, types, 0 * types, types >= 0)).tolist()
+    >>> has_clash(MoleculeBatch(pair, types, 0 * types, types >= 0)).tolist()
     [True, False]
     """
     distance = torch.cdist(m.positions.double(), m.positions.double())
@@ -95,7 +95,7 @@ def clashing(m: Rounded) -> Tensor:
     return (near & both).flatten(1).any(1)
 
 
-def sound_by_table(m: Rounded) -> Tensor:
+def is_sound_by_table(m: MoleculeBatch) -> Tensor:
     """Whether it is a molecule by the table: all atoms stable, one fragment, no charges, no clash, `[b]`.
 
     Stable atoms of the table have their neutral valences, so a formal charge would contradict them.
@@ -106,4 +106,4 @@ def sound_by_table(m: Rounded) -> Tensor:
     for _ in range(m.mask.shape[1]):
         reached = reached | (bonds & reached[:, None]).any(-1)
     whole = (reached | ~m.mask).all(1)
-    return stability(m)[1] & whole & ((m.charges == 0) | ~m.mask).all(1) & ~clashing(m)
+    return stability(m)[1] & whole & ((m.charges == 0) | ~m.mask).all(1) & ~has_clash(m)

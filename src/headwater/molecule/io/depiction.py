@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.molecule.chemistry.perception import perceived
+from headwater.molecule.chemistry.perception import perceive
 from headwater.molecule.structure.molecule import Molecule
 
 Array = NDArray[np.float64]
@@ -26,14 +26,14 @@ COLOURS = {"H": "#9aa5b1", "C": "#4a5560", "N": "#2457c5", "O": "#c8321f", "F": 
 RADII = {"H": 0.31, "C": 0.76, "N": 0.71, "O": 0.66, "F": 0.57}  # covalent, angstrom
 
 
-def font(size: int) -> Font:
+def load_font(size: int) -> Font:
     """RDKit's own font, so that words and structures look alike; Pillow's where RDKit has none."""
     fonts = need("PIL.ImageFont", "molecules")
     file = Path(str(need("rdkit.Chem.Draw", "molecules").__file__)).with_name("FreeSans.ttf")
     return fonts.truetype(str(file), size) if file.is_file() else fonts.load_default(size)
 
 
-def structures(molecules: Sequence[Molecule], size: tuple[int, int]) -> list[Any]:
+def draw_structures(molecules: Sequence[Molecule], size: tuple[int, int]) -> list[Any]:
     """A picture of each, of that many pixels; bonds have one length, but in what is too large for the shortest."""
     with need("rdkit.rdBase", "molecules").BlockLogs():
         found = [_found(m) for m in molecules]
@@ -50,7 +50,7 @@ def _found(m: Molecule) -> tuple[Mol | None, str]:
     if not np.isfinite(m.positions).all():
         return None, "positions not finite"
     try:
-        mol = perceived(m)
+        mol = perceive(m)
     except Misuse:  # an element that the table of bonds does not have
         mol = None
     # hydrogens are explicit in a `Molecule`: an implicit one is RDKit's own addition
@@ -124,7 +124,7 @@ def _balls(m: Molecule, size: tuple[int, int], bond: float, note: str) -> Any:
         _sticks(draw, m, at, scale * fine)
         for i in np.argsort(seen[:, 2], kind="stable"):
             _ball(draw, m.symbols[i], (float(at[i, 0]), float(at[i, 1])), scale * fine)
-    draw.text((size[0] * fine / 2, (size[1] - 16) * fine), note, RED, font(22 * fine), anchor="ms")
+    draw.text((size[0] * fine / 2, (size[1] - 16) * fine), note, RED, load_font(22 * fine), anchor="ms")
     return picture.resize(size, image.Resampling.LANCZOS)
 
 
@@ -155,4 +155,4 @@ def _ball(draw: Any, symbol: str, place: tuple[float, float], scale: float) -> N
         cx, cy = x - 0.3 * (radius - r), y - 0.3 * (radius - r)
         draw.ellipse((cx - r, cy - r, cx + r, cy + r), fill=fill)
     if symbol != "H":
-        draw.text((x, y), symbol, "white", font(round(1.05 * radius)), anchor="mm", stroke_width=1)
+        draw.text((x, y), symbol, "white", load_font(round(1.05 * radius)), anchor="mm", stroke_width=1)

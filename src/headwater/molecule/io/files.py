@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from headwater.atomic import write_atomically
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.molecule.chemistry.perception import EXTRA, drawn
+from headwater.molecule.chemistry.perception import EXTRA, perceive_for_file
 from headwater.molecule.structure.elements import ELEMENTS, NUMBERS
 from headwater.molecule.structure.molecule import Molecule
 
@@ -225,7 +225,7 @@ def write_sdf(path: str | Path, molecules: Sequence[Molecule], *, overwrite: boo
     parts = []
     for number, m in enumerate(molecules, 1):
         _check_positions(m.positions, f"The molecule {number}")
-        mol = drawn(m)
+        mol = perceive_for_file(m)
         mol.SetProp("_Name", _line(m.name).replace("$$$$", "$$$"))  # $$$$ ends a record
         parts += [chem.MolToMolBlock(mol, includeStereo=False, kekulize=False)]
         parts += [_tag(tag, str(value)) for tag, value in m.data.items()]

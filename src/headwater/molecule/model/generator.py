@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headwater.molecule.model.network import Trunk, TrunkConfig, bounded
-from headwater.molecule.structure.state import CHARGE_SCALE, KINDS, TYPE_SCALE, centred
+from headwater.molecule.model.network import Trunk, TrunkConfig, bound_norm
+from headwater.molecule.structure.state import CHARGE_SCALE, KINDS, TYPE_SCALE, centre
 
 SPREAD = 1.4
 """Standard deviation of a centred coordinate in QM9, angstrom."""
@@ -48,24 +48,24 @@ class Generator(nn.Module):
         types = logits[..., :KINDS] + s * TYPE_SCALE * z[..., :KINDS] / late
         level = CHARGE_SCALE * torch.tensor([-1.0, 0.0, 1.0], device=x.device, dtype=p.dtype)
         charges = logits[..., KINDS:] + (s * level * z[..., KINDS:] - 0.5 * (s * level).square()) / late
-        f = bounded(moved.to(p.dtype) - p + shift, LARGEST, axis=-1)
-        return centred(f, mask), types, charges
+        f = bound_norm(moved.to(p.dtype) - p + shift, LARGEST, axis=-1)
+        return centre(f, mask), types, charges
 
     def forward(self, x: Tensor, t: Tensor, mask: Tensor) -> Tensor:
         """v(x, t) = (E[x1 | x_t = x] - x) / (1 - t), `[b, n, 9]`; positions by their preconditioned network."""
         t = t.expand(len(x)) if t.ndim == 0 else t
         f, types, charges = self.heads(x, t, mask)
         s = t[:, None, None]
-        d = spread(s)
+        d = coordinate_variance(s)
         v = ((s * SPREAD**2 - (1 - s)) * x[..., :3] + SPREAD * d.sqrt() * f) / d
         level = CHARGE_SCALE * torch.tensor([-1.0, 0.0, 1.0], device=x.device, dtype=x.dtype)
         charge = (charges.softmax(-1) * level).sum(-1, keepdim=True)
         xhat = torch.cat([TYPE_SCALE * types.softmax(-1), charge], dim=-1)
         u = (xhat - x[..., 3:]) / (1 - s).clamp(min=EDGE)
-        return torch.cat([centred(v, mask), u * mask[..., None]], dim=-1)
+        return torch.cat([centre(v, mask), u * mask[..., None]], dim=-1)
 
 
-def spread(t: Tensor) -> Tensor:
+def coordinate_variance(t: Tensor) -> Tensor:
     """D(t) = t^2 s^2 + (1 - t)^2, the variance of a coordinate of x_t."""
     return (t * SPREAD).square() + (1 - t).square()
 
@@ -77,7 +77,7 @@ def matching_losses(
     s = t[:, None, None]
     x = (1 - s) * x0 + s * x1
     f, type_logits, charge_logits = net.heads(x, t, mask)  # type: ignore[operator]
-    d = spread(s)
+    d = coordinate_variance(s)
     target = (x1[..., :3] - s * SPREAD**2 / d * x[..., :3]) * d.sqrt() / (SPREAD * (1 - s))
     size = mask.sum(1)
     square = ((f - target).square().mean(-1) * mask).sum(1) / size

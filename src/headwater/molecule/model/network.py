@@ -101,12 +101,12 @@ class Block(nn.Module):
         """h `[b, n, d]` and V `[b, 3, n, v]` after the round; `e` `[b, d]` are the features of the time."""
         d = self.config.width
         one = [None] * 4 if e is None else self.modulation(e)[:, None].chunk(4, dim=-1)
-        V = bounded(V)
-        scalar, vector = self.messages(modulated(self.norm(h), *one[:2]), V, pair)
+        V = bound_norm(V)
+        scalar, vector = self.messages(modulate(self.norm(h), *one[:2]), V, pair)
         h, V = h + MESSAGE * self.out(scalar), V + MESSAGE * vector
         left, right = self.two(V).chunk(2, dim=-1)
         norm = (left.square().sum(1) + 1e-6).sqrt()
-        g = torch.cat([modulated(self.norm2(h), *one[2:]), norm, (left * right).sum(1)], dim=-1)
+        g = torch.cat([modulate(self.norm2(h), *one[2:]), norm, (left * right).sum(1)], dim=-1)
         g = self.down(F.silu(self.up(g)))
         return h + g[..., :d], V + right * g[:, None, :, d:]
 
@@ -129,12 +129,12 @@ class Block(nn.Module):
         return scalar, moved.permute(0, 3, 2, 1, 4).reshape(b, 3, n, v) + along.permute(0, 2, 1, 3)
 
 
-def modulated(g: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+def modulate(g: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
     """g (1 + scale) + shift; g itself without a time."""
     return g if scale is None or shift is None else torch.addcmul(shift, g, 1 + scale)
 
 
-def bounded(V: Tensor, limit: float = 10.0, axis: int = 1) -> Tensor:
+def bound_norm(V: Tensor, limit: float = 10.0, axis: int = 1) -> Tensor:
     """V / (1 + (|V| / limit)^4)^(1/4): vectors shorter than the limit hardly change, none exceeds it.
 
     Inner products feed the weights of the next vectors; without a bound a strange input grows doubly exponentially

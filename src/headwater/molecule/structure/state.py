@@ -21,40 +21,17 @@ TYPE_SCALE = 0.5
 CHARGE_SCALE = 0.25
 
 
-def mask_of(atoms: Tensor, length: int = MAX_ATOMS) -> Tensor:
+def atom_mask(atoms: Tensor, length: int = MAX_ATOMS) -> Tensor:
     """Which rows exist, `[b] -> [b, length]`.
 
-    >>> mask_of(torch.tensor([1, 2]), 3)
+    >>> atom_mask(torch.tensor([1, 2]), 3)
     tensor([[ True, False, False],
             [ True,  True, False]])
     """
     return torch.arange(length, device=atoms.device) < atoms[:, None]
 
 
-GROUP = 16
-"""Molecules that a network on the CPU sees at once: of like size, since a pair with padding costs as much as any."""
-
-
-def alike(mask: Tensor, device: torch.device) -> list[tuple[Tensor, int]]:
-    """Groups of molecules of like size for a network on a device: indices, and the atoms of the largest.
-
-    On an accelerator, where many at once count more, they are one group.
-
-    >>> groups = alike(mask_of(torch.tensor([9, 3] * 16)), torch.device("cpu"))
-    >>> [(index.tolist()[:3], atoms) for index, atoms in groups]
-    [([1, 3, 5], 3), ([0, 2, 4], 9)]
-    """
-    atoms = mask.sum(1)
-    size = GROUP if device.type == "cpu" else max(len(atoms), 1)
-    return [(i, int(atoms[i].max())) for i in torch.split(atoms.argsort(stable=True), size)]
-
-
-def back(parts: list[Tensor], groups: list[tuple[Tensor, int]]) -> Tensor:
-    """What was worked out for the groups, in the order of the batch."""
-    return torch.cat(parts)[torch.cat([i for i, _ in groups]).argsort()]
-
-
-def centred(positions: Tensor, mask: Tensor) -> Tensor:
+def centre(positions: Tensor, mask: Tensor) -> Tensor:
     """Positions with zero mean over the atoms that exist, zero elsewhere."""
     keep = mask[..., None].to(positions.dtype)
     return (positions - (positions * keep).sum(1, keepdim=True) / keep.sum(1, keepdim=True)) * keep
@@ -62,15 +39,15 @@ def centred(positions: Tensor, mask: Tensor) -> Tensor:
 
 def project(x: Tensor, mask: Tensor) -> Tensor:
     """The nearest state: centred positions, zero rows where there is no atom. An orthogonal projection."""
-    return torch.cat([centred(x[..., :3], mask), x[..., 3:] * mask[..., None]], dim=-1)
+    return torch.cat([centre(x[..., :3], mask), x[..., 3:] * mask[..., None]], dim=-1)
 
 
-def encode(positions: Tensor, types: Tensor, charges: Tensor, mask: Tensor) -> Tensor:
+def encode_state(positions: Tensor, types: Tensor, charges: Tensor, mask: Tensor) -> Tensor:
     """The state of molecules: positions `[b, n, 3]`, types and charges `[b, n]` integers, mask `[b, n]`."""
-    return project(torch.cat([positions, type_state(types, charges).to(positions)], dim=-1), mask)
+    return project(torch.cat([positions, encode_types(types, charges).to(positions)], dim=-1), mask)
 
 
-def type_state(types: Tensor, charges: Tensor) -> Tensor:
+def encode_types(types: Tensor, charges: Tensor) -> Tensor:
     """The type and charge columns of a state, `[b, n, 6]`."""
     hot = F.one_hot(types, KINDS).float() * TYPE_SCALE
     return torch.cat([hot, charges[..., None].float() * CHARGE_SCALE], dim=-1)
@@ -82,7 +59,7 @@ def relaxed_types(x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Rounded:
+class MoleculeBatch:
     """Molecules with definite atoms: `positions [b, n, 3]`, `types [b, n]`, `charges [b, n]`, `mask [b, n]`."""
 
     positions: Tensor
@@ -93,9 +70,9 @@ class Rounded:
     def __len__(self) -> int:
         return len(self.mask)
 
-    def select(self, index: Tensor) -> Rounded:
+    def select(self, index: Tensor) -> MoleculeBatch:
         """The molecules in `index`."""
-        return Rounded(self.positions[index], self.types[index], self.charges[index], self.mask[index])
+        return MoleculeBatch(self.positions[index], self.types[index], self.charges[index], self.mask[index])
 
     @property
     def one_hot(self) -> Tensor:
@@ -103,14 +80,14 @@ class Rounded:
         return F.one_hot(self.types, KINDS).to(self.positions.dtype) * self.mask[..., None]
 
 
-def rounded(x: Tensor, mask: Tensor) -> Rounded:
+def round_state(x: Tensor, mask: Tensor) -> MoleculeBatch:
     """The molecule nearest to a state: the largest type, the nearest of the charges -1, 0, 1.
 
-    >>> m = rounded(encode(torch.zeros(1, 1, 3), torch.tensor([[3]]), torch.tensor([[-1]]), torch.tensor([[True]])),
-    ...             torch.tensor([[True]]))
+    >>> atom, one = torch.tensor([[3]]), torch.tensor([[True]])
+    >>> m = round_state(encode_state(torch.zeros(1, 1, 3), atom, torch.tensor([[-1]]), one), one)
     >>> m.types.item(), m.charges.item()
     (3, -1)
     """
     types = x[..., 3 : 3 + KINDS].argmax(-1) * mask
     charges = (x[..., 3 + KINDS] / CHARGE_SCALE).round().clamp(-1, 1).long() * mask
-    return Rounded(centred(x[..., :3], mask), types, charges, mask)
+    return MoleculeBatch(centre(x[..., :3], mask), types, charges, mask)
