@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all: written under a temporary name, then renamed."""
+"""Files read whole, or written so that they appear whole: under a temporary name, then renamed."""
 
 from __future__ import annotations
 
+import difflib
 import os
 import secrets
 import shutil
@@ -44,6 +45,36 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
     if path.exists() and not overwrite:
         raise Misuse(f"The output {path} exists already.", "Name another one or allow overwriting.")
     return path
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file that has some.
+
+    Raises
+    ------
+    Misuse
+        The file is missing (the nearest name is suggested), a folder, unreadable or empty.
+
+    Examples
+    --------
+    >>> read_bytes(Path("/no/such.file"))
+    Traceback (most recent call last):
+    headwater.errors.Misuse: There is no file /no/such.file. Check the name and the folder.
+    """
+    if path.is_dir():
+        raise Misuse(f"{path} is a folder.", "Name one file in it.")
+    if not path.exists():
+        names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, names, n=1)
+        cure = f"Did you mean {path.with_name(near[0])}?" if near else "Check the name and the folder."
+        raise Misuse(f"There is no file {path}.", cure)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Misuse(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+    if not data:
+        raise Misuse(f"{path} is empty.", "Was its copy or download complete?")
+    return data
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from cli_tools import call, two_sentences
 
 from headwater.cli.app import app, as_misuse
 from headwater.cli.audio.commands import audio
+from headwater.cli.image import options
 from headwater.cli.image.commands import image
-from headwater.cli.shared import options
 from headwater.errors import out_of_memory
 
 RESTORING = ["inpaint", "upscale", "deblur", "denoise", "colorize", "dejpeg", "declip", "restore"]

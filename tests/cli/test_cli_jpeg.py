@@ -7,7 +7,7 @@ from cli_tools import pixels
 from PIL import Image
 
 from headwater.cli.image.jpeg_file import compression, dejpeg, turned
-from headwater.cli.shared.options import Restore
+from headwater.cli.image.options import Restore
 from headwater.image.io.picture import TURNS, as_stored
 
 

@@ -7,7 +7,8 @@ import threading
 import pytest
 import torch
 
-from headwater.cli.shared.progress import FRAMES, Record, Watch, clock, remaining
+from headwater.cli.image.frames import Frames
+from headwater.cli.shared.progress import Record, Watch, clock, seconds_left
 from headwater.dflow.control import Event
 
 
@@ -24,40 +25,48 @@ class Terminal(io.StringIO):
 
 
 def test_the_record_holds_few_frames_evenly_spaced():
-    record = Record((4, 5))
+    record = Frames(size=(4, 5))
     for k in range(1, 101):
         record.add(event(k, misfit=float("nan") if k == 1 else 2.0))
     at = [k for k, _ in record.frames]
-    assert FRAMES // 2 <= len(at) <= FRAMES and at[0] == 1
+    assert record.most // 2 <= len(at) <= record.most and at[0] == 1
     assert len({b - a for a, b in itertools.pairwise(at)}) == 1
     assert all(x.shape == (3, 4, 5) and float(x[0, 0, 0]) == k for k, x in record.frames)
     assert len(record.curve) == 99  # without the NaN
 
 
 def test_the_record_follows_the_first_sample_only():
-    record = Record((4, 4))
+    record = Frames(size=(4, 4))
     record.add(event(1, active=(1, 2)))
     assert record.evaluations == 0 and record.frames == []
     record.add(event(2, active=(2, 0)))
     assert record.evaluations == 1
 
 
+def test_a_plain_record_notes_the_worst_problem_that_runs():
+    record = Record()
+    for measure in ([2.0, 3.0], [float("nan"), 1.5]):
+        known = torch.tensor(measure, dtype=torch.float64)
+        record.add(Event(1, torch.arange(2), known, known, torch.zeros(2, 3), known))
+    assert record.curve == [(1, 3.0), (2, 1.5)]
+
+
 def test_the_time_left():
     falling = [(k, 16.0 / 2**k) for k in range(1, 4)]  # 8, 4, 2: one more halving
-    assert remaining(falling, 3.0, None, None) == pytest.approx(3.0)
-    assert remaining(falling, 3.0, 3, None) == 0
-    assert remaining(falling, 3.0, None, 1.5) == 1.5
-    assert remaining(falling, 3.0, None, None, target=2.0) == 0
+    assert seconds_left(falling, 3.0, None, None) == pytest.approx(3.0)
+    assert seconds_left(falling, 3.0, 3, None) == 0
+    assert seconds_left(falling, 3.0, None, 1.5) == 1.5
+    assert seconds_left(falling, 3.0, None, None, target=2.0) == 0
     rising = [(1, 2.0), (2, 3.0)]
-    assert remaining(rising, 3.0, None, None) is None
-    assert remaining(rising, 3.0, 10, None) == 24.0
-    assert remaining([], 3.0, None, None) is None
+    assert seconds_left(rising, 3.0, None, None) is None
+    assert seconds_left(rising, 3.0, 10, None) == 24.0
+    assert seconds_left([], 3.0, None, None) is None
     assert (clock(None), clock(3725.9)) == ("-:--", "62:05")
 
 
 def test_a_terminal_gets_one_line_that_is_rewritten():
     stream = Terminal()
-    watch = Watch("deblur", Record((4, 4)), limit=50, stream=stream)
+    watch = Watch("deblur", Record(), limit=50, stream=stream)
     with watch.running():
         assert watch(event(1, 3.0)) is None
         assert watch(event(2, 1.5)) is None
@@ -69,7 +78,7 @@ def test_a_log_gets_a_line_every_few_seconds(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
     stream = io.StringIO()
-    watch = Watch("deblur", Record((4, 4)), stream=stream)
+    watch = Watch("deblur", Record(), stream=stream)
     with watch.running():
         for k in range(1, 21):
             now[0] += 1.0
@@ -79,7 +88,7 @@ def test_a_log_gets_a_line_every_few_seconds(monkeypatch):
 
 def test_an_unknown_misfit_is_a_dash():
     stream = io.StringIO()
-    watch = Watch("x", Record((4, 4)), stream=stream)
+    watch = Watch("x", Record(), stream=stream)
     with watch.running():
         assert "misfit - " in watch.line(event(1, float("nan")))
 
@@ -88,7 +97,7 @@ def test_outside_the_main_thread_it_runs_without_ctrl_c():
     done = []
 
     def work():
-        watch = Watch("x", Record((4, 4)), quiet=True)
+        watch = Watch("x", Record(), quiet=True)
         with watch.running():
             done.append(watch(event(1)))
 

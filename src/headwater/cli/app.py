@@ -13,8 +13,9 @@ from cyclopts import App, CycloptsError, Parameter
 
 from headwater.cli.audio.commands import audio
 from headwater.cli.image.commands import image
+from headwater.cli.image.options import NO_COMMON, Common, Size, Strategy
 from headwater.cli.molecule.commands import molecule
-from headwater.cli.shared.options import NO_COMMON, Common, Size, Strategy, Whole
+from headwater.cli.shared.options import Whole
 from headwater.errors import Misuse, out_of_memory
 
 MISUSE, INTERRUPTED = 2, 130

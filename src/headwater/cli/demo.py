@@ -17,10 +17,10 @@ from torch.nn.functional import interpolate
 from headwater.atomic import check_output
 from headwater.cli.audio.options import Lost
 from headwater.cli.image import tasks
+from headwater.cli.image.options import Restore
 from headwater.cli.image.run import INTERRUPTED, run
 from headwater.cli.image.tasks import Task
 from headwater.cli.molecule.options import Aim
-from headwater.cli.shared.options import Restore
 from headwater.errors import Misuse
 from headwater.image.io import photos
 from headwater.image.io.files import read_image, write_image

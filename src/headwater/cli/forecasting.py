@@ -6,9 +6,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from headwater.cli.image.options import Common
+from headwater.cli.image.prior import load_flow
 from headwater.cli.image.samples import on_canvas
-from headwater.cli.shared.machine import device_named, load_flow
-from headwater.cli.shared.options import Common
+from headwater.cli.shared.machine import device_named, use_idle_cores
 from headwater.dflow.forecast import forecast
 from headwater.errors import Misuse
 from headwater.image.io.files import read_image
@@ -34,6 +35,7 @@ def show(
     if photo is not None:
         x, _ = read_image(photo, span=common.range)
         size = (x.shape[-2], x.shape[-1])
+    use_idle_cores()
     device = device_named(common.device)
     flow = load_flow(common, device)
     if size is not None:

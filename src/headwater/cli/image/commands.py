@@ -7,21 +7,20 @@ from typing import Annotated
 
 from cyclopts import App
 
-from headwater.cli.shared import values
-from headwater.cli.shared.options import (
+from headwater.cli.image.options import (
     NO_COMMON,
     NO_RESTORE,
     Boundary,
     Common,
     Downsampling,
     Grey,
+    Level,
     Restore,
     Size,
     Subsampling,
-    Whole,
-    whole,
-    word,
 )
+from headwater.cli.shared import values
+from headwater.cli.shared.options import Whole, whole, word
 
 image = App(name="image", help="Restore, generate and examine images of any size.")
 
@@ -30,7 +29,6 @@ BoxOption = Annotated[
     word(values.numbers("TOP,LEFT,HEIGHT,WIDTH", int), "TOP,LEFT,HEIGHT,WIDTH"),
 ]
 Motion = Annotated[tuple[float, float] | None, word(values.numbers("LENGTH,ANGLE"), "LENGTH,ANGLE")]
-Level = Annotated[float, word(values.level, "LEVEL")]
 
 
 @image.command

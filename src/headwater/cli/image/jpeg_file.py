@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headwater.atomic import read_bytes
+from headwater.cli.image.options import Restore
 from headwater.cli.image.tasks import Task
-from headwater.cli.shared.options import Restore
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.image.io.files import load_bytes, read_image
+from headwater.image.io.files import read_image
 from headwater.image.io.picture import TURNS
 from headwater.image.operators import JPEG, Colorize, Operator, UserOperator, chain
 from headwater.image.operators.jpeg import LUMINANCE, scaled_table
@@ -35,7 +36,7 @@ def compression(path: Path) -> Compression | None:
 
     The quality is that of libjpeg's scale whose luminance table is nearest.
     """
-    load_bytes(path)
+    read_bytes(path)
     image = need("PIL.Image").open(path)
     tables = getattr(image, "quantization", None)
     if not tables:

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headwater.atomic import read_bytes
+from headwater.cli.image.options import Restore
 from headwater.cli.image.tasks import Task
 from headwater.cli.shared import python_file
-from headwater.cli.shared.options import Restore
 from headwater.errors import Misuse, suggest
-from headwater.image.io.files import load_bytes, read_image
+from headwater.image.io.files import read_image
 from headwater.image.io.picture import Picture
 from headwater.image.operators import Operator, UserOperator, from_physics
 
@@ -38,7 +39,7 @@ def load(where: str) -> tuple[Path, Operator]:
     """The operator at `file.py` (its `operator`) or `file.py:name`, and the file."""
     path, _, name = where.rpartition(":") if ":" in where and not where.endswith(".py") else (where, "", "")
     file, name = Path(path), name or "operator"
-    load_bytes(file)
+    read_bytes(file)
     found = getattr(module := python_file.run(file), name, None)
     if found is None:
         names = [
@@ -71,7 +72,7 @@ def _measurement(
 ) -> tuple[Tensor, Picture | None]:
     """An image; or the plain array of a .npy file, if the operator makes that shape of the size."""
     if photo.suffix.lower() == ".npy" and size is not None:
-        load_bytes(photo)
+        read_bytes(photo)
         try:
             array = np.load(photo, allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
+from headwater.cli.image.options import Restore
 from headwater.cli.image.tasks import Task
 from headwater.cli.shared.machine import versions
-from headwater.cli.shared.options import Restore
 from headwater.errors import Misuse
 from headwater.image.metrics.fidelity import WINDOW, psnr, ssim
 from headwater.image.restore import Restoration

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from headwater.cli.image import report
+from headwater.cli.image.frames import Frames
+from headwater.cli.image.options import Restore
+from headwater.cli.image.outputs import plan
+from headwater.cli.image.prior import load_flow
 from headwater.cli.image.tasks import Task, as_panel
-from headwater.cli.shared.machine import Meter, device_named, load_flow
-from headwater.cli.shared.options import Restore
-from headwater.cli.shared.outputs import Outputs, plan, write_json
-from headwater.cli.shared.progress import Record, Watch
+from headwater.cli.shared.machine import Meter, device_named, use_idle_cores
+from headwater.cli.shared.outputs import Outputs, write_json
+from headwater.cli.shared.progress import Watch
 from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.flows.flow import Flow
@@ -51,9 +54,10 @@ def run(task: Task, options: Restore) -> int:
     need("matplotlib.figure")
     reference = read_reference(options, task.size)
     device = device_named(options.device)
+    use_idle_cores()
     flow = load_flow(options, device)
     check_memory(flow, task, options)
-    meter, record = Meter(device), Record(task.size)
+    meter, record = Meter(device), Frames(size=task.size)
     restoration = _restore(task, options, flow, device, record)
     costs = {"device": str(device), **meter.read()}
     files = _write_images(task, restoration, outputs, options.overwrite)
@@ -119,7 +123,7 @@ def exit_code(statuses: tuple[Status, ...]) -> int:
     return int(Status.DIVERGED in statuses)
 
 
-def _restore(task: Task, options: Restore, flow: Flow, device: torch.device, record: Record) -> Restoration:
+def _restore(task: Task, options: Restore, flow: Flow, device: torch.device, record: Frames) -> Restoration:
     watch = Watch(
         task.command,
         record,
@@ -158,14 +162,14 @@ def _write_images(
         write_image(image[None], path, task.picture, overwrite=overwrite)
         if bool(torch.isfinite(image).all())
         else None
-        for image, path in zip(restoration.images, outputs.images, strict=True)
+        for image, path in zip(restoration.images, outputs.main, strict=True)
     )
 
 
 def _write_sheet(
     task: Task,
     restoration: Restoration,
-    record: Record,
+    record: Frames,
     path: Path,
     content: dict[str, Any],
     reference: Tensor | None,
@@ -186,7 +190,7 @@ def _write_sheet(
     )
 
 
-def _frames(task: Task, restoration: Restoration, record: Record) -> list[tuple[float, Tensor]]:
+def _frames(task: Task, restoration: Restoration, record: Frames) -> list[tuple[float, Tensor]]:
     """x1 along the way, as in the result where no window of the model is solved."""
     velocity = restoration.flow.velocity
     if not isinstance(velocity, Windowed):

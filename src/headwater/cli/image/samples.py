@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from headwater.atomic import write_atomically
-from headwater.cli.shared.machine import Meter, device_named, load_flow, versions
-from headwater.cli.shared.options import Common
-from headwater.cli.shared.outputs import check_distinct, check_free, plan, write_json
+from headwater.cli.image.options import Common
+from headwater.cli.image.outputs import plan
+from headwater.cli.image.prior import load_flow
+from headwater.cli.shared.machine import Meter, device_named, use_idle_cores, versions
+from headwater.cli.shared.outputs import check_distinct, check_free, write_json
 from headwater.dflow.start import inversion
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
@@ -34,6 +36,7 @@ def generate(
     _check_positive(count=count, steps=steps)
     output = common.output or Path("samples.png")
     outputs = plan(output, output, "generate", count, overwrite=common.overwrite)
+    use_idle_cores()
     device = device_named(common.device)
     flow = on_canvas(load_flow(common, device, guidance), size)
     meter, images = Meter(device), []
@@ -44,7 +47,7 @@ def generate(
         images += list(x1.clamp(-1, 1).cpu())
         if not common.quiet and count > BATCH:
             print(f"{len(images)} of {count} samples")
-    for image, path in zip(images, outputs.images, strict=True):
+    for image, path in zip(images, outputs.main, strict=True):
         write_image(image[None], path, overwrite=common.overwrite)
     write_image(contact_sheet(images), outputs.sheet, overwrite=common.overwrite)
     settings = {
@@ -54,7 +57,7 @@ def generate(
         "guidance": guidance,
         "size": list(flow.shape[1:]),
     }
-    entries = [{"seed": seed + i, "file": str(p)} for i, p in enumerate(outputs.images)]
+    entries = [{"seed": seed + i, "file": str(p)} for i, p in enumerate(outputs.main)]
     write_json(
         outputs.report,
         _report("generate", common, settings, samples=entries, **meter.read()),
@@ -62,7 +65,7 @@ def generate(
     )
     if not common.quiet:
         print(
-            f"{', '.join(map(str, outputs.images[:4]))}{', ...' if count > 4 else ''}; all on {outputs.sheet}"
+            f"{', '.join(map(str, outputs.main[:4]))}{', ...' if count > 4 else ''}; all on {outputs.sheet}"
         )
     return 0
 
@@ -95,6 +98,7 @@ def invert(photo: Path, steps: int, common: Common) -> int:
     check_distinct((output, report), (photo,))
     check_free((output, report), overwrite=common.overwrite)
     x, _ = read_image(photo, span=common.range)
+    use_idle_cores()
     device = device_named(common.device)
     flow = on_canvas(load_flow(common, device), _size(x), photo)
     meter = Meter(device)
@@ -128,6 +132,7 @@ def likelihood(photos: Sequence[Path], probes: int, seed: int, steps: int, commo
         check_distinct((common.output,), photos)
         check_free((common.output,), overwrite=common.overwrite)
     images = [read_image(photo, span=common.range)[0] for photo in photos]
+    use_idle_cores()
     device = device_named(common.device)
     window = load_flow(common, device)
     canvases = [on_canvas(window, _size(x), p) for x, p in zip(images, photos, strict=True)]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater.cli.shared.options import Restore
+from headwater.cli.image.options import Restore
 from headwater.errors import Misuse
 from headwater.image.io import masks
 from headwater.image.io.files import read_image

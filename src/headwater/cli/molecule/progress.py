@@ -54,7 +54,7 @@ class DesignWatch(Watch):
 @contextmanager
 def telling(title: str, *, quiet: bool) -> Iterator[Tell]:
     """The line alone, for work that Ctrl-C ends at once."""
-    watch = Watch(title, Record((0, 0)), quiet=quiet)
+    watch = Watch(title, Record(), quiet=quiet)
     if watch.show is None:
         yield lambda text: None
         return

@@ -1,4 +1,4 @@
-"""The model on a device: found, checked, and its memory measured."""
+"""The machine: its devices, its idle cores, seconds and memory, versions."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 import resource
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
-from headwater.cli.shared.options import Common
 from headwater.errors import Misuse, suggest
-from headwater.flows.flow import Flow
 
 DEVICES = ("cpu", "cuda", "mps")
 
@@ -58,16 +58,6 @@ def use_idle_cores() -> None:
     torch.set_flush_denormal(True)
 
 
-def load_flow(common: Common, device: torch.device, guidance: float = 1.0) -> Flow:
-    """The shipped model of the options, as a flow."""
-    from headwater import zoo
-
-    use_idle_cores()
-    if guidance != 1.0 and common.label is None:
-        raise Misuse("Guidance works towards a label, and none was given.", "Give --label.")
-    return zoo.flow(common.model, label=common.label, guidance=guidance, device=str(device))
-
-
 @dataclass
 class Meter:
     """Seconds and peak memory from its making on.
@@ -93,8 +83,12 @@ class Meter:
         return {"seconds": seconds, "peak_memory_bytes": int(peak), "peak_memory_of": of}
 
 
-def versions() -> dict[str, str]:
-    """What computed it."""
+def versions(*packages: str) -> dict[str, str]:
+    """What computed it: Headwater, torch, Python, and those of the packages that are installed."""
     from headwater import __version__
 
-    return {"headwater": __version__, "torch": str(torch.__version__), "python": sys.version.split()[0]}
+    found = {"headwater": __version__, "torch": str(torch.__version__), "python": sys.version.split()[0]}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

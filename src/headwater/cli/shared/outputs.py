@@ -10,67 +10,44 @@ from typing import Any
 
 from headwater.atomic import check_output, write_atomically
 from headwater.errors import Misuse
-from headwater.image.io.files import FORMATS, check_image_output
-from headwater.image.io.picture import Picture
-
-LOSSY = (".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """The images of the samples, the report and the picture sheet beside them."""
+    """The main files, one per sample, and the report and the picture sheet beside them."""
 
-    images: tuple[Path, ...]
+    main: tuple[Path, ...]
     report: Path
     sheet: Path
 
     @property
     def all(self) -> tuple[Path, ...]:
         """Every file."""
-        return (*self.images, self.report, self.sheet)
+        return (*self.main, self.report, self.sheet)
 
 
-def plan(
-    output: Path | None,
-    source: Path,
-    command: str,
-    count: int,
-    *,
-    picture: Picture | None = None,
-    inputs: Iterable[Path] = (),
-    overwrite: bool = False,
-) -> Outputs:
-    """The files of a command, all of them writable.
+def name_outputs(main: Path, count: int = 1) -> Outputs:
+    """The files of a command whose main file is `main`; of `count` > 1 main files each gets its number.
 
-    `output` names the image, by default `STEM-command` beside the `source`; of `count` > 1 images each gets
-    its number. The report is NAME.json, the sheet NAME-sheet.png.
+    >>> str(name_outputs(Path("a.png"), 2).main[1]), str(name_outputs(Path("a.png")).sheet)
+    ('a-1.png', 'a-sheet.png')
+    """
+    numbered = tuple(main.with_name(f"{main.stem}-{i}{main.suffix}") for i in range(count))
+    files = numbered if count > 1 else (main,)
+    return Outputs(files, main.with_suffix(".json"), main.with_name(f"{main.stem}-sheet.png"))
+
+
+def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path], *, overwrite: bool) -> None:
+    """Refuse outputs that are inputs, cannot be written, or exist and may not be replaced.
 
     Raises
     ------
     Misuse
-        As `check_image_output`, or an output is one of the `inputs`.
+        As `check_distinct` and `check_free`.
     """
-    main = output or default_output(source, command)
-    check_suffix = check_image_output(main, picture, overwrite=True)
-    many = [check_suffix.with_name(f"{main.stem}-{i}{main.suffix}") for i in range(count)]
-    images = tuple(many) if count > 1 else (main,)
-    outputs = Outputs(images, main.with_suffix(".json"), main.with_name(f"{main.stem}-sheet.png"))
-    check_distinct(outputs.all, inputs)
-    for image in images:
-        check_image_output(image, picture, overwrite=True)
-    check_free((*images, outputs.report, outputs.sheet), overwrite=overwrite)
-    return outputs
-
-
-def default_output(source: Path, command: str) -> Path:
-    """`STEM-command` beside the source, in its own format unless that would lose something.
-
-    >>> str(default_output(Path("a/photo.jpg"), "inpaint"))
-    'a/photo-inpaint.png'
-    """
-    suffix = source.suffix.lower()
-    keep = suffix in FORMATS and suffix not in LOSSY
-    return source.with_name(f"{source.stem}-{command}{suffix if keep else '.png'}")
+    outputs = tuple(outputs)
+    check_distinct(outputs, inputs)
+    check_free(outputs, overwrite=overwrite)
 
 
 def check_free(paths: Iterable[Path], *, overwrite: bool) -> None:
@@ -92,5 +69,6 @@ def check_distinct(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
 def write_json(path: Path, content: Mapping[str, Any], *, overwrite: bool) -> Path:
     """Write a report, readable and in one step."""
     with write_atomically(path, overwrite=overwrite) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        temporary.write_text(text, encoding="utf-8")
     return path

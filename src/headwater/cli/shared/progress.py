@@ -1,4 +1,4 @@
-"""While a restoration runs: its progress line, its record, its limits of time, and Ctrl-C."""
+"""While a command works: its progress line, its record, its limit of time, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,13 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from torch import Tensor
-
 from headwater.dflow.control import Event
 from headwater.optimizers.status import Status
-from headwater.recipes.warm_start import TAU
 
-FRAMES = 12
 PLAIN_SECONDS = 5.0
 
 Tell = Callable[[str], None]
@@ -26,36 +22,27 @@ Tell = Callable[[str], None]
 
 @dataclass
 class Record:
-    """What the picture sheet shows of the first sample.
+    """What is noted of a run: `curve` holds (gradient evaluations, misfit in units of the noise).
 
-    `curve` holds (gradient evaluations, misfit in units of the noise); `frames` (evaluations, x1), thinned
-    out so that at most `FRAMES` are held, evenly spaced.
+    By default it is the misfit of the worst problem that runs. A domain that shows more notes more.
     """
 
-    size: tuple[int, int]
     curve: list[tuple[int, float]] = field(default_factory=list)
-    frames: list[tuple[int, Tensor]] = field(default_factory=list)
     evaluations: int = 0
-    _every: int = 1
 
     def prepare(self, event: Event) -> None:
-        """Note one time of the estimate; a picture sheet shows none of it."""
+        """Note one time of the estimate; nothing by default."""
 
     def add(self, event: Event) -> None:
-        """Note the first sample, if it was evaluated."""
-        place = (event.active == 0).nonzero().flatten().tolist()
-        if not place:
-            return
+        """Note one round of the control."""
         self.evaluations += 1
-        misfit = float(event.measure[place[0]])
-        if math.isfinite(misfit):
-            self.curve.append((self.evaluations, misfit))
-        if (self.evaluations - 1) % self._every == 0:
-            height, width = self.size
-            x1 = event.x1[place[0], ..., :height, :width].detach().to("cpu", copy=True)
-            self.frames.append((self.evaluations, x1))
-            if len(self.frames) > FRAMES:
-                self.frames, self._every = self.frames[::2], 2 * self._every
+        self.curve.append((self.evaluations, worst(event)))
+
+
+def worst(event: Event) -> float:
+    """The largest finite misfit of the problems that run; NaN if none is known."""
+    known = event.measure[event.measure.isfinite()]
+    return float(known.max()) if len(known) else math.nan
 
 
 class Interrupt:
@@ -84,7 +71,7 @@ class Interrupt:
 
 
 @contextmanager
-def aborting() -> Iterator[None]:
+def abort_on_signal() -> Iterator[None]:
     """SIGTERM as Ctrl-C, a KeyboardInterrupt at once, for the length of a block (in the main thread)."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -96,22 +83,25 @@ def aborting() -> Iterator[None]:
         signal.signal(signal.SIGTERM, former)
 
 
-def remaining(
+aborting = abort_on_signal  # the former name
+
+
+def seconds_left(
     curve: list[tuple[int, float]],
     per_gradient: float,
     limit: int | None,
-    seconds_left: float | None,
+    time_left: float | None,
     target: float = 1.0,
 ) -> float | None:
     """Seconds until the misfit is `target`, if its logarithm falls as over the last ten evaluations.
 
     Never more than the limits of evaluations and seconds allow; None if nothing says anything.
 
-    >>> remaining([(1, 4.0), (2, 2.0)], 3.0, 100, None)
+    >>> seconds_left([(1, 4.0), (2, 2.0)], 3.0, 100, None)
     3.0
     """
     done = curve[-1][0] if curve else 0
-    guesses = [] if seconds_left is None else [max(seconds_left, 0.0)]
+    guesses = [] if time_left is None else [max(time_left, 0.0)]
     if limit is not None:
         guesses.append(max(limit - done, 0) * per_gradient)
     (a, first), (b, last) = (curve[-10:][0], curve[-1]) if curve else ((0, 1.0), (0, 1.0))
@@ -131,28 +121,46 @@ def clock(seconds: float | None) -> str:
 
 
 class Watch:
-    """The callback of a restoration.
+    """The callback of a solve: it shows a line, keeps a `record`, and ends the solve at Ctrl-C or after `seconds`.
 
-    It shows a line, notes the first sample in `record`, and ends the run at Ctrl-C or after `seconds`.
+    Parameters
+    ----------
+    title : str
+        The first words of the line.
+    record : Record, optional
+        What notes the events; one that notes the worst misfit unless given.
+    limit : int, optional
+        Most gradient evaluations, for the time that is left.
+    seconds : float, optional
+        The limit of time, from the beginning of `running` on.
+    quiet : bool
+        Whether no line is shown.
+    stream : text file, optional
+        Where it is shown; standard error unless given.
+    goal : str
+        What a misfit of 1 means, in words.
+    level : float
+        The misfit at which a solve ends, for the time that is left (`RecipeOptions.tau`).
     """
 
     def __init__(
         self,
         title: str,
-        record: Record,
+        record: Record | None = None,
         *,
         limit: int | None = None,
         seconds: float | None = None,
         quiet: bool = False,
         stream: TextIO | None = None,
         goal: str = "noise level",
+        level: float = 1.05,
     ) -> None:
-        self.title, self.record, self.goal = title, record, goal
+        self.title, self.record, self.goal, self.level = title, record or Record(), goal, level
         self.limit, self.seconds = limit, seconds
         self.stream = stream or sys.stderr
-        self.show = None if quiet else _live if self.stream.isatty() else _plain
+        self.show = None if quiet else _rewritten_line if self.stream.isatty() else _log_lines
         self.interrupt = Interrupt()
-        self.tell: Tell = _silent
+        self.tell: Tell = _ignore
 
     @contextmanager
     def running(self) -> Iterator[Watch]:
@@ -167,7 +175,7 @@ class Watch:
                 yield self
 
     def begin(self, record: Record) -> None:
-        """Go on with the next part of the work, noted in a record of its own."""
+        """Turn to the next part of the work, which has a record of its own."""
         self.record, self.turned = record, time.perf_counter()
 
     def __call__(self, event: Event) -> Status | None:
@@ -197,9 +205,9 @@ class Watch:
         done = max(self.record.evaluations, 1)
         time_left = None if self.seconds is None else self.seconds - spent
         each = (time.perf_counter() - self.turned) / done
-        left = remaining(self.record.curve, each, self.limit, time_left, TAU)
-        known = event.measure[event.measure.isfinite()]
-        misfit = f"{float(known.max()):.2f}" if len(known) else "-"
+        left = seconds_left(self.record.curve, each, self.limit, time_left, self.level)
+        largest = worst(event)
+        misfit = f"{largest:.2f}" if math.isfinite(largest) else "-"
         of = f"/{self.limit}" if self.limit is not None else ""
         if event.round == 0:
             return f"{self.title}  estimate  misfit {misfit} (1.00 = {self.goal})  {clock(spent)} gone"
@@ -209,12 +217,23 @@ class Watch:
         )
 
 
-def _silent(text: str) -> None:
-    """Say nothing."""
+def _ignore(text: str) -> None:
+    """Show nothing."""
 
 
 @contextmanager
-def _live(stream: TextIO) -> Iterator[Tell]:
+def show_line(title: str, *, quiet: bool) -> Iterator[Tell]:
+    """The line alone, for work without a solve, which Ctrl-C ends at once."""
+    watch = Watch(title, quiet=quiet)
+    if watch.show is None:
+        yield _ignore
+        return
+    with watch.show(watch.stream) as tell:
+        yield tell
+
+
+@contextmanager
+def _rewritten_line(stream: TextIO) -> Iterator[Tell]:
     """One line that is rewritten, on a terminal."""
     from rich.console import Console
     from rich.live import Live
@@ -225,7 +244,7 @@ def _live(stream: TextIO) -> Iterator[Tell]:
 
 
 @contextmanager
-def _plain(stream: TextIO) -> Iterator[Tell]:
+def _log_lines(stream: TextIO) -> Iterator[Tell]:
     """A new line every few seconds, in a log."""
     last = -math.inf
 

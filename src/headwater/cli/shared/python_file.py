@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from headwater.atomic import read_bytes
 from headwater.errors import Misuse, short, suggest
-from headwater.image.io.files import load_bytes
 
 
 def function_in(file: Path, name: str, signature: str) -> Any:
@@ -21,7 +21,7 @@ def function_in(file: Path, name: str, signature: str) -> Any:
     Misuse
         The file is missing, no Python, fails when it is run, or has no such function.
     """
-    load_bytes(file)
+    read_bytes(file)
     module = run(file)
     found = getattr(module, name, None)
     if found is None:

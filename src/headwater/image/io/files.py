@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from headwater.atomic import check_output, write_atomically
+from headwater.atomic import check_output, read_bytes, write_atomically
 from headwater.errors import Misuse, suggest
 from headwater.image.io.decode import decode
 from headwater.image.io.encode import FORMATS, encode, fit, fit_alpha
@@ -29,7 +28,6 @@ __all__ = [
     "Picture",
     "check_image_output",
     "check_range",
-    "load_bytes",
     "read_image",
     "write_image",
 ]
@@ -66,7 +64,7 @@ def read_image(
     (torch.Size([1, 3]), 'PNG', 'uint8')
     """
     path = Path(path)
-    pixels, picture = decode(path, load_bytes(path))
+    pixels, picture = decode(path, read_bytes(path))
     seen = upright(pixels, picture.orientation)
     height, width = seen.shape[:2]
     if min(height, width) < max(smallest, 1):
@@ -140,36 +138,6 @@ def check_image_output(path: str | Path, picture: Picture | None = None, *, over
     if picture is not None and picture.alpha is not None and not FORMATS[suffix][1]:
         raise Misuse(f"The input is transparent in parts, which {suffix} cannot hold.", "Name a .png output.")
     return check_output(path, overwrite=overwrite)
-
-
-def load_bytes(path: Path) -> bytes:
-    """The bytes of a file that has some.
-
-    Raises
-    ------
-    Misuse
-        The file is missing (the nearest name is suggested), a folder, unreadable or empty.
-
-    Examples
-    --------
-    >>> load_bytes(Path("/no/such.png"))
-    Traceback (most recent call last):
-    headwater.errors.Misuse: There is no file /no/such.png. Check the name and the folder.
-    """
-    if path.is_dir():
-        raise Misuse(f"{path} is a folder.", "Name one image file in it.")
-    if not path.exists():
-        names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = difflib.get_close_matches(path.name, names, n=1)
-        cure = f"Did you mean {path.with_name(near[0])}?" if near else "Check the name and the folder."
-        raise Misuse(f"There is no file {path}.", cure)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise Misuse(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
-    if not data:
-        raise Misuse(f"{path} is empty.", "Was its copy or download complete?")
-    return data
 
 
 def _with_span(picture: Picture, pixels: Array, span: tuple[float, float] | None, path: Path) -> Picture:

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headwater.atomic import read_bytes
 from headwater.errors import Misuse
 from headwater.image.io.decode import DAMAGED
-from headwater.image.io.files import load_bytes, read_image
+from headwater.image.io.files import read_image
 from headwater.image.io.picture import Array, Picture, opacity
 
 
@@ -124,7 +125,7 @@ def _check_mask(marked: Tensor, name: str, cure: str) -> Tensor:
 
 
 def _load_npy(path: Path) -> Array:
-    data = load_bytes(path)
+    data = read_bytes(path)
     try:
         array: Array = np.load(BytesIO(data), allow_pickle=False)
     except DAMAGED as error:
@@ -138,7 +139,7 @@ def _load_table(path: Path) -> Array:
     if path.suffix.lower() == ".npy":
         return _load_npy(path).astype(np.float64)
     if path.suffix.lower() in (".txt", ".csv"):
-        text = load_bytes(path).decode("utf-8", "replace").replace(",", " ")
+        text = read_bytes(path).decode("utf-8", "replace").replace(",", " ")
         try:
             return np.array([[float(v) for v in row.split()] for row in text.splitlines() if row.strip()])
         except ValueError as error:

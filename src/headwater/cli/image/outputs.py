@@ -1,0 +1,53 @@
+"""The files of an image command: named, and checked before the work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from headwater.cli.shared.outputs import Outputs, check_distinct, check_free, name_outputs
+from headwater.image.io.files import FORMATS, check_image_output
+from headwater.image.io.picture import Picture
+
+LOSSY = (".jpg", ".jpeg", ".webp")
+
+
+def plan(
+    output: Path | None,
+    source: Path,
+    command: str,
+    count: int,
+    *,
+    picture: Picture | None = None,
+    inputs: Iterable[Path] = (),
+    overwrite: bool = False,
+) -> Outputs:
+    """The files of a command, all of them writable.
+
+    `output` names the image, by default `STEM-command` beside the `source`; of `count` > 1 images each gets
+    its number. The report is NAME.json, the sheet NAME-sheet.png.
+
+    Raises
+    ------
+    Misuse
+        As `check_image_output`, or an output is one of the `inputs`.
+    """
+    main = output or default_output(source, command)
+    check_image_output(main, picture, overwrite=True)
+    outputs = name_outputs(main, count)
+    check_distinct(outputs.all, inputs)
+    for image in outputs.main:
+        check_image_output(image, picture, overwrite=True)
+    check_free(outputs.all, overwrite=overwrite)
+    return outputs
+
+
+def default_output(source: Path, command: str) -> Path:
+    """`STEM-command` beside the source, in its own format unless that would lose something.
+
+    >>> str(default_output(Path("a/photo.jpg"), "inpaint"))
+    'a/photo-inpaint.png'
+    """
+    suffix = source.suffix.lower()
+    keep = suffix in FORMATS and suffix not in LOSSY
+    return source.with_name(f"{source.stem}-{command}{suffix if keep else '.png'}")

@@ -1,0 +1,233 @@
+"""One way from a command to written files, the same for images, recordings and molecules.
+
+A command checks its options and files and makes a `Job` of them. `run` then does everything in one order:
+
+    warnings -> work (files appear as they are done) -> report -> sheet -> what to tell -> exit code
+
+Whatever ends the work early leaves what is written, and a report of it.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from headwater.cli.shared.machine import Meter, use_idle_cores, versions
+from headwater.cli.shared.outputs import write_json
+from headwater.cli.shared.progress import Watch
+from headwater.errors import Misuse, out_of_memory
+from headwater.optimizers.status import Status
+
+DONE, DIVERGED, MISUSE, INTERRUPTED = 0, 1, 2, 130
+"""The exit codes."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the report: a sample, a stretch of a recording, a molecule.
+
+    Attributes
+    ----------
+    name : str
+        What a warning calls it, as in "seed 3".
+    values : mapping
+        The row as it stands in the report, ready for JSON.
+    statuses : tuple of Status
+        How its solves ended: one, or one for each track; empty where nothing was solved.
+    """
+
+    name: str
+    values: Mapping[str, Any]
+    statuses: tuple[Status, ...] = ()
+
+
+@dataclass(kw_only=True)
+class Job(ABC):
+    """What one command does. Its options, inputs and outputs are checked when it is made; nothing is written yet.
+
+    Attributes
+    ----------
+    command : str
+        The words of the command, as in "image deblur".
+    inputs : tuple of Path
+        The files that were read.
+    settings : mapping
+        The options as the report repeats them.
+    report : Path, optional
+        The JSON file; without one no report is written.
+    warnings : tuple of str
+        Sentences that the user reads before the work begins.
+    watch : Watch, optional
+        Follows the work, which runs inside `watch.running()`: there Ctrl-C ends a solve at its next evaluation.
+        Elsewhere Ctrl-C ends the command at once.
+    device : torch.device
+        Where the work is done.
+    overwrite, quiet : bool
+        Whether files are replaced; whether only warnings and errors are printed.
+    """
+
+    command: str
+    inputs: tuple[Path, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    report: Path | None = None
+    warnings: tuple[str, ...] = ()
+    watch: Watch | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    overwrite: bool = False
+    quiet: bool = False
+
+    rows: ClassVar[str] = "samples"
+    """What the report calls its list of entries."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Packages whose versions the report names, if they are installed."""
+    smaller: ClassVar[str] = "Ask for less at once."
+    """What to do when memory runs out."""
+
+    @abstractmethod
+    def work(self) -> None:
+        """Solve and write the main files, each when it is done.
+
+        A Misuse or a lack of memory may end it: `entries` then says what was done before.
+        """
+
+    @abstractmethod
+    def entries(self) -> Sequence[Entry]:
+        """The rows of what was done so far."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """What the domain adds to the report, `definitions` last; a key of the runner's own is replaced."""
+        return {}
+
+    def show(self, report: Mapping[str, Any]) -> None:
+        """Write the pictures beside the report: a sheet, a page. By default none."""
+        return
+
+    def remarks(self, report: Mapping[str, Any]) -> Iterable[str]:
+        """Sentences that the user reads after the work, also with --quiet. By default none."""
+        return ()
+
+    @abstractmethod
+    def tell(self, report: Mapping[str, Any]) -> None:
+        """Print what came out, and which files were written; not with --quiet."""
+
+    def interrupted(self) -> bool:
+        """Whether the user ended the work early."""
+        return self.watch is not None and self.watch.interrupt.asked
+
+
+def run(job: Job) -> int:
+    """Carry the job out; the exit code.
+
+    0 also for a solve that ended early, whose status is a warning; 1 if one diverged; 130 if the user interrupted;
+    2 if a Misuse or a lack of memory ended the work after something was done.
+
+    Raises
+    ------
+    Misuse
+        The work could not begin, or ended before anything was done.
+    """
+    for sentence in job.warnings:
+        _warn(sentence)
+    use_idle_cores()
+    meter = Meter(job.device)
+    ended_by = _carry_out(job)
+    entries = job.entries()
+    report = build_report(job, entries, meter.read(), ended_by)
+    if job.report is not None:
+        write_json(job.report, report, overwrite=job.overwrite)
+    job.show(report)
+    for line in status_warnings(entries):
+        print(line, file=sys.stderr)
+    for sentence in job.remarks(report):
+        _warn(sentence)
+    if job.interrupted():
+        print("Interrupted. What was done is written.", file=sys.stderr)
+    if not job.quiet:
+        job.tell(report)
+    if ended_by is not None:
+        print(f"Error: {ended_by}", file=sys.stderr)
+        return MISUSE
+    return exit_code(job, entries)
+
+
+def _carry_out(job: Job) -> Misuse | None:
+    """Do the work; what ended it, if something was done before."""
+    try:
+        job.work()
+    except (Misuse, MemoryError, RuntimeError) as error:
+        refusal = _refusal(error, job.smaller)
+        if not job.entries():
+            raise refusal from error.__cause__
+        return refusal
+    return None
+
+
+def _refusal(error: Exception, smaller: str) -> Misuse:
+    """What is said of an error that the user can do something about; any other goes on its way."""
+    if isinstance(error, Misuse):
+        return error
+    if out_of_memory(error):
+        return Misuse("The machine ran out of memory.", smaller)
+    raise error
+
+
+def build_report(
+    job: Job, entries: Sequence[Entry], costs: Mapping[str, Any], ended_by: Misuse | None
+) -> dict[str, Any]:
+    """The content of the report, ready for JSON."""
+    return {
+        "command": job.command,
+        "inputs": [str(path) for path in job.inputs],
+        "settings": dict(job.settings),
+        "warnings": list(job.warnings),
+        job.rows: [dict(entry.values) for entry in entries],
+        "device": str(job.device),
+        **costs,
+        "ended_by": None if ended_by is None else str(ended_by),
+        "interrupted": job.interrupted(),
+        "versions": versions(*job.packages),
+        **job.facts(),
+    }
+
+
+def status_warnings(entries: Sequence[Entry]) -> Iterator[str]:
+    """One line for each way of ending that is not the solver's own.
+
+    >>> list(status_warnings([Entry("seed 3", {}, (Status.REACHED,)), Entry("seed 4", {}, (Status.SECONDS,))]))
+    ['Warning, seed 4: The time limit was reached before the stop criterion.']
+    """
+    names: dict[Status, list[str]] = {}
+    for entry in entries:
+        for status in dict.fromkeys(entry.statuses):
+            if not status.ok:
+                names.setdefault(status, []).append(entry.name)
+    for status, which in names.items():
+        yield f"Warning, {enumeration(which)}: {status.value}"
+
+
+def enumeration(names: Sequence[str], most: int = 8) -> str:
+    """Names with commas, of long lists the first ones.
+
+    >>> enumeration(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def exit_code(job: Job, entries: Sequence[Entry]) -> int:
+    """130 after Ctrl-C, 1 if a solve diverged, else 0."""
+    statuses = {status for entry in entries for status in entry.statuses}
+    if job.interrupted() or Status.CANCELLED in statuses:
+        return INTERRUPTED
+    return DIVERGED if Status.DIVERGED in statuses else DONE
+
+
+def _warn(sentence: str) -> None:
+    print(f"Warning: {sentence}", file=sys.stderr)
