@@ -45,17 +45,16 @@ def a_design(names, value=5.0, status=Status.REACHED, off=0.1):
     near = {k: v + 0.05 for k, v in predicted.items()}
     x = torch.zeros(n, 29, 9)
     return Design(
-        molecules,
-        near,
-        predicted,
-        near,
-        (status,) * n,
-        torch.zeros(n),
-        torch.ones(n) > 0,
-        steps + 3,
-        24 * (steps + 3),
-        x,
-        x,
+        molecules=molecules,
+        guide=near,
+        evaluator=predicted,
+        relaxed=near,
+        status=(status,) * n,
+        deviation=torch.zeros(n),
+        gradients=steps + 3,
+        evaluations=24 * (steps + 3),
+        x0=x,
+        x1=x,
     )
 
 
