@@ -14,11 +14,11 @@ import torch
 
 from common import write
 from headwater.molecule.checks import dft, xtb
-from headwater.molecule.model.models import Networks
 from headwater.molecule.design.design import design
 from headwater.molecule.design.request import Request
 from headwater.molecule.design.target import Target
-from headwater.molecule.design.target import predict_batch
+from headwater.molecule.model.models import Networks
+from headwater.molecule.model.prediction import predict_batch
 from headwater.molecule.structure.molecule import Molecule, to_molecules
 from headwater.molecule.structure.state import MoleculeBatch
 from molecules import from_data, load, options, sample

@@ -20,13 +20,14 @@ from torch import Tensor
 
 from common import kept, write
 from headwater.molecule.chemistry.perception import perceive
-from headwater.molecule.design.design import Design, design, generate
-from headwater.molecule.model.models import Networks
+from headwater.molecule.design.design import Design, generate
 from headwater.molecule.design.request import Request
+from headwater.molecule.design.screened_control import ScreenedDraws
 from headwater.molecule.model.data import Molecules
+from headwater.molecule.model.models import Networks
 from headwater.molecule.structure.molecule import Molecule, to_molecules
 from headwater.molecule.structure.state import MoleculeBatch
-from molecules import load, options, quality, sample
+from molecules import design_with, join_designs, load, options, quality, sample
 
 CUT = Chem.MolFromSmarts("[!#1]-;!@[!#1]")
 
@@ -46,7 +47,7 @@ def larger_part(m: Molecule) -> Molecule | None:
 def line(what: str, designs: list[Design], seconds: float) -> dict[str, object]:
     """One row of the table."""
     d = join_designs(designs)
-    shares, count = quality(d.molecules), len(d.miss)
+    shares, count = quality(d.molecules), len(d.deviation)
     return {
         "known": what,
         "molecules": count,
@@ -68,17 +69,18 @@ def asked(molecules: Molecules, rows: Tensor, each: int) -> dict[str, object]:
     parts = [(len(m), part) for m in known if (part := larger_part(m)) is not None]
 
     def free(n: Networks, draws: int) -> list[Design]:
-        return [generate(len(sizes), atoms=sizes, candidates=draws, networks=n)]
+        return [generate(len(sizes), atoms=sizes, recipe=ScreenedDraws(candidates=draws), networks=n)]
 
     def formula(n: Networks, draws: int) -> list[Design]:
         return [
-            generate(each, 100 * i, formula=f, candidates=draws, networks=n) for i, f in enumerate(formulae)
+            generate(each, 100 * i, formula=f, recipe=ScreenedDraws(candidates=draws), networks=n)
+            for i, f in enumerate(formulae)
         ]
 
     def grown(n: Networks, first: bool) -> list[Design]:
         how = {"candidates": 1, "gradients": 0, "attempts": 1} if first else {}
         return [
-            design(Request(each, 100 * i, atoms=size, fragment=part, **how), n)
+            design_with(Request(each, 100 * i, atoms=size, fragment=part), how, n)
             for i, (size, part) in enumerate(parts)
         ]
 

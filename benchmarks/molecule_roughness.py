@@ -18,10 +18,10 @@ from headwater import solve
 from headwater.molecule.checks.xtb import rmsd
 from headwater.molecule.chemistry.soundness import examine
 from headwater.molecule.chemistry.stability import bond_orders
-from headwater.molecule.model.models import Networks
 from headwater.molecule.design.flow import FeatureShell, molecule_flow
-from headwater.molecule.design.request import STEPS
-from headwater.molecule.design.target import predict_batch
+from headwater.molecule.design.screened_control import ScreenedControl
+from headwater.molecule.model.models import Networks
+from headwater.molecule.model.prediction import predict_batch
 from headwater.molecule.structure.state import MoleculeBatch, round_state
 from molecules import from_data, load, options
 
@@ -38,7 +38,7 @@ def main() -> None:
 
     @torch.no_grad()
     def made(x: torch.Tensor) -> tuple[MoleculeBatch, torch.Tensor, list[str | None], torch.Tensor]:
-        m = round_state(solve(flow, on_shell(x), steps=STEPS), mask)
+        m = round_state(solve(flow, on_shell(x), steps=ScreenedControl().steps), mask)
         smiles = [c.structure for c in examine(m)]
         return m, bond_orders(m), smiles, predict_batch(networks.guide, m)["gap"]
 

@@ -21,6 +21,7 @@ from common import kept, write
 from headwater.molecule.checks.posebusters import run_posebusters
 from headwater.molecule.chemistry.soundness import examine
 from headwater.molecule.design.design import generate
+from headwater.molecule.design.screened_control import ScreenedDraws
 from headwater.molecule.model.data import Molecules
 from headwater.molecule.structure.molecule import to_molecules
 from headwater.molecule.structure.state import MoleculeBatch
@@ -42,7 +43,7 @@ def line(name: str, batch: MoleculeBatch, known: set[str] | None, busters: int) 
 def drawn(name: str, count: int, known: set[str], busters: int, **how: int) -> dict[str, object]:
     """A row of molecules drawn by `generate`, with the evaluations and the time that one cost."""
     start = time.perf_counter()
-    d = generate(count, **how)
+    d = generate(count, recipe=ScreenedDraws(**how))
     seconds = time.perf_counter() - start
     return line(name, d.molecules, known, busters) | {
         "NFE": round(float(d.evaluations.float().mean())),

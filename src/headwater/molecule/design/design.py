@@ -191,12 +191,13 @@ def design(
     task, networks = DesignTask(request, rounding_weight), networks or Networks.load()
     result = task.pose(networks).solve(request.seeds, recipe=recipe, options=RecipeOptions(callback=callback))
     m = task.finish(result.x1)
+    centred = round_state(result.x1, m.mask)  # as in training; a fragment's place changes no property
     with torch.no_grad():
         relaxed = predict(networks.guide, result.x1[..., :3], relaxed_types(result.x1), m.mask)
     return Design(
         molecules=m,
-        guide=predict_batch(networks.guide, m),
-        evaluator=predict_batch(networks.evaluator, m),
+        guide=predict_batch(networks.guide, centred),
+        evaluator=predict_batch(networks.evaluator, centred),
         relaxed=relaxed,
         status=result.status,
         deviation=result.measure,
