@@ -23,7 +23,7 @@ from common import write
 from headwater.molecule.model.data import load, sample, split
 from headwater.molecule.model.generator import Generator
 from headwater.molecule.model.network import TrunkConfig, clock_features
-from headwater.molecule.model.train_generator import Monitor, loss_of, pair_with_noise
+from headwater.molecule.model.train_generator import GeneratorLoss, Monitor, pair_with_noise
 from headwater.molecule.model.train_regressor import batch_by_size
 from headwater.nn.training import Run, fit
 
@@ -103,14 +103,20 @@ def train(o: argparse.Namespace) -> None:
         pair_with_noise(molecules, split("half_b")[:8], torch.Generator()),
     ):  # compile before the clock starts
         with torch.autocast("cpu", torch.bfloat16):
-            loss_of(run.net, batch).backward()
+            GeneratorLoss()(run.net, batch).backward()
     run.net.zero_grad(set_to_none=True)
     g = torch.Generator().manual_seed(0)
     parts = batch_by_size(molecules, split("half_b"), 64, seed=0)
     batches = (pair_with_noise(molecules, i, g) for i in parts)
     if o.network == "transformer":
         batches = (turned(b, g) for b in batches)
-    fit(run, batches, loss_of, Monitor(molecules, sample("validation", 1000), samples=200, steps=25), o)
+    fit(
+        run,
+        batches,
+        GeneratorLoss(),
+        Monitor(molecules, sample("validation", 1000), samples=200, steps=25),
+        o,
+    )
     size = sum(p.numel() for p in run.net.parameters())
     facts = {"network": o.network, "parameters": size}
     (o.work / "last.json").write_text(json.dumps(facts | run.log[-1]))

@@ -75,11 +75,10 @@ def test_chemistry_by_hand(name):
     assert fields(examine([m])[0]) == fields(expected)
 
 
-def test_a_batch_is_its_molecules(monkeypatch):
+def test_a_batch_is_its_molecules():
     """Neither neighbours nor padding nor the chunk matter."""
     alone = [examine([m])[0] for m in MOLECULES]
-    monkeypatch.setattr(chemistry, "CHUNK", 3)
-    assert [fields(c) for c in examine(to_batch(MOLECULES))] == [fields(c) for c in alone]
+    assert [fields(c) for c in examine(to_batch(MOLECULES), at_once=3)] == [fields(c) for c in alone]
     assert examine([]) == []
 
 

@@ -7,7 +7,7 @@ from networks import ATOMS, GENERATES, GENERATOR, MASK, TIMES, noisy, perturbed
 from torch.testing import assert_close
 
 from headwater import Gaussian
-from headwater.molecule.model.generator import SPREAD, Generator, matching_losses
+from headwater.molecule.model.generator import Generator, Preconditioning, matching_losses
 from headwater.molecule.structure.state import (
     CHARGE_SCALE,
     KINDS,
@@ -18,6 +18,7 @@ from headwater.molecule.structure.state import (
 )
 
 torch.set_num_threads(1)
+SPREAD = Preconditioning.spread
 
 
 def test_one_time_equals_a_time_per_problem():

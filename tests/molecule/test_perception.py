@@ -35,7 +35,7 @@ def test_bonded_takes_molecules_of_any_size_but_not_of_any_element():
 def test_perceived_sees_benzene_where_the_table_does_not(monkeypatch):
     assert examine([BENZENE])[0].smiles == "[CH]1[CH][CH][CH][CH][CH]1"
     assert smiles(perceive(BENZENE)) == "c1ccccc1"
-    monkeypatch.setattr(perception, "PERCEIVED_ATOMS", 11)
+    monkeypatch.setattr(perception.PerceptionLimits, "atoms", 11)
     assert smiles(perceive(BENZENE)) == "[CH]1[CH][CH][CH][CH][CH]1"
 
 

@@ -14,9 +14,8 @@ pytest.importorskip("PIL")
 
 from PIL import Image
 
-from headwater.molecule import sheet as module
 from headwater.molecule.io.card import Card, Line, formula_text
-from headwater.molecule.sheet import write_sheet
+from headwater.molecule.sheet import SheetLayout, write_sheet
 
 LINES = (
     Line("gap", "eV", (("asked", 5.0), ("guide", 5.03), ("evaluator", 5.11), ("xTB", 4.7))),
@@ -68,12 +67,12 @@ def test_broken_molecules_are_marked(tmp_path):
 def test_grid_and_what_is_left_out(tmp_path):
     water = Card(embedded("O"), "water")
     sizes = {}
-    for count, columns in ((1, 4), (4, 4), (5, 4), (4, 2), (module.MOST, 8), (module.MOST + 3, 8)):
+    for count, columns in ((1, 4), (4, 4), (5, 4), (4, 2), (SheetLayout.most, 8), (SheetLayout.most + 3, 8)):
         out = write_sheet(tmp_path / f"{count}-{columns}.png", [water] * count, title="t", columns=columns)
         sizes[count, columns] = Image.open(out).size
     one, four, five, square = (sizes[k] for k in ((1, 4), (4, 4), (5, 4), (4, 2)))
     assert one[0] < four[0] == five[0] and one[1] == four[1] < five[1] == square[1]
-    full, more = sizes[module.MOST, 8], sizes[module.MOST + 3, 8]
+    full, more = sizes[SheetLayout.most, 8], sizes[SheetLayout.most + 3, 8]
     assert more[0] == full[0] and 0 < more[1] - full[1] < 80  # a line at the foot, no ninth row
 
 

@@ -12,12 +12,12 @@ def test_the_generators_loss_falls():
     """Fifty steps on one batch: the loss in float32 falls by a third."""
     run, batch = run_of(tiny_generator), generator_batches(1)[0]
     with torch.no_grad():
-        before = float(train_generator.loss_of(run.net, batch))
+        before = float(train_generator.GeneratorLoss()(run.net, batch))
         for _ in range(50):
             with torch.enable_grad():
-                run.update(batch, train_generator.loss_of, 5e-3)
-        assert float(train_generator.loss_of(run.net, batch)) < 0.67 * before
-        assert float(train_generator.loss_of(run.ema, batch)) < 0.8 * before
+                run.update(batch, train_generator.GeneratorLoss(), 5e-3)
+        assert float(train_generator.GeneratorLoss()(run.net, batch)) < 0.67 * before
+        assert float(train_generator.GeneratorLoss()(run.ema, batch)) < 0.8 * before
 
 
 def test_pairs_of_noise_and_data():

@@ -28,7 +28,7 @@ def test_the_regressors_errors_fall():
     batches = [train_regressor.load_labels(m, i) for i in ALL.split(16)]
     before = mean_errors(run.net, m, ALL)
     for i in range(60):
-        run.update(batches[i % 3], train_regressor.loss_of, 2e-2)
+        run.update(batches[i % 3], train_regressor.RegressorLoss(), 2e-2)
     after = mean_errors(run.net, m, ALL)
     assert sum(after[p] / BARS[p] for p in PROPERTIES) < 0.8 * sum(before[p] / BARS[p] for p in PROPERTIES)
 
@@ -63,7 +63,7 @@ def test_the_regressor_learns_by_how_much_atoms_moved():
 
     before = unexplained(run.net)
     for _ in range(200):
-        run.update(train_regressor.jitter_positions(b, g, most=0.5), train_regressor.loss_of, 1e-2)
+        run.update(train_regressor.jitter_positions(b, g, most=0.5), train_regressor.RegressorLoss(), 1e-2)
     assert unexplained(run.ema) < 0.9 < 0.99 < before
     turn = torch.linalg.qr(torch.randn(3, 3, generator=g))[0]
     with torch.no_grad():
@@ -127,7 +127,7 @@ def test_errors_are_mean_absolute_errors_in_the_units_stated():
 def test_the_regressors_loss_is_errors_over_bars():
     """(sum of 0.02 / bar + 2 sum of 0.02 / scale + 100 mean |partial|) / 50; the padding counts for nothing."""
     m = planted()
-    loss = train_regressor.loss_of(Oracle(m, 0.02), train_regressor.load_labels(m, torch.arange(12)))
+    loss = train_regressor.RegressorLoss()(Oracle(m, 0.02), train_regressor.load_labels(m, torch.arange(12)))
     wanted = (sum(0.02 / b for b in BARS.values()) + 2 * 3 * 0.02 / 2 + 100 * 0.1) / 50
     assert float(loss) == pytest.approx(wanted, rel=1e-3)
 

@@ -45,8 +45,6 @@ P_EXPONENT = 1.1
 FUNCTIONS = {"H": 5, "C": 31, "N": 31, "O": 31, "F": 31}
 """Cartesian basis functions per atom; 28 of the 31 span 6D 7F."""
 AUXILIARY = "def2-universal-jkfit"
-EXPONENT = 2.2
-"""Seconds grow as (basis functions) to this power."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +102,14 @@ def single_point(m: Molecule, *, callback: Callable[[int, float], None] | None =
     return _result(field, start)
 
 
-def forecast(m: Molecule) -> float:
+def forecast(m: Molecule, power: float = 2.2) -> float:
     """Seconds that `single_point` will likely take on this machine.
 
-    c N^`EXPONENT` for N basis functions. The power was fitted to the processor time of nine QM9 molecules from CH4
+    c N^power for N basis functions. The power was fitted to the processor time of nine QM9 molecules from CH4
     (51) to C4H4N4 (268 functions), which it gives to within a factor 1.6, those from 130 on
     to within 1.3; c comes from one run of formaldehyde (72) on this machine, at the first call (a few seconds).
     """
-    return float(_reference_seconds() * (functions(m) / functions(FORMALDEHYDE)) ** EXPONENT)
+    return float(_reference_seconds() * (functions(m) / functions(FORMALDEHYDE)) ** power)
 
 
 def compute_all(

@@ -26,8 +26,6 @@ from headwater.molecule.structure.molecule import Molecule, check_molecule, to_b
 from headwater.molecule.structure.units import BOHR, DEBYE, HARTREE
 
 METHOD = "GFN2-xTB"
-SPRING, SOFTENING, BOND, FLOOR = 0.4, 1.0, 2.0, 0.02
-"""The model Hessian of `stiffness`: Hartree/Bohr^2, 1/Bohr, Bohr, Hartree/Bohr^2."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,7 @@ def single_point(m: Molecule, *, cycles: int = 250) -> FieldPoint:
 def relax(m: Molecule, *, tolerance: float = 3e-4, limit: int = 200, cycles: int = 250) -> Relaxation:
     """The minimum of GFN2-xTB that lies downhill of a molecule.
 
-    BFGS in Cartesian coordinates from the model Hessian `stiffness`.
+    BFGS in Cartesian coordinates from a `ModelHessian`.
 
     Parameters
     ----------
@@ -196,19 +194,40 @@ def relax(m: Molecule, *, tolerance: float = 3e-4, limit: int = 200, cycles: int
     return Relaxation(after, not sentence, steps, drop_ev, moved, change, before.electrons, last, sentence)
 
 
-def stiffness(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A model Hessian `[3n, 3n]` in Hartree/Bohr^2 for positions in Bohr: springs that soften with distance.
+@dataclass(frozen=True)
+class ModelHessian:
+    """A model of the energy's second derivative: springs that soften with distance.
 
     The preconditioner of Packwood et al., J. Chem. Phys. 144, 164109 (2016), with springs along the pairs only.
+
+    Parameters
+    ----------
+    spring
+        Of two atoms `bond` apart, Hartree/Bohr^2.
+    softening
+        The springs fall off exponentially at this rate, 1/Bohr.
+    bond
+        Bohr.
+    floor
+        Added to the diagonal, Hartree/Bohr^2.
     """
-    n = len(positions)
-    between = positions[:, None] - positions[None]
-    distance = np.linalg.norm(between, axis=-1) + np.eye(n)
-    spring = SPRING * np.exp(-SOFTENING * (distance - BOND)).clip(max=2) * (1 - np.eye(n))
-    unit = between / distance[..., None]
-    pairs = -spring[..., None, None] * unit[..., :, None] * unit[..., None, :]
-    pairs[np.arange(n), np.arange(n)] = -pairs.sum(1)
-    return np.asarray(pairs.transpose(0, 2, 1, 3).reshape(3 * n, 3 * n) + FLOOR * np.eye(3 * n))
+
+    spring: float = 0.4
+    softening: float = 1.0
+    bond: float = 2.0
+    floor: float = 0.02
+
+    def __call__(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The matrix `[3n, 3n]` in Hartree/Bohr^2 for positions `[n, 3]` in Bohr."""
+        n = len(positions)
+        between = positions[:, None] - positions[None]
+        distance = np.linalg.norm(between, axis=-1) + np.eye(n)
+        soft = np.exp(-self.softening * (distance - self.bond)).clip(max=2)
+        spring = self.spring * soft * (1 - np.eye(n))
+        unit = between / distance[..., None]
+        pairs = -spring[..., None, None] * unit[..., :, None] * unit[..., None, :]
+        pairs[np.arange(n), np.arange(n)] = -pairs.sum(1)
+        return np.asarray(pairs.transpose(0, 2, 1, 3).reshape(3 * n, 3 * n) + self.floor * np.eye(3 * n))
 
 
 def rmsd(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
@@ -298,7 +317,7 @@ def _descend(field: _Field, start: NDArray[np.float64], tolerance: float, limit:
         nonlocal steps
         steps += 1
 
-    inverse = np.linalg.inv(stiffness(start))
+    inverse = np.linalg.inv(ModelHessian()(start))
     options = {"gtol": tolerance, "maxiter": limit, "hess_inv0": (inverse + inverse.T) / 2}
     try:
         optimize.minimize(energy, start.ravel(), jac=True, method="BFGS", options=options, callback=count)

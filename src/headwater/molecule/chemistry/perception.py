@@ -7,6 +7,7 @@ the orders where that table is too narrow, as for benzene.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,12 +22,25 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol, RWMol
 
 EXTRA = "molecules"
-PERCEIVED_ATOMS = 100
-"""The largest molecule given to RDKit's perception, whose time can grow exponentially."""
-CONJUGATED = 0.1
-"""How much longer than the table's limit a bond of an order by RDKit may be, angstrom: aromatic ones are."""
-PERCEIVED_ITERATIONS = 2000
-"""Bond order assignments that RDKit's perception may try."""
+
+
+@dataclass(frozen=True)
+class PerceptionLimits:
+    """How far RDKit's perception goes.
+
+    Parameters
+    ----------
+    atoms
+        The largest molecule that it is given: its time can grow exponentially.
+    iterations
+        Bond order assignments that it may try.
+    conjugated
+        How much longer than the table's limit a bond of an order by RDKit may be, angstrom: aromatic ones are.
+    """
+
+    atoms: int = 100
+    iterations: int = 2000
+    conjugated: float = 0.1
 
 
 def to_rdkit(m: Molecule, *, charges: bool = True) -> Mol:
@@ -89,7 +103,7 @@ def perceive(m: Molecule) -> Mol | None:
     """The molecule as a chemist would draw it, sanitised; for depiction and comparison, not for measures.
 
     Its own bonds if it has any that sanitise; else the distance table's, if without radicals; else those of
-    `perceive_closed_shell`; else RDKit's with the total charge of `m`, tried up to `PERCEIVED_ATOMS` atoms; else the
+    `perceive_closed_shell`; else RDKit's with the total charge of `m`, tried up to `PerceptionLimits.atoms`; else the
     table's with radicals; else None.
     """
     table = sanitise(to_rdkit(m))
@@ -117,7 +131,7 @@ def perceive_for_file(m: Molecule) -> Mol:
 
 def _determined(m: Molecule) -> Mol | None:
     """Bonds and orders by RDKit, which knows no table but radii and valences, sanitised; None if nothing fits."""
-    if len(m) > PERCEIVED_ATOMS:
+    if len(m) > PerceptionLimits.atoms:
         return None
     return _by_rdkit("DetermineBonds", _atoms(m, [0] * len(m)), m.charge)
 
@@ -127,7 +141,7 @@ def _by_rdkit(name: str, mol: Mol, charge: int) -> Mol | None:
     determine = getattr(need("rdkit.Chem.rdDetermineBonds", EXTRA), name)
     try:
         with need("rdkit.rdBase", EXTRA).BlockLogs():
-            determine(mol, charge=charge, embedChiral=False, maxIterations=PERCEIVED_ITERATIONS)
+            determine(mol, charge=charge, embedChiral=False, maxIterations=PerceptionLimits.iterations)
     except (ValueError, RuntimeError):  # no assignment fits the charge, or too many were tried
         return None
     for atom in mol.GetAtoms():
@@ -149,7 +163,7 @@ def perceive_closed_shell(m: Molecule) -> Mol | None:
     'c1ccccc1'
     """
     chem = need("rdkit.Chem", EXTRA)
-    if any(m.charges) or len(m) > PERCEIVED_ATOMS:
+    if any(m.charges) or len(m) > PerceptionLimits.atoms:
         return None
     batch = to_batch([m], len(m))
     mol = None if bool(has_clash(batch)[0]) else _ordered(m, bond_orders(batch)[0])
@@ -160,7 +174,7 @@ def perceive_closed_shell(m: Molecule) -> Mol | None:
 
 
 def _short_enough(mol: Mol) -> bool:
-    """Whether no bond is longer than the table's limit of its order by more than `CONJUGATED`."""
+    """Whether no bond is longer than the table's limit of its order by more than `PerceptionLimits.conjugated`."""
     chem = need("rdkit.Chem", EXTRA)
     mol, places = chem.Mol(mol), mol.GetConformer().GetPositions()
     chem.Kekulize(mol, clearAromaticFlags=True)
@@ -168,7 +182,7 @@ def _short_enough(mol: Mol) -> bool:
         i, j = b.GetBeginAtomIdx(), b.GetEndAtomIdx()
         kinds = (ELEMENTS.index(mol.GetAtomWithIdx(k).GetSymbol()) for k in (i, j))
         limit = LIMITS[(int(b.GetBondTypeAsDouble()) - 1, *kinds)]
-        if np.linalg.norm(places[i] - places[j]) > float(limit) + CONJUGATED:
+        if np.linalg.norm(places[i] - places[j]) > float(limit) + PerceptionLimits.conjugated:
             return False
     return True
 

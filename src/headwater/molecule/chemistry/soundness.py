@@ -32,9 +32,6 @@ from headwater.molecule.structure.state import MoleculeBatch
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-CHUNK = 512
-"""Molecules examined at once: bounds the memory of the distances, changes no result."""
-
 
 @dataclass(frozen=True)
 class Chemistry:
@@ -116,7 +113,9 @@ def is_sound(m: MoleculeBatch) -> torch.Tensor:
     return good
 
 
-def examine(batch: MoleculeBatch | Sequence[Molecule], *, charges: bool = True) -> list[Chemistry]:
+def examine(
+    batch: MoleculeBatch | Sequence[Molecule], *, charges: bool = True, at_once: int = 512
+) -> list[Chemistry]:
     """The chemistry of each molecule: stability by the distance table; validity and SMILES by its own bonds, if any.
 
     Parameters
@@ -126,6 +125,8 @@ def examine(batch: MoleculeBatch | Sequence[Molecule], *, charges: bool = True) 
     charges : bool
         Whether validity and SMILES respect formal charges. False is EDM's convention, in which an ammonium
         nitrogen is invalid; published validities are of that kind.
+    at_once : int
+        Molecules examined at once: bounds the memory of the distances, changes no result.
 
     Examples
     --------
@@ -140,8 +141,8 @@ def examine(batch: MoleculeBatch | Sequence[Molecule], *, charges: bool = True) 
     if not isinstance(batch, MoleculeBatch):
         batch = to_batch(batch, max(len(m) for m in batch))
     out = []
-    for start in range(0, len(batch), CHUNK):
-        index = slice(start, start + CHUNK)
+    for start in range(0, len(batch), at_once):
+        index = slice(start, start + at_once)
         part = MoleculeBatch(
             batch.positions[index].cpu(),
             batch.types[index].cpu(),

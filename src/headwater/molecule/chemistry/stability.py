@@ -7,6 +7,9 @@ in one part, without charges, and with no atoms nearer than atoms are (`has_clas
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -36,24 +39,41 @@ def _limits() -> Tensor:
 
 
 LIMITS = _limits()
-SHORTEST = 0.9
-"""No bond is shorter than this times the shortest typical one of its elements."""
-CLOSEST = (1.4, 1.5, 1.7)
-"""No two atoms without a bond are nearer, angstrom: two hydrogens, a hydrogen and another, two others. In 10,000
-molecules of QM9 the nearest are at 1.60, 1.67 and, but for bonds that the table is too narrow for, 1.76."""
 
 
-def _least() -> tuple[Tensor, Tensor]:
-    """The least distance of bonded and of other atoms by element, `[5, 5]` each, angstrom."""
-    typical = LIMITS - torch.tensor(MARGINS).double()[:, None, None] / 100
-    bonded = SHORTEST * typical.where(LIMITS > 0, torch.inf).amin(0)
-    apart = torch.full((5, 5), CLOSEST[2], dtype=torch.float64)
-    apart[0, :] = apart[:, 0] = CLOSEST[1]
-    apart[0, 0] = CLOSEST[0]
-    return bonded, apart
+@dataclass(frozen=True)
+class ClashLimits:
+    """How near atoms of molecules can be.
+
+    In 10,000 molecules of QM9 the nearest atoms without a bond are at 1.60 (two hydrogens), 1.67 (a hydrogen and
+    another) and, but for bonds that the table is too narrow for, 1.76 angstrom (two others).
+
+    Parameters
+    ----------
+    shortest
+        No bond is shorter than this times the shortest typical one of its elements.
+    hydrogens, hydrogen, others
+        No two atoms without a bond are nearer, angstrom: two hydrogens, a hydrogen and another, two others.
+    """
+
+    shortest: float = 0.9
+    hydrogens: float = 1.4
+    hydrogen: float = 1.5
+    others: float = 1.7
+
+    def distances(self) -> tuple[Tensor, Tensor]:
+        """The least distance of bonded and of other atoms by element, `[5, 5]` each, angstrom."""
+        typical = LIMITS - torch.tensor(MARGINS).double()[:, None, None] / 100
+        bonded = self.shortest * typical.where(LIMITS > 0, torch.inf).amin(0)
+        apart = torch.full((5, 5), self.others, dtype=torch.float64)
+        apart[0, :] = apart[:, 0] = self.hydrogen
+        apart[0, 0] = self.hydrogens
+        return bonded, apart
 
 
-LEAST = _least()
+@lru_cache(maxsize=1)
+def _clash_distances(limits: ClashLimits) -> tuple[Tensor, Tensor]:
+    return limits.distances()
 
 
 def bond_orders(m: MoleculeBatch) -> Tensor:
@@ -89,7 +109,9 @@ def has_clash(m: MoleculeBatch) -> Tensor:
     [True, False]
     """
     distance = torch.cdist(m.positions.double(), m.positions.double())
-    bonded, apart = (least[m.types[:, :, None], m.types[:, None]] for least in LEAST)
+    bonded, apart = (
+        least[m.types[:, :, None], m.types[:, None]] for least in _clash_distances(ClashLimits())
+    )
     both = m.mask[:, :, None] & m.mask[:, None] & ~torch.eye(m.mask.shape[1], dtype=torch.bool)
     near = distance < torch.where(bond_orders(m) > 0, bonded, apart)
     return (near & both).flatten(1).any(1)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -46,10 +46,6 @@ class TrunkConfig:
     moves: int = 2
 
 
-MESSAGE = 0.25
-"""Messages are sums over about 18 atoms; this brings them to the size of what they are added to."""
-
-
 class Pair(NamedTuple):
     """The geometry of all pairs: radial features `[b, n, n, k]`, directions `[b, n, n, 3]`, and the atoms' mask."""
 
@@ -74,7 +70,12 @@ class Radial(nn.Module):
 
 
 class Block(nn.Module):
-    """One round of messages and one update (module docstring)."""
+    """One round of messages and one update (module docstring).
+
+    Messages are sums over about 18 atoms; `share` brings them to the size of what they are added to.
+    """
+
+    share: ClassVar[float] = 0.25
 
     def __init__(self, c: TrunkConfig) -> None:
         super().__init__()
@@ -103,7 +104,7 @@ class Block(nn.Module):
         one = [None] * 4 if e is None else self.modulation(e)[:, None].chunk(4, dim=-1)
         V = bound_norm(V)
         scalar, vector = self.messages(modulate(self.norm(h), *one[:2]), V, pair)
-        h, V = h + MESSAGE * self.out(scalar), V + MESSAGE * vector
+        h, V = h + self.share * self.out(scalar), V + self.share * vector
         left, right = self.two(V).chunk(2, dim=-1)
         norm = (left.square().sum(1) + 1e-6).sqrt()
         g = torch.cat([modulate(self.norm2(h), *one[2:]), norm, (left * right).sum(1)], dim=-1)

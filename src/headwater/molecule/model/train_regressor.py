@@ -33,8 +33,6 @@ from headwater.nn.training import Batch, Run, fit, machine, options_for, resume
 
 BARS = {"alpha": 0.10, "gap": 0.064, "homo": 0.039, "lumo": 0.036, "mu": 0.043, "cv": 0.040}
 """Published test errors of the usual regressors (EDM, Hoogeboom et al. 2022, table 3), in our units."""
-JITTER = 0.04
-"""Angstrom; `jitter_positions`."""
 
 
 def batch_by_size(
@@ -71,7 +69,7 @@ def load_labels(molecules: Molecules, index: Tensor) -> dict[str, Tensor]:
     } | labels
 
 
-def jitter_positions(batch: Batch, generator: torch.Generator, most: float = JITTER) -> Batch:
+def jitter_positions(batch: Batch, generator: torch.Generator, most: float = 0.04) -> Batch:
     """The molecules with atoms moved by Gaussian noise, its scale uniform in [0, most] angstrom per molecule.
 
     `shift [b, n, 3]` says by how much; the centre stays. Labels stay those of the molecule at rest.
@@ -102,21 +100,38 @@ def fit_references(
     return lines, spreads
 
 
-def loss_of(net: nn.Module, batch: Batch) -> Tensor:
+@dataclasses.dataclass(frozen=True)
+class RegressorLoss:
     """Mean over molecules of the sum of errors in units of their bars, divided by 50.
 
-    A batch that was moved (`jitter_positions`) adds the error of the predicted shift, in units of JITTER / 2.
+    The shipped regressors were trained with these settings. A batch that was moved (`jitter_positions`) adds the
+    error of the predicted shift, in units of `jitter` / 2.
+
+    Parameters
+    ----------
+    jitter
+        By how much atoms are moved at most, angstrom.
+    extra, partial, shift
+        Weights of the auxiliary properties, of Mulliken's charges, and of the predicted shift.
     """
-    out = net(batch["positions"], batch["types"], batch["mask"])
-    main = sum((out[p] - batch[p]).abs().mean() / bar for p, bar in BARS.items())
-    scale = net.config.scale  # type: ignore[union-attr]
-    extra = sum((out[p] - batch[p]).abs().mean() / scale[p] for p in EXTRA)  # type: ignore[index]
-    partial_error = (out["partial"] - batch["partial"]).abs().sum() / batch["mask"].sum()
-    loss = (main + 2 * extra + 100 * partial_error) / 50
-    if "shift" in batch:
-        square = (out["shift"] - batch["shift"]).square().sum() / (3 * batch["mask"].sum())
-        loss = loss + 0.05 * square / (JITTER / 2) ** 2
-    return loss  # type: ignore[no-any-return]
+
+    jitter: float = 0.04
+    extra: float = 2.0
+    partial: float = 100.0
+    shift: float = 0.05
+
+    def __call__(self, net: nn.Module, batch: Batch) -> Tensor:
+        """The loss of a batch as `load_labels` makes it."""
+        out = net(batch["positions"], batch["types"], batch["mask"])
+        main = sum((out[p] - batch[p]).abs().mean() / bar for p, bar in BARS.items())
+        scale = net.config.scale  # type: ignore[union-attr]
+        extra = sum((out[p] - batch[p]).abs().mean() / scale[p] for p in EXTRA)  # type: ignore[index]
+        partial_error = (out["partial"] - batch["partial"]).abs().sum() / batch["mask"].sum()
+        loss = (main + self.extra * extra + self.partial * partial_error) / 50
+        if "shift" in batch:
+            square = (out["shift"] - batch["shift"]).square().sum() / (3 * batch["mask"].sum())
+            loss = loss + self.shift * square / (self.jitter / 2) ** 2
+        return loss  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
@@ -165,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     fit(
         run,
         (jitter_positions(load_labels(molecules, i), noise) for i in parts),
-        loss_of,
+        RegressorLoss(),
         partial(mean_errors, molecules=molecules, index=held_out),
         o,
     )
