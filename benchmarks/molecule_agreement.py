@@ -65,7 +65,7 @@ def main() -> None:
     hits = physics(found, o.dft)
     evaluator, target = d.evaluator["gap"][hit].numpy(), asked[hit].numpy()
     test = sample("test", len(found), seed=1)
-    b = molecules.padded(test, 29)
+    b = molecules.pad(test, 29)
     real = MoleculeBatch(b["positions"], b["types"], b["charges"], b["mask"])
     truth = molecules.properties["gap"][test].numpy()
     known = physics(to_molecules(real), 0)

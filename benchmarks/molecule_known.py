@@ -62,7 +62,7 @@ def line(what: str, designs: list[Design], seconds: float) -> dict[str, object]:
 
 def asked(molecules: Molecules, rows: Tensor, each: int) -> dict[str, object]:
     """What is run: a function of the networks for each row of the table."""
-    b = molecules.padded(rows, 29)
+    b = molecules.pad(rows, 29)
     known = to_molecules(MoleculeBatch(b["positions"], b["types"], b["charges"], b["mask"]))
     formulae = [dict(Counter(m.symbols)) for m in known]
     sizes = torch.tensor([len(m) for m in known]).repeat_interleave(each)

@@ -30,7 +30,7 @@ from molecules import load, options, quality, sample, split
 
 def rounded_rows(molecules: Molecules, rows: torch.Tensor) -> MoleculeBatch:
     """Molecules of the data as a batch."""
-    b = molecules.padded(rows, 29)
+    b = molecules.pad(rows, 29)
     return MoleculeBatch(b["positions"], b["types"], b["charges"], b["mask"])
 
 

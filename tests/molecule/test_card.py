@@ -23,7 +23,7 @@ def atoms(symbols, charge=0):
     ],
 )
 def test_numbers(values, shown):
-    assert list(Line("p", "", tuple(zip("abc", values, strict=True))).shown().values()) == shown
+    assert list(Line("p", "", tuple(zip("abc", values, strict=True))).format_values().values()) == shown
 
 
 def test_names_and_formulae():

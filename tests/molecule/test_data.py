@@ -238,7 +238,7 @@ def ramp():
 @pytest.mark.parametrize("length", [None, 4, 29])
 def test_padded_molecules_are_their_own_atoms_then_zeros(length):
     m, index = ramp(), torch.tensor([3, 1, 2, 0, 3])
-    b = m.padded(index, length)
+    b = m.pad(index, length)
     assert {v.shape[:2] for v in b.values()} == {(5, length or 4)}
     for row, i in enumerate(index.tolist()):
         own = slice(int(m.offsets[i]), int(m.offsets[i + 1]))
@@ -251,4 +251,4 @@ def test_padded_molecules_are_their_own_atoms_then_zeros(length):
 
 
 def test_padding_is_as_long_as_the_longest_asked_for():
-    assert ramp().padded(torch.tensor([2, 0]))["mask"].shape == (2, 2)
+    assert ramp().pad(torch.tensor([2, 0]))["mask"].shape == (2, 2)

@@ -11,8 +11,8 @@ pytest.importorskip("PIL")
 
 
 def test_hydrogens_are_not_invented():
-    assert depiction._found(scattered("C"))[0] is None
-    ethane, note = depiction._found(embedded("CC"))
+    assert depiction._find_structure(scattered("C"))[0] is None
+    ethane, note = depiction._find_structure(embedded("CC"))
     assert ethane.GetNumAtoms() == 2 and note == ""
 
 

@@ -39,11 +39,11 @@ def test_formulae_are_read(text, counts):
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("", "is no formula."),
-        ("c7h10o2", "is no formula."),
-        ("7C", "is no formula."),
-        ("water", "is no formula."),
-        ("C7H10O2!", "is no formula."),
+        ("", "is not a formula."),
+        ("c7h10o2", "is not a formula."),
+        ("7C", "is not a formula."),
+        ("water", "is not a formula."),
+        ("C7H10O2!", "is not a formula."),
         ("(CH3)2CO", "has brackets or parts."),
         ("C6H6.H2O", "has brackets or parts."),
         ("[13C]H4", "has brackets or parts."),

@@ -49,7 +49,7 @@ def test_regressor_cards_say_how_good_they_are(name):
 
 
 def test_models_of_the_wrong_kind_are_refused():
-    with pytest.raises(Misuse, match="is no molecule generator"):
+    with pytest.raises(Misuse, match="is not a molecule generator"):
         models.load_generator("tiny64")
     with pytest.raises(Misuse, match="makes no images"):
         zoo.flow(models.GUIDE)

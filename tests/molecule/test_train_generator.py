@@ -27,7 +27,7 @@ def test_pairs_of_noise_and_data():
     assert_close(project(b["x0"], b["mask"]), b["x0"], rtol=0, atol=1e-6)
     back = round_state(b["x1"], b["mask"])
     assert torch.equal(back.types, b["types"]) and torch.equal(back.charges, b["charges"])
-    plain = m.padded(index)
+    plain = m.pad(index)
     assert torch.equal(back.types.sort(1).values, plain["types"].sort(1).values)
     assert (16 * b["t"].square()).floor().sort().values.tolist() == list(range(16))
     apart = (b["x0"] - b["x1"])[..., :3].square().sum((1, 2))

@@ -151,7 +151,7 @@ def _table(cards: list[Card], style: _Style) -> _Table:
     )
     numbers: dict[str, float] = {name: style.text_width(clean_text(name), "small") for name in names}
     for line in lines:
-        for name, text in line.shown().items():
+        for name, text in line.format_values().items():
             numbers[name] = max(numbers[name], style.text_width(text))
     widths = [min(numbers[name], layout.column) for name in names]
     spare = layout.width - 2 * layout.pad - label - unit - 10 - sum(widths)
@@ -253,7 +253,7 @@ def _card(
 
 def _line(draw: Any, style: _Style, table: _Table, line: Line, place: tuple[float, float]) -> None:
     layout = style.layout
-    (x, y), fonts, shown = place, style.fonts, line.shown()
+    (x, y), fonts, shown = place, style.fonts, line.format_values()
     draw.text(
         (x, y),
         style.fit(clean_text(line.label), layout.label),

@@ -49,7 +49,7 @@ BAD = [
     (f"{T} --gap 5eV --formula C10H22", "has 32 atoms."),
     (f"{T} --gap 5eV --formula NH4+", "has a charge."),
     ("molecule generate --formula (CH3)2CO", "has brackets"),
-    ("molecule generate --formula c6h6", "is no formula."),
+    ("molecule generate --formula c6h6", "is not a formula."),
     ("molecule generate --atoms 0", "Give 3 to 29"),
     ("molecule generate --gap 5eV", "headwater molecule generate --help"),
     # a cost of one's own

@@ -64,7 +64,7 @@ def relax_or_explain(m: Molecule) -> xtb.Relaxation:
     try:
         return xtb.relax(m)
     except Exception as error:
-        return xtb.failed_relaxation(m, f"The check failed: {short(error)}.")
+        return xtb.describe_failure(m, f"The check failed: {short(error)}.")
 
 
 def compute_best(molecules: list[DesignedMolecule], best: int, *, quiet: bool) -> None:

@@ -137,7 +137,7 @@ class DesignedMolecule:
 
 
 def finite_or_none(value: float | Tensor | None) -> float | None:
-    """A number of six digits after the point, or None for NaN and infinity, which JSON has not.
+    """A number of six digits after the point, or None for NaN and infinity, which JSON cannot hold.
 
     >>> finite_or_none(0.12345678), finite_or_none(float("nan"))
     (0.123457, None)
@@ -151,7 +151,7 @@ def add_design(
 ) -> list[DesignedMolecule]:
     """The molecules of a run so far and those of one more batch, numbered on and examined.
 
-    `seed` is that of the run's first molecule. A molecule of several parts is no duplicate.
+    `seed` is that of the run's first molecule. A molecule of several parts never counts as a duplicate.
     """
     molecules = [m if has_coordinates(m) else None for m in to_molecules(design.molecules)]
     chemistry = iter(examine([m for m in molecules if m is not None]))

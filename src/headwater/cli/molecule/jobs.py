@@ -36,7 +36,7 @@ class Limits:
     Parameters
     ----------
     closest
-        Atoms nearer than this, angstrom, are no molecule: a bond of hydrogen has 0.74.
+        Atoms nearer than this, angstrom, do not belong to a molecule: the bond of H2 has 0.74.
     slack
         How far gap and LUMO - HOMO may differ as asked, eV.
     """
@@ -185,7 +185,7 @@ def read_weights(words: tuple[str, ...], targets: Mapping[str, float]) -> dict[s
         except ValueError:
             weights[name] = math.nan
         if not 0 < weights[name] < math.inf:
-            raise Misuse(f"--weight {word} is no weight.", f"Give a positive number, as in {name}=2.")
+            raise Misuse(f"--weight {word} is not a weight.", f"Give a positive number, as in {name}=2.")
     return weights
 
 

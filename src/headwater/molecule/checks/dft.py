@@ -1,6 +1,6 @@
 """QM9's own level of theory, B3LYP/6-31G(2df,p), through pyscf: the last word on a molecule, in minutes.
 
-What makes it QM9's (Gaussian 09; Ramakrishnan et al., Scientific Data 1, 140022, 2014) and not nearly so:
+What makes it exactly QM9's (Gaussian 09; Ramakrishnan et al., Scientific Data 1, 140022, 2014):
 
 - B3LYP with VWN3 (`b3lypg`), as Gaussian has it;
 - `basis`: 6-31G with d exponents 1.6 and 0.4 on all heavy atoms. What pyscf calls 6-31G(2df,p) has other ones
@@ -15,7 +15,7 @@ anything is left to explain. Density fitting has its share in that: against exac
 isobutane) it moves orbital energies by at most 0.18 meV, the dipole by 0.0001 D and the energy by 0.8 meV; it
 halves the time of the larger ones.
 
-Polarisability is left out: it needs `pyscf.prop`, which is no part of pyscf. Program: pyscf (Sun et al.,
+Polarisability is left out: it needs `pyscf.prop`, which pyscf does not contain. Program: pyscf (Sun et al.,
 J. Chem. Phys. 153, 024109, 2020), `headwater[dft]`.
 """
 
@@ -89,16 +89,16 @@ def single_point(m: Molecule, *, callback: Callable[[int, float], None] | None =
     need("pyscf.dft", "dft")
     start = time.perf_counter()
     if sentence := closed_shell_refusal(m):
-        return _none(sentence, start)
+        return _fail(sentence, start)
     try:
         field = _field(m)
         if callback is not None:
             field.callback = lambda local: callback(local["cycle"] + 1, float(local["e_tot"]))
         field.kernel()
     except (RuntimeError, MemoryError, np.linalg.LinAlgError) as error:  # atoms on top of each other
-        return _none(f"B3LYP failed: {error}.", start)
+        return _fail(f"B3LYP failed: {error}.", start)
     if not field.converged:
-        return _none(f"B3LYP did not converge in {field.max_cycle} iterations.", start)
+        return _fail(f"B3LYP did not converge in {field.max_cycle} iterations.", start)
     return _result(field, start)
 
 
@@ -154,7 +154,7 @@ def _pace(taken: float, predicted: float) -> float:
     return taken / predicted if predicted > 0 else 1.0
 
 
-def _none(sentence: str, start: float) -> DftResult:
+def _fail(sentence: str, start: float) -> DftResult:
     return DftResult(nan, nan, nan, nan, nan, time.perf_counter() - start, False, sentence)
 
 

@@ -113,7 +113,7 @@ class Relaxation:
     sentence: str = ""
 
 
-def failed_relaxation(m: Molecule, sentence: str) -> Relaxation:
+def describe_failure(m: Molecule, sentence: str) -> Relaxation:
     """What is known of a molecule whose check failed: the sentence."""
     return Relaxation(m, False, 0, nan, nan, False, UNKNOWN, UNKNOWN, sentence)
 
@@ -297,7 +297,7 @@ class _Field:
         self._calculator.singlepoint(self._result)
 
 
-class _Stopped(Exception):
+class _NoEnergy(Exception):
     """A geometry without energy on the way down."""
 
 
@@ -308,7 +308,7 @@ def _descend(field: _Field, start: NDArray[np.float64], tolerance: float, limit:
     def energy(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         point = field(x.reshape(-1, 3))
         if not point.converged:
-            raise _Stopped(point.sentence)
+            raise _NoEnergy(point.sentence)
         return point.energy_hartree, point.gradient.ravel()
 
     steps = 0
@@ -321,7 +321,7 @@ def _descend(field: _Field, start: NDArray[np.float64], tolerance: float, limit:
     options = {"gtol": tolerance, "maxiter": limit, "hess_inv0": (inverse + inverse.T) / 2}
     try:
         optimize.minimize(energy, start.ravel(), jac=True, method="BFGS", options=options, callback=count)
-    except _Stopped as error:
+    except _NoEnergy as error:
         return steps, str(error)
     left = float(np.abs(field.best.gradient).max())
     if left <= tolerance:

@@ -110,7 +110,7 @@ def perceive(m: Molecule) -> Mol | None:
     paired = table is not None and not any(a.GetNumRadicalElectrons() for a in table.GetAtoms())
     if table is not None and (paired or m.bonds is not None):
         return table
-    return perceive_closed_shell(m) or _determined(m) or table
+    return perceive_closed_shell(m) or _determine_bonds(m) or table
 
 
 def perceive_for_file(m: Molecule) -> Mol:
@@ -129,14 +129,14 @@ def perceive_for_file(m: Molecule) -> Mol:
     return mol
 
 
-def _determined(m: Molecule) -> Mol | None:
+def _determine_bonds(m: Molecule) -> Mol | None:
     """Bonds and orders by RDKit, which knows no table but radii and valences, sanitised; None if nothing fits."""
     if len(m) > PerceptionLimits.atoms:
         return None
-    return _by_rdkit("DetermineBonds", _atoms(m, [0] * len(m)), m.charge)
+    return _call_rdkit("DetermineBonds", _atoms(m, [0] * len(m)), m.charge)
 
 
-def _by_rdkit(name: str, mol: Mol, charge: int) -> Mol | None:
+def _call_rdkit(name: str, mol: Mol, charge: int) -> Mol | None:
     """What a function of RDKit's rdDetermineBonds (after Kim and Kim 2015) makes of a molecule, sanitised."""
     determine = getattr(need("rdkit.Chem.rdDetermineBonds", EXTRA), name)
     try:
@@ -145,7 +145,7 @@ def _by_rdkit(name: str, mol: Mol, charge: int) -> Mol | None:
     except (ValueError, RuntimeError):  # no assignment fits the charge, or too many were tried
         return None
     for atom in mol.GetAtoms():
-        atom.SetNoImplicit(True)  # the hydrogens are all there: a lone C is no methane
+        atom.SetNoImplicit(True)  # the hydrogens are all there: a lone C is not methane
     return sanitise(mol)
 
 
@@ -166,7 +166,7 @@ def perceive_closed_shell(m: Molecule) -> Mol | None:
     if any(m.charges) or len(m) > PerceptionLimits.atoms:
         return None
     batch = to_batch([m], len(m))
-    mol = None if bool(has_clash(batch)[0]) else _ordered(m, bond_orders(batch)[0])
+    mol = None if bool(has_clash(batch)[0]) else _determine_orders(m, bond_orders(batch)[0])
     if mol is None or len(chem.GetMolFrags(mol)) > 1:
         return None
     plain = all(a.GetFormalCharge() == 0 and a.GetNumRadicalElectrons() == 0 for a in mol.GetAtoms())
@@ -187,13 +187,13 @@ def _short_enough(mol: Mol) -> bool:
     return True
 
 
-def _ordered(m: Molecule, bonds: torch.Tensor) -> Mol | None:
+def _determine_orders(m: Molecule, bonds: torch.Tensor) -> Mol | None:
     """The molecule with these bonds, their orders by RDKit, sanitised; None if no orders fit."""
     chem = need("rdkit.Chem", EXTRA)
     mol = _atoms(m, [0] * len(m))
     for i, j in bonds.triu().nonzero().tolist():
         mol.AddBond(i, j, chem.BondType.SINGLE)
-    return _by_rdkit("DetermineBondOrders", mol, m.charge)
+    return _call_rdkit("DetermineBondOrders", mol, m.charge)
 
 
 def smiles(mol: Mol) -> str:

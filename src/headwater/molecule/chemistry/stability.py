@@ -77,7 +77,7 @@ def _clash_distances(limits: ClashLimits) -> tuple[Tensor, Tensor]:
 
 
 def bond_orders(m: MoleculeBatch) -> Tensor:
-    """Bond orders 0 to 3 between all atoms by distance, `[b, n, n]`."""
+    """Bond orders 0 to 3 between all atoms by distance, `[b, n, n]`, by the table of EDM (Hoogeboom et al. 2022)."""
     distance = torch.cdist(m.positions.double(), m.positions.double())
     limits = LIMITS[:, m.types[:, :, None], m.types[:, None]]
     near = distance < limits

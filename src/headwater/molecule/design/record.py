@@ -25,7 +25,7 @@ class Draws(NamedTuple):
         return Draws(self.x0[index], self.x1[index], self.cost[index], self.verdict.select(index))
 
 
-class Record:
+class SearchRecord:
     """The best point of every molecule, by its verdict, and what was spent on it.
 
     Attributes

@@ -22,7 +22,7 @@ from headwater.flows.flow import Flow
 from headwater.molecule.design.deviation import TargetDeviation, Verdict
 from headwater.molecule.design.flow import FeatureShell
 from headwater.molecule.design.noise import MatchedNoise, derive_seed
-from headwater.molecule.design.record import Draws, Record
+from headwater.molecule.design.record import Draws, SearchRecord
 from headwater.optimizers import LBFGS, Optimizer, Polyak
 from headwater.optimizers.status import Status
 from headwater.problem.batch import select
@@ -229,9 +229,9 @@ class _Search:
     ) -> None:
         self.recipe, self.flow, self.misfit, self.callback = recipe, flow, misfit, callback
         self.seeds = torch.tensor(seeds)
-        self.record = Record(len(seeds), flow.shape)
+        self.record = SearchRecord(len(seeds), flow.shape)
 
-    def run(self) -> Record:
+    def run(self) -> SearchRecord:
         """Attempts until every molecule has hit, they are used up, or the callback ends the run."""
         record, callback = self.record, self.callback
         for attempt in range(self.recipe.attempts):
@@ -330,7 +330,7 @@ class _Search:
         )
 
 
-def _join_records(records: Sequence[Record]) -> SearchResult:
+def _join_records(records: Sequence[SearchRecord]) -> SearchResult:
     """Batches end to end."""
 
     def join(name: str) -> Tensor:

@@ -29,7 +29,17 @@ def load_statistics() -> dict[str, Tensor]:
 def draw_atoms(seeds: Sequence[int], targets: Sequence[Target] = ()) -> Tensor:
     """Numbers of atoms `[len(seeds)]`, as in the data and as the targets make them likely.
 
-    p(n | y) is proportional to p(n) prod_k N(y_k; mean_k(n), std_k(n)), from the statistics of half_b.
+        p(n | y) ~ p(n) prod_k N(y_k; mean_k(n), std_k(n))
+
+    from the statistics of half_b; a spread is taken to be at least the tolerance of its property. Sizes of which
+    half_b has 20 molecules or fewer are never drawn.
+
+    Parameters
+    ----------
+    seeds
+        One for each molecule, whose size depends on its own seed alone.
+    targets
+        The properties y_k, canonical units.
     """
     s = load_statistics()
     log = s["counts"].log().expand(len(seeds), -1)

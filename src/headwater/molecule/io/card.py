@@ -17,7 +17,7 @@ SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 class Line:
     """One property of a molecule: where each value comes from, and the value (None: not computed).
 
-    >>> Line("gap", "eV", (("asked", 5.0), ("guide", 5.03), ("xTB", None))).shown()
+    >>> Line("gap", "eV", (("asked", 5.0), ("guide", 5.03), ("xTB", None))).format_values()
     {'asked': '5.00', 'guide': '5.03', 'xTB': '–'}
     """
 
@@ -25,7 +25,7 @@ class Line:
     unit: str
     values: tuple[tuple[str, float | None], ...]
 
-    def shown(self) -> dict[str, str]:
+    def format_values(self) -> dict[str, str]:
         """The values as text, all with one number of decimals, by which the largest has three digits or four."""
         numbers = [v for _, v in self.values if v is not None and math.isfinite(v)]
         places = _decimals(max(map(abs, numbers), default=0.0))

@@ -52,7 +52,7 @@ def load_font(size: int) -> Font:
 def draw_structures(molecules: Sequence[Molecule], size: tuple[int, int]) -> list[Any]:
     """A picture of each, of that many pixels; bonds have one length, but in what is too large for the shortest."""
     with need("rdkit.rdBase", "molecules").BlockLogs():
-        found = [_found(m) for m in molecules]
+        found = [_find_structure(m) for m in molecules]
         longest = [_longest_bond(mol, size) for mol, _ in found if mol is not None]
         bond = min([BondLengths.usual, *(x for x in longest if x >= BondLengths.shortest)])
         return [
@@ -61,7 +61,7 @@ def draw_structures(molecules: Sequence[Molecule], size: tuple[int, int]) -> lis
         ]
 
 
-def _found(m: Molecule) -> tuple[Mol | None, str]:
+def _find_structure(m: Molecule) -> tuple[Mol | None, str]:
     """The structure to draw; or None and why a drawing of it would mislead."""
     if not np.isfinite(m.positions).all():
         return None, "positions not finite"
@@ -74,10 +74,10 @@ def _found(m: Molecule) -> tuple[Mol | None, str]:
         return None, "no valid bonds"
     if sum(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()) > 2:
         return None, "open valences"
-    return _flat(mol), ""
+    return _flatten(mol), ""
 
 
-def _flat(mol: Mol) -> Mol:
+def _flatten(mol: Mol) -> Mol:
     """The molecule without hydrogens, with clean 2-D coordinates and the wedges of its 3-D model."""
     chem, depictor = need("rdkit.Chem", "molecules"), need("rdkit.Chem.rdDepictor", "molecules")
     draw = need("rdkit.Chem.Draw.rdMolDraw2D", "molecules")
@@ -112,7 +112,7 @@ def _longest_bond(mol: Mol, size: tuple[int, int]) -> float:
 def _depiction(mol: Mol, size: tuple[int, int], bond: float) -> Any:
     canvas = need("rdkit.Chem.Draw.rdMolDraw2D", "molecules").MolDraw2DCairo(*size)
     options = canvas.drawOptions()
-    options.prepareMolsBeforeDrawing = False  # `_flat` did
+    options.prepareMolsBeforeDrawing = False  # `_flatten` did
     options.fixedBondLength = bond / BondLengths.flat  # RDKit means pixels per unit of length
     options.fixedFontSize = 27
     options.bondLineWidth = 3

@@ -199,7 +199,10 @@ def _atom(line: str, what: str) -> tuple[str, list[float]]:
         position = []
     symbol = SYMBOLS.get(element, element.capitalize())
     if len(position) < 3 or not re.fullmatch("[A-Z][a-z]?", symbol):
-        raise Misuse(f"{what} is no atom: {line.strip()!r:.60}.", "Write an element and three coordinates.")
+        raise Misuse(
+            f"{what} does not describe an atom: {line.strip()!r:.60}.",
+            "Write an element and three coordinates.",
+        )
     return symbol, position
 
 

@@ -54,13 +54,13 @@ def write_page(path: str | Path, cards: Sequence[Card], *, title: str, overwrite
     if not cards:
         raise Misuse("A page of molecules needs at least one.", "Give a molecule.")
     check_output(path, overwrite=overwrite)  # before the work is done
-    text = _filled(cards, title)
+    text = _fill_template(cards, title)
     with write_atomically(path, overwrite=overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
     return Path(path)
 
 
-def _filled(cards: Sequence[Card], title: str) -> str:
+def _fill_template(cards: Sequence[Card], title: str) -> str:
     """The template with its slots filled, in one pass: what is put in is not searched for slots."""
     assets = files("headwater.molecule.io") / "assets"
     slots = {
@@ -101,7 +101,7 @@ def _entry(card: Card, number: int) -> dict[str, Any]:
             {
                 "label": clean_text(line.label),
                 "unit": clean_text(line.unit),
-                "values": {clean_text(name): text for name, text in line.shown().items()},
+                "values": {clean_text(name): text for name, text in line.format_values().items()},
             }
             for line in card.lines
         ],

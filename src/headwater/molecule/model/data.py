@@ -68,7 +68,7 @@ class Molecules:
         """The number of atoms of each molecule."""
         return self.offsets.diff()
 
-    def padded(self, index: Tensor, length: int | None = None) -> dict[str, Tensor]:
+    def pad(self, index: Tensor, length: int | None = None) -> dict[str, Tensor]:
         """`positions [b, n, 3]`, `types [b, n]`, `charges`, `partial` and `mask [b, n]` of some molecules."""
         counts = self.counts[index]
         n = int(counts.max()) if length is None else length

@@ -80,7 +80,7 @@ def find_device(network: nn.Module, otherwise: torch.device) -> torch.device:
 def _card(name: str, kind: str) -> dict[str, Any]:
     card = zoo.card(name)
     if card.get("kind") != kind:
-        raise Misuse(f"The model {name!r} is no {kind}.", f"Give one of {', '.join(zoo.names(kind))}.")
+        raise Misuse(f"The model {name!r} is not a {kind}.", f"Give one of {', '.join(zoo.names(kind))}.")
     return card
 
 

@@ -45,7 +45,7 @@ class GeneratorLoss:
 
 def pair_with_noise(molecules: Molecules, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     """Aligned pairs of noise and data with their times."""
-    b = molecules.padded(index)
+    b = molecules.pad(index)
     x1 = encode_state(b["positions"], b["types"], b["charges"], b["mask"])
     x0 = project(torch.randn(x1.shape, generator=generator), b["mask"])
     x1, order = align_to_noise(x0, x1, b["mask"].sum(1))

@@ -58,7 +58,7 @@ def batch_by_size(
 
 def load_labels(molecules: Molecules, index: Tensor) -> dict[str, Tensor]:
     """Inputs and labels of some molecules."""
-    b = molecules.padded(index)
+    b = molecules.pad(index)
     types = F.one_hot(b["types"], len(ELEMENTS)) * b["mask"][..., None]
     labels = {name: molecules.properties[name][index].float() for name in (*PROPERTIES, *EXTRA)}
     return {

@@ -27,7 +27,7 @@ def parse_formula(text: str) -> dict[str, int]:
     Raises
     ------
     Misuse
-        The text is no plain formula, or `check_formula` refuses it.
+        The text is not a plain formula, or `check_formula` refuses it.
     """
     plain = "".join(text.translate(_PLAIN).split())
     if any(c in plain for c in "()[]{}.·*"):
@@ -37,7 +37,7 @@ def parse_formula(text: str) -> dict[str, int]:
     if any(c in plain for c in "+-−"):
         raise Misuse(f"The formula {text} has a charge.", "Give a neutral molecule, as in C7H10O2.")
     if not re.fullmatch(r"(?:[A-Z][a-z]?\d*)+", plain):
-        raise Misuse(f"{text!r} is no formula.", "Write symbols and numbers, as in C7H10O2.")
+        raise Misuse(f"{text!r} is not a formula.", "Write symbols and numbers, as in C7H10O2.")
     counts: dict[str, int] = {}
     for symbol, digits in re.findall(r"([A-Z][a-z]?)(\d*)", plain):
         if digits.startswith("0"):

@@ -38,12 +38,25 @@ def centre(positions: Tensor, mask: Tensor) -> Tensor:
 
 
 def project(x: Tensor, mask: Tensor) -> Tensor:
-    """The nearest state: centred positions, zero rows where there is no atom. An orthogonal projection."""
+    """The nearest state to x `[b, n, 9]`: centred positions, zero rows where there is no atom.
+
+    An orthogonal projection.
+    """
     return torch.cat([centre(x[..., :3], mask), x[..., 3:] * mask[..., None]], dim=-1)
 
 
 def encode_state(positions: Tensor, types: Tensor, charges: Tensor, mask: Tensor) -> Tensor:
-    """The state of molecules: positions `[b, n, 3]`, types and charges `[b, n]` integers, mask `[b, n]`."""
+    """The state of molecules, `[b, n, 9]`.
+
+    Parameters
+    ----------
+    positions
+        `[b, n, 3]`, angstrom; centred here.
+    types, charges
+        Elements as numbers into `ELEMENTS`, and formal charges, `[b, n]` integers.
+    mask
+        Which atoms exist, `[b, n]`.
+    """
     return project(torch.cat([positions, encode_types(types, charges).to(positions)], dim=-1), mask)
 
 
@@ -81,7 +94,7 @@ class MoleculeBatch:
 
 
 def round_state(x: Tensor, mask: Tensor) -> MoleculeBatch:
-    """The molecule nearest to a state: the largest type, the nearest of the charges -1, 0, 1.
+    """The molecules nearest to states `[b, n, 9]`: the largest type, the nearest of the charges -1, 0, 1.
 
     >>> atom, one = torch.tensor([[3]]), torch.tensor([[True]])
     >>> m = round_state(encode_state(torch.zeros(1, 1, 3), atom, torch.tensor([[-1]]), one), one)

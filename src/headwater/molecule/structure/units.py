@@ -119,7 +119,7 @@ def unit_factor(property: str, unit: str, words: str, number: str = "5") -> floa
     other = next((k for k, units in FACTORS.items() if _lookup(unit, units) is not None), None)
     if other is not None:
         raise Misuse(
-            f"{words} has a unit of {_a(other)}, but {property} is {_a(kind)}.",
+            f"{words} has a unit of {_with_article(other)}, but {property} is {_with_article(kind)}.",
             f"Write {_examples(property, number)}, whichever is meant.",
         )
     raise Misuse(f"{words} has the unknown unit {unit!r}.", suggest(unit, [u for u in known if u != "au"]))
@@ -159,5 +159,5 @@ def _examples(property: str, number: str) -> str:
     return f"{', '.join(first)} or {last}"
 
 
-def _a(kind: str) -> str:
+def _with_article(kind: str) -> str:
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
