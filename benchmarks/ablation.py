@@ -28,8 +28,8 @@ from headwater import (
     uniform_grid,
     zoo,
 )
-from headwater.dflow.control import Result
-from headwater.dflow.start import ChiPrior
+from headwater.dflow.prior import ChiPrior
+from headwater.dflow.result import Result
 from headwater.recipes.estimate import estimate
 
 Variant = Callable[[], Result]

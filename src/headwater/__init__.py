@@ -9,15 +9,24 @@
 'REACHED'
 """
 
-from headwater.dflow.control import Event, Result, control, deadline
-from headwater.dflow.start import ChiPrior, TargetLikelihood, blend, inversion, shell
+from headwater import recipes
+from headwater.dflow.control import control
+from headwater.dflow.prior import ChiPrior, TargetLikelihood
+from headwater.dflow.result import Event, Result, deadline
+from headwater.dflow.start import blend, inversion, shell
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.gaussian import Gaussian, GaussianMixture
 from headwater.flows.path import VP, BetaTable, CondOT, Cosine, Path
 from headwater.optimizers import LBFGS, Adam, GradientDescent, Polyak
 from headwater.optimizers.status import Status
-from headwater.problem.cost import Misfit, NegativePSNR, Stop, Through, WeightedSum, discrepancy, target_psnr
+from headwater.problem.batch import Each, WholeBatch
+from headwater.problem.compose import compose
+from headwater.problem.cost import Misfit, NegativePSNR, Stop, WeightedSum, discrepancy, target_psnr
+from headwater.recipes.estimate import Estimate
+from headwater.recipes.paper import Paper
+from headwater.recipes.recipe import RecipeOptions
+from headwater.recipes.warm_start import WarmStart
 from headwater.solvers import (
     DDIM,
     EULER,
@@ -65,7 +74,14 @@ __all__ = [
     "Status",
     "Stop",
     "TargetLikelihood",
-    "Through",
+    "WarmStart",
+    "Paper",
+    "Estimate",
+    "RecipeOptions",
+    "Each",
+    "WholeBatch",
+    "compose",
+    "recipes",
     "WeightedSum",
     "blend",
     "control",

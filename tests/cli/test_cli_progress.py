@@ -9,7 +9,7 @@ import torch
 
 from headwater.cli.image.frames import Frames
 from headwater.cli.shared.progress import Record, Watch, clock, seconds_left
-from headwater.dflow.control import Event
+from headwater.dflow.result import Event
 
 
 def event(k, misfit=2.0, active=(0, 1)):

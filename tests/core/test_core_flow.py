@@ -124,11 +124,17 @@ def ways(net):
     }
 
 
+HIDDEN = ("closure", "closure over a list", "decorated")
+
+
 @pytest.mark.parametrize("way", ways(NETWORK))
 def test_parameters_get_no_gradient_and_stay_trainable(way):
-    """x1.backward() reaches x0 only; x1 requires a gradient exactly if x0 does, though the network would."""
+    """x1.backward() reaches x0 only; x1 requires a gradient exactly if x0 does, though the network would.
+
+    Networks in closures are not looked for: they are named with `modules`.
+    """
     net = SmallNet()
-    flow = Flow(ways(net)[way], (2, 4, 4))
+    flow = Flow(ways(net)[way], (2, 4, 4), modules=(net,) if way in HIDDEN else ())
     x0 = normal(1, 2, 4, 4)
     assert flow.modules == (net,)
     assert not solve(flow, x0, steps=2).requires_grad
@@ -141,11 +147,16 @@ def test_parameters_get_no_gradient_and_stay_trainable(way):
         assert not solve(flow, x0, steps=2).requires_grad
 
 
-@pytest.mark.parametrize(
-    "velocity", [lambda x, t: NETWORK(x, t), Owner(None).by_global], ids=["lambda", "method"]
-)
-def test_global_networks_are_found(velocity):
-    assert Flow(velocity, (2, 4, 4)).modules == (NETWORK,)
+@pytest.mark.parametrize("way", [*HIDDEN, "global", "global method"])
+def test_closures_and_globals_are_not_searched(way):
+    hidden = {"global": lambda x, t: NETWORK(x, t), "global method": Owner(None).by_global}
+    assert Flow((ways(NETWORK) | hidden)[way], (2, 4, 4)).modules == ()
+
+
+def test_modules_survive_select_and_conversion():
+    net = SmallNet()
+    flow = Flow.from_denoiser(lambda x, t: net(x, t), (2, 4, 4), CondOT(), modules=(net,))
+    assert flow.modules == flow.select(torch.tensor([0])).modules == (net,)
 
 
 def test_parameters_frozen_by_the_user_stay_frozen():
@@ -205,7 +216,7 @@ def test_noise_is_standard_normal():
 
 
 def test_dimension_of_an_event():
-    assert Flow(lambda x, t: x, [3, 4, 5]).d == 60
+    assert Flow(lambda x, t: x, [3, 4, 5]).event_size == 60
     assert Gaussian(normal(7), torch.ones(7)).flow.shape == (7,)
 
 

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from headwater import (
     LBFGS,
     Adam,
+    Each,
     Flow,
     Misfit,
     Misuse,
@@ -158,15 +159,15 @@ def test_costs_that_are_no_costs_are_refused(cost):
         control(gaussian(3)[0].flow, cost, normal(2, 3))
 
 
-def test_labels_bound_in_a_plain_function_survive_compaction():
-    """A velocity and an operator that hold data of all problems, without select, give what runs of one give."""
+def test_labels_declared_with_each_survive_compaction():
+    """A velocity and an operator whose data is declared give, in a batch that shrinks, what runs of one give."""
     labels = torch.tensor([[0.0], [1.0], [-1.0], [2.0]], dtype=torch.float64)
     masks = torch.tensor([[1.0, 1.0], [1.0, 0.03], [0.0, 1.0], [9.0, 0.2]], dtype=torch.float64)
     y = torch.tensor([[0.1, 0.2], [3.0, 0.0], [0.0, -2.0], [0.5, 0.5]], dtype=torch.float64)
 
     def run(rows):
-        flow = Flow(lambda x, t: labels[rows] - 0.5 * x, (2,))
-        misfit = Misfit(lambda x: x * masks[rows], y[rows], 0.01)
+        flow = Flow(Each(lambda x, t, label: label - 0.5 * x, label=labels[rows]), (2,))
+        misfit = Misfit(Each(lambda x, mask: x * mask, mask=masks[rows]), y[rows], 0.01)
         x0 = Flow(lambda x, t: -x, (2,)).noise(rows, dtype=torch.float64)
         return control(flow, misfit, x0, stop=discrepancy(misfit), gradients=40)
 

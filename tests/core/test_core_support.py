@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from headwater import Flow, Misuse, control, solve
-from headwater.dflow.start import ChiPrior
+from headwater.dflow.prior import ChiPrior
 from headwater.solvers import log_likelihood
 
 N = 6
@@ -64,7 +64,7 @@ def test_noise_in_the_support_has_unit_variance_per_dimension():
     flow = flow_of(*[4] * 4000)
     square = flow.noise(range(4000)).square().sum(1)
     assert abs(square.mean().item() - 3) < 0.15
-    assert flow.dimension.tolist()[:2] == [3, 3]
+    assert flow.source_dimension.tolist()[:2] == [3, 3]
 
 
 def test_solve_stays_in_the_support_whatever_the_velocity_says():
@@ -95,9 +95,9 @@ def test_batch_of_two_equals_two_of_one_under_control():
 
 def test_chi_prior_of_a_support_has_its_shell_at_its_own_dimension():
     flow = flow_of(3, 6)
-    prior = ChiPrior(1.0, flow.dimension)
+    prior = ChiPrior(1.0, flow.source_dimension)
     x0 = flow.noise([0, 1], dtype=torch.float64)
-    shell = x0 / x0.norm(dim=1, keepdim=True) * (flow.dimension - 1).double().sqrt()[:, None]
+    shell = x0 / x0.norm(dim=1, keepdim=True) * (flow.source_dimension - 1).double().sqrt()[:, None]
     shell.requires_grad_()
     (g,) = torch.autograd.grad(prior(shell).sum(), shell)
     assert g.abs().max() < 1e-12

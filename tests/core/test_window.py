@@ -37,8 +37,8 @@ def window_flow(h, w, rho=RHO):
 
 def jacobian(flow, steps):
     """J with x1 = J x0 for a linear flow on one channel, `[d, d]`."""
-    rows = solve(flow, torch.eye(flow.d, dtype=F64).reshape(-1, *flow.shape), steps=steps)
-    return rows.reshape(flow.d, flow.d).T
+    rows = solve(flow, torch.eye(flow.event_size, dtype=F64).reshape(-1, *flow.shape), steps=steps)
+    return rows.reshape(flow.event_size, flow.event_size).T
 
 
 def statistics(flow, steps):

@@ -57,8 +57,8 @@ def test_molecules_are_solved_in_groups_of_like_size_and_come_back_in_order(netw
 
 def test_the_source_has_the_variance_of_its_dimension(networks):
     flow = molecule_flow(networks.generator, [7] * 500)
-    square = flow.noise(range(500)).square().sum((1, 2)) / flow.dimension
-    assert flow.dimension[0] == 3 * 6 + 6 * 7
+    square = flow.noise(range(500)).square().sum((1, 2)) / flow.source_dimension
+    assert flow.source_dimension[0] == 3 * 6 + 6 * 7
     assert abs(square.mean().item() - 1) < 0.03
 
 

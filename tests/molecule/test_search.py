@@ -7,7 +7,7 @@ import torch
 from by_hand import design_quickly
 from torch.testing import assert_close
 
-from headwater.dflow.control import Event
+from headwater.dflow.result import Event
 from headwater.molecule.design.cost import PropertyCost, UserCost
 from headwater.molecule.design.design import design, generate
 from headwater.molecule.design.deviation import TargetDeviation

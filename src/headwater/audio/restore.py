@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from headwater.audio.model.space import Space
-from headwater.dflow.control import Result
+from headwater.dflow.result import Result
 from headwater.errors import Misuse, suggest
 from headwater.flows.flow import Flow
 from headwater.flows.windowed import windowed

@@ -1,4 +1,4 @@
-"""Where the optimisation starts, and what keeps x0 a plausible draw of the source."""
+"""Where the optimisation starts: inverted observations, blends with noise, the shell of the source."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
-from headwater.problem.batch import rows, select
 from headwater.solvers.fixed import invert, solve
-from headwater.solvers.likelihood import _rademacher, divergence
 from headwater.solvers.method import MIDPOINT, Method
 
 
@@ -66,68 +63,3 @@ def shell(x0: Tensor) -> Tensor:
     norm = x0.flatten(1).norm(dim=1).clamp(min=1e-12).reshape(-1, *[1] * (x0.ndim - 1))
     scaled: Tensor = x0 * (math.sqrt(x0[0].numel()) / norm)
     return scaled
-
-
-@dataclass(frozen=True)
-class ChiPrior:
-    """weight (|x0|^2 / 2 - (d - 1) ln |x0|), `[batch]`: minus the log density of |x0| for x0 ~ N(0, I).
-
-    Added to the cost; its minimum is the shell |x0| = sqrt(d - 1) (D-Flow, sec. 3.4, where the norm of a
-    Gaussian follows the chi^d law). |x0|^2 / 2 alone would pull x0 to 0. `dimension` is d, one or one per
-    problem: for a flow with a support give `flow.dimension`.
-
-    >>> x0 = torch.tensor([[1.0, 1.0, 1.0]], requires_grad=True)   # d = 3, |x0|^2 = 3 > d - 1
-    >>> bool((torch.autograd.grad(ChiPrior()(x0).sum(), x0)[0] > 0).all())
-    True
-    """
-
-    weight: float = 1.0
-    dimension: int | Tensor | None = None
-
-    def select(self, index: Tensor) -> ChiPrior:
-        """The prior of the problems in `index`."""
-        d = self.dimension
-        return ChiPrior(self.weight, rows(d, index) if isinstance(d, Tensor) else d)
-
-    def __call__(self, x0: Tensor) -> Tensor:
-        flat = x0.flatten(1)
-        d = flat.shape[1] if self.dimension is None else self.dimension
-        square = flat.square().sum(1)
-        return self.weight * (0.5 * square - 0.5 * (d - 1) * torch.log(square + 1e-20))
-
-
-@dataclass(frozen=True)
-class TargetLikelihood:
-    """-weight log p1(x1(x0)), `[batch]`, by the change of variables along the solve from x0.
-
-    log p1(x1) = log N(x0) - integral div v dt; `probes` Rademacher probes (None: exact), fixed by `seed`.
-    Costs a second derivative of the network per probe.
-    """
-
-    flow: Flow
-    weight: float = 1.0
-    probes: int | None = 1
-    seed: int = 0
-    method: Method = MIDPOINT
-    steps: int = 6
-
-    def select(self, index: Tensor) -> TargetLikelihood:
-        """The prior of the problems in `index`."""
-        return TargetLikelihood(
-            select(self.flow, index), self.weight, self.probes, self.seed, self.method, self.steps
-        )
-
-    def __call__(self, x0: Tensor) -> Tensor:
-        z = _rademacher(x0, self.probes, self.seed)
-
-        def augmented(state: Tensor, t: Tensor) -> Tensor:
-            v, div = divergence(self.flow, state[:, :-1].reshape_as(x0), t, z, graph=True)
-            return torch.cat([v.flatten(1), div[:, None]], dim=1)
-
-        state = torch.cat([x0.flatten(1), x0.new_zeros(len(x0), 1)], dim=1)
-        for i in range(self.steps):
-            t, t_next = (torch.tensor(j / self.steps, dtype=torch.float64) for j in (i, i + 1))
-            state = self.method.step(augmented, self.flow.path, state, t, t_next)
-        d = self.flow.dimension
-        log_source = -0.5 * (x0.flatten(1).square().sum(1) + d * math.log(2 * math.pi))
-        return -self.weight * (log_source - state[:, -1])

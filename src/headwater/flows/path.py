@@ -23,11 +23,12 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
+from headwater.problem.batch import per_problem
 
 
-def expand(t: Tensor, x: Tensor) -> Tensor:
-    """Shape a time, scalar or one per problem, to broadcast against x."""
-    return t.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1)) if t.ndim else t.to(x.dtype)
+def precise(t: Tensor) -> Tensor:
+    """A time in float64, where the device has it."""
+    return t if t.device.type == "mps" else t.to(torch.float64)
 
 
 class Path(ABC):
@@ -59,9 +60,9 @@ class Path(ABC):
 
     def coefficients(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """alpha, sigma, alpha', sigma' at t, computed in float64 and shaped to broadcast against x."""
-        s = t.to(torch.float64) if t.device.type != "mps" else t
+        s = precise(t)
         a, b, da, db = self.alpha(s), self.sigma(s), self.dalpha(s), self.dsigma(s)
-        return expand(a, x), expand(b, x), expand(da, x), expand(db, x)
+        return per_problem(a, x), per_problem(b, x), per_problem(da, x), per_problem(db, x)
 
     def interpolate(self, x0: Tensor, x1: Tensor, t: Tensor) -> Tensor:
         """x_t = alpha x1 + sigma x0."""
@@ -222,7 +223,12 @@ class BetaTable(_VariancePreserving):
     """
 
     def __init__(self, betas: Tensor | Sequence[float]) -> None:
-        beta = torch.as_tensor(betas, dtype=torch.float64)
+        beta = torch.as_tensor(betas, dtype=torch.float64, device="cpu")
+        if beta.ndim == 1 and len(beta) > 1 and bool(beta[-1] == 1) and bool((beta[:-1] < 1).all()):
+            raise Misuse(
+                "The last beta is 1, so the noisiest level keeps nothing of the data (zero terminal SNR).",
+                "Leave the last level out, betas[:-1], and keep the network's indices: the rest is the same path.",
+            )
         if beta.ndim != 1 or not len(beta) or not bool(((beta > 0) & (beta < 1)).all()):
             raise Misuse(
                 "The beta table must be a non-empty list of numbers in (0, 1).",
@@ -243,8 +249,17 @@ class BetaTable(_VariancePreserving):
         return cls(torch.linspace(first**0.5, last**0.5, count, dtype=torch.float64) ** 2)
 
     def index(self, t: Tensor) -> Tensor:
-        """The (fractional) index that the network expects for its noise level, never below 0."""
-        return (self.count * (1 - t) - 1).clamp(min=0)
+        """The (fractional) index that the network expects for its noise level, never below 0.
+
+        A time within float32's rounding of a level gives that level exactly: 199, never 198.99998.
+        """
+        return (self._position(t) - 1).clamp(min=0)
+
+    def _position(self, t: Tensor) -> Tensor:
+        """N (1 - t) in float64, on the level if it is nearer to one than a time in float32 can say."""
+        s = (self.count * (1 - precise(t))).clamp(0, self.count)
+        level = s.round()
+        return torch.where((s - level).abs() <= 2**-22 * self.count, level, s)
 
     @property
     def span(self) -> tuple[float, float]:
@@ -256,7 +271,7 @@ class BetaTable(_VariancePreserving):
         return 1 - (index + 1) / self.count
 
     def _log(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        s = (self.count * (1 - t)).clamp(0, self.count)
+        s = self._position(t).to(t.dtype)
         cell = s.floor().long().clamp(max=self.count - 1)
         level, step = self._level.to(t.device), self._step.to(t.device)
         slope = step[cell].to(t.dtype)

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow, Velocity
+from headwater.flows.recompute import recompute
 from headwater.problem.batch import select
-from headwater.solvers.differentiation import recomputed
 
 
 def positions(length: int, size: int, stride: int) -> list[int]:
@@ -75,7 +75,7 @@ class Windowed:
         problem = torch.arange(len(x), device=x.device).repeat(len(places))
         several = len(tiles) > self.chunk
         parts = [
-            recomputed(self._part(rows, t), tiles[k : k + self.chunk])
+            recompute(self._part(rows, t), tiles[k : k + self.chunk])
             if several
             else self._part(rows, t)(tiles)
             for k, rows in enumerate_chunks(problem, self.chunk)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from headwater.dflow.control import Result
+from headwater.dflow.result import Result
 from headwater.errors import Misuse, suggest
 from headwater.flows.flow import Flow
 from headwater.flows.windowed import Windowed, windowed

@@ -17,10 +17,10 @@ from headwater.optimizers.state import (
     dot,
     largest,
     restarting,
-    spread,
     starting,
     told,
 )
+from headwater.problem.batch import per_problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +83,9 @@ class GradientDescent:
     def step(self, state: GradientDescentState, value: Tensor, gradient: Tensor) -> GradientDescentState:
         """Consume value [batch] and gradient [batch, *event], both at `state.trial`."""
         new = _accept(state, value, gradient, self.tolerance)
-        rows, g = spread(_moving(state, new), new.x), new.gradient
+        rows, g = per_problem(_moving(state, new), new.x), new.gradient
         if self.clip is not None:
-            g = g * spread((self.clip / dot(g, g).sqrt()).clamp(max=1.0), g)
+            g = g * per_problem((self.clip / dot(g, g).sqrt()).clamp(max=1.0), g)
         velocity = torch.where(rows, self.momentum * state.velocity + g, state.velocity)
         return replace(new, velocity=velocity, trial=torch.where(rows, new.x - self.lr * velocity, new.x))
 
@@ -132,11 +132,11 @@ class Polyak:
         new = _accept(state, value, gradient, self.tolerance)
         there = (new.code == RUNNING) & (new.value <= self.least)
         new = replace(new, code=torch.where(there, CONVERGED, new.code).to(torch.int8))
-        rows, g = spread(_moving(state, new), new.x), new.gradient
+        rows, g = per_problem(_moving(state, new), new.x), new.gradient
         square = dot(g, g)
         longest = self.max_step * ((g != 0).reshape(len(g), -1).sum(1) / square).sqrt()
         alpha = torch.minimum(self.relaxation * (new.value - self.least) / square, longest)
-        return replace(new, trial=torch.where(rows, new.x - spread(alpha, g) * g, new.x))
+        return replace(new, trial=torch.where(rows, new.x - per_problem(alpha, g) * g, new.x))
 
 
 @dataclass(frozen=True)
@@ -187,14 +187,14 @@ class Adam:
         """Consume value [batch] and gradient [batch, *event], both at `state.trial`."""
         new = _accept(state, value, gradient, self.tolerance)
         moving, g = _moving(state, new), new.gradient
-        rows = spread(moving, g)
+        rows = per_problem(moving, g)
         if self.normalized:
-            g = g / spread((dot(g, g) / g[:1].numel()).sqrt(), g)
+            g = g / per_problem((dot(g, g) / g[:1].numel()).sqrt(), g)
         b1, b2 = self.betas
         mean = torch.where(rows, b1 * state.mean + (1 - b1) * g, state.mean)
         square = torch.where(rows, b2 * state.square + (1 - b2) * (g * g), state.square)
         decay = torch.where(moving[:, None], state.decay * state.decay.new_tensor(self.betas), state.decay)
-        c1, c2 = (spread(c, g) for c in (1 - decay).unbind(1))
+        c1, c2 = (per_problem(c, g) for c in (1 - decay).unbind(1))
         trial = new.x - self.lr * (mean / c1) / ((square / c2).sqrt() + self.eps)
         return replace(new, mean=mean, square=square, decay=decay, trial=torch.where(rows, trial, new.x))
 
@@ -204,7 +204,7 @@ def _accept(state: S, value: Tensor, gradient: Tensor, tolerance: float) -> S:
     phi, gradient = told(state, value, gradient)
     running, size = state.code == RUNNING, largest(gradient)
     good = running & torch.isfinite(phi) & torch.isfinite(size)
-    rows = spread(good, gradient)
+    rows = per_problem(good, gradient)
     code = torch.where(
         running & ~good, DIVERGED, torch.where(good & (size <= tolerance), CONVERGED, state.code)
     )

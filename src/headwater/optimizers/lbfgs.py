@@ -20,10 +20,10 @@ from headwater.optimizers.state import (
     dot,
     largest,
     restarting,
-    spread,
     starting,
     told,
 )
+from headwater.problem.batch import per_problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +162,7 @@ class LBFGS:
         stalled = ended & ~back & ~dropped
         accepted = here | back
 
-        better = spread(searching & verdict.better, gradient)
+        better = per_problem(searching & verdict.better, gradient)
         gradient_lo = torch.where(better, gradient, state.gradient_lo)
         code = torch.where(first & ~good, DIVERGED, torch.where(stalled, STALLED, state.code))
         new = replace(
@@ -179,11 +179,11 @@ class LBFGS:
         if bool((accepted | dropped).any()):
             alpha = torch.where(back, verdict.lo, state.search[:, 9])
             phi = torch.where(back, verdict.phi_lo, phi)
-            gradient = torch.where(spread(back, gradient), gradient_lo, gradient)
+            gradient = torch.where(per_problem(back, gradient), gradient_lo, gradient)
             new = self._move(new, accepted, first, alpha, phi, gradient)
             new = self._aim(new, (accepted | dropped) & (new.code == RUNNING))
-        trial = new.x + spread(new.search[:, 9], new.x) * new.direction
-        return replace(new, trial=torch.where(spread(new.code == RUNNING, trial), trial, new.x))
+        trial = new.x + per_problem(new.search[:, 9], new.x) * new.direction
+        return replace(new, trial=torch.where(per_problem(new.code == RUNNING, trial), trial, new.x))
 
     def _noise(self, x: Tensor) -> float:
         return 10 * torch.finfo(x.dtype).eps if self.noise is None else self.noise
@@ -192,8 +192,10 @@ class LBFGS:
         self, state: LBFGSState, rows: Tensor, first: Tensor, alpha: Tensor, phi: Tensor, gradient: Tensor
     ) -> LBFGSState:
         """Make x + alpha p the iterate of `rows`, remember the pairs, and see who has ended."""
-        x = torch.where(spread(rows, state.x), state.x + spread(alpha, state.x) * state.direction, state.x)
-        gradient = torch.where(spread(rows, state.x), gradient, state.gradient)
+        x = torch.where(
+            per_problem(rows, state.x), state.x + per_problem(alpha, state.x) * state.direction, state.x
+        )
+        gradient = torch.where(per_problem(rows, state.x), gradient, state.gradient)
         stepped = rows & ~first
         s, y = x - state.x, gradient - state.gradient
         bend = dot(s, y)
@@ -223,7 +225,7 @@ class LBFGS:
         slope = dot(p, g)
         newton = (state.count > 0) & (slope < 0) & torch.isfinite(slope)
         # Scaled by its largest entry, the gradient's own square can neither overflow nor vanish.
-        p = torch.where(spread(newton, g), p, -g / spread(largest(g), g))
+        p = torch.where(per_problem(newton, g), p, -g / per_problem(largest(g), g))
         unit = g[:1].numel() ** 0.5 / dot(p, p).sqrt()  # the step of one unit per coordinate
         longest = torch.full_like(unit, math.inf) if self.max_step is None else self.max_step * unit
         alpha = torch.minimum(torch.where(newton, 1.0, self.first_step * unit), longest)
@@ -232,7 +234,7 @@ class LBFGS:
         search = begin(state.value, dot(p, g), alpha, longest, resolution)
         return replace(
             state,
-            direction=torch.where(spread(rows, p), p, state.direction),
+            direction=torch.where(per_problem(rows, p), p, state.direction),
             search=torch.where(rows[:, None], search, state.search),
             count=torch.where(rows & ~newton, 0, state.count),
         )

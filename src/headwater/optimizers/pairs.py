@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from headwater.optimizers.state import spread
+from headwater.problem.batch import per_problem
 
 _LONG = 65536
 """Beyond this many coordinates the ring is read pair by pair, so that temporaries stay small."""
@@ -95,7 +95,7 @@ def two_loop(memory: Memory, gradient: Tensor) -> Tensor:
         weight -= weight_i * row
     back = slots.argsort(1)
     r = combination(memory.s, weight.gather(1, back)) - combination(memory.y, (gamma * alpha).gather(1, back))
-    return spread(gamma[:, 0], gradient) * gradient + r
+    return per_problem(gamma[:, 0], gradient) * gradient + r
 
 
 def products(ring: Tensor, v: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ def combination(ring: Tensor, coefficient: Tensor) -> Tensor:
     if ring[:1, :1].numel() > _LONG:
         total = torch.zeros_like(ring[:, 0])
         for r, c in zip(ring.unbind(1), coefficient.unbind(1), strict=True):
-            total += spread(c, r) * r
+            total += per_problem(c, r) * r
         return total
     c = coefficient.to(ring.dtype).reshape(*coefficient.shape, *(1,) * (ring.ndim - 2))
     return (c * ring).sum(1)

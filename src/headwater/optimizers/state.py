@@ -118,10 +118,10 @@ def columns(state: OptimizerState) -> dict[str, Tensor]:
 
 def starting(x0: Tensor) -> dict[str, Any]:
     """The common fields of the state before any evaluation at x0 [batch, *event]."""
-    if x0.ndim == 0 or not x0.is_floating_point():
+    if x0.ndim == 0 or x0.dtype not in (torch.float32, torch.float64):
         raise Misuse(
             f"x0 has the shape {list(x0.shape)} and the type {x0.dtype}.",
-            "Give real floating-point points, the problem as their first axis.",
+            "Give points in float32 or float64, the problem as their first axis.",
         )
     x = x0.detach().clone()
     zero = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device)
@@ -159,19 +159,14 @@ def told(state: OptimizerState, value: Tensor, gradient: Tensor) -> tuple[Tensor
     return value.detach().to(state.value), gradient.detach().to(state.x)
 
 
-def spread(v: Tensor, x: Tensor) -> Tensor:
-    """A tensor [batch] with the axes of x [batch, *event], in its dtype unless it is a mask."""
-    v = v.reshape(-1, *(1,) * (x.ndim - 1))
-    return v if v.dtype == torch.bool else v.to(x.dtype)
-
-
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """The inner product of each row [batch] in float64; a row's result does not depend on the others.
 
     >>> dot(torch.ones(2, 3, 4), torch.ones(2, 3, 4))
     tensor([12., 12.], dtype=torch.float64)
     """
-    return (a * b).reshape(a.shape[0], a[:1].numel() or 1).sum(-1).double()
+    wide = torch.promote_types(a.dtype, torch.float32)
+    return (a.to(wide) * b.to(wide)).reshape(a.shape[0], a[:1].numel() or 1).sum(-1).double()
 
 
 def largest(a: Tensor) -> Tensor:

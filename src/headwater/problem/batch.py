@@ -1,25 +1,155 @@
-"""Restricting things that belong to a batch of problems to some of its problems.
+"""Data that belongs to single problems of a batch, and how it follows those that still run.
 
-The optimiser drops finished problems from the batch. Whatever holds one entry per problem (a measurement,
-a mask, a label) follows by a method `select(index)` that returns it for the problems in `index`, an integer
-tensor; whatever has no such method is the same for all problems.
+The first axis of every tensor is the problem. A problem that has ended is left out of all further evaluations,
+so whatever holds one entry per problem (a measurement, a mask, a label) must be able to give the entries of some
+problems. There are three ways to say how, and nothing is guessed:
+
+- `Each(f, y=y, mask=mask)` holds the data and hands f the rows of the running problems;
+- an object has a method `select(index)` that returns it for the problems in `index`, an integer tensor;
+- `WholeBatch(f)` says that f cannot be restricted: then no problem is ever left out.
+
+A thing with none of these promises to treat every problem alike; `control` holds it to that at its start.
 """
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
+
+from headwater.errors import Misuse
 
 T = TypeVar("T")
 
 
+class CannotRestrict(Misuse):
+    """What was declared `WholeBatch` was asked for some of its problems."""
+
+
 def select(thing: T, index: Tensor) -> T:
-    """thing for the problems in `index`; itself if it has no `select`."""
+    """The thing for the problems in `index` `[k]`; itself if it has no method `select`."""
     method = getattr(thing, "select", None)
     return thing if method is None else method(index)
 
 
-def rows(value: Tensor, index: Tensor) -> Tensor:
-    """The rows of a per-problem tensor; one that is shared (first axis 1 or no axis) stays as it is."""
-    return value if value.ndim == 0 or len(value) == 1 else value[index.to(value.device)]
+def rows(value: Any, index: Tensor) -> Any:
+    """The rows of per-problem data; what is shared stays as it is.
+
+    A tensor or array whose first axis is 1, or that has no axis, is shared, and so are numbers and strings. A list
+    or tuple has one entry per problem. A thing with `select` is asked.
+
+    >>> index = torch.tensor([2, 0])
+    >>> rows(torch.tensor([5, 6, 7]), index).tolist(), rows(["a", "b", "c"], index), rows(3.0, index)
+    ([7, 5], ['c', 'a'], 3.0)
+    """
+    if isinstance(value, Tensor):
+        return value if value.ndim == 0 or len(value) == 1 else value[index.to(value.device)]
+    if isinstance(value, list | tuple):
+        return value if len(value) == 1 else type(value)(value[i] for i in index.tolist())
+    return select(value, index)
+
+
+class Each:
+    """A function with per-problem data: `Each(f, **data)(x, ...)` is `f(x, ..., **data)`.
+
+    Serves for velocities f(x, t, **data), costs f(x1, **data), priors f(x0, **data) and operators alike.
+
+    Parameters
+    ----------
+    function
+        Any callable; networks among its attributes are found as ever.
+    data
+        Tensors `[batch, ...]`, or lists with one entry per problem. A first axis of 1 is shared by all problems.
+
+    Raises
+    ------
+    Misuse
+        When called with another number of problems than the data has.
+
+    Examples
+    --------
+    >>> velocity = Each(lambda x, t, rate: rate[:, None] * x, rate=torch.tensor([1.0, 2.0, 3.0]))
+    >>> velocity.select(torch.tensor([2]))(torch.ones(1, 2), torch.tensor(0.5))
+    tensor([[3., 3.]])
+    """
+
+    def __init__(self, function: Callable[..., Any], /, **data: Any) -> None:
+        self.function, self.data = function, data
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+
+    def __call__(self, x: Tensor, *arguments: Any) -> Any:
+        for name, value in self.data.items():
+            if isinstance(value, Tensor) and value.ndim == 0:
+                continue
+            if isinstance(value, Tensor | list | tuple) and len(value) not in (1, len(x)):
+                raise Misuse(
+                    f"The data {name!r} of {self.__name__} has {len(value)} rows for {len(x)} problems.",
+                    "Give one row for each problem, or a single one for all of them.",
+                )
+        return self.function(x, *arguments, **self.data)
+
+    def select(self, index: Tensor) -> Each:
+        """The function of the problems in `index`."""
+        return Each(select(self.function, index), **{k: rows(v, index) for k, v in self.data.items()})
+
+
+class WholeBatch:
+    """A function that can only be evaluated for all problems at once; it costs the evaluations of ended ones.
+
+    >>> cost = WholeBatch(lambda x1: (x1 - x1.mean(0)).square().sum(1))
+    >>> cost(torch.tensor([[1.0], [3.0]]))
+    tensor([1., 1.])
+    """
+
+    def __init__(self, function: Callable[..., Any], /) -> None:
+        self.function = function
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+
+    def __call__(self, x: Tensor, *arguments: Any) -> Any:
+        return self.function(x, *arguments)
+
+    def select(self, index: Tensor) -> WholeBatch:
+        """Refuse; `control` then evaluates the whole batch."""
+        raise CannotRestrict(
+            f"{self.__name__} was declared WholeBatch, so it cannot be evaluated for some of its problems.",
+            "Declare its per-problem data with Each(f, **data), or evaluate all problems together.",
+        )
+
+
+def restrictable(*things: Any) -> bool:
+    """Whether none of the things, nor anything they are made of, was declared `WholeBatch`."""
+    try:
+        for thing in things:
+            select(thing, torch.zeros(1, dtype=torch.long))
+    except CannotRestrict:
+        return False
+    return True
+
+
+def per_problem(value: Tensor, like: Tensor) -> Tensor:
+    """One value per problem `[batch]`, or one for all, shaped to broadcast against `like` `[batch, ...]`.
+
+    In the dtype of `like`, unless it is a mask.
+
+    >>> (per_problem(torch.tensor([1.0, 2.0]), torch.ones(2, 3, 4)) * torch.ones(2, 3, 4)).sum((1, 2))
+    tensor([12., 24.])
+    """
+    shaped = value.reshape(-1, *[1] * (like.ndim - 1)) if value.ndim else value
+    return shaped if shaped.dtype == torch.bool else shaped.to(like.dtype)
+
+
+def indices(count: int, device: torch.device | str = "cpu") -> Tensor:
+    """The indices of all rows, 0 to count - 1."""
+    return torch.arange(count, device=device)
+
+
+def sample_of(count: int, most: int = 4) -> Sequence[int]:
+    """Up to `most` of the problems, spread over the batch, the last always among them.
+
+    >>> list(sample_of(9)), list(sample_of(2)), list(sample_of(1))
+    ([1, 3, 5, 8], [0, 1], [0])
+    """
+    few = min(count, most)
+    return sorted({(i + 1) * count // few - 1 for i in range(few)})

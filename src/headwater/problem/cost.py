@@ -1,8 +1,7 @@
 """Costs of the generated sample, and the stops that go with them.
 
-A cost is any callable `cost(x1) -> [batch]`, one differentiable value per problem. A cost that holds
-per-problem data should have `select(index)` (see `select.py`); one that has none is called with the full
-batch at each evaluation, the finished problems included at their last x1.
+A cost is any callable `cost(x1) -> [batch]`, one differentiable value per problem. A cost with per-problem data
+declares it (`Each`, `select` or `WholeBatch`, see `problem.batch`).
 """
 
 from __future__ import annotations
@@ -10,39 +9,55 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.problem.batch import rows, select
+from headwater.problem.batch import per_problem, rows, select
 
 Cost = Callable[[Tensor], Tensor]
-
-
-class HasResidual(Protocol):
-    """An operator that knows how a sample misses a measurement."""
-
-    def residual(self, x: Tensor, y: Tensor) -> Tensor:
-        """The part of A(x) that contradicts y, `[batch, ...]`; A(x) - y if nothing else is said."""
 
 
 @dataclass(frozen=True)
 class Misfit:
     """The Gaussian misfit ||A x1 - y||^2 / (2 sigma_y^2), `[batch]`.
 
-    `operator` is a callable x -> A x (with a method `residual(x, y)` where the residual is not the
-    difference), y the measurement `[batch or 1, ...]`, `sigma_y` > 0 the standard deviation of its noise
-    in the units of y, a number or one per problem.
+    For complex y the square of a residual is its squared modulus and sigma_y^2 = E|noise|^2, the variance of complex
+    noise as NumPy and torch define it (half of it in the real, half in the imaginary part).
 
+    Parameters
+    ----------
+    operator
+        A callable x -> A x. Two optional methods are used where it has them: `residual(x, y)`, where the residual
+        is not the difference A x - y, and `count(y)`, the number of entries of y that are measurements.
+    y
+        The measurement `[batch or 1, ...]`, real or complex.
+    sigma_y
+        The standard deviation of its noise in the units of y, above 0: a number or one per problem `[batch]`.
+    measured
+        Bool, broadcastable to y: which entries are measurements, if not all. What was not measured counts neither in
+        the misfit nor in its mean. Without it the zeros of a masked measurement would be taken for hits.
+
+    Raises
+    ------
+    Misuse
+        If sigma_y is not positive and finite, or y has NaN or infinity.
+
+    Examples
+    --------
     >>> Misfit(lambda x: x, torch.zeros(1, 2), 0.5)(torch.ones(1, 2)).item()
     4.0
+    >>> half = torch.tensor([[True, False]])
+    >>> Misfit(lambda x: half * x, torch.zeros(1, 2), 0.5, measured=half).rms(torch.ones(1, 2)).item()
+    2.0
     """
 
     operator: Callable[[Tensor], Tensor]
     y: Tensor
     sigma_y: float | Tensor
+    measured: Tensor | None = None
 
     def __post_init__(self) -> None:
         sigma = torch.as_tensor(self.sigma_y)
@@ -57,20 +72,35 @@ class Misfit:
 
     def select(self, index: Tensor) -> Misfit:
         """The misfit of the problems in `index`."""
-        sigma = rows(self.sigma_y, index) if isinstance(self.sigma_y, Tensor) else self.sigma_y
-        return Misfit(select(self.operator, index), rows(self.y, index), sigma)
+        return replace(
+            self,
+            operator=select(self.operator, index),
+            y=rows(self.y, index),
+            sigma_y=rows(self.sigma_y, index),
+            measured=rows(self.measured, index),
+        )
 
     def standardised(self, x1: Tensor) -> Tensor:
-        """(A x1 - y) / sigma_y, flattened to `[batch, measurements]`."""
+        """(A x1 - y) / sigma_y, flattened to `[batch, measurements]`; complex if y is.
+
+        In float32 or better, whatever the operator returns: squares of half precision overflow.
+        """
         residual = getattr(self.operator, "residual", None)
         r = residual(x1, self.y) if residual else self._difference(self.operator(x1))
-        sigma = self.sigma_y
-        if isinstance(sigma, Tensor) and sigma.ndim:
-            sigma = sigma.reshape(-1, 1).to(r)
-        return r.flatten(1) / sigma
+        if self.measured is not None:
+            r = torch.where(self.measured.to(r.device), r, torch.zeros_like(r))
+        r = r.flatten(1)
+        r = r.to(torch.promote_types(r.dtype, torch.float32))
+        sigma = torch.as_tensor(self.sigma_y, device=r.device)
+        return r / (per_problem(sigma, r) if sigma.ndim else sigma)
+
+    def square(self, x1: Tensor) -> Tensor:
+        """||A x1 - y||^2 / sigma_y^2, `[batch]`."""
+        r = self.standardised(x1)
+        return (torch.view_as_real(r).flatten(1) if r.is_complex() else r).square().sum(1)
 
     def __call__(self, x1: Tensor) -> Tensor:
-        return 0.5 * self.standardised(x1).square().sum(1)
+        return 0.5 * self.square(x1)
 
     def _difference(self, measured: Tensor) -> Tensor:
         if measured.shape[1:] != self.y.shape[1:] or len(self.y) not in (1, len(measured)):
@@ -81,14 +111,20 @@ class Misfit:
         return measured - self.y
 
     def rms(self, x1: Tensor) -> Tensor:
-        """rms(A x1 - y) / sigma_y, `[batch]`: 1 at the noise level."""
+        """rms |A x1 - y| / sigma_y, `[batch]`: 1 at the noise level."""
         return self.mean_square(x1).sqrt()
 
     def mean_square(self, x1: Tensor) -> Tensor:
-        """mean ((A x1 - y) / sigma_y)^2 over what was measured (`operator.count(y)` entries), `[batch]`."""
-        r = self.standardised(x1)
+        """mean |(A x1 - y) / sigma_y|^2 over what was measured, `[batch]`."""
+        square = self.square(x1)
+        return square / self._count().to(square)
+
+    def _count(self) -> Tensor:
+        """How many entries of y are measurements: said by `measured`, by `operator.count(y)`, or all."""
+        if self.measured is not None:
+            return self.measured.expand(-1, *self.y.shape[1:]).flatten(1).sum(1)
         count = getattr(self.operator, "count", None)
-        return r.square().sum(1) / (r.shape[1] if count is None else count(self.y).to(r))
+        return torch.tensor(self.y[:1].numel()) if count is None else count(self.y)
 
     def annealed(self, factor: float) -> Misfit:
         """The same misfit with sigma_y times `factor`."""
@@ -125,32 +161,12 @@ class WeightedSum:
 
     terms: tuple[tuple[float, Cost], ...]
 
-    @property
-    def select(self) -> Callable[[Tensor], WeightedSum]:
-        """`select(index)`, there if every term has one."""
-        if not all(hasattr(c, "select") for _, c in self.terms):
-            raise AttributeError("select")
-        return lambda index: WeightedSum(tuple((w, select(c, index)) for w, c in self.terms))
+    def select(self, index: Tensor) -> WeightedSum:
+        """The sum for the problems in `index`."""
+        return WeightedSum(tuple((w, select(c, index)) for w, c in self.terms))
 
     def __call__(self, x1: Tensor) -> Tensor:
         return torch.stack([w * c(x1) for w, c in self.terms]).sum(0)
-
-
-class Through:
-    """A cost of a decoded sample, cost(decode(x1)): the cost of a latent model in one line.
-
-    >>> cost = Through(lambda z: 2 * z, lambda x: x.sum(1))
-    >>> cost(torch.ones(1, 3)).item()
-    6.0
-    """
-
-    def __init__(self, decode: Callable[[Tensor], Tensor], cost: Cost) -> None:
-        self.decode, self.cost = decode, cost
-        if hasattr(cost, "select"):
-            self.select = lambda index: Through(select(decode, index), select(cost, index))
-
-    def __call__(self, x1: Tensor) -> Tensor:
-        return self.cost(self.decode(x1))
 
 
 @dataclass(frozen=True)
@@ -203,6 +219,11 @@ def check_values(cost: object, value: Any, batch: int, x1: Tensor) -> Tensor:
         raise Misuse(
             f"The cost {name} returned {got} for {batch} problems.",
             f"Return one value per problem, shape ({batch},): reduce over all axes but the first.",
+        )
+    if not value.is_floating_point():
+        kind = "complex" if value.is_complex() else str(value.dtype).removeprefix("torch.")
+        raise Misuse(
+            f"The cost {name} returned {kind} values.", "Return real numbers, e.g. the squared modulus."
         )
     if x1.requires_grad and not value.requires_grad:
         raise Misuse(

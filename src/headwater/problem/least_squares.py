@@ -7,17 +7,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from headwater.problem.batch import per_problem
+
 Linear = Callable[[Tensor], Tensor]
 
 
 def square(a: Tensor) -> Tensor:
-    """|a|^2 of every problem, [batch]."""
+    """|a|^2 of every problem, `[batch]`."""
     return a.flatten(1).square().sum(1)
-
-
-def times(scalar: Tensor, a: Tensor) -> Tensor:
-    """Each problem of `a` times its own scalar, [batch] x [batch, ...]."""
-    return scalar.reshape(-1, *(1,) * (a.ndim - 1)) * a
 
 
 def least_squares(
@@ -25,7 +22,7 @@ def least_squares(
     adjoint: Linear,
     y: Tensor,
     *,
-    ridge: float = 0.0,
+    ridge: float | Tensor = 0.0,
     iterations: int = 100,
     tolerance: float = 1e-6,
 ) -> Tensor:
@@ -41,10 +38,11 @@ def least_squares(
     y
         Measurements [batch, ...].
     ridge
-        Tikhonov weight, at least 0.
+        Tikhonov weight, at least 0: a number, or one per problem `[batch]`.
     iterations, tolerance
-        A problem stops, and stays as it is, at |A x - y| <= tolerance |y| (if ridge = 0), when the gradient
-        is down to rounding, or after so many iterations of one A and one A' each.
+        A problem stops, and stays as it is: without ridge at |A x - y| <= tolerance |y|, with ridge once the
+        gradient A'(y - A x) - ridge x has fallen to `tolerance` of its first value, always when it is down to
+        rounding, or after `iterations` of one A and one A' each.
 
     References
     ----------
@@ -59,20 +57,21 @@ def least_squares(
     """
     r, s = y, adjoint(y)
     x, p, gamma = torch.zeros_like(s), s, square(s)
-    goal = tolerance**2 * square(y) if ridge == 0 else torch.zeros_like(gamma)
-    rounding = (10 * torch.finfo(y.dtype).eps) ** 2 * gamma
+    weight = torch.as_tensor(ridge, dtype=gamma.dtype, device=gamma.device)
+    goal = torch.where(weight == 0, tolerance**2 * square(y), 0.0)
+    least = torch.where(weight == 0, 10 * torch.finfo(s.dtype).eps, tolerance) ** 2 * gamma
     for _ in range(iterations):
-        active = (square(r) > goal) & (gamma > rounding)
+        active = (square(r) > goal) & (gamma > least)
         if not bool(active.any()):
             break
         q = forward(p)
-        curvature = square(q) + ridge * square(p)
+        curvature = square(q) + weight * square(p)
         active = active & (curvature > 0)
         alpha = torch.where(active, gamma / torch.where(active, curvature, 1.0), 0.0)
-        x, r = x + times(alpha, p), r - times(alpha, q)
-        s = adjoint(r) - ridge * x
+        x, r = x + per_problem(alpha, p) * p, r - per_problem(alpha, q) * q
+        s = adjoint(r) - per_problem(weight, x) * x
         gamma, previous = torch.where(active, square(s), 0.0), gamma
-        p = s + times(torch.where(active, gamma / torch.where(active, previous, 1.0), 0.0), p)
+        p = s + per_problem(torch.where(active, gamma / torch.where(active, previous, 1.0), 0.0), p) * p
     return x
 
 
@@ -92,7 +91,7 @@ def power_norm(forward: Linear, adjoint: Linear, shape: Sequence[int], iteration
     start = 1.0 + torch.randn((1, *shape[1:]), generator=generator, dtype=torch.float64)
     x = start.expand(*shape)
     for _ in range(iterations):
-        x = times(square(x).rsqrt(), x)
+        x = per_problem(square(x).rsqrt(), x) * x
         x = adjoint(forward(x))
-        x = torch.where(times(square(x), torch.ones_like(x)) > 0, x, torch.ones_like(x))
-    return square(forward(times(square(x).rsqrt(), x))).sqrt()
+        x = torch.where(per_problem(square(x), x) > 0, x, torch.ones_like(x))  # A is zero: any x will do
+    return square(forward(per_problem(square(x).rsqrt(), x) * x)).sqrt()

@@ -116,6 +116,40 @@ class LinearOperator(Operator):
         return power_norm(self, self.adjoint, shape)
 
 
+@dataclass(frozen=True, eq=False)
+class Identity(LinearOperator):
+    """y = x: the measurement is the sample itself, and all the damage is its noise.
+
+    Examples
+    --------
+    >>> Identity()(torch.full((1, 2), 0.5)).tolist()
+    [[0.5, 0.5]]
+    """
+
+    kind: ClassVar[str] = "denoise"
+
+    @property
+    def local(self) -> int:
+        """0: an entry sees itself."""
+        return 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x itself."""
+        return x
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """A' y = y."""
+        return y
+
+    def pinv(self, y: Tensor, *, ridge: float = 0.0) -> Tensor:
+        """y / (1 + ridge)."""
+        return y / (1 + ridge)
+
+    def norm(self, shape: Sequence[int]) -> Tensor:
+        """Always 1."""
+        return torch.ones(shape[0], dtype=torch.float64)
+
+
 def difference(measured: Tensor, y: Tensor) -> Tensor:
     """`measured - y` after checking that neither is broadcast silently."""
     if measured.shape != y.shape:
@@ -137,11 +171,11 @@ def require_problems(size: int, x: Tensor, what: str) -> None:
 
 def checked(y: Any, x: Tensor, name: str) -> Tensor:
     """`y` if it can be the measurement of the batch `x`; else a Misuse that says why not."""
-    if not isinstance(y, Tensor) or not y.is_floating_point():
+    if not isinstance(y, Tensor) or not (y.is_floating_point() or y.is_complex()):
         found = f"{str(y.dtype).removeprefix('torch.')} values" if isinstance(y, Tensor) else type(y).__name__
         raise Misuse(
-            f"The operator '{name}' returned {found} instead of a floating tensor.",
-            "Return a torch tensor of the type of x.",
+            f"The operator '{name}' returned {found} instead of a floating or complex tensor.",
+            "Return a torch tensor of the type of x, or a complex one.",
         )
     if y.ndim == 0 or y.shape[0] != x.shape[0]:
         raise Misuse(

@@ -17,109 +17,102 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from headwater.flows.flow import Flow
-from headwater.flows.path import expand
+from headwater.flows.seeds import generators, normal
 from headwater.optimizers import LBFGS
-from headwater.optimizers.state import spread as along
 from headwater.problem.cost import Misfit
+from headwater.problem.least_squares import least_squares
 
 
-def estimate(
-    flow: Flow,
-    misfit: Misfit,
-    guess: Tensor,
-    seeds: Sequence[int],
-    *,
-    steps: int = 32,
-    spread: float = 1.0,
-    first: float = 0.05,
-    last: float = 0.97,
-    fresh: float = 1.0,
-    watch: Callable[[Tensor], bool] | None = None,
-) -> Tensor:
-    """An x1 that the flow finds plausible and that agrees with the measurement, `[len(seeds), *event]`.
+@dataclass(frozen=True)
+class Estimate:
+    """One pass of the denoiser along t, made to agree with the measurement at every time.
 
-    guess `[batch or 1, *event]` enters at the time `first`, almost drowned in noise; the times are even in the
-    logit up to `last`. `fresh`, 0 to 1, is the share of new noise at every time; `spread` scales how far the
-    denoiser is distrusted: r_t = spread * sigma_t, in data units.
+    Attributes
+    ----------
+    times
+        Evaluations of the network, at times even in the logit of t.
+    spread
+        How far the denoiser is distrusted: r_t = spread * sigma_t, in data units.
+    first, last
+        The times of the first and last evaluation; the guess enters at `first`, almost drowned in noise.
+    fresh
+        The share of new noise at every time, 0 to 1.
+    iterations
+        Conjugate gradients (linear operators) or L-BFGS evaluations (others) of every agreement.
 
-    >>> from headwater import Gaussian
-    >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
-    >>> misfit = Misfit(lambda x: x, torch.tensor([[0.5, -0.5]]), 0.01)
-    >>> x1 = estimate(flow, misfit, torch.zeros(1, 2), seeds=[0])
-    >>> bool(misfit.rms(x1) < 2)
-    True
+    All were chosen by `benchmarks/ablation.py` on the shipped image model.
     """
-    generators = [torch.Generator().manual_seed(int(s)) for s in seeds]
-    path, times = flow.path, logit_times(steps, first, last)
 
-    def noise() -> Tensor:
-        eps = torch.stack([torch.randn(flow.shape, generator=g) for g in generators])
-        return flow.project(eps.to(guess))
+    times: int = 32
+    spread: float = 1.0
+    first: float = 0.05
+    last: float = 0.97
+    fresh: float = 1.0
+    iterations: int = 16
 
-    with torch.no_grad():
-        z = guess.expand(len(seeds), *flow.shape)
-        eps = noise()
-        for t in times:
-            x = path.interpolate(eps, z, t)
-            xhat = flow.denoise(x, t)
-            r = spread * float(path.sigma(t))
-            z = proximal(misfit, xhat, r)
-            found = (x - path.alpha(t) * xhat) / path.sigma(t)
-            eps = math.sqrt(1 - fresh) * found + math.sqrt(fresh) * noise()
-            if watch is not None and watch(z):
-                break
-    return z
+    def sample(
+        self,
+        flow: Flow,
+        misfit: Misfit,
+        seeds: Sequence[int],
+        *,
+        guess: Tensor,
+        watch: Callable[[Tensor], bool] | None = None,
+    ) -> Tensor:
+        """An x1 that the flow finds plausible and that agrees with the measurement, `[len(seeds), *event]`.
+
+        guess `[batch or 1, *event]`. `watch(x1)` sees the agreement at every time and ends the pass by True.
+
+        >>> from headwater import Gaussian
+        >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
+        >>> misfit = Misfit(lambda x: x, torch.tensor([[0.5, -0.5]]), 0.01)
+        >>> x1 = Estimate().sample(flow, misfit, [0], guess=torch.zeros(1, 2))
+        >>> bool(misfit.rms(x1) < 2)
+        True
+        """
+        sources, path = generators(seeds), flow.path
+        with torch.no_grad():
+            z = guess.expand(len(seeds), *flow.shape)
+            eps = flow.project(normal(flow.shape, sources).to(guess))
+            for t in logit_times(self.times, self.first, self.last):
+                x = path.interpolate(eps, z, t)
+                xhat = flow.denoise(x, t)
+                z = proximal(misfit, xhat, self.spread * float(path.sigma(t)), self.iterations)
+                old = (x - path.alpha(t) * xhat) / path.sigma(t)
+                new = flow.project(normal(flow.shape, sources).to(guess))
+                eps = math.sqrt(1 - self.fresh) * old + math.sqrt(self.fresh) * new
+                if watch is not None and watch(z):
+                    break
+        return z
 
 
-def logit_times(steps: int, first: float, last: float) -> list[Tensor]:
+def logit_times(count: int, first: float, last: float) -> list[Tensor]:
     """Times from `first` to `last`, even in log(t / (1 - t))."""
     ends = [math.log(t / (1 - t)) for t in (first, last)]
-    return list(torch.sigmoid(torch.linspace(ends[0], ends[1], steps, dtype=torch.float64)))
+    return list(torch.sigmoid(torch.linspace(ends[0], ends[1], count, dtype=torch.float64)))
 
 
 def proximal(misfit: Misfit, xhat: Tensor, r: float, iterations: int = 16) -> Tensor:
     """argmin_x |x - xhat|^2 / (2 r^2) + misfit(x), shape as xhat.
 
-    Linear operators with an `adjoint`: conjugate gradients on (I + r^2 A'A / sigma^2) dx = r^2 A'(y - A xhat) /
-    sigma^2. Others: `iterations` evaluations of the batched L-BFGS.
+    For a linear operator with an `adjoint` x - xhat is the least squares solution of A dx = y - A xhat with the
+    ridge sigma_y^2 / r^2. Others: `iterations` evaluations of the batched L-BFGS.
     """
     adjoint = getattr(misfit.operator, "adjoint", None)
-    if adjoint is None:
+    if adjoint is None or misfit.measured is not None:
         return _proximal_nonlinear(misfit, xhat, r, iterations)
-    sigma = torch.as_tensor(misfit.sigma_y).to(xhat)
-    weight = expand((r / sigma) ** 2, xhat) if sigma.ndim else (r / sigma) ** 2
     residual = getattr(misfit.operator, "residual", None)
     gap = misfit.operator(xhat) - misfit.y if residual is None else residual(xhat, misfit.y)
-    return xhat + conjugate_gradients(
-        lambda v: v + weight * adjoint(misfit.operator(v)), -weight * adjoint(gap), iterations
+    ridge = (torch.as_tensor(misfit.sigma_y).to(xhat) / r) ** 2
+    return xhat + least_squares(
+        misfit.operator, adjoint, -gap, ridge=ridge, iterations=iterations, tolerance=1e-3
     )
-
-
-def conjugate_gradients(
-    apply: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tolerance: float = 1e-3
-) -> Tensor:
-    """Solve apply(x) = b for symmetric positive maps (Nocedal & Wright, 5.2).
-
-    Each problem has its own scalars and stays as it is from |r| <= tolerance |b| on, whatever the others do.
-    """
-    x, r, p = torch.zeros_like(b), b, b
-    rr = _dot(r, r)
-    enough = tolerance**2 * rr
-    for _ in range(iterations):
-        active = rr > enough
-        if not bool(active.any()):
-            break
-        q = apply(p)
-        step = along(torch.where(active, rr / _dot(p, q).clamp(min=1e-30), 0.0), b)
-        x, r = x + step * p, r - step * q
-        rr, before = _dot(r, r), rr
-        p = r + along(rr / before.clamp(min=1e-30), b) * p
-    return x
 
 
 def _proximal_nonlinear(misfit: Misfit, xhat: Tensor, r: float, evaluations: int) -> Tensor:
@@ -132,7 +125,3 @@ def _proximal_nonlinear(misfit: Misfit, xhat: Tensor, r: float, evaluations: int
             (gradient,) = torch.autograd.grad(value.sum(), x)
         state = optimizer.step(state, value, gradient)
     return state.x
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).flatten(1).sum(1)

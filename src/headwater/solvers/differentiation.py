@@ -18,20 +18,20 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
+from headwater.flows.flow import Flow
+from headwater.flows.recompute import recompute
+from headwater.problem.batch import CannotRestrict
 
 if TYPE_CHECKING:
-    from headwater.flows.flow import Flow
     from headwater.solvers.method import Field, Method
-
-Map = Callable[[Tensor], Tensor]
 
 
 class Strategy(Protocol):
@@ -71,7 +71,7 @@ class Checkpoint:
             return march(flow, flow, method, x0, grid)
 
         def evaluate(x: Tensor, t: Tensor) -> Tensor:
-            return recomputed(lambda z: flow(z, t), x)
+            return recompute(lambda z: flow(z, t), x)
 
         stride = self.stride(len(grid) - 1, method.evaluations)
         if stride == 1:
@@ -79,7 +79,7 @@ class Checkpoint:
         x = x0
         for i in range(0, len(grid) - 1, stride):
             part = grid[i : i + stride + 1]
-            x = recomputed(functools.partial(_segment, evaluate, flow, method, part), x)
+            x = recompute(functools.partial(_segment, evaluate, flow, method, part), x)
         return x
 
     def stride(self, steps: int, evaluations: int) -> int:
@@ -117,17 +117,17 @@ class Auto:
 def _activations(flow: Flow, x: Tensor) -> float:
     """`activation_bytes` per problem, measured once per flow, event shape and dtype.
 
-    On one problem; on all of them if the flow cannot be restricted, because labels of all are bound in it.
+    On one problem; on all of them if the velocity was declared `WholeBatch`.
     """
     from headwater.solvers.memory import activation_bytes
 
     key = (x.shape[1:], x.dtype, x.device)
     known = flow.activations
     if key not in known:
-        first = torch.zeros(1, dtype=torch.long, device=x.device)
+        last = torch.tensor([len(x) - 1], device=x.device)
         try:
-            known[key] = activation_bytes(flow.select(first), x[:1])
-        except Exception:  # what is wrong at the full batch as well is raised there
+            known[key] = activation_bytes(flow.select(last), x[-1:])
+        except CannotRestrict:
             known[key] = activation_bytes(flow, x) / len(x)
     return known[key]
 
@@ -142,26 +142,3 @@ def march(field: Field, flow: Flow, method: Method, x: Tensor, grid: Sequence[fl
     for t, t_next in itertools.pairwise(times):
         x = method.step(field, flow.path, x, t, t_next)
     return x
-
-
-def recomputed(function: Map, x: Tensor) -> Tensor:
-    """function(x), keeping x alone and computing the function again in the backward pass."""
-    if not (x.requires_grad and torch.is_grad_enabled()):
-        return function(x)
-    return _Recomputed.apply(function, x)  # type: ignore[no-untyped-call,no-any-return]
-
-
-class _Recomputed(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, function: Map, x: Tensor) -> Tensor:
-        ctx.function = function
-        ctx.save_for_backward(x)
-        return function(x.detach())
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
-        x = ctx.saved_tensors[0].detach().requires_grad_()
-        with torch.enable_grad():
-            out = ctx.function(x)
-        return None, torch.autograd.grad(out, x, gradient)[0]

@@ -6,12 +6,13 @@ import itertools
 import math
 import operator
 from collections.abc import Sequence
-from typing import SupportsIndex
 
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from headwater.errors import Misuse
-from headwater.flows.flow import Flow
+from headwater.flows.flow import Flow, require_state
 from headwater.solvers.differentiation import Direct, Strategy
 from headwater.solvers.method import MIDPOINT, Method
 
@@ -62,9 +63,17 @@ def backward(grid: Grid) -> Grid:
 
 def as_grid(steps: int | Sequence[float]) -> Grid:
     """The uniform grid of a number of steps, or the times given, checked to be monotone."""
-    if isinstance(steps, SupportsIndex):  # also NumPy's integers
-        return uniform_grid(operator.index(steps))
-    grid = tuple(float(t) for t in steps)
+    if getattr(steps, "ndim", None) == 0 or not hasattr(
+        steps, "__len__"
+    ):  # also 0-d tensors, NumPy's integers
+        try:
+            return uniform_grid(operator.index(steps))  # type: ignore[arg-type]
+        except TypeError:
+            raise Misuse(
+                f"The steps {steps!r} are neither a whole number nor times.",
+                "Give a number of steps, or a list, tensor or array of times from 0 to 1.",
+            ) from None
+    grid = tuple(float(t) for t in steps)  # type: ignore[union-attr]
     rises = [b - a for a, b in itertools.pairwise(grid)]
     if len(grid) < 2 or not (all(r > 0 for r in rises) or all(r < 0 for r in rises)):
         raise Misuse(
@@ -85,8 +94,16 @@ def solve(
 ) -> Tensor:
     """x1, the solution of dx/dt = v(x, t) from x(0) = x0; it carries gradients to x0 exactly if x0 does.
 
-    x0 `[batch, *event]`; `steps` is a number of uniform steps from 0 to 1 or the times themselves;
-    `gradient` says how the solve is differentiated (`Direct()` by default).
+    Parameters
+    ----------
+    flow, x0
+        The velocity field, and the state at the first time `[batch, *event]`, float32 or float64.
+    method
+        The rule for one step: a Runge-Kutta tableau or `DDIM`.
+    steps
+        A number of uniform steps from 0 to 1, or the times themselves: a list, tensor or array.
+    gradient
+        How the solve is differentiated; `Direct()` by default.
 
     >>> flow = Flow(lambda x, t: -x, shape=(1,))
     >>> x1 = solve(flow, torch.ones(1, 1, dtype=torch.float64), steps=100)
@@ -96,15 +113,29 @@ def solve(
     Raises
     ------
     Misuse
-        If x0 has another event shape than the flow.
+        If x0 has another event shape than the flow or is in half precision, or a network is in training mode.
     """
     if x0.ndim != len(flow.shape) + 1 or tuple(x0.shape[1:]) != flow.shape:
         raise Misuse(
             f"x0 has shape {tuple(x0.shape)} but the flow's events have shape {flow.shape}.",
             "Give x0 of shape [batch, *flow.shape]; the first axis is the problem.",
         )
+    require_state(x0)
+    require_evaluation_mode(flow)
     strategy = gradient or Direct()
     return strategy.integrate(flow, method, x0, as_grid(steps))
+
+
+def require_evaluation_mode(flow: Flow) -> None:
+    """Refuse dropout and batch statistics in training mode: the velocity would be no function of x and t."""
+    for module in flow.modules:
+        for part in module.modules():
+            random = isinstance(part, _DropoutNd) and part.p > 0
+            if part.training and (random or (isinstance(part, _BatchNorm) and part.track_running_stats)):
+                raise Misuse(
+                    f"The network's {type(part).__name__} is in training mode, so the velocity is no function of x.",
+                    "Call net.eval() first.",
+                )
 
 
 def invert(flow: Flow, x1: Tensor, *, method: Method = MIDPOINT, steps: int | Sequence[float] = 24) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.seeds import generators
 from headwater.solvers.fixed import as_grid, backward
 from headwater.solvers.method import RK4, Field, Method
 
@@ -64,32 +65,46 @@ def log_likelihood(
     >>> round(logp.item(), 4)  # log N(0; 0, 1)
     -0.9189
     """
-    if probes is None and flow.d > 512:
+    if probes is None and flow.event_size > 512:
         raise Misuse(
-            f"An exact divergence in {flow.d} dimensions needs {flow.d} products per evaluation.",
+            f"An exact divergence in {flow.event_size} dimensions needs {flow.event_size} products per evaluation.",
             "Give a number of Hutchinson probes, e.g. probes=4.",
         )
-    graph, z = x1.requires_grad and torch.is_grad_enabled(), _rademacher(x1, probes, seed)
+    graph, z = x1.requires_grad and torch.is_grad_enabled(), rademacher(x1, probes, seed)
+    x0, change = solve_with_divergence(flow, x1, z, backward(as_grid(steps)), method=method, graph=graph)
+    return log_source(flow, x0) + change, x0
+
+
+def solve_with_divergence(
+    flow: Flow, x: Tensor, probes: Tensor | None, grid: Sequence[float], *, method: Method, graph: bool
+) -> tuple[Tensor, Tensor]:
+    """The solve over a grid, and the integral of div v along it `[batch]`: the augmented ODE of FFJORD.
+
+    Along the grid from 0 to 1, log p1(x1) = log p0(x0) - integral; `graph` keeps both differentiable in x.
+    """
 
     def augmented(state: Tensor, t: Tensor) -> Tensor:
-        x = state[:, :-1].reshape(-1, *flow.shape)
-        v, div = divergence(flow, x, t, z, graph)
+        v, div = divergence(flow, state[:, :-1].reshape_as(x), t, probes, graph)
         return torch.cat([v.flatten(1), div[:, None]], dim=1)
 
-    state = torch.cat([x1.flatten(1), x1.new_zeros(len(x1), 1)], dim=1)
-    times = [torch.tensor(t, dtype=torch.float64) for t in backward(as_grid(steps))]
+    state = torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], dim=1)
+    times = [torch.tensor(t, dtype=torch.float64) for t in grid]
     for t, t_next in itertools.pairwise(times):
         state = method.step(augmented, flow.path, state, t, t_next)
-    x0, change = state[:, :-1], state[:, -1]
-    log_source = -0.5 * (x0.square().sum(1) + flow.dimension * math.log(2 * math.pi))
-    return log_source + change, x0.reshape_as(x1)
+    return state[:, :-1].reshape_as(x), state[:, -1]
 
 
-def _rademacher(x: Tensor, probes: int | None, seed: int) -> Tensor | None:
+def log_source(flow: Flow, x0: Tensor) -> Tensor:
+    """log N(x0; 0, I), on the flow's support, `[batch]`."""
+    return -0.5 * (x0.flatten(1).square().sum(1) + flow.source_dimension * math.log(2 * math.pi))
+
+
+def rademacher(x: Tensor, probes: int | None, seed: int) -> Tensor | None:
+    """Random signs `[probes, batch, *event]`, the same for every problem; None for an exact divergence."""
     if probes is None:
         return None
-    g = torch.Generator().manual_seed(seed)
-    signs = torch.randint(0, 2, (probes, 1, *x.shape[1:]), generator=g) * 2 - 1
+    (g,) = generators([seed])
+    signs = torch.randint(0, 2, (probes, 1, *x.shape[1:]), generator=g, device="cpu") * 2 - 1
     return signs.to(x).expand(-1, *x.shape)
 
 

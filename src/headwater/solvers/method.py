@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
-from headwater.flows.path import Path, expand
+from headwater.flows.path import Path, precise
+from headwater.problem.batch import per_problem
 
 Field = Callable[[Tensor, Tensor], Tensor]
 
@@ -72,7 +72,7 @@ def combine(x: Tensor, h: Tensor, weights: tuple[float, ...], k: list[Tensor]) -
     """x + h sum_i w_i k_i, leaving out zero weights."""
     for w, slope in zip(weights, k, strict=False):
         if w != 0.0:
-            x = x + expand(w * h, slope) * slope
+            x = x + per_problem(w * h, slope) * slope
     return x
 
 
@@ -112,10 +112,10 @@ class Exponential:
 
     def step(self, field: Field, path: Path, x: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
         """alpha_next xhat(x, t) + sigma_next eps(x, t)."""
-        t = t.to(x)  # as the flow sees it: beside a level of a beta table, sigma' depends on the last bit
+        t = t.clamp(*path.span).to(x)  # as the field sees it: beyond the span sigma' may be infinite
         v = field(x, t)
-        end = t_next.to(torch.float64)
-        alpha, sigma = expand(path.alpha(end), x), expand(path.sigma(end), x)
+        end = precise(t_next)
+        alpha, sigma = per_problem(path.alpha(end), x), per_problem(path.sigma(end), x)
         return alpha * path.xhat_from_v(x, v, t) + sigma * path.eps_from_v(x, v, t)
 
 

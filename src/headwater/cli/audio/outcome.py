@@ -20,7 +20,7 @@ from headwater.cli.image.run import INTERRUPTED
 from headwater.cli.shared.machine import versions
 from headwater.cli.shared.outputs import check_distinct, check_free
 from headwater.cli.shared.progress import Record
-from headwater.dflow.control import Event
+from headwater.dflow.result import Event
 from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.optimizers.status import Status

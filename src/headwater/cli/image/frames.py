@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from headwater.cli.shared.progress import Record
-from headwater.dflow.control import Event
+from headwater.dflow.result import Event
 
 
 @dataclass

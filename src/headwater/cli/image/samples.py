@@ -139,7 +139,7 @@ def likelihood(photos: Sequence[Path], probes: int, seed: int, steps: int, commo
     meter, entries = Meter(device), []
     for photo, x, flow in zip(photos, images, canvases, strict=True):
         logp, x0 = log_likelihood(flow, x.to(device), probes=probes, seed=seed, method=MIDPOINT, steps=steps)
-        bits = float(bits_per_dimension(logp, flow.d))
+        bits = float(bits_per_dimension(logp, flow.event_size))
         radius = float(x0.square().mean().sqrt())
         entries.append({"file": str(photo), "bits_per_dimension": round(bits, 6), "radius": round(radius, 6)})
         print(f"{photo}: {bits:.4f} bits per dimension")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headwater.cli.shared.progress import Record, Watch, clock
-from headwater.dflow.control import Event
+from headwater.dflow.result import Event
 
 
 @dataclass

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from headwater.dflow.control import Event
+from headwater.dflow.result import Event
 from headwater.optimizers.status import Status
 
 PLAIN_SECONDS = 5.0

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headwater.dflow.control import Callback
+from headwater.dflow.result import Callback
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.molecule.design.conditioned import find_known_part
@@ -40,7 +40,7 @@ from headwater.molecule.structure.molecule import Molecule
 from headwater.molecule.structure.state import MoleculeBatch, atom_mask, relaxed_types, round_state
 from headwater.optimizers.status import Status
 from headwater.problem.cost import Cost, WeightedSum
-from headwater.recipes.warm_start import Limits as RecipeOptions
+from headwater.recipes.recipe import RecipeOptions
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from headwater.dflow.control import Result
+from headwater.dflow.result import Result
 from headwater.molecule.design.deviation import Grade, Verdict
 from headwater.optimizers.status import Status
 

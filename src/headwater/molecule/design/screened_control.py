@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater.dflow.control import Callback, Event, Result, control
-from headwater.dflow.start import ChiPrior
+from headwater.dflow.control import control
+from headwater.dflow.prior import ChiPrior
+from headwater.dflow.result import Callback, Event, Result
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.molecule.design.deviation import TargetDeviation, Verdict
@@ -27,7 +28,7 @@ from headwater.optimizers import LBFGS, Optimizer, Polyak
 from headwater.optimizers.status import Status
 from headwater.problem.batch import select
 from headwater.problem.cost import Cost, Stop
-from headwater.recipes.warm_start import Limits as RecipeOptions
+from headwater.recipes.recipe import RecipeOptions
 from headwater.solvers import solve
 
 
@@ -321,7 +322,7 @@ class _Search:
             misfit,
             start,
             stop=Stop(misfit.deviation, misfit.deviation.level),
-            prior=ChiPrior(recipe.chi_weight, flow.dimension) if recipe.chi_weight > 0 else None,
+            prior=ChiPrior(recipe.chi_weight, flow.source_dimension) if recipe.chi_weight > 0 else None,
             steps=recipe.steps,
             gradients=recipe.gradients,
             optimizer=recipe.choose_optimizer(misfit),

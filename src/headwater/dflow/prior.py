@@ -1,0 +1,66 @@
+"""Priors of the source point, added to the cost: what keeps x0 a plausible draw of N(0, I)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from headwater.flows.flow import Flow
+from headwater.problem.batch import rows
+from headwater.solvers.fixed import uniform_grid
+from headwater.solvers.likelihood import log_source, rademacher, solve_with_divergence
+from headwater.solvers.method import MIDPOINT, Method
+
+
+@dataclass(frozen=True)
+class ChiPrior:
+    """weight (|x0|^2 / 2 - (d - 1) ln |x0|), `[batch]`: minus the log density of |x0| for x0 ~ N(0, I).
+
+    Added to the cost; its minimum is the shell |x0| = sqrt(d - 1) (D-Flow, sec. 3.4, where the norm of a
+    Gaussian follows the chi^d law). |x0|^2 / 2 alone would pull x0 to 0. `dimension` is d, one or one per
+    problem: for a flow with a support give `flow.source_dimension`.
+
+    >>> x0 = torch.tensor([[1.0, 1.0, 1.0]], requires_grad=True)   # d = 3, |x0|^2 = 3 > d - 1
+    >>> bool((torch.autograd.grad(ChiPrior()(x0).sum(), x0)[0] > 0).all())
+    True
+    """
+
+    weight: float = 1.0
+    dimension: int | Tensor | None = None
+
+    def select(self, index: Tensor) -> ChiPrior:
+        """The prior of the problems in `index`."""
+        return replace(self, dimension=rows(self.dimension, index))
+
+    def __call__(self, x0: Tensor) -> Tensor:
+        flat = x0.flatten(1)
+        d = flat.shape[1] if self.dimension is None else self.dimension
+        square = flat.square().sum(1)
+        return self.weight * (0.5 * square - 0.5 * (d - 1) * torch.log(square + 1e-20))
+
+
+@dataclass(frozen=True)
+class TargetLikelihood:
+    """-weight log p1(x1(x0)), `[batch]`, by the change of variables along the solve from x0.
+
+    log p1(x1) = log N(x0) - integral div v dt; `probes` Rademacher probes (None: exact), fixed by `seed`.
+    Costs a second derivative of the network per probe.
+    """
+
+    flow: Flow
+    weight: float = 1.0
+    probes: int | None = 1
+    seed: int = 0
+    method: Method = MIDPOINT
+    steps: int = 6
+
+    def select(self, index: Tensor) -> TargetLikelihood:
+        """The prior of the problems in `index`."""
+        return replace(self, flow=self.flow.select(index))
+
+    def __call__(self, x0: Tensor) -> Tensor:
+        probes, grid = rademacher(x0, self.probes, self.seed), uniform_grid(self.steps)
+        _, change = solve_with_divergence(self.flow, x0, probes, grid, method=self.method, graph=True)
+        return -self.weight * (log_source(self.flow, x0) - change)

@@ -1,0 +1,130 @@
+"""The one check at the start of `control`: what a flow, a cost, a prior, a stop and a constraint promise.
+
+1. The velocity is a function: asked twice for one input it gives one answer, and asking changes nothing.
+2. Problems are independent: alone, each of up to four problems has the values that it has in the batch.
+
+A broken promise would be a wrong answer without a word, so it is refused, with its cure. The cost is two evaluations
+of the network for the batch and one for each of the problems alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from headwater.dflow.evaluation import Naming, Objective
+from headwater.errors import Misuse, out_of_memory
+from headwater.flows.flow import Flow
+from headwater.problem.batch import sample_of
+from headwater.solvers.fixed import require_evaluation_mode
+
+TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 5e-2}
+"""How far two evaluations may differ, relative to their size, by the lowest precision that is computed in: rounding
+depends on the size of the batch, since other kernels add up in another order."""
+
+
+def check_promises(objective: Objective, z: Tensor) -> None:
+    """Refuse an objective that breaks a promise at the start z `[batch, *event]`.
+
+    Raises
+    ------
+    Misuse
+        If the velocity gives two answers or changes its network, or a problem alone differs from itself in the batch.
+    """
+    require_evaluation_mode(objective.flow)
+    low, high = objective.flow.path.span
+    t = torch.tensor((low + high) / 2, dtype=torch.float64)
+    with torch.no_grad():
+        x0 = objective.source(z.detach())
+        with objective.naming("velocity"):
+            v = evaluate_twice(objective.flow, x0, t, tolerance_of(objective.flow, z))
+        if objective.restrictable and len(z) > 1:
+            check_problems(objective, z.detach(), x0, t, v)
+
+
+def tolerance_of(flow: Flow, z: Tensor) -> float:
+    """The tolerance of the lowest precision among the state, the network and a surrounding autocast."""
+    found = {z.dtype, flow.dtype} | {p.dtype for m in flow.modules for p in m.parameters()}
+    if torch.is_autocast_enabled(z.device.type):
+        found.add(torch.get_autocast_dtype(z.device.type))
+    return max(TOLERANCE.get(dtype, 0.0) for dtype in found if dtype is not None)
+
+
+def evaluate_twice(flow: Flow, x: Tensor, t: Tensor, tolerance: float) -> Tensor:
+    """v(x, t), asked twice; the network's buffers are put back if asking changed them."""
+    buffers = [b for m in flow.modules for b in m.buffers()]
+    before = [(b._version, b.clone()) for b in buffers]
+    first, second = flow(x, t), flow(x, t)
+    touched = [
+        k for k, (b, (version, _)) in enumerate(zip(buffers, before, strict=True)) if b._version != version
+    ]
+    for k in touched:
+        buffers[k].copy_(before[k][1])
+    if touched and any(m.training for m in flow.modules):
+        raise Misuse(
+            "The network changes itself by being evaluated, as batch statistics do in training mode.",
+            "Call net.eval() first.",
+        )
+    if bool((distance(first, second) > tolerance).any()):
+        raise Misuse(
+            "The velocity gives two answers for one input.",
+            "Put the network into evaluation mode with net.eval(), and take randomness and hidden state out of it.",
+        )
+    return first
+
+
+def check_problems(objective: Objective, z: Tensor, x0: Tensor, t: Tensor, v: Tensor) -> None:
+    """Evaluate up to four problems alone and hold the parts against what they gave in the batch."""
+    x1 = x0 + v  # one Euler step: a point of the right shape and size, near enough to the data for costs
+    tolerance = tolerance_of(objective.flow, z)
+    parts = parts_of(objective, z, x0, x1, t)
+    together = {name: v if name == "velocity" else evaluate() for name, evaluate in parts.items()}
+    for i in sample_of(len(z)):
+        index = torch.tensor([i], device=z.device)
+        with Naming("select", index):
+            alone = objective.select(index)
+        for name, evaluate in parts_of(alone, z[index], x0[index], x1[index], t).items():
+            try:
+                value = evaluate()
+            except (RuntimeError, ValueError, TypeError, IndexError) as error:
+                if out_of_memory(error):
+                    raise
+                raise dependent(name, i, "fails") from error
+            if bool((distance(together[name][index], value) > tolerance).any()):
+                raise dependent(name, i, "is another one")
+
+
+def parts_of(o: Objective, z: Tensor, x0: Tensor, x1: Tensor, t: Tensor) -> dict[str, Callable[[], Tensor]]:
+    """How each part is evaluated, by name."""
+    found: dict[str, Callable[[], Tensor]] = {
+        "velocity": lambda: o.flow(x0, t),
+        "cost": lambda: o.value("cost", o.cost, x1),
+    }
+    if o.prior is not None:
+        found["prior"] = lambda: o.value("prior", o.prior, x0)  # type: ignore[arg-type]
+    if o.stop is not None:
+        found["stop"] = lambda: o.measure(x1)
+    if o.constraint is not None:
+        found["constraint"] = lambda: o.source(z)
+    return found
+
+
+def dependent(part: str, problem: int, how: str) -> Misuse:
+    """What is said of a part whose value for a problem depends on the batch it is in."""
+    return Misuse(
+        f"The {part} of problem {problem} {how} when it is evaluated alone and not in its batch: it holds data of "
+        "all problems, which cannot follow those still running.",
+        "Declare the data, Each(f, name=tensor), or give the object a method select(index); WholeBatch(f) if it "
+        "cannot be restricted; Flow(..., dtype=torch.bfloat16) if the network itself computes in half precision.",
+    )
+
+
+def distance(a: Tensor, b: Tensor) -> Tensor:
+    """rms(a - b) / max(rms a, rms b) of every problem, `[k]`; 0 where both are equal, NaN and infinity included."""
+    a, b = (x.detach().reshape(len(x), -1).to(torch.float64) for x in (a, b))
+    same = (a == b) | (a.isnan() & b.isnan())
+    gap = torch.where(same, 0.0, a - b).square().mean(1).sqrt()
+    size = torch.maximum(a.square().mean(1), b.square().mean(1)).sqrt()
+    return torch.where(gap == 0, 0.0, torch.where(size.isfinite() & gap.isfinite(), gap / size, torch.inf))

@@ -1,0 +1,91 @@
+"""The best evaluation, the status and the trace of every problem of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from headwater.dflow.evaluation import Evaluation
+from headwater.dflow.result import Event, Result
+from headwater.optimizers import STATUS, OptimizerState
+from headwater.optimizers.status import Status
+
+
+@dataclass
+class Record:
+    """What `control` has seen so far; `start` `[batch, *event]`, `codes` `[batch]` of the optimiser's state."""
+
+    start: Tensor
+    codes: Tensor
+    trace: list[Tensor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        n, like = len(self.start), self.start
+        self.x0, self.x1 = like.detach().clone(), torch.full_like(like, float("nan"))
+        self.cost = torch.full((n,), float("inf"), dtype=torch.float64, device=like.device)
+        self.measure = torch.full_like(self.cost, float("nan"))
+        self.gradients = torch.zeros(n, dtype=torch.long, device=like.device)
+        self.status = [STATUS[int(c)] for c in self.codes]
+
+    def resume(self, before: Result) -> None:
+        """Take over the record of an earlier run; problems that a limit or the caller had ended run again."""
+        cut_short = (Status.EVALUATIONS, Status.SECONDS, Status.CANCELLED)
+        self.x0, self.x1, self.cost = before.x0.clone(), before.x1.clone(), before.cost.clone()
+        self.measure, self.gradients = before.measure.clone(), before.gradients.clone()
+        self.status = [Status.RUNNING if s in cut_short else s for s in before.status]
+        self.trace = list(before.trace)
+
+    def active(self, limit: int) -> Tensor:
+        """The indices of the problems still running; those at the limit of evaluations end here."""
+        for i in torch.nonzero(self.gradients >= limit).flatten().tolist():
+            if self.status[i] is Status.RUNNING:
+                self.status[i] = Status.EVALUATIONS
+        running = [i for i, s in enumerate(self.status) if s is Status.RUNNING]
+        return torch.tensor(running, dtype=torch.long, device=self.start.device)
+
+    def update(self, active: Tensor, e: Evaluation, state: OptimizerState, level: float) -> Event:
+        """Keep what is better, end what has ended, and say what happened.
+
+        An evaluation that reaches the stop is kept even if its cost, with the prior, is not the lowest: what is
+        returned as REACHED has a measure at or below the level.
+        """
+        reached = e.measure <= level
+        better = (e.cost < self.cost[active]) | reached
+        rows = active[better]
+        self.x0[rows], self.x1[rows] = e.x0[better], e.x1[better]
+        self.cost[rows], self.measure[rows] = e.cost[better], e.measure[better]
+        self.gradients[active] += 1
+        for i, hit, code in zip(active.tolist(), reached.tolist(), state.code[active].tolist(), strict=True):
+            self.status[i] = Status.REACHED if hit else STATUS[code]
+        line = torch.full((2, len(self.cost)), float("nan"), dtype=torch.float64, device=active.device)
+        line[:, active] = torch.stack([e.cost, e.measure])
+        self.trace.append(line)
+        return Event(
+            round=len(self.trace),
+            active=active,
+            cost=e.cost,
+            measure=e.measure,
+            x1=e.x1,
+            best=self.cost.clone(),
+            x0=e.x0,
+        )
+
+    def end(self, status: Status) -> None:
+        """End all that is still running."""
+        self.status = [status if s is Status.RUNNING else s for s in self.status]
+
+    def result(self, state: OptimizerState, nfe_per_gradient: int) -> Result:
+        """The record as it is returned."""
+        return Result(
+            x0=self.x0,
+            x1=self.x1,
+            cost=self.cost,
+            measure=self.measure,
+            status=tuple(self.status),
+            gradients=self.gradients,
+            nfe_per_gradient=nfe_per_gradient,
+            trace=torch.stack(self.trace) if self.trace else torch.zeros(0, 2, len(self.cost)),
+            state=state,
+        )

@@ -1,0 +1,61 @@
+"""A part of a computation that keeps its input alone and is computed again in the backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headwater.errors import Misuse
+
+Map = Callable[[Tensor], Tensor]
+
+
+def recompute(function: Map, x: Tensor) -> Tensor:
+    """function(x), keeping x alone for the backward pass (Griewank & Walther 2008, ch. 12).
+
+    Raises
+    ------
+    Misuse
+        In the backward pass, if the function gives another value than before: its gradient would belong to neither.
+    """
+    if not (x.requires_grad and torch.is_grad_enabled()):
+        return function(x)
+    return _Recompute.apply(function, x)  # type: ignore[no-untyped-call,no-any-return]
+
+
+class _Recompute(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, function: Map, x: Tensor) -> Tensor:
+        ctx.function = function
+        ctx.save_for_backward(x)
+        out = function(x.detach())
+        ctx.projection = projection(out)
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        x = ctx.saved_tensors[0].detach().requires_grad_()
+        with torch.enable_grad():
+            out = ctx.function(x)
+        (before, size), (again, _) = ctx.projection, projection(out)
+        if bool((again - before).abs() > 1e-3 * size):
+            raise Misuse(
+                "The velocity gave two answers for one input, so its gradient is not that of x1.",
+                "Put the network into evaluation mode with net.eval(), and take all randomness out of it.",
+            )
+        return None, torch.autograd.grad(out, x, gradient)[0]
+
+
+def projection(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The inner product of an output with a fixed direction, and its norm.
+
+    Two outputs that differ in random entries differ here by about the same share of the norm.
+    """
+    flat = x.detach().flatten()
+    flat = flat.to(torch.promote_types(flat.dtype, torch.float32))
+    direction = torch.cos(torch.arange(len(flat), dtype=flat.dtype, device=flat.device))
+    return flat @ direction, flat.norm()

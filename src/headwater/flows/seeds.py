@@ -1,0 +1,44 @@
+"""Random draws that depend on their seed alone: not on the batch, the device, or torch's global defaults."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from headwater.errors import Misuse
+
+
+def generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """One generator on the CPU per problem.
+
+    Raises
+    ------
+    Misuse
+        If there is no seed, or one is no whole number from 0 to 2^64 - 1.
+    """
+    if len(seeds) == 0:
+        raise Misuse("There is no seed.", "Give one per problem, e.g. range(4).")
+    return [torch.Generator(device="cpu").manual_seed(_checked(seed)) for seed in seeds]
+
+
+def _checked(seed: int) -> int:
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if not 0 <= number < 2**64:
+        raise Misuse(f"The seed {seed!r} is no whole number from 0 to 2^64 - 1.", "Give one such as 0, 1, 2.")
+    return number
+
+
+def normal(shape: Sequence[int], sources: Sequence[torch.Generator]) -> Tensor:
+    """N(0, I) for every problem from its own generator: float32 on the CPU, `[len(sources), *shape]`.
+
+    >>> torch.equal(normal((2,), generators([3, 5]))[1:], normal((2,), generators([5])))
+    True
+    """
+    draws = [torch.randn(tuple(shape), generator=g, dtype=torch.float32, device="cpu") for g in sources]
+    return torch.stack(draws)

@@ -1,0 +1,69 @@
+"""D-Flow as published: midpoint 6, L-BFGS, and a blend of the inverted observation with noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from headwater.dflow.control import control
+from headwater.dflow.result import Result
+from headwater.dflow.start import blend
+from headwater.flows.flow import Flow
+from headwater.optimizers import LBFGS, Optimizer
+from headwater.problem.cost import Misfit, discrepancy
+from headwater.recipes.recipe import RecipeOptions
+from headwater.solvers.fixed import invert
+
+
+@dataclass(frozen=True)
+class Paper:
+    """D-Flow with the settings of the paper (Ben-Hamu et al., ICML 2024).
+
+    Attributes
+    ----------
+    steps
+        Midpoint steps of the control and of the inversion of the guess.
+    a
+        The share of the inverted guess in the start, x0 = sqrt(a) y0 + sqrt(1 - a) z (section 3.3).
+    gradients
+        The most gradient evaluations per problem.
+    tau
+        The discrepancy level at which a problem is solved, in units of the noise.
+    optimizer
+        L-BFGS with a strong Wolfe line search.
+    """
+
+    steps: int = 6
+    a: float = 0.1
+    gradients: int = 200
+    tau: float = 1.05
+    optimizer: Optimizer[Any] = field(default_factory=LBFGS)
+
+    def __call__(
+        self,
+        flow: Flow,
+        misfit: Misfit,
+        seeds: Sequence[int],
+        *,
+        guess: Tensor,
+        options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
+    ) -> Result:
+        """Solve a batch of inverse problems; see `Recipe`."""
+        steps = options.steps or self.steps
+        z = flow.noise(seeds, device=guess.device)
+        y0 = invert(flow, guess.expand_as(z), steps=steps)
+        result = control(
+            flow,
+            misfit,
+            blend(y0, z, self.a),
+            stop=discrepancy(misfit, self.tau if options.tau is None else options.tau),
+            steps=steps,
+            gradients=options.gradients or self.gradients,
+            optimizer=self.optimizer,
+            gradient=options.gradient,
+            callback=options.callback,
+        )
+        return replace(result, preparation=2 * steps)
