@@ -1,11 +1,12 @@
-"""`estimate`: its proximal step against dense solves, its result against the Gaussian posterior, its seeds."""
+"""`Estimate`: its proximal step against dense solves, its result against the Gaussian posterior, its seeds."""
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-from headwater import Gaussian, Misfit
-from headwater.recipes.estimate import conjugate_gradients, estimate, logit_times, proximal
+from headwater import Estimate, Gaussian, Misfit
+from headwater.problem.least_squares import least_squares
+from headwater.recipes.estimate import logit_times, proximal
 
 torch.set_num_threads(1)
 F64 = torch.float64
@@ -71,24 +72,25 @@ def test_linear_operator_without_adjoint_finds_the_same_minimiser():
     assert ((short - truth).norm(dim=1) < 0.1 * (xhat - truth).norm(dim=1)).all()
 
 
-def test_conjugate_gradients_solve_dense_systems():
-    systems = torch.stack([spd(7, seed=k, floor=10.0**-k) for k in range(3)])
-    b = normal(3, 7, seed=9)
-    x = conjugate_gradients(lambda v: torch.einsum("bij,bj->bi", systems, v), b, 60, tolerance=1e-12)
-    assert_close(x, torch.linalg.solve(systems, b), rtol=1e-8, atol=1e-8)
-    exact = conjugate_gradients(lambda v: torch.einsum("bij,bj->bi", systems, v), b, 7, tolerance=0.0)
-    assert_close(exact, torch.linalg.solve(systems, b), rtol=1e-4, atol=1e-4)  # d steps suffice
-    assert (conjugate_gradients(lambda v: v, 0 * b, 5) == 0).all()
+def test_a_ridge_for_each_problem_is_tikhonov():
+    """argmin |A x - y|^2 + ridge |x|^2 by dense algebra, with three ridges at once, 0 among them."""
+    a, y = normal(9, 5, seed=1), normal(3, 9, seed=2)
+    ridge = torch.tensor([0.0, 0.1, 3.0], dtype=F64)
+    x = least_squares(Matrix(a), Matrix(a).adjoint, y, ridge=ridge, tolerance=1e-12)
+    for k in range(3):
+        dense = torch.linalg.solve(a.T @ a + ridge[k] * torch.eye(5, dtype=F64), a.T @ y[k])
+        assert_close(x[k], dense, rtol=1e-8, atol=1e-8)
 
 
 def test_conjugate_gradients_of_a_problem_do_not_depend_on_the_others():
     """An easy system that is done stays as it is while a hard one goes on."""
-    scale = torch.stack([1 + torch.linspace(0, 0.5, 9, dtype=F64), torch.logspace(0, 5, 9, dtype=F64)])
-    b = normal(2, 9)
-    both = conjugate_gradients(lambda v: scale * v, b, 16)
+    scale = torch.stack([1 + torch.linspace(0, 0.5, 9, dtype=F64), torch.logspace(0, 3, 9, dtype=F64)])
+    y = normal(2, 9)
+    options = {"ridge": 0.1, "iterations": 16, "tolerance": 1e-3}
+    both = least_squares(lambda v: scale * v, lambda v: scale * v, y, **options)
     for k in range(2):
         s = scale[k : k + 1]
-        alone = conjugate_gradients(lambda v, s=s: s * v, b[k : k + 1], 16)
+        alone = least_squares(lambda v, s=s: s * v, lambda v, s=s: s * v, y[k : k + 1], **options)
         assert_close(both[k : k + 1], alone, rtol=1e-12, atol=1e-14)
 
 
@@ -114,7 +116,7 @@ def test_estimate_of_a_gaussian_law_lies_in_the_posterior(sigma):
     spread is 0.5 to 1 of the posterior's, and no seed misses the measurement by more than 1.25 sigma.
     """
     law, misfit, mean, covariance = posterior_problem(sigma)
-    x = estimate(law.flow, misfit, torch.zeros(1, 12, dtype=F64), seeds=range(300), spread=1.3)
+    x = Estimate(spread=1.3).sample(law.flow, misfit, range(300), guess=torch.zeros(1, 12, dtype=F64))
     way = (law.means[0] - mean).norm()
     assert (x.mean(0) - mean).norm() < 0.12 * way
     ratio = (x.var(0).sum() / covariance.trace()).sqrt()
@@ -127,10 +129,11 @@ def test_more_distrust_of_the_denoiser_is_nearer_to_the_measurement():
     law, misfit, _, _ = posterior_problem(0.05)
     zero = torch.zeros(1, 12, dtype=F64)
     levels = [
-        misfit.rms(estimate(law.flow, misfit, zero, range(50), spread=s)).mean() for s in (0.7, 1.0, 1.3)
+        misfit.rms(Estimate(spread=s).sample(law.flow, misfit, range(50), guess=zero)).mean()
+        for s in (0.7, 1.0, 1.3)
     ]
     assert levels[0] > 1.2 * levels[1] > 1.44 * levels[2]
-    default = misfit.rms(estimate(law.flow, misfit, zero, range(50))).mean()
+    default = misfit.rms(Estimate().sample(law.flow, misfit, range(50), guess=zero)).mean()
     assert 0.3 < default < 1.3  # whatever the default is, near the noise level
 
 
@@ -138,7 +141,8 @@ def test_the_guess_is_drowned_in_noise():
     """Guesses far apart (10 prior deviations) end where the seed says: within 5 % of their distance."""
     law, misfit, _, _ = posterior_problem(0.1)
     low, high = (
-        estimate(law.flow, misfit, torch.full((1, 12), v, dtype=F64), seeds=range(4)) for v in (-5, 5)
+        Estimate().sample(law.flow, misfit, range(4), guess=torch.full((1, 12), v, dtype=F64))
+        for v in (-5, 5)
     )
     assert ((low - high).norm(dim=1) < 0.05 * 10 * 12**0.5).all()
 
@@ -146,9 +150,9 @@ def test_the_guess_is_drowned_in_noise():
 def test_each_sample_depends_on_its_own_seed_only():
     law, misfit, _, _ = posterior_problem(0.1)
     guess = torch.zeros(1, 12, dtype=F64)
-    batch = estimate(law.flow, misfit, guess, seeds=[7, 3, 11])
+    batch = Estimate().sample(law.flow, misfit, [7, 3, 11], guess=guess)
     for k, seed in enumerate([7, 3, 11]):
-        alone = estimate(law.flow, misfit, guess, seeds=[seed])
+        alone = Estimate().sample(law.flow, misfit, [seed], guess=guess)
         assert_close(batch[k : k + 1], alone, rtol=1e-9, atol=1e-9)
     assert (batch[0] - batch[1]).norm() > 0.1
     assert not batch.requires_grad
@@ -160,7 +164,7 @@ def test_what_is_not_measured_keeps_its_energy_or_not(fresh, least, most):
     flow = Gaussian(torch.zeros(400), torch.full((400,), 1.0)).flow
     known = (torch.arange(400) < 200).float()
     misfit = Misfit(lambda x: known * x, known[None] * normal(1, 400).float(), 0.01)
-    x1 = estimate(flow, misfit, torch.zeros(1, 400), seeds=[0], fresh=fresh)
+    x1 = Estimate(fresh=fresh).sample(flow, misfit, [0], guess=torch.zeros(1, 400))
     assert least < x1[:, 200:].square().mean().sqrt() < most
     assert misfit.rms(x1) < 3
 
@@ -169,5 +173,5 @@ def test_a_good_guess_enters_late():
     flow = Gaussian(torch.zeros(100), torch.full((100,), 1.0)).flow
     misfit = Misfit(lambda x: x[:, :1], torch.zeros(1, 1), 1.0)  # says next to nothing
     guess = normal(1, 100).float()
-    near, far = (estimate(flow, misfit, guess, seeds=[0], fresh=0.0, first=f) for f in (0.95, 0.05))
+    near, far = (Estimate(fresh=0.0, first=f).sample(flow, misfit, [0], guess=guess) for f in (0.95, 0.05))
     assert (near - guess).norm() < 0.2 * (far - guess).norm()

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from headwater import DDIM, EULER, HEUN, MIDPOINT, RK4, Auto, Checkpoint, Cosine, Direct, Flow, Misuse, solve
 from headwater.image.model.network import UNet, UNetConfig
-from headwater.solvers import METHODS
+from headwater.solvers import METHODS, memory
 from headwater.solvers.differentiation import Strategy
 from headwater.solvers.memory import PeakMemory, activation_bytes
 
@@ -156,6 +156,17 @@ def test_auto_takes_direct_if_it_fits(unet):
     assert Auto(memory=1.01 * need).choose(flow, MIDPOINT, x0, 7) == Checkpoint()
     assert Auto(memory=1.01 * need).choose(flow, MIDPOINT, x0[:1], 12) == Direct()
     assert Auto().choose(flow, MIDPOINT, x0, 1) == Direct()
+
+
+@pytest.mark.parametrize(
+    ("share", "chosen"), [(0.55, Direct()), (0.65, Checkpoint())], ids=["below", "above"]
+)
+def test_auto_takes_60_percent_of_what_is_free(share, chosen, monkeypatch):
+    """The rest is for what else runs: a graph of 55 % of the free memory is kept, one of 65 % is not."""
+    flow, x0 = Flow(SmallNet(), (2, 8, 8)), normal(3, 2, 8, 8)
+    need = 6 * 2 * 3 * activation_bytes(flow, x0[:1])
+    monkeypatch.setattr(memory, "available_memory", lambda device: need / share)
+    assert Auto().choose(flow, MIDPOINT, x0, 6) == chosen
 
 
 def test_auto_measures_a_network_once():

@@ -183,13 +183,13 @@ class Flow:
         >>> bool((flow.noise([3, 5])[1] == flow.noise([5])[0]).all())
         True
         """
-        alpha = float(self.path.alpha(torch.tensor(self.path.span[0], dtype=torch.float64)))
+        alpha = float(self.path.alpha(torch.tensor(self.path.span[0], dtype=torch.float64, device="cpu")))
         if alpha > LEFT_AT_SOURCE:
             raise Misuse(
                 f"At t = 0 this path still has {alpha:.2f} of the data, so noise N(0, I) is no source of it.",
                 "Give the whole noise schedule of the checkpoint, down to its noisiest level.",
             )
-        require_state(torch.empty(0, dtype=dtype))
+        require_state(torch.empty(0, dtype=dtype, device="cpu"))
         return self.project(normal(self.shape, generators(seeds)).to(device=device, dtype=dtype))
 
     @classmethod
@@ -260,7 +260,7 @@ def require_state(x: Tensor) -> None:
     if x.dtype not in (torch.float32, torch.float64):
         raise Misuse(
             f"The state is {x.dtype}, in which a solve and its sums are not accurate.",
-            "Give x.float(), and Flow(..., dtype=torch.float16) for a network that computes in half precision.",
+            "Give it in float32, x.float(), and Flow(..., dtype=torch.float16) for a network in half precision.",
         )
 
 

@@ -63,17 +63,15 @@ def backward(grid: Grid) -> Grid:
 
 def as_grid(steps: int | Sequence[float]) -> Grid:
     """The uniform grid of a number of steps, or the times given, checked to be monotone."""
-    if getattr(steps, "ndim", None) == 0 or not hasattr(
-        steps, "__len__"
-    ):  # also 0-d tensors, NumPy's integers
-        try:
+    try:  # a 0-d tensor or a NumPy integer is a number of steps, too
+        if getattr(steps, "ndim", None) == 0 or not hasattr(steps, "__len__"):
             return uniform_grid(operator.index(steps))  # type: ignore[arg-type]
-        except TypeError:
-            raise Misuse(
-                f"The steps {steps!r} are neither a whole number nor times.",
-                "Give a number of steps, or a list, tensor or array of times from 0 to 1.",
-            ) from None
-    grid = tuple(float(t) for t in steps)  # type: ignore[union-attr]
+        grid = tuple(float(t) for t in steps)
+    except (TypeError, ValueError):
+        raise Misuse(
+            f"The steps {steps!r} are neither a whole number nor times.",
+            "Give a number of steps, or a list, tensor or array of times from 0 to 1.",
+        ) from None
     rises = [b - a for a, b in itertools.pairwise(grid)]
     if len(grid) < 2 or not (all(r > 0 for r in rises) or all(r < 0 for r in rises)):
         raise Misuse(

@@ -1,18 +1,20 @@
-"""The presets on Gaussian laws: they reach the noise level, problem by problem, within their limits."""
+"""The recipes on Gaussian laws: they reach the noise level, problem by problem, within their limits."""
+
+import dataclasses
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-from headwater import CondOT, Flow, Misfit, Misuse, Status
-from headwater.recipes.estimate import estimate
-from headwater.recipes.warm_start import PRESETS, Limits, default, paper
+from headwater import CondOT, Estimate, Flow, Misfit, Misuse, Paper, RecipeOptions, Status, WarmStart
+from headwater.recipes.problem import Problem
+from headwater.solvers import logit_grid, solve
 from headwater.solvers.differentiation import Checkpoint, Direct
 
 torch.set_num_threads(1)
 F64 = torch.float64
 SIGMA = 0.05
-both = pytest.mark.parametrize("preset", [default, paper])
+both = pytest.mark.parametrize("recipe", [WarmStart(), Paper()], ids=["warm start", "paper"])
 
 
 def normal(*shape, seed=0):
@@ -96,9 +98,9 @@ def test_the_velocity_of_the_tests_is_that_of_a_gaussian():
 
 @both
 @pytest.mark.parametrize("operator", [Mask(16), Box()], ids=["mask", "box"])
-def test_reaches_the_discrepancy(preset, operator):
+def test_reaches_the_discrepancy(recipe, operator):
     flow, misfit, guess, truth = problems(operator)
-    result = preset(flow, misfit, [0, 1, 2], guess=guess)
+    result = recipe(flow, misfit, [0, 1, 2], guess=guess)
     assert result.status == (Status.REACHED,) * 3
     assert (misfit.rms(result.x1) <= 1.05).all()
     assert_close(result.measure, misfit.rms(result.x1).double())
@@ -107,30 +109,30 @@ def test_reaches_the_discrepancy(preset, operator):
 
 
 @both
-def test_a_batch_is_its_problems_one_by_one(preset):
+def test_a_batch_is_its_problems_one_by_one(recipe):
     flow, misfit, guess, _ = problems(Mask(16))
-    batch = preset(flow, misfit, [4, 5, 6], guess=guess)
+    batch = recipe(flow, misfit, [4, 5, 6], guess=guess)
     for k, seed in enumerate([4, 5, 6]):
         index = torch.tensor([k])
-        alone = preset(flow, misfit.select(index), [seed], guess=guess[index])
+        alone = recipe(flow, misfit.select(index), [seed], guess=guess[index])
         assert_close(batch.x1[index], alone.x1, rtol=1e-7, atol=1e-7)
         assert batch.gradients[k] == alone.gradients[0] and batch.status[k] is alone.status[0]
 
 
 @both
-def test_shared_guess_and_measurement_give_a_sample_per_seed(preset):
+def test_shared_guess_and_measurement_give_a_sample_per_seed(recipe):
     flow, misfit, guess, _ = problems(Mask(16), count=1)
-    result = preset(flow, misfit, [0, 1], guess=guess)
+    result = recipe(flow, misfit, [0, 1], guess=guess)
     assert (result.x1[0] - result.x1[1]).square().mean().sqrt() > 0.02
     assert (result.measure <= 1.05).all()
 
 
 @both
-def test_limits_are_honoured(preset):
+def test_limits_are_honoured(recipe):
     flow, misfit, guess, _ = problems(Mask(16))
     seen = []
-    limits = Limits(steps=3, gradients=4, tau=1e-3, gradient=Checkpoint(), callback=seen.append)
-    result = preset(flow, misfit, [0, 1, 2], guess=guess, limits=limits)
+    options = RecipeOptions(steps=3, gradients=4, tau=1e-3, gradient=Checkpoint(), callback=seen.append)
+    result = recipe(flow, misfit, [0, 1, 2], guess=guess, options=options)
     assert result.status == (Status.EVALUATIONS,) * 3 and result.gradients.tolist() == [4, 4, 4]
     assert result.nfe_per_gradient == 3 * 2  # midpoint
     assert [event.round for event in seen if event.round] == [1, 2, 3, 4]  # 0 is the estimate
@@ -138,59 +140,64 @@ def test_limits_are_honoured(preset):
 
 
 @both
-def test_the_callback_ends_the_run(preset):
+def test_the_callback_ends_the_run(recipe):
     flow, misfit, guess, _ = problems(Mask(16))
-    stop = Limits(tau=1e-3, callback=lambda e: Status.CANCELLED if e.round == 2 else None)
-    result = preset(flow, misfit, [0, 1, 2], guess=guess, limits=stop)
+    stop = RecipeOptions(tau=1e-3, callback=lambda e: Status.CANCELLED if e.round == 2 else None)
+    result = recipe(flow, misfit, [0, 1, 2], guess=guess, options=stop)
     assert result.status == (Status.CANCELLED,) * 3 and result.gradients.tolist() == [2, 2, 2]
     assert torch.isfinite(result.x1).all()
 
 
 @both
-def test_the_level_is_the_stop(preset):
+def test_the_level_is_the_stop(recipe):
     """A looser level never costs more gradients, and is reached."""
     flow, misfit, guess, _ = problems(Box())
     tight, loose = (
-        preset(flow, misfit, [0, 1, 2], guess=guess, limits=Limits(tau=tau)) for tau in (0.5, 2.0)
+        recipe(flow, misfit, [0, 1, 2], guess=guess, options=RecipeOptions(tau=tau)) for tau in (0.5, 2.0)
     )
     assert (loose.measure <= 2.0).all() and (tight.measure <= 0.5).all()
     assert (loose.gradients <= tight.gradients).all()
 
 
 @pytest.mark.parametrize("operator", [Mask(16), Box()], ids=["mask", "box"])
-def test_default_needs_fewer_gradients_than_paper(operator):
+def test_warm_start_needs_fewer_gradients_than_paper(operator):
     flow, misfit, guess, _ = problems(operator)
-    ours, theirs = (p(flow, misfit, [0, 1, 2], guess=guess) for p in (default, paper))
+    ours, theirs = (p(flow, misfit, [0, 1, 2], guess=guess) for p in (WarmStart(), Paper()))
     assert (ours.gradients < theirs.gradients).all()
     assert 3 * ours.gradients.sum() <= theirs.gradients.sum()
 
 
-def test_what_the_solver_loses_is_carried():
+def test_what_the_round_trip_loses_is_corrected():
     """At the noise level the estimate itself comes back; above it the run goes on from there, each problem alone."""
     flow, misfit, guess, _ = problems(Box())
-    how = {"guess": guess, "limits": Limits(steps=2)}
-    x1 = estimate(flow, misfit, guess, [0, 1, 2])
+    how = {"guess": guess, "options": RecipeOptions(steps=2)}
+    x1 = Estimate().sample(flow, misfit, [0, 1, 2], guess=guess)
     assert (misfit.rms(x1) <= 1.05).all()
-    carried, lost = (default(flow, misfit, [0, 1, 2], carry=c, **how) for c in (True, False))
-    assert_close(carried.x1, x1)
-    assert carried.gradients.tolist() == [1, 1, 1]
+    corrected, lost = (WarmStart(correct_round_trip=c)(flow, misfit, [0, 1, 2], **how) for c in (True, False))
+    assert_close(corrected.x1, x1)
+    assert corrected.gradients.tolist() == [1, 1, 1]
     assert (lost.x1 - x1).abs().max() > 0.01
-    assert carried.preparation == lost.preparation + 2 * 2
+    assert corrected.preparation == lost.preparation + 2 * 2
+    assert lost.on_flow and not corrected.on_flow
+    assert_close(solve(flow, lost.x0, steps=logit_grid(2)), lost.x1)
 
+    recipe = WarmStart(correct_round_trip=True, tau=0.5)
     uneven = Misfit(misfit.operator, misfit.y, SIGMA * torch.tensor([0.3, 1.0, 0.1], dtype=F64))
-    batch = default(flow, uneven, [0, 1, 2], guess=guess, carry=True, limits=Limits(tau=0.5))
+    batch = recipe(flow, uneven, [0, 1, 2], guess=guess)
     assert (uneven.rms(batch.x1) <= 0.5).all() and batch.gradients[2] == 1 < batch.gradients[1]
     assert_close(batch.measure, uneven.rms(batch.x1).double())
     for k in range(3):
         index = torch.tensor([k])
-        alone = default(
-            flow, uneven.select(index), [k], guess=guess[index], carry=True, limits=Limits(tau=0.5)
-        )
+        alone = recipe(flow, uneven.select(index), [k], guess=guess[index])
         assert_close(batch.x1[index], alone.x1, rtol=1e-7, atol=1e-7)
 
 
-@pytest.mark.parametrize("carry", [False, True])
-def test_an_estimate_that_is_cut_short_says_so(carry):
+CHECK = 2 + 3
+"""Evaluations of the check at the start of `control`: the batch twice, three problems alone."""
+
+
+@pytest.mark.parametrize("correct", [False, True])
+def test_an_estimate_that_is_cut_short_says_so(correct):
     """However small its misfit: the status is the callback's, and what was not evaluated is not counted."""
     flow, misfit, guess, _ = problems(Mask(16))
     seen, calls = [], []
@@ -199,19 +206,58 @@ def test_an_estimate_that_is_cut_short_says_so(carry):
         seen.append(event.round)
         return Status.SECONDS if len(seen) >= 3 else None
 
-    limits = Limits(tau=50.0, gradient=Direct(), callback=callback)
+    options = RecipeOptions(tau=50.0, gradient=Direct(), callback=callback)
     counting = Flow(lambda x, t: calls.append(1) or flow(x, t), flow.shape)
-    result = default(counting, misfit, [0, 1, 2], guess=guess, carry=carry, limits=limits)
+    result = WarmStart(correct_round_trip=correct)(counting, misfit, [0, 1, 2], guess=guess, options=options)
     assert seen == [0, 0, 0, 1]
     assert result.status == (Status.SECONDS,) * 3 and (result.measure <= 50.0).all()
-    assert result.evaluations.tolist() == [len(calls)] * 3
+    assert result.evaluations.tolist() == [len(calls) - CHECK] * 3
+
+
+def test_the_first_step_of_a_warm_start_is_small():
+    """The start is nearly right: the first trial moves x0 by 0.005 rms per coordinate, not by a tenth of it."""
+    flow, misfit, guess, _ = problems(Mask(16))
+    seen = []
+    options = RecipeOptions(tau=1e-3, gradients=2, callback=seen.append)
+    WarmStart()(flow, misfit, [0, 1, 2], guess=guess, options=options)
+    first, second = (event.x0 for event in seen if event.round)
+    step = (second - first).flatten(1).square().mean(1).sqrt()
+    assert_close(step, torch.full_like(step, 0.005), rtol=1e-4, atol=0)
+
+
+def test_the_inversion_of_a_warm_start_is_finer_than_the_control():
+    """Half again as many steps on the way to x0 as on the way back, which damps what is implausible."""
+    flow, misfit, guess, _ = problems(Mask(16))
+    times = []
+    watched = Flow(lambda x, t: times.append(float(t)) or flow(x, t), flow.shape)
+    result = WarmStart(steps=8)(
+        watched, misfit, [0, 1, 2], guess=guess, options=RecipeOptions(gradients=1, gradient=Direct())
+    )
+    inversion, control = times[32 : 32 + 24], times[-16:]
+    assert inversion == sorted(inversion, reverse=True) and control == sorted(control)
+    assert len(times) == 32 + 24 + CHECK + 16
+    assert result.preparation == 32 + 24 and result.nfe_per_gradient == 16
+
+
+def test_a_problem_is_solved_by_its_own_recipe_or_by_another():
+    flow, misfit, guess, _ = problems(Mask(16))
+    problem = Problem(flow, misfit, guess, recipe=Paper())
+    assert_close(problem.solve([0, 1, 2]).x0, Paper()(flow, misfit, [0, 1, 2], guess=guess).x0)
+    other = problem.solve([0, 1, 2], recipe=WarmStart(), options=RecipeOptions(gradients=1))
+    assert other.gradients.tolist() == [1, 1, 1] and other.preparation == 32 + 24
+
+
+def test_the_defaults_are_those_that_the_benchmarks_chose():
+    """Frozen, and equal by value: a recipe is a setting that can be compared and stored."""
+    assert WarmStart() == WarmStart(
+        estimate=Estimate(times=32, fresh=1.0), steps=8, first_step=0.005, tau=1.05
+    )
+    assert Paper() == Paper(steps=6, a=0.1, gradients=200)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        WarmStart().steps = 3
 
 
 @pytest.mark.parametrize("name", ["steps", "gradients"])
 def test_limits_of_nothing_are_refused(name):
     with pytest.raises(Misuse, match=rf"limit {name} = 0 leaves nothing to do\. Give at least 1\."):
-        Limits(**{name: 0})
-
-
-def test_presets_are_named():
-    assert {"default": default, "paper": paper} == PRESETS
+        RecipeOptions(**{name: 0})
