@@ -232,7 +232,7 @@ def test_a_request_goes_through_at_most_12_files(domain, capsys):
     assert set(trace.stacks) == {"control", "result", "report", "sheet"}
     out = capsys.readouterr().out
     assert (
-        f"{len(trace.walk)} files." in out and f"cli/{domain}/task" in out
+        f"{len(trace.walk)} files." in out and f"cli/{domain}/options" in out
     )  # what was called beside the walk
     assert {"cli/app.py", "dflow/control.py", "atomic.py", f"{domain}/sheet.py"} <= set(trace.walk)
     assert len(trace.walk) <= 12, out

@@ -8,7 +8,7 @@ from headwater.molecule.design.conditioned import ConditionedVelocity, KnownPart
 from headwater.molecule.design.cost import PropertyCost, RoundingPenalty, UserCost
 from headwater.molecule.design.deviation import TargetDeviation
 from headwater.molecule.design.flow import FeatureShell, MoleculeSupport, MoleculeVelocity, molecule_flow
-from headwater.molecule.design.screened_control import DesignObjective
+from headwater.molecule.design.objective import DesignObjective
 from headwater.molecule.model.models import Networks
 from headwater.molecule.structure.state import atom_mask
 from headwater.problem.batch import Each

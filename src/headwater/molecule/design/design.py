@@ -25,13 +25,10 @@ from headwater.molecule.design.conditioned import find_known_part
 from headwater.molecule.design.cost import PropertyCost, RoundingPenalty, UserCost
 from headwater.molecule.design.deviation import TargetDeviation
 from headwater.molecule.design.flow import molecule_flow
+from headwater.molecule.design.objective import DesignObjective
+from headwater.molecule.design.record import SearchResult
 from headwater.molecule.design.request import Request
-from headwater.molecule.design.screened_control import (
-    DesignObjective,
-    ScreenedControl,
-    ScreenedDraws,
-    SearchResult,
-)
+from headwater.molecule.design.screened_control import ScreenedControl, ScreenedDraws
 from headwater.molecule.design.sizes import draw_atoms
 from headwater.molecule.model.models import Networks
 from headwater.molecule.model.prediction import predict, predict_batch

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from headwater.dflow.result import Result
+from headwater.dflow.result import Callback, Event, Result
 from headwater.molecule.design.deviation import Grade, Verdict
 from headwater.optimizers.status import Status
 
@@ -83,3 +85,58 @@ class SearchRecord:
         index = torch.nonzero(which).flatten() if which.dtype is torch.bool else which
         for i in index.tolist():
             self.status[i] = status
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The molecules of a search as states; the first axis of every tensor is the molecule.
+
+    Attributes
+    ----------
+    x0, x1
+        The best point and its sample `[b, 29, 9]`, from one and the same evaluation.
+    cost, measure
+        Of that point `[b]`: its cost, and the largest deviation of the rounded molecule, in tolerances.
+    status
+        How the search for each molecule ended; REACHED for a hit.
+    gradients, evaluations
+        Gradient evaluations and forward calls of the network `[b]`, over all draws and attempts.
+    """
+
+    x0: Tensor
+    x1: Tensor
+    cost: Tensor
+    measure: Tensor
+    status: tuple[Status, ...]
+    gradients: Tensor
+    evaluations: Tensor
+
+
+def join_records(records: Sequence[SearchRecord]) -> SearchResult:
+    """Batches end to end."""
+
+    def join(name: str) -> Tensor:
+        return torch.cat([getattr(r, name) for r in records])
+
+    return SearchResult(
+        x0=join("x0"),
+        x1=join("x1"),
+        cost=join("cost"),
+        measure=torch.cat([r.verdict.deviation for r in records]),
+        status=tuple(s for r in records for s in r.status),
+        gradients=join("gradients"),
+        evaluations=join("evaluations"),
+    )
+
+
+class RunCallback:
+    """The user's callback over the batches of a run: molecules are counted through, and its first status ends all."""
+
+    def __init__(self, callback: Callback | None) -> None:
+        self.callback, self.first = callback, 0
+        self.status: Status | None = None
+
+    def __call__(self, event: Event) -> Status | None:
+        if self.status is None and self.callback is not None:
+            self.status = self.callback(replace(event, active=event.active + self.first))
+        return self.status

@@ -17,72 +17,19 @@ from torch import Tensor
 
 from headwater.dflow.control import control
 from headwater.dflow.prior import ChiPrior
-from headwater.dflow.result import Callback, Event, Result
+from headwater.dflow.result import Event, Result
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
-from headwater.molecule.design.deviation import TargetDeviation, Verdict
+from headwater.molecule.design.deviation import Verdict
 from headwater.molecule.design.flow import FeatureShell
 from headwater.molecule.design.noise import MatchedNoise, derive_seed
-from headwater.molecule.design.record import Draws, SearchRecord
+from headwater.molecule.design.objective import DesignObjective
+from headwater.molecule.design.record import Draws, RunCallback, SearchRecord, SearchResult, join_records
 from headwater.optimizers import LBFGS, Optimizer, Polyak
 from headwater.optimizers.status import Status
-from headwater.problem.batch import select
-from headwater.problem.cost import Cost, Stop
+from headwater.problem.cost import Stop
 from headwater.recipes.recipe import RecipeOptions
 from headwater.solvers import solve
-
-
-@dataclass(frozen=True)
-class DesignObjective:
-    """What a search minimises and what ends it, `[b]` each: the `cost` of x1, and the `deviation` of its rounding.
-
-    `bounded`: the cost can come down to 0, as that of targets can; the lowest of a user's function is not known.
-    """
-
-    cost: Cost
-    deviation: TargetDeviation
-    bounded: bool = True
-
-    @property
-    def mask(self) -> Tensor:
-        """Which atoms exist, `[b, 29]`."""
-        return self.deviation.mask
-
-    def select(self, index: Tensor) -> DesignObjective:
-        """The objective of the molecules in `index`."""
-        return DesignObjective(select(self.cost, index), self.deviation.select(index), self.bounded)
-
-    def __call__(self, x1: Tensor) -> Tensor:
-        return self.cost(x1)
-
-    def judge(self, x0: Tensor, x1: Tensor) -> Draws:
-        """The points with their costs and verdicts."""
-        return Draws(x0, x1, self.cost(x1).double(), self.deviation.judge(x1))
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """The molecules of a search as states; the first axis of every tensor is the molecule.
-
-    Attributes
-    ----------
-    x0, x1
-        The best point and its sample `[b, 29, 9]`, from one and the same evaluation.
-    cost, measure
-        Of that point `[b]`: its cost, and the largest deviation of the rounded molecule, in tolerances.
-    status
-        How the search for each molecule ended; REACHED for a hit.
-    gradients, evaluations
-        Gradient evaluations and forward calls of the network `[b]`, over all draws and attempts.
-    """
-
-    x0: Tensor
-    x1: Tensor
-    cost: Tensor
-    measure: Tensor
-    status: tuple[Status, ...]
-    gradients: Tensor
-    evaluations: Tensor
 
 
 @dataclass(frozen=True)
@@ -174,13 +121,13 @@ class ScreenedControl:
         """
         o = options or RecipeOptions()
         recipe = replace(self, steps=o.steps or self.steps, gradients=o.gradients or self.gradients)
-        callback = _Callback(o.callback)
+        callback = RunCallback(o.callback)
         records = []
         for index in torch.split(torch.arange(len(seeds)), self.at_once):
             callback.first = int(index[0])
             own = [seeds[i] for i in index.tolist()]
             records.append(_Search(recipe, flow.select(index), misfit.select(index), own, callback).run())
-        return _join_records(records)
+        return join_records(records)
 
     def choose_optimizer(self, misfit: DesignObjective) -> Optimizer[Any]:
         """Polyak's steps where the least cost is known, which is 0; line searches where it is not."""
@@ -204,19 +151,6 @@ class ScreenedDraws(ScreenedControl):
     renormalise: bool = False
 
 
-class _Callback:
-    """The user's callback over the batches of a run: molecules are counted through, and its first status ends all."""
-
-    def __init__(self, callback: Callback | None) -> None:
-        self.callback, self.first = callback, 0
-        self.status: Status | None = None
-
-    def __call__(self, event: Event) -> Status | None:
-        if self.status is None and self.callback is not None:
-            self.status = self.callback(replace(event, active=event.active + self.first))
-        return self.status
-
-
 class _Search:
     """The search for the molecules of one batch."""
 
@@ -226,7 +160,7 @@ class _Search:
         flow: Flow,
         misfit: DesignObjective,
         seeds: Sequence[int],
-        callback: _Callback,
+        callback: RunCallback,
     ) -> None:
         self.recipe, self.flow, self.misfit, self.callback = recipe, flow, misfit, callback
         self.seeds = torch.tensor(seeds)
@@ -329,20 +263,3 @@ class _Search:
             constraint=FeatureShell(misfit.mask) if recipe.renormalise else None,
             callback=watch,
         )
-
-
-def _join_records(records: Sequence[SearchRecord]) -> SearchResult:
-    """Batches end to end."""
-
-    def join(name: str) -> Tensor:
-        return torch.cat([getattr(r, name) for r in records])
-
-    return SearchResult(
-        x0=join("x0"),
-        x1=join("x1"),
-        cost=join("cost"),
-        measure=torch.cat([r.verdict.deviation for r in records]),
-        status=tuple(s for r in records for s in r.status),
-        gradients=join("gradients"),
-        evaluations=join("evaluations"),
-    )
