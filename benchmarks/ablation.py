@@ -103,7 +103,7 @@ def variants(
     yield "noise, logit 4 then logit 8", staged([(misfit, logit_grid(4)), (misfit, grid)])
     yield (
         "noise, sigma_y annealed 16, 4, 1",
-        staged([(misfit.annealed(f), grid) for f in (16, 4)] + [(misfit, grid)]),
+        staged([(replace(misfit, sigma_y=f * misfit.sigma_y), grid) for f in (16, 4)] + [(misfit, grid)]),
     )
     yield "back-projection inverted, logit 8", run(lambda: invert(flow, guess, steps=grid))
     yield "estimate inverted, uniform 6", run(warm(uniform), steps=uniform)

@@ -11,10 +11,6 @@ import pytest
 
 KNOWN = frozenset(
     [
-        "flows.windowed -> solvers.differentiation",
-        "circle of flows, solvers",
-        "zoo -> image.model.network",
-        "circle of image, zoo",
         "cli.audio.outcome -> cli.image.run",
     ]
 )

@@ -10,8 +10,9 @@ from PIL import Image
 from headwater.dflow.control import control
 from headwater.flows.flow import Flow
 from headwater.image import restore as restoring
-from headwater.image.restore import RESOLUTION, Restoration
+from headwater.image.restore import Restoration
 from headwater.problem.cost import Misfit, discrepancy
+from headwater.recipes.problem import Problem
 from headwater.solvers import EULER
 
 sys.path.insert(0, str(Path(__file__).parent))  # for cli_tools, in any import mode of pytest
@@ -27,26 +28,23 @@ def cheap(monkeypatch):
     """Put the cheap restoration in place of `restore`; the calls it got."""
     calls = []
 
-    def restore(
-        flow, operator, y, sigma_y, *, size, guess=None, seeds=(0,), preset="default", limits=None, **_
-    ):
-        calls.append(
-            dict(operator=operator, y=y, sigma_y=sigma_y, size=size, seeds=list(seeds), limits=limits)
-        )
-        calls[-1] |= dict(guess=guess, preset=preset, flow=flow)
-        identity = Flow(lambda x, t: 0 * x, (3, *size), range=(-1, 1))
-        misfit = Misfit(operator, y, max(sigma_y, RESOLUTION))
+    def restore(task, model, seeds=(0,), *, recipe=None, options):
+        calls.append(dict(task=task, model=model, seeds=list(seeds), recipe=recipe, options=options))
+        identity = Flow(lambda x, t: 0 * x, (3, *task.size), range=(-1, 1))
+        y = task.y.expand(len(seeds), *task.y.shape[1:])
+        misfit = Misfit(task.operator, y, max(task.noise, task.resolution))
         result = control(
             identity,
             misfit,
             0.3 * identity.noise(seeds),
             stop=discrepancy(misfit),
             method=EULER,
-            steps=limits.steps or 1,
-            gradients=limits.gradients or 30,
-            callback=limits.callback,
+            steps=options.steps or 1,
+            gradients=options.gradients or 30,
+            callback=options.callback,
         )
-        return Restoration(result.x1.clamp(-1, 1), result, identity, misfit)
+        problem = Problem(identity, misfit, torch.zeros(1, 3, *task.size))
+        return Restoration(result.x1.clamp(-1, 1), result, task, problem)
 
     monkeypatch.setattr(restoring, "restore", restore)
     return calls
@@ -55,7 +53,7 @@ def cheap(monkeypatch):
 @pytest.fixture
 def no_sheet(monkeypatch):
     """Write the sheet without drawing it."""
-    from headwater.cli.image import run
+    from headwater.cli.image import restoration
 
     drawn = []
 
@@ -63,7 +61,7 @@ def no_sheet(monkeypatch):
         drawn.append(dict(measurement=measurement, result=result, **more))
         path.write_bytes(b"sheet")
 
-    monkeypatch.setattr(run, "sheet", sheet)
+    monkeypatch.setattr(restoration, "sheet", sheet)
     return drawn
 
 

@@ -83,12 +83,10 @@ def test_every_option_has_a_help_text(command, capsys):
 
 def test_the_choices_are_those_of_the_code():
     from headwater.image.operators.blur import BOUNDARIES
+    from headwater.image.operators.colorize import GREY_WEIGHTS
     from headwater.image.operators.jpeg import SUBSAMPLINGS
-    from headwater.image.operators.pointwise import GREY_WEIGHTS
     from headwater.image.operators.resize import METHODS
-    from headwater.recipes.warm_start import PRESETS
 
-    assert get_args(options.PresetName) == tuple(PRESETS)
     assert get_args(options.Downsampling) == METHODS
     assert get_args(options.Boundary) == BOUNDARIES
     assert get_args(options.Grey) == tuple(GREY_WEIGHTS)

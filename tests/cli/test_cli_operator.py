@@ -40,20 +40,20 @@ def files(here, cheap, no_sheet):
 def test_a_function_a_physics_and_an_operator(name, files, cheap):
     assert call(f"image restore photo.png --operator {name} --noise 0.05 -o x.png --quiet") == 0
     assert report(files / "x.json")["settings"]["operator"] == name
-    assert cheap[-1]["operator"].linear is (name in ("my.py:physics", "my.py:blur"))
+    assert cheap[-1]["task"].operator.linear is (name in ("my.py:physics", "my.py:blur"))
 
 
 def test_an_image_of_another_size(files, cheap):
     line = "image restore photo.png --operator my.py:narrow --size 16,40 --noise 0.05 -o x.png --quiet"
     assert call(line) == 0
-    assert cheap[-1]["size"] == (16, 40) and cheap[-1]["guess"] is None
+    assert cheap[-1]["task"].size == (16, 40) and cheap[-1]["task"].guess is None
 
 
 def test_a_measurement_that_is_no_image(files, cheap):
     np.save("y.npy", torch.fft.rfft2(torch.rand(3, 8, 12)).abs().numpy())
     line = "image restore y.npy --operator my.py:spectrum --size 8,12 --noise 0.05 --gradients 3 -o x.png"
     assert call(line + " --quiet") == 0
-    assert cheap[-1]["y"].shape == (1, 3, 8, 7)
+    assert cheap[-1]["task"].y.shape == (1, 3, 8, 7)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ BAD = [
     ("image inpaint photo.png --mask black.png", "marks no pixel."),
     ("image inpaint photo.png --mask half.png --box 0,0,4,4", "Give one of them."),
     ("image inpaint photo.png --box 0,0,16,20", "leaves something known"),
-    ("image inpaint photo.png --box 10,10,10,10", "no part of a 16 x 20 image"),
+    ("image inpaint photo.png --box 10,10,10,10", "does not fit in a 16 x 20 image"),
     ("image inpaint photo.png --box 1,2,3", "Give 4 numbers"),
     ("image inpaint clear.png", "marks every pixel."),
     # blur
@@ -36,7 +36,7 @@ BAD = [
     ("image deblur photo.png --motion 0.5,0", "at least one pixel"),
     ("image deblur photo.png --kernel large.npy", "but the image is 16 x 20."),
     ("image deblur photo.png --kernel even.npy", "odd sizes"),
-    ("image deblur photo.png --kernel zero.npy", "is no kernel."),
+    ("image deblur photo.png --kernel zero.npy", "is not a kernel."),
     ("image deblur photo.png --kernel none.npy", "There is no file none.npy."),
     # the other operators
     ("image denoise photo.png", "Give --noise STD"),

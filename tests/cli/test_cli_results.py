@@ -12,6 +12,7 @@ from PIL import Image
 
 from headwater.image import restore as restoring
 from headwater.optimizers.status import Status
+from headwater.recipes.paper import Paper
 
 pytestmark = pytest.mark.usefixtures("cheap", "no_sheet")
 SAVED = {
@@ -97,11 +98,12 @@ def test_every_command_has_its_operator(here, cheap):
     for line, (name, size) in lines.items():
         assert call(f"image {line} -o x.png --overwrite --quiet --gradients 3") == 0, line
         asked = cheap[-1]
-        assert (asked["operator"].name, asked["size"]) == (name, size)
-        assert asked["operator"](torch.zeros(1, 3, *size)).shape == asked["y"].shape
+        task = asked["task"]
+        assert (task.operator.name, task.size) == (name, size)
+        assert task.operator(torch.zeros(1, 3, *size)).shape == task.y.shape
         assert Image.open("x.png").size == size[::-1]
         assert report(here / "x.json")["operator"] == name
-    assert cheap[5]["operator"].subsampling == "4:4:4"
+    assert cheap[5]["task"].operator.subsampling == "4:4:4"
 
 
 def test_a_grey_photo_gains_colour_only_when_colorized(here):
@@ -118,7 +120,7 @@ def test_a_transparent_hole_is_filled_opaque(here, cheap):
     assert call("image inpaint hole.png -o full.png") == 0
     out = np.asarray(Image.open("full.png"))
     assert out.shape[2] == 4 and (out[4:8, 4:8, 3] == 255).all() and out[0, 0, 3] == 200
-    hole = ~cheap[-1]["operator"].mask
+    hole = ~cheap[-1]["task"].operator.mask
     assert int(hole.sum()) == 16 and bool(hole[0, 0, 4:8, 4:8].all())
 
 
@@ -135,9 +137,11 @@ def test_samples_have_their_own_seeds_and_files(here, cheap):
 
 def test_the_limits_reach_the_restoration(here, cheap):
     call("image denoise photo.png --noise 0.1 --steps 2 --gradients 4 --memory 2GB --preset paper --quiet")
-    limits = cheap[-1]["limits"]
-    assert (limits.steps, limits.gradients, limits.gradient.memory) == (2, 4, 2e9)
-    assert cheap[-1]["preset"] == "paper"
+    options = cheap[-1]["options"]
+    assert (options.steps, options.gradients, options.gradient.memory) == (2, 4, 2e9)
+    assert cheap[-1]["recipe"] == Paper()
+    call("image denoise photo.png --noise 0.1 --quiet --overwrite")
+    assert cheap[-1]["recipe"] is None  # the problem's own
 
 
 def test_the_sheet_shows_the_way(here, no_sheet):
@@ -205,14 +209,14 @@ def interrupting(monkeypatch, at, number=signal.SIGINT):
     """Send a signal in the rounds `at`, before the command sees them."""
     cheap, rounds = restoring.restore, []
 
-    def restore(*arguments, limits, **options):
+    def restore(*arguments, options, **more):
         def callback(event):
             rounds.append(event.round)
             for _ in range(at.count(event.round)):
                 signal.raise_signal(number)
-            return limits.callback(event)
+            return options.callback(event)
 
-        return cheap(*arguments, limits=replace(limits, callback=callback), **options)
+        return cheap(*arguments, options=replace(options, callback=callback), **more)
 
     monkeypatch.setattr(restoring, "restore", restore)
     return rounds

@@ -14,6 +14,7 @@ from headwater.cli.image.samples import contact_sheet
 from headwater.cli.molecule.options import Aim
 from headwater.image.io import photos
 from headwater.image.io.files import read_image
+from headwater.image.model import models
 from headwater.solvers import solve
 
 
@@ -44,7 +45,7 @@ def test_invert_writes_the_source_and_its_diagnostics(here):
     x0, r = torch.from_numpy(np.load("x0.npy"))[None], report(here / "x0.json")
     assert x0.shape == (1, 3, 64, 64) and r["radius"] == pytest.approx(float(x0.square().mean().sqrt()), 1e-4)
     truth = read_image(photos.path("cat"))[0]
-    back = solve(zoo.flow(), x0, steps=8).detach()
+    back = solve(models.flow(), x0, steps=8).detach()
     assert r["round_trip_rms"] == pytest.approx(float((back - truth).square().mean().sqrt()), rel=1e-3)
 
 
@@ -91,9 +92,9 @@ def test_the_demo_damages_restores_and_says_where_to_look(here, cheap, no_sheet,
     assert {f"molecules{end}" for end in (".sdf", ".xyz", ".csv", ".json", ".html", "-sheet.png")} <= names
     assert {"guitar.wav", "guitar-damaged.wav", "guitar.json", "guitar-sheet.png"} <= names
     assert len(names) == 22
-    kinds = {call["operator"].kind for call in cheap}
+    kinds = {call["task"].operator.kind for call in cheap}
     assert "inpaint" in kinds and kinds & {"upscale", "deblur"} and len(cheap) == 3
-    assert any(max(call["size"]) > 64 for call in cheap)
+    assert any(max(call["task"].size) > 64 for call in cheap)
     damaged = (here / "demo-output" / "cat-damaged.png").read_bytes()
     assert call("demo --quiet") == 0  # over its own former output, with the same seeds
     assert (here / "demo-output" / "cat-damaged.png").read_bytes() == damaged

@@ -28,7 +28,6 @@ def test_misfit_is_minus_the_gaussian_log_likelihood(sigma):
     misfit = Misfit(forward, y, sigma)
     assert_close(misfit(x), -log_p - constant, rtol=1e-6, atol=1e-9)
     assert_close(misfit.rms(x), ((forward(x) - y) / s).square().mean(1).sqrt(), rtol=1e-6, atol=1e-9)
-    assert_close(misfit.annealed(2.0)(x), misfit(x) / 4)
 
 
 def test_misfit_gradient_is_the_adjoint_of_the_residual():

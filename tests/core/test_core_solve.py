@@ -26,7 +26,7 @@ from headwater import (
     solve_adaptive,
     uniform_grid,
 )
-from headwater.solvers import DOPRI5, METHODS, backward, power_grid
+from headwater.solvers import DOPRI5, METHODS, backward
 
 ORDERS = [
     (EULER, 1, (20, 40, 80, 160)),
@@ -86,7 +86,7 @@ def test_order_on_a_mixture_backwards(method, order, counts):
 def test_a_method_calls_the_field_as_often_as_it_says(method):
     law, _, _ = gaussian(2, Cosine())
     counted = Counted(law.velocity)
-    solve(Flow(counted, (2,), Cosine()), normal(3, 2), method=method, steps=power_grid(5, 1.5, 0.0, 0.9))
+    solve(Flow(counted, (2,), Cosine()), normal(3, 2), method=method, steps=(0.0, 0.3, 0.5, 0.65, 0.8, 0.9))
     assert counted.sizes == [3] * (5 * method.evaluations)
 
 
@@ -150,8 +150,6 @@ def test_grids():
     assert uniform_grid(4) == (0.0, 0.25, 0.5, 0.75, 1.0)
     assert uniform_grid(3, 0.9, 0.3)[-1] == 0.3
     assert backward((0.0, 0.2, 1.0)) == (1.0, 0.2, 0.0)
-    assert power_grid(4, 1.0) == uniform_grid(4)
-    assert power_grid(2, 3.0, 1.0, 0.0) == pytest.approx((1.0, 0.125, 0.0))
     x = normal(2, 2)
     assert_close(
         solve(mixture(2).flow, x, steps=6), solve(mixture(2).flow, x, steps=uniform_grid(6)), rtol=0, atol=0

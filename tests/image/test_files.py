@@ -231,7 +231,7 @@ def test_alpha_follows_a_new_size_and_depth(tmp_path):
     picture = Picture(size=(4, 4), dtype="uint16", alpha=alpha)
     back = np.asarray(Image.open(write_image(torch.zeros(1, 3, 8, 8), tmp_path / "out.webp", picture)))
     assert back.shape == (8, 8, 4) and back[0, 0, 3] == 0 and back[0, 7, 3] == 255
-    assert Picture(size=(4, 4), alpha=alpha).opaque(torch.tensor(alpha == 0)).alpha is None
+    assert Picture(size=(4, 4), alpha=alpha).make_opaque(torch.tensor(alpha == 0)).alpha is None
 
 
 def test_grey_input_may_gain_colour(tmp_path):
@@ -239,7 +239,7 @@ def test_grey_input_may_gain_colour(tmp_path):
     x, picture = read_image(tmp_path / "in.png")
     x = x * torch.tensor([1.0, 0.5, 0.2]).reshape(1, 3, 1, 1)
     assert Image.open(write_image(x, tmp_path / "grey.png", picture)).mode == "L"
-    assert Image.open(write_image(x, tmp_path / "rgb.png", picture.colour())).mode == "RGB"
+    assert Image.open(write_image(x, tmp_path / "rgb.png", picture.with_colour())).mode == "RGB"
 
 
 def test_bright_and_constant_photos_are_read(tmp_path):

@@ -23,7 +23,7 @@ from headwater.image.operators import (
     motion_kernel,
     random_mask,
 )
-from headwater.image.operators.resize import shrinking
+from headwater.image.operators.resize import shrinking_matrix
 
 torch.set_num_threads(1)
 
@@ -110,8 +110,8 @@ def test_area_and_decimate():
 
 @pytest.mark.parametrize("method", ["area", "decimate", "bicubic"])
 def test_shrinking_keeps_constants_and_factor_one_keeps_everything(method):
-    torch.testing.assert_close(shrinking(method, 24, 4).sum(1), torch.ones(6, dtype=torch.float64))
-    torch.testing.assert_close(shrinking(method, 7, 1), torch.eye(7, dtype=torch.float64))
+    torch.testing.assert_close(shrinking_matrix(method, 24, 4).sum(1), torch.ones(6, dtype=torch.float64))
+    torch.testing.assert_close(shrinking_matrix(method, 7, 1), torch.eye(7, dtype=torch.float64))
 
 
 @pytest.mark.parametrize(("boundary", "mode"), [("reflect", "mirror"), ("circular", "wrap")])

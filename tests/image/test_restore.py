@@ -1,6 +1,7 @@
 """`restore` on an analytic flow of 16 x 16 windows: any size, only damage, agreement with y, seeds, refusals."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,14 +14,16 @@ from headwater.image.operators import (
     Blur,
     Clip,
     Colorize,
-    Denoise,
+    Identity,
     Inpaint,
     SuperResolution,
     chain,
     gaussian_kernel,
 )
-from headwater.image.restore import RESOLUTION, agree, restore
-from headwater.recipes.warm_start import Limits
+from headwater.image.restore import ImageTask, restore
+from headwater.recipes.paper import Paper
+from headwater.recipes.problem import Task
+from headwater.recipes.recipe import RecipeOptions
 
 torch.set_num_threads(1)
 SIGMA = 0.05
@@ -64,18 +67,32 @@ def rms(a):
     return a.square().mean().sqrt()
 
 
-@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.parametrize("recipe", [None, Paper()], ids=["own", "paper"])
 @pytest.mark.parametrize("size", [(16, 16), (10, 12), (9, 33), (24, 16), (21, 35)], ids=str)
-def test_pictures_of_any_size_come_back_in_it(size, preset):
+def test_pictures_of_any_size_come_back_in_it(size, recipe):
     x = field(*size)
     y = x + SIGMA * normal(*x.shape, seed=1)
-    done = restore(FLOW, Denoise(), y, SIGMA, size=size, preset=preset)
+    done = restore(ImageTask(Identity(), y, SIGMA, size), FLOW, recipe=recipe)
     assert done.images.shape == x.shape and done.images.abs().max() <= 1
     assert done.result.status == (Status.REACHED,)
-    assert done.flow.shape == (3, max(size[0], 16), max(size[1], 16))
+    assert done.problem.flow.shape == (3, max(size[0], 16), max(size[1], 16))
     assert_close(done.crop(done.result.x1).clamp(-1, 1), done.images)
     assert 0.3 < rms(done.images - y) / SIGMA < 1.06
     assert_close(done.result.measure[0].float(), rms(done.crop(done.result.x1) - y) / SIGMA)
+
+
+def test_a_task_has_the_one_shape_of_all_domains():
+    """Posed, solved and finished by hand it gives what `restore` gives."""
+    x = field(16, 16)
+    operator = SuperResolution(2)
+    task: Task[Flow, torch.Tensor] = ImageTask(operator, operator(x), 0.0, (16, 16))
+    problem = task.pose(FLOW)
+    done = restore(task, FLOW, seeds=[3])
+    images = task.finish(problem.solve([3]).x1)
+    assert_close(images.clamp(-1, 1), done.images)
+    assert (operator(images) - operator(x)).abs().max() < 1e-3
+    for moved in (task.to("cpu"), replace(task, guess=x).to("cpu")):
+        assert_close(moved.pose(FLOW).misfit(x), problem.misfit(x))
 
 
 def test_only_windows_that_see_damage_are_solved():
@@ -87,8 +104,8 @@ def test_only_windows_that_see_damage_are_solved():
         return velocity(x, t)
 
     flow = Flow(counted, (3, 16, 16), range=(-1, 1))
-    done = restore(flow, Inpaint(mask), Inpaint(mask)(x), 0.0, size=(40, 56))
-    assert done.flow.velocity.corners == ((0, 0), (8, 0))
+    done = restore(ImageTask(Inpaint(mask), Inpaint(mask)(x), 0.0, (40, 56)), flow)
+    assert done.problem.flow.velocity.corners == ((0, 0), (8, 0))
     assert set(windows) == {2}
     assert (done.images[..., mask] == x[..., mask]).all()  # bit by bit
     lost = ~mask
@@ -96,14 +113,14 @@ def test_only_windows_that_see_damage_are_solved():
     assert (done.images[..., lost] != 0).all()
 
 
-@pytest.mark.parametrize("preset", ["default", "paper"])
-def test_noisy_mask_keeps_the_measurement_where_nothing_is_solved(preset):
+@pytest.mark.parametrize("recipe", [None, Paper()], ids=["own", "paper"])
+def test_noisy_mask_keeps_the_measurement_where_nothing_is_solved(recipe):
     """Pixels that no solved window covers are those of y, not what the start holds there."""
     x, mask = field(40, 40), hole(40, 40, 9, 2)
     y = Inpaint(mask)(x + SIGMA * normal(1, 3, 40, 40, seed=1))
-    done = restore(FLOW, Inpaint(mask), y, SIGMA, size=(40, 40), seeds=[0, 1], preset=preset)
-    assert isinstance(done.flow.velocity, Windowed)
-    covered = done.flow.velocity.covered((40, 40))
+    done = restore(ImageTask(Inpaint(mask), y, SIGMA, (40, 40)), FLOW, seeds=[0, 1], recipe=recipe)
+    assert isinstance(done.problem.flow.velocity, Windowed)
+    covered = done.problem.flow.velocity.covered((40, 40))
     assert (~covered).sum() > 0
     want = y.clamp(-1, 1)[..., ~covered].expand(2, -1, -1)
     assert (done.images[..., ~covered] == want).all()
@@ -116,8 +133,8 @@ def test_noiseless_super_resolution_agrees_exactly():
     x = field(20, 36)
     for operator in (SuperResolution(2), SuperResolution(2, "bicubic"), SuperResolution(4, "decimate")):
         y = operator(x)
-        done = restore(FLOW, operator, y, 0.0, size=(20, 36))
-        polished = agree(done.crop(done.result.x1), operator, y, 0.0, torch.ones(20, 36, dtype=torch.bool))
+        done = restore(ImageTask(operator, y, 0.0, (20, 36)), FLOW)
+        polished = done.task.finish(done.crop(done.result.x1))
         assert polished.abs().max() <= 1  # so that the clamp is not at work
         assert (operator(done.images) - y).abs().max() < 1e-3
         assert (operator(done.crop(done.result.x1)) - y).abs().max() > 1e-3  # the solve alone does not
@@ -128,7 +145,7 @@ def test_a_little_noise_is_not_amplified_by_the_polish(sigma):
     """A deblurring to A x = y would be mostly noise; the residual ends near sigma instead, the error no worse."""
     operator, x = Blur(gaussian_kernel(std=1.5)), field(20, 36)
     y = operator(x) + sigma * normal(1, 3, 20, 36, seed=1)
-    done = restore(FLOW, operator, y, sigma, size=(20, 36))
+    done = restore(ImageTask(operator, y, sigma, (20, 36)), FLOW)
     before = done.crop(done.result.x1)
     assert rms(done.images - x) < rms(before - x)
     assert rms(operator(done.images) - y) < max(1.3 * sigma, 0.003)
@@ -138,20 +155,20 @@ def test_polish_is_the_dense_regularised_least_squares_solution():
     operator, x = SuperResolution(2, "bicubic"), normal(2, 1, 8, 8).double()
     y, sigma = operator(normal(2, 1, 8, 8, seed=1).double()), 0.01
     a = operator(torch.eye(64, dtype=torch.float64).reshape(64, 1, 8, 8)).flatten(1).T
-    m = torch.eye(64, dtype=torch.float64) / RESOLUTION**2 + a.T @ a / sigma**2
-    b = x.flatten(1).T / RESOLUTION**2 + a.T @ y.flatten(1).T / sigma**2
-    got = agree(x, operator, y, sigma, torch.ones(8, 8, dtype=torch.bool))
+    m = torch.eye(64, dtype=torch.float64) / ImageTask.resolution**2 + a.T @ a / sigma**2
+    b = x.flatten(1).T / ImageTask.resolution**2 + a.T @ y.flatten(1).T / sigma**2
+    got = ImageTask(operator, y, sigma, (8, 8)).finish(x)
     assert_close(got.flatten(1).T, torch.linalg.solve(m, b), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.parametrize("recipe", [None, Paper()], ids=["own", "paper"])
 @pytest.mark.parametrize(
     "operator", [SuperResolution(2), Blur(gaussian_kernel(std=1.0)), Colorize()], ids=lambda o: o.name
 )
-def test_noisy_restoration_ends_at_the_noise_level(operator, preset):
+def test_noisy_restoration_ends_at_the_noise_level(operator, recipe):
     x = field(20, 24)
     y = operator(x) + SIGMA * normal(*operator(x).shape, seed=1)
-    done = restore(FLOW, operator, y, SIGMA, size=(20, 24), preset=preset)
+    done = restore(ImageTask(operator, y, SIGMA, (20, 24)), FLOW, recipe=recipe)
     assert done.result.status == (Status.REACHED,)
     level = rms(operator(done.images) - y) / SIGMA
     assert 0.3 < level < 1.06
@@ -161,22 +178,24 @@ def test_the_discrepancy_is_approached_from_above():
     """`paper` starts far off and stops at the first point under 1.05 sigma: not much under it."""
     x = field(16, 16)
     y = x + 0.02 * normal(1, 3, 16, 16, seed=1)
-    done = restore(FLOW, Denoise(), y, 0.02, size=(16, 16), preset="paper", limits=Limits(gradients=200))
+    done = restore(
+        ImageTask(Identity(), y, 0.02, (16, 16)), FLOW, recipe=Paper(), options=RecipeOptions(gradients=200)
+    )
     assert done.result.gradients[0] > 3
     assert 0.8 < done.result.measure[0] <= 1.05
 
 
 @pytest.mark.parametrize(
     "operator",
-    [SuperResolution(2), Inpaint(hole(20, 40, 9, 2)), Denoise()],
+    [SuperResolution(2), Inpaint(hole(20, 40, 9, 2)), Identity()],
     ids=lambda o: o.name,
 )
 def test_every_seed_is_its_own_run(operator):
     y = operator(field(20, 40)) + 0
-    together = restore(FLOW, operator, y, SIGMA, size=(20, 40), seeds=[5, 2, 9])
+    together = restore(ImageTask(operator, y, SIGMA, (20, 40)), FLOW, seeds=[5, 2, 9])
     assert together.images.shape == (3, 3, 20, 40)
     for k, seed in enumerate([5, 2, 9]):
-        alone = restore(FLOW, operator, y, SIGMA, size=(20, 40), seeds=[seed])
+        alone = restore(ImageTask(operator, y, SIGMA, (20, 40)), FLOW, seeds=[seed])
         assert_close(together.images[k : k + 1], alone.images, rtol=0, atol=1e-4)
     assert rms(together.images[0] - together.images[1]) > 0.005
     assert rms(together.images[1] - together.images[2]) > 0.005
@@ -186,8 +205,8 @@ def test_a_mask_of_grey_pixels_still_wants_their_colour():
     """A chain with a mask knows no pixel fully: all windows are solved, no grey is put into the channels."""
     x = field(20, 40)
     operator = chain(Inpaint(hole(20, 40, 9, 2)), Colorize())
-    done = restore(FLOW, operator, operator(x), 0.0, size=(20, 40))
-    assert len(done.flow.velocity.corners) == 8
+    done = restore(ImageTask(operator, operator(x), 0.0, (20, 40)), FLOW)
+    assert len(done.problem.flow.velocity.corners) == 8
     assert (operator(done.images) - operator(x)).abs().max() < 1e-3
     assert rms(done.images[:, 0] - done.images[:, 1]) > 0.1  # channels of this law are independent
 
@@ -197,7 +216,7 @@ def test_a_mask_of_grey_pixels_still_wants_their_colour():
 def test_nonlinear_operators_run(operator, size):
     x = field(*size)
     y = operator(x)
-    done = restore(FLOW, operator, y, SIGMA, size=size, limits=Limits(gradients=30))
+    done = restore(ImageTask(operator, y, SIGMA, size), FLOW, options=RecipeOptions(gradients=30))
     assert done.images.shape == x.shape
     assert rms(operator.residual(done.images, y)) < 1.06 * SIGMA
     assert rms(done.images - x) < 0.2  # the standard deviation of the law
@@ -207,18 +226,18 @@ def test_a_guess_of_the_users_own():
     x = field(16, 16)
     y = SuperResolution(4)(x)
     runs = [
-        restore(FLOW, SuperResolution(4), y, SIGMA, size=(16, 16), guess=g, preset="paper").images
+        restore(ImageTask(SuperResolution(4), y, SIGMA, (16, 16), g), FLOW, recipe=Paper()).images
         for g in (None, SuperResolution(4).pinv(y), x)
     ]
     assert_close(runs[0], runs[1])
     assert rms(runs[2] - runs[0]) > 1e-3
 
 
-def test_limits_reach_the_preset():
+def test_a_recipe_is_a_value_and_its_options_reach_it():
     x = field(16, 16)
     rounds = []
-    limits = Limits(gradients=2, steps=3, tau=1e-4, callback=lambda e: rounds.append(e.round))
-    done = restore(FLOW, Denoise(), x, SIGMA, size=(16, 16), limits=limits)
+    options = RecipeOptions(gradients=2, steps=3, tau=1e-4, callback=lambda e: rounds.append(e.round))
+    done = restore(ImageTask(Identity(), x, SIGMA, (16, 16)), FLOW, options=options)
     assert (
         [r for r in rounds if r] == [1, 2]
         and rounds.count(0) == 32
@@ -228,10 +247,9 @@ def test_limits_reach_the_preset():
 
 X = field(16, 16)
 REFUSED = {
-    "preset": ({"preset": "defualt"}, r"no preset named 'defualt'\. Did you mean 'default'\?"),
-    "negative": ({"sigma_y": -0.1}, r"noise level -0\.1 is not 0 or more\. Give"),
-    "nan noise": ({"sigma_y": math.nan}, r"noise level nan is not 0 or more\. Give"),
-    "infinite noise": ({"sigma_y": math.inf}, r"noise level inf is not 0 or more\. Give"),
+    "negative": ({"noise": -0.1}, r"noise level -0\.1 is not 0 or more\. Give"),
+    "nan noise": ({"noise": math.nan}, r"noise level nan is not 0 or more\. Give"),
+    "infinite noise": ({"noise": math.inf}, r"noise level inf is not 0 or more\. Give"),
     "no seed": ({"seeds": []}, r"0 seeds for 1 measurements\. Give"),
     "measurements": ({"y": torch.cat([X, X]), "seeds": [1, 2, 3]}, r"3 seeds for 2 measurements\. Give"),
     "size": ({"size": (16, 18)}, r"measurement is .*16, 16\] but .*\[1, 3, 16, 18\]\. Give the measurement"),
@@ -243,8 +261,9 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_refusals_are_two_sentences(case):
     change, message = REFUSED[case]
-    arguments = {"operator": Denoise(), "y": X, "sigma_y": SIGMA, "size": (16, 16)} | change
+    arguments = {"operator": Identity(), "y": X, "noise": SIGMA, "size": (16, 16)} | change
     with pytest.raises(Misuse, match=message) as caught:
-        restore(FLOW, **arguments)
+        seeds = arguments.pop("seeds", [0])
+        restore(ImageTask(**arguments), FLOW, seeds)
     assert str(caught.value) == f"{caught.value.what} {caught.value.cure}"
     assert caught.value.what.endswith(".") and caught.value.cure[-1] in ".?"

@@ -25,9 +25,9 @@ from headwater.image.model.training_data import (
     Mixture,
     Photographs,
     Pictures,
-    greyed,
     load_images,
     load_photographs,
+    to_grey,
 )
 from headwater.nn import training
 from headwater.nn.time_features import fourier_features
@@ -320,7 +320,7 @@ def test_a_mixture_takes_its_share_of_the_second_source_and_of_grey():
 
 def test_grey_is_luma():
     pixel = torch.tensor([10, 100, 200], dtype=torch.uint8).reshape(1, 3, 1, 1)
-    assert (greyed(pixel) == round(0.299 * 10 + 0.587 * 100 + 0.114 * 200)).all()
+    assert (to_grey(pixel) == round(0.299 * 10 + 0.587 * 100 + 0.114 * 200)).all()
 
 
 def test_the_last_photographs_are_held_out_and_small_ones_are_no_use(tmp_path):

@@ -148,18 +148,6 @@ def test_ends(optimizer):
     assert last.code[2] == DIVERGED and torch.equal(last.x, after.x) and torch.isfinite(last.x).all()
 
 
-@pytest.mark.parametrize("optimizer", ALL)
-def test_restart(optimizer):
-    state, x = run(optimizer, optimizer.init(start(2, 3)), 3), start(2, 3) + 1
-    fresh = run(optimizer, optimizer.restart(state, x, keep_memory=False), 4)
-    alone = run(optimizer, optimizer.init(x), 4)
-    assert torch.equal(fresh.trial, alone.trial) and torch.equal(fresh.evaluations, alone.evaluations + 3)
-    kept = run(optimizer, optimizer.restart(state, x, keep_memory=True), 4)
-    plain = optimizer in (ALL[0], ALL[-1])  # without a memory
-    assert torch.equal(kept.trial, alone.trial) is plain
-    assert kept.iterations.tolist() == [5, 5]
-
-
 def test_settings_that_cannot_work_are_misuse():
     for make in (
         lambda: GradientDescent(lr=0.0),

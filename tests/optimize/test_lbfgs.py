@@ -18,7 +18,6 @@ from headwater.optimizers import (
     STALLED,
     STATUS,
     StrongWolfe,
-    concatenate,
     put,
     take,
 )
@@ -200,7 +199,8 @@ def test_compaction_changes_nothing():
         part = take(state, index)
         state = put(state, index, optimizer.step(part, *evaluate(rosenbrock, part.trial)))
     same(state, whole)
-    same(concatenate([take(whole, torch.arange(5)), take(whole, torch.arange(12) >= 5)]), whole)
+    again = put(whole, torch.arange(12) >= 5, take(whole, torch.arange(12) >= 5))
+    same(put(again, torch.arange(5), take(whole, torch.arange(5))), whole)
 
 
 def test_ended_rows_stay_whatever_they_are_told():
@@ -277,20 +277,6 @@ def test_failure_with_memory_drops_it_once_and_then_stalls():
     assert counts == [3] * 4 + [0] * 6 and state.code[0] == STALLED and torch.equal(state.value, value)
 
 
-@pytest.mark.parametrize("keep", [True, False])
-def test_restart_changes_the_objective_and_keeps_the_counters(keep):
-    optimizer = LBFGS(tolerance=1e-6)
-    before = run(optimizer, rosenbrock, randn(4, 6))[-1]
-    state = optimizer.restart(before, before.x, keep_memory=keep)
-    assert torch.equal(state.trial, before.x) and torch.equal(state.evaluations, before.evaluations)
-    assert bool(state.count.any()) is keep and (state.code == RUNNING).all()
-    first = optimizer.step(state, *evaluate(lambda x: rosenbrock(x * 1.1), state.trial))
-    assert first.accepted.all() and torch.equal(first.iterations, before.iterations)
-    assert torch.equal(first.value, rosenbrock(before.x * 1.1))
-    end = run(optimizer, lambda x: rosenbrock(x * 1.1), None, state=state)[-1]
-    assert (end.code == CONVERGED).all() and (end.evaluations > before.evaluations).all()
-
-
 def test_the_first_and_the_longest_step_are_lengths_per_coordinate():
     x0 = 10 + randn(3, 400)
     scale = torch.tensor([1e-8, 1.0, 1e8]).double()
@@ -334,7 +320,3 @@ def test_shapes_that_cannot_be_are_misuse():
     state = optimizer.init(torch.zeros(3, 2))
     with pytest.raises(Misuse, match="one evaluation per problem"):
         optimizer.step(state, torch.zeros(()), torch.zeros(3, 2))
-    with pytest.raises(Misuse, match="one point per problem"):
-        optimizer.restart(state, torch.zeros(2, 2), keep_memory=True)
-    with pytest.raises(Misuse, match="at least one"):
-        concatenate([])

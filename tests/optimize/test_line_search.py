@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from headwater.errors import Misuse
 from headwater.optimizers import LBFGS, RUNNING, StrongWolfe
-from headwater.optimizers.line_search import Search, begin, cubic_minimum
+from headwater.optimizers.line_search import Point, Search, begin_search, cubic_minimum
 
 
 def smooth(seed, d):
@@ -58,10 +58,10 @@ def search(f, alpha, wolfe=None, longest=torch.inf, resolution=0.0):
     """The steps tried, and the last verdict."""
     wolfe = wolfe or StrongWolfe()
     _, phi, dphi = line(f, [0.0])
-    packed = begin(phi, dphi, *(torch.full_like(phi, v) for v in (alpha, longest, resolution)))
+    packed = begin_search(phi, dphi, *(torch.full_like(phi, v) for v in (alpha, longest, resolution)))
     tried = []
     while True:
-        step = Search.unpack(packed).plan[:, 0]
+        step = Search.unpack(packed).step
         tried.append(step.item())
         verdict = wolfe.tell(packed, *line(f, step)[1:], noise=0.0)
         if verdict.accept or verdict.exhausted:
@@ -80,14 +80,14 @@ def test_the_cubic_is_exact_on_cubics(curvature, at, a, b):
         u = x - at
         return 0.5 * curvature * u**2 + 0.02 * curvature * u**3
 
-    points = [torch.stack(line(f, [alpha]), dim=1) for alpha in (a, b)]
+    points = [Point(*line(f, [alpha])) for alpha in (a, b)]
     for p, q, begun, end in ((*points, a, b), (*points[::-1], b, a)):
         fraction = cubic_minimum(p, q)
         assert begun + fraction.item() * (end - begun) == pytest.approx(at, abs=1e-6)
 
 
 def test_a_cubic_without_minimum_is_nan():
-    p, q = (torch.stack(line(lambda x: -x - x**3, [a]), dim=1) for a in (0.0, 1.0))
+    p, q = (Point(*line(lambda x: -x - x**3, [a])) for a in (0.0, 1.0))
     assert torch.isnan(cubic_minimum(p, q)).all()
 
 

@@ -15,10 +15,10 @@ from headwater.cli.audio.commands import audio
 from headwater.cli.image.commands import image
 from headwater.cli.image.options import NO_COMMON, Common, Size, Strategy
 from headwater.cli.molecule.commands import molecule
+from headwater.cli.shared.exit_codes import INTERRUPTED, MISUSE
 from headwater.cli.shared.options import Whole
 from headwater.errors import Misuse, out_of_memory
 
-MISUSE, INTERRUPTED = 2, 130
 SMALLER = {
     "image": "Give --memory, fewer --samples or a smaller image; 'headwater forecast' says what it takes.",
     "audio": "Give shorter gaps or a part of the recording, and close other programs.",

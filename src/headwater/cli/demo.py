@@ -16,66 +16,81 @@ from torch.nn.functional import interpolate
 
 from headwater.atomic import check_output
 from headwater.cli.audio.options import Lost
-from headwater.cli.image import tasks
+from headwater.cli.image import requests
 from headwater.cli.image.options import Restore
-from headwater.cli.image.run import INTERRUPTED, run
-from headwater.cli.image.tasks import Task
+from headwater.cli.image.requests import Request
+from headwater.cli.image.restoration import restore_job
 from headwater.cli.molecule.options import Aim
+from headwater.cli.shared.exit_codes import INTERRUPTED
+from headwater.cli.shared.job import run
 from headwater.errors import Misuse
 from headwater.image.io import photos
 from headwater.image.io.files import read_image, write_image
 from headwater.image.metrics.fidelity import psnr
-from headwater.image.operators import Blur, motion_kernel
+from headwater.image.operators import Blur, box_mask, motion_kernel
 
-SECONDS = 30.0
-"""Most seconds for one photo: three of them, reading and drawing stay under two minutes."""
-GAP = (1.42, 1.5)
-"""Where the recording of the demo is silenced, seconds: in it a string is struck."""
 MOLECULES = Aim(gap=6.0, count=4, seconds=20.0)
 """What is asked of the molecules of the demo."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A shipped photo, how it is damaged, and the task that undoes it.
+    """A shipped photo, how it is damaged, and the request that undoes it.
 
-    `damage` makes the damaged image; `task` reads its file; `noise` is the std in [-1, 1].
+    Attributes
+    ----------
+    photo : str
+        The name of the photo.
+    damage : callable
+        Makes the damaged image.
+    request : callable
+        Reads the file of the damaged image.
+    noise : float
+        Standard deviation of the noise that is added, in [-1, 1].
+    words : str
+        The scene in a few words.
+    seconds : float
+        The most that its restoration may take: three of them, reading and drawing stay under two minutes.
     """
 
     photo: str
     damage: Callable[[Tensor], Tensor]
-    task: Callable[[Path, Restore], Task]
+    request: Callable[[Path, Restore], Request]
     noise: float
     words: str
+    seconds: float = 30.0
 
 
-STROKE = (9.0, 30.0)  # length in pixels, angle in degrees
-HOLE = (30, 10, 10, 70)  # top, left, height, width
+def blurred_photo(photo: str, length: float, angle: float) -> Scene:
+    """A scene blurred along a stroke of this length (pixels) and angle (degrees)."""
+    return Scene(
+        photo,
+        Blur(motion_kernel(length, angle)),
+        lambda file, o: requests.deblur(file, None, None, (length, angle), "reflect", o),
+        0.02,
+        f"blurred along {length:g} pixels, deblurred",
+    )
 
 
-def _with_hole(x: Tensor) -> Tensor:
-    top, left, height, width = HOLE
-    x = x.clone()
-    x[..., top : top + height, left : left + width] = 0
-    return x
+def photo_with_hole(photo: str, top: int, left: int, height: int, width: int) -> Scene:
+    """A scene with a grey box, in pixels."""
+
+    def cut_hole(x: Tensor) -> Tensor:
+        return torch.where(box_mask(x.shape[-2], x.shape[-1], height, width, top=top, left=left), x, 0.0)
+
+    return Scene(
+        photo,
+        cut_hole,
+        lambda file, o: requests.inpaint(file, None, (top, left, height, width), o),
+        0.0,
+        f"a hole of {height} x {width} pixels, inpainted",
+    )
 
 
 SCENES = (
-    Scene(
-        "cat",
-        Blur(motion_kernel(*STROKE)),
-        lambda file, o: tasks.deblur(file, None, None, STROKE, "reflect", o),
-        0.02,
-        f"blurred along {STROKE[0]:g} pixels, deblurred",
-    ),
-    Scene(
-        "astronaut",
-        _with_hole,
-        lambda file, o: tasks.inpaint(file, None, HOLE, o),
-        0.0,
-        f"a hole of {HOLE[2]} x {HOLE[3]} pixels, inpainted",
-    ),
-    Scene("coffee", lambda x: x, tasks.denoise, 0.2, "noise of std 0.2 in [-1, 1], denoised"),
+    blurred_photo("cat", 9.0, 30.0),
+    photo_with_hole("astronaut", 30, 10, 10, 70),
+    Scene("coffee", lambda x: x, requests.denoise, 0.2, "noise of std 0.2 in [-1, 1], denoised"),
 )
 
 
@@ -86,13 +101,13 @@ def demo(folder: Path, quiet: bool) -> int:
         check_output(folder / name, overwrite=True)
     start, lines, code = time.perf_counter(), [], 0
     for number, scene in enumerate(SCENES):
-        line, ended = play(scene, folder, seed=number, quiet=quiet)
+        line, ended = restore_scene(scene, folder, seed=number, quiet=quiet)
         lines.append(line)
         if ended:
             code = ended
         if ended == INTERRUPTED:
             break
-    for more in (mend, design):
+    for more in (fill_gap, design_molecules):
         if code != INTERRUPTED:
             line, ended = more(folder, quiet=quiet)
             lines.append(line)
@@ -102,8 +117,11 @@ def demo(folder: Path, quiet: bool) -> int:
     return code
 
 
-def mend(folder: Path, *, quiet: bool) -> tuple[str, int]:
-    """A recording with a gap, filled: a line that says how it went, and the exit code."""
+def fill_gap(folder: Path, *, quiet: bool, start: float = 1.42, stop: float = 1.5) -> tuple[str, int]:
+    """Silence a recording for these seconds, in which a string is struck, and fill the gap.
+
+    A line that says how it went, and the exit code.
+    """
     if not find_spec("soundfile") or not find_spec("matplotlib"):
         return "guitar     left out: pip install headwater[audio]", 0
     from headwater.audio.io import recordings
@@ -113,35 +131,33 @@ def mend(folder: Path, *, quiet: bool) -> tuple[str, int]:
     from headwater.cli.audio import gaps
 
     source = examine(recordings.GUITAR)
-    start, stop = (round(s * source.rate) for s in GAP)
-    shape = (stop - start, source.channels)
+    first, last = (round(s * source.rate) for s in (start, stop))
+    shape = (last - first, source.channels)
     damaged, output = folder / "guitar-damaged.wav", folder / "guitar.wav"
-    write_patched(source, [Patch(start, np.zeros(shape), np.ones(shape, bool))], damaged, overwrite=True)
-    span = f"{GAP[0]}-{GAP[1]}"
-    code = gaps.inpaint(damaged, Lost(gap=(span,), output=output, overwrite=True, quiet=quiet))
-    found, truth = (torch.from_numpy(examine(p).read(start, stop).T) for p in (output, recordings.GUITAR))
+    write_patched(source, [Patch(first, np.zeros(shape), np.ones(shape, bool))], damaged, overwrite=True)
+    code = gaps.inpaint(damaged, Lost(gap=(f"{start}-{stop}",), output=output, overwrite=True, quiet=quiet))
+    found, truth = (torch.from_numpy(examine(p).read(first, last).T) for p in (output, recordings.GUITAR))
     decibel = float(si_sdr(found.reshape(1, -1), truth.reshape(1, -1)))
-    words = f"a gap of {1000 * (GAP[1] - GAP[0]):.0f} ms, filled"
+    words = f"a gap of {1000 * (stop - start):.0f} ms, filled"
     return f"guitar     {words}: SI-SDR {decibel:.1f} dB in the gap", code
 
 
-def design(folder: Path, *, quiet: bool) -> tuple[str, int]:
+def design_molecules(folder: Path, *, quiet: bool) -> tuple[str, int]:
     """Molecules with a gap of 6 eV: a line that says how it went, and the exit code."""
     if not find_spec("rdkit"):
         return "molecules  left out: pip install headwater[molecules]", 0
     from headwater.cli.molecule.jobs import target_job
-    from headwater.cli.shared.job import run as run_job
     from headwater.molecule.design.target import TOLERANCE
 
     output = folder / "molecules.sdf"
     options = replace(MOLECULES, output=output, overwrite=True, quiet=quiet)
-    code = run_job(target_job(options))
+    code = run(target_job(options))
     hits = json.loads(output.with_suffix(".json").read_text())["summary"]["hits"]
     words = f"{hits} of {options.count} hit within {TOLERANCE['gap']} eV, as the evaluator says; see molecules.html"
     return f"molecules  gap {options.gap:g} eV asked: {words}", code
 
 
-def play(scene: Scene, folder: Path, *, seed: int, quiet: bool) -> tuple[str, int]:
+def restore_scene(scene: Scene, folder: Path, *, seed: int, quiet: bool) -> tuple[str, int]:
     """One scene from the photo to the restored file: a line that says how it went, and the exit code."""
     truth, picture = read_image(photos.path(scene.photo))
     y = scene.damage(truth)
@@ -153,10 +169,10 @@ def play(scene: Scene, folder: Path, *, seed: int, quiet: bool) -> tuple[str, in
         overwrite=True,
         quiet=quiet,
         noise=scene.noise,
-        seconds=SECONDS,
+        seconds=scene.seconds,
         reference=photos.path(scene.photo),
     )
-    code = run(scene.task(damaged, options), options)
+    code = run(restore_job(scene.request(damaged, options), options))
     seen = interpolate(read_image(damaged)[0], truth.shape[-2:], mode="bicubic", align_corners=False)
     after = json.loads(report.read_text())["samples"][0].get("psnr")
     before = float(psnr(seen.clamp(-1, 1), truth))

@@ -7,8 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from headwater.cli.image.options import Common
-from headwater.cli.image.prior import load_flow
-from headwater.cli.image.samples import on_canvas
+from headwater.cli.image.prior import load_flow, on_canvas
 from headwater.cli.shared.machine import device_named, use_idle_cores
 from headwater.dflow.forecast import forecast
 from headwater.errors import Misuse

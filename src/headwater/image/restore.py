@@ -1,199 +1,270 @@
-"""Restoring an image of any size: from an operator, a measurement and its noise to a picture."""
+"""Restoring an image of any size: posed on a flow, solved by a recipe, finished as a picture.
+
+problem = task.pose(model)                 an operator, a measurement and a guess on the model's canvas
+result = problem.solve(seeds)              a recipe finds x1, one for each seed
+images = task.finish(result.x1, problem)   the picture's part, agreeing with y, in the data range
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from headwater.dflow.result import Result
-from headwater.errors import Misuse, suggest
+from headwater.errors import Misuse
 from headwater.flows.flow import Flow
-from headwater.flows.windowed import Windowed, windowed
-from headwater.image.io.files import check_range
-from headwater.image.operators import Inpaint, LinearOperator, Operator
+from headwater.flows.windowed import windowed
+from headwater.image.io.picture import check_range
+from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit
-from headwater.recipes.warm_start import PRESETS, Limits
-
-RESOLUTION = 0.02
-"""The finest misfit, in the range [-1, 1], that a solve of a few steps is asked to resolve (2.5 grey levels)."""
-
-
-@dataclass(frozen=True)
-class Restoration:
-    """What `restore` returns: `images` `[samples, channels, height, width]` in the data range, clamped, with
-    known pixels put back where the measurement is noiseless or no window was solved; `result` of the control
-    run (on its canvas, see `crop`); the `flow` and `misfit` it ran with.
-    """
-
-    images: Tensor
-    result: Result
-    flow: Flow
-    misfit: Misfit
-
-    def crop(self, x1: Tensor) -> Tensor:
-        """The picture's part of a state on the canvas; pixels that no window solves are as in `images`."""
-        height, width = self.images.shape[-2:]
-        return torch.where(
-            _covered(self.flow, height, width).to(x1.device), x1[..., :height, :width], self.images[:1]
-        )
+from headwater.problem.operator import Operator
+from headwater.recipes.problem import Problem
+from headwater.recipes.recipe import Recipe, RecipeOptions
 
 
 @dataclass(frozen=True, eq=False)
-class Cropped:
-    """An operator that sees the picture's part of a larger canvas."""
+class ImageTask:
+    """An image to restore: y = A(x) + noise, with x `[samples, channels, height, width]`.
 
-    operator: Operator
-    height: int
-    width: int
-
-    def _crop(self, x: Tensor) -> Tensor:
-        return x[..., : self.height, : self.width]
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.operator(self._crop(x))
-
-    def residual(self, x: Tensor, y: Tensor) -> Tensor:
-        """As the operator's."""
-        return self.operator.residual(self._crop(x), y)
-
-    def count(self, y: Tensor) -> Tensor:
-        """As the operator's."""
-        return self.operator.count(y)
-
-    def select(self, index: Tensor) -> Cropped:
-        """The operator of the problems in `index`."""
-        return replace(self, operator=self.operator.select(index))
-
-
-@dataclass(frozen=True, eq=False)
-class LinearCropped(Cropped):
-    """The same for a linear operator; the adjoint embeds in a canvas of `canvas` (height, width)."""
-
-    canvas: tuple[int, int]
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        """A' y on the canvas, zero outside the picture."""
-        assert isinstance(self.operator, LinearOperator)
-        below, right = self.canvas[0] - self.height, self.canvas[1] - self.width
-        return torch.nn.functional.pad(self.operator.adjoint(y), (0, right, 0, below))
-
-
-def restore(
-    flow: Flow,
-    operator: Operator,
-    y: Tensor,
-    sigma_y: float,
-    *,
-    size: tuple[int, int],
-    guess: Tensor | None = None,
-    seeds: Sequence[int] = (0,),
-    preset: str = "default",
-    limits: Limits | None = None,
-    range_known: bool = False,
-) -> Restoration:
-    """Find images x with A(x) = y up to noise of standard deviation `sigma_y`, one per seed.
-
-    flow: the prior on its window. y `[1, ...]`: the measurement in the data range of the flow. `sigma_y` in the
-    same units, 0 for a noiseless measurement. Below `RESOLUTION` the flow is controlled down to that, and what
-    is left of the misfit is removed in one linear step where the operator is linear (see `agree`). size: (height,
-    width) of x, any. guess `[1, channels, height, width]`: a rough image, by default the operator's pseudo-inverse.
-    A y that looks like [0, 1] or [0, 255] is refused unless `range_known`.
+    Attributes
+    ----------
+    operator : Operator
+        A. Optional methods of it are used: `adjoint` and `pinv` of a linear one, and `known_pixels` of a mask.
+    y : Tensor
+        The measurement `[1 or samples, ...]`, in the data range of the flow.
+    noise : float
+        Standard deviation of the noise of y, in the same units; 0 for a noiseless measurement.
+    size : tuple of int
+        Height and width of x, any.
+    guess : Tensor, optional
+        A rough image `[1, channels, height, width]`; by default the pseudo-inverse of y, or y itself.
+    resolution : float
+        The finest misfit, rms in the data range, that a solve of a few steps is asked for: 0.02 is 2.5 of 255 grey
+        levels in [-1, 1]. Below it the flow is controlled down to that, and one linear step removes what is left.
+        Chosen by `benchmarks/ablation.py`.
+    check_span : bool
+        Whether a y that looks like [0, 1] or [0, 255] is refused; not needed for images that `read_image` has read.
 
     Raises
     ------
     Misuse
-        On an unknown preset, negative or infinite noise, no seed, or a measurement that does not fit the operator
-        and size.
+        The noise is negative, NaN or infinite.
     """
-    if preset not in PRESETS:
-        raise Misuse(f"There is no preset named {preset!r}.", suggest(preset, PRESETS))
-    if not 0 <= sigma_y < float("inf"):
-        raise Misuse(f"The noise level {sigma_y} is not 0 or more.", "Give the noise std in data units.")
-    if len(seeds) == 0 or len(y) not in (1, len(seeds)):
+
+    operator: Operator
+    y: Tensor
+    noise: float
+    size: tuple[int, int]
+    guess: Tensor | None = None
+    resolution: float = 0.02
+    check_span: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.noise < float("inf"):
+            raise Misuse(
+                f"The noise level {self.noise} is not 0 or more.", "Give the noise std in data units."
+            )
+
+    def to(self, device: torch.device | str) -> ImageTask:
+        """The task with all of its tensors on a device."""
+        guess = None if self.guess is None else self.guess.to(device)
+        return replace(self, operator=self.operator.to(device), y=self.y.to(device), guess=guess)
+
+    def pose(self, model: Flow) -> Problem:
+        """The problem on the smallest canvas of the model's windows that holds the picture.
+
+        Only the windows that see damage are solved if the operator is a mask.
+
+        Raises
+        ------
+        Misuse
+            y does not fit the operator and the size, or looks like another range than the flow's.
+        """
+        if self.check_span and model.range and self.y.ndim == 4 and self.y.shape[1] in (1, 3):
+            check_range(self.y, *model.range)
+        guess = self._rough_image(model.shape[0]) if self.guess is None else self.guess
+        canvas = self.embed(model)
+        size = (canvas.shape[1], canvas.shape[2])
+        operator = self._solved_part(canvas)
+        if size != self.size:
+            operator = compose(operator, Crop(*self.size, size))
+        return Problem(
+            canvas, Misfit(operator, self.y, max(self.noise, self.resolution)), extend(guess, size)
+        )
+
+    def finish(self, x1: Tensor, problem: Problem | None = None) -> Tensor:
+        """The images `[samples, channels, height, width]` of a solve, agreeing with y as well as its noise allows.
+
+        Where the operator knows pixels, those of y stand if the noise is below `resolution` or no window solves
+        them. With any other linear operator and noise below `resolution` the image is
+
+            argmin_x |x - x1|^2 / resolution^2 + |A x - y|^2 / noise^2,
+
+        the nearest exact solution if there is no noise. (An exact solution of a noisy deblurring would be mostly
+        noise.) Else it is x1. Values beyond the data range are clamped.
+
+        Parameters
+        ----------
+        x1
+            The sample on the canvas, `[samples, channels, canvas height, canvas width]`.
+        problem
+            What `pose` gave; without it every pixel counts as solved, and nothing is clamped.
+        """
+        images = x1[..., : self.size[0], : self.size[1]]
+        y, precise = self.y.to(images).expand(len(images), *self.y.shape[1:]), self.noise < self.resolution
+        known = known_pixels(self.operator, images.shape)
+        if known is not None:
+            solved = self.solved_pixels(problem.flow if problem else None)
+            stand = torch.full_like(solved, True) if precise else ~solved
+            images = torch.where((known & stand.to(known.device)).to(images.device), y, images)
+        elif precise and (pseudo_inverse := getattr(self.operator, "pseudo_inverse", None)):
+            gap = self.operator.residual(images, y)
+            images = images - pseudo_inverse(gap, ridge=(self.noise / self.resolution) ** 2)
+        return images if problem is None or problem.flow.range is None else images.clamp(*problem.flow.range)
+
+    def embed(self, model: Flow) -> Flow:
+        """The flow on the smallest canvas that holds the picture; of a mask only the windows that see damage."""
+        window = (model.shape[1], model.shape[2])
+        canvas = (max(self.size[0], window[0]), max(self.size[1], window[1]))
+        damaged, known = None, known_pixels(self.operator, (1, model.shape[0], *self.size))
+        if canvas == window:
+            return model
+        if known is not None:
+            damaged = torch.zeros(canvas, dtype=torch.bool)
+            damaged[: self.size[0], : self.size[1]] = ~known.all(0)[0]
+        return windowed(model, canvas, damaged=damaged)
+
+    def _rough_image(self, channels: int) -> Tensor:
+        """The pseudo-inverse of y, y itself if it is an image of this size, else zero."""
+        pinv, shape = getattr(self.operator, "pinv", None), (channels, *self.size)
+        if pinv is not None:
+            rough: Tensor = pinv(self.y)
+            return rough
+        return self.y if tuple(self.y.shape[1:]) == shape else self.y.new_zeros(1, *shape)
+
+    def solved_pixels(self, canvas: Flow | None) -> Tensor:
+        """Bool `[height, width]`: the pixels of the picture that some window of the canvas solves."""
+        covered = None if canvas is None else getattr(canvas.velocity, "covered", None)
+        if canvas is None or covered is None:
+            return torch.ones(self.size, dtype=torch.bool)
+        solved: Tensor = covered(canvas.shape[1:])[: self.size[0], : self.size[1]]
+        return solved
+
+    def _solved_part(self, canvas: Flow) -> Operator:
+        """The operator; one that knows pixels asks nothing of those that no window solves."""
+        restrict = getattr(self.operator, "restrict", None)
+        if restrict is None:
+            return self.operator
+        restricted: Operator = restrict(self.solved_pixels(canvas))
+        return restricted
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What `restore` returns.
+
+    Attributes
+    ----------
+    images : Tensor
+        `[samples, channels, height, width]`, finished.
+    result : Result
+        Of the control run, on its canvas; see `crop`.
+    task, problem
+        What was asked, and how it was posed on the flow.
+    """
+
+    images: Tensor
+    result: Result
+    task: ImageTask
+    problem: Problem
+
+    def crop(self, x1: Tensor) -> Tensor:
+        """The picture's part of states x1 `[samples, c, *canvas]`; unsolved pixels are as in the first image."""
+        height, width = self.task.size
+        solved = self.task.solved_pixels(self.problem.flow).to(x1.device)
+        return torch.where(solved, x1[..., :height, :width], self.images[:1].to(x1))
+
+
+def restore(
+    task: ImageTask,
+    model: Flow,
+    seeds: Sequence[int] = (0,),
+    *,
+    recipe: Recipe | None = None,
+    options: RecipeOptions | None = None,
+) -> Restoration:
+    """Find images x with A(x) = y up to the noise, one per seed.
+
+    Parameters
+    ----------
+    task
+        What was measured.
+    model
+        The prior on its window `[channels, height, width]`.
+    seeds
+        One per image; each image depends on its own seed alone.
+    recipe
+        The method; by default that of the problem.
+    options
+        What the user says about any method.
+
+    Raises
+    ------
+    Misuse
+        As `ImageTask.pose`; there is no seed; or y holds neither one measurement nor one for every seed.
+
+    Examples
+    --------
+    >>> from headwater.image.operators import Identity
+    >>> task = ImageTask(Identity(), torch.zeros(1, 3, 8, 8), 0.1, size=(8, 8))
+    >>> restore(task, Flow(lambda x, t: -x, (3, 8, 8)), seeds=[1, 2]).images.shape
+    torch.Size([2, 3, 8, 8])
+    """
+    if len(seeds) == 0 or len(task.y) not in (1, len(seeds)):
         raise Misuse(
-            f"There are {len(seeds)} seeds for {len(y)} measurements.",
+            f"There are {len(seeds)} seeds for {len(task.y)} measurements.",
             "Give at least one seed, and one measurement for all of them.",
         )
-    low, high = flow.range or (-float("inf"), float("inf"))
-    if flow.range and y.ndim == 4 and y.shape[1] in (1, 3) and not range_known:
-        check_range(y, low, high)
-    height, width = size
-    shape = (1, flow.shape[0], height, width)
-    guess = rough(operator, y, shape) if guess is None else guess
-    # only a mask tells all about its known pixels; a mask of grey pixels (a chain) still wants their colour
-    damaged = operator.damaged(shape) if isinstance(operator, Inpaint) else None
-    canvas = embed(flow, height, width, damaged)
-    seen = _only_covered(operator, canvas, height, width)
-    y = y.expand(len(seeds), *y.shape[1:])
-    misfit = Misfit(on_canvas(seen, canvas.shape[1:], height, width), y, max(sigma_y, RESOLUTION))
-    result = PRESETS[preset](canvas, misfit, seeds, guess=fill(guess, canvas.shape[1:]), limits=limits)
-    images = result.x1[..., :height, :width]
-    images = agree(images, operator, y.to(images), sigma_y, _covered(canvas, height, width))
-    return Restoration(images.clamp(low, high), result, canvas, misfit)
+    task = replace(task, y=task.y.expand(len(seeds), *task.y.shape[1:]))
+    problem = task.pose(model)
+    result = problem.solve(seeds, recipe=recipe, options=options)
+    return Restoration(task.finish(result.x1, problem), result, task, problem)
 
 
-def agree(images: Tensor, operator: Operator, y: Tensor, sigma_y: float, covered: Tensor) -> Tensor:
-    """The images, agreeing with y as well as its noise allows.
+@dataclass(frozen=True)
+class Crop:
+    """The picture's part `[..., height, width]` of a canvas of `canvas` (height, width); linear."""
 
-    Known pixels of a mask are those of y where the noise is below `RESOLUTION` or no window covers them. Other
-    linear operators: argmin_x |x - images|^2 / RESOLUTION^2 + |A x - y|^2 / sigma_y^2 below `RESOLUTION`, the
-    nearest exact solution if sigma_y = 0. An exact solution of a noisy deblurring would be mostly noise.
+    height: int
+    width: int
+    canvas: tuple[int, int]
+    local: int = 0
+    stride: int = 1
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x[..., : self.height, : self.width]
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """The picture y `[..., height, width]` on the canvas, zero beyond it."""
+        return pad(y, (0, self.canvas[1] - self.width, 0, self.canvas[0] - self.height))
+
+
+def known_pixels(operator: Operator, shape: Sequence[int]) -> Tensor | None:
+    """The pixels of x of this shape that y shows as they are, bool `[1 or samples, 1, height, width]`.
+
+    None if the operator has no such method. Only a mask knows pixels fully: a mask of grey pixels (a chain) still
+    wants their colour.
     """
-    if isinstance(operator, Inpaint):
-        fixed = torch.full_like(covered, True) if sigma_y < RESOLUTION else ~covered
-        return torch.where(operator.mask & fixed.to(images.device), y, images)
-    if sigma_y < RESOLUTION and isinstance(operator, LinearOperator):
-        gap = operator.residual(images, y)
-        return images - operator.pseudo_inverse(gap, ridge=(sigma_y / RESOLUTION) ** 2)
-    return images
+    method: Any = getattr(operator, "known_pixels", None)
+    return None if method is None else method(shape)
 
 
-def rough(operator: Operator, y: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A rough image `shape` from the measurement: its pseudo-inverse, itself if it is an image, else zero."""
-    if isinstance(operator, LinearOperator):
-        return operator.pinv(y)
-    return y if tuple(y.shape[1:]) == shape[1:] else y.new_zeros(shape)
-
-
-def embed(flow: Flow, height: int, width: int, damaged: Tensor | None) -> Flow:
-    """The windowed flow on the smallest canvas that holds the picture; only the windows that see damage."""
-    canvas = (max(height, flow.shape[1]), max(width, flow.shape[2]))
-    if canvas == flow.shape[1:]:
-        return flow
-    mask = None
-    if damaged is not None:
-        mask = torch.zeros(canvas, dtype=torch.bool)
-        mask[:height, :width] = damaged.any(0)[0]
-    return windowed(flow, canvas, damaged=mask)
-
-
-def on_canvas(operator: Operator, canvas: tuple[int, ...], height: int, width: int) -> Operator | Cropped:
-    """The operator on the canvas; itself if the picture fills it."""
-    if (height, width) == tuple(canvas):
-        return operator
-    if isinstance(operator, LinearOperator):
-        return LinearCropped(operator, height, width, (canvas[0], canvas[1]))
-    return Cropped(operator, height, width)
-
-
-def _covered(canvas: Flow, height: int, width: int) -> Tensor:
-    """Bool `[height, width]`: the pixels of the picture that some window solves."""
-    if not isinstance(canvas.velocity, Windowed):
-        return torch.ones(height, width, dtype=torch.bool)
-    return canvas.velocity.covered(canvas.shape[1:])[:height, :width]
-
-
-def _only_covered(operator: Operator, canvas: Flow, height: int, width: int) -> Operator:
-    """A mask operator that asks nothing of known pixels that no solved window covers."""
-    if not isinstance(operator, Inpaint):
-        return operator
-    return Inpaint(operator.mask & _covered(canvas, height, width).to(operator.mask.device))
-
-
-def fill(image: Tensor, canvas: tuple[int, ...]) -> Tensor:
-    """The image extended to the canvas by repeating its last row and column."""
+def extend(image: Tensor, canvas: tuple[int, int]) -> Tensor:
+    """The image `[..., height, width]` extended to the canvas by repeating its last row and column."""
     below, right = canvas[0] - image.shape[-2], canvas[1] - image.shape[-1]
-    return torch.nn.functional.pad(image, (0, right, 0, below), mode="replicate")
+    return pad(image, (0, right, 0, below), mode="replicate")

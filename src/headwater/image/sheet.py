@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,11 +15,58 @@ from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.image.io.picture import Array
 
-Panel = tuple[str, str, Tensor]  # title, a smaller second line, image [c, h, w] or [1, c, h, w] in [-1, 1]
-
-WIDTH, MARGIN, GAP, TITLE = 9.0, 0.5, 0.18, 0.38  # inches
-LARGE, SMALL, CURVE = 3.95, 1.75, 2.3  # the greatest heights of the two rows, the height of the curve
 INK, QUIET, LINE, NOISE = "#1f2933", "#7b8794", "#1f6f8b", "#c8553d"
+
+
+class Panel(NamedTuple):
+    """One image of a sheet `[c, h, w]` or `[1, c, h, w]` in [-1, 1], its title and a smaller second line."""
+
+    title: str
+    caption: str
+    image: Tensor
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Lengths of a sheet, in inches.
+
+    Attributes
+    ----------
+    width, margin, gap
+        The width of the sheet, the space at its sides, the space between two images.
+    head, bare_head
+        The space above the first row with a title, and without one.
+    label, below
+        The space above a row for its labels, and below it.
+    large, small
+        The greatest height of the images in the upper row and in the lower one.
+    words, word
+        The least width of a panel with a caption, and with a title alone.
+    curve, curve_frame
+        The height of the curve, and the space for its labels.
+    foot
+        The space below the last row if there is no curve.
+    """
+
+    width: float = 9.0
+    margin: float = 0.5
+    gap: float = 0.18
+    head: float = 0.42
+    bare_head: float = 0.2
+    label: float = 0.38
+    below: float = 0.15
+    large: float = 3.95
+    small: float = 1.75
+    words: float = 2.2
+    word: float = 0.85
+    curve: float = 2.3
+    curve_frame: float = 0.95
+    foot: float = 0.2
+
+    def row_height(self, panels: Sequence[Panel], most: float) -> float:
+        """The height at which the images fill the width, but never above `most`."""
+        aspects = sum(_aspect(panel.image) for panel in panels)
+        return min(most, (self.width - 2 * self.margin - self.gap * (len(panels) - 1)) / aspects)
 
 
 def sheet(
@@ -44,7 +92,7 @@ def sheet(
     measurement, result : Tensor [c, h, w] or [1, c, h, w]
         Images in [-1, 1], one or three channels, each of its own size; values beyond are clipped.
     steps : sequence of (evaluations, image)
-        x1 after so many gradient evaluations; of more than six, six are shown.
+        x1 after this number of gradient evaluations; of more than six, six are shown.
     reference : Tensor, optional
         The true image, if it is known.
     curve : sequence of (evaluations, misfit)
@@ -59,7 +107,7 @@ def sheet(
     Raises
     ------
     Misuse
-        A tensor is no image, the output cannot be written, or matplotlib is not installed.
+        A tensor is not an image, the output cannot be written, or matplotlib is not installed.
 
     Examples
     --------
@@ -70,72 +118,83 @@ def sheet(
     """
     named = [("Measurement", measurement), ("Result", result), ("Reference", reference)]
     lines = [*captions, "", "", ""]
-    main = [(name, line, x) for (name, x), line in zip(named, lines, strict=False) if x is not None]
-    way = [(f"x1 at {at:g}", "", x) for at, x in _thin(steps)]
-    rows = [(main, LARGE), (way, SMALL)] if way else [(main, LARGE)]
+    upper = [Panel(name, line, x) for (name, x), line in zip(named, lines, strict=False) if x is not None]
+    lower = [Panel(f"x1 at {at:g}", "", x) for at, x in _thin_out(steps)]
     with write_atomically(path, overwrite=overwrite) as temporary:
-        _figure(rows, curve, title).savefig(temporary, format="png", dpi=150, facecolor="white")
+        figure = _draw(Layout(), upper, lower, curve, title)
+        figure.savefig(temporary, format="png", dpi=150, facecolor="white")
     return Path(path)
 
 
-def _thin(steps: Sequence[tuple[float, Tensor]], most: int = 6) -> list[tuple[float, Tensor]]:
+def _thin_out(steps: Sequence[tuple[float, Tensor]], most: int = 6) -> list[tuple[float, Tensor]]:
+    """At most `most` of the steps, evenly spaced, the first and the last among them."""
     if len(steps) <= most:
         return list(steps)
     return [steps[round(k * (len(steps) - 1) / (most - 1))] for k in range(most)]
 
 
-def _figure(rows: list[tuple[list[Panel], float]], curve: Sequence[tuple[float, float]], title: str) -> Any:
-    """All places in inches from the top left, so that every image keeps its shape."""
-    figure = need("matplotlib.figure").Figure()
-    sized = [(panels, _height(panels, most)) for panels, most in rows]
-    head = 0.42 if title else 0.2
-    total = head + sum(TITLE + height + 0.15 for _, height in sized) + (CURVE + 0.95 if curve else 0.2)
-    figure.set_size_inches(WIDTH, total)
+def _draw(
+    layout: Layout,
+    upper: Sequence[Panel],
+    lower: Sequence[Panel],
+    curve: Sequence[tuple[float, float]],
+    title: str,
+) -> Any:
+    """The figure. All places are in inches from the top left, so that every image keeps its shape."""
+    rows = [(panels, most) for panels, most in ((upper, layout.large), (lower, layout.small)) if panels]
+    sized = [(panels, layout.row_height(panels, most)) for panels, most in rows]
+    head = layout.head if title else layout.bare_head
+    foot = layout.curve + layout.curve_frame if curve else layout.foot
+    total = head + sum(layout.label + height + layout.below for _, height in sized) + foot
+    page = _Page(need("matplotlib.figure").Figure(), layout.width, total)
+    page.figure.set_size_inches(layout.width, total)
     if title:
-        figure.text(MARGIN / WIDTH, 1 - 0.28 / total, title, size=13, weight="bold", color=INK, va="center")
+        page.write(layout.margin, 0.28, title, size=13, weight="bold", color=INK, va="center")
     top = head
     for panels, height in sized:
-        top += TITLE
-        _row(figure, panels, top, height, total)
-        top += height + 0.15
+        top += layout.label
+        _draw_row(page, layout, panels, top, height)
+        top += height + layout.below
     if curve:
-        box = (MARGIN + 0.25, top + 0.42, WIDTH - 2 * MARGIN - 0.25, CURVE)
-        _curve(_axes(figure, box, total), curve)
-    return figure
+        left = layout.margin + 0.25
+        _draw_curve(page.axes(left, top + 0.42, layout.width - layout.margin - left, layout.curve), curve)
+    return page.figure
 
 
-def _height(panels: list[Panel], most: float) -> float:
-    shapes = sum(_aspect(x) for _, _, x in panels)
-    return min(most, (WIDTH - 2 * MARGIN - GAP * (len(panels) - 1)) / shapes)
+@dataclass(frozen=True)
+class _Page:
+    """A figure of this width and height, in inches; places are counted from its top left."""
+
+    figure: Any
+    width: float
+    height: float
+
+    def axes(self, left: float, top: float, width: float, height: float) -> Any:
+        """Axes at a place."""
+        w, h = self.width, self.height
+        return self.figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
+
+    def write(self, left: float, top: float, words: str, **style: Any) -> float:
+        """Write words at a place; their width."""
+        text = self.figure.text(left / self.width, 1 - top / self.height, words, **style)
+        return float(text.get_window_extent().width / self.figure.dpi)
 
 
-def _row(figure: Any, panels: list[Panel], top: float, height: float, total: float) -> None:
-    left = MARGIN
-    for title, caption, x in panels:
-        width = height * _aspect(x)
-        axes = _axes(figure, (left, top, width, height), total)
-        pixels = _pixels(x)
+def _draw_row(page: _Page, layout: Layout, panels: Sequence[Panel], top: float, height: float) -> None:
+    left = layout.margin
+    for panel in panels:
+        width, pixels = height * _aspect(panel.image), _pixels(panel.image)
+        axes = page.axes(left, top, width, height)
         grey = {"cmap": "gray", "vmin": 0, "vmax": 1} if pixels.ndim == 2 else {}
         axes.imshow(pixels, interpolation="nearest", aspect="auto", **grey)
         axes.set_axis_off()
-        _label(figure, left, top, total, title, caption)
-        left += max(width, 2.2 if caption else 0.85) + GAP  # room for the words over a narrow image
+        words = page.write(left, top - 0.09, panel.title, size=10, weight="bold", color=INK)
+        if panel.caption:
+            page.write(left + words + 0.09, top - 0.09, panel.caption, size=9, color=QUIET)
+        left += max(width, layout.words if panel.caption else layout.word) + layout.gap
 
 
-def _label(figure: Any, left: float, top: float, total: float, title: str, caption: str) -> None:
-    x, y = left / WIDTH, 1 - (top - 0.09) / total
-    name = figure.text(x, y, title, size=10, weight="bold", color=INK)
-    if caption:
-        name_width = name.get_window_extent().width / figure.dpi
-        figure.text(x + (name_width + 0.09) / WIDTH, y, caption, size=9, color=QUIET)
-
-
-def _axes(figure: Any, box: tuple[float, float, float, float], total: float) -> Any:
-    left, top, width, height = box
-    return figure.add_axes((left / WIDTH, 1 - (top + height) / total, width / WIDTH, height / total))
-
-
-def _curve(axes: Any, curve: Sequence[tuple[float, float]]) -> None:
+def _draw_curve(axes: Any, curve: Sequence[tuple[float, float]]) -> None:
     ticker = need("matplotlib.ticker")
     at, misfit = zip(*curve, strict=True)
     axes.axhline(1, color=NOISE, linewidth=1.2, linestyle=(0, (5, 3)))

@@ -17,7 +17,6 @@ from headwater.optimizers.state import (
     STATUS,
     Optimizer,
     OptimizerState,
-    concatenate,
     put,
     take,
 )
@@ -38,7 +37,6 @@ __all__ = [
     "STALLED",
     "STATUS",
     "StrongWolfe",
-    "concatenate",
     "put",
     "take",
 ]

@@ -15,10 +15,9 @@ from headwater.optimizers.state import (
     RUNNING,
     OptimizerState,
     dot,
-    largest,
-    restarting,
-    starting,
-    told,
+    initial_fields,
+    largest_modulus,
+    read_evaluation,
 )
 from headwater.problem.batch import per_problem
 
@@ -73,12 +72,7 @@ class GradientDescent:
 
     def init(self, x0: Tensor) -> GradientDescentState:
         """The state before any evaluation, at x0 [batch, *event]."""
-        return GradientDescentState(**starting(x0), velocity=torch.zeros_like(x0.detach()))
-
-    def restart(self, state: GradientDescentState, x: Tensor, *, keep_memory: bool) -> GradientDescentState:
-        """Go on from x [batch, *event], evaluated next; counters stay, the momentum if asked for."""
-        velocity = state.velocity if keep_memory else torch.zeros_like(state.velocity)
-        return replace(state, **restarting(state, x), velocity=velocity)
+        return GradientDescentState(**initial_fields(x0), velocity=torch.zeros_like(x0.detach()))
 
     def step(self, state: GradientDescentState, value: Tensor, gradient: Tensor) -> GradientDescentState:
         """Consume value [batch] and gradient [batch, *event], both at `state.trial`."""
@@ -121,11 +115,7 @@ class Polyak:
 
     def init(self, x0: Tensor) -> OptimizerState:
         """The state before any evaluation, at x0 [batch, *event]."""
-        return OptimizerState(**starting(x0))
-
-    def restart(self, state: OptimizerState, x: Tensor, *, keep_memory: bool) -> OptimizerState:
-        """Go on from x [batch, *event], evaluated next; there is no memory to keep."""
-        return replace(state, **restarting(state, x))
+        return OptimizerState(**initial_fields(x0))
 
     def step(self, state: OptimizerState, value: Tensor, gradient: Tensor) -> OptimizerState:
         """Consume value [batch] and gradient [batch, *event], both at `state.trial`."""
@@ -171,17 +161,9 @@ class Adam:
 
     def init(self, x0: Tensor) -> AdamState:
         """The state before any evaluation, at x0 [batch, *event]."""
-        common = starting(x0)
+        common = initial_fields(x0)
         zeros = torch.zeros_like(common["x"])
         return AdamState(**common, mean=zeros, square=zeros, decay=_ones(common["value"]))
-
-    def restart(self, state: AdamState, x: Tensor, *, keep_memory: bool) -> AdamState:
-        """Go on from x [batch, *event], evaluated next; counters stay, the moments if asked for."""
-        state = replace(state, **restarting(state, x))
-        if keep_memory:
-            return state
-        zeros = torch.zeros_like(state.x)
-        return replace(state, mean=zeros, square=zeros, decay=_ones(state.value))
 
     def step(self, state: AdamState, value: Tensor, gradient: Tensor) -> AdamState:
         """Consume value [batch] and gradient [batch, *event], both at `state.trial`."""
@@ -201,8 +183,8 @@ class Adam:
 
 def _accept(state: S, value: Tensor, gradient: Tensor, tolerance: float) -> S:
     """Make the trial of every running row its iterate, unless the evaluation is not finite."""
-    phi, gradient = told(state, value, gradient)
-    running, size = state.code == RUNNING, largest(gradient)
+    phi, gradient = read_evaluation(state, value, gradient)
+    running, size = state.code == RUNNING, largest_modulus(gradient)
     good = running & torch.isfinite(phi) & torch.isfinite(size)
     rows = per_problem(good, gradient)
     code = torch.where(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.optimizers.line_search import StrongWolfe, begin
+from headwater.optimizers.line_search import PACKED, Search, StrongWolfe, begin_search
 from headwater.optimizers.pairs import Memory, push, two_loop
 from headwater.optimizers.state import (
     CONVERGED,
@@ -18,10 +18,9 @@ from headwater.optimizers.state import (
     STALLED,
     OptimizerState,
     dot,
-    largest,
-    restarting,
-    starting,
-    told,
+    initial_fields,
+    largest_modulus,
+    read_evaluation,
 )
 from headwater.problem.batch import per_problem
 
@@ -34,7 +33,7 @@ class LBFGSState(OptimizerState):
     |---|---|---|
     | `direction` | [batch, *event] | p, along which the search runs |
     | `gradient_lo` | [batch, *event] | the gradient at the best point of the search |
-    | `search` | [batch, 13] float64 | see `line_search.Search` |
+    | `search` | [batch, 13] float64 | a packed `line_search.Search` |
     | `s`, `y` | [batch, memory, *event] | the ring of steps and gradient differences |
     | `sy`, `yy` | [batch, memory, memory] float64 | s_i.y_j for i <= j and y_i.y_j, newest last |
     | `head` | [batch] int64 | the slot of the ring that is written next |
@@ -116,7 +115,7 @@ class LBFGS:
 
     def init(self, x0: Tensor) -> LBFGSState:
         """The state before any evaluation, at x0 [batch, *event]."""
-        common = starting(x0)
+        common = initial_fields(x0)
         x, zero = common["x"], common["iterations"]
         size, m = x.shape[0], self.memory
         small = torch.zeros(size, m, m, dtype=torch.float64, device=x.device)
@@ -125,7 +124,7 @@ class LBFGS:
             **common,
             direction=torch.zeros_like(x),
             gradient_lo=torch.zeros_like(x),
-            search=small.new_zeros(size, 13),
+            search=small.new_zeros(size, PACKED),
             s=ring,
             y=ring,
             sy=small,
@@ -135,20 +134,9 @@ class LBFGS:
             idle=zero,
         )
 
-    def restart(self, state: LBFGSState, x: Tensor, *, keep_memory: bool) -> LBFGSState:
-        """Go on from x [batch, *event], evaluated next; counters stay, the curvature pairs if asked for."""
-        return replace(
-            state,
-            **restarting(state, x),
-            direction=torch.zeros_like(state.x),
-            search=torch.zeros_like(state.search),
-            count=state.count if keep_memory else torch.zeros_like(state.count),
-            idle=torch.zeros_like(state.idle),
-        )
-
     def step(self, state: LBFGSState, value: Tensor, gradient: Tensor) -> LBFGSState:
         """Consume value [batch] and gradient [batch, *event], both at `state.trial`."""
-        phi, gradient = told(state, value, gradient)
+        phi, gradient = read_evaluation(state, value, gradient)
         running = state.code == RUNNING
         first, searching = running & state.fresh, running & ~state.fresh
         dphi = dot(gradient, state.direction)  # not finite if the gradient is not, for p = 0 as well
@@ -177,12 +165,13 @@ class LBFGS:
             count=torch.where(dropped, 0, state.count),
         )
         if bool((accepted | dropped).any()):
-            alpha = torch.where(back, verdict.lo, state.search[:, 9])
+            alpha = torch.where(back, verdict.lo, Search.unpack(state.search).step)
             phi = torch.where(back, verdict.phi_lo, phi)
             gradient = torch.where(per_problem(back, gradient), gradient_lo, gradient)
             new = self._move(new, accepted, first, alpha, phi, gradient)
             new = self._aim(new, (accepted | dropped) & (new.code == RUNNING))
-        trial = new.x + per_problem(new.search[:, 9], new.x) * new.direction
+        step = Search.unpack(new.search).step
+        trial = new.x + per_problem(step, new.x) * new.direction
         return replace(new, trial=torch.where(per_problem(new.code == RUNNING, trial), trial, new.x))
 
     def _noise(self, x: Tensor) -> float:
@@ -200,13 +189,13 @@ class LBFGS:
         s, y = x - state.x, gradient - state.gradient
         bend = dot(s, y)
         keep = stepped & (bend > self.curvature * (dot(s, s) * dot(y, y)).sqrt()) & torch.isfinite(bend)
-        memory = push(_memory(state), s, y, keep)
+        memory = push(_pairs(state), s, y, keep)
 
         gain = state.value - phi
         flat = stepped & (gain <= self._noise(x) * state.value.abs())
         idle = torch.where(flat, state.idle + 1, torch.where(stepped, 0, state.idle))
         code = torch.where(rows & (idle >= self.patience), CONVERGED, state.code)
-        code = torch.where(rows & (largest(gradient) <= self.tolerance), CONVERGED, code)
+        code = torch.where(rows & (largest_modulus(gradient) <= self.tolerance), CONVERGED, code)
         return replace(
             state,
             x=x,
@@ -221,17 +210,17 @@ class LBFGS:
     def _aim(self, state: LBFGSState, rows: Tensor) -> LBFGSState:
         """Begin a search in `rows`, along -H g or, without memory or descent, along -g."""
         g = state.gradient
-        p = -two_loop(_memory(state), g)
+        p = -two_loop(_pairs(state), g)
         slope = dot(p, g)
         newton = (state.count > 0) & (slope < 0) & torch.isfinite(slope)
         # Scaled by its largest entry, the gradient's own square can neither overflow nor vanish.
-        p = torch.where(per_problem(newton, g), p, -g / per_problem(largest(g), g))
+        p = torch.where(per_problem(newton, g), p, -g / per_problem(largest_modulus(g), g))
         unit = g[:1].numel() ** 0.5 / dot(p, p).sqrt()  # the step of one unit per coordinate
         longest = torch.full_like(unit, math.inf) if self.max_step is None else self.max_step * unit
         alpha = torch.minimum(torch.where(newton, 1.0, self.first_step * unit), longest)
         # Steps closer than this differ by less than the rounding of x.
-        resolution = torch.finfo(g.dtype).eps * largest(state.x) / largest(p)
-        search = begin(state.value, dot(p, g), alpha, longest, resolution)
+        resolution = torch.finfo(g.dtype).eps * largest_modulus(state.x) / largest_modulus(p)
+        search = begin_search(state.value, dot(p, g), alpha, longest, resolution)
         return replace(
             state,
             direction=torch.where(per_problem(rows, p), p, state.direction),
@@ -240,5 +229,5 @@ class LBFGS:
         )
 
 
-def _memory(state: LBFGSState) -> Memory:
-    return Memory(state.s, state.y, state.sy, state.yy, state.head, state.count)
+def _pairs(state: LBFGSState) -> Memory:
+    return Memory(s=state.s, y=state.y, sy=state.sy, yy=state.yy, head=state.head, count=state.count)

@@ -17,26 +17,42 @@ from torch import Tensor
 from headwater.errors import Misuse
 
 
+class Point(NamedTuple):
+    """A point on the line: the step alpha, the cost and its slope there, each [batch] float64."""
+
+    alpha: Tensor
+    phi: Tensor
+    dphi: Tensor
+
+    def where(self, rows: Tensor, other: Point) -> Point:
+        """Take self in `rows` [batch] bool, the other elsewhere."""
+        return Point(*(torch.where(rows, a, b) for a, b in zip(self, other, strict=True)))
+
+
 class Search(NamedTuple):
-    """One line search per problem; all in float64, stored together as [batch, 13].
+    """One line search per problem, in float64; stored packed as [batch, 13]."""
 
-    A point on the line is a row (alpha, phi, dphi): the step, the cost and its slope there.
-    """
-
-    start: Tensor  # [batch, 3], alpha = 0
-    lo: Tensor  # [batch, 3], the best point so far
-    hi: Tensor  # [batch, 3], the other end of the bracket; alpha infinite if there is none yet
-    plan: Tensor  # [batch, 3]: the step to evaluate, the longest step allowed, the resolution of steps
-    trials: Tensor  # [batch, 1], evaluations so far
+    start: Point  # alpha = 0
+    lo: Point  # the best point so far
+    hi: Point  # the other end of the bracket; alpha infinite if there is none yet
+    step: Tensor  # [batch], the step to evaluate
+    longest: Tensor  # [batch], the longest step allowed
+    resolution: Tensor  # [batch], steps closer than this differ by less than the rounding of x
+    trials: Tensor  # [batch], evaluations so far
 
     @staticmethod
     def unpack(packed: Tensor) -> Search:
-        """Views of the columns."""
-        return Search(*torch.split(packed, [3, 3, 3, 3, 1], dim=1))
+        """The fields of a packed search [batch, 13]."""
+        c = packed.unbind(1)
+        return Search(Point(*c[0:3]), Point(*c[3:6]), Point(*c[6:9]), *c[9:13])
 
     def pack(self) -> Tensor:
-        """All columns as one tensor [batch, 13]."""
-        return torch.cat(self, dim=1)
+        """All fields as one tensor [batch, 13]."""
+        return torch.stack((*self.start, *self.lo, *self.hi, *self[3:]), dim=1)
+
+
+PACKED = 13
+"""Columns of a packed search."""
 
 
 class Verdict(NamedTuple):
@@ -50,11 +66,11 @@ class Verdict(NamedTuple):
     phi_lo: Tensor  # its cost
 
 
-def begin(phi: Tensor, dphi: Tensor, alpha: Tensor, longest: Tensor, resolution: Tensor) -> Tensor:
+def begin_search(phi: Tensor, dphi: Tensor, alpha: Tensor, longest: Tensor, resolution: Tensor) -> Tensor:
     """A packed search [batch, 13] from cost phi and slope dphi at zero that tries the step alpha first."""
     zero, inf = torch.zeros_like(phi), torch.full_like(phi, torch.inf)
-    start = (zero, phi, dphi)
-    return torch.stack((*start, *start, inf, inf, inf, alpha, longest, resolution, zero), dim=1)
+    start = Point(zero, phi, dphi)
+    return Search(start, start, Point(inf, inf, inf), alpha, longest, resolution, trials=zero).pack()
 
 
 @dataclass(frozen=True)
@@ -86,64 +102,57 @@ class StrongWolfe:
     def tell(self, packed: Tensor, phi: Tensor, dphi: Tensor, noise: float) -> Verdict:
         """Consume the evaluation (phi, dphi), each [batch] float64, of every search's trial."""
         search = Search.unpack(packed)
-        alpha, longest, resolution = search.plan.unbind(1)
-        _, phi0, dphi0 = search.start.unbind(1)
+        trial, start = Point(search.step, phi, dphi), search.start
         finite = torch.isfinite(phi) & torch.isfinite(dphi)
-        armijo = phi <= phi0 + self.c1 * alpha * dphi0  # (3.7a)
-        flat = finite & (dphi.abs() <= -self.c2 * dphi0)  # (3.7b)
-        better = finite & armijo & (phi < search.lo[:, 1])
-        level = phi <= search.lo[:, 1] + noise * phi0.abs()
-        at_limit = (alpha >= longest) & better & (dphi < 0)
-        turned = better & (dphi * (search.hi[:, 0] - search.lo[:, 0]) >= 0)
+        armijo = phi <= start.phi + self.c1 * trial.alpha * start.dphi  # (3.7a)
+        flat = finite & (dphi.abs() <= -self.c2 * start.dphi)  # (3.7b)
+        better = finite & armijo & (phi < search.lo.phi)
+        level = phi <= search.lo.phi + noise * start.phi.abs()
+        at_limit = (trial.alpha >= search.longest) & better & (dphi < 0)
+        turned = better & (dphi * (search.hi.alpha - search.lo.alpha) >= 0)
 
-        point = torch.stack((alpha, phi, dphi), dim=1)
-        lo = torch.where(better[:, None], point, search.lo)
-        hi = torch.where(turned[:, None], search.lo, torch.where(better[:, None], search.hi, point))
+        lo = trial.where(better, search.lo)
+        hi = search.lo.where(turned, search.hi.where(better, trial))
         trials = search.trials + 1
-        step = propose(search.lo, lo, hi, longest, trials[:, 0])
-        exhausted = (trials[:, 0] >= self.max_evaluations) | ((hi[:, 0] - lo[:, 0]).abs() <= resolution)
-        plan = torch.stack((step, longest, resolution), dim=1)
+        step = propose(search.lo, lo, hi, search.longest, trials)
+        exhausted = (trials >= self.max_evaluations) | ((hi.alpha - lo.alpha).abs() <= search.resolution)
         return Verdict(
-            search=Search(search.start, lo, hi, plan, trials).pack(),
+            search=search._replace(lo=lo, hi=hi, step=step, trials=trials).pack(),
             accept=flat & (better | level) | at_limit,
             better=better,
             exhausted=exhausted,
-            lo=lo[:, 0],
-            phi_lo=lo[:, 1],
+            lo=lo.alpha,
+            phi_lo=lo.phi,
         )
 
 
-def propose(previous: Tensor, lo: Tensor, hi: Tensor, longest: Tensor, trials: Tensor) -> Tensor:
+def propose(previous: Point, lo: Point, hi: Point, longest: Tensor, trials: Tensor) -> Tensor:
     """The next step [batch]: beyond `lo` while there is no bracket, inside the bracket afterwards.
 
-    `previous` is the best point before `lo`; points are [batch, 3]. The minimiser of the cubic is kept within
-    2 to 10 times the last extension, or off the ends of the bracket by a tenth; every third trial bisects,
-    and an end that is not finite is approached by quarters.
+    `previous` is the best point before `lo`. The minimiser of the cubic is kept within 2 to 10 times the last
+    extension, or off the ends of the bracket by a tenth; every third trial bisects, and an end that is not finite is
+    approached by quarters.
     """
-    extend = torch.isinf(hi[:, 0])
-    a = torch.where(extend[:, None], previous, lo)
-    b = torch.where(extend[:, None], lo, hi)
-    base, width = a[:, 0], b[:, 0] - a[:, 0]
+    extend = torch.isinf(hi.alpha)
+    a, b = previous.where(extend, lo), lo.where(extend, hi)
     fraction = cubic_minimum(a, b)
     inside = torch.where(trials % 3 == 0, 0.5, fraction.clamp(0.1, 0.9).nan_to_num(nan=0.5))
-    inside = torch.where(torch.isfinite(b[:, 1] + b[:, 2]), inside, 0.25)
+    inside = torch.where(torch.isfinite(b.phi + b.dphi), inside, 0.25)
     outside = fraction.clamp(2.0, 10.0).nan_to_num(nan=4.0)
-    step = base + torch.where(extend, outside, inside) * width
+    step = a.alpha + torch.where(extend, outside, inside) * (b.alpha - a.alpha)
     return torch.minimum(step, longest)
 
 
-def cubic_minimum(a: Tensor, b: Tensor) -> Tensor:
-    """The minimiser of the cubic through two points [batch, 3], as a fraction of the way from a to b.
+def cubic_minimum(a: Point, b: Point) -> Tensor:
+    """The minimiser of the cubic through two points, as a fraction of the way from a to b, [batch].
 
     Nocedal & Wright (3.59) with costs and slopes; NaN where the cubic has no minimum.
 
-    >>> line = lambda alpha: torch.tensor([[alpha, (alpha - 3.0) ** 2, 2 * (alpha - 3.0)]])
-    >>> cubic_minimum(line(1.0), line(2.0))
+    >>> point = lambda alpha: Point(*torch.tensor([[alpha], [(alpha - 3.0) ** 2], [2 * (alpha - 3.0)]]))
+    >>> cubic_minimum(point(1.0), point(2.0))
     tensor([2.])
     """
-    alpha_a, phi_a, dphi_a = a.unbind(1)
-    alpha_b, phi_b, dphi_b = b.unbind(1)
-    width = alpha_b - alpha_a
-    d1 = dphi_a + dphi_b - 3 * (phi_b - phi_a) / width
-    d2 = torch.sign(width) * torch.sqrt(d1 * d1 - dphi_a * dphi_b)
-    return 1 - (dphi_b + d2 - d1) / (dphi_b - dphi_a + 2 * d2)
+    width = b.alpha - a.alpha
+    d1 = a.dphi + b.dphi - 3 * (b.phi - a.phi) / width
+    d2 = torch.sign(width) * torch.sqrt(d1 * d1 - a.dphi * b.dphi)
+    return 1 - (b.dphi + d2 - d1) / (b.dphi - a.dphi + 2 * d2)

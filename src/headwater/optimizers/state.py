@@ -1,8 +1,7 @@
-"""What every optimiser's state has in common, and how rows of states are taken, put back and joined."""
+"""What every optimiser's state has in common, and how rows of states are taken and put back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Protocol, TypeVar
 
@@ -68,10 +67,6 @@ class Optimizer(Protocol[S]):
         """Consume one evaluation per problem: value [batch] and gradient [batch, *event] at `trial`."""
         ...
 
-    def restart(self, state: S, x: Tensor, *, keep_memory: bool) -> S:
-        """Continue at x, which is evaluated next; counters are kept, the memory if asked for."""
-        ...
-
 
 def take(state: S, index: Tensor) -> S:
     """The rows `index` (integers or a mask) of a state, as a state of its own.
@@ -97,26 +92,12 @@ def put(state: S, index: Tensor, part: S) -> S:
     return type(state)(**{n: tensor.index_put((index,), new[n]) for n, tensor in columns(state).items()})
 
 
-def concatenate(states: Sequence[S]) -> S:
-    """One state whose problems are those of all `states`, in order.
-
-    >>> from headwater.optimizers import GradientDescent
-    >>> state = GradientDescent(lr=0.1).init(torch.eye(3))
-    >>> concatenate([state, state]).x.shape
-    torch.Size([6, 3])
-    """
-    if not states:
-        raise Misuse("There is no state to concatenate.", "Give at least one.")
-    parts = [columns(state) for state in states]
-    return type(states[0])(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
-
-
 def columns(state: OptimizerState) -> dict[str, Tensor]:
     """The fields of a state by name, without any graph a caller attached to them."""
     return {field.name: getattr(state, field.name).detach() for field in fields(state)}
 
 
-def starting(x0: Tensor) -> dict[str, Any]:
+def initial_fields(x0: Tensor) -> dict[str, Any]:
     """The common fields of the state before any evaluation at x0 [batch, *event]."""
     if x0.ndim == 0 or x0.dtype not in (torch.float32, torch.float64):
         raise Misuse(
@@ -138,18 +119,7 @@ def starting(x0: Tensor) -> dict[str, Any]:
     }
 
 
-def restarting(state: OptimizerState, x: Tensor) -> dict[str, Any]:
-    """The common fields of `state` when it goes on from x [batch, *event], not yet evaluated."""
-    if x.shape != state.x.shape:
-        raise Misuse(
-            f"x has the shape {list(x.shape)}, the state's points have {list(state.x.shape)}.",
-            "Give one point per problem of the state.",
-        )
-    fresh = starting(x.to(state.x.dtype))
-    return fresh | {"iterations": state.iterations, "evaluations": state.evaluations}
-
-
-def told(state: OptimizerState, value: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+def read_evaluation(state: OptimizerState, value: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
     """The evaluation as value [batch] in float64 and gradient [batch, *event], cut from its graph."""
     if value.shape != state.value.shape or gradient.shape != state.x.shape:
         raise Misuse(
@@ -169,6 +139,6 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
     return (a.to(wide) * b.to(wide)).reshape(a.shape[0], a[:1].numel() or 1).sum(-1).double()
 
 
-def largest(a: Tensor) -> Tensor:
+def largest_modulus(a: Tensor) -> Tensor:
     """The largest modulus in each row [batch] in float64; NaN if there is one."""
     return a.abs().reshape(a.shape[0], a[:1].numel() or 1).amax(-1).double()

@@ -126,10 +126,6 @@ class Misfit:
         count = getattr(self.operator, "count", None)
         return torch.tensor(self.y[:1].numel()) if count is None else count(self.y)
 
-    def annealed(self, factor: float) -> Misfit:
-        """The same misfit with sigma_y times `factor`."""
-        return replace(self, sigma_y=self.sigma_y * factor)
-
 
 @dataclass(frozen=True)
 class NegativePSNR:

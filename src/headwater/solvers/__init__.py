@@ -1,7 +1,7 @@
 """Solving dx/dt = v(x, t): fixed grids, adaptive steps, inversion and likelihood."""
 
 from headwater.solvers.adaptive import AdaptiveResult, solve_adaptive
-from headwater.solvers.fixed import backward, invert, logit_grid, power_grid, solve, uniform_grid
+from headwater.solvers.fixed import backward, invert, logit_grid, solve, uniform_grid
 from headwater.solvers.likelihood import bits_per_dimension, log_likelihood
 from headwater.solvers.method import (
     DDIM,
@@ -33,7 +33,6 @@ __all__ = [
     "invert",
     "log_likelihood",
     "logit_grid",
-    "power_grid",
     "solve",
     "solve_adaptive",
     "uniform_grid",

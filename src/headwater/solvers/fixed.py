@@ -30,17 +30,6 @@ def uniform_grid(steps: int, start: float = 0.0, end: float = 1.0) -> Grid:
     return (*tuple(start + (end - start) * i / steps for i in range(steps)), end)
 
 
-def power_grid(steps: int, power: float, start: float = 0.0, end: float = 1.0) -> Grid:
-    """Times 1 - (1 - i / steps)^power, finer towards the data for power > 1.
-
-    >>> power_grid(2, 2.0)
-    (0.0, 0.75, 1.0)
-    """
-    if power <= 0:
-        raise Misuse(f"The power {power} of a time grid is not positive.", "Give a power > 0; 1 is uniform.")
-    return tuple(start + (end - start) * (1 - (1 - s) ** power) for s in uniform_grid(steps))
-
-
 def logit_grid(steps: int, slope: float = 1.3, shift: float = -0.7) -> Grid:
     """Times sigmoid(slope logit(i / steps) + shift), finer at both ends: about even in the log signal-to-noise.
 
@@ -66,7 +55,7 @@ def as_grid(steps: int | Sequence[float]) -> Grid:
     try:  # a 0-d tensor or a NumPy integer is a number of steps, too
         if getattr(steps, "ndim", None) == 0 or not hasattr(steps, "__len__"):
             return uniform_grid(operator.index(steps))  # type: ignore[arg-type]
-        grid = tuple(float(t) for t in steps)
+        grid = tuple(float(t) for t in steps)  # type: ignore[union-attr]
     except (TypeError, ValueError):
         raise Misuse(
             f"The steps {steps!r} are neither a whole number nor times.",

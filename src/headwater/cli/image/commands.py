@@ -1,9 +1,12 @@
-"""`headwater image ...`: signatures and help of the commands; the work is in `tasks`, `run`, `samples`."""
+"""`headwater image ...`: signatures and help of the commands.
+
+A restoration is read by `requests` and done by `restoration`; `samples` uses the model without a measurement.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App
 
@@ -22,13 +25,16 @@ from headwater.cli.image.options import (
 from headwater.cli.shared import values
 from headwater.cli.shared.options import Whole, whole, word
 
+if TYPE_CHECKING:
+    from headwater.cli.image.requests import Request
+
 image = App(name="image", help="Restore, generate and examine images of any size.")
 
 BoxOption = Annotated[
     tuple[int, int, int, int] | None,
-    word(values.numbers("TOP,LEFT,HEIGHT,WIDTH", int), "TOP,LEFT,HEIGHT,WIDTH"),
+    word(values.number_parser("TOP,LEFT,HEIGHT,WIDTH", int), "TOP,LEFT,HEIGHT,WIDTH"),
 ]
-Motion = Annotated[tuple[float, float] | None, word(values.numbers("LENGTH,ANGLE"), "LENGTH,ANGLE")]
+Motion = Annotated[tuple[float, float] | None, word(values.number_parser("LENGTH,ANGLE"), "LENGTH,ANGLE")]
 
 
 @image.command
@@ -46,10 +52,9 @@ def inpaint(
     box
         A rectangle to fill, in pixels.
     """
-    from headwater.cli.image import tasks
-    from headwater.cli.image.run import run
+    from headwater.cli.image import requests
 
-    return run(tasks.inpaint(photo, mask, box, options), options)
+    return _restore(requests.inpaint(photo, mask, box, options), options)
 
 
 @image.command
@@ -67,10 +72,9 @@ def upscale(
     method
         How the photo became small: means of boxes, every n-th pixel, or bicubic.
     """
-    from headwater.cli.image import tasks
-    from headwater.cli.image.run import run
+    from headwater.cli.image import requests
 
-    return run(tasks.upscale(photo, factor, method, options), options)
+    return _restore(requests.upscale(photo, factor, method, options), options)
 
 
 @image.command
@@ -99,10 +103,9 @@ def deblur(
     boundary
         What lies beyond the border; 'valid': the photo ends where the kernel no longer fits.
     """
-    from headwater.cli.image import tasks
-    from headwater.cli.image.run import run
+    from headwater.cli.image import requests
 
-    return run(tasks.deblur(photo, kernel, gaussian, motion, boundary, options), options)
+    return _restore(requests.deblur(photo, kernel, gaussian, motion, boundary, options), options)
 
 
 @image.command
@@ -114,10 +117,9 @@ def denoise(photo: Path, /, *, options: Restore = NO_RESTORE) -> int:
     photo
         The image file.
     """
-    from headwater.cli.image import tasks
-    from headwater.cli.image.run import run
+    from headwater.cli.image import requests
 
-    return run(tasks.denoise(photo, options), options)
+    return _restore(requests.denoise(photo, options), options)
 
 
 @image.command
@@ -131,10 +133,9 @@ def colorize(photo: Path, /, *, method: Grey = "luma", options: Restore = NO_RES
     method
         How grey was made of colour.
     """
-    from headwater.cli.image import tasks
-    from headwater.cli.image.run import run
+    from headwater.cli.image import requests
 
-    return run(tasks.colorize(photo, method, options), options)
+    return _restore(requests.colorize(photo, method, options), options)
 
 
 @image.command
@@ -157,10 +158,9 @@ def dejpeg(
     subsampling
         How the chroma was stored; by default read from the file.
     """
-    from headwater.cli.image.jpeg_file import dejpeg as task
-    from headwater.cli.image.run import run
+    from headwater.cli.image import jpeg_request
 
-    return run(task(photo, quality, subsampling, options), options)
+    return _restore(jpeg_request.dejpeg(photo, quality, subsampling, options), options)
 
 
 @image.command
@@ -184,12 +184,11 @@ def declip(
     high
         The level above which it lost everything, in [-1, 1] or as 235/255.
     gain
-        Over-exposure: the photo is so many times too bright.
+        Over-exposure: how many times too bright the photo is.
     """
-    from headwater.cli.image import tasks
-    from headwater.cli.image.run import run
+    from headwater.cli.image import requests
 
-    return run(tasks.declip(photo, low, high, gain, options), options)
+    return _restore(requests.declip(photo, low, high, gain, options), options)
 
 
 @image.command
@@ -208,10 +207,9 @@ def restore(photo: Path, /, *, operator: str, size: Size = None, options: Restor
     size
         Height and width of the result; by default those of the photo.
     """
-    from headwater.cli.image.operator_file import restore as task
-    from headwater.cli.image.run import run
+    from headwater.cli.image import operator_request
 
-    return run(task(photo, operator, size, options), options)
+    return _restore(operator_request.restore(photo, operator, size, options), options)
 
 
 @image.command
@@ -235,13 +233,14 @@ def generate(
     steps
         Steps of the ODE solver.
     guidance
-        Weight of classifier-free guidance towards --label; 1 is none.
+        Weight of classifier-free guidance towards --label; 1 means no guidance.
     size
         Height and width, each at least the model's; by default the model's.
     """
-    from headwater.cli.image import samples
+    from headwater.cli.image.samples import generate_job
+    from headwater.cli.shared.job import run
 
-    return samples.generate(count, seed, steps, guidance, size, common)
+    return run(generate_job(count, seed, steps, guidance, size, common))
 
 
 @image.command
@@ -255,16 +254,17 @@ def invert(photo: Path, /, *, steps: Whole = 24, common: Common = NO_COMMON) -> 
     steps
         Steps of the ODE solver.
     """
-    from headwater.cli.image import samples
+    from headwater.cli.image.samples import invert_job
+    from headwater.cli.shared.job import run
 
-    return samples.invert(photo, steps, common)
+    return run(invert_job(photo, steps, common))
 
 
 @image.command
 def likelihood(
     *photos: Path, probes: Whole = 1, seed: Whole = 0, steps: Whole = 24, common: Common = NO_COMMON
 ) -> int:
-    """Print the bits per dimension that the model needs for images; fewer means more plausible.
+    """Print the bits per dimension that the model needs for images; lower is more plausible.
 
     Parameters
     ----------
@@ -277,6 +277,15 @@ def likelihood(
     steps
         Steps of the ODE solver (midpoint).
     """
-    from headwater.cli.image import samples
+    from headwater.cli.image.samples import likelihood_job
+    from headwater.cli.shared.job import run
 
-    return samples.likelihood(photos, probes, seed, steps, common)
+    return run(likelihood_job(photos, probes, seed, steps, common))
+
+
+def _restore(request: Request, options: Restore) -> int:
+    """Carry a request out; the exit code."""
+    from headwater.cli.image.restoration import restore_job
+    from headwater.cli.shared.job import run
+
+    return run(restore_job(request, options))

@@ -17,8 +17,8 @@ Boundary = Literal["reflect", "circular", "valid"]
 Grey = Literal["luma", "mean"]
 Subsampling = Literal["4:2:0", "4:4:4"]
 Strategy = Literal["direct", "checkpoint"]
-Size = Annotated[tuple[int, int] | None, word(values.numbers("HEIGHT,WIDTH", int), "HEIGHT,WIDTH")]
-Level = Annotated[float, word(values.level, "LEVEL")]
+Size = Annotated[tuple[int, int] | None, word(values.number_parser("HEIGHT,WIDTH", int), "HEIGHT,WIDTH")]
+Level = Annotated[float, word(values.parse_level, "LEVEL")]
 
 
 @Parameter(name="*")
@@ -36,7 +36,7 @@ class Common(Files):
     """Where to compute: cpu, cuda, cuda:1, mps. By default a GPU if there is one."""
 
     range: Annotated[
-        tuple[float, float] | None, word(values.numbers("BLACK,WHITE"), "BLACK,WHITE", group=MODEL)
+        tuple[float, float] | None, word(values.number_parser("BLACK,WHITE"), "BLACK,WHITE", group=MODEL)
     ] = None
     """Stored values of black and white in .npy and float files, e.g. 0,1. By default -1,1."""
 
@@ -46,7 +46,7 @@ class Common(Files):
 class Restore(Common):
     """What every restoration understands."""
 
-    noise: Annotated[float | None, word(values.noise, "STD", group=SEARCH)] = None
+    noise: Annotated[float | None, word(values.parse_noise, "STD", group=SEARCH)] = None
     """Standard deviation of the noise in the range [-1, 1], or in grey levels of 0..255 as in 13/255."""
 
     seed: Annotated[int, whole(group=SEARCH)] = 0
@@ -65,9 +65,9 @@ class Restore(Common):
     """Most gradient evaluations per sample; by default the preset's."""
 
     seconds: Annotated[float | None, Parameter(group=SEARCH)] = None
-    """Stop after so many seconds and keep the best so far."""
+    """Stop after this many seconds and keep the best so far."""
 
-    memory: Annotated[float | None, word(values.memory, "SIZE", group=MODEL)] = None
+    memory: Annotated[float | None, word(values.parse_memory, "SIZE", group=MODEL)] = None
     """Memory to use, e.g. 2GB; by default 60 % of what is free."""
 
     reference: Annotated[Path | None, Parameter(group=OUTPUT)] = None

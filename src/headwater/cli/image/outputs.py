@@ -12,7 +12,7 @@ from headwater.image.io.picture import Picture
 LOSSY = (".jpg", ".jpeg", ".webp")
 
 
-def plan(
+def plan_outputs(
     output: Path | None,
     source: Path,
     command: str,

@@ -1,18 +1,40 @@
-"""The shipped model of the options, as a flow."""
+"""The shipped model of the options, as a flow on its window or on a canvas."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 
 from headwater.cli.image.options import Common
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.windowed import windowed
+from headwater.image.model import models
 
 
 def load_flow(common: Common, device: torch.device, guidance: float = 1.0) -> Flow:
     """The shipped model of the options, as a flow."""
-    from headwater import zoo
-
     if guidance != 1.0 and common.label is None:
-        raise Misuse("Guidance works towards a label, and none was given.", "Give --label.")
-    return zoo.flow(common.model, label=common.label, guidance=guidance, device=str(device))
+        raise Misuse("Guidance needs a label, and none was given.", "Give --label.")
+    return models.flow(common.model, label=common.label, guidance=guidance, device=str(device))
+
+
+def on_canvas(flow: Flow, size: tuple[int, int] | None, name: Path | None = None) -> Flow:
+    """The flow on a canvas of `size`, by default its own window."""
+    height, width = flow.shape[1:]
+    if size is None:
+        return flow
+    if size[0] < height or size[1] < width:
+        raise Misuse(
+            f"{name or 'The size'} is {size[0]} x {size[1]} but the model's window is {height} x {width}.",
+            "Give at least that size.",
+        )
+    return windowed(flow, size)
+
+
+def device_of(flow: Flow) -> torch.device:
+    """Where the network of a flow is; the CPU if it has none."""
+    parameters = (p for module in flow.modules for p in module.parameters())
+    first = next(parameters, None)
+    return torch.device("cpu") if first is None else first.device

@@ -18,14 +18,14 @@ from typing import Any, ClassVar
 
 import torch
 
+from headwater.cli.shared.exit_codes import DIVERGED, DONE, INTERRUPTED, MISUSE
 from headwater.cli.shared.machine import Meter, use_idle_cores, versions
 from headwater.cli.shared.outputs import write_json
 from headwater.cli.shared.progress import Watch
 from headwater.errors import Misuse, out_of_memory
 from headwater.optimizers.status import Status
 
-DONE, DIVERGED, MISUSE, INTERRUPTED = 0, 1, 2, 130
-"""The exit codes."""
+__all__ = ["DIVERGED", "DONE", "INTERRUPTED", "MISUSE", "Entry", "Job", "run"]
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,8 @@ def run(job: Job) -> int:
     use_idle_cores()
     meter = Meter(job.device)
     ended_by = _carry_out(job)
-    entries = job.entries()
-    report = build_report(job, entries, meter.read(), ended_by)
+    costs, entries = meter.read(), job.entries()
+    report = build_report(job, entries, costs, ended_by)
     if job.report is not None:
         write_json(job.report, report, overwrite=job.overwrite)
     job.show(report)
@@ -169,7 +169,7 @@ def _carry_out(job: Job) -> Misuse | None:
 
 
 def _refusal(error: Exception, smaller: str) -> Misuse:
-    """What is said of an error that the user can do something about; any other goes on its way."""
+    """What is said of an error that the user can do something about; any other is raised again."""
     if isinstance(error, Misuse):
         return error
     if out_of_memory(error):

@@ -21,7 +21,7 @@ PresetName = Literal["default", "paper"]
 def word(read: Any, metavar: str, **more: Any) -> Parameter:
     """An option of one word with a reader of its own."""
     return Parameter(
-        converter=values.converter(read),
+        converter=values.as_converter(read),
         n_tokens=1,
         metavar=metavar,
         allow_leading_hyphen=True,
@@ -32,7 +32,7 @@ def word(read: Any, metavar: str, **more: Any) -> Parameter:
 
 def whole(**more: Any) -> Parameter:
     """An option that is a whole number."""
-    return word(values.whole, "INT", **more)
+    return word(values.parse_whole, "INT", **more)
 
 
 Whole = Annotated[int, whole()]

@@ -15,8 +15,6 @@ from typing import Any, TextIO
 from headwater.dflow.result import Event
 from headwater.optimizers.status import Status
 
-PLAIN_SECONDS = 5.0
-
 Tell = Callable[[str], None]
 
 
@@ -210,10 +208,10 @@ class Watch:
         misfit = f"{largest:.2f}" if math.isfinite(largest) else "-"
         of = f"/{self.limit}" if self.limit is not None else ""
         if event.round == 0:
-            return f"{self.title}  estimate  misfit {misfit} (1.00 = {self.goal})  {clock(spent)} gone"
+            return f"{self.title}  estimate  misfit {misfit} (1.00 = {self.goal})  {clock(spent)} elapsed"
         return (
             f"{self.title}  misfit {misfit} (1.00 = {self.goal})  "
-            f"{done}{of} gradients  {clock(spent)} gone, about {clock(left)} left"
+            f"{done}{of} gradients  {clock(spent)} elapsed, about {clock(left)} left"
         )
 
 
@@ -244,14 +242,14 @@ def _rewritten_line(stream: TextIO) -> Iterator[Tell]:
 
 
 @contextmanager
-def _log_lines(stream: TextIO) -> Iterator[Tell]:
-    """A new line every few seconds, in a log."""
+def _log_lines(stream: TextIO, seconds: float = 5.0) -> Iterator[Tell]:
+    """A new line in a log, if this many seconds have passed since the last one."""
     last = -math.inf
 
     def tell(text: str) -> None:
         nonlocal last
         now = time.perf_counter()
-        if now - last >= PLAIN_SECONDS:
+        if now - last >= seconds:
             last = now
             print(text, file=stream, flush=True)
 

@@ -13,16 +13,26 @@ from headwater.atomic import read_bytes
 from headwater.errors import Misuse, short, suggest
 
 
-def function_in(file: Path, name: str, signature: str) -> Any:
-    """The function `name` of a file; `signature` is what a refusal tells the user to write.
+def split_name(where: str, default: str) -> tuple[Path, str]:
+    """The file and the name in it of "FILE.py:NAME", or of "FILE.py", which means the name `default`.
+
+    >>> split_name("my.py:blur", "operator")[1], split_name("C:/my.py", "operator")[1]
+    ('blur', 'operator')
+    """
+    path, _, name = where.rpartition(":") if ":" in where and not where.endswith(".py") else (where, "", "")
+    return Path(path), name or default
+
+
+def object_in(file: Path, name: str, signature: str) -> Any:
+    """The object `name` of a file; `signature` is what a refusal tells the user to write.
 
     Raises
     ------
     Misuse
-        The file is missing, no Python, fails when it is run, or has no such function.
+        The file is missing, no Python, fails when it is run, or has no such object.
     """
     read_bytes(file)
-    module = run(file)
+    module = import_file(file)
     found = getattr(module, name, None)
     if found is None:
         own = [
@@ -34,10 +44,27 @@ def function_in(file: Path, name: str, signature: str) -> Any:
         if own and not cure.startswith("Did you mean"):
             cure = f"Rename one of {', '.join(own)}, or define def {signature}."
         raise Misuse(f"{file} has no function named {name!r}.", cure)
-    if isinstance(found, type) or not callable(found):
-        what = "a class" if isinstance(found, type) else f"of type {type(found).__name__}"
-        raise Misuse(f"{name!r} in {file} is {what}.", f"Make it a function {signature}.")
     return found
+
+
+def function_in(file: Path, name: str, signature: str) -> Any:
+    """The function `name` of a file.
+
+    Raises
+    ------
+    Misuse
+        As `object_in`; or the object is not a function.
+    """
+    found = object_in(file, name, signature)
+    if isinstance(found, type) or not callable(found):
+        raise no_function(found, name, file, f"Make it a function {signature}.")
+    return found
+
+
+def no_function(found: Any, name: str, file: Path, cure: str) -> Misuse:
+    """The refusal of an object that is not a function."""
+    what = "a class" if isinstance(found, type) else f"of type {type(found).__name__}"
+    return Misuse(f"{name!r} in {file} is {what}.", cure)
 
 
 @contextmanager
@@ -51,11 +78,17 @@ def failing(where: str, what: str, cure: str) -> Iterator[None]:
         raise Misuse(f"The operator {where} failed on {what}: {short(error)}.", cure) from error
 
 
-def run(file: Path) -> Any:
-    """The module of a file; it may import its neighbours."""
+def import_file(file: Path) -> Any:
+    """The module of a file; it may import its neighbours.
+
+    Raises
+    ------
+    Misuse
+        The file is not Python, or fails when it is run.
+    """
     spec = importlib.util.spec_from_file_location(f"headwater_user_{file.stem}", file)
     if spec is None or spec.loader is None:
-        raise Misuse(f"{file} is no Python file.", "Give a file that ends in .py.")
+        raise Misuse(f"{file} is not a Python file.", "Give a file that ends in .py.")
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(file.resolve().parent))
     try:

@@ -12,10 +12,10 @@ from headwater.errors import Misuse
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
-def noise(text: str) -> float:
+def parse_noise(text: str) -> float:
     """A noise std in the range [-1, 1], given in it or as grey levels of 0..255, "13/255".
 
-    >>> noise("0.1"), noise("51/255")
+    >>> parse_noise("0.1"), parse_noise("51/255")
     (0.1, 0.4)
     """
     grey = re.fullmatch(r"(.+)/255", text.strip())
@@ -28,10 +28,10 @@ def noise(text: str) -> float:
     return value
 
 
-def whole(text: str) -> int:
+def parse_whole(text: str) -> int:
     """A whole number, where cyclopts would round 1.5.
 
-    >>> whole("3")
+    >>> parse_whole("3")
     3
     """
     try:
@@ -40,33 +40,33 @@ def whole(text: str) -> int:
         raise Misuse(f"{text!r} is not a whole number.", "Give a whole number, e.g. 2.") from None
 
 
-def level(text: str) -> float:
+def parse_level(text: str) -> float:
     """A grey level in the range [-1, 1], given in it or as one of 0..255, "200/255".
 
-    >>> level("0.5"), level("255/255")
+    >>> parse_level("0.5"), parse_level("255/255")
     (0.5, 1.0)
     """
     grey = re.fullmatch(r"(.+)/255", text.strip())
     return 2 * _number(grey[1], "a level") / 255 - 1 if grey else _number(text, "a level")
 
 
-def memory(text: str) -> float:
+def parse_memory(text: str) -> float:
     """Bytes from "2GB", "500MB" or "1.5GiB".
 
-    >>> memory("2GB"), memory("1 KiB")
+    >>> parse_memory("2GB"), parse_memory("1 KiB")
     (2000000000.0, 1024.0)
     """
     match = re.fullmatch(r"\s*([0-9.eE+]+)\s*([A-Za-z]*)\s*", text)
     unit = UNITS.get(match[2].upper()) if match else None
     if match is None or unit is None or not _number(match[1], "--memory") > 0:
-        raise Misuse(f"{text!r} is no size of memory.", "Write it like 2GB, 500MB or 1.5GiB.")
+        raise Misuse(f"{text!r} is not an amount of memory.", "Write it like 2GB, 500MB or 1.5GiB.")
     return _number(match[1], "--memory") * unit
 
 
-def numbers(names: str, kind: type = float) -> Callable[[str], tuple[Any, ...]]:
+def number_parser(names: str, kind: type = float) -> Callable[[str], tuple[Any, ...]]:
     """A reader of comma-separated numbers with these names.
 
-    >>> numbers("HEIGHT,WIDTH", int)("48,64")
+    >>> number_parser("HEIGHT,WIDTH", int)("48,64")
     (48, 64)
     """
     count = names.count(",") + 1
@@ -84,7 +84,7 @@ def numbers(names: str, kind: type = float) -> Callable[[str], tuple[Any, ...]]:
     return read
 
 
-def converter(read: Callable[[str], Any]) -> Callable[[Any, Sequence[Any]], Any]:
+def as_converter(read: Callable[[str], Any]) -> Callable[[Any, Sequence[Any]], Any]:
     """What cyclopts calls for an option of one word that `read` understands."""
     return lambda _type, tokens: read(tokens[0].value)
 
@@ -95,5 +95,5 @@ def _number(text: str, what: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise Misuse(f"{text!r} is no number for {what}.", "Write it like 0.1, or 13/255 for grey levels.")
+        raise Misuse(f"{text!r} is not a number for {what}.", "Write it like 0.1, or 13/255 for grey levels.")
     return value

@@ -14,7 +14,15 @@ import numpy as np
 from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.image.io import png16
-from headwater.image.io.picture import DESCRIPTION, ORIENTATION, TURNS, Array, Picture, as_stored, opacity
+from headwater.image.io.picture import (
+    DESCRIPTION,
+    ORIENTATION,
+    TURNS,
+    Array,
+    Picture,
+    opacity,
+    turn_as_stored,
+)
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ICC = 34675
@@ -59,7 +67,7 @@ def _decode(path: Path, data: bytes) -> tuple[Array, Picture]:
         return pixels, replace(picture, mode="grey" if pixels.shape[2] < 3 else "RGB", dtype="uint16")
     array, picture = _decode_pillow(image, picture)
     # Pillow turns TIFF upright by itself, and no other format
-    return as_stored(array, picture.orientation) if image.format == "TIFF" else array, picture
+    return turn_as_stored(array, picture.orientation) if image.format == "TIFF" else array, picture
 
 
 def _one_frame(path: Path, frames: int) -> None:
@@ -73,7 +81,7 @@ def _decode_npy(array: Array) -> tuple[Array, Picture]:
     first = array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3)
     array = np.moveaxis(array, 0, 2) if first else array
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4):
-        raise ValueError(f"its shape {array.shape} is none of [h, w], [h, w, c], [c, h, w]")
+        raise ValueError(f"its shape {array.shape} is not one of [h, w], [h, w, c], [c, h, w]")
     grey = array.shape[2] < 3
     kind = Picture(format="NPY", mode="grey" if grey else "RGB", dtype=str(array.dtype), channels_first=first)
     return array, kind

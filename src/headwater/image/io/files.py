@@ -15,12 +15,12 @@ from headwater.image.io.encode import FORMATS, encode, fit, fit_alpha
 from headwater.image.io.picture import (
     Array,
     Picture,
-    as_stored,
     check_range,
     opacity,
     to_pixels,
     to_tensor,
-    upright,
+    turn_as_stored,
+    turn_upright,
 )
 
 __all__ = [
@@ -65,7 +65,7 @@ def read_image(
     """
     path = Path(path)
     pixels, picture = decode(path, read_bytes(path))
-    seen = upright(pixels, picture.orientation)
+    seen = turn_upright(pixels, picture.orientation)
     height, width = seen.shape[:2]
     if min(height, width) < max(smallest, 1):
         raise Misuse(f"{path} is {height} x {width} pixels.", f"Give at least {smallest} x {smallest}.")
@@ -90,7 +90,7 @@ def write_image(
     Raises
     ------
     Misuse
-        As `check_image_output`, or `x` is no image or holds NaN or Inf.
+        As `check_image_output`, or `x` is not an image, or holds NaN or Inf.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def write_image(
     if picture.alpha is not None:
         alpha = fit_alpha(picture.alpha, pixels.shape[:2], picture.dtype)
         pixels = np.concatenate([pixels, alpha[..., None]], 2)
-    stored = np.ascontiguousarray(as_stored(pixels, picture.orientation))
+    stored = np.ascontiguousarray(turn_as_stored(pixels, picture.orientation))
     with write_atomically(path, overwrite=overwrite) as temporary:
         try:
             encode(stored, temporary, picture)

@@ -43,7 +43,7 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> Tensor:
     """
     path = Path(path)
     if path.suffix.lower() == ".npy":
-        array = _load_npy(path)
+        array = load_npy(path)
         if array.ndim < 2 or array.size != array.shape[-2] * array.shape[-1]:
             raise Misuse(f"The mask {path} has the shape {array.shape}.", "Give an array [h, w].")
         marked = torch.from_numpy(array.reshape(array.shape[-2:]) != 0)
@@ -65,7 +65,7 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> Tensor:
 def alpha_mask(picture: Picture) -> Tensor:
     """The transparent part of an image as a mask, bool [1, 1, h, w]: True where alpha is under one half.
 
-    Write the result with `picture.opaque(mask)`, else what was filled stays transparent.
+    Write the result with `picture.make_opaque(mask)`, else what was filled stays transparent.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def read_kernel(path: str | Path, size: tuple[int, int] | None = None) -> Tensor
     path = Path(path)
     table = _load_table(path)
     if table.ndim != 2 or not table.size or not np.isfinite(table).all() or table.sum() <= 0:
-        raise Misuse(f"{path} is no kernel.", "Give a table of finite numbers with a positive sum.")
+        raise Misuse(f"{path} is not a kernel.", "Give a table of finite numbers with a positive sum.")
     if size is not None and (table.shape[0] > size[0] or table.shape[1] > size[1]):
         given = " x ".join(map(str, table.shape))
         raise Misuse(f"The kernel is {given} but the image is {size[0]} x {size[1]}.", "Give a smaller one.")
@@ -124,7 +124,8 @@ def _check_mask(marked: Tensor, name: str, cure: str) -> Tensor:
     return marked[None, None]
 
 
-def _load_npy(path: Path) -> Array:
+def load_npy(path: Path) -> Array:
+    """The array of numbers or truth values of a .npy file; a damaged file or another content is a Misuse."""
     data = read_bytes(path)
     try:
         array: Array = np.load(BytesIO(data), allow_pickle=False)
@@ -137,13 +138,15 @@ def _load_npy(path: Path) -> Array:
 
 def _load_table(path: Path) -> Array:
     if path.suffix.lower() == ".npy":
-        return _load_npy(path).astype(np.float64)
+        return load_npy(path).astype(np.float64)
     if path.suffix.lower() in (".txt", ".csv"):
         text = read_bytes(path).decode("utf-8", "replace").replace(",", " ")
         try:
             return np.array([[float(v) for v in row.split()] for row in text.splitlines() if row.strip()])
         except ValueError as error:
-            raise Misuse(f"{path} is no table of numbers: {error}.", "Give rows of equal length.") from error
+            raise Misuse(
+                f"{path} is not a table of numbers: {error}.", "Give rows of equal length."
+            ) from error
     x, _ = read_image(path, span=(0, 1))
     table: Array = (x[0].mean(0).double().numpy() + 1) / 2
     return table

@@ -57,7 +57,7 @@ class Picture:
 
     Examples
     --------
-    >>> Picture(size=(64, 48), mode="grey").colour().mode
+    >>> Picture(size=(64, 48), mode="grey").with_colour().mode
     'RGB'
     """
 
@@ -77,11 +77,11 @@ class Picture:
         """Whether the file held one colour channel."""
         return self.mode == "grey"
 
-    def colour(self) -> Picture:
+    def with_colour(self) -> Picture:
         """The same with three colour channels and no grey ICC profile: for results that gain colour."""
         return replace(self, mode="RGB", icc=None if self.grey else self.icc)
 
-    def opaque(self, where: Tensor | None = None) -> Picture:
+    def make_opaque(self, where: Tensor | None = None) -> Picture:
         """The same without transparency at the pixels `where` (bool [..., h, w]), or without any alpha."""
         if self.alpha is None or where is None:
             return replace(self, alpha=None)
@@ -98,10 +98,10 @@ def opacity(dtype: np.dtype[Any]) -> float:
     return int(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
 
 
-def upright(stored: Array, orientation: int) -> Array:
+def turn_upright(stored: Array, orientation: int) -> Array:
     """Pixels [h, w, ...] as they are to be seen, from pixels as an EXIF-rotated file stores them.
 
-    >>> upright(np.array([[1, 2, 3]]), 6).tolist()
+    >>> turn_upright(np.array([[1, 2, 3]]), 6).tolist()
     [[1], [2], [3]]
     """
     transpose, vertical, horizontal = TURNS[orientation]
@@ -109,10 +109,10 @@ def upright(stored: Array, orientation: int) -> Array:
     return seen[:: -1 if vertical else 1, :: -1 if horizontal else 1]
 
 
-def as_stored(seen: Array, orientation: int) -> Array:
-    """The inverse of `upright`.
+def turn_as_stored(seen: Array, orientation: int) -> Array:
+    """The inverse of `turn_upright`.
 
-    >>> all((as_stored(upright(np.eye(2, 3), k), k) == np.eye(2, 3)).all() for k in TURNS)
+    >>> all((turn_as_stored(turn_upright(np.eye(2, 3), k), k) == np.eye(2, 3)).all() for k in TURNS)
     True
     """
     transpose, vertical, horizontal = TURNS[orientation]

@@ -68,7 +68,7 @@ def rms_residual(prediction: Tensor, y: Tensor, sigma_y: float | Tensor = 1.0) -
     >>> rms_residual(torch.full((2, 5), 0.3), torch.zeros(2, 5), sigma_y=0.1)
     tensor([3., 3.])
     """
-    same_shape(prediction, y)
+    require_same_shape(prediction, y)
     error = (prediction - y).abs().flatten(1)
     return error.square().mean(1).sqrt() / sigma_y
 
@@ -111,7 +111,7 @@ def ssim(x: Tensor, reference: Tensor, range: float = 2.0) -> Tensor:
     >>> ssim(x, x).tolist()
     [1.0]
     """
-    same_shape(x, reference)
+    require_same_shape(x, reference)
     if x.ndim != 4 or min(x.shape[-2:]) < WINDOW:
         raise Misuse(
             f"SSIM needs images [batch, c, h, w] of 11 x 11 or more, not {list(x.shape)}.", "Pad them."
@@ -132,10 +132,10 @@ def _blur(images: Tensor) -> Tensor:
     return conv2d(conv2d(images, weights), weights.mT)
 
 
-def same_shape(x: Tensor, reference: Tensor) -> None:
+def require_same_shape(x: Tensor, reference: Tensor) -> None:
     """Refuse two batches whose shapes differ, which would broadcast into a wrong number.
 
-    >>> same_shape(torch.zeros(1, 3), torch.zeros(1, 3))
+    >>> require_same_shape(torch.zeros(1, 3), torch.zeros(1, 3))
     """
     if x.shape != reference.shape:
         what = f"The image is {list(x.shape)} but what it is compared with is {list(reference.shape)}."

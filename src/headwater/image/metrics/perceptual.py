@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate, normalize
 
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.image.metrics.fidelity import same_shape
+from headwater.image.metrics.fidelity import require_same_shape
 
 NAME = "EfficientNet-Lite0 Frechet distance"
 DEPTHS = (0, 2, 4, 10, 15)  # the last blocks at strides 2, 4, 8, 16, 32: 16, 24, 40, 112, 320 channels
@@ -53,7 +53,7 @@ def perceptual_distance(x: Tensor, reference: Tensor) -> Tensor:
     >>> perceptual_distance(x, x).tolist()
     [0.0]
     """
-    same_shape(x, reference)
+    require_same_shape(x, reference)
     pairs = zip(features(x), features(reference), strict=True)
     gaps = [(normalize(a, eps=1e-8) - normalize(b, eps=1e-8)).square().sum(1).mean((1, 2)) for a, b in pairs]
     return torch.stack(gaps).mean(0)
@@ -87,7 +87,9 @@ def pooled_features(images: Tensor, chunk: int = 64) -> Tensor:
 
 
 def lpips_distance(x: Tensor, reference: Tensor, net: str = "alex") -> Tensor:
-    """The classic LPIPS (v0.1, package `lpips`), per image in [-1, 1]; needs torchvision and its weights.
+    """The classic LPIPS (v0.1, package `lpips`), `[batch]`; needs torchvision and its weights.
+
+    x and reference are images `[batch, 3, h, w]` in [-1, 1].
 
     Raises
     ------
@@ -98,12 +100,14 @@ def lpips_distance(x: Tensor, reference: Tensor, net: str = "alex") -> Tensor:
     ----------
     Zhang, Isola, Efros, Shechtman, Wang (2018), The unreasonable effectiveness of deep features.
     """
-    same_shape(x, reference)
+    require_same_shape(x, reference)
     return _lpips(net)(x, reference).reshape(len(x))  # type: ignore[no-any-return]
 
 
 def fid(x: Tensor, reference: Tensor) -> float:
-    """The classic FID between two sets of images in [-1, 1] (torchmetrics with torch-fidelity's Inception-v3).
+    """The classic FID between two sets of images `[n, 3, h, w]` in [-1, 1], by torchmetrics.
+
+    The network is the Inception-v3 of torch-fidelity.
 
     Needs these packages and a download of their weights; not the distance on EfficientNet-Lite0 features.
 

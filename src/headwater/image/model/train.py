@@ -24,24 +24,22 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from headwater import zoo
+from headwater.image.model import models
 from headwater.image.model.network import UNet, UNetConfig
 from headwater.image.model.training_data import (
     Mixture,
     Photographs,
     Pictures,
     Source,
-    greyed,
     load_images,
     load_photographs,
+    to_grey,
 )
 from headwater.nn.training import Batch, Run, fit, machine, options_for, resume
 
-HELD_OUT_PHOTOGRAPHS = 40
-
 
 def matching_loss(net: nn.Module, x1: Tensor, label: Tensor, t: Tensor, x0: Tensor) -> Tensor:
-    """Mean squared error of the velocity on the Cond-OT path, one value per image."""
+    """Mean squared error of the velocity on the Cond-OT path, `[batch]`, x1 and x0 `[batch, 3, h, w]`."""
     s = t[:, None, None, None]
     v = net((1 - s) * x0 + s * x1, t, label)
     return (v.float() - (x1 - x0)).square().flatten(1).mean(1)  # type: ignore[no-any-return]
@@ -49,7 +47,7 @@ def matching_loss(net: nn.Module, x1: Tensor, label: Tensor, t: Tensor, x0: Tens
 
 @torch.no_grad()
 def held_out_loss(net: nn.Module, images: Tensor, null: int) -> float:
-    """The loss without label on held-out images; fixed noise, t stratified over [0, 1]."""
+    """The loss without label on held-out images, uint8 `[n, 3, h, w]`; fixed noise, t stratified over [0, 1]."""
     device = next(net.parameters()).device
     g = torch.Generator().manual_seed(0)
     n = len(images)
@@ -67,7 +65,9 @@ def held_out_loss(net: nn.Module, images: Tensor, null: int) -> float:
 
 @torch.no_grad()
 def denoised_psnr(net: nn.Module, images: Tensor, sigma: float, *, grey: bool = False) -> float:
-    """Mean PSNR in dB of uint8 images after noise `sigma` (range [-1, 1]) and one evaluation of the denoiser.
+    """Mean PSNR in dB of noisy images that one evaluation of the denoiser has cleaned.
+
+    The images are uint8 `[n, 3, h, w]`, `sigma` is the noise in the range [-1, 1].
 
     xhat(x_t, t) = x_t + (1 - t) v(x_t, t) at t = 1 / (1 + sigma), where x_t = t y has the noise of y.
 
@@ -75,12 +75,13 @@ def denoised_psnr(net: nn.Module, images: Tensor, sigma: float, *, grey: bool = 
     sqrt(3) sigma whose mean is the measurement; the channels are averaged again at the end.
     """
     device, g = next(net.parameters()).device, torch.Generator().manual_seed(0)
-    x1 = (greyed(images) if grey else images).to(device).float() / 127.5 - 1
+    x1 = (to_grey(images) if grey else images).to(device).float() / 127.5 - 1
     noise = torch.randn(x1.shape, generator=g).to(device)
     if grey:
         fresh = torch.randn(x1.shape, generator=g).to(device)
         noise = noise[:, :1] + 3**0.5 * (fresh - fresh.mean(1, keepdim=True))
     level = 3**0.5 * sigma if grey else sigma
+    # on the Cond-OT path x_t = t x1 + (1 - t) x0, so x_t / t has the noise (1 - t) / t = level
     t = torch.tensor(1 / (1 + level), device=device)
     x = t * (x1 + sigma * noise)
     xhat = torch.cat([part + (1 - t) * net(part, t, None) for part in torch.split(x, 50)])
@@ -139,7 +140,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, or go on training, as the command line says."""
+    """Train, or resume a training, as the command line says."""
     o = parse(arguments)
     device = machine(o)
     images, labels, classes = load_images(o.data, o.work)
@@ -147,13 +148,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = UNetConfig(classes=null)
     source: Source = Pictures(images, labels)
     if o.photographs:
-        photographs, crops = load_photographs(o.photographs, config.size, HELD_OUT_PHOTOGRAPHS)
+        photographs, crops = load_photographs(o.photographs, config.size)
         source = Mixture(source, Photographs(photographs, config.size, null))
     if o.widths:
         config = dataclasses.replace(config, widths=tuple(o.widths))
     torch.manual_seed(0)
     run = new_run(config, device)
-    resume(run, o, zoo.network)
+    resume(run, o, models.network)
     torch.manual_seed(run.step)
     if o.compile:
         run.net.compile()

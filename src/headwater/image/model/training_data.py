@@ -20,8 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LUMA = (0.299, 0.587, 0.114)
-"""The weights of R, G and B in the luma Y' (ITU-R BT.601)."""
+from headwater.image.operators.colorize import GREY_WEIGHTS
 
 
 def images_in(archives: Sequence[Path]) -> Iterator[tuple[str, Any]]:
@@ -58,7 +57,9 @@ def load_images(archives: Sequence[Path], cache: Path | None) -> tuple[Tensor, T
 class Source(Protocol):
     """Where training images come from: `draw(n)` gives uint8 `[n, 3, h, w]` and labels `[n]`."""
 
-    def draw(self, n: int) -> tuple[Tensor, Tensor]: ...
+    def draw(self, n: int) -> tuple[Tensor, Tensor]:
+        """Images uint8 `[n, 3, h, w]` and labels `[n]`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -120,18 +121,18 @@ class Mixture:
         parts = [source.draw(k) for source, k in ((self.first, n - few), (self.second, few)) if k]
         images, labels = (torch.cat(column) for column in zip(*parts, strict=True))
         without = torch.rand(n) < self.grey
-        images[without] = greyed(images[without])
+        images[without] = to_grey(images[without])
         return images, labels
 
 
-def greyed(images: Tensor) -> Tensor:
-    """Images uint8 `[n, 3, h, w]` with three channels equal to their luma."""
-    weights = torch.tensor(LUMA).reshape(3, 1, 1)
+def to_grey(images: Tensor) -> Tensor:
+    """Images uint8 `[n, 3, h, w]` with three channels equal to their luma (ITU-R BT.601)."""
+    weights = torch.tensor(GREY_WEIGHTS["luma"]).reshape(3, 1, 1)
     luma = (images * weights).sum(1, keepdim=True).round()
     return luma.to(torch.uint8).expand_as(images)
 
 
-def load_photographs(archives: Sequence[Path], size: int, held_out: int) -> tuple[list[Any], Tensor]:
+def load_photographs(archives: Sequence[Path], size: int, held_out: int = 40) -> tuple[list[Any], Tensor]:
     """Photographs at least `size` wide and high for training, and centre crops of the last `held_out` of all.
 
     The crops are uint8 `[held_out, 3, size, size]` at native resolution.

@@ -9,29 +9,27 @@
 
 from headwater.image.operators.blur import Blur
 from headwater.image.operators.catalogue import CATALOGUE, examples
-from headwater.image.operators.chain import Chain, LinearChain, chain
+from headwater.image.operators.chain import chain
 from headwater.image.operators.clip import Clip
+from headwater.image.operators.colorize import Colorize
 from headwater.image.operators.inpaint import Inpaint
 from headwater.image.operators.jpeg import JPEG
 from headwater.image.operators.kernels import as_kernel, gaussian_kernel, motion_kernel
 from headwater.image.operators.masks import as_mask, box_mask, random_mask
 from headwater.image.operators.phase import PhaseRetrieval
 from headwater.image.operators.physics import LinearPhysics, Physics, from_physics
-from headwater.image.operators.pointwise import Colorize, Denoise
 from headwater.image.operators.resize import SuperResolution
 from headwater.image.operators.user import UserOperator
-from headwater.problem.operator import LinearOperator, Operator
+from headwater.problem.operator import Identity, LinearOperator, Operator
 
 __all__ = [
     "CATALOGUE",
     "JPEG",
     "Blur",
-    "Chain",
     "Clip",
     "Colorize",
-    "Denoise",
+    "Identity",
     "Inpaint",
-    "LinearChain",
     "LinearOperator",
     "LinearPhysics",
     "Operator",

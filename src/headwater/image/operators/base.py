@@ -9,7 +9,7 @@ from headwater.problem.operator import Operator
 
 
 def require_images(x: Tensor, operator: Operator) -> None:
-    """Refuse what is not a floating batch of images with the channels the operator needs."""
+    """Refuse what is not a floating batch of images `[batch, c, h, w]` with the channels the operator needs."""
     if x.ndim != 4 or not x.is_floating_point():
         raise Misuse(
             f"The operator '{operator.name}' got {str(x.dtype).removeprefix('torch.')} {list(x.shape)}.",

@@ -26,7 +26,7 @@ class Blur(LinearOperator):
     kernel
         [kh, kw], or [batch, kh, kw] with one per problem; odd sizes, divided by its sum. See `kernels`.
     boundary
-        "reflect": mirrored about the border pixel; "circular": the image goes on at the other side; "valid":
+        "reflect": mirrored about the border pixel; "circular": the image continues at the opposite side; "valid":
         only where the kernel fits, [h - kh + 1, w - kw + 1].
 
     Raises
@@ -76,20 +76,25 @@ class Blur(LinearOperator):
         return blurred[..., kh - 1 :, kw - 1 :]  # where nothing has wrapped around
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """A' y = P' (k correlated with y)."""
+        """A' y = P' (k correlated with y), `[batch, c, h, w]` of x."""
         kh, kw = self.kernel.shape[-2:]
         full = torch.nn.functional.pad(y, (kw - 1, 0, kh - 1, 0))
+        # correlation is the conjugate in the Fourier domain: the adjoint of the convolution on the padded image
         spectrum = self._transfer(full.shape, full).conj() * torch.fft.rfft2(full)
         spread: Tensor = torch.fft.irfft2(spectrum, s=full.shape[-2:])
         h, w = y.shape[-2:]
         if self.boundary == "valid":
             h, w = full.shape[-2:]
         rows, columns = (index.to(y.device) for index in self._padding((h, w)))
+        # P': what several places of the padding repeat is added up where it came from
         folded = spread.new_zeros(*spread.shape[:-2], h, spread.shape[-1]).index_add(-2, rows, spread)
         return folded.new_zeros(*folded.shape[:-2], h, w).index_add(-1, columns, folded)
 
     def pinv(self, y: Tensor, *, ridge: float = 1e-3) -> Tensor:
-        """conj(K) Y / (|K|^2 + ridge) in the Fourier domain if circular; else by conjugate gradients."""
+        """conj(K) Y / (|K|^2 + ridge) in the Fourier domain if circular; else by conjugate gradients.
+
+        y `[batch, c, h, w]`; the result has the shape of x.
+        """
         if self.boundary != "circular":
             return self.pseudo_inverse(y, ridge=ridge)
         transfer = self._centred(y.shape, y)
@@ -100,7 +105,7 @@ class Blur(LinearOperator):
         return x
 
     def norm(self, shape: Sequence[int]) -> Tensor:
-        """The maximum of |K| if circular; else by power iteration."""
+        """The maximum of |K| if circular; else by power iteration. `[batch]`."""
         if self.boundary != "circular":
             return super().norm(shape)
         transfer = self._centred(shape, self.kernel)
@@ -113,7 +118,7 @@ class Blur(LinearOperator):
         if kh > h or kw > w:
             raise Misuse(
                 f"The kernel is {kh} x {kw} pixels but the image only {h} x {w}.",
-                "Give a kernel that is no larger than the image.",
+                "Give a kernel that is not larger than the image.",
             )
         return _border(h, kh // 2, self.boundary), _border(w, kw // 2, self.boundary)
 

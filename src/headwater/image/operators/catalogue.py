@@ -10,16 +10,16 @@ from torch import Tensor
 from headwater.image.operators.blur import Blur
 from headwater.image.operators.chain import chain
 from headwater.image.operators.clip import Clip
+from headwater.image.operators.colorize import Colorize
 from headwater.image.operators.inpaint import Inpaint
 from headwater.image.operators.jpeg import JPEG
 from headwater.image.operators.kernels import gaussian_kernel, motion_kernel
 from headwater.image.operators.masks import box_mask, random_mask
 from headwater.image.operators.phase import PhaseRetrieval
 from headwater.image.operators.physics import from_physics
-from headwater.image.operators.pointwise import Colorize, Denoise
 from headwater.image.operators.resize import SuperResolution
 from headwater.image.operators.user import UserOperator
-from headwater.problem.operator import Operator
+from headwater.problem.operator import Identity, Operator
 
 
 class Negative:
@@ -41,7 +41,7 @@ def gamma_curve(x: Tensor) -> Tensor:
 
 # name -> how to make an instance for images of h x w pixels (both even, at least 8)
 CATALOGUE: Mapping[str, Callable[[int, int], Operator]] = {
-    "denoise": lambda h, w: Denoise(),
+    "denoise": lambda h, w: Identity(),
     "inpaint (box)": lambda h, w: Inpaint(box_mask(h, w, h // 2, w // 2)),
     "inpaint (random)": lambda h, w: Inpaint(random_mask(h, w, missing=0.7)),
     "upscale (area)": lambda h, w: SuperResolution(2, "area"),

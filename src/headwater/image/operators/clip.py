@@ -37,8 +37,8 @@ class Clip(Operator):
 
     Notes
     -----
-    The gradient of A is the exact subgradient: `gain` inside [low, high], 0 outside. It is of no use to a
-    pixel that has gone astray outside, so `residual` is not A(x) - y but
+    The gradient of A is the exact subgradient: `gain` inside [low, high], 0 outside. It cannot bring
+    a pixel back that lies outside, so `residual` is not A(x) - y but
         min(u - high, 0)  where y >= high - slack,
         max(u - low, 0)   where y <= low + slack,
         u - y             elsewhere,
@@ -65,7 +65,7 @@ class Clip(Operator):
         if not (self.low < self.high and 0 < self.gain < float("inf") and self.slack >= 0):
             raise Misuse(
                 f"Clipping to [{self.low}, {self.high}] with gain {self.gain} and slack {self.slack} "
-                "is no measurement.",
+                "measures nothing.",
                 "Give low < high, a positive gain and a slack of at least zero.",
             )
 
@@ -74,18 +74,18 @@ class Clip(Operator):
         """0: a pixel sees itself."""
         return 0
 
-    def exposed(self, x: Tensor) -> Tensor:
-        """The value u = pivot + gain (x - pivot) before it saturates."""
+    def expose(self, x: Tensor) -> Tensor:
+        """The value u = pivot + gain (x - pivot) before it saturates, in the shape of x `[batch, c, h, w]`."""
         require_images(x, self)
         return self.pivot + self.gain * (x - self.pivot)
 
     def __call__(self, x: Tensor) -> Tensor:
         """The saturated exposure, clamp(u, low, high)."""
-        return self.exposed(x).clamp(self.low, self.high)
+        return self.expose(x).clamp(self.low, self.high)
 
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
-        """One-sided at clipped pixels: only an x on the wrong side of the limit is penalised."""
-        u = self.exposed(x)
+        """One-sided at clipped pixels: only an x on the wrong side of the limit is penalised. `[batch, c, h, w]`."""
+        u = self.expose(x)
         inside = difference(u, y)
         bright = torch.where(y >= self.high - self.slack, (u - self.high).clamp(max=0), inside)
         return torch.where(y <= self.low + self.slack, (u - self.low).clamp(min=0), bright)

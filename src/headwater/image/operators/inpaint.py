@@ -60,17 +60,29 @@ class Inpaint(LinearOperator):
         return self._keep(x)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """A' y = m * y."""
+        """A' y = m * y, `[batch, c, h, w]`."""
         return self._keep(y)
 
     def pinv(self, y: Tensor, *, ridge: float = 0.0) -> Tensor:
-        """The known pixels of y, m * y / (1 + ridge)."""
+        """The known pixels of y, m * y / (1 + ridge), `[batch, c, h, w]`."""
         return self._keep(y) / (1 + ridge)
 
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
-        """The difference at known pixels, m * (x - y)."""
+        """The difference at known pixels, m * (x - y), `[batch, c, h, w]`."""
         require_images(x, self)
         return self._keep(difference(x, y))
+
+    def known_pixels(self, shape: Sequence[int]) -> Tensor:
+        """The mask: y shows these pixels of x as they are, in all channels, and says nothing of the others.
+
+        Bool `[1 or batch, 1, height, width]`; `shape` is that of x.
+        """
+        self._require_size(shape)
+        return self.mask
+
+    def restrict(self, where: Tensor) -> Inpaint:
+        """The operator that asks nothing of pixels outside of `where`, bool `[height, width]`."""
+        return Inpaint(self.mask & where.to(self.mask.device))
 
     def damaged(self, shape: Sequence[int]) -> Tensor:
         """The missing pixels, bool [1 or batch, 1, h, w]."""
@@ -82,7 +94,7 @@ class Inpaint(LinearOperator):
         return (self.mask.flatten(1).sum(1) * y.shape[1]).to(y.device).expand(y.shape[0])
 
     def norm(self, shape: Sequence[int]) -> Tensor:
-        """Always 1: at least one pixel is known."""
+        """Always 1, `[batch]`: at least one pixel is known."""
         return torch.ones(shape[0], dtype=torch.float64)
 
     def _keep(self, x: Tensor) -> Tensor:

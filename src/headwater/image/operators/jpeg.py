@@ -61,7 +61,7 @@ class JPEG(Operator):
 
     YCbCr; chroma halved if "4:2:0" (2 x 2 means, and back by the triangle filter of libjpeg); 8 x 8 DCT;
     division by the tables of Annex K scaled to the quality, rounding, and all the way back. Grey images use
-    the luminance table only. Sizes that are no multiple of the block are padded by the last row and column.
+    the luminance table only. Sizes that are not multiples of the block are padded by the last row and column.
 
     Parameters
     ----------
@@ -129,18 +129,19 @@ class JPEG(Operator):
                 f"JPEG keeps 1 or 3 channels but the image has {x.shape[1]}.",
                 "Give a grey or colour image without transparency.",
             )
-        image = self._sampled(x * 127.5 + 127.5)
+        image = self._round_samples(x * 127.5 + 127.5)
+        # T.81, A.3.1: samples are shifted by half the range before the DCT
         decoded = self._quantise(image - 128, LUMINANCE) + 128 if x.shape[1] == 1 else self._colour(image)
-        return self._sampled(decoded.clamp(0, 255)) / 127.5 - 1
+        return self._round_samples(decoded.clamp(0, 255)) / 127.5 - 1
 
-    def _sampled(self, samples: Tensor) -> Tensor:
+    def _round_samples(self, samples: Tensor) -> Tensor:
         """Samples in the 8 bits of the codec; left as they are by the smooth variant."""
         return straight_round(samples) if self.rounding == "straight" else samples
 
     def _colour(self, image: Tensor) -> Tensor:
         """Code RGB in [0, 255] by its components and bring them together again."""
         matrix = torch.tensor(TO_YCC, dtype=torch.float64)
-        ycc = self._sampled(torch.einsum("ij,bjhw->bihw", matrix.to(image), image))
+        ycc = self._round_samples(torch.einsum("ij,bjhw->bihw", matrix.to(image), image))
         luma = self._quantise(ycc[:, :1] - 128, LUMINANCE) + 128
         chroma = self._chroma(ycc[:, 1:])
         return torch.einsum("ij,bjhw->bihw", matrix.inverse().to(image), torch.cat([luma, chroma], 1))
@@ -150,15 +151,15 @@ class JPEG(Operator):
         if self.subsampling == "4:4:4":
             return self._quantise(chroma, CHROMINANCE)
         h, w = chroma.shape[-2:]
-        halved = self._quantise(self._halved(chroma), CHROMINANCE)
+        halved = self._quantise(self._halve(chroma), CHROMINANCE)
         doubled = F.interpolate(halved, scale_factor=2, mode="bilinear", align_corners=False)
-        return self._sampled(doubled)[..., :h, :w]
+        return self._round_samples(doubled)[..., :h, :w]
 
-    def _halved(self, chroma: Tensor) -> Tensor:
+    def _halve(self, chroma: Tensor) -> Tensor:
         """2 x 2 means; libjpeg rounds halves down in even columns and up in odd ones."""
         means = F.avg_pool2d(_pad(chroma, 2), 2)
         odd = torch.arange(means.shape[-1], device=means.device) % 2
-        return self._sampled(means + (odd - 0.5) / 4) if self.rounding == "straight" else means
+        return self._round_samples(means + (odd - 0.5) / 4) if self.rounding == "straight" else means
 
     def _quantise(self, planes: Tensor, table: tuple[tuple[int, ...], ...]) -> Tensor:
         """DCT, round, inverse DCT of every 8 x 8 block; limited to 8 bits as the decoder does."""
@@ -169,10 +170,11 @@ class JPEG(Operator):
         rows, columns = padded.shape[-2] // 8, padded.shape[-1] // 8
         blocks = padded.reshape(*planes.shape[:2], rows, 8, columns, 8).transpose(-3, -2)
         coefficients = dct @ blocks @ dct.mT
+        # T.81, A.3.4: round(F / Q), and back F = round(F / Q) Q
         rounded = ROUNDINGS[self.rounding](coefficients / steps) * steps
         blocks = (dct.mT @ rounded @ dct).transpose(-3, -2)
         decoded = blocks.flatten(-4, -3).flatten(-2, -1)[..., :h, :w]
-        return self._sampled(decoded).clamp(-128, 127)
+        return self._round_samples(decoded).clamp(-128, 127)
 
 
 def scaled_table(table: tuple[tuple[int, ...], ...], quality: int) -> Tensor:

@@ -26,7 +26,9 @@ def gaussian_kernel(std: float, size: int | None = None) -> Tensor:
     (torch.Size([7, 7]), 1.0)
     """
     if not 0 < std < math.inf:
-        raise Misuse(f"A Gaussian blur of {std} pixels is none.", "Give a positive standard deviation.")
+        raise Misuse(
+            f"A Gaussian of standard deviation {std} does not blur.", "Give a positive standard deviation."
+        )
     size = 2 * math.ceil(3 * std) + 1 if size is None else size
     offset = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     line = torch.exp(-0.5 * (offset / std).square())
@@ -39,7 +41,7 @@ def motion_kernel(length: float, angle: float = 0.0) -> Tensor:
     Parameters
     ----------
     length
-        Length of the stroke in pixels, at least 1 (which is no blur).
+        Length of the stroke in pixels, at least 1 (which does not blur).
     angle
         Direction in degrees, counter-clockwise from the horizontal.
 
@@ -80,7 +82,7 @@ def as_kernel(kernel: Tensor) -> Tensor:
     """
     if kernel.ndim not in (2, 3):
         raise Misuse(
-            f"A kernel of shape {list(kernel.shape)} is no image of a blurred point.",
+            f"A kernel of shape {list(kernel.shape)} is not an image of a blurred point.",
             "Give a kernel [height, width], or [batch, height, width] with one for each problem.",
         )
     kernel = kernel.double().reshape(-1, *kernel.shape[-2:])

@@ -11,7 +11,7 @@ from headwater.errors import Misuse, suggest
 def box_mask(
     h: int, w: int, height: int, width: int, *, top: int | None = None, left: int | None = None
 ) -> Tensor:
-    """A mask of an h x w image with a missing box of height x width pixels, centred unless told otherwise.
+    """A mask of an h x w image with a missing box of height x width pixels, centred by default.
 
     Returns bool [1, 1, h, w], True = known. A box that leaves the image, or covers it, is a Misuse.
 
@@ -25,7 +25,7 @@ def box_mask(
     inside = 0 <= top <= h - height and 0 <= left <= w - width
     if min(height, width) < 1 or not inside or (height, width) == (h, w):
         raise Misuse(
-            f"A {height} x {width} box at row {top}, column {left} is no part of a {h} x {w} image.",
+            f"A {height} x {width} box at row {top}, column {left} does not fit in a {h} x {w} image.",
             "Give a box of at least one pixel that lies inside the image and leaves something known.",
         )
     mask = torch.ones(1, 1, h, w, dtype=torch.bool)

@@ -56,7 +56,7 @@ class LinearPhysics(LinearOperator):
         return checked(forward_of(self.physics)(x), x, self.name)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """A' y, as the object says."""
+        """A' y, as the object says, in the shape of x `[batch, c, h, w]`."""
         return checked(self.physics.A_adjoint(y), y, self.name)
 
 
@@ -65,7 +65,7 @@ def forward_of(physics: Any) -> Callable[[Tensor], Any]:
     forward = getattr(physics, "A", physics)
     if not callable(forward):
         raise Misuse(
-            f"A {type(physics).__name__} is no operator: it has no method A and cannot be called.",
+            f"A {type(physics).__name__} is not an operator: it has no method A and cannot be called.",
             "Give an object with A(x), and A_adjoint(y) if it is linear, or a function of x.",
         )
     result: Callable[[Tensor], Any] = forward

@@ -87,29 +87,34 @@ class SuperResolution(LinearOperator):
         return rows @ x @ columns.mT
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """A' y = W_h^T y W_w."""
+        """A' y = W_h^T y W_w: `[batch, c, h/factor, w/factor]` -> `[batch, c, h, w]`."""
         rows, columns = self._matrices(y.shape[-2] * self.factor, y.shape[-1] * self.factor, y)
         return rows.mT @ y @ columns
 
     def pinv(self, y: Tensor, *, ridge: float = 0.0) -> Tensor:
-        """V_h (s U_h^T y U_w / (s^2 + ridge)) V_w^T, s the products of the singular values of W_h and W_w."""
+        """V_h (s U_h^T y U_w / (s^2 + ridge)) V_w^T, s the products of the singular values of W_h and W_w.
+
+        `[batch, c, h/factor, w/factor]` -> `[batch, c, h, w]`.
+        """
         (u, a, v), (p, b, q) = (
-            tuple(part.to(y) for part in _decomposed(self.method, size * self.factor, self.factor))
+            tuple(part.to(y) for part in _cached_svd(self.method, size * self.factor, self.factor))
             for size in y.shape[-2:]
         )
         s = a[:, None] * b
         return v.mT @ (s * (u.mT @ y @ p) / (s.square() + ridge)) @ q
 
     def norm(self, shape: Sequence[int]) -> Tensor:
-        """The product of the largest singular values of W_h and W_w."""
+        """The product of the largest singular values of W_h and W_w, `[batch]`."""
         self._require_divisible(shape)
-        (_, a, _), (_, b, _) = (_decomposed(self.method, size, self.factor) for size in shape[-2:])
+        (_, a, _), (_, b, _) = (_cached_svd(self.method, size, self.factor) for size in shape[-2:])
         return (a[0] * b[0]).expand(shape[0])
 
     def _matrices(self, h: int, w: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """W_h and W_w for x of h x w pixels."""
         kind = (like.dtype, like.device)
-        return _shrinking(self.method, h, self.factor, *kind), _shrinking(self.method, w, self.factor, *kind)
+        return _cached_matrix(self.method, h, self.factor, *kind), _cached_matrix(
+            self.method, w, self.factor, *kind
+        )
 
     def _require_divisible(self, shape: Sequence[int]) -> None:
         h, w = shape[-2:]
@@ -120,22 +125,22 @@ class SuperResolution(LinearOperator):
             )
 
 
-def keys(s: Tensor) -> Tensor:
+def keys_kernel(s: Tensor) -> Tensor:
     """Keys' cubic kernel with a = -0.5, zero beyond 2.
 
-    >>> keys(torch.tensor([0.0, 1.0, 1.5, 2.5])).tolist()
+    >>> keys_kernel(torch.tensor([0.0, 1.0, 1.5, 2.5])).tolist()
     [1.0, 0.0, -0.0625, 0.0]
     """
-    a, s = -0.5, s.abs()
+    a, s = -0.5, s.abs()  # of all a, -1/2 alone has an interpolation error of third order (Keys 1981)
     near = (a + 2) * s**3 - (a + 3) * s**2 + 1
     far = a * (s**3 - 5 * s**2 + 8 * s - 4)
     return torch.where(s <= 1, near, torch.where(s < 2, far, torch.zeros_like(s)))
 
 
-def shrinking(method: str, size: int, factor: int) -> Tensor:
+def shrinking_matrix(method: str, size: int, factor: int) -> Tensor:
     """The matrix W, float64 [size / factor, size], that shrinks one axis; every row adds up to 1.
 
-    >>> shrinking("area", 4, 2).tolist()
+    >>> shrinking_matrix("area", 4, 2).tolist()
     [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
     """
     i = torch.arange(size // factor, dtype=torch.float64)[:, None]
@@ -145,20 +150,20 @@ def shrinking(method: str, size: int, factor: int) -> Tensor:
     if method == "area":
         return (j.div(factor, rounding_mode="floor") == i).double() / factor
     centre = (i + 0.5) * factor - 0.5  # of output pixel i, in pixels of the input
-    weights = keys((j - centre) / factor)
+    weights = keys_kernel((j - centre) / factor)
     return weights / weights.sum(1, keepdim=True)
 
 
 @lru_cache(maxsize=16)
-def _shrinking(method: str, size: int, factor: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _cached_matrix(method: str, size: int, factor: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The same, kept where it is used."""
     with torch.inference_mode(False):  # what is kept must serve gradients later
-        return shrinking(method, size, factor).to(device, dtype)
+        return shrinking_matrix(method, size, factor).to(device, dtype)
 
 
 @lru_cache(maxsize=16)
-def _decomposed(method: str, size: int, factor: int) -> tuple[Tensor, Tensor, Tensor]:
+def _cached_svd(method: str, size: int, factor: int) -> tuple[Tensor, Tensor, Tensor]:
     """U, s, V^T of the shrinking matrix."""
     with torch.inference_mode(False):
-        u, s, v = torch.linalg.svd(shrinking(method, size, factor), full_matrices=False)
+        u, s, v = torch.linalg.svd(shrinking_matrix(method, size, factor), full_matrices=False)
         return u, s, v

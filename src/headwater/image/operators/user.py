@@ -29,7 +29,7 @@ class UserOperator(Operator):
     Raises
     ------
     Misuse
-        If the result is no floating tensor, has another first axis, or lost the gradient.
+        If the result is not a floating tensor, has another first axis, or lost the gradient.
 
     Examples
     --------

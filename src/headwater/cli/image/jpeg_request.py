@@ -11,16 +11,14 @@ from torch import Tensor
 
 from headwater.atomic import read_bytes
 from headwater.cli.image.options import Restore
-from headwater.cli.image.tasks import Task
+from headwater.cli.image.requests import Request
 from headwater.errors import Misuse
 from headwater.extras import need
 from headwater.image.io.files import read_image
 from headwater.image.io.picture import TURNS
 from headwater.image.operators import JPEG, Colorize, Operator, UserOperator, chain
 from headwater.image.operators.jpeg import LUMINANCE, scaled_table
-
-CODEC = 0.01
-"""How well the exact codec of `operators.JPEG` agrees with real ones, as a std in [-1, 1]."""
+from headwater.image.restore import ImageTask
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,8 @@ class Compression:
     subsampling: str
 
 
-def compression(path: Path) -> Compression | None:
-    """The compression of a JPEG file, from its quantisation tables; None if it is no JPEG file.
+def read_compression(path: Path) -> Compression | None:
+    """The compression of a JPEG file, from its quantisation tables; None if it is not a JPEG file.
 
     The quality is that of libjpeg's scale whose luminance table is nearest.
     """
@@ -47,12 +45,12 @@ def compression(path: Path) -> Compression | None:
     return Compression(quality, "4:4:4" if sampling == 0 else "4:2:0")
 
 
-def dejpeg(photo: Path, quality: int | None, subsampling: str | None, o: Restore) -> Task:
+def dejpeg(photo: Path, quality: int | None, subsampling: str | None, o: Restore) -> Request:
     """Undo the artefacts of JPEG compression."""
     x, picture = read_image(photo, span=o.range)
-    found = compression(photo)
+    found = read_compression(photo)
     if quality is None and found is None:
-        raise Misuse(f"{photo} is no JPEG file that could tell its quality.", "Give --quality, 1 to 100.")
+        raise Misuse(f"{photo} is not a JPEG file, so its quality is not known.", "Give --quality, 1 to 100.")
     codec = JPEG(
         quality or (found.quality if found else 0),
         subsampling or (found.subsampling if found else "4:2:0"),
@@ -63,32 +61,37 @@ def dejpeg(photo: Path, quality: int | None, subsampling: str | None, o: Restore
     if picture.grey:
         operator, y = chain(Colorize("mean"), codec), x.mean(1, keepdim=True)
     if found is not None and picture.orientation != 1:  # the blocks lie as the file is stored
-        operator, y = as_filed(operator, picture.orientation), turned(y, picture.orientation)
+        operator = see_as_stored(operator, picture.orientation)
+        y = turn_tensor_as_stored(y, picture.orientation)
     size = (x.shape[-2], x.shape[-1])
     settings: dict[str, Any] = {"quality": codec.quality, "subsampling": codec.subsampling}
     noise = codec_noise(codec, x) if o.noise is None else o.noise
-    return Task("dejpeg", (photo,), operator, y, size, noise, picture, x, settings)
+    task = ImageTask(operator, y, noise, size, guess=x, check_span=False)
+    return Request("dejpeg", (photo,), task, picture, settings)
 
 
-def codec_noise(codec: JPEG, x: Tensor) -> float:
-    """How far the codec with smooth rounding is from the real one, rms in [-1, 1], on images like x.
+def codec_noise(codec: JPEG, x: Tensor, least: float = 0.01) -> float:
+    """How far the codec with smooth rounding is from the real one, rms in [-1, 1], on images like x `[1, c, h, w]`.
 
-    Measured on x moved by half a block, which the grid of the blocks has not rounded yet.
+    Measured on x moved by half a block, which the grid of the blocks has not rounded yet. `least` is how well the
+    exact codec of `operators.JPEG` agrees with libjpeg (42 dB, see the tests).
     """
     moved = x.roll((4, 4), (-2, -1))
     gap = codec(moved) - replace(codec, rounding="straight")(moved)
-    return max(float(gap.square().mean().sqrt()), CODEC)
+    return max(float(gap.square().mean().sqrt()), least)
 
 
-def as_filed(operator: Operator, orientation: int) -> Operator:
+def see_as_stored(operator: Operator, orientation: int) -> Operator:
     """An operator that sees the image as an EXIF-rotated file stores it."""
-    return UserOperator(lambda x: operator(turned(x, orientation)), operator.name, operator.local)
+    return UserOperator(
+        lambda x: operator(turn_tensor_as_stored(x, orientation)), operator.name, operator.local
+    )
 
 
-def turned(x: Tensor, orientation: int) -> Tensor:
-    """The tensor's version of `picture.as_stored`.
+def turn_tensor_as_stored(x: Tensor, orientation: int) -> Tensor:
+    """As `picture.turn_as_stored`, for a tensor `[..., h, w]`.
 
-    >>> turned(torch.tensor([[1.0], [2.0], [3.0]]), 6).tolist()
+    >>> turn_tensor_as_stored(torch.tensor([[1.0], [2.0], [3.0]]), 6).tolist()
     [[1.0, 2.0, 3.0]]
     """
     transpose, vertical, horizontal = TURNS[orientation]

@@ -1,4 +1,4 @@
-"""Operators that look at one pixel at a time: denoising and colouring."""
+"""Grey from colour."""
 
 from __future__ import annotations
 
@@ -14,41 +14,6 @@ from headwater.image.operators.base import require_images
 from headwater.problem.operator import LinearOperator
 
 GREY_WEIGHTS = {"luma": (0.299, 0.587, 0.114), "mean": (1 / 3, 1 / 3, 1 / 3)}
-
-
-@dataclass(frozen=True, eq=False)
-class Denoise(LinearOperator):
-    """The identity, y = x: all the work is in the noise.
-
-    Examples
-    --------
-    >>> Denoise()(torch.full((1, 1, 2, 2), 0.5)).flatten().tolist()
-    [0.5, 0.5, 0.5, 0.5]
-    """
-
-    kind: ClassVar[str] = "denoise"
-
-    @property
-    def local(self) -> int:
-        """0: a pixel sees itself."""
-        return 0
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The image itself."""
-        require_images(x, self)
-        return x
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        """A' y = y."""
-        return y
-
-    def pinv(self, y: Tensor, *, ridge: float = 0.0) -> Tensor:
-        """The measurement itself, y / (1 + ridge)."""
-        return y / (1 + ridge)
-
-    def norm(self, shape: Sequence[int]) -> Tensor:
-        """Always 1."""
-        return torch.ones(shape[0], dtype=torch.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,15 +65,15 @@ class Colorize(LinearOperator):
         return (self.weights(x) * x).sum(1, keepdim=True)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """A' y = (w_R y, w_G y, w_B y)."""
+        """A' y = (w_R y, w_G y, w_B y): `[batch, 1, h, w]` -> `[batch, 3, h, w]`."""
         return self.weights(y) * y
 
     def pinv(self, y: Tensor, *, ridge: float = 0.0) -> Tensor:
-        """The smallest colour image of that grey, w y / (|w|^2 + ridge); tinted, if w is luma."""
+        """The smallest colour image of that grey, w y / (|w|^2 + ridge), `[batch, 3, h, w]`; tinted, if w is luma."""
         w = self.weights(y)
         return w * y / (w.square().sum() + ridge)
 
     def norm(self, shape: Sequence[int]) -> Tensor:
-        """The length |w| of the weights."""
+        """The length |w| of the weights, `[batch]`."""
         w = self.weights(torch.empty(0, dtype=torch.float64))
         return w.square().sum().sqrt().expand(shape[0])

@@ -1,13 +1,12 @@
-"""From files and options to a `Task`: what was measured, by which operator, with how much noise."""
+"""From files and options to a `Request`: what was measured, by which operator, with how much noise."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from headwater.cli.image.options import Restore
@@ -19,7 +18,7 @@ from headwater.image.operators import (
     Blur,
     Clip,
     Colorize,
-    Denoise,
+    Identity,
     Inpaint,
     Operator,
     SuperResolution,
@@ -27,30 +26,35 @@ from headwater.image.operators import (
     gaussian_kernel,
     motion_kernel,
 )
-
-GREY_LEVEL = 2 / 255
+from headwater.image.restore import ImageTask
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
-    """One restoration: the measurement `y` `[1, ...]` of an image of `size` (height, width) by `operator`.
+class Request:
+    """What one command asks for: a task, read from files.
 
-    `noise` is the std of y in [-1, 1]; `picture` how the result is written; `guess` a rough image;
-    `inputs` the files that were read; `settings` what the report says of the command's own options.
+    Attributes
+    ----------
+    command : str
+        Its name, as in "deblur".
+    inputs : tuple of Path
+        The files that were read.
+    task : ImageTask
+        The restoration.
+    picture : Picture, optional
+        How the result is written.
+    settings : mapping
+        What the report says of the command's own options.
     """
 
     command: str
     inputs: tuple[Path, ...]
-    operator: Operator
-    y: Tensor
-    size: tuple[int, int]
-    noise: float
+    task: ImageTask
     picture: Picture | None
-    guess: Tensor | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def inpaint(photo: Path, mask: Path | None, box: tuple[int, int, int, int] | None, o: Restore) -> Task:
+def inpaint(photo: Path, mask: Path | None, box: tuple[int, int, int, int] | None, o: Restore) -> Request:
     """Fill the hole: white in the mask, or the box, or the transparent part of the photo."""
     if mask is not None and box is not None:
         raise Misuse("Both --mask and --box say where the hole is.", "Give one of them.")
@@ -68,19 +72,22 @@ def inpaint(photo: Path, mask: Path | None, box: tuple[int, int, int, int] | Non
             "Give --mask FILE (white is filled) or --box TOP,LEFT,HEIGHT,WIDTH.",
         )
     operator = Inpaint(~hole)
-    task = _image_task("inpaint", photo, operator, operator(x), picture.opaque(hole), o)
-    hole_pixels = int(hole.sum())
-    settings = {"mask": None if mask is None else str(mask), "box": box, "pixels_to_fill": hole_pixels}
-    return replace(task, inputs=_files(photo, mask), settings=settings)
+    settings = {
+        "mask": None if mask is None else str(mask),
+        "box": box,
+        "pixels_to_fill": int(hole.sum()),
+    }
+    task = image_task(operator, operator(x), picture, o)
+    return Request("inpaint", given_paths(photo, mask), task, picture.make_opaque(hole), settings)
 
 
-def upscale(photo: Path, factor: int, method: str, o: Restore) -> Task:
+def upscale(photo: Path, factor: int, method: str, o: Restore) -> Request:
     """Enlarge by a whole factor."""
     operator = SuperResolution(factor, method)
     x, picture = read_image(photo, span=o.range)
     size = (factor * x.shape[-2], factor * x.shape[-1])
     settings = {"factor": factor, "method": method}
-    return replace(_image_task("upscale", photo, operator, x, picture, o), size=size, settings=settings)
+    return Request("upscale", (photo,), image_task(operator, x, picture, o, size=size), picture, settings)
 
 
 def deblur(
@@ -90,7 +97,7 @@ def deblur(
     motion: tuple[float, float] | None,
     boundary: str,
     o: Restore,
-) -> Task:
+) -> Request:
     """Sharpen a photo whose blur kernel is known."""
     if sum(way is not None for way in (kernel, gaussian, motion)) != 1:
         raise Misuse(
@@ -108,17 +115,17 @@ def deblur(
         raise Misuse(f"The kernel is {kh} x {kw} but the image is {h} x {w}.", "Give a smaller kernel.")
     operator = Blur(k, boundary)
     size = (h + kh - 1, w + kw - 1) if boundary == "valid" else (h, w)
-    task = _image_task("deblur", photo, operator, x, picture, o)
     settings = {
         "kernel": None if kernel is None else str(kernel),
         "gaussian": gaussian,
         "motion": motion,
         "boundary": boundary,
     }
-    return replace(task, size=size, inputs=_files(photo, kernel), settings=settings)
+    task = image_task(operator, x, picture, o, size=size)
+    return Request("deblur", given_paths(photo, kernel), task, picture, settings)
 
 
-def denoise(photo: Path, o: Restore) -> Task:
+def denoise(photo: Path, o: Restore) -> Request:
     """Remove noise of a known level."""
     if not o.noise:
         raise Misuse(
@@ -126,21 +133,21 @@ def denoise(photo: Path, o: Restore) -> Task:
             "Give --noise STD in the range [-1, 1], e.g. 0.1, or in grey levels, e.g. 13/255.",
         )
     x, picture = read_image(photo, span=o.range)
-    return _image_task("denoise", photo, Denoise(), x, picture, o)
+    return Request("denoise", (photo,), image_task(Identity(), x, picture, o), picture)
 
 
-def colorize(photo: Path, method: str, o: Restore) -> Task:
+def colorize(photo: Path, method: str, o: Restore) -> Request:
     """Give a grey photo colours; of a colour photo the grey version is taken."""
     x, picture = read_image(photo, span=o.range)
     operator = Colorize(method)
-    task = _image_task("colorize", photo, operator, operator(x), picture.colour(), o)
-    return replace(task, settings={"method": method})
+    task = image_task(operator, operator(x), picture, o)
+    return Request("colorize", (photo,), task, picture.with_colour(), {"method": method})
 
 
-def declip(photo: Path, low: float, high: float, gain: float, o: Restore) -> Task:
+def declip(photo: Path, low: float, high: float, gain: float, o: Restore) -> Request:
     """Recover what an over- or under-exposed photo lost at its limits."""
-    slack = max(3 * (o.noise or 0.0), GREY_LEVEL / 2)
-    operator = Clip(low, high, gain, pivot=-1.0, slack=slack)
+    half_a_level = 1 / 255
+    operator = Clip(low, high, gain, pivot=-1.0, slack=max(3 * (o.noise or 0.0), half_a_level))
     if low <= -1 and -1 + 2 * gain <= high:
         raise Misuse(
             f"Levels from {low:g} to {high:g} at exposure {gain:g} hold the whole range [-1, 1].",
@@ -148,20 +155,26 @@ def declip(photo: Path, low: float, high: float, gain: float, o: Restore) -> Tas
         )
     x, picture = read_image(photo, span=o.range)
     guess = ((x + 1) / gain - 1).clamp(-1, 1)
-    task = _image_task("declip", photo, operator, x.clamp(low, high), picture, o)
-    return replace(task, guess=guess, settings={"low": low, "high": high, "gain": gain})
+    task = image_task(operator, x.clamp(low, high), picture, o, guess=guess)
+    return Request("declip", (photo,), task, picture, {"low": low, "high": high, "gain": gain})
 
 
-def _image_task(
-    command: str, photo: Path, operator: Operator, y: Tensor, picture: Picture, o: Restore
-) -> Task:
-    """A task whose result has the height and width of y."""
-    size = (int(y.shape[-2]), int(y.shape[-1]))
-    noise = rounding(picture) if o.noise is None else o.noise
-    return Task(command, (photo,), operator, y, size, noise, picture)
+def image_task(
+    operator: Operator,
+    y: Tensor,
+    picture: Picture,
+    o: Restore,
+    *,
+    size: tuple[int, int] | None = None,
+    guess: Tensor | None = None,
+) -> ImageTask:
+    """The task of a measurement y `[1, c, h, w]` from an image file; by default its result has the size of y."""
+    noise = rounding_noise(picture) if o.noise is None else o.noise
+    size = size or (y.shape[-2], y.shape[-1])
+    return ImageTask(operator, y, noise, size, guess, check_span=False)  # read_image has checked it
 
 
-def rounding(picture: Picture) -> float:
+def rounding_noise(picture: Picture) -> float:
     """Standard deviation of the rounding of an integer file, step / sqrt(12) in the range [-1, 1]; else 0.
 
     The least noise a file has: without it a deblurring would sharpen the rounding errors.
@@ -170,12 +183,6 @@ def rounding(picture: Picture) -> float:
     return 0.0 if steps is None else 2 / steps / 12**0.5
 
 
-def _files(*paths: Path | None) -> tuple[Path, ...]:
+def given_paths(*paths: Path | None) -> tuple[Path, ...]:
+    """The paths that were given."""
     return tuple(p for p in paths if p is not None)
-
-
-def as_panel(y: Tensor, size: tuple[int, int]) -> Tensor:
-    """What a sheet can show of a measurement: itself if it is an image, else mid-grey of `size`."""
-    if y.ndim == 4 and y.shape[1] in (1, 3):
-        return y
-    return torch.zeros(1, 1, *size)

@@ -1,0 +1,244 @@
+"""A restoration: from a checked request to the images, the report and the sheet of how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headwater.cli.image.frames import Frames
+from headwater.cli.image.options import Restore
+from headwater.cli.image.outputs import plan_outputs
+from headwater.cli.image.prior import device_of, load_flow
+from headwater.cli.image.requests import Request
+from headwater.cli.shared.job import Entry, Job
+from headwater.cli.shared.machine import device_named
+from headwater.cli.shared.outputs import Outputs
+from headwater.cli.shared.progress import Watch
+from headwater.errors import Misuse
+from headwater.extras import need
+from headwater.flows.flow import Flow
+from headwater.image import restore as restoring
+from headwater.image.io.files import read_image, write_image
+from headwater.image.metrics.compare import compare, finite
+from headwater.image.restore import Restoration
+from headwater.image.sheet import sheet
+from headwater.recipes.paper import Paper
+from headwater.recipes.recipe import RecipeOptions
+from headwater.solvers.differentiation import Auto
+from headwater.solvers.memory import activation_bytes
+
+DEFINITIONS = {
+    "noise": "standard deviation of the noise of the measurement, in the range [-1, 1]",
+    "misfit_unit": "the same, but not below what a solve of a few steps can resolve",
+    "misfit": "rms(A(x1) - y) / misfit_unit of the image as written: 1 at the noise level",
+    "gradients": "gradient evaluations of this sample: each a forward solve and a vector-Jacobian product",
+    "evaluations": "forward calls of the network for this sample",
+    "psnr": "dB, range 2, over all channels and pixels",
+    "ssim": "Gaussian window 11 x 11, std 1.5",
+    "perceptual": "EfficientNet-Lite0 feature distance, 0 for equal images (not LPIPS)",
+}
+
+
+@dataclass(kw_only=True)
+class RestoreJob(Job):
+    """The restoration of one photo, in one sample or several."""
+
+    request: Request
+    options: Restore
+    outputs: Outputs
+    flow: Flow
+    reference: Tensor | None
+    watch: Watch
+    frames: Frames
+    done: Restoration | None = None
+    files: tuple[Path | None, ...] = ()
+
+    smaller = "Give --memory, fewer --samples or a smaller image; 'headwater forecast' says what it takes."
+
+    def work(self) -> None:
+        """Solve all samples together, then write those that are images."""
+        o = self.options
+        with self.watch.running():
+            done = restoring.restore(
+                self.request.task.to(self.device),
+                self.flow,
+                range(o.seed, o.seed + o.samples),
+                recipe=Paper() if o.preset == "paper" else None,
+                options=RecipeOptions(
+                    steps=o.steps,
+                    gradients=o.gradients,
+                    gradient=None if o.memory is None else Auto(memory=o.memory),
+                    callback=self.watch,
+                ),
+            )
+        self.done = replace(done, images=done.images.detach())
+        self.files = tuple(map(self._write, self.done.images, self.outputs.main))
+
+    def _write(self, image: Tensor, path: Path) -> Path | None:
+        """Write a sample; None for one with NaN, after divergence."""
+        if not bool(torch.isfinite(image).all()):
+            return None
+        return write_image(image[None], path, self.request.picture, overwrite=self.overwrite)
+
+    def entries(self) -> Sequence[Entry]:
+        """One row for each sample."""
+        if self.done is None:
+            return []
+        images, result = self._as_written(self.done.images), self.done.result
+        misfit = self.done.problem.misfit.rms(images)
+        entries = []
+        for i, (status, file) in enumerate(zip(result.status, self.files, strict=True)):
+            seed = self.options.seed + i
+            row: dict[str, Any] = {
+                "seed": seed,
+                "file": None if file is None else str(file),
+                "status": status.name,
+                "sentence": status.value,
+                "gradients": int(result.gradients[i]),
+                "evaluations": int(result.evaluations[i]),
+                "misfit": finite(misfit[i]),
+            }
+            if self.reference is not None and file is not None:
+                row |= compare(images[i : i + 1].cpu(), self.reference)
+            entries.append(Entry(f"seed {seed}", row, (status,)))
+        return entries
+
+    def _as_written(self, images: Tensor) -> Tensor:
+        """The images with the channels that the file keeps: their mean if it is grey."""
+        grey = self.request.picture is not None and self.request.picture.grey
+        return images.mean(1, keepdim=True).expand_as(images) if grey else images
+
+    def facts(self) -> Mapping[str, Any]:
+        """The operator, the noise, the size, the model."""
+        task = self.request.task
+        return {
+            "operator": task.operator.name,
+            "noise": task.noise,
+            "misfit_unit": max(task.noise, task.resolution),
+            "size": list(task.size),
+            "model": self.options.model,
+            "reference": None if self.options.reference is None else str(self.options.reference),
+            "definitions": DEFINITIONS,
+        }
+
+    def show(self, report: Mapping[str, Any]) -> None:
+        """The sheet: the measurement, the first sample, the way to it."""
+        assert self.done is not None
+        task, done, first = self.request.task, self.done, report["samples"][0]
+        words = [f"{name} {first[name]:.2f}" for name in ("misfit", "psnr") if first.get(name) is not None]
+        sheet(
+            self.outputs.sheet,
+            task.y if task.y.ndim == 4 and task.y.shape[1] in (1, 3) else torch.zeros(1, 1, *task.size),
+            self._as_written(done.images[:1]),
+            steps=[(at, done.crop(x1[None])[0]) for at, x1 in self.frames.frames],
+            reference=self.reference,
+            curve=self.frames.curve,
+            title=f"{self.inputs[0].name}: {task.operator.name}",
+            captions=("", ", ".join(words), ""),
+            overwrite=self.overwrite,
+        )
+
+    def tell(self, report: Mapping[str, Any]) -> None:
+        """The files, and how near each sample is."""
+        unit = f"{{:.2f}} (1.00 = a noise of {report['misfit_unit']:.3g})"
+        shown = [("misfit", unit), ("psnr", "{:.2f} dB"), ("ssim", "{:.3f}")]
+        for sample in report["samples"]:
+            if sample["file"] is not None:
+                words = [f"{n} {f.format(sample[n])}" for n, f in shown if sample.get(n) is not None]
+                print(f"{sample['file']}: {', '.join([*words, str(sample['gradients']) + ' gradients'])}")
+        print(f"{self.outputs.sheet}, {self.report}: how it went, in {report['seconds']:.1f} s")
+
+
+def restore_job(request: Request, o: Restore) -> RestoreJob:
+    """The job of a request, after all of its options, inputs and outputs were checked and the model is loaded.
+
+    Raises
+    ------
+    Misuse
+        An option, a file or the model cannot be used.
+    """
+    check_options(o)
+    inputs = (*request.inputs, *([o.reference] if o.reference else []))
+    outputs = plan_outputs(
+        o.output,
+        request.inputs[0],
+        request.command,
+        o.samples,
+        picture=request.picture,
+        inputs=inputs,
+        overwrite=o.overwrite,
+    )
+    need("matplotlib.figure")
+    reference = read_reference(o, request.task.size)
+    device = device_named(o.device)
+    flow = load_flow(o, device)
+    check_memory(flow, request, o)
+    frames, level = Frames(size=request.task.size), max(request.task.noise, request.task.resolution)
+    common = ("preset", "steps", "gradients", "seconds", "memory", "label", "seed")
+    return RestoreJob(
+        command=f"image {request.command}",
+        inputs=request.inputs,
+        settings={**request.settings, **{name: getattr(o, name) for name in common}},
+        report=outputs.report,
+        watch=Watch(
+            request.command,
+            frames,
+            limit=o.gradients,
+            seconds=o.seconds,
+            quiet=o.quiet,
+            goal=f"a noise of {level:.3g}",
+        ),
+        device=device,
+        overwrite=o.overwrite,
+        quiet=o.quiet,
+        request=request,
+        options=o,
+        outputs=outputs,
+        flow=flow,
+        reference=reference,
+        frames=frames,
+    )
+
+
+def check_options(o: Restore) -> None:
+    """Refuse counts and limits that are not positive."""
+    for name in ("samples", "steps", "gradients", "seconds"):
+        value = getattr(o, name)
+        if value is not None and not value > 0:
+            raise Misuse(f"--{name} is {value}.", "Give a positive number.")
+    if o.seed < 0 or o.seed + o.samples > 2**63:
+        raise Misuse(f"--seed is {o.seed}.", "Give 0 or a positive whole number.")
+
+
+def read_reference(o: Restore, size: tuple[int, int]) -> Tensor | None:
+    """The true image `[1, 3, *size]`, if one is given."""
+    if o.reference is None:
+        return None
+    x, _ = read_image(o.reference, span=o.range)
+    if tuple(x.shape[-2:]) != tuple(size):
+        raise Misuse(
+            f"The reference {o.reference} is {x.shape[-2]} x {x.shape[-1]} but the result will be "
+            f"{size[0]} x {size[1]}.",
+            "Give the true image of that size.",
+        )
+    return x
+
+
+def check_memory(flow: Flow, request: Request, o: Restore) -> None:
+    """Refuse a limit of memory below what one evaluation of the network keeps for all samples."""
+    if o.memory is None:
+        return
+    canvas = request.task.embed(flow)
+    needed = o.samples * activation_bytes(canvas, canvas.noise([0], device=device_of(flow)))
+    if needed > o.memory:
+        cure = "fewer --samples." if o.samples > 1 else "a smaller image."
+        raise Misuse(
+            f"One evaluation of the network needs {needed / 1e6:.0f} MB but --memory is "
+            f"{o.memory / 1e6:.0f} MB.",
+            f"Give a larger --memory or {cure}",
+        )

@@ -1,0 +1,102 @@
+"""The shipped image priors as flows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headwater import zoo
+from headwater.errors import Misuse, suggest
+from headwater.flows.flow import Flow
+from headwater.image.model.network import UNet, UNetConfig
+
+
+@dataclass(frozen=True)
+class Guided:
+    """The velocity of a class-conditional network with classifier-free guidance.
+
+    v = v_null + w (v_label - v_null), eq. 6 of Ho & Salimans 2022, with w the `guidance`; without a label v_null.
+    """
+
+    network: torch.nn.Module
+    label: int | None
+    guidance: float
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        if self.label is None:
+            return self.network(x, t, None)  # type: ignore[no-any-return]
+        v = self.network(x, t, torch.full((len(x),), self.label, device=x.device))
+        if self.guidance == 1.0:
+            return v  # type: ignore[no-any-return]
+        null = self.network(x, t, None)
+        return null + self.guidance * (v - null)  # type: ignore[no-any-return]
+
+
+def flow(
+    name: str = "tiny64", *, label: str | int | None = None, guidance: float = 1.0, device: str = "cpu"
+) -> Flow:
+    """The flow of a shipped image model, on its window `[channels, height, width]` in the data range [-1, 1].
+
+    Parameters
+    ----------
+    name
+        The model.
+    label
+        A class: words, a WNID or a number; None draws from all classes.
+    guidance
+        The weight of classifier-free guidance towards the label; 1 means no guidance.
+    device
+        Where the network is put.
+
+    Raises
+    ------
+    Misuse
+        There is no image model of that name, or no such class.
+
+    Examples
+    --------
+    >>> flow("tiny64").shape
+    (3, 64, 64)
+    """
+    content = card_of(name)
+    number = None if label is None else class_number(content, label)
+    size, channels = content["architecture"]["size"], content["architecture"]["channels"]
+    low, high = content["range"]
+    return Flow(Guided(network(name, device), number, guidance), (channels, size, size), range=(low, high))
+
+
+@lru_cache(maxsize=2)
+def network(name: str, device: str = "cpu") -> torch.nn.Module:
+    """The network of a shipped image model, in evaluation mode, float32."""
+    net = UNet(UNetConfig(**zoo.settings(card_of(name)["architecture"])))
+    net.load_state_dict({k: v.float() for k, v in zoo.tensors(name).items()})
+    net.eval().requires_grad_(False)
+    return net.to(device)
+
+
+def card_of(name: str) -> dict[str, Any]:
+    """The card of an image model."""
+    content = zoo.card(name)
+    if content.get("kind", "image") != "image":
+        raise Misuse(f"The model {name!r} makes no images.", f"Give one of {', '.join(zoo.names('image'))}.")
+    return content
+
+
+def class_number(content: Mapping[str, Any], label: str | int) -> int:
+    """The number of a class given as number, WNID or words."""
+    classes: list[list[str]] = content["classes"]
+    if isinstance(label, int) or label.isdecimal():
+        if 0 <= int(label) < len(classes):
+            return int(label)
+        raise Misuse(f"There is no class number {label}.", f"Give 0 to {len(classes) - 1}.")
+    for number, (wnid, words) in enumerate(classes):
+        if label == wnid or label.lower() in [w.strip().lower() for w in words.split(",")]:
+            return number
+    known = [w.strip() for _, words in classes for w in words.split(",")]
+    raise Misuse(f"There is no class named {label!r}.", suggest(label, known))
