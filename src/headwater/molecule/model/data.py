@@ -86,7 +86,7 @@ class Molecules:
 def parse_number(text: str) -> float:
     """A float as QM9 writes it; a few are Mathematica's, such as `2.1*^-6`.
 
-    >>> parse_number("1.5"), number("2.1*^-6")
+    >>> parse_number("1.5"), parse_number("2.1*^-6")
     (1.5, 2.1e-06)
     """
     return float(text.replace("*^", "e"))

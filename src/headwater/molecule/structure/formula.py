@@ -18,7 +18,7 @@ _PLAIN = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 def parse_formula(text: str) -> dict[str, int]:
     """The atoms of each element of a formula such as 'C7H10O2'; elements may repeat, as in 'CH3CH2OH'.
 
-    >>> parse_formula("C7H10O2"), parse("CH3CH2OH")
+    >>> parse_formula("C7H10O2"), parse_formula("CH3CH2OH")
     ({'C': 7, 'H': 10, 'O': 2}, {'C': 2, 'H': 6, 'O': 1})
     >>> parse_formula("C2H5")
     Traceback (most recent call last):
@@ -102,7 +102,7 @@ def size_warning(counts: Mapping[str, int]) -> str | None:
 def hill_formula(counts: Mapping[str, int]) -> str:
     """The formula in the order of Hill: C, H, then the alphabet; without C all by the alphabet.
 
-    >>> hill_formula({"O": 2, "H": 10, "C": 7}), hill({"O": 1, "H": 2}), hill({"F": 2, "O": 1})
+    >>> hill_formula({"O": 2, "H": 10, "C": 7}), hill_formula({"O": 1, "H": 2}), hill_formula({"F": 2, "O": 1})
     ('C7H10O2', 'H2O', 'F2O')
     """
     first = ("C", "H") if counts.get("C") else ()

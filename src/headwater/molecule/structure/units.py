@@ -78,7 +78,7 @@ _PLAIN = str.maketrans({"−": "-", "·": "*", "⋅": "*", "Å": "A"})
 def read_quantity(property: str, text: str) -> float:
     """The value of a property in its canonical unit, from a number with a unit.
 
-    >>> read_quantity("gap", "5.0eV"), read("homo", "-6500 meV"), round(read("alpha", "10 angstrom^3"), 3)
+    >>> read_quantity("gap", "5.0eV"), read_quantity("homo", "-6500 meV"), round(read_quantity("alpha", "10 angstrom^3"), 3)
     (5.0, -6.5, 67.483)
     >>> read_quantity("gap", "5.0")
     Traceback (most recent call last):
@@ -128,7 +128,7 @@ def unit_factor(property: str, unit: str, words: str, number: str = "5") -> floa
 def format_quantity(property: str, value: float | None) -> str:
     """A value with its unit; a dash if there is none.
 
-    >>> format_quantity("gap", 5), show("cv", 30.128), show("mu", None)
+    >>> format_quantity("gap", 5), format_quantity("cv", 30.128), format_quantity("mu", None)
     ('5.000 eV', '30.13 cal/mol/K', '-')
     """
     text = format_number(property, value)
