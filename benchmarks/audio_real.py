@@ -7,7 +7,7 @@ The middle 4 s of each recording, mono, at its own rate of 44.1 kHz, through the
 everything above 4 kHz lost, clipping at an SDR of 7 dB, noise at 20 dB, a room of 0.3 s. Compared with the same
 methods without a network as in `audio_tasks.py`, at 16 kHz, the rate of the prior, but for SI-SDR, which counts the
 damaged samples of the file; the other numbers count half a second around a gap, or the whole. With `--keep FILE`
-finished lines are not run again.
+finished lines are not run again; `--count` takes the first of the recordings, `--only gap` these tasks.
 """
 
 from __future__ import annotations
@@ -143,9 +143,9 @@ def seam(x: Track, places: np.ndarray, rate: int) -> float:
 
 
 def main() -> None:
-    o = options(__doc__.splitlines()[0], "recordings", keep="")
+    o = options(__doc__.splitlines()[0], "recordings", count=6, keep="", only="")
     lines: list[dict[str, object]] = []
-    for name in RECORDINGS:
+    for name in RECORDINGS[: o.count]:
         truth, rate = recording(o.recordings / f"{name}.flac")
         tasks = {f"gap {m} ms": in_gap(truth, rate, m) for m in MILLISECONDS}
         tasks |= {
@@ -155,6 +155,8 @@ def main() -> None:
             f"room {DECAY:g} s": room(truth, rate),
         }
         for task, (y, places, heard, methods) in tasks.items():
+            if o.only and not task.startswith(tuple(o.only.split(","))):
+                continue
             for by, method in methods.items():
 
                 def work(
@@ -167,7 +169,7 @@ def main() -> None:
                 line = kept(o.keep, f"{name}, {task}, {by}", work)
                 lines.append({"recording": name, "task": task, "method": by} | line)
     command = "python benchmarks/audio_real.py --recordings build/real/usr/share/sonic-pi/samples"
-    write("audio_real", lines, command, "Recordings from Sonic Pi, CC0.")
+    write(o.results / "audio_real", lines, command, "Recordings from Sonic Pi, CC0.")
 
 
 if __name__ == "__main__":

@@ -207,7 +207,7 @@ def main() -> None:
             found.append({"task": task, "method": name} | kept(o.keep, f"{task}, {name}, {o.count}", work))
         lines += compared(found)
     command = f"python benchmarks/audio_tasks.py --music build/music --count {o.count}"
-    write("audio_tasks", lines, command, "Means over clips of 4 s.")
+    write(o.results / "audio_tasks", lines, command, "Means over clips of 4 s.")
 
 
 if __name__ == "__main__":

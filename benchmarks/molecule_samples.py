@@ -69,7 +69,10 @@ def main() -> None:
         rows.append({"what": name, "atom_stable": atoms, "molecule_stable": whole, "valid": valid})
     command = f"python benchmarks/molecule_samples.py --qm9 build/qm9 --count {o.count} --busters {o.busters}"
     write(
-        "molecule_samples", rows, command, f"Percent; {o.count} molecules a row; PoseBusters on {o.busters}."
+        o.results / "molecule_samples",
+        rows,
+        command,
+        f"Percent; {o.count} molecules a row; PoseBusters on {o.busters}.",
     )
 
 

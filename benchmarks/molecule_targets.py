@@ -117,7 +117,7 @@ def main() -> None:
     command = f"python benchmarks/molecule_targets.py --qm9 build/qm9 --count {o.count} --side {o.side}"
     note = f"{o.count} molecules a property, {o.side} in the rows of one part alone; MAE by the evaluator."
     if o.only:
-        write("molecule_targets_part", lines, f"{command} --only {o.only}", note)
+        write(o.results / "molecule_targets_part", lines, f"{command} --only {o.only}", note)
         return
     free = generate(o.count, seed=1, recipe=ScreenedDraws(steps=USUAL.steps, candidates=1))
     lines.append(
@@ -129,12 +129,12 @@ def main() -> None:
         }
         | {"sound %": round(100 * float(is_sound(free.molecules).double().mean()), 1)}
     )
-    write("molecule_targets", lines, command, note)
+    write(o.results / "molecule_targets", lines, command, note)
     ours = {"row": f"Headwater, {o.count} molecules"} | {
         n: line["MAE"] for n, line in zip(PROPERTIES, lines, strict=False)
     }
     write(
-        "molecule_table",
+        o.results / "molecule_table",
         [*baselines(molecules, rows), ours],
         command,
         "MAE; alpha Bohr^3; gap, homo, lumo meV; mu D; cv cal/mol/K.",

@@ -170,7 +170,7 @@ def main() -> None:
         "MAE by the evaluator after rounding (meV, D); the paper reports about 3 minutes a molecule on a GPU."
     )
     write(
-        "molecule_time",
+        o.results / "molecule_time",
         table,
         f"python benchmarks/molecule_time.py --qm9 build/qm9 --count {o.count}",
         note,

@@ -31,19 +31,16 @@ from headwater.audio.metrics import (
     si_sdr,
 )
 from headwater.audio.model import models
+from headwater.audio.model.evaluate import cut_in_pieces
 from headwater.audio.model.render import RATE
 from headwater.audio.model.train import Recordings
-from headwater.audio.restore import Prior
 from headwater.audio.signal.autoregression import bridge, interpolate
 from headwater.audio.stretches import restored
 from headwater.metrics.frechet import frechet_distance
-from headwater.solvers import solve
 
 SECONDS = 4.0
 AROUND = 0.5
 """Seconds on both sides of a gap that are listened to with it."""
-PIECE = 0.5
-"""Seconds of a piece whose CDPAM embedding is one sample of the Frechet distance."""
 
 EACH = "CDPAM of each"
 """The column of scores clip by clip, which `compared` turns into a mean and its error."""
@@ -91,8 +88,8 @@ def scores(found: Track, truth: Track, damaged: list[Damaged]) -> dict[str, Any]
         jump += [seam_jump(x[part], edge, RATE).item() for edge in d.joints]
         if b - a >= 0.4 * RATE:
             loud.append(abs(loudness(x[part, a:b], RATE) - loudness(r[part, a:b], RATE)))
-        mine.append(cdpam_embedding(pieces(x[i, a:b]), RATE))
-        theirs.append(known(pieces(r[i, a:b])))
+        mine.append(cdpam_embedding(cut_in_pieces(x[i, a:b], RATE), RATE))
+        theirs.append(known(cut_in_pieces(r[i, a:b], RATE)))
     return {
         "clips": len(damaged),
         "SI-SDR, dB": round(float(np.mean(sdr)), 2),
@@ -137,25 +134,6 @@ def known(x: torch.Tensor) -> torch.Tensor:
 
 
 _known: dict[tuple[tuple[int, ...], bytes], torch.Tensor] = {}
-
-
-def pieces(x: torch.Tensor) -> torch.Tensor:
-    """The track in pieces `[n, samples]`."""
-    size = min(round(PIECE * RATE), len(x))
-    return x.unfold(0, size, size)
-
-
-def drawn(prior: Prior, count: int, steps: int = 16) -> torch.Tensor:
-    """Draws of one window, `[count, samples]`."""
-    with torch.no_grad():
-        x1 = [solve(prior.flow, prior.flow.noise(range(i, i + 8)), steps=steps) for i in range(0, count, 8)]
-    return prior.space.decode(torch.cat(x1))
-
-
-def embedded(x: torch.Tensor) -> torch.Tensor:
-    """CDPAM's embedding of the pieces of tracks, each brought to the same rms."""
-    x = 0.1 * x / x.square().mean(1, keepdim=True).sqrt()
-    return torch.cat([cdpam_embedding(pieces(track), RATE) for track in x])
 
 
 class Repair(NamedTuple):

@@ -15,7 +15,7 @@ from headwater.molecule.structure.molecule import Molecule
 pytest.importorskip("tblite.interface")
 pytest.importorskip("scipy.optimize")
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "xtb_calibration.json"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "decisions" / "results" / "xtb_calibration.json"
 WATER = Molecule(
     ("O", "H", "H"), np.array([[0.0, 0, 0.119], [0, 0.763, -0.477], [0, -0.763, -0.477]]), (0, 0, 0)
 )

@@ -224,7 +224,7 @@ class Clipping:
     """Hard clipping: what comes as near to a rail (full scale 1) as `slack`, relative, was at least there.
 
     `rails`: how far below and above zero it lies, the same in all channels or of each; infinite where nothing is
-    clipped. The flow of today does not improve what sparsity finds (`benchmarks/audio_declip.py`).
+    clipped. The flow of today does not improve what sparsity finds (`benchmarks/decisions/audio_declip.py`).
     """
 
     rails: tuple[tuple[float, float], ...]

@@ -28,7 +28,7 @@ from headwater.audio.signal.prediction import bridged, carried, textured
 from headwater.audio.signal.repetition import repetition
 
 PREDICTED = 0.05
-"""Seconds of a gap up to which linear prediction fills it alone (`benchmarks/results/audio_recipe.md`)."""
+"""Seconds of a gap up to which linear prediction fills it alone (`benchmarks/decisions/results/audio_recipe.md`)."""
 FRESH = 0.0
 """The share of new noise in the estimate: with none it is as loud as what is around, which the join sees to."""
 UNSURE = 8

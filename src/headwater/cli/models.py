@@ -12,7 +12,7 @@ LONG = ("classes", "architecture", "training", "log", "files", "counts")
 def show(name: str | None, classes: bool) -> int:
     """Print the table of the models, or the card of one."""
     if name is None:
-        _table()
+        print_table()
         return 0
     card = zoo.card(name)
     if classes:
@@ -44,13 +44,21 @@ def card_lines(card: dict[str, Any], indent: str = "") -> list[str]:
     return lines
 
 
-def _events(card: dict[str, Any]) -> str:
-    """What one event of the model is."""
+def event_words(card: dict[str, Any]) -> str:
+    """What one sample of a model is, in the units of its domain.
+
+    >>> event_words({"kind": "music", "window": 32768, "rate": 16000})
+    '2.05 s at 16 kHz'
+    """
+    kind = card.get("kind", "image")
+    if kind == "music":
+        return f"{card['window'] / card['rate']:.3g} s at {card['rate'] / 1000:g} kHz"
     net = card["architecture"]
-    return f"{net['size']} x {net['size']} x {net['channels']}" if "channels" in net else "2 to 29 atoms"
+    return f"{net['size']} x {net['size']} x {net['channels']}" if kind == "image" else "2 to 29 atoms"
 
 
-def _table() -> None:
+def print_table() -> None:
+    """Name, kind, sample, size and purpose of every model."""
     from rich.console import Console
     from rich.table import Table
 
@@ -60,6 +68,8 @@ def _table() -> None:
     for name in zoo.names():
         card = zoo.card(name)
         size = sum((zoo.FOLDER / file).stat().st_size for file in card["files"])
-        table.add_row(name, card.get("kind", "image"), _events(card), f"{size / 1e6:.1f} MB", card["what"])
+        table.add_row(
+            name, card.get("kind", "image"), event_words(card), f"{size / 1e6:.1f} MB", card["what"]
+        )
     Console().print(table)
     print("'headwater models NAME' prints a card, with --classes its classes.")

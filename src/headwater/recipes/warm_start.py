@@ -49,7 +49,7 @@ class WarmStart:
     tau
         The discrepancy level: with n measurements the true x1 has rms 1 +- 1/sqrt(2n), in units of the noise.
 
-    The settings were chosen by `benchmarks/ablation.py` and `benchmarks/audio_real.py`.
+    The settings were chosen by `benchmarks/ablation.py` and `benchmarks/decisions/audio_recipe.py`.
     """
 
     estimate: Estimate = field(default_factory=Estimate)

@@ -35,7 +35,7 @@ def logit_grid(steps: int, slope: float = 1.3, shift: float = -0.7) -> Grid:
 
     A flow of images moves fastest near t = 0, where coarse structure of large variance is decided, and again
     near t = 1. With 8 steps the error of the solve is 0.4, that of the inversion 0.36 of the uniform grid's on the
-    shipped model (`benchmarks/results/time_grid.md`).
+    shipped model (`benchmarks/decisions/results/time_grid.md`).
 
     >>> [round(t, 3) for t in logit_grid(4)]
     [0.0, 0.106, 0.332, 0.674, 1.0]

@@ -56,7 +56,7 @@ BAD = [
     (f"{T} --cost none.py", "There is no file none.py."),
     (f"{T} --cost goood.py", "Did you mean good.py?"),
     (f"{T} --cost folder", "is a folder."),
-    (f"{T} --cost ch3.xyz", "is no Python file."),
+    (f"{T} --cost ch3.xyz", "is not a Python file."),
     (f"{T} --cost scalar.py", "one value per problem"),
     (f"{T} --cost cut_off.py", "does not carry a gradient"),
     (f"{T} --cost nan.py", "Return finite floats"),

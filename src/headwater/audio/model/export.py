@@ -31,7 +31,7 @@ EMBEDDING = "CDPAM, pieces of half a second"
 
 
 def facts_of(checkpoint: Path, hours: float, hardware: str, frechet: float | None = None) -> dict[str, Any]:
-    """What the card says beside the training log; the Frechet distance is that of `benchmarks/music_prior.py`."""
+    """What the card says beside the training log; `headwater.audio.model.evaluate` gives the Frechet distance."""
     facts = torch.load(checkpoint, map_location="cpu", weights_only=True)["facts"]
     return {
         "kind": models.KIND,
@@ -44,7 +44,11 @@ def facts_of(checkpoint: Path, hours: float, hardware: str, frechet: float | Non
         "data_licence": LICENCES,
         "weights_licence": "Apache-2.0",
         "script": "headwater.audio.model.train",
-        "frechet": {"distance": frechet, "embedding": EMBEDDING},
+        "frechet": {
+            "distance": frechet,
+            "embedding": EMBEDDING,
+            "script": "headwater.audio.model.evaluate",
+        },
         "hardware": hardware,
     }
 
@@ -59,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     p.add_argument("--checkpoint", type=Path, required=True)
     p.add_argument("--hours", type=float, required=True, help="hours of recordings that it was trained on")
     p.add_argument("--name", default=models.MUSIC)
-    p.add_argument("--frechet", type=float, help="of its draws, as benchmarks/music_prior.py says")
+    p.add_argument("--frechet", type=float, help="of its draws, as headwater.audio.model.evaluate says")
     p.add_argument("--hardware", default="2 CPU cores, shared")
     o = p.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:

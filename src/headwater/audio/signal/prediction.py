@@ -18,7 +18,7 @@ MEMORY = 0.2
 """Seconds on each side of a gap from which linear prediction learns."""
 MEMORIES = (MEMORY, 0.12, 0.08)
 """The same for short gaps, which are filled by the mean of three predictions: what lasts is learned from more of it,
-what changes from less (`benchmarks/results/audio_prediction.md`).
+what changes from less (`benchmarks/decisions/results/audio_prediction.md`).
 """
 LAGS, SHARE, MOST = 0.0375, 0.3125, 2000
 """How far back a prediction of a short gap looks: seconds, the share of its memory, and samples, at most."""

@@ -5,7 +5,7 @@ they are not clipped, beyond the level where they are. Source: Kitic, Bertin and
 for audio declipping (LVA/ICA 2015); the settings are those of Zaviska et al., A survey and an extensive evaluation of
 popular audio declipping methods (IEEE JSTSP 2021): Hann windows of 8192 samples at 44.1 kHz, a quarter apart, DFT of
 redundancy 2, epsilon 0.1 at full scale. There k, the number of coefficients, grows by 1 in every iteration; here by
-1 + k // 64, in single precision, which is as good and many times faster (`benchmarks/audio_declip.py`).
+1 + k // 64, in single precision, which is as good and many times faster (`benchmarks/decisions/audio_declip.py`).
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ CALIBRATION = {
     "lumo": CalibrationLine(0.5293, 3.2763, 0.396, 0.833),
     "mu": CalibrationLine(0.9281, -0.1293, 0.211, 0.979),
 }
-"""At a given geometry; from benchmarks/results/xtb_calibration.json; a test holds them equal.
+"""At a given geometry; from benchmarks/decisions/results/xtb_calibration.json; a test holds them equal.
 
 The residuals are those of single molecules: a gap known to 0.45 eV cannot confirm a hit to within 0.2 eV. It can
 show that a series follows its targets, and find molecules that fool the networks; the last word is `dft`.

@@ -69,7 +69,7 @@ class DesignTask:
         What is asked.
     rounding_weight
         Of the penalty on types that are not definite, beside that of the targets
-        (benchmarks/results/molecule_pareto.md).
+        (benchmarks/decisions/results/molecule_pareto.md).
     """
 
     request: Request

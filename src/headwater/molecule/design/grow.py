@@ -21,7 +21,7 @@ class GrowthGuess:
     """A guess of a whole molecule around a fragment: new atoms, scattered at its open valences.
 
     q atoms at one site have their centre `bond + size q^(1/3)` away from it, and scatter by `spread q^(1/3)`.
-    benchmarks/results/molecule_known.md has what comes of it.
+    benchmarks/decisions/results/molecule_known.md has what comes of it.
 
     Parameters
     ----------

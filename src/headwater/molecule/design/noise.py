@@ -27,7 +27,7 @@ class MatchedNoise:
 
     A fragment: the noise is turned and reordered towards a guess of the whole molecule. A formula: of `pool` draws
     the one which by itself leads nearest to it, since what is far from a formula breaks on the way. All of it is
-    measured in benchmarks/results/molecule_known.md.
+    measured in benchmarks/decisions/results/molecule_known.md.
 
     Parameters
     ----------

@@ -64,9 +64,9 @@ class ScreenedControl:
 
     Notes
     -----
-    The benchmarks named are in benchmarks/results. Of several draws at once those after a hit are dropped, so that no
-    molecule depends on its batch. A molecule depends on its own seed only, up to rounding, which differs with the
-    batch and which control can amplify where the flow is steep.
+    The benchmarks named are in benchmarks/results and benchmarks/decisions/results. Of several draws at once those
+    after a hit are dropped, so that no molecule depends on its batch. A molecule depends on its own seed only, up to
+    rounding, which differs with the batch and which control can amplify where the flow is steep.
     """
 
     steps: int = 6

@@ -13,7 +13,7 @@ def group_by_size(mask: Tensor, device: torch.device, size: int = 16) -> list[Gr
     """Groups of molecules of like size for a network on a device.
 
     On an accelerator, where many at once count more, they are one group. Sixteen at once are the fastest on a CPU
-    (benchmarks/results/molecule_grouping.md).
+    (benchmarks/decisions/results/molecule_grouping.md).
 
     Parameters
     ----------
