@@ -20,9 +20,12 @@ from headwater.flows.flow import Flow
 from headwater.problem.batch import sample_of
 from headwater.solvers.fixed import require_evaluation_mode
 
-TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 5e-2}
-"""How far two evaluations may differ, relative to their size, by the lowest precision that is computed in: rounding
-depends on the size of the batch, since other kernels add up in another order."""
+TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-3, torch.float16: 3e-3, torch.bfloat16: 1e-2}
+"""How far two evaluations may differ, relative to their size, by the lowest precision that is computed in.
+
+Rounding depends on the size of the batch, since other kernels add up in another order: 3e-7 for the shipped image
+prior in float32, whose bfloat16 is off by 6e-3. A wrong class label, a weak guide, changes it by 1e-2 to 4e-2.
+"""
 
 
 def check_promises(objective: Objective, z: Tensor) -> None:
