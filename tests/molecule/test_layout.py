@@ -1,6 +1,7 @@
-"""The rooms of the domain stand on each other without a circle."""
+"""The rooms of the domain stand on each other without a circle; the links of its notes lead somewhere."""
 
 import ast
+import re
 from pathlib import Path
 
 import headwater
@@ -28,3 +29,9 @@ def test_no_room_imports_from_a_higher_floor_or_from_one_beside_it():
             other = name.split(".")[2:3] if name.startswith("headwater.molecule.") else []
             if other and other[0] != room:
                 assert floor(other[0]) < floor(room) or (other[0] == "io" and room == "sheet"), (file, name)
+
+
+def test_links_of_the_notes_lead_somewhere():
+    notes = Path(__file__).parents[2] / "docs" / "notes" / "molecules.md"
+    for target in re.findall(r"\]\((?!http)([^)#]+)", notes.read_text()):
+        assert (notes.parent / target).exists(), target
