@@ -50,11 +50,11 @@ def align_to_noise(x0: Tensor, x1: Tensor, atoms: Tensor, rounds: int = 2) -> tu
     order = torch.arange(n).repeat(b, 1)
     p0, p1 = x0[..., :3], x1[..., :3].clone()
     for _ in range(rounds):
-        costs = -(p0 @ p1.transpose(1, 2))
+        costs = -(p0 @ p1.transpose(1, 2))  # |p0 - p1|^2 but for terms that no order changes
         for i, (cost, k) in enumerate(zip(costs.numpy(), atoms.tolist(), strict=True)):
             order[i, :k] = torch.from_numpy(linear_sum_assignment(cost[:k, :k])[1])
         near = p1.gather(1, order[..., None].expand(-1, -1, 3))
-        p1 = p1 @ rotations(p0, near).transpose(1, 2)
+        p1 = p1 @ rotations(p0, near).transpose(1, 2)  # Kabsch for this order
     x1 = torch.cat([p1, x1[..., 3:]], dim=-1)
     return x1.gather(1, order[..., None].expand(-1, -1, x1.shape[-1])), order
 
@@ -101,7 +101,7 @@ def match_types(x0: Tensor, x1: Tensor, atoms: Tensor, kinds: Tensor, typed: Ten
             continue
         weights = relaxed_types(x1[i, :n]).clamp(1e-3, 1.0).log()
         surprise = torch.where(typed[i, :n, None], -weights[:, kinds[i, :n]].T, 0.0)  # [row, atom]
-        order = _assign_atoms(surprise)
+        order = _assign_atoms(surprise)  # the order that makes the known types likeliest
         misfit[i] = surprise[torch.arange(n), order].sum()
         out[i, :n] = x0[i, order]
     return out, misfit

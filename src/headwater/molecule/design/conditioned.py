@@ -87,6 +87,7 @@ class ConditionedVelocity:
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         v, k = self.velocity(x, t), self.known
         left = (1 - t).clamp(min=self.latest).to(x).reshape(-1, 1, 1)
+        # v = (xhat - x) / (1 - t), with xhat replaced by xhat - A xhat + y (DDNM)
         return v - k.project(v) + (k.y - k.project(x)) / left
 
     def select(self, index: Tensor) -> ConditionedVelocity:

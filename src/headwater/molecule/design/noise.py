@@ -88,6 +88,7 @@ class MatchedNoise:
         for i, seed in enumerate(seeds):
             n, k = int(mask[i].sum()), int(known.placed[i].sum())
             generator = torch.Generator().manual_seed(seed)
+            # only the order and orientation of the noise follow from the guess, not its length
             guess[i, :n, :3] = self.guess(known.y[i, :k, :3], types[i, :k], n, generator)
         return align_noise(x0, project(guess, mask), mask.sum(1))
 

@@ -251,6 +251,7 @@ class _Search:
                 self.record.keep_better(rows, Draws(event.x0, event.x1, event.cost, verdict))
             return self.callback(replace(event, active=rows, best=self.record.lowest.clone()))
 
+        # Ben-Hamu et al., Algorithm 1, with the renormalisation of sec. 5.4 inside what is differentiated
         return control(
             flow,
             misfit,

@@ -63,6 +63,7 @@ class Generator(nn.Module):
         logits = self.classes(self.norm(h)).to(p.dtype)
         s = t[:, None, None]
         late = (1 - s).clamp(min=self.scaling.edge).square()
+        # Bayes: log p(class) + log N(z; t class, (1 - t)^2), terms equal for all classes left out
         types = logits[..., :KINDS] + s * TYPE_SCALE * z[..., :KINDS] / late
         level = CHARGE_SCALE * torch.tensor([-1.0, 0.0, 1.0], device=x.device, dtype=p.dtype)
         charges = logits[..., KINDS:] + (s * level * z[..., KINDS:] - 0.5 * (s * level).square()) / late
