@@ -15,11 +15,13 @@ import torch
 import _path  # noqa: F401
 from common import write
 from headwater.molecule.checks import dft, xtb
-from headwater.molecule.design.design import Networks, design
-from headwater.molecule.design.request import Request, Target
-from headwater.molecule.design.state import Rounded
-from headwater.molecule.design.target import predict_rounded
-from headwater.molecule.io.molecule import Molecule, molecules_of
+from headwater.molecule.design.design import design
+from headwater.molecule.design.request import Request
+from headwater.molecule.design.target import Target
+from headwater.molecule.model.models import Networks
+from headwater.molecule.model.prediction import predict_batch
+from headwater.molecule.structure.molecule import Molecule, to_molecules
+from headwater.molecule.structure.state import MoleculeBatch
 from molecules import from_data, load, options, sample
 
 HEAD = ("pair", "molecules", "correlation", "MAE eV", "mean difference eV")
@@ -55,19 +57,19 @@ def physics(molecules: list[Molecule], dfts: int) -> dict[str, np.ndarray]:
 
 def main() -> None:
     o = options(__doc__.splitlines()[0], count=50, dft=8)
-    molecules, networks = load(o.qm9), Networks.shipped()
+    molecules, networks = load(o.qm9), Networks.load()
     rows = from_data(molecules, o.count, seed=5)
     asked = molecules.properties["gap"][rows]
     d = design(Request(o.count, targets=(Target("gap", asked.float()),), atoms=molecules.counts[rows]))
     hit = d.reached  # by the guide: the evaluator has no say in what is judged here
-    found = molecules_of(d.molecules.select(torch.nonzero(hit).flatten()))
+    found = to_molecules(d.molecules.select(torch.nonzero(hit).flatten()))
     hits = physics(found, o.dft)
     evaluator, target = d.evaluator["gap"][hit].numpy(), asked[hit].numpy()
     test = sample("test", len(found), seed=1)
-    b = molecules.padded(test, 29)
-    real = Rounded(b["positions"], b["types"], b["charges"], b["mask"])
+    b = molecules.pad(test, 29)
+    real = MoleculeBatch(b["positions"], b["types"], b["charges"], b["mask"])
     truth = molecules.properties["gap"][test].numpy()
-    known = physics(molecules_of(real), 0)
+    known = physics(to_molecules(real), 0)
     table = [
         compare("hits: evaluator, asked", evaluator, target),
         compare("hits: xTB, asked", hits["xtb"], target),
@@ -75,9 +77,7 @@ def main() -> None:
         compare("hits: xTB relaxed, asked", hits["xtb relaxed"], target),
         compare("hits: DFT, asked", hits["dft"], target[: o.dft]),
         compare("hits: DFT, evaluator", hits["dft"], evaluator[: o.dft]),
-        compare(
-            "QM9 test: evaluator, truth", predict_rounded(networks.evaluator, real)["gap"].numpy(), truth
-        ),
+        compare("QM9 test: evaluator, truth", predict_batch(networks.evaluator, real)["gap"].numpy(), truth),
         compare("QM9 test: xTB, truth", known["xtb"], truth),
     ]
     moved = torch.from_numpy(hits["moved"])

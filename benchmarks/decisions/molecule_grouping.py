@@ -2,7 +2,7 @@
 
     python benchmarks/decisions/molecule_grouping.py --qm9 build/qm9 --repeats 5
 
-On the CPU a batch is cut into groups by size (`state.alike`), each padded to its own largest molecule only;
+On the CPU a batch is cut into groups by size (`groups.group_by_size`), each padded to its own largest molecule only;
 beside that one group of all. Sizes are those of molecules of half_b. Seconds are of the processor (both ways take
 turns, `--repeats` times, and medians are compared), so what else the machine does matters less. `generate` is a
 whole job, with work outside the networks.
@@ -21,23 +21,27 @@ from torch import Tensor
 import _path  # noqa: F401
 from common import write
 from headwater import solve
-from headwater.molecule.design import state
-from headwater.molecule.design.design import Networks, generate
+from headwater.molecule.design.design import generate
 from headwater.molecule.design.flow import molecule_flow
-from headwater.molecule.design.request import STEPS
-from headwater.molecule.design.state import rounded
-from headwater.molecule.design.target import predict_rounded
+from headwater.molecule.design.screened_control import ScreenedControl
 from headwater.molecule.model.data import Molecules
+from headwater.molecule.model.models import Networks
+from headwater.molecule.model.prediction import predict_batch
+from headwater.molecule.structure import groups
+from headwater.molecule.structure.state import round_state
 from molecules import from_data, load, options
+
+GROUP = 16
+"""Molecules of a group, as shipped."""
 
 
 def jobs(molecules: Molecules, count: int) -> dict[str, Callable[[], object]]:
     """What is timed: the generator alone, with its gradient, the guide, and molecules drawn until they are sound."""
     atoms = molecules.counts[from_data(molecules, count, seed=3)]
-    networks = Networks.shipped()
+    networks = Networks.load()
     flow = molecule_flow(networks.generator, atoms)
     x0 = flow.noise(seeds=range(count))
-    found = rounded(solve(flow, x0, steps=STEPS), flow.support.mask)
+    found = round_state(solve(flow, x0, steps=ScreenedControl().steps), flow.support.mask)
 
     def gradient() -> Tensor:
         x = x0.clone().requires_grad_()
@@ -46,19 +50,19 @@ def jobs(molecules: Molecules, count: int) -> dict[str, Callable[[], object]]:
     return {
         "velocity": partial(torch.no_grad()(flow.velocity), x0, torch.full((count,), 0.5)),
         "velocity and gradient": gradient,
-        "guide": partial(predict_rounded, networks.guide, found),
+        "guide": partial(predict_batch, networks.guide, found),
         "generate": partial(generate, count, atoms=atoms, networks=networks),
     }
 
 
 def seconds(job: Callable[[], object], group: int) -> float:
     """Processor seconds of a job with groups of this size."""
-    usual, state.GROUP = state.GROUP, group
+    groups.group_by_size.__defaults__ = (group,)
     start = time.process_time()
     try:
         job()
     finally:
-        state.GROUP = usual
+        groups.group_by_size.__defaults__ = (GROUP,)
     return time.process_time() - start
 
 
@@ -67,13 +71,13 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     for name, job in jobs(load(o.qm9), o.count).items():
         job()  # what is done once only
-        turns = [(seconds(job, state.GROUP), seconds(job, o.count)) for _ in range(o.repeats)]
+        turns = [(seconds(job, GROUP), seconds(job, o.count)) for _ in range(o.repeats)]
         grouped, whole = (median(t) for t in zip(*turns, strict=True))
         rows.append(
             {
                 "what": name,
                 "one group, s": round(whole, 3),
-                f"groups of {state.GROUP}, s": round(grouped, 3),
+                f"groups of {GROUP}, s": round(grouped, 3),
                 "times faster": round(whole / grouped, 2),
             }
         )

@@ -20,20 +20,22 @@ from torch import Tensor
 
 import _path  # noqa: F401
 from common import kept, write
-from headwater.molecule.chemistry.perception import perceived
-from headwater.molecule.design.design import Design, Networks, design, generate, joined
+from headwater.molecule.chemistry.perception import perceive
+from headwater.molecule.design.design import Design, generate
 from headwater.molecule.design.request import Request
-from headwater.molecule.design.state import Rounded
-from headwater.molecule.io.molecule import Molecule, molecules_of
+from headwater.molecule.design.screened_control import ScreenedDraws
 from headwater.molecule.model.data import Molecules
-from molecules import load, options, quality, sample
+from headwater.molecule.model.models import Networks
+from headwater.molecule.structure.molecule import Molecule, to_molecules
+from headwater.molecule.structure.state import MoleculeBatch
+from molecules import design_with, join_designs, load, options, quality, sample
 
 CUT = Chem.MolFromSmarts("[!#1]-;!@[!#1]")
 
 
 def larger_part(m: Molecule) -> Molecule | None:
     """The larger part of a molecule of which a bond is cut; None if there is no bond to cut, or two charges."""
-    mol = perceived(m)
+    mol = perceive(m)
     bonds = () if mol is None or any(m.charges) else mol.GetSubstructMatches(CUT)
     if not bonds:
         return None
@@ -45,8 +47,8 @@ def larger_part(m: Molecule) -> Molecule | None:
 
 def line(what: str, designs: list[Design], seconds: float) -> dict[str, object]:
     """One row of the table."""
-    d = joined(designs)
-    shares, count = quality(d.molecules), len(d.miss)
+    d = join_designs(designs)
+    shares, count = quality(d.molecules), len(d.deviation)
     return {
         "known": what,
         "molecules": count,
@@ -61,24 +63,25 @@ def line(what: str, designs: list[Design], seconds: float) -> dict[str, object]:
 
 def asked(molecules: Molecules, rows: Tensor, each: int) -> dict[str, object]:
     """What is run: a function of the networks for each row of the table."""
-    b = molecules.padded(rows, 29)
-    known = molecules_of(Rounded(b["positions"], b["types"], b["charges"], b["mask"]))
+    b = molecules.pad(rows, 29)
+    known = to_molecules(MoleculeBatch(b["positions"], b["types"], b["charges"], b["mask"]))
     formulae = [dict(Counter(m.symbols)) for m in known]
     sizes = torch.tensor([len(m) for m in known]).repeat_interleave(each)
     parts = [(len(m), part) for m in known if (part := larger_part(m)) is not None]
 
     def free(n: Networks, draws: int) -> list[Design]:
-        return [generate(len(sizes), atoms=sizes, candidates=draws, networks=n)]
+        return [generate(len(sizes), atoms=sizes, recipe=ScreenedDraws(candidates=draws), networks=n)]
 
     def formula(n: Networks, draws: int) -> list[Design]:
         return [
-            generate(each, 100 * i, formula=f, candidates=draws, networks=n) for i, f in enumerate(formulae)
+            generate(each, 100 * i, formula=f, recipe=ScreenedDraws(candidates=draws), networks=n)
+            for i, f in enumerate(formulae)
         ]
 
     def grown(n: Networks, first: bool) -> list[Design]:
         how = {"candidates": 1, "gradients": 0, "attempts": 1} if first else {}
         return [
-            design(Request(each, 100 * i, atoms=size, fragment=part, **how), n)
+            design_with(Request(each, 100 * i, atoms=size, fragment=part), how, n)
             for i, (size, part) in enumerate(parts)
         ]
 
@@ -94,7 +97,7 @@ def asked(molecules: Molecules, rows: Tensor, each: int) -> dict[str, object]:
 
 def main() -> None:
     o = options(__doc__.splitlines()[0], count=48, each=4, keep="")
-    networks, table = Networks.shipped(), []
+    networks, table = Networks.load(), []
     for what, work in asked(load(o.qm9), sample("test", o.count, seed=5), o.each).items():
 
         def run(what: str = what, work: object = work) -> dict[str, object]:

@@ -24,8 +24,8 @@ from common import write
 from headwater.molecule.model.data import load, sample, split
 from headwater.molecule.model.generator import Generator
 from headwater.molecule.model.network import TrunkConfig, clock_features
-from headwater.molecule.model.train_generator import Monitor, loss_of, paired
-from headwater.molecule.model.train_regressor import batches_of_like_size
+from headwater.molecule.model.train_generator import GeneratorLoss, Monitor, pair_with_noise
+from headwater.molecule.model.train_regressor import batch_by_size
 from headwater.nn.training import Run, fit
 
 EQUIVARIANT = {"width": 160, "blocks": 8}
@@ -101,17 +101,23 @@ def train(o: argparse.Namespace) -> None:
     run = Run(lambda: build(o.network), {"config": {}, "part": "half_b"}, torch.device("cpu"))
     run.net.trunk.compile(dynamic=True)
     for batch in (
-        paired(molecules, split("half_b")[:8], torch.Generator()),
+        pair_with_noise(molecules, split("half_b")[:8], torch.Generator()),
     ):  # compile before the clock starts
         with torch.autocast("cpu", torch.bfloat16):
-            loss_of(run.net, batch).backward()
+            GeneratorLoss()(run.net, batch).backward()
     run.net.zero_grad(set_to_none=True)
     g = torch.Generator().manual_seed(0)
-    parts = batches_of_like_size(molecules, split("half_b"), 64, seed=0)
-    batches = (paired(molecules, i, g) for i in parts)
+    parts = batch_by_size(molecules, split("half_b"), 64, seed=0)
+    batches = (pair_with_noise(molecules, i, g) for i in parts)
     if o.network == "transformer":
         batches = (turned(b, g) for b in batches)
-    fit(run, batches, loss_of, Monitor(molecules, sample("validation", 1000), samples=200, steps=25), o)
+    fit(
+        run,
+        batches,
+        GeneratorLoss(),
+        Monitor(molecules, sample("validation", 1000), samples=200, steps=25),
+        o,
+    )
     size = sum(p.numel() for p in run.net.parameters())
     facts = {"network": o.network, "parameters": size}
     (o.work / "last.json").write_text(json.dumps(facts | run.log[-1]))

@@ -17,23 +17,24 @@ from matplotlib.figure import Figure
 import _path  # noqa: F401
 from common import write
 from headwater import LBFGS
-from headwater.molecule.design.search import STEP
+from headwater.molecule.design.screened_control import ScreenedControl
 from molecule_targets import SIDE, run
 from molecules import from_data, load, options
 
+STEP = ScreenedControl().step_length
 PRIOR: dict[str, object] = SIDE["control alone"] | {"renormalise": False, "optimizer": LBFGS(first_step=STEP)}
 SETTINGS: dict[str, dict[str, object]] = {
     "default": {},
     "screening alone": SIDE["screening alone"],
     "control alone": SIDE["control alone"],
     "control alone, L-BFGS": SIDE["control alone"] | {"optimizer": LBFGS(first_step=STEP)},
-    "control alone, no rounding term": SIDE["control alone"] | {"undecided": 0.0},
-    "control alone, rounding term x 10": SIDE["control alone"] | {"undecided": 10.0},
+    "control alone, no rounding term": SIDE["control alone"] | {"rounding_weight": 0.0},
+    "control alone, rounding term x 10": SIDE["control alone"] | {"rounding_weight": 10.0},
     "control alone, not renormalised": SIDE["control alone"] | {"renormalise": False},
     "control alone, not renormalised, L-BFGS": PRIOR,
-    "control alone, chi prior 0.1": PRIOR | {"prior": 0.1},
-    "control alone, chi prior 1": PRIOR | {"prior": 1.0},
-    "control alone, chi prior 10": PRIOR | {"prior": 10.0},
+    "control alone, chi prior 0.1": PRIOR | {"chi_weight": 0.1},
+    "control alone, chi prior 1": PRIOR | {"chi_weight": 1.0},
+    "control alone, chi prior 10": PRIOR | {"chi_weight": 10.0},
     "default, 3 steps": {"steps": 3},
     "default, 12 steps": {"steps": 12},
     "default, 24 steps": {"steps": 24},

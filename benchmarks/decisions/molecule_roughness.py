@@ -19,11 +19,11 @@ from headwater import solve
 from headwater.molecule.checks.xtb import rmsd
 from headwater.molecule.chemistry.soundness import examine
 from headwater.molecule.chemistry.stability import bond_orders
-from headwater.molecule.design.design import Networks
-from headwater.molecule.design.flow import Renormalised, molecule_flow
-from headwater.molecule.design.request import STEPS
-from headwater.molecule.design.state import Rounded, rounded
-from headwater.molecule.design.target import predict_rounded
+from headwater.molecule.design.flow import FeatureShell, molecule_flow
+from headwater.molecule.design.screened_control import ScreenedControl
+from headwater.molecule.model.models import Networks
+from headwater.molecule.model.prediction import predict_batch
+from headwater.molecule.structure.state import MoleculeBatch, round_state
 from molecules import from_data, load, options
 
 ANGLES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -31,17 +31,17 @@ ANGLES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 def main() -> None:
     o = options(__doc__.splitlines()[0], count=256)
-    molecules, networks = load(o.qm9), Networks.shipped()
+    molecules, networks = load(o.qm9), Networks.load()
     flow = molecule_flow(networks.generator, molecules.counts[from_data(molecules, o.count, seed=9)])
     mask = flow.support.mask
-    on_shell = Renormalised(mask)
+    on_shell = FeatureShell(mask)
     x0, z = (on_shell(flow.noise(range(first, first + o.count))) for first in (0, o.count))
 
     @torch.no_grad()
-    def made(x: torch.Tensor) -> tuple[Rounded, torch.Tensor, list[str | None], torch.Tensor]:
-        m = rounded(solve(flow, on_shell(x), steps=STEPS), mask)
+    def made(x: torch.Tensor) -> tuple[MoleculeBatch, torch.Tensor, list[str | None], torch.Tensor]:
+        m = round_state(solve(flow, on_shell(x), steps=ScreenedControl().steps), mask)
         smiles = [c.structure for c in examine(m)]
-        return m, bond_orders(m), smiles, predict_rounded(networks.guide, m)["gap"]
+        return m, bond_orders(m), smiles, predict_batch(networks.guide, m)["gap"]
 
     def percent(changed: list[bool]) -> float:
         return round(100 * float(np.mean(changed)), 1)

@@ -16,12 +16,11 @@ import torch
 
 import _path  # noqa: F401
 from common import kept, write
-from headwater.molecule.design.design import design
-from headwater.molecule.design.request import Request, Target
-from headwater.molecule.design.target import TOLERANCE
+from headwater.molecule.design.request import Request
+from headwater.molecule.design.target import TOLERANCE, Target
 from headwater.molecule.model.data import Molecules
 from molecule_targets import SIDE
-from molecules import from_data, load, options, spent
+from molecules import design_with, from_data, load, options, spent
 
 ASKED = (
     ("alpha",),
@@ -37,11 +36,11 @@ def run(
     """One line: some properties of the given rows."""
     targets = tuple(Target(name, molecules.properties[name][rows].float()) for name in names)
     start = time.perf_counter()
-    d = design(Request(len(rows), targets=targets, atoms=molecules.counts[rows], **how))
+    d = design_with(Request(len(rows), targets=targets, atoms=molecules.counts[rows]), how)
     seconds = time.perf_counter() - start
     off = [(d.evaluator[t.property] - t.value).abs() / TOLERANCE[t.property] for t in targets]
     return {
-        "miss by the guide": round(float(d.miss.median()), 2),
+        "miss by the guide": round(float(d.deviation.median()), 2),
         "miss by the evaluator": round(float(torch.stack(off).amax(0).median()), 2),
         **spent(d, {t.property: t.value for t in targets}, seconds),
     }

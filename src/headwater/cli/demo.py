@@ -147,13 +147,12 @@ def design_molecules(folder: Path, *, quiet: bool) -> tuple[str, int]:
     """Molecules with a gap of 6 eV: a line that says how it went, and the exit code."""
     if not find_spec("rdkit"):
         return "molecules  left out: pip install headwater[molecules]", 0
-    from headwater.cli.molecule import run as molecule_run
-    from headwater.cli.molecule import task
+    from headwater.cli.molecule.jobs import target_job
     from headwater.molecule.design.target import TOLERANCE
 
     output = folder / "molecules.sdf"
     options = replace(MOLECULES, output=output, overwrite=True, quiet=quiet)
-    code = molecule_run.run(task.target(options), options)
+    code = run(target_job(options))
     hits = json.loads(output.with_suffix(".json").read_text())["summary"]["hits"]
     words = f"{hits} of {options.count} hit within {TOLERANCE['gap']} eV, as the evaluator says; see molecules.html"
     return f"molecules  gap {options.gap:g} eV asked: {words}", code

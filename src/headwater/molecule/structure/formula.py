@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from headwater.errors import Misuse
-from headwater.molecule.io.elements import ELEMENTS, MAX_ATOMS
+from headwater.molecule.structure.elements import ELEMENTS, MAX_ATOMS
 
 MIN_ATOMS = 3
 """The smallest molecule of QM9, water, has three atoms."""
@@ -15,19 +15,19 @@ HEAVY_ATOMS = 9
 _PLAIN = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 
-def parse(text: str) -> dict[str, int]:
+def parse_formula(text: str) -> dict[str, int]:
     """The atoms of each element of a formula such as 'C7H10O2'; elements may repeat, as in 'CH3CH2OH'.
 
-    >>> parse("C7H10O2"), parse("CH3CH2OH")
+    >>> parse_formula("C7H10O2"), parse_formula("CH3CH2OH")
     ({'C': 7, 'H': 10, 'O': 2}, {'C': 2, 'H': 6, 'O': 1})
-    >>> parse("C2H5")
+    >>> parse_formula("C2H5")
     Traceback (most recent call last):
     headwater.errors.Misuse: The formula C2H5 has an odd number of electrons, a radical. Add or remove a hydrogen.
 
     Raises
     ------
     Misuse
-        The text is no plain formula, or `check` refuses it.
+        The text is not a plain formula, or `check_formula` refuses it.
     """
     plain = "".join(text.translate(_PLAIN).split())
     if any(c in plain for c in "()[]{}.·*"):
@@ -37,7 +37,7 @@ def parse(text: str) -> dict[str, int]:
     if any(c in plain for c in "+-−"):
         raise Misuse(f"The formula {text} has a charge.", "Give a neutral molecule, as in C7H10O2.")
     if not re.fullmatch(r"(?:[A-Z][a-z]?\d*)+", plain):
-        raise Misuse(f"{text!r} is no formula.", "Write symbols and numbers, as in C7H10O2.")
+        raise Misuse(f"{text!r} is not a formula.", "Write symbols and numbers, as in C7H10O2.")
     counts: dict[str, int] = {}
     for symbol, digits in re.findall(r"([A-Z][a-z]?)(\d*)", plain):
         if digits.startswith("0"):
@@ -45,17 +45,17 @@ def parse(text: str) -> dict[str, int]:
                 f"The formula {text} has {symbol}{digits}.", f"Leave {symbol} out, or give its number."
             )
         counts[symbol] = counts.get(symbol, 0) + int(digits or 1)
-    check(counts)
+    check_formula(counts)
     return counts
 
 
-def check(counts: Mapping[str, int]) -> None:
+def check_formula(counts: Mapping[str, int]) -> None:
     """Refuse what the models cannot hold, and what no neutral closed-shell molecule can be.
 
     With c, n, h, f atoms of C, N, H, F the rings and double bonds are (2 c + 2 + n - h - f) / 2: whole if all
     electrons are paired, and not negative if the atoms hang together.
     """
-    name = f"The formula {hill(counts)}"
+    name = f"The formula {hill_formula(counts)}"
     strange = sorted(set(counts) - set(ELEMENTS))
     if strange:
         raise Misuse(f"{name} has the element {strange[0]}.", f"The models know {', '.join(ELEMENTS)} only.")
@@ -84,25 +84,25 @@ def twice_unsaturation(counts: Mapping[str, int]) -> int:
     return 2 * c + 2 + n - h - f
 
 
-def warning(counts: Mapping[str, int]) -> str | None:
+def size_warning(counts: Mapping[str, int]) -> str | None:
     """A sentence if a formula is unlike all of QM9, else None.
 
-    >>> warning({"C": 12, "H": 10})
+    >>> size_warning({"C": 12, "H": 10})
     'C12H10 has 12 atoms other than hydrogen, and QM9, which the models learnt from, at most 9.'
     """
     heavy = sum(k for e, k in counts.items() if e != "H")
     if heavy <= HEAVY_ATOMS:
         return None
     return (
-        f"{hill(counts)} has {heavy} atoms other than hydrogen, and QM9, which the models learnt from, "
+        f"{hill_formula(counts)} has {heavy} atoms other than hydrogen, and QM9, which the models learnt from, "
         f"at most {HEAVY_ATOMS}."
     )
 
 
-def hill(counts: Mapping[str, int]) -> str:
+def hill_formula(counts: Mapping[str, int]) -> str:
     """The formula in the order of Hill: C, H, then the alphabet; without C all by the alphabet.
 
-    >>> hill({"O": 2, "H": 10, "C": 7}), hill({"O": 1, "H": 2}), hill({"F": 2, "O": 1})
+    >>> hill_formula({"O": 2, "H": 10, "C": 7}), hill_formula({"O": 1, "H": 2}), hill_formula({"F": 2, "O": 1})
     ('C7H10O2', 'H2O', 'F2O')
     """
     first = ("C", "H") if counts.get("C") else ()

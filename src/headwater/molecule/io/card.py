@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from headwater.molecule.io.formula import hill
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.structure.formula import hill_formula
+from headwater.molecule.structure.molecule import Molecule
 
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
@@ -17,7 +17,7 @@ SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 class Line:
     """One property of a molecule: where each value comes from, and the value (None: not computed).
 
-    >>> Line("gap", "eV", (("asked", 5.0), ("guide", 5.03), ("xTB", None))).shown()
+    >>> Line("gap", "eV", (("asked", 5.0), ("guide", 5.03), ("xTB", None))).format_values()
     {'asked': '5.00', 'guide': '5.03', 'xTB': '–'}
     """
 
@@ -25,7 +25,7 @@ class Line:
     unit: str
     values: tuple[tuple[str, float | None], ...]
 
-    def shown(self) -> dict[str, str]:
+    def format_values(self) -> dict[str, str]:
         """The values as text, all with one number of decimals, by which the largest has three digits or four."""
         numbers = [v for _, v in self.values if v is not None and math.isfinite(v)]
         places = _decimals(max(map(abs, numbers), default=0.0))
@@ -42,28 +42,28 @@ class Card:
     notes: tuple[str, ...] = ()
 
 
-def clean(text: str) -> str:
+def clean_text(text: str) -> str:
     r"""Text for one line: every run of white space or of what cannot be printed is one space.
 
-    >>> clean("a\tname\n\x00 of two lines")
+    >>> clean_text("a\tname\n\x00 of two lines")
     'a name of two lines'
     """
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def formula(m: Molecule) -> str:
+def formula_text(m: Molecule) -> str:
     """The sum formula in Hill's order, with the charge.
 
     >>> import numpy as np
-    >>> formula(Molecule(("O", "H", "C", "H", "H"), np.zeros((5, 3)), (-1, 0, 0, 0, 0)))
+    >>> formula_text(Molecule(("O", "H", "C", "H", "H"), np.zeros((5, 3)), (-1, 0, 0, 0, 0)))
     'CH₃O−'
     """
     size = str(abs(m.charge)) if abs(m.charge) > 1 else ""
     charge = "" if m.charge == 0 else size + ("+" if m.charge > 0 else "−")
-    return hill(Counter(m.symbols)).translate(SUBSCRIPTS) + charge
+    return hill_formula(Counter(m.symbols)).translate(SUBSCRIPTS) + charge
 
 
-def sources(cards: Iterable[Card]) -> list[str]:
+def value_sources(cards: Iterable[Card]) -> list[str]:
     """The names of the values of all cards (asked, guide, ...), in the order of their appearance."""
     return list(dict.fromkeys(name for card in cards for line in card.lines for name, _ in line.values))
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from headwater.errors import Misuse
-from headwater.molecule.design.state import Rounded, centred, mask_of
-from headwater.molecule.io.elements import ELEMENTS, MAX_ATOMS
+from headwater.molecule.structure.elements import ELEMENTS, MAX_ATOMS
+from headwater.molecule.structure.state import MoleculeBatch, atom_mask, centre
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Molecule:
         return sum(self.charges)
 
 
-def molecules_of(batch: Rounded) -> list[Molecule]:
+def to_molecules(batch: MoleculeBatch) -> list[Molecule]:
     """The molecules of a batch, without its padding.
 
     >>> m = Molecule(("H", "H"), np.array([[0.0, 0, 0], [0.74, 0, 0]]), (0, 0))
-    >>> molecules_of(batch_of([m]))[0].symbols
+    >>> to_molecules(to_batch([m]))[0].symbols
     ('H', 'H')
     """
     out = []
@@ -54,7 +54,7 @@ def molecules_of(batch: Rounded) -> list[Molecule]:
     return out
 
 
-def batch_of(molecules: Sequence[Molecule], length: int = MAX_ATOMS) -> Rounded:
+def to_batch(molecules: Sequence[Molecule], length: int = MAX_ATOMS) -> MoleculeBatch:
     """Molecules side by side, padded to `length` atoms and centred.
 
     Raises
@@ -63,18 +63,18 @@ def batch_of(molecules: Sequence[Molecule], length: int = MAX_ATOMS) -> Rounded:
         A molecule has no atom, more than `length`, or an element that is not one of `ELEMENTS`.
     """
     for m in molecules:
-        check(m, length)
-    mask = mask_of(torch.tensor([len(m) for m in molecules]), length)
+        check_molecule(m, length)
+    mask = atom_mask(torch.tensor([len(m) for m in molecules]), length)
     positions = torch.zeros(len(molecules), length, 3)
     types, charges = torch.zeros_like(mask, dtype=torch.long), torch.zeros_like(mask, dtype=torch.long)
     for i, m in enumerate(molecules):
         positions[i, : len(m)] = torch.from_numpy(np.asarray(m.positions)).float()
         types[i, : len(m)] = torch.tensor([ELEMENTS.index(s) for s in m.symbols])
         charges[i, : len(m)] = torch.tensor(m.charges)
-    return Rounded(centred(positions, mask), types, charges, mask)
+    return MoleculeBatch(centre(positions, mask), types, charges, mask)
 
 
-def check(m: Molecule, length: int = MAX_ATOMS) -> None:
+def check_molecule(m: Molecule, length: int = MAX_ATOMS) -> None:
     """Refuse a molecule that the models cannot hold."""
     name = f"The molecule {m.name!r}" if m.name else "The molecule"
     strange = sorted(set(m.symbols) - set(ELEMENTS))

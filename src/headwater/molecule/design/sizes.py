@@ -9,18 +9,17 @@ import torch
 from torch import Tensor
 
 from headwater import zoo
-from headwater.molecule.design.request import Target
-from headwater.molecule.design.target import TOLERANCE
+from headwater.molecule.design.target import TOLERANCE, Target
 from headwater.molecule.model import models
 
 
-def ranges() -> dict[str, tuple[float, float]]:
+def load_ranges() -> dict[str, tuple[float, float]]:
     """The 0.1 and 99.9 percentiles of QM9 per property, canonical units."""
     return {name: (low, high) for name, (low, high) in zoo.card(models.GENERATOR)["ranges"].items()}
 
 
 @lru_cache(maxsize=1)
-def statistics() -> dict[str, Tensor]:
+def load_statistics() -> dict[str, Tensor]:
     """Per number of atoms: how many molecules of half_b have it, and mean and std of each property."""
     card = zoo.card(models.GENERATOR)
     by_count = {k: torch.tensor(v, dtype=torch.float64) for k, v in card["by_count"].items()}
@@ -30,9 +29,19 @@ def statistics() -> dict[str, Tensor]:
 def draw_atoms(seeds: Sequence[int], targets: Sequence[Target] = ()) -> Tensor:
     """Numbers of atoms `[len(seeds)]`, as in the data and as the targets make them likely.
 
-    p(n | y) is proportional to p(n) prod_k N(y_k; mean_k(n), std_k(n)), from the statistics of half_b.
+        p(n | y) ~ p(n) prod_k N(y_k; mean_k(n), std_k(n))
+
+    from the statistics of half_b; a spread is taken to be at least the tolerance of its property. Sizes of which
+    half_b has 20 molecules or fewer are never drawn.
+
+    Parameters
+    ----------
+    seeds
+        One for each molecule, whose size depends on its own seed alone.
+    targets
+        The properties y_k, canonical units.
     """
-    s = statistics()
+    s = load_statistics()
     log = s["counts"].log().expand(len(seeds), -1)
     for target in targets:
         mean, std = s[target.property].T

@@ -75,12 +75,14 @@ _NUMBER = re.compile(
 _PLAIN = str.maketrans({"−": "-", "·": "*", "⋅": "*", "Å": "A"})
 
 
-def read(property: str, text: str) -> float:
+def read_quantity(property: str, text: str) -> float:
     """The value of a property in its canonical unit, from a number with a unit.
 
-    >>> read("gap", "5.0eV"), read("homo", "-6500 meV"), round(read("alpha", "10 angstrom^3"), 3)
-    (5.0, -6.5, 67.483)
-    >>> read("gap", "5.0")
+    >>> read_quantity("gap", "5.0eV"), read_quantity("homo", "-6500 meV")
+    (5.0, -6.5)
+    >>> round(read_quantity("alpha", "10 angstrom^3"), 3)
+    67.483
+    >>> read_quantity("gap", "5.0")
     Traceback (most recent call last):
     headwater.errors.Misuse: --gap 5.0 has no unit. Write 5.0eV, 5.0meV or 5.0kJ/mol, whichever is meant.
 
@@ -99,7 +101,7 @@ def read(property: str, text: str) -> float:
         raise Misuse(f"{words} has a comma.", f"Write a decimal point, as in 5.0{UNITS[property]}.")
     if not math.isfinite(float(match[1])):
         raise Misuse(f"{words} is not finite.", f"Write it like {_examples(property, '5')}.")
-    value = float(match[1]) * factor(property, match[2], words, match[1])
+    value = float(match[1]) * unit_factor(property, match[2], words, match[1])
     if value < 0 and property not in SIGNED:
         raise Misuse(
             f"{words} is negative.", f"Give 0 or more: this is a {KINDS[property]} that has no sign."
@@ -107,8 +109,8 @@ def read(property: str, text: str) -> float:
     return value
 
 
-def factor(property: str, unit: str, words: str, number: str = "5") -> float:
-    """How many canonical units of a property one `unit` is; `words` and `number` are for the refusal."""
+def unit_factor(property: str, unit: str, words: str, number: str = "5") -> float:
+    """How many canonical units of a property one `unit` is; `words` and `format_number` are for the refusal."""
     kind = KINDS[property]
     known = FACTORS[kind]
     if not unit:
@@ -119,26 +121,26 @@ def factor(property: str, unit: str, words: str, number: str = "5") -> float:
     other = next((k for k, units in FACTORS.items() if _lookup(unit, units) is not None), None)
     if other is not None:
         raise Misuse(
-            f"{words} has a unit of {_a(other)}, but {property} is {_a(kind)}.",
+            f"{words} has a unit of {_with_article(other)}, but {property} is {_with_article(kind)}.",
             f"Write {_examples(property, number)}, whichever is meant.",
         )
     raise Misuse(f"{words} has the unknown unit {unit!r}.", suggest(unit, [u for u in known if u != "au"]))
 
 
-def show(property: str, value: float | None) -> str:
+def format_quantity(property: str, value: float | None) -> str:
     """A value with its unit; a dash if there is none.
 
-    >>> show("gap", 5), show("cv", 30.128), show("mu", None)
+    >>> format_quantity("gap", 5), format_quantity("cv", 30.128), format_quantity("mu", None)
     ('5.000 eV', '30.13 cal/mol/K', '-')
     """
-    text = number(property, value)
+    text = format_number(property, value)
     return text if text == "-" else f"{text} {UNITS[property]}"
 
 
-def number(property: str, value: float | None) -> str:
+def format_number(property: str, value: float | None) -> str:
     """A value in its canonical unit, without the unit.
 
-    >>> number("homo", -6.54321)
+    >>> format_number("homo", -6.54321)
     '-6.543'
     """
     return "-" if value is None or not math.isfinite(value) else f"{value:.{PLACES[property]}f}"
@@ -159,5 +161,5 @@ def _examples(property: str, number: str) -> str:
     return f"{', '.join(first)} or {last}"
 
 
-def _a(kind: str) -> str:
+def _with_article(kind: str) -> str:
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
