@@ -140,8 +140,8 @@ def parts_of(o: Objective, z: Tensor, x0: Tensor, x1: Tensor, t: Tensor) -> dict
 def dependent(part: str, problem: int, how: str) -> Misuse:
     """What is said of a part whose value for a problem depends on the batch it is in."""
     return Misuse(
-        f"The {part} of problem {problem} {how} when it is evaluated without the others of its batch: it holds data of "
-        "all problems, which cannot follow those still running.",
+        f"The {part} of problem {problem} {how} when it is evaluated without the others of its batch: it holds data "
+        "of all problems, which cannot follow those still running.",
         "Declare the data, Each(f, name=tensor), or give the object a method select(index); WholeBatch(f) if it "
         "cannot be restricted; Flow(..., dtype=torch.bfloat16) if the network itself computes in half precision.",
     )
