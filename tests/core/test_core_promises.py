@@ -48,7 +48,7 @@ def scaled(x, t, rate):
 def test_labels_cut_to_the_batch_are_refused_not_answered_wrongly():
     """rate[:len(x)] gives the running problems the labels of the first ones."""
     cost, x0 = uneven()
-    with pytest.raises(Misuse, match=r"velocity of problem 1 is another one.*Each\(f"):
+    with pytest.raises(Misuse, match=r"velocity of problem 1 has another value.*Each\(f"):
         control(Flow(lambda x, t: RATE[: len(x), None] * x, (2,)), cost, x0, steps=20)
 
 
@@ -232,7 +232,7 @@ def test_own_batch_statistics_are_refused_and_put_back():
             return -x
 
     net = Running().train()
-    with pytest.raises(Misuse, match="changes itself"):
+    with pytest.raises(Misuse, match="changes its own buffers"):
         control(Flow(net, (4,)), quadratic(0.0), torch.randn(2, 4))
     assert bool((net.mean == 0).all())
 
