@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from headwater import Estimate, Gaussian, Misfit
-from headwater.problem.least_squares import least_squares
+from headwater.problem.least_squares import solve_least_squares
 from headwater.recipes.estimate import logit_times, solve_proximal
 
 torch.set_num_threads(1)
@@ -76,7 +76,7 @@ def test_a_ridge_for_each_problem_is_tikhonov():
     """argmin |A x - y|^2 + ridge |x|^2 by dense algebra, with three ridges at once, 0 among them."""
     a, y = normal(9, 5, seed=1), normal(3, 9, seed=2)
     ridge = torch.tensor([0.0, 0.1, 3.0], dtype=F64)
-    x = least_squares(Matrix(a), Matrix(a).adjoint, y, ridge=ridge, tolerance=1e-12)
+    x = solve_least_squares(Matrix(a), Matrix(a).adjoint, y, ridge=ridge, tolerance=1e-12)
     for k in range(3):
         dense = torch.linalg.solve(a.T @ a + ridge[k] * torch.eye(5, dtype=F64), a.T @ y[k])
         assert_close(x[k], dense, rtol=1e-8, atol=1e-8)
@@ -87,10 +87,10 @@ def test_conjugate_gradients_of_a_problem_do_not_depend_on_the_others():
     scale = torch.stack([1 + torch.linspace(0, 0.5, 9, dtype=F64), torch.logspace(0, 3, 9, dtype=F64)])
     y = normal(2, 9)
     options = {"ridge": 0.1, "iterations": 16, "tolerance": 1e-3}
-    both = least_squares(lambda v: scale * v, lambda v: scale * v, y, **options)
+    both = solve_least_squares(lambda v: scale * v, lambda v: scale * v, y, **options)
     for k in range(2):
         s = scale[k : k + 1]
-        alone = least_squares(lambda v, s=s: s * v, lambda v, s=s: s * v, y[k : k + 1], **options)
+        alone = solve_least_squares(lambda v, s=s: s * v, lambda v, s=s: s * v, y[k : k + 1], **options)
         assert_close(both[k : k + 1], alone, rtol=1e-12, atol=1e-14)
 
 

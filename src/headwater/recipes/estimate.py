@@ -27,7 +27,7 @@ from headwater.flows.flow import Flow
 from headwater.flows.seeds import generators, normal
 from headwater.optimizers import LBFGS
 from headwater.problem.cost import Misfit
-from headwater.problem.least_squares import least_squares
+from headwater.problem.least_squares import solve_least_squares
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def solve_proximal(misfit: Misfit, xhat: Tensor, r: float, iterations: int = 16)
     gap = misfit.operator(xhat) - misfit.y if residual is None else residual(xhat, misfit.y)
     ridge = (torch.as_tensor(misfit.sigma_y).to(xhat) / r) ** 2
     # Early times need no accurate solution: the next denoising moves x further than this tolerance.
-    return xhat + least_squares(
+    return xhat + solve_least_squares(
         misfit.operator, adjoint, -gap, ridge=ridge, iterations=iterations, tolerance=1e-3
     )
 

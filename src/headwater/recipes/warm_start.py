@@ -122,9 +122,9 @@ class CorrectedMisfit(Misfit):
         """The misfit of the problems in `index`."""
         return CorrectedMisfit(**vars(super().select(index)) | {"lost": self.lost[index]})
 
-    def standardised(self, x1: Tensor) -> Tensor:
-        """(A (x1 + lost) - y) / sigma_y, flattened."""
-        return super().standardised(x1 + self.lost)
+    def standardise_residual(self, x1: Tensor) -> Tensor:
+        """(A (x1 + lost) - y) / sigma_y, flattened to `[batch, measurements]`."""
+        return super().standardise_residual(x1 + self.lost)
 
 
 @dataclass
