@@ -29,7 +29,7 @@ from headwater.dflow.promises import check_promises
 from headwater.dflow.record import Record
 from headwater.dflow.result import Callback, Result
 from headwater.errors import Misuse
-from headwater.flows.flow import Flow, require_state
+from headwater.flows.flow import Flow, require_full_precision
 from headwater.optimizers import LBFGS, Optimizer, OptimizerState, put, take
 from headwater.problem.cost import Cost, Stop
 from headwater.solvers.differentiation import Auto, Strategy
@@ -145,6 +145,6 @@ def check_start(flow: Flow, x0: Tensor, gradients: int) -> None:
             f"x0 has shape {tuple(x0.shape)} but the flow's events have shape {flow.shape}.",
             "Give a non-empty batch [batch, *flow.shape], for instance flow.noise(seeds).",
         )
-    require_state(x0)
+    require_full_precision(x0)
     if gradients < 1:
         raise Misuse(f"A limit of {gradients} gradients allows no evaluation.", "Give at least 1.")

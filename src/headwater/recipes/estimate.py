@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from headwater.flows.flow import Flow
-from headwater.flows.seeds import generators, normal
+from headwater.flows.seeds import draw_normal, make_generators
 from headwater.optimizers import LBFGS
 from headwater.problem.cost import Misfit
 from headwater.problem.least_squares import solve_least_squares
@@ -93,10 +93,10 @@ class Estimate:
         >>> bool(misfit.rms(x1) < 2)
         True
         """
-        sources, path = generators(seeds), flow.path
+        generators, path = make_generators(seeds), flow.path
         with torch.no_grad():
             z = guess.expand(len(seeds), *flow.shape)
-            eps = flow.project(normal(flow.shape, sources).to(guess))
+            eps = flow.project(draw_normal(flow.shape, generators).to(guess))
             for t in logit_times(self.times, self.first, self.last):
                 x = path.interpolate(eps, z, t)  # x_t = alpha_t z + sigma_t eps
                 xhat = flow.denoise(x, t)
@@ -104,7 +104,7 @@ class Estimate:
                 # The noise that the denoiser saw, by the network's own account (DDIM): sqrt of the shares, so that
                 # the variances of old and new add up to 1.
                 old = (x - path.alpha(t) * xhat) / path.sigma(t)
-                new = flow.project(normal(flow.shape, sources).to(guess))
+                new = flow.project(draw_normal(flow.shape, generators).to(guess))
                 eps = math.sqrt(1 - self.fresh) * old + math.sqrt(self.fresh) * new
                 if watch is not None and watch(z):
                     break
