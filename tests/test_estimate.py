@@ -5,8 +5,8 @@ import torch
 from torch.testing import assert_close
 
 from headwater import Estimate, Gaussian, Misfit
-from headwater.problem.least_squares import least_squares
-from headwater.recipes.estimate import logit_times, proximal
+from headwater.problem.least_squares import solve_least_squares
+from headwater.recipes.estimate import logit_times, solve_proximal
 
 torch.set_num_threads(1)
 F64 = torch.float64
@@ -49,7 +49,7 @@ def test_proximal_step_of_a_linear_operator_is_the_dense_solution(r, sigma):
     a, xhat, y = normal(4, 6, seed=1), normal(3, 6, seed=2), normal(3, 4, seed=3)
     each = torch.as_tensor(sigma, dtype=F64)
     truth = dense_proximal(a, y, each.expand(3), xhat, r)
-    got = proximal(Misfit(Matrix(a), y, each if each.ndim else sigma), xhat, r)
+    got = solve_proximal(Misfit(Matrix(a), y, each if each.ndim else sigma), xhat, r)
     assert (truth - xhat).norm() > 0.05  # there is something to find
     assert (got - truth).norm() < 2e-3 * (truth - xhat).norm()  # CG stops at 1e-3 of the right-hand side
 
@@ -59,7 +59,7 @@ def test_proximal_step_uses_the_operators_own_residual():
     operator = Matrix(torch.eye(3, dtype=F64))
     operator.residual = lambda x, y: torch.zeros_like(x)
     xhat = normal(2, 3)
-    assert_close(proximal(Misfit(operator, xhat + 5, 0.1), xhat, 1.0), xhat, rtol=0, atol=0)
+    assert_close(solve_proximal(Misfit(operator, xhat + 5, 0.1), xhat, 1.0), xhat, rtol=0, atol=0)
 
 
 def test_linear_operator_without_adjoint_finds_the_same_minimiser():
@@ -67,8 +67,8 @@ def test_linear_operator_without_adjoint_finds_the_same_minimiser():
     sigma = torch.tensor([0.3, 0.5, 1.0], dtype=F64)
     disguised = Misfit(lambda x: x @ a.T, y, sigma)
     truth = dense_proximal(a, y, sigma, xhat, 0.4)
-    assert_close(proximal(disguised, xhat, 0.4, iterations=60), truth, rtol=0, atol=1e-5)
-    short = proximal(disguised, xhat, 0.4)  # the budget of `estimate`
+    assert_close(solve_proximal(disguised, xhat, 0.4, iterations=60), truth, rtol=0, atol=1e-5)
+    short = solve_proximal(disguised, xhat, 0.4)  # the budget of `estimate`
     assert ((short - truth).norm(dim=1) < 0.1 * (xhat - truth).norm(dim=1)).all()
 
 
@@ -76,7 +76,7 @@ def test_a_ridge_for_each_problem_is_tikhonov():
     """argmin |A x - y|^2 + ridge |x|^2 by dense algebra, with three ridges at once, 0 among them."""
     a, y = normal(9, 5, seed=1), normal(3, 9, seed=2)
     ridge = torch.tensor([0.0, 0.1, 3.0], dtype=F64)
-    x = least_squares(Matrix(a), Matrix(a).adjoint, y, ridge=ridge, tolerance=1e-12)
+    x = solve_least_squares(Matrix(a), Matrix(a).adjoint, y, ridge=ridge, tolerance=1e-12)
     for k in range(3):
         dense = torch.linalg.solve(a.T @ a + ridge[k] * torch.eye(5, dtype=F64), a.T @ y[k])
         assert_close(x[k], dense, rtol=1e-8, atol=1e-8)
@@ -87,10 +87,10 @@ def test_conjugate_gradients_of_a_problem_do_not_depend_on_the_others():
     scale = torch.stack([1 + torch.linspace(0, 0.5, 9, dtype=F64), torch.logspace(0, 3, 9, dtype=F64)])
     y = normal(2, 9)
     options = {"ridge": 0.1, "iterations": 16, "tolerance": 1e-3}
-    both = least_squares(lambda v: scale * v, lambda v: scale * v, y, **options)
+    both = solve_least_squares(lambda v: scale * v, lambda v: scale * v, y, **options)
     for k in range(2):
         s = scale[k : k + 1]
-        alone = least_squares(lambda v, s=s: s * v, lambda v, s=s: s * v, y[k : k + 1], **options)
+        alone = solve_least_squares(lambda v, s=s: s * v, lambda v, s=s: s * v, y[k : k + 1], **options)
         assert_close(both[k : k + 1], alone, rtol=1e-12, atol=1e-14)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from headwater import Flow, Gaussian, Misuse
-from headwater.flows.windowed import Windowed, bump, positions, windowed
+from headwater.flows.windowed import Windowed, bump, place_windows, windowed
 from headwater.solvers import logit_grid, solve
 from headwater.solvers.differentiation import Checkpoint
 
@@ -133,8 +133,8 @@ def test_the_velocity_is_the_weighted_mean_of_the_formula():
     canvas, x = windowed(window, (8, 13)), normal(1, 1, 8, 13)
     bell = bump(6).double()[:, None] * bump(6).double()
     total, mass = torch.zeros(8, 13, dtype=F64), torch.zeros(8, 13, dtype=F64)
-    for i in positions(8, 6, 3):
-        for j in positions(13, 6, 3):
+    for i in place_windows(8, 6, 3):
+        for j in place_windows(13, 6, 3):
             v = window(x[..., i : i + 6, j : j + 6], time(0.5))[0, 0]
             for a in range(6):
                 for b in range(6):
@@ -213,7 +213,7 @@ def test_only_windows_that_see_damage_are_solved():
     "length, size, stride", [(64, 64, 32), (65, 64, 32), (100, 64, 32), (31, 8, 3), (9, 2, 2)]
 )
 def test_positions_cover_the_length(length, size, stride):
-    starts = positions(length, size, stride)
+    starts = place_windows(length, size, stride)
     assert starts[0] == 0 and starts[-1] == length - size
     assert all(0 < b - a <= stride for a, b in itertools.pairwise(starts))
 

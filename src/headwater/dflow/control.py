@@ -14,7 +14,7 @@ left out of all further evaluations.
     evaluation.py   x0 -> x1, cost, gradient, for the problems that still run
     promises.py     the check at the start: is the velocity a function, are the problems independent?
     record.py       the best point, status and trace of every problem
-    result.py       what is told and returned
+    result.py       the event that a callback sees, and the result
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from headwater.dflow.promises import check_promises
 from headwater.dflow.record import Record
 from headwater.dflow.result import Callback, Result
 from headwater.errors import Misuse
-from headwater.flows.flow import Flow, require_state
+from headwater.flows.flow import Flow, require_full_precision
 from headwater.optimizers import LBFGS, Optimizer, OptimizerState, put, take
 from headwater.problem.cost import Cost, Stop
 from headwater.solvers.differentiation import Auto, Strategy
@@ -58,7 +58,7 @@ def control(
     Parameters
     ----------
     flow
-        The velocity field, pre-trained and frozen.
+        The velocity field v, pre-trained and frozen.
     cost
         C(x1) `[batch, *event]` -> `[batch]`, differentiable.
     x0
@@ -66,36 +66,36 @@ def control(
     stop
         When a problem has reached its aim, for instance `discrepancy(misfit)`.
     prior
-        R(x0) -> `[batch]`, added to the cost.
+        R(x0) -> `[batch]`, added to the cost; None means C alone.
     method, steps
         The solver: a rule for one step, and a number of steps or the times themselves.
     gradients
         The most gradient evaluations per problem.
     optimizer
-        `LBFGS()` by default.
+        None means `LBFGS()`.
     gradient
-        How the solve is differentiated; `Auto()` by default: the fastest way that fits into memory.
+        How the solve is differentiated; None means `Auto()`, the fastest way that fits into memory.
     constraint
         A differentiable map from the optimised variable to x0, such as `shell`.
     callback
         `callback(event)` after every round; it ends the run by returning a `Status`, as `deadline(seconds)` does.
     state
-        An earlier result to resume: its best points, counts and trace are kept, `gradients` limits the sum of both
-        runs, and what had ended by its stop or optimiser stays ended (x0 is then ignored). An optimiser's state
-        alone starts a new record.
+        An earlier result to resume; x0 is then ignored. Its best points, counts and trace are kept, `gradients`
+        limits the sum of both runs, and a problem that its stop or its optimiser ended stays ended. An optimiser's
+        state alone starts a new record.
 
     Returns
     -------
     result
-        Best points, samples, costs, and how each problem ended. Failure of numerics is a status: a start with a
-        non-finite cost is `Status.DIVERGED`.
+        Best points and samples `[batch, *event]`, costs `[batch]`, and how each problem ended. A failure of the
+        numerics is a status: a start with a non-finite cost is `Status.DIVERGED`.
 
     Raises
     ------
     Misuse
-        If x0 is no batch of the flow's events; if the cost does not return one differentiable value per problem; if
-        the velocity gives two answers for one input; if a problem alone differs from itself in the batch (see
-        `promises`). Exceptions of user code pass through, with a note of where and for which problems.
+        If x0 is not a batch of the flow's events; if the cost does not return one differentiable value per problem;
+        if the velocity gives two answers for one input; if a problem gives other values alone than in its batch (see
+        `promises`). Exceptions of user code pass through, with a note that names the part and the problems.
 
     References
     ----------
@@ -114,35 +114,37 @@ def control(
     check_start(flow, x0, gradients)
     grid, optimizer = as_grid(steps), optimizer or LBFGS()
     solver = {"method": method, "steps": grid, "gradient": gradient or Auto()}
-    objective = Objective.of(flow, cost, prior, stop, constraint, solver)
+    objective = Objective.from_parts(flow, cost, prior, stop, constraint, solver)
     current: Any = state.state if isinstance(state, Result) else state or optimizer.init(x0)
     check_promises(objective, current.trial)
     record = Record(x0, current.code)
     if isinstance(state, Result):
         record.resume(state)
-    while len(active := record.active(gradients)):
-        evaluation = objective.evaluate_some(active, current.trial)  # x1 <- solve, C + R and its gradient
-        current = optimize_step(optimizer, current, active, evaluation)
+    while len(active := record.select_active(gradients)):
+        # Algorithm 1: x1 <- solve, then C(x1) + R(x0) and its gradient in x0.
+        evaluation = objective.evaluate_problems(active, current.trial)
+        current = optimize_step(optimizer, current, active, evaluation)  # x0 <- optimize_step
         event = record.update(active, evaluation, current, stop.level if stop else -float("inf"))
         if callback is not None and (end := callback(event)) is not None:
-            record.end(end)
-    return record.result(current, (len(grid) - 1) * method.evaluations)
+            record.end_running(end)
+    return record.build_result(current, (len(grid) - 1) * method.evaluations)
 
 
 def optimize_step(optimizer: Optimizer[Any], state: Any, active: Tensor, e: Evaluation) -> Any:
-    """One step of the active problems; the memory of the others is not copied if there are none."""
+    """One optimiser step of the problems `active` `[k]`, given their evaluation; the others keep their state."""
+    # Rows are taken and put back only once a problem has ended: L-BFGS would copy its whole memory.
     if len(active) == len(state.value):
         return optimizer.step(state, e.cost, e.gradient)
     return put(state, active, optimizer.step(take(state, active), e.cost, e.gradient))
 
 
 def check_start(flow: Flow, x0: Tensor, gradients: int) -> None:
-    """Refuse a start that is no batch of the flow's events, and a limit that evaluates nothing."""
+    """Refuse an x0 that is not a batch `[batch, *flow.shape]`, and a limit below one evaluation."""
     if x0.ndim != len(flow.shape) + 1 or tuple(x0.shape[1:]) != flow.shape or len(x0) == 0:
         raise Misuse(
             f"x0 has shape {tuple(x0.shape)} but the flow's events have shape {flow.shape}.",
             "Give a non-empty batch [batch, *flow.shape], for instance flow.noise(seeds).",
         )
-    require_state(x0)
+    require_full_precision(x0)
     if gradients < 1:
-        raise Misuse(f"A limit of {gradients} gradients evaluates nothing.", "Give at least 1.")
+        raise Misuse(f"A limit of {gradients} gradients allows no evaluation.", "Give at least 1.")

@@ -20,7 +20,19 @@ Map = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A gradient evaluation of some problems: x0, x1 `[k, *event]`, cost `[k]` float64, its gradient, the measure."""
+    """A gradient evaluation of k problems.
+
+    Attributes
+    ----------
+    x0, x1
+        The source points and their samples `[k, *event]`, detached.
+    cost
+        C(x1) + R(x0) `[k]`, float64.
+    gradient
+        Its gradient in the optimised variable z `[k, *event]`.
+    measure
+        The measure of the stop `[k]`, float64; NaN without a stop.
+    """
 
     x0: Tensor
     x1: Tensor
@@ -29,7 +41,7 @@ class Evaluation:
     measure: Tensor
 
     def take(self, index: Tensor) -> Evaluation:
-        """The rows in `index`."""
+        """The evaluation of the rows in `index` `[j]`."""
         return Evaluation(**{name: value[index] for name, value in vars(self).items()})
 
 
@@ -44,9 +56,9 @@ class Objective:
     solver
         Keyword arguments of `solve`.
     restrictable
-        Whether its parts can be had for some problems; if not, ended problems are evaluated, too.
+        Whether every part can be evaluated for some of the problems; if not, ended problems are evaluated, too.
     problems
-        The indices of the problems it is restricted to, None for all; for messages.
+        The indices `[k]` of the problems it is restricted to, None for all; for messages.
     """
 
     flow: Flow
@@ -59,7 +71,7 @@ class Objective:
     problems: Tensor | None = None
 
     @classmethod
-    def of(
+    def from_parts(
         cls,
         flow: Flow,
         cost: Cost,
@@ -69,17 +81,17 @@ class Objective:
         solver: dict[str, Any],
     ) -> Objective:
         """The objective of all problems."""
-        with Naming("select", torch.zeros(1, dtype=torch.long)):
+        with ErrorNote("select", torch.zeros(1, dtype=torch.long)):
             parts = restrictable(flow, cost, prior, stop, constraint)
         return cls(flow, cost, prior, stop, constraint, solver, parts)
 
-    def evaluate_some(self, index: Tensor, z: Tensor) -> Evaluation:
-        """The evaluation of the problems in `index` at their rows of z `[batch, *event]`."""
+    def evaluate_problems(self, index: Tensor, z: Tensor) -> Evaluation:
+        """The evaluation of the problems in `index` `[k]` at their rows of z `[batch, *event]`."""
         if len(index) == len(z):
             return self.evaluate(z)
         if not self.restrictable:
             return self.evaluate(z).take(index)
-        with Naming("select", index):
+        with ErrorNote("select", index):
             part = self.select(index)
         return part.evaluate(z[index])
 
@@ -99,43 +111,63 @@ class Objective:
         """Solve, cost, gradient and measure at z `[k, *event]`."""
         z = z.detach().requires_grad_()
         with torch.enable_grad():
-            x0 = self.source(z)
-            with self.naming("velocity"):
+            x0 = self.map_to_source(z)
+            with self.annotate("velocity"):
                 x1 = solve(self.flow, x0, **self.solver)
-            value = self.value("cost", self.cost, x1)
+            value = self.evaluate_cost("cost", self.cost, x1)
             if self.prior is not None:
-                value = value + self.value("prior", self.prior, x0)
-            with self.naming("gradient"):
+                value = value + self.evaluate_cost("prior", self.prior, x0)
+            with self.annotate("gradient"):
+                # No problem's value depends on another's z, so the gradient of the sum is each problem's own.
                 (gradient,) = torch.autograd.grad(value.sum(), z)
         x1 = x1.detach()
-        return Evaluation(x0.detach(), x1, value.detach().to(torch.float64), gradient, self.measure(x1))
+        # float64, because near the minimum a line search compares costs that differ in their last digits.
+        cost = value.detach().to(torch.float64)
+        return Evaluation(x0.detach(), x1, cost, gradient, self.evaluate_measure(x1))
 
-    def source(self, z: Tensor) -> Tensor:
-        """x0 = constraint(z), in the flow's support."""
+    def map_to_source(self, z: Tensor) -> Tensor:
+        """x0 = constraint(z), projected on the flow's support; z and x0 `[k, *event]`."""
         if self.constraint is None:
             return self.flow.project(z)
-        with self.naming("constraint"):
+        with self.annotate("constraint"):
             return self.flow.project(self.constraint(z))
 
-    def value(self, part: str, cost: Cost, x: Tensor) -> Tensor:
-        """The values of a cost `[k]`, checked."""
-        with self.naming(part):
+    def evaluate_cost(self, part: str, cost: Cost, x: Tensor) -> Tensor:
+        """The values `[k]` of a cost at x `[k, *event]`, checked; `part` names it in messages."""
+        with self.annotate(part):
             return check_values(cost, cost(x), len(x), x)
 
-    def measure(self, x1: Tensor) -> Tensor:
-        """The measure of the stop `[k]` float64, NaN without one."""
+    def evaluate_measure(self, x1: Tensor) -> Tensor:
+        """The measure of the stop `[k]` at x1 `[k, *event]`, float64; NaN without a stop."""
         if self.stop is None:
             return torch.full((len(x1),), torch.nan, dtype=torch.float64, device=x1.device)
         with torch.no_grad():
-            return self.value("stop", self.stop.measure, x1).to(torch.float64)
+            return self.evaluate_cost("stop", self.stop.measure, x1).to(torch.float64)
 
-    def naming(self, part: str) -> Naming:
-        """Whatever is raised inside says which part and which problems it belongs to."""
-        return Naming(part, self.problems)
+    def annotate(self, part: str) -> ErrorNote:
+        """A context whose exceptions say that this part raised them, and for which problems."""
+        return ErrorNote(part, self.problems)
 
 
-class Naming:
-    """Adds to an exception that passes through which part of the objective raised it, and for which problems."""
+class ErrorNote:
+    """A context that adds a note to any exception: which part of the objective raised it, for which problems.
+
+    Parameters
+    ----------
+    part
+        "velocity", "cost", "prior", "stop", "constraint", "gradient" or "select".
+    problems
+        The indices `[k]` of the problems evaluated; None means all.
+
+    Examples
+    --------
+    >>> try:
+    ...     with ErrorNote("cost", torch.tensor([2, 5])):
+    ...         raise ValueError("no gradient")
+    ... except ValueError as error:
+    ...     print(error.__notes__[0])
+    Raised in the cost, evaluated for the problems [2, 5].
+    """
 
     def __init__(self, part: str, problems: Tensor | None) -> None:
         self.part, self.problems = part, problems

@@ -1,13 +1,13 @@
 """What a run will cost, before it runs: peak memory and seconds per gradient evaluation.
 
-One network evaluation with its vector-Jacobian product is carried out and counted; the laws of `gradient.py`
-say the rest. With A the bytes that its graph keeps, P >= A its peak (the backward pass included), s the bytes
-of a state, n network evaluations per solve and O the optimiser's state:
+One network evaluation with its vector-Jacobian product is carried out and counted; the laws of
+`solvers.differentiation` give the rest. With A the bytes that its graph keeps, P >= A its peak (the backward pass
+included), s the bytes of a state, n network evaluations per solve and O the bytes of the optimiser's state:
 
     Direct        (n - 1) A + P + O        n (F + V)
     Checkpoint    P + (states held) s + O  n (2 F + V), n (3 F + V) if the grid is cut into segments
 
-The optimiser's own step, which needs no graph, is the peak if it is the larger.
+The optimiser's own step, which needs no graph, is the peak if it needs more than that.
 """
 
 from __future__ import annotations
@@ -29,15 +29,24 @@ from headwater.solvers.memory import PeakMemory
 from headwater.solvers.method import MIDPOINT, Method
 
 BOOKKEEPING = 8
-"""States that `control` holds beside the optimiser's: best x0 and x1, x1 of each problem, an evaluation."""
+"""States `[batch, *event]` that `control` holds at most beside the optimiser's: counted in its code, not tuned.
+
+The start; the best x0 and x1 of the `Record`; x0, x1 and gradient of the last `Evaluation`; z and x0 of the next one.
+"""
 
 
 @dataclass(frozen=True)
 class Forecast:
     """What a run will need.
 
-    `bytes` of tensors at the peak, on top of the network's weights; `seconds_per_gradient` of one gradient
-    evaluation of the whole batch; `strategy` that was forecast (the choice of `Auto`).
+    Attributes
+    ----------
+    bytes
+        Tensors at the peak, in bytes, on top of the network's weights.
+    seconds_per_gradient
+        Seconds of one gradient evaluation of the whole batch.
+    strategy
+        The strategy that was forecast: the one given, or the choice of `Auto`.
     """
 
     bytes: int
@@ -57,21 +66,35 @@ def forecast(
 ) -> Forecast:
     """Predict peak memory and time of `control(flow, cost, x0)` with these settings and `batch` problems.
 
-    It evaluates the network three times on the whole batch, which is the least that any run needs. Memory is
-    that which `PeakMemory` counts; an allocator may take more.
+    It evaluates the network three times on the whole batch, fewer than any run does. Memory is what `PeakMemory`
+    counts; an allocator may take more.
 
-    >>> flow = Flow(lambda x, t: -x, shape=(1000,))
-    >>> few, many = (forecast(flow, lambda x1: x1.sum(1), 1, steps=n, gradient=Direct()) for n in (6, 48))
-    >>> few.bytes <= many.bytes
-    True
+    Parameters
+    ----------
+    flow, cost, method, steps, gradient, optimizer
+        As `control` takes them.
+    batch
+        The number of problems.
+
+    Returns
+    -------
+    forecast
+        Bytes at the peak, seconds per gradient evaluation, and the strategy.
 
     Raises
     ------
     Misuse
         If the batch is empty, or the cost does not return one differentiable value per problem.
+
+    Examples
+    --------
+    >>> flow = Flow(lambda x, t: -x, shape=(1000,))
+    >>> few, many = (forecast(flow, lambda x1: x1.sum(1), 1, steps=n, gradient=Direct()) for n in (6, 48))
+    >>> few.bytes <= many.bytes
+    True
     """
     if batch < 1 or steps < 1:
-        raise Misuse(f"A run of {batch} problems and {steps} steps does nothing.", "Give at least 1 of both.")
+        raise Misuse(f"A run of {batch} problems and {steps} steps does nothing.", "Give at least 1 of each.")
     x = flow.noise(range(batch), device=_device(flow))
     strategy = gradient or Auto()
     if isinstance(strategy, Auto):
@@ -86,7 +109,7 @@ def forecast(
 
 
 def _evaluation_bytes(flow: Flow, cost: Cost, x: Tensor) -> tuple[int, int]:
-    """What the graph of one network evaluation keeps, and the peak of evaluation, cost and backward pass."""
+    """Bytes that the graph of one network evaluation keeps (A), and at the peak of evaluation, cost, backward (P)."""
     with PeakMemory() as memory:
         z = x.detach().clone().requires_grad_()
         before = memory.live
@@ -100,7 +123,7 @@ def _evaluation_bytes(flow: Flow, cost: Cost, x: Tensor) -> tuple[int, int]:
 
 
 def _optimizer_bytes(optimizer: Optimizer[Any], x: Tensor) -> tuple[int, int]:
-    """What the optimiser holds between evaluations, and the peak of its step as `control` calls it."""
+    """Bytes that the optimiser holds between evaluations (O), and at the peak of its step."""
     weight = torch.linspace(1, 2, x[0].numel(), device=x.device).reshape(x.shape[1:])
     with PeakMemory() as memory:
         current, held = optimizer.init(x), 0
@@ -113,7 +136,7 @@ def _optimizer_bytes(optimizer: Optimizer[Any], x: Tensor) -> tuple[int, int]:
 
 
 def _states(strategy: Checkpoint, steps: int, method: Method) -> int:
-    """The states that `Checkpoint` holds."""
+    """The states that `Checkpoint` holds: all stages, or the starts of segments and the stages of one."""
     stride = strategy.stride(steps, method.evaluations)
     return (
         steps * method.evaluations if stride == 1 else math.ceil(steps / stride) + stride * method.evaluations
@@ -123,7 +146,7 @@ def _states(strategy: Checkpoint, steps: int, method: Method) -> int:
 def _seconds(
     flow: Flow, cost: Cost, x: Tensor, strategy: Direct | Checkpoint, steps: int, method: Method
 ) -> float:
-    """Time a forward and a vector-Jacobian product, and count them."""
+    """Seconds of a gradient evaluation: a forward (F) and a vector-Jacobian product (V) are timed, then counted."""
     z = x.detach().clone().requires_grad_()
     start = _now(x.device)
     v = flow(z, torch.tensor(0.5))
@@ -145,6 +168,6 @@ def _now(device: torch.device) -> float:
 
 
 def _device(flow: Flow) -> torch.device:
-    """Where the network is; the CPU if there is none."""
+    """The device of the network; the CPU if there is none."""
     parameters = (p.device for module in flow.modules for p in module.parameters())
     return next(parameters, torch.device("cpu"))

@@ -18,12 +18,24 @@ from headwater.solvers.method import MIDPOINT, Method
 class ChiPrior:
     """weight (|x0|^2 / 2 - (d - 1) ln |x0|), `[batch]`: minus the log density of |x0| for x0 ~ N(0, I).
 
-    Added to the cost; its minimum is the shell |x0| = sqrt(d - 1) (D-Flow, sec. 3.4, where the norm of a
-    Gaussian follows the chi^d law). |x0|^2 / 2 alone would pull x0 to 0. `dimension` is d, one or one per
-    problem: for a flow with a support give `flow.source_dimension`.
+    Added to the cost; its minimum is the shell |x0| = sqrt(d - 1). |x0|^2 / 2 alone would pull x0 to 0.
 
+    Parameters
+    ----------
+    weight
+        The factor in front; 1 makes exp(-R) the density of the norm.
+    dimension
+        d, a number or one per problem `[batch]`; None means the entries of x0. For a flow with a support give
+        `flow.source_dimension`.
+
+    References
+    ----------
+    Ben-Hamu et al., "D-Flow", ICML 2024, section 3.4: the norm of a Gaussian follows the chi^d law.
+
+    Examples
+    --------
     >>> x0 = torch.tensor([[1.0, 1.0, 1.0]], requires_grad=True)   # d = 3, |x0|^2 = 3 > d - 1
-    >>> bool((torch.autograd.grad(ChiPrior()(x0).sum(), x0)[0] > 0).all())
+    >>> bool((torch.autograd.grad(ChiPrior()(x0).sum(), x0)[0] > 0).all())   # so a step of descent shortens x0
     True
     """
 
@@ -38,6 +50,7 @@ class ChiPrior:
         flat = x0.flatten(1)
         d = flat.shape[1] if self.dimension is None else self.dimension
         square = flat.square().sum(1)
+        # (d - 1) ln |x0| is subtracted: with the other sign the penalty would push x0 away from the shell.
         return self.weight * (0.5 * square - 0.5 * (d - 1) * torch.log(square + 1e-20))
 
 
@@ -45,8 +58,25 @@ class ChiPrior:
 class TargetLikelihood:
     """-weight log p1(x1(x0)), `[batch]`, by the change of variables along the solve from x0.
 
-    log p1(x1) = log N(x0) - integral div v dt; `probes` Rademacher probes (None: exact), fixed by `seed`.
-    Costs a second derivative of the network per probe.
+    log p1(x1) = log N(x0; 0, I) - integral_0^1 div v(x_t, t) dt. It costs a second derivative of the network per
+    probe.
+
+    Parameters
+    ----------
+    flow
+        The flow that `control` is given.
+    weight
+        The factor in front.
+    probes
+        Rademacher probes of the divergence, the same in every evaluation; None means exact, d products.
+    seed
+        The seed of the probes.
+    method, steps
+        The solve along which the divergence is summed.
+
+    References
+    ----------
+    Ben-Hamu et al., "D-Flow", ICML 2024 (regularisers); Grathwohl et al., "FFJORD", ICLR 2019.
     """
 
     flow: Flow

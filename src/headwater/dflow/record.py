@@ -15,7 +15,17 @@ from headwater.optimizers.status import Status
 
 @dataclass
 class Record:
-    """What `control` has seen so far; `start` `[batch, *event]`, `codes` `[batch]` of the optimiser's state."""
+    """What `control` has seen so far.
+
+    Attributes
+    ----------
+    start
+        x0 as given `[batch, *event]`.
+    codes
+        How the optimiser sees each problem at the start `[batch]`, see `optimizers.STATUS`.
+    trace
+        Cost and measure of every round, `[2, batch]` each.
+    """
 
     start: Tensor
     codes: Tensor
@@ -30,15 +40,15 @@ class Record:
         self.status = [STATUS[int(c)] for c in self.codes]
 
     def resume(self, before: Result) -> None:
-        """Take over the record of an earlier run; problems that a limit or the caller had ended run again."""
+        """Take over the record of an earlier run; problems that a limit or the caller ended run again."""
         cut_short = (Status.EVALUATIONS, Status.SECONDS, Status.CANCELLED)
         self.x0, self.x1, self.cost = before.x0.clone(), before.x1.clone(), before.cost.clone()
         self.measure, self.gradients = before.measure.clone(), before.gradients.clone()
         self.status = [Status.RUNNING if s in cut_short else s for s in before.status]
         self.trace = list(before.trace)
 
-    def active(self, limit: int) -> Tensor:
-        """The indices of the problems still running; those at the limit of evaluations end here."""
+    def select_active(self, limit: int) -> Tensor:
+        """The indices `[k]` of the problems still running; those at the limit of evaluations end here."""
         for i in torch.nonzero(self.gradients >= limit).flatten().tolist():
             if self.status[i] is Status.RUNNING:
                 self.status[i] = Status.EVALUATIONS
@@ -46,10 +56,10 @@ class Record:
         return torch.tensor(running, dtype=torch.long, device=self.start.device)
 
     def update(self, active: Tensor, e: Evaluation, state: OptimizerState, level: float) -> Event:
-        """Keep what is better, end what has ended, and say what happened.
+        """Record the evaluation e of the problems `active` `[k]`, and return the event for the callback.
 
-        An evaluation that reaches the stop is kept even if its cost, with the prior, is not the lowest: what is
-        returned as REACHED has a measure at or below the level.
+        Per problem the point of lowest cost is kept. One that reaches the stop, measure <= `level`, is kept even if
+        its cost, with the prior, is not the lowest: a problem returned as REACHED has a measure at or below `level`.
         """
         reached = e.measure <= level
         better = (e.cost < self.cost[active]) | reached
@@ -57,6 +67,7 @@ class Record:
         self.x0[rows], self.x1[rows] = e.x0[better], e.x1[better]
         self.cost[rows], self.measure[rows] = e.cost[better], e.measure[better]
         self.gradients[active] += 1
+        # The stop comes before the optimiser's own verdict: a problem that converged at the level has reached it.
         for i, hit, code in zip(active.tolist(), reached.tolist(), state.code[active].tolist(), strict=True):
             self.status[i] = Status.REACHED if hit else STATUS[code]
         line = torch.full((2, len(self.cost)), float("nan"), dtype=torch.float64, device=active.device)
@@ -72,12 +83,12 @@ class Record:
             x0=e.x0,
         )
 
-    def end(self, status: Status) -> None:
-        """End all that is still running."""
+    def end_running(self, status: Status) -> None:
+        """End every problem that still runs, with this status."""
         self.status = [status if s is Status.RUNNING else s for s in self.status]
 
-    def result(self, state: OptimizerState, nfe_per_gradient: int) -> Result:
-        """The record as it is returned."""
+    def build_result(self, state: OptimizerState, nfe_per_gradient: int) -> Result:
+        """The result of the run; `nfe_per_gradient` network evaluations make one gradient evaluation."""
         return Result(
             x0=self.x0,
             x1=self.x1,

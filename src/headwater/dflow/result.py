@@ -1,4 +1,4 @@
-"""What `control` tells while it runs and returns at its end."""
+"""What `control` reports while it runs, and what it returns."""
 
 from __future__ import annotations
 
@@ -14,11 +14,22 @@ from headwater.optimizers.status import Status
 
 @dataclass(frozen=True)
 class Event:
-    """What the callback sees after each round of evaluations.
+    """What the callback sees after each round of evaluations, k problems of the batch.
 
-    `active` are the problems just evaluated; `cost`, `measure` (of the stop; NaN without one), `x1` and
-    `x0` (None before the control itself) belong to them in this order. `best` is the lowest cost so far of every
-    problem.
+    Attributes
+    ----------
+    round
+        Rounds so far; 0 while a recipe makes its start.
+    active
+        The indices `[k]` of the problems just evaluated; `cost`, `measure`, `x1` and `x0` are in this order.
+    cost, measure
+        C + R and the measure of the stop (NaN without one), `[k]`.
+    x1
+        The samples `[k, *event]`.
+    best
+        The lowest cost so far of every problem `[batch]`.
+    x0
+        The source points `[k, *event]`; None while a recipe makes its start.
     """
 
     round: int
@@ -36,6 +47,8 @@ Callback = Callable[[Event], Status | None]
 def deadline(seconds: float) -> Callback:
     """A callback that ends a run with `Status.SECONDS` once `seconds` have passed since this call.
 
+    Examples
+    --------
     >>> deadline(0.0)(None).name
     'SECONDS'
     """
@@ -58,11 +71,12 @@ class Result:
     gradients
         Gradient evaluations `[batch]`, each of `nfe_per_gradient` network evaluations.
     preparation
-        Network evaluations per problem that made the start.
+        Network evaluations that made the start, per problem, or `[batch]` where they differ.
     trace
         Cost and measure of every round `[rounds, 2, batch]`, NaN where a problem was not evaluated.
     state
-        The optimiser's. `control(..., state=result)` resumes the run with its record; `state` alone does not.
+        The optimiser's state. `control(..., state=result)` resumes the run with its record; this state alone
+        starts a new record.
     on_flow
         Whether x1 = solve(x0); False if a recipe has corrected x1 after the solve.
     """
@@ -76,7 +90,7 @@ class Result:
     nfe_per_gradient: int
     trace: Tensor
     state: OptimizerState
-    preparation: int = 0
+    preparation: int | Tensor = 0
     on_flow: bool = True
 
     @property

@@ -15,8 +15,28 @@ from headwater.solvers.method import MIDPOINT, Method
 
 
 def blend(y0: Tensor, z: Tensor, a: float) -> Tensor:
-    """x0 = sqrt(a) y0 + sqrt(1 - a) z: an inverted observation mixed with fresh noise (D-Flow, sec. 3.3).
+    """x0 = sqrt(a) y0 + sqrt(1 - a) z: an inverted observation mixed with fresh noise.
 
+    The squares of the weights sum to 1, so x0 is a draw of N(0, I) if y0 and z are.
+
+    Parameters
+    ----------
+    y0, z
+        The inverted observation and a draw of N(0, I), `[batch, *event]`.
+    a
+        The share of y0 in the variance, 0 to 1.
+
+    Raises
+    ------
+    Misuse
+        If a is outside [0, 1].
+
+    References
+    ----------
+    Ben-Hamu et al., "D-Flow", ICML 2024, section 3.3.
+
+    Examples
+    --------
     >>> blend(torch.ones(1, 1), torch.zeros(1, 1), 0.25).item()
     0.5
     """
@@ -27,11 +47,17 @@ def blend(y0: Tensor, z: Tensor, a: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Inversion:
-    """The source point of a sample with its diagnostics, each `[batch]`.
+    """The source point of a sample, with its diagnostics.
 
-    `round_trip` is rms(solve(y0) - x1), in data units; `radius` is |y0| / sqrt(d), 1 for a draw of the
-    source. A radius far from 1 says that the flow finds x1 implausible: blend with a small a, or start from
-    noise.
+    Attributes
+    ----------
+    y0
+        The source point `[batch, *event]`.
+    round_trip
+        rms(solve(y0) - x1) `[batch]`, in data units.
+    radius
+        |y0| / sqrt(d) `[batch]`, about 1 for a draw of the source. A radius far from 1 says that the flow finds x1
+        implausible: blend with a small a, or start from noise.
     """
 
     y0: Tensor
@@ -42,8 +68,19 @@ class Inversion:
 def inversion(
     flow: Flow, x1: Tensor, *, method: Method = MIDPOINT, steps: int | Sequence[float] = 24
 ) -> Inversion:
-    """Invert x1 to t = 0 and check the way back.
+    """Invert x1 `[batch, *event]` to t = 0, solve back to t = 1, and say how far the round trip missed x1.
 
+    Parameters
+    ----------
+    flow
+        The velocity field.
+    x1
+        Samples `[batch, *event]`.
+    method, steps
+        The solver of both ways, see `solve`.
+
+    Examples
+    --------
     >>> flow = Flow(lambda x, t: -x, shape=(4,))
     >>> inversion(flow, torch.ones(1, 4)).round_trip.item() < 1e-3
     True
@@ -55,8 +92,12 @@ def inversion(
 
 
 def shell(x0: Tensor) -> Tensor:
-    """x0 projected on the shell |x0| = sqrt(d), where the mass of N(0, I) lies; differentiable.
+    """x0 `[batch, *event]` projected on the shell |x0| = sqrt(d), where the mass of N(0, I) lies; differentiable.
 
+    A hard form of `ChiPrior`, for `control(..., constraint=shell)`.
+
+    Examples
+    --------
     >>> round(shell(torch.tensor([[3.0, 4.0]])).norm().item(), 4)
     1.4142
     """

@@ -15,27 +15,33 @@ from torch import Tensor, nn
 
 from headwater.errors import Misuse
 from headwater.flows.path import BetaTable, CondOT, Path
-from headwater.flows.seeds import generators, normal
+from headwater.flows.seeds import draw_normal, make_generators
 from headwater.problem.batch import select
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
 LEFT_AT_SOURCE = 0.1
-"""A path with a larger alpha(0) starts from noise mixed with data, of which N(0, I) is no draw."""
+"""The largest alpha(0) of a path whose source may be drawn from N(0, I).
+
+With alpha(0) > 0 the path starts from noise mixed with data. The tables of DDPM and latent diffusion end at 0.006 and
+0.07 and are sampled from N(0, I) all the same; a table cut short ends far above.
+"""
 
 
 class Support(Protocol):
-    """The linear subspace that each problem's states live in: atoms that exist, a centre of mass at zero.
+    """The linear subspace of each problem's states: atoms that exist, a centre of mass at zero.
 
-    `project(x)` is the orthogonal projection P of `[batch, *event]`, `dimension` its rank per problem `[batch]`,
-    `select(index)` the support of some problems. The source is then N(0, P).
+    The source is then N(0, P), with P the orthogonal projection on the subspace.
     """
 
     @property
-    def dimension(self) -> Tensor: ...
+    def dimension(self) -> Tensor:
+        """The rank of P for each problem, `[batch]`."""
 
-    def project(self, x: Tensor) -> Tensor: ...
+    def project(self, x: Tensor) -> Tensor:
+        """P x for x `[batch, *event]`."""
 
-    def select(self, index: Tensor) -> Support: ...
+    def select(self, index: Tensor) -> Support:
+        """The support of the problems in `index` `[k]`."""
 
 
 @dataclass(frozen=True)
@@ -52,21 +58,21 @@ class Flow:
     path
         The affine Gaussian path that the network was trained on.
     range
-        The data range (low, high) that the network was trained on, None if unbounded.
+        The data range (low, high) that the network was trained on; None means unbounded.
     support
-        A subspace per problem: the source, the velocity and with them the whole solve stay in it.
+        A subspace per problem, in which the source, the velocity and so the whole solve stay; None means all of R^d.
     dtype
-        What the network computes in, if not in the dtype of the state: x is cast to it before the network, v back
-        after it. t is cast only to float64.
+        The dtype that the network computes in; None means that of the state. x is cast to it before the network, and
+        v is cast back after it. t is cast only to float64.
     modules
-        The networks behind the velocity. Those that are attributes of `velocity`, or of what it holds, are found;
+        The networks behind the velocity. Those that are attributes of `velocity`, or of its attributes, are found;
         those in closures or globals of a plain function are not, and have to be named here.
 
     Notes
     -----
-    Parameters of the network are never differentiated. While a call is differentiated, `requires_grad` of those of
-    `modules` is switched off, which other threads can see; freeze the network yourself with
-    `network.requires_grad_(False)` and nothing is switched. A network that works in place gets a copy of x.
+    Parameters of the network are never differentiated. While a call is differentiated, their `requires_grad` is
+    switched off, which other threads can see; freeze the network yourself with `network.requires_grad_(False)`, and
+    nothing is switched. The network gets a copy of x, so it may work in place.
 
     Examples
     --------
@@ -97,32 +103,32 @@ class Flow:
 
     @property
     def source_dimension(self) -> int | Tensor:
-        """The dimension of the source: `event_size`, or that of the support, one per problem."""
+        """The dimension d of the source: `event_size`, or that of the support for each problem `[batch]`."""
         return self.event_size if self.support is None else self.support.dimension
 
     def project(self, x: Tensor) -> Tensor:
-        """x in the support, by orthogonal projection; x itself if there is none."""
+        """The orthogonal projection of x `[batch, *event]` on the support; x itself if there is no support."""
         return x if self.support is None else self.support.project(x)
 
     @property
     def activations(self) -> dict[object, float]:
-        """What `differentiation.Auto` has measured of this velocity, by shape and dtype; kept by `select`."""
+        """Bytes per problem that `Auto` has measured, by shape, dtype and device; kept by `select`."""
         return self._activations  # type: ignore[attr-defined,no-any-return]
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        """v(x, t), shape and dtype of x; it requires a gradient exactly if x does.
+        """v(x, t) in the shape `[batch, *event]` and dtype of x; it requires a gradient exactly if x does.
 
         Raises
         ------
         Misuse
-            If x is in half precision, or the velocity is not a tensor of x's shape, does not depend on x
-            differentiably, or its network computes in another dtype than x has.
+            If x is in half precision, or the velocity is not a tensor of x's shape, carries no gradient to x, or its
+            network computes in another dtype than x has.
         """
         return self._evaluate(x, self.time(x, t))
 
     def time(self, x: Tensor, t: Tensor) -> Tensor:
-        """The time as the velocity sees it, cast once: within the path's span, dtype and device of x."""
-        require_state(x)
+        """t as the velocity sees it: clamped to the path's span, then cast once to the dtype and device of x."""
+        require_full_precision(x)
         return t.clamp(*self.path.span).to(x)
 
     def _evaluate(self, x: Tensor, t: Tensor) -> Tensor:
@@ -131,7 +137,7 @@ class Flow:
             got = f"shape {tuple(v.shape)}" if isinstance(v, Tensor) else type(v).__name__
             raise Misuse(
                 f"The velocity returned {got} for x of shape {tuple(x.shape)}.",
-                "Return a tensor of x's shape from velocity(x, t), x first; wrap a network that takes (t, x) or "
+                "Return a tensor of x's shape from velocity(x, t), x first, and wrap a network that takes (t, x) or "
                 "returns more than one tensor.",
             )
         wants_gradient = x.requires_grad and torch.is_grad_enabled()
@@ -143,7 +149,7 @@ class Flow:
         return self.project((v if wants_gradient else v.detach()).to(x.dtype))
 
     def _network(self, x: Tensor, t: Tensor) -> Tensor:
-        """The velocity on a copy of x, which an in-place network may change, in the network's dtype."""
+        """The velocity at a copy of x, which an in-place network may change, in the network's dtype."""
         state = x.clone() if self.dtype in (None, x.dtype) else x.to(self.dtype)
         try:
             with _frozen(self.modules):
@@ -159,12 +165,12 @@ class Flow:
             ) from error
 
     def denoise(self, x: Tensor, t: Tensor) -> Tensor:
-        """The denoiser xhat = E[x1 | x_t = x], shape as x."""
+        """The denoiser xhat = E[x1 | x_t = x], in the shape of x `[batch, *event]`."""
         t = self.time(x, t)
         return self.path.xhat_from_v(x, self._evaluate(x, t), t)
 
     def select(self, index: Tensor) -> Flow:
-        """The flow of the problems in `index`, if the velocity or the support holds something per problem."""
+        """The flow of the problems in `index` `[k]`; itself if it has no data per problem."""
         if self.support is None and not hasattr(self.velocity, "select"):
             return self
         support = None if self.support is None else self.support.select(index)
@@ -175,10 +181,17 @@ class Flow:
     def noise(
         self, seeds: Sequence[int], dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> Tensor:
-        """Source points x0 ~ N(0, I), projected on the support, one generator per problem: `[len(seeds), *shape]`.
+        """Source points x0 ~ N(0, I), projected on the support, `[len(seeds), *shape]`.
 
-        A problem's noise depends on its own seed only; it is drawn on the CPU, so devices agree.
+        A problem's noise depends on its own seed alone. It is drawn on the CPU, so that all devices agree.
 
+        Raises
+        ------
+        Misuse
+            If the path does not start from noise alone, there is no seed, or `dtype` is a half precision.
+
+        Examples
+        --------
         >>> flow = Flow(lambda x, t: -x, shape=(4,))
         >>> bool((flow.noise([3, 5])[1] == flow.noise([5])[0]).all())
         True
@@ -186,35 +199,40 @@ class Flow:
         alpha = float(self.path.alpha(torch.tensor(self.path.span[0], dtype=torch.float64, device="cpu")))
         if alpha > LEFT_AT_SOURCE:
             raise Misuse(
-                f"At t = 0 this path still has {alpha:.2f} of the data, so noise N(0, I) is no source of it.",
+                f"At t = 0 this path still has {alpha:.2f} of the data, so its source is not the noise N(0, I).",
                 "Give the whole noise schedule of the checkpoint, down to its noisiest level.",
             )
-        require_state(torch.empty(0, dtype=dtype, device="cpu"))
-        return self.project(normal(self.shape, generators(seeds)).to(device=device, dtype=dtype))
+        require_full_precision(torch.empty(0, dtype=dtype, device="cpu"))
+        return self.project(draw_normal(self.shape, make_generators(seeds)).to(device=device, dtype=dtype))
 
     @classmethod
     def from_noise_prediction(
         cls, network: Velocity, shape: Sequence[int], path: Path, **options: Any
     ) -> Flow:
-        """A flow from a network eps(x, t); with a `BetaTable` path the network gets the table's index.
+        """A flow from a network eps(x, t), which predicts the noise `[batch, *shape]`.
 
-        `options` are those of `Flow`: range, support, dtype, modules.
+        With a `BetaTable` path the network gets the table's index for t. `options` are those of `Flow`: range,
+        support, dtype, modules.
         """
         return _convert(network, shape, path, path.v_from_eps, options)
 
     @classmethod
     def from_denoiser(cls, network: Velocity, shape: Sequence[int], path: Path, **options: Any) -> Flow:
-        """A flow from a network xhat(x, t); with a `BetaTable` path the network gets the table's index."""
+        """A flow from a network xhat(x, t), which predicts the data; otherwise as `from_noise_prediction`."""
         return _convert(network, shape, path, path.v_from_xhat, options)
 
     @classmethod
     def from_v_prediction(cls, network: Velocity, shape: Sequence[int], path: Path, **options: Any) -> Flow:
-        """A flow from a network that predicts u = alpha eps - sigma x1 (Salimans & Ho 2022)."""
+        """A flow from a network u(x, t) = alpha eps - sigma x1 (Salimans & Ho 2022, app. D); otherwise the same."""
         return _convert(network, shape, path, path.v_from_vprediction, options)
 
 
 EDGE = 1e-3
-"""How near to t = 0 an eps network, and to t = 1 an xhat network, is asked on paths where its velocity ends there."""
+"""The distance that a prediction keeps from an end of the path at which it gives no velocity.
+
+v_from_eps divides by alpha, which is 0 at t = 0, and v_from_xhat by sigma, which is 0 at t = 1. At this distance the
+difference that is divided, x - alpha xhat of the size of sigma, still has four digits in float32.
+"""
 
 
 def _convert(
@@ -229,7 +247,7 @@ def _convert(
 
 
 class _Converted:
-    """The velocity of a network that predicts something else; conversions are made in the dtype of the state."""
+    """The velocity of a network that predicts another quantity, converted in the dtype of the state."""
 
     def __init__(
         self,
@@ -251,21 +269,21 @@ class _Converted:
         return self.formula(x, prediction.to(x.dtype), t)
 
     def select(self, index: Tensor) -> _Converted:
-        """The velocity of the problems in `index`."""
+        """The velocity of the problems in `index` `[k]`."""
         return _Converted(select(self.network, index), self.path, self.formula, self.dtype)
 
 
-def require_state(x: Tensor) -> None:
+def require_full_precision(x: Tensor) -> None:
     """Refuse a state in half precision: sums over it overflow, and times near 1 round to 1."""
     if x.dtype not in (torch.float32, torch.float64):
         raise Misuse(
             f"The state is {x.dtype}, in which a solve and its sums are not accurate.",
-            "Give it in float32, x.float(), and Flow(..., dtype=torch.float16) for a network in half precision.",
+            "Give it in float32, x.float(), and say Flow(..., dtype=torch.float16) for a network in half precision.",
         )
 
 
 def _modules_of(thing: object, depth: int = 5) -> tuple[nn.Module, ...]:
-    """The networks among the attributes of a velocity and of what it holds."""
+    """The networks among the attributes of a velocity, and theirs."""
     if isinstance(thing, nn.Module):
         return (thing,)
     if depth == 0 or inspect.isclass(thing) or inspect.isfunction(thing) or isinstance(thing, Tensor):

@@ -7,7 +7,7 @@ M_k = alpha^2 S_k + sigma^2 I, so that with r_k(x) the posterior weight of compo
 - eps  = sum_k r_k eps_k,   eps_k  = sigma M_k^-1 (x - alpha m_k)
 - Var[x1 | x] = sum_k r_k (sigma^2 S_k M_k^-1 + xhat_k xhat_k^T) - xhat xhat^T
 
-All are evaluated in the eigenbasis of each S_k.
+All are evaluated in the eigenbasis of each S_k, where M_k is diagonal, in float64.
 """
 
 from __future__ import annotations
@@ -26,9 +26,24 @@ from headwater.flows.path import CondOT, Path
 class GaussianMixture:
     """The law sum_k pi_k N(m_k, S_k) on vectors of dimension d, with its exact flow.
 
-    weights `[k]` (normalised), means `[k, d]`, covariances `[k, d, d]` or standard deviations `[k]` or
-    `[k, d]`.
+    Parameters
+    ----------
+    weights
+        pi_k `[k]`, not negative; they are normalised to sum 1.
+    means
+        m_k `[k, d]`.
+    spread
+        Covariances S_k `[k, d, d]`, or standard deviations `[k]` or `[k, d]`.
+    path
+        The path of the flow; None means `CondOT()`.
 
+    Raises
+    ------
+    Misuse
+        If the shapes do not belong together or a weight is negative.
+
+    Examples
+    --------
     >>> law = GaussianMixture([0.5, 0.5], torch.tensor([[-2.0], [2.0]]), torch.tensor([0.1, 0.1]))
     >>> law.flow.denoise(torch.zeros(1, 1, dtype=torch.float64), torch.tensor(0.5)).item()
     0.0
@@ -40,7 +55,7 @@ class GaussianMixture:
         w = torch.as_tensor(weights, dtype=torch.float64)
         if means.ndim != 2 or w.shape != means.shape[:1] or len(spread) != len(w) or bool((w < 0).any()):
             raise Misuse(
-                f"Weights {tuple(w.shape)}, means {tuple(means.shape)} and spread {tuple(spread.shape)} differ.",
+                f"Weights {tuple(w.shape)}, means {tuple(means.shape)} and spread {tuple(spread.shape)} do not fit.",
                 "Give weights [k] >= 0, means [k, d] and covariances [k, d, d] or deviations [k] or [k, d].",
             )
         self.path = path or CondOT()
@@ -55,7 +70,7 @@ class GaussianMixture:
 
     @property
     def flow(self) -> Flow:
-        """The exact flow of this law."""
+        """The exact flow of this law, with events `[d]`."""
         return Flow(self.velocity, tuple(self.means.shape[1:]), self.path)
 
     def _centred(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -74,15 +89,15 @@ class GaussianMixture:
         return torch.einsum("kbe,kde->kbd", z, self.basis)
 
     def log_density(self, x: Tensor, t: Tensor | float = 1.0) -> Tensor:
-        """log p_t(x), `[batch]`."""
+        """log p_t(x) of x `[batch, d]` in nats, `[batch]`; t = 1 is the law itself."""
         z, m, _ = self._centred(x, torch.as_tensor(t, dtype=torch.float64))
         return torch.logsumexp(self._log_joint(z, m), 0)
 
     def velocity(self, x: Tensor, t: Tensor) -> Tensor:
-        """v(x, t) = alpha' xhat + sigma' eps, finite also at t = 0 and t = 1 (Cond-OT)."""
+        """v(x, t) = alpha' xhat + sigma' eps `[batch, d]`, finite also at t = 0 and t = 1 for `CondOT`."""
         z, m, (_, b, da, db) = self._centred(x, t)
         xhat = self._xhat(z, m, t, x)
-        eps = self._back(b * z / m)
+        eps = self._back(b * z / m)  # sigma M^-1 (x - alpha m): no division by alpha or sigma
         return self._mix(self._log_joint(z, m), da * xhat + db * eps).to(x.dtype)
 
     def _xhat(self, z: Tensor, m: Tensor, t: Tensor, x: Tensor) -> Tensor:
@@ -90,7 +105,7 @@ class GaussianMixture:
         return self.means[:, None] + self._back(a * self.eigenvalues[:, None] * z / m)
 
     def denoise(self, x: Tensor, t: Tensor) -> Tensor:
-        """The posterior mean E[x1 | x_t = x]."""
+        """The posterior mean E[x1 | x_t = x], `[batch, d]`."""
         z, m, _ = self._centred(x, t)
         return self._mix(self._log_joint(z, m), self._xhat(z, m, t, x)).to(x.dtype)
 
@@ -102,6 +117,7 @@ class GaussianMixture:
         within = torch.einsum(
             "kde,kbe,kfe->kbdf", self.basis, b**2 * self.eigenvalues[:, None] / m, self.basis
         )
+        # Var = E[Var | k] + Var[E | k]; centred, so that nothing cancels where sigma is small.
         mean = (r[..., None] * xhat).sum(0)
         spread = xhat - mean
         outer = spread[..., :, None] * spread[..., None, :]
@@ -121,9 +137,20 @@ class GaussianMixture:
 class Gaussian(GaussianMixture):
     """The law N(m, S) with its exact flow and endpoint map.
 
-    mean `[d]`, spread a covariance `[d, d]` or deviations `[d]`. On a path with alpha_0 = 0 the endpoint map
-    is x1 = m + S^(1/2) x0, its own Jacobian S^(1/2) being the gradient of D-Flow in closed form.
+    On a path with alpha_0 = 0 the endpoint map is x1 = m + S^(1/2) x0. Its Jacobian S^(1/2) gives the gradient of
+    D-Flow in closed form, grad_x0 C = S^(1/2) grad C.
 
+    Parameters
+    ----------
+    mean
+        m `[d]`.
+    spread
+        A covariance S `[d, d]`, or standard deviations `[d]`.
+    path
+        The path of the flow; None means `CondOT()`.
+
+    Examples
+    --------
     >>> law = Gaussian(torch.zeros(2), torch.tensor([1.0, 3.0]))
     >>> law.endpoint(torch.ones(1, 2, dtype=torch.float64)).tolist()
     [[1.0, 3.0]]
@@ -133,9 +160,9 @@ class Gaussian(GaussianMixture):
         super().__init__([1.0], mean[None], spread[None], path)
 
     def endpoint(self, x0: Tensor, start: float = 0.0, end: float = 1.0) -> Tensor:
-        """The exact solution at `end` of the flow through x0 at `start`.
+        """The exact solution `[batch, d]` at the time `end` of the flow through x0 `[batch, d]` at `start`.
 
-        In the eigenbasis z(t) = x - alpha m obeys z' = (1/2) (log(alpha^2 l + sigma^2))' z.
+        In the eigenbasis, z(t) = x - alpha m obeys z' = (1/2) (log(alpha^2 l + sigma^2))' z with l an eigenvalue.
         """
         t0, t1 = (torch.tensor(t, dtype=torch.float64) for t in (start, end))
         z, m0, _ = self._centred(x0, t0)

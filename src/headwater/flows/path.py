@@ -1,15 +1,14 @@
 """Affine Gaussian paths x_t = alpha_t x1 + sigma_t x0, and the conversions between what networks predict.
 
-Time runs from the source, t = 0, to the data, t = 1. At a point x of the path four predictions say the
-same thing:
+Time runs from the source, t = 0, to the data, t = 1. At a point x of the path any of
+four predictions determines the others:
 
 - xhat, the denoiser E[x1 | x_t = x];
 - eps, the noise E[x0 | x_t = x];
 - v = alpha' xhat + sigma' eps, the velocity of the flow;
 - score = -eps / sigma.
 
-Since x = alpha xhat + sigma eps, any of them gives the others (Lipman et al., "Flow Matching Guide and
-Code", 2024, table 1).
+since x = alpha xhat + sigma eps (Lipman et al., "Flow Matching Guide and Code", 2024, table 1).
 """
 
 from __future__ import annotations
@@ -26,20 +25,21 @@ from headwater.errors import Misuse
 from headwater.problem.batch import per_problem
 
 
-def precise(t: Tensor) -> Tensor:
-    """A time in float64, where the device has it."""
+def cast_time(t: Tensor) -> Tensor:
+    """A time in float64, where the device has it: near t = 1 the small sigma would lose its digits in float32."""
     return t if t.device.type == "mps" else t.to(torch.float64)
 
 
 class Path(ABC):
     """An affine Gaussian path; a subclass gives alpha, sigma and their derivatives.
 
-    Every method takes t as a tensor, scalar or one per problem, and x of shape `[batch, *event]`.
+    Every method takes t as a tensor, a scalar or one per problem `[batch]`. alpha, sigma and their derivatives have
+    the shape of t; predictions, like x, have the shape `[batch, *event]`.
     """
 
     @property
     def span(self) -> tuple[float, float]:
-        """The times at which a velocity can be evaluated; a solve asks nearest inside for those beyond."""
+        """The times at which a velocity can be evaluated; a time beyond is replaced by the nearest of them."""
         return (0.0, 1.0)
 
     @abstractmethod
@@ -60,7 +60,7 @@ class Path(ABC):
 
     def coefficients(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """alpha, sigma, alpha', sigma' at t, computed in float64 and shaped to broadcast against x."""
-        s = precise(t)
+        s = cast_time(t)
         a, b, da, db = self.alpha(s), self.sigma(s), self.dalpha(s), self.dsigma(s)
         return per_problem(a, x), per_problem(b, x), per_problem(da, x), per_problem(db, x)
 
@@ -76,6 +76,8 @@ class Path(ABC):
 
     def xhat_from_v(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
         """xhat = (sigma' x - sigma v) / (alpha sigma' - sigma alpha')."""
+        # x = alpha xhat + sigma eps and v = alpha' xhat + sigma' eps, solved by Cramer's rule: no division by alpha
+        # or sigma, so it holds at both ends of the path.
         a, b, da, db = self.coefficients(x, t)
         return (db * x - b * v) / (a * db - b * da)
 
@@ -129,8 +131,10 @@ class Path(ABC):
 
 @dataclass(frozen=True)
 class CondOT(Path):
-    """The conditional optimal transport path: alpha = t, sigma = 1 - t (Lipman et al. 2023).
+    """The conditional optimal transport path: alpha = t, sigma = 1 - t (Lipman et al., ICLR 2023, eq. 20).
 
+    Examples
+    --------
     >>> t = torch.tensor(0.25)
     >>> CondOT().alpha(t).item(), CondOT().sigma(t).item()
     (0.25, 0.75)
@@ -171,7 +175,7 @@ class _VariancePreserving(Path):
 
     @property
     def span(self) -> tuple[float, float]:
-        """Up to t = 0.999, as is usual for diffusion (Song et al. 2021, app. C): sigma' is infinite at t = 1."""
+        """Up to t = 0.999, as usual for diffusion (Song et al. 2021, app. C), since sigma' is infinite at t = 1."""
         return (0.0, 0.999)
 
     @abstractmethod
@@ -182,7 +186,9 @@ class _VariancePreserving(Path):
         return torch.exp(-self._log(t)[0])
 
     def sigma(self, t: Tensor) -> Tensor:
-        return torch.sqrt(-torch.expm1(-2 * self._log(t)[0]))
+        return torch.sqrt(
+            -torch.expm1(-2 * self._log(t)[0])
+        )  # sqrt(1 - alpha^2), exact also where alpha is near 1
 
     def dalpha(self, t: Tensor) -> Tensor:
         level, slope = self._log(t)
@@ -195,7 +201,7 @@ class _VariancePreserving(Path):
 
 @dataclass(frozen=True)
 class VP(_VariancePreserving):
-    """The variance-preserving path with linear beta (Song et al. 2021), T = 1 - t:
+    """The variance-preserving path with linear beta (Song et al., ICLR 2021, eq. 33), T = 1 - t:
 
     alpha = exp(-T^2 (B - b) / 4 - T b / 2), sigma = sqrt(1 - alpha^2).
 
@@ -217,6 +223,18 @@ class BetaTable(_VariancePreserving):
     Level k of the table, alpha_k^2 = prod_{j <= k} (1 - beta_j), sits at N (1 - t) = k + 1, so t = 0 is the
     noisiest level and t = 1 is clean; in between, log alpha is interpolated linearly.
 
+    Parameters
+    ----------
+    betas
+        beta_0 .. beta_{N-1} `[N]`, each in (0, 1), for instance `scheduler.betas`.
+
+    Raises
+    ------
+    Misuse
+        If the table is empty, or a beta lies outside (0, 1).
+
+    Examples
+    --------
     >>> path = BetaTable.linear(1000)
     >>> path.index(torch.tensor(0.0)).item()
     999.0
@@ -249,15 +267,15 @@ class BetaTable(_VariancePreserving):
         return cls(torch.linspace(first**0.5, last**0.5, count, dtype=torch.float64) ** 2)
 
     def index(self, t: Tensor) -> Tensor:
-        """The (fractional) index that the network expects for its noise level, never below 0.
+        """The index that the network expects at t, at least 0, fractional between levels; shape of t.
 
         A time within float32's rounding of a level gives that level exactly: 199, never 198.99998.
         """
         return (self._position(t) - 1).clamp(min=0)
 
     def _position(self, t: Tensor) -> Tensor:
-        """N (1 - t) in float64, on the level if it is nearer to one than a time in float32 can say."""
-        s = (self.count * (1 - precise(t))).clamp(0, self.count)
+        """N (1 - t) in float64, rounded to a level if it is closer to one than a time in float32 can tell."""
+        s = (self.count * (1 - cast_time(t))).clamp(0, self.count)
         level = s.round()
         return torch.where((s - level).abs() <= 2**-22 * self.count, level, s)
 
@@ -267,7 +285,7 @@ class BetaTable(_VariancePreserving):
         return (0.0, 1 - 1 / self.count)
 
     def time(self, index: Tensor) -> Tensor:
-        """The time t of a table index."""
+        """The time t of a table index, of any shape."""
         return 1 - (index + 1) / self.count
 
     def _log(self, t: Tensor) -> tuple[Tensor, Tensor]:

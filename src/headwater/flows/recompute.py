@@ -1,4 +1,4 @@
-"""A part of a computation that keeps its input alone and is computed again in the backward pass."""
+"""A part of a computation that keeps only its input and is computed again in the backward pass."""
 
 from __future__ import annotations
 
@@ -14,12 +14,30 @@ Map = Callable[[Tensor], Tensor]
 
 
 def recompute(function: Map, x: Tensor) -> Tensor:
-    """function(x), keeping x alone for the backward pass (Griewank & Walther 2008, ch. 12).
+    """function(x), which keeps only x for the backward pass and evaluates the function again there.
+
+    Parameters
+    ----------
+    function
+        A deterministic map of one tensor, of any shape.
+    x
+        Its argument; without a gradient the function is simply evaluated.
 
     Raises
     ------
     Misuse
-        In the backward pass, if the function gives another value than before: its gradient would belong to neither.
+        In the backward pass, if the function gives another value than before: its gradient would not be that of x1.
+
+    References
+    ----------
+    Griewank & Walther, Evaluating Derivatives (2008), chapter 12.
+
+    Examples
+    --------
+    >>> x = torch.tensor([2.0], requires_grad=True)
+    >>> recompute(lambda z: z**3, x).backward()
+    >>> x.grad.item()
+    12.0
     """
     if not (x.requires_grad and torch.is_grad_enabled()):
         return function(x)
@@ -32,7 +50,7 @@ class _Recompute(torch.autograd.Function):
         ctx.function = function
         ctx.save_for_backward(x)
         out = function(x.detach())
-        ctx.projection = projection(out)
+        ctx.fingerprint = fingerprint(out)
         return out
 
     @staticmethod
@@ -41,7 +59,8 @@ class _Recompute(torch.autograd.Function):
         x = ctx.saved_tensors[0].detach().requires_grad_()
         with torch.enable_grad():
             out = ctx.function(x)
-        (before, size), (again, _) = ctx.projection, projection(out)
+        (before, size), (again, _) = ctx.fingerprint, fingerprint(out)
+        # The value is compared through one number, so that the output need not be kept.
         if bool((again - before).abs() > 1e-3 * size):
             raise Misuse(
                 "The velocity gave two answers for one input, so its gradient is not that of x1.",
@@ -50,10 +69,10 @@ class _Recompute(torch.autograd.Function):
         return None, torch.autograd.grad(out, x, gradient)[0]
 
 
-def projection(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The inner product of an output with a fixed direction, and its norm.
+def fingerprint(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The inner product of an output of any shape with a fixed direction, and its norm; two scalars.
 
-    Two outputs that differ in random entries differ here by about the same share of the norm.
+    Two outputs that differ at random by a share of their norm have inner products that differ by about that share.
     """
     flat = x.detach().flatten()
     flat = flat.to(torch.promote_types(flat.dtype, torch.float32))

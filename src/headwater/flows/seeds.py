@@ -1,4 +1,4 @@
-"""Random draws that depend on their seed alone: not on the batch, the device, or torch's global defaults."""
+"""Random draws that depend on their seed alone, and not on the batch, the device or torch's global defaults."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 from headwater.errors import Misuse
 
 
-def generators(seeds: Sequence[int]) -> list[torch.Generator]:
+def make_generators(seeds: Sequence[int]) -> list[torch.Generator]:
     """One generator on the CPU per problem.
 
     Raises
     ------
     Misuse
-        If there is no seed, or one is no whole number from 0 to 2^64 - 1.
+        If there is no seed, or one is not a whole number from 0 to 2^64 - 1.
     """
     if len(seeds) == 0:
         raise Misuse("There is no seed.", "Give one per problem, e.g. range(4).")
@@ -30,15 +30,19 @@ def _checked(seed: int) -> int:
     except TypeError:
         number = -1
     if not 0 <= number < 2**64:
-        raise Misuse(f"The seed {seed!r} is no whole number from 0 to 2^64 - 1.", "Give one such as 0, 1, 2.")
+        raise Misuse(
+            f"The seed {seed!r} is not a whole number from 0 to 2^64 - 1.", "Give one such as 0, 1, 2."
+        )
     return number
 
 
-def normal(shape: Sequence[int], sources: Sequence[torch.Generator]) -> Tensor:
-    """N(0, I) for every problem from its own generator: float32 on the CPU, `[len(sources), *shape]`.
+def draw_normal(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
+    """A draw of N(0, I) for every problem from its own generator, `[len(generators), *shape]`, float32 on the CPU.
 
-    >>> torch.equal(normal((2,), generators([3, 5]))[1:], normal((2,), generators([5])))
+    Examples
+    --------
+    >>> torch.equal(draw_normal((2,), make_generators([3, 5]))[1:], draw_normal((2,), make_generators([5])))
     True
     """
-    draws = [torch.randn(tuple(shape), generator=g, dtype=torch.float32, device="cpu") for g in sources]
+    draws = [torch.randn(tuple(shape), generator=g, dtype=torch.float32, device="cpu") for g in generators]
     return torch.stack(draws)

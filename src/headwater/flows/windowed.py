@@ -1,13 +1,13 @@
-"""One flow for a canvas of any size, from a flow of fixed windows.
+"""A flow on a canvas of any size, from a flow of fixed windows.
 
 The velocity at a place of the canvas is the weighted mean of the velocities that the windows covering it
-propose (MultiDiffusion, Bar-Tal et al., ICML 2023, eq. 5):
+give (MultiDiffusion, Bar-Tal et al., ICML 2023, eq. 5):
 
     v(x, t) = sum_k w_k P_k^T v_window(P_k x, t) / sum_k w_k
 
-with P_k the crop of window k and w_k a smooth bump, so that no window has an edge in the result. The mean is
-a velocity field like any other: it is solved, differentiated and controlled as one. A window may slide along any of
-the last axes: height and width of an image, the frames of a recording.
+with P_k the crop to window k and w_k a smooth bump, so that no edge of a window shows in the result. The mean is a
+velocity field like any other: it can be solved, differentiated and controlled. A window may slide along any of the
+last axes: height and width of an image, the frames of a recording.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from headwater.flows.recompute import recompute
 from headwater.problem.batch import select
 
 
-def positions(length: int, size: int, stride: int) -> list[int]:
-    """Starts of windows of `size` that cover `length`, evenly spaced and at most `stride` apart.
+def place_windows(length: int, size: int, stride: int) -> list[int]:
+    """The starts of windows of `size` that cover `length` entries, evenly spaced and at most `stride` apart.
 
-    >>> positions(100, 64, 32)
+    Examples
+    --------
+    >>> place_windows(100, 64, 32)
     [0, 18, 36]
     """
     count = math.ceil((length - size) / stride) + 1
@@ -37,13 +39,15 @@ def positions(length: int, size: int, stride: int) -> list[int]:
 
 
 def bump(size: int) -> Tensor:
-    """The window weight sin^2(pi (i + 1/2) / size) in one dimension, `[size]`."""
+    """The window weight sin^2(pi (i + 1/2) / size) in one dimension, `[size]`, positive everywhere."""
     return torch.sin(math.pi * (torch.arange(size) + 0.5) / size).square()
 
 
 def enumerate_chunks(x: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
-    """The parts of at most `size` rows, each with its start.
+    """The parts of x `[rows, ...]` of at most `size` rows, each with its start.
 
+    Examples
+    --------
     >>> [(k, part.tolist()) for k, part in enumerate_chunks(torch.arange(3), 2)]
     [(0, [0, 1]), (2, [2])]
     """
@@ -52,11 +56,21 @@ def enumerate_chunks(x: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
 
 @dataclass(frozen=True)
 class Windowed:
-    """The averaged velocity on a canvas `[batch, ...]` along `axes`, counted from the last.
+    """The mean velocity of overlapping windows on a canvas `[batch, ...]`.
 
-    `size` of a window along these axes; `corners` are where the windows that are evaluated begin; a place that none
-    of them covers stays as it is. The network sees at most `chunk` windows at a time; if there are more, each chunk
-    is computed again in the backward pass, so that memory is bounded by a chunk and not by the canvas.
+    Attributes
+    ----------
+    window
+        The velocity of one window.
+    size
+        The lengths of a window along `axes`.
+    corners
+        Where the windows that are evaluated begin; the velocity is 0 where none of them lies.
+    axes
+        The axes along which windows slide, counted from the last.
+    chunk
+        The most windows that the network sees at a time. If there are more, each chunk is computed again in the
+        backward pass, so that a chunk and not the canvas bounds the memory.
     """
 
     window: Velocity
@@ -66,7 +80,7 @@ class Windowed:
     chunk: int = 32
 
     def select(self, index: Tensor) -> Windowed:
-        """The velocity of the problems in `index`."""
+        """The velocity of the problems in `index` `[k]`."""
         return replace(self, window=select(self.window, index))
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
@@ -85,7 +99,7 @@ class Windowed:
         for place, v in zip(places, torch.cat(parts).chunk(len(places)), strict=True):
             total[place] += weight * v
             mass[place] += weight
-        return total / mass.clamp(min=1e-20)
+        return total / mass.clamp(min=1e-20)  # eq. 5; 0 / 1e-20 where there is no window
 
     def _place(self, corner: tuple[int, ...], dimensions: int) -> tuple[slice, ...]:
         """The index of a window."""
@@ -102,16 +116,16 @@ class Windowed:
         return weight.to(like)
 
     def _part(self, problem: Tensor, t: Tensor) -> Callable[[Tensor], Tensor]:
-        """The window's velocity on some tiles, the i-th belonging to `problem[i]`."""
+        """The window's velocity on tiles `[tiles, ...]`, the i-th of which belongs to `problem[i]`."""
         window = select(self.window, problem)
         return lambda tiles: window(tiles, t if t.ndim == 0 else t[problem])
 
     def inside(self, corner: tuple[int, ...]) -> tuple[slice, ...]:
-        """The index of a window in a mask of the canvas."""
+        """The index of the window at `corner` in a mask of the canvas."""
         return tuple(slice(i, i + n) for i, n in zip(corner, self.size, strict=True))
 
     def covered(self, canvas: Sequence[int]) -> Tensor:
-        """Bool `canvas`, the lengths along the axes: what some window covers."""
+        """Where a window lies on a canvas of these lengths along the axes, bool `[*canvas]`."""
         mask = torch.zeros(*canvas, dtype=torch.bool)
         for corner in self.corners:
             mask[self.inside(corner)] = True
@@ -126,21 +140,33 @@ def windowed(
     stride: int | None = None,
     damaged: Tensor | None = None,
 ) -> Flow:
-    """The flow on a canvas of these lengths along `axes`, each at least the window's.
+    """The flow on a canvas larger than its events; the given flow is that of a window.
 
-    `stride` is the largest distance between windows (default half a window). With `damaged`, a bool mask of the
-    canvas, only the windows that see damage are evaluated.
-
-    >>> flow = Flow(lambda x, t: -x, shape=(3, 8, 8))
-    >>> canvas = windowed(flow, (12, 20))
-    >>> x = torch.randn(2, 3, 12, 20)
-    >>> bool(torch.allclose(canvas(x, torch.tensor(0.5)), -x, atol=1e-6))
-    True
+    Parameters
+    ----------
+    flow
+        The flow of one window.
+    canvas
+        The lengths of the canvas along `axes`, each at least the window's.
+    axes
+        The axes along which windows slide, counted from the last.
+    stride
+        The largest distance between windows, in entries; None means half a window.
+    damaged
+        A bool mask `[*canvas]`: only the windows that contain some of it are evaluated; None means all.
 
     Raises
     ------
     Misuse
         If the canvas is smaller than the window, the stride leaves gaps, or nothing is damaged.
+
+    Examples
+    --------
+    >>> flow = Flow(lambda x, t: -x, shape=(3, 8, 8))
+    >>> canvas = windowed(flow, (12, 20))
+    >>> x = torch.randn(2, 3, 12, 20)
+    >>> bool(torch.allclose(canvas(x, torch.tensor(0.5)), -x, atol=1e-6))
+    True
     """
     axes, canvas = tuple(axes), tuple(canvas)
     size = tuple(flow.shape[axis] for axis in axes)
@@ -158,13 +184,13 @@ def windowed(
             f"Windows of {words(size)} every {stride} do not cover the canvas.",
             f"Give a stride of 1 to {min(size)}.",
         )
-    starts = [positions(n, m, stride or max(m // 2, 1)) for n, m in zip(canvas, size, strict=True)]
+    starts = [place_windows(n, m, stride or max(m // 2, 1)) for n, m in zip(canvas, size, strict=True)]
     corners = tuple(itertools.product(*starts))
     if damaged is not None:
         seen = Windowed(flow, size, corners, axes)
         corners = tuple(c for c in corners if bool(damaged[seen.inside(c)].any()))
         if not corners:
-            raise Misuse("The mask marks nothing as damaged.", "Mark what is to be restored.")
+            raise Misuse("The mask marks nothing as damaged.", "Mark the part that is to be restored.")
     if canvas == size:
         return flow
     shape = list(flow.shape)

@@ -1,14 +1,14 @@
 """Data that belongs to single problems of a batch, and how it follows those that still run.
 
-The first axis of every tensor is the problem. A problem that has ended is left out of all further evaluations,
-so whatever holds one entry per problem (a measurement, a mask, a label) must be able to give the entries of some
+The first axis of every tensor is the problem. A problem that has ended is left out of all further evaluations, so
+whatever holds one entry per problem (a measurement, a mask, a label) must be able to give the entries of some of the
 problems. There are three ways to say how, and nothing is guessed:
 
 - `Each(f, y=y, mask=mask)` holds the data and hands f the rows of the running problems;
 - an object has a method `select(index)` that returns it for the problems in `index`, an integer tensor;
 - `WholeBatch(f)` says that f cannot be restricted: then no problem is ever left out.
 
-A thing with none of these promises to treat every problem alike; `control` holds it to that at its start.
+Anything else promises to treat every problem alike; `control` checks that at its start.
 """
 
 from __future__ import annotations
@@ -25,21 +25,24 @@ T = TypeVar("T")
 
 
 class CannotRestrict(Misuse):
-    """What was declared `WholeBatch` was asked for some of its problems."""
+    """Something declared `WholeBatch` was to be evaluated for some of its problems."""
 
 
 def select(thing: T, index: Tensor) -> T:
-    """The thing for the problems in `index` `[k]`; itself if it has no method `select`."""
+    """The thing for the problems in `index` `[k]` int64; itself if it has no method `select`."""
     method = getattr(thing, "select", None)
     return thing if method is None else method(index)
 
 
 def rows(value: Any, index: Tensor) -> Any:
-    """The rows of per-problem data; what is shared stays as it is.
+    """The entries of per-problem data for the problems in `index` `[k]`; shared data is returned as it is.
 
-    A tensor or array whose first axis is 1, or that has no axis, is shared, and so are numbers and strings. A list
-    or tuple has one entry per problem. A thing with `select` is asked.
+    A tensor whose first axis is 1, or that has no axis, is shared, and so are numbers and strings; other tensors
+    `[batch, ...]` give `[k, ...]`. A list or tuple has one entry per problem, or a single one for all. Anything with
+    a method `select` is selected by it.
 
+    Examples
+    --------
     >>> index = torch.tensor([2, 0])
     >>> rows(torch.tensor([5, 6, 7]), index).tolist(), rows(["a", "b", "c"], index), rows(3.0, index)
     ([7, 5], ['c', 'a'], 3.0)
@@ -54,19 +57,19 @@ def rows(value: Any, index: Tensor) -> Any:
 class Each:
     """A function with per-problem data: `Each(f, **data)(x, ...)` is `f(x, ..., **data)`.
 
-    Serves for velocities f(x, t, **data), costs f(x1, **data), priors f(x0, **data) and operators alike.
+    It serves velocities f(x, t, **data), costs f(x1, **data), priors f(x0, **data) and operators alike.
 
     Parameters
     ----------
     function
-        Any callable; networks among its attributes are found as ever.
+        Any callable of x `[batch, ...]`; networks among its attributes are found as those of any velocity.
     data
         Tensors `[batch, ...]`, or lists with one entry per problem. A first axis of 1 is shared by all problems.
 
     Raises
     ------
     Misuse
-        When called with another number of problems than the data has.
+        When it is called with another number of problems than the data has.
 
     Examples
     --------
@@ -86,18 +89,22 @@ class Each:
             if isinstance(value, Tensor | list | tuple) and len(value) not in (1, len(x)):
                 raise Misuse(
                     f"The data {name!r} of {self.__name__} has {len(value)} rows for {len(x)} problems.",
-                    "Give one row for each problem, or a single one for all of them.",
+                    "Give one row for each problem, or a single row for all of them.",
                 )
         return self.function(x, *arguments, **self.data)
 
     def select(self, index: Tensor) -> Each:
-        """The function of the problems in `index`."""
+        """The function with the data of the problems in `index` `[k]`."""
         return Each(select(self.function, index), **{k: rows(v, index) for k, v in self.data.items()})
 
 
 class WholeBatch:
-    """A function that can only be evaluated for all problems at once; it costs the evaluations of ended ones.
+    """A function that can only be evaluated for all problems at once.
 
+    With one of these `control` evaluates problems that have ended along with the others.
+
+    Examples
+    --------
     >>> cost = WholeBatch(lambda x1: (x1 - x1.mean(0)).square().sum(1))
     >>> cost(torch.tensor([[1.0], [3.0]]))
     tensor([1., 1.])
@@ -111,7 +118,7 @@ class WholeBatch:
         return self.function(x, *arguments)
 
     def select(self, index: Tensor) -> WholeBatch:
-        """Refuse; `control` then evaluates the whole batch."""
+        """Raise `CannotRestrict`; `control` then evaluates the whole batch."""
         raise CannotRestrict(
             f"{self.__name__} was declared WholeBatch, so it cannot be evaluated for some of its problems.",
             "Declare its per-problem data with Each(f, **data), or evaluate all problems together.",
@@ -119,8 +126,8 @@ class WholeBatch:
 
 
 def restrictable(*things: Any) -> bool:
-    """Whether none of the things, nor anything they are made of, was declared `WholeBatch`."""
-    try:
+    """Whether neither the things nor their parts were declared `WholeBatch`."""
+    try:  # `select` of a composition selects its parts, so one call reaches them all
         for thing in things:
             select(thing, torch.zeros(1, dtype=torch.long))
     except CannotRestrict:
@@ -129,10 +136,12 @@ def restrictable(*things: Any) -> bool:
 
 
 def per_problem(value: Tensor, like: Tensor) -> Tensor:
-    """One value per problem `[batch]`, or one for all, shaped to broadcast against `like` `[batch, ...]`.
+    """One value per problem `[batch]`, or a scalar for all, shaped to broadcast against `like` `[batch, ...]`.
 
-    In the dtype of `like`, unless it is a mask.
+    It is cast to the dtype of `like`, so that float64 scalars do not promote a float32 state; a mask stays bool.
 
+    Examples
+    --------
     >>> (per_problem(torch.tensor([1.0, 2.0]), torch.ones(2, 3, 4)) * torch.ones(2, 3, 4)).sum((1, 2))
     tensor([12., 24.])
     """
@@ -141,13 +150,15 @@ def per_problem(value: Tensor, like: Tensor) -> Tensor:
 
 
 def indices(count: int, device: torch.device | str = "cpu") -> Tensor:
-    """The indices of all rows, 0 to count - 1."""
+    """The indices 0 to count - 1 of all problems, `[count]` int64."""
     return torch.arange(count, device=device)
 
 
 def sample_of(count: int, most: int = 4) -> Sequence[int]:
-    """Up to `most` of the problems, spread over the batch, the last always among them.
+    """Up to `most` of the indices of `count` problems, spread over the batch; the last is always among them.
 
+    Examples
+    --------
     >>> list(sample_of(9)), list(sample_of(2)), list(sample_of(1))
     ([1, 3, 5, 8], [0, 1], [0])
     """

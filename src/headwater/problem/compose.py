@@ -1,7 +1,7 @@
-"""The one composition: what is asked of inner(x) is asked of x.
+"""The one composition: an operator, a misfit or a cost of inner(x) becomes one of x.
 
-It serves wherever something lies between the state of a flow and what is measured: a decoder of latents, a crop of a
-larger canvas, a change of rate, another operator. The composition is of the kind that `outer` is: an operator with
+It serves wherever something lies between the state of a flow and the measurement: a decoder of latents, a crop of a
+larger canvas, a change of rate, another operator. The composition is of the same kind as `outer`: an operator with
 its residual, count and adjoint, a misfit, or any cost.
 """
 
@@ -23,7 +23,7 @@ Map = Callable[[Tensor], Tensor]
 
 
 def compose(outer: Any, inner: Map) -> Any:
-    """x -> outer(inner(x)), of the kind that `outer` is.
+    """x -> outer(inner(x)), of the same kind as `outer`.
 
     Parameters
     ----------
@@ -54,14 +54,14 @@ def compose(outer: Any, inner: Map) -> Any:
 
 
 class Composed:
-    """outer(inner(x)) of any two callables, restricted to some problems as they are."""
+    """outer(inner(x)) of any two callables; `select` selects both of them."""
 
     def __init__(self, outer: Map, inner: Map) -> None:
         self.outer, self.inner = outer, inner
         self.__name__ = getattr(outer, "__name__", type(outer).__name__)
 
     def select(self, index: Tensor) -> Composed:
-        """The composition of the problems in `index`."""
+        """The composition for the problems in `index` `[k]`."""
         return Composed(select(self.outer, index), select(self.inner, index))
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class Composed:
 
 @dataclass(frozen=True, eq=False)
 class Composition(Operator):
-    """The operator outer(inner(x))."""
+    """The operator y = outer(inner(x)) on x `[batch, ...]`."""
 
     outer: Operator
     inner: Map
@@ -78,13 +78,13 @@ class Composition(Operator):
 
     @property
     def name(self) -> str:
-        """The name of the operator, and of what lies before it if that is an operator, too."""
+        """The name of the outer operator, after that of the inner one if it has a name, too."""
         before = getattr(self.inner, "name", None)
         return self.outer.name if before is None else f"{before}, {self.outer.name}"
 
     @property
     def local(self) -> int | None:
-        """How far an entry of y looks, if both parts say so; a map that says nothing looks everywhere."""
+        """How far an entry of y looks, in entries of x; None if one part looks everywhere or does not say."""
         reach = getattr(self.inner, "local", None)
         if reach is None or self.outer.local is None:
             return None
@@ -99,23 +99,23 @@ class Composition(Operator):
         return self.outer(self.inner(x))
 
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
-        """As the outer operator's."""
+        """The outer operator's residual at inner(x), in the shape of y."""
         return self.outer.residual(self.inner(x), y)
 
     def damaged(self, shape: Sequence[int]) -> Tensor | None:
         """What either part misses, if both are pointwise; else None."""
-        if self.local != 0:
+        if self.local != 0:  # an entry that one part misses may still be seen through its neighbours
             return None
         parts = [part for part in (self.inner, self.outer) if isinstance(part, Operator)]
         masks = [mask for part in parts if (mask := part.damaged(shape)) is not None]
         return reduce(torch.logical_or, masks) if masks else None
 
     def count(self, y: Tensor) -> Tensor:
-        """As the outer operator's."""
+        """How many entries of y are measurements, by the outer operator, int64 `[batch]`."""
         return self.outer.count(y)
 
     def select(self, index: Any) -> Any:
-        """The composition of the problems in `index`."""
+        """The composition for the problems in `index` `[k]`."""
         return replace(self, outer=self.outer.select(index), inner=rows(self.inner, index))
 
     def to(self, device: Any) -> Any:
@@ -126,9 +126,9 @@ class Composition(Operator):
 
 @dataclass(frozen=True, eq=False)
 class LinearComposition(Composition, LinearOperator):
-    """The same of two linear parts: (A B)' = B' A'."""
+    """The linear operator A B of two linear parts, with the adjoint (A B)' = B' A'."""
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """inner'(outer'(y))."""
+        """B' A' y in the shape of x, with A = outer and B = inner."""
         assert isinstance(self.outer, LinearOperator)
         return self.inner.adjoint(self.outer.adjoint(y))  # type: ignore[attr-defined,no-any-return]

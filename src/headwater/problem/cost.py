@@ -24,8 +24,8 @@ Cost = Callable[[Tensor], Tensor]
 class Misfit:
     """The Gaussian misfit ||A x1 - y||^2 / (2 sigma_y^2), `[batch]`.
 
-    For complex y the square of a residual is its squared modulus and sigma_y^2 = E|noise|^2, the variance of complex
-    noise as NumPy and torch define it (half of it in the real, half in the imaginary part).
+    For complex y the square of a residual is its squared modulus, and sigma_y^2 = E|noise|^2 is the variance of
+    complex noise as NumPy and torch define it (half of it in the real, half in the imaginary part).
 
     Parameters
     ----------
@@ -37,8 +37,9 @@ class Misfit:
     sigma_y
         The standard deviation of its noise in the units of y, above 0: a number or one per problem `[batch]`.
     measured
-        Bool, broadcastable to y: which entries are measurements, if not all. What was not measured counts neither in
-        the misfit nor in its mean. Without it the zeros of a masked measurement would be taken for hits.
+        Bool, broadcastable to y: which entries are measurements; None means all. The other entries count neither in
+        the misfit nor in its mean. Without it the zeros of a masked measurement would count as residuals of zero,
+        and the discrepancy would be reached too early.
 
     Raises
     ------
@@ -71,7 +72,7 @@ class Misfit:
             raise Misuse("The measurement contains NaN or infinity.", "Mask or repair these entries first.")
 
     def select(self, index: Tensor) -> Misfit:
-        """The misfit of the problems in `index`."""
+        """The misfit of the problems in `index` `[k]`."""
         return replace(
             self,
             operator=select(self.operator, index),
@@ -80,10 +81,10 @@ class Misfit:
             measured=rows(self.measured, index),
         )
 
-    def standardised(self, x1: Tensor) -> Tensor:
+    def standardise_residual(self, x1: Tensor) -> Tensor:
         """(A x1 - y) / sigma_y, flattened to `[batch, measurements]`; complex if y is.
 
-        In float32 or better, whatever the operator returns: squares of half precision overflow.
+        It is in float32 or better, whatever the operator returns: squares in half precision overflow.
         """
         residual = getattr(self.operator, "residual", None)
         r = residual(x1, self.y) if residual else self._difference(self.operator(x1))
@@ -96,7 +97,7 @@ class Misfit:
 
     def square(self, x1: Tensor) -> Tensor:
         """||A x1 - y||^2 / sigma_y^2, `[batch]`."""
-        r = self.standardised(x1)
+        r = self.standardise_residual(x1)
         return (torch.view_as_real(r).flatten(1) if r.is_complex() else r).square().sum(1)
 
     def __call__(self, x1: Tensor) -> Tensor:
@@ -115,12 +116,12 @@ class Misfit:
         return self.mean_square(x1).sqrt()
 
     def mean_square(self, x1: Tensor) -> Tensor:
-        """mean |(A x1 - y) / sigma_y|^2 over what was measured, `[batch]`."""
+        """mean |(A x1 - y) / sigma_y|^2 over the entries that are measurements, `[batch]`."""
         square = self.square(x1)
         return square / self._count().to(square)
 
     def _count(self) -> Tensor:
-        """How many entries of y are measurements: said by `measured`, by `operator.count(y)`, or all."""
+        """How many entries of y are measurements: by `measured`, else by `operator.count(y)`, else all of y."""
         if self.measured is not None:
             return self.measured.expand(-1, *self.y.shape[1:]).flatten(1).sum(1)
         count = getattr(self.operator, "count", None)
@@ -131,25 +132,34 @@ class Misfit:
 class NegativePSNR:
     """-PSNR of the measurement in dB, 10 log10(mean (A x1 - y)^2 / span^2), `[batch]`: the paper's image cost.
 
-    `span` is the width of the data range (2 for [-1, 1]).
+    `span` is the width of the data range in the units of y: 2 for [-1, 1]. The sigma_y of the misfit cancels.
+
+    Examples
+    --------
+    >>> misfit = Misfit(lambda x: x, torch.zeros(1, 2), 0.5)
+    >>> round(NegativePSNR(misfit)(torch.full((1, 2), 0.02)).item(), 4)
+    -40.0
     """
 
     misfit: Misfit
     span: float = 2.0
 
     def select(self, index: Tensor) -> NegativePSNR:
-        """The cost of the problems in `index`."""
+        """The cost of the problems in `index` `[k]`."""
         return NegativePSNR(self.misfit.select(index), self.span)
 
     def __call__(self, x1: Tensor) -> Tensor:
         scale = torch.as_tensor(self.misfit.sigma_y).to(x1) / self.span
+        # The floor, a PSNR of 200 dB, keeps the gradient finite where A x1 = y exactly.
         return 10 * torch.log10(self.misfit.mean_square(x1) * scale**2 + 1e-20)
 
 
 @dataclass(frozen=True)
 class WeightedSum:
-    """sum_i w_i C_i(x1), `[batch]`, of any costs.
+    """sum_i w_i C_i(x1), `[batch]`, of any costs; `terms` are the pairs (w_i, C_i).
 
+    Examples
+    --------
     >>> total = WeightedSum(((1.0, lambda x: x.sum(1)), (10.0, lambda x: x.prod(1))))
     >>> total(torch.tensor([[2.0, 3.0]])).item()
     65.0
@@ -158,7 +168,7 @@ class WeightedSum:
     terms: tuple[tuple[float, Cost], ...]
 
     def select(self, index: Tensor) -> WeightedSum:
-        """The sum for the problems in `index`."""
+        """The sum for the problems in `index` `[k]`."""
         return WeightedSum(tuple((w, select(c, index)) for w, c in self.terms))
 
     def __call__(self, x1: Tensor) -> Tensor:
@@ -167,13 +177,13 @@ class WeightedSum:
 
 @dataclass(frozen=True)
 class Stop:
-    """Stop a problem as soon as `measure(x1) <= level`; measure returns `[batch]`."""
+    """Stop a problem as soon as `measure(x1) <= level`, with x1 `[batch, *event]` and the measure `[batch]`."""
 
     measure: Callable[[Tensor], Tensor]
     level: float
 
     def select(self, index: Tensor) -> Stop:
-        """The stop of the problems in `index`."""
+        """The stop of the problems in `index` `[k]`."""
         return Stop(select(self.measure, index), self.level)
 
 
@@ -189,8 +199,16 @@ class _Rms:
 
 
 def discrepancy(misfit: Misfit, tau: float = 1.0) -> Stop:
-    """Morozov's discrepancy principle: stop when rms(A x1 - y) <= tau sigma_y (Engl, Hanke & Neubauer 4.3).
+    """Morozov's discrepancy principle: stop when rms(A x1 - y) <= tau sigma_y.
 
+    `tau` is the level in units of the noise, above 0; below 1 the control fits noise.
+
+    References
+    ----------
+    Engl, Hanke & Neubauer, Regularization of Inverse Problems (1996), section 4.3.
+
+    Examples
+    --------
     >>> misfit = Misfit(lambda x: x, torch.zeros(1, 2), 0.5)
     >>> discrepancy(misfit).measure(torch.ones(1, 2)).item()
     2.0
@@ -201,14 +219,23 @@ def discrepancy(misfit: Misfit, tau: float = 1.0) -> Stop:
 
 
 def target_psnr(misfit: Misfit, decibel: float, span: float = 2.0) -> Stop:
-    """Stop when the PSNR of the measurement, not of the unknown image, reaches `decibel`."""
+    """Stop when the PSNR of the measurement, not of the unknown image, reaches `decibel`.
+
+    The stop of the paper. `span` is the width of the data range in the units of y: 2 for [-1, 1].
+    """
     if not math.isfinite(decibel):
         raise Misuse(f"The target PSNR {decibel} is not finite.", "Give decibels, e.g. 32.")
     return Stop(NegativePSNR(misfit, span), -decibel)
 
 
 def check_values(cost: object, value: Any, batch: int, x1: Tensor) -> Tensor:
-    """The values of a cost, or a Misuse if they are not one differentiable number per problem."""
+    """The values of a cost at x1 `[batch, *event]`, checked to be one differentiable number per problem `[batch]`.
+
+    Raises
+    ------
+    Misuse
+        If they have another shape, are not real, or carry no gradient to an x1 that requires one.
+    """
     name = getattr(cost, "__name__", type(cost).__name__)
     if not isinstance(value, Tensor) or value.shape != (batch,):
         got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -1,4 +1,4 @@
-"""Least squares with an operator known only by A and A': conjugate gradients and power iteration."""
+"""Least squares with an operator that is given by A and A' alone: conjugate gradients and power iteration."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from headwater.problem.batch import per_problem
 Linear = Callable[[Tensor], Tensor]
 
 
-def square(a: Tensor) -> Tensor:
-    """|a|^2 of every problem, `[batch]`."""
+def squared_norm(a: Tensor) -> Tensor:
+    """|a|^2 of a `[batch, ...]` for every problem, `[batch]`."""
     return a.flatten(1).square().sum(1)
 
 
-def least_squares(
+def solve_least_squares(
     forward: Linear,
     adjoint: Linear,
     y: Tensor,
@@ -28,70 +28,92 @@ def least_squares(
 ) -> Tensor:
     """The smallest x that minimises |A x - y|^2 + ridge |x|^2, by conjugate gradients (CGLS).
 
-    Each problem has its own scalars and does not depend on the others. |A x - y| never grows; on an
-    ill-conditioned A it falls about as 1 / iterations.
+    Each problem has its own scalars and does not depend on the others. |A x - y| never grows; if A is
+    ill-conditioned it falls about as 1 / iterations.
 
     Parameters
     ----------
     forward, adjoint
-        x -> A x and y -> A' y.
+        x -> A x and y -> A' y; A' y has the shape of x, `[batch, ...]`.
     y
-        Measurements [batch, ...].
+        Measurements `[batch, ...]`.
     ridge
         Tikhonov weight, at least 0: a number, or one per problem `[batch]`.
     iterations, tolerance
-        A problem stops, and stays as it is: without ridge at |A x - y| <= tolerance |y|, with ridge once the
-        gradient A'(y - A x) - ridge x has fallen to `tolerance` of its first value, always when it is down to
-        rounding, or after `iterations` of one A and one A' each.
+        A problem stops after `iterations`, of one A and one A' each, or earlier: without ridge at
+        |A x - y| <= tolerance |y|, with ridge once the gradient A'(y - A x) - ridge x has fallen to `tolerance` of
+        its first value, and always when the gradient has fallen to rounding.
+
+    Returns
+    -------
+    x
+        The solutions, in the shape of A' y.
 
     References
     ----------
-    Hestenes & Stiefel 1952, section 10; Bjorck 1996, Numerical methods for least squares problems, 7.4.1.
+    Hestenes & Stiefel 1952, section 10; Bjorck 1996, Numerical methods for least squares problems, Algorithm 7.4.1.
 
     Examples
     --------
     >>> scale = torch.tensor([[1.0, 2.0, 4.0]])
     >>> A = lambda x: scale * x
-    >>> least_squares(A, A, torch.ones(1, 3)).round(decimals=5).tolist()
+    >>> solve_least_squares(A, A, torch.ones(1, 3)).round(decimals=5).tolist()
     [[1.0, 0.5, 0.25]]
     """
     r, s = y, adjoint(y)
-    x, p, gamma = torch.zeros_like(s), s, square(s)
+    # From x = 0 every iterate lies in the range of A', so the limit is the smallest of the minimisers.
+    x, p, gamma = torch.zeros_like(s), s, squared_norm(s)
     weight = torch.as_tensor(ridge, dtype=gamma.dtype, device=gamma.device)
-    goal = torch.where(weight == 0, tolerance**2 * square(y), 0.0)
+    # With a ridge |A x - y| does not fall to zero, so only the gradient can tell that a problem is solved.
+    goal = torch.where(weight == 0, tolerance**2 * squared_norm(y), 0.0)
     least = torch.where(weight == 0, 10 * torch.finfo(s.dtype).eps, tolerance) ** 2 * gamma
     for _ in range(iterations):
-        active = (square(r) > goal) & (gamma > least)
+        active = (squared_norm(r) > goal) & (gamma > least)
         if not bool(active.any()):
             break
         q = forward(p)
-        curvature = square(q) + weight * square(p)
-        active = active & (curvature > 0)
+        curvature = squared_norm(q) + weight * squared_norm(p)
+        active = active & (curvature > 0)  # p in the kernel of A: nothing is left to gain
         alpha = torch.where(active, gamma / torch.where(active, curvature, 1.0), 0.0)
         x, r = x + per_problem(alpha, p) * p, r - per_problem(alpha, q) * q
         s = adjoint(r) - per_problem(weight, x) * x
-        gamma, previous = torch.where(active, square(s), 0.0), gamma
+        gamma, previous = torch.where(active, squared_norm(s), 0.0), gamma
         p = s + per_problem(torch.where(active, gamma / torch.where(active, previous, 1.0), 0.0), p) * p
     return x
 
 
-def power_norm(forward: Linear, adjoint: Linear, shape: Sequence[int], iterations: int = 100) -> Tensor:
-    """The largest singular value of A for every problem, float64 [batch], by power iteration on A' A.
+def estimate_norm(forward: Linear, adjoint: Linear, shape: Sequence[int], iterations: int = 100) -> Tensor:
+    """The largest singular value of A for every problem, float64 `[batch]`, by power iteration on A' A.
 
-    The start is noise around a constant image (the leading singular vector of most blurs is smooth), the
-    same for every problem and call. After k iterations the result is at most about log(d) / k below the true
-    value, relatively, and usually far nearer; it is above by rounding only.
+    The start is noise around a constant image (the leading singular vector of most blurs is smooth), the same for
+    every problem and call. After k iterations the result is below the true value by a relative error of at most about
+    log(d) / k, usually far less, and never above it but for rounding.
+
+    Parameters
+    ----------
+    forward, adjoint
+        x -> A x and y -> A' y.
+    shape
+        The shape of x, `[batch, ...]`.
+    iterations
+        Power iterations, of one A and one A' each.
+
+    References
+    ----------
+    Kuczynski & Wozniakowski, SIAM J. Matrix Anal. Appl. 13 (1992), the bound log(d) / k.
 
     Examples
     --------
-    >>> power_norm(lambda x: 3 * x, lambda y: 3 * y, (1, 1, 4, 4)).round(decimals=9).tolist()
+    >>> estimate_norm(lambda x: 3 * x, lambda y: 3 * y, (1, 1, 4, 4)).round(decimals=9).tolist()
     [3.0]
     """
     generator = torch.Generator().manual_seed(0)
     start = 1.0 + torch.randn((1, *shape[1:]), generator=generator, dtype=torch.float64)
     x = start.expand(*shape)
     for _ in range(iterations):
-        x = per_problem(square(x).rsqrt(), x) * x
+        x = per_problem(squared_norm(x).rsqrt(), x) * x
         x = adjoint(forward(x))
-        x = torch.where(per_problem(square(x), x) > 0, x, torch.ones_like(x))  # A is zero: any x will do
-    return square(forward(per_problem(square(x).rsqrt(), x) * x)).sqrt()
+        x = torch.where(
+            per_problem(squared_norm(x), x) > 0, x, torch.ones_like(x)
+        )  # A is zero: any x will do
+    return squared_norm(forward(per_problem(squared_norm(x).rsqrt(), x) * x)).sqrt()

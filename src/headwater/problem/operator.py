@@ -12,19 +12,26 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.problem.least_squares import least_squares, power_norm
+from headwater.problem.least_squares import estimate_norm, solve_least_squares
 
 
 @dataclass(frozen=True, eq=False)
 class Operator(ABC):
     """A measurement operator y = A(x), differentiable in x.
 
-    `x` is [batch, ...]; the first axis of `y` is the problem too. One operator serves
-    the whole batch; a tensor it holds may have a first axis of 1 (shared) or of the batch (one per problem),
-    and `select` follows a batch that is compacted.
+    x is `[batch, ...]`; the first axis of y is the problem, too. One operator serves the whole batch. A tensor that
+    it holds has a first axis of 1 (shared) or of the batch (one per problem); `select` restricts the latter.
 
-    Class attributes: `kind` is the word the command line uses, `linear` says whether `adjoint` exists,
-    `channels` is the number of channels x must have (None: any), `per_problem` names the indexable tensors.
+    Attributes
+    ----------
+    kind
+        The word that the command line uses.
+    linear
+        Whether `adjoint` exists.
+    channels
+        The number of channels that x must have; None means any.
+    per_problem
+        The names of the tensors that the operator holds.
     """
 
     kind: ClassVar[str]
@@ -39,7 +46,7 @@ class Operator(ABC):
 
     @property
     def local(self) -> int | None:
-        """How far from its own place in x an entry of y looks, in pixels or samples of x; None: everywhere."""
+        """How far from its own place in x an entry of y looks, in pixels or samples of x; None means everywhere."""
         return None
 
     @property
@@ -49,31 +56,31 @@ class Operator(ABC):
 
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:
-        """A(x), the measurement without noise."""
+        """A(x), the measurement without noise, of x `[batch, ...]`."""
 
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
-        """A(x) - y, zero where x agrees with the measurement (an inequality for `Clip`); shape of y."""
+        """A(x) - y in the shape of y, zero where x agrees with the measurement (for `Clip` an inequality)."""
         return difference(self(x), y)
 
     def damaged(self, shape: Sequence[int]) -> Tensor | None:
-        """What y says nothing about, bool, broadcastable to x; None: all of x counts.
+        """Which entries of x the measurement says nothing about, for x of this shape.
 
-        `shape` is the shape of x.
+        Bool, broadcastable to x; None means that y depends on all of x.
         """
         return None
 
     def count(self, y: Tensor) -> Tensor:
-        """How many entries of y are measurements, int64 [batch]: the divisor of a mean squared residual."""
+        """How many entries of y are measurements, int64 `[batch]`: the divisor of a mean squared residual."""
         return torch.full((y.shape[0],), y[:1].numel() if len(y) else 0, device=y.device)
 
     def select(self, index: Tensor | Sequence[int]) -> Self:
-        """The operator of the problems `index` (integers, or a bool mask over the batch)."""
+        """The operator of the problems in `index`, int64 `[k]` or a bool mask `[batch]`."""
         index = torch.as_tensor(index)
         index = index if index.dtype == torch.bool else index.long()
         return self._each_tensor(lambda held: held if held.shape[0] == 1 else held[index.to(held.device)])
 
     def to(self, device: torch.device | str) -> Self:
-        """The operator with its tensors on `device`; saves a copy at every call, the values are the same."""
+        """The operator with its tensors on `device`, which saves a copy at every call."""
         return self._each_tensor(lambda held: held.to(device))
 
     def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> Self:
@@ -94,31 +101,36 @@ class LinearOperator(Operator):
         """A' y, in the shape of x."""
 
     def pinv(self, y: Tensor, *, ridge: float = 0.0) -> Tensor:
-        """A' (A A' + ridge)^-1 y: the smallest x that explains y; closed form where there is one."""
+        """A' (A A' + ridge)^-1 y in the shape of x: for ridge 0 the smallest x with A x = y.
+
+        Subclasses with a closed form use it.
+        """
         return self.pseudo_inverse(y, ridge=ridge)
 
     def pseudo_inverse(
         self, y: Tensor, *, ridge: float = 0.0, iterations: int = 100, tolerance: float = 1e-6
     ) -> Tensor:
-        """The same by conjugate gradients, each problem with its own scalars; see `least_squares`."""
-        return least_squares(self, self.adjoint, y, ridge=ridge, iterations=iterations, tolerance=tolerance)
+        """The same by conjugate gradients; see `solve_least_squares`."""
+        return solve_least_squares(
+            self, self.adjoint, y, ridge=ridge, iterations=iterations, tolerance=tolerance
+        )
 
     def project(self, x: Tensor, y: Tensor, *, iterations: int = 100, tolerance: float = 1e-6) -> Tensor:
-        """The point nearest to x with A x = y, which is x + A^+ (y - A x); for noiseless measurements.
+        """The point nearest to x with A x = y, which is x + A^+ (y - A x), in the shape of x.
 
-        By conjugate gradients: exact in a few iterations for masks, colour and super-resolution; for a blur
-        that wipes out some frequencies |A x - y| falls about as 1 / iterations.
+        For measurements without noise. Conjugate gradients are exact in a few iterations for masks, colour and
+        super-resolution; for a blur that removes some frequencies |A x - y| falls about as 1 / iterations.
         """
         return x - self.pseudo_inverse(self.residual(x, y), iterations=iterations, tolerance=tolerance)
 
     def norm(self, shape: Sequence[int]) -> Tensor:
-        """The largest singular value of A on x of `shape`, float64 [batch]; by default by power iteration."""
-        return power_norm(self, self.adjoint, shape)
+        """The largest singular value of A on x of `shape`, float64 `[batch]`; by power iteration if not known."""
+        return estimate_norm(self, self.adjoint, shape)
 
 
 @dataclass(frozen=True, eq=False)
 class Identity(LinearOperator):
-    """y = x: the measurement is the sample itself, and all the damage is its noise.
+    """y = x: the measurement is the sample itself, with noise.
 
     Examples
     --------
@@ -130,11 +142,11 @@ class Identity(LinearOperator):
 
     @property
     def local(self) -> int:
-        """0: an entry sees itself."""
+        """0: an entry of y depends on the same entry of x."""
         return 0
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x itself."""
+        """y = x."""
         return x
 
     def adjoint(self, y: Tensor) -> Tensor:
@@ -146,22 +158,22 @@ class Identity(LinearOperator):
         return y / (1 + ridge)
 
     def norm(self, shape: Sequence[int]) -> Tensor:
-        """Always 1."""
+        """1 for every problem, float64 `[batch]`."""
         return torch.ones(shape[0], dtype=torch.float64)
 
 
 def difference(measured: Tensor, y: Tensor) -> Tensor:
-    """`measured - y` after checking that neither is broadcast silently."""
+    """`measured - y`, in the shape of both; a Misuse if the shapes differ, since neither is broadcast silently."""
     if measured.shape != y.shape:
         raise Misuse(
             f"The measurement is {list(y.shape)} but the operator makes {list(measured.shape)}.",
-            "Give the measurement that belongs to this operator and size.",
+            "Give the measurement of this operator at this size.",
         )
     return measured - y
 
 
 def require_problems(size: int, x: Tensor, what: str) -> None:
-    """Refuse a per-problem tensor whose first axis is neither 1 nor the batch."""
+    """Refuse a per-problem tensor whose first axis, `size`, is neither 1 nor that of x; `what` names its entries."""
     if size not in (1, x.shape[0]):
         raise Misuse(
             f"There are {size} {what}s but {x.shape[0]} problems in the batch.",
@@ -170,7 +182,10 @@ def require_problems(size: int, x: Tensor, what: str) -> None:
 
 
 def checked(y: Any, x: Tensor, name: str) -> Tensor:
-    """`y` if it can be the measurement of the batch `x`; else a Misuse that says why not."""
+    """y if it can be the measurement of the batch x; else a Misuse that says why not.
+
+    y must be a floating or complex tensor `[batch, ...]` that carries a gradient to x; `name` is the operator's.
+    """
     if not isinstance(y, Tensor) or not (y.is_floating_point() or y.is_complex()):
         found = f"{str(y.dtype).removeprefix('torch.')} values" if isinstance(y, Tensor) else type(y).__name__
         raise Misuse(

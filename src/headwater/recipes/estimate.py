@@ -5,12 +5,13 @@ Plug-and-play with the flow's own denoiser (PnP-Flow, Martin et al., ICLR 2025; 
     for t from early to late
         xhat <- E[x1 | x_t]                                             denoise
         z    <- argmin_x |x - xhat|^2 / (2 r_t^2) + |A x - y|^2 / (2 sigma_y^2)   agree with the measurement
-        x_t' <- alpha_t' z + sigma_t' eps                               go on from a later time
+        x_s  <- alpha_s z + sigma_s eps                                 return to the path at the next time s
 
-with r_t = spread * sigma_t, the distrust of the denoiser, and
+with r_t = spread * sigma_t, the assumed error of the denoiser, and
 eps = sqrt(fresh) N(0, I) + sqrt(1 - fresh) (x_t - alpha_t xhat) / sigma_t: new noise, or what the denoiser took for
-noise (DDIM, Song et al., 2021). New noise at every time draws towards the mean of what is likely; the old one keeps
-the energy of a draw where nothing was measured. No gradient of the network is needed: one evaluation per time.
+noise (DDIM, Song et al., 2021). New noise at every time draws the sample towards the mean of what is likely; old
+noise keeps the energy of a draw where nothing was measured. Each time takes one evaluation and no gradient of the
+network.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ import torch
 from torch import Tensor
 
 from headwater.flows.flow import Flow
-from headwater.flows.seeds import generators, normal
+from headwater.flows.seeds import draw_normal, make_generators
 from headwater.optimizers import LBFGS
 from headwater.problem.cost import Misfit
-from headwater.problem.least_squares import least_squares
+from headwater.problem.least_squares import solve_least_squares
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,22 @@ class Estimate:
     times
         Evaluations of the network, at times even in the logit of t.
     spread
-        How far the denoiser is distrusted: r_t = spread * sigma_t, in data units.
+        The assumed error of the denoiser in units of sigma_t: r_t = spread * sigma_t, in data units.
     first, last
-        The times of the first and last evaluation; the guess enters at `first`, almost drowned in noise.
+        The times of the first and last evaluation; the guess enters at `first`, almost all of it noise.
     fresh
         The share of new noise at every time, 0 to 1.
     iterations
-        Conjugate gradients (linear operators) or L-BFGS evaluations (others) of every agreement.
+        Conjugate gradient steps (linear operators) or L-BFGS evaluations (others) of every proximal step.
 
-    All were chosen by `benchmarks/ablation.py` on the shipped image model.
+    Notes
+    -----
+    `benchmarks/ablation.py` chose all of them, on the shipped image model.
+
+    References
+    ----------
+    Martin et al., "PnP-Flow", ICLR 2025; Zhu et al., "DiffPIR", 2023, Algorithm 1; Song et al., "DDIM",
+    ICLR 2021, eq. 12.
     """
 
     times: int = 32
@@ -67,8 +75,17 @@ class Estimate:
     ) -> Tensor:
         """An x1 that the flow finds plausible and that agrees with the measurement, `[len(seeds), *event]`.
 
-        guess `[batch or 1, *event]`. `watch(x1)` sees the agreement at every time and ends the pass by True.
+        Parameters
+        ----------
+        flow, misfit, seeds
+            As a `Recipe` takes them.
+        guess
+            A rough x1 `[batch or 1, *event]`.
+        watch
+            `watch(z)` sees the sample of every time, after the proximal step; it ends the pass by returning True.
 
+        Examples
+        --------
         >>> from headwater import Gaussian
         >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
         >>> misfit = Misfit(lambda x: x, torch.tensor([[0.5, -0.5]]), 0.01)
@@ -76,16 +93,18 @@ class Estimate:
         >>> bool(misfit.rms(x1) < 2)
         True
         """
-        sources, path = generators(seeds), flow.path
+        generators, path = make_generators(seeds), flow.path
         with torch.no_grad():
             z = guess.expand(len(seeds), *flow.shape)
-            eps = flow.project(normal(flow.shape, sources).to(guess))
+            eps = flow.project(draw_normal(flow.shape, generators).to(guess))
             for t in logit_times(self.times, self.first, self.last):
-                x = path.interpolate(eps, z, t)
+                x = path.interpolate(eps, z, t)  # x_t = alpha_t z + sigma_t eps
                 xhat = flow.denoise(x, t)
-                z = proximal(misfit, xhat, self.spread * float(path.sigma(t)), self.iterations)
+                z = solve_proximal(misfit, xhat, self.spread * float(path.sigma(t)), self.iterations)
+                # The noise that the denoiser saw, by the network's own account (DDIM): sqrt of the shares, so that
+                # the variances of old and new add up to 1.
                 old = (x - path.alpha(t) * xhat) / path.sigma(t)
-                new = flow.project(normal(flow.shape, sources).to(guess))
+                new = flow.project(draw_normal(flow.shape, generators).to(guess))
                 eps = math.sqrt(1 - self.fresh) * old + math.sqrt(self.fresh) * new
                 if watch is not None and watch(z):
                     break
@@ -93,30 +112,43 @@ class Estimate:
 
 
 def logit_times(count: int, first: float, last: float) -> list[Tensor]:
-    """Times from `first` to `last`, even in log(t / (1 - t))."""
+    """`count` scalar times from `first` to `last`, even in log(t / (1 - t)), float64."""
     ends = [math.log(t / (1 - t)) for t in (first, last)]
     return list(torch.sigmoid(torch.linspace(ends[0], ends[1], count, dtype=torch.float64)))
 
 
-def proximal(misfit: Misfit, xhat: Tensor, r: float, iterations: int = 16) -> Tensor:
-    """argmin_x |x - xhat|^2 / (2 r^2) + misfit(x), shape as xhat.
+def solve_proximal(misfit: Misfit, xhat: Tensor, r: float, iterations: int = 16) -> Tensor:
+    """argmin_x |x - xhat|^2 / (2 r^2) + misfit(x), the proximal operator of the misfit, `[batch, *event]`.
 
-    For a linear operator with an `adjoint` x - xhat is the least squares solution of A dx = y - A xhat with the
-    ridge sigma_y^2 / r^2. Others: `iterations` evaluations of the batched L-BFGS.
+    For a linear operator with an `adjoint`, x - xhat is the least squares solution of A dx = y - A xhat with the
+    ridge sigma_y^2 / r^2. For others, `iterations` evaluations of the batched L-BFGS from xhat.
+
+    Parameters
+    ----------
+    misfit
+        What was measured.
+    xhat
+        The point to stay near, `[batch, *event]`.
+    r
+        How far xhat may be off, as a standard deviation in data units.
+    iterations
+        Conjugate gradient steps, or evaluations of L-BFGS.
     """
     adjoint = getattr(misfit.operator, "adjoint", None)
+    # A mask over y stands outside of A, so that the adjoint of A is not that of the masked measurement.
     if adjoint is None or misfit.measured is not None:
         return _proximal_nonlinear(misfit, xhat, r, iterations)
     residual = getattr(misfit.operator, "residual", None)
     gap = misfit.operator(xhat) - misfit.y if residual is None else residual(xhat, misfit.y)
     ridge = (torch.as_tensor(misfit.sigma_y).to(xhat) / r) ** 2
-    return xhat + least_squares(
+    # Early times need no accurate solution: the next denoising moves x further than this tolerance.
+    return xhat + solve_least_squares(
         misfit.operator, adjoint, -gap, ridge=ridge, iterations=iterations, tolerance=1e-3
     )
 
 
 def _proximal_nonlinear(misfit: Misfit, xhat: Tensor, r: float, evaluations: int) -> Tensor:
-    optimizer = LBFGS(first_step=0.1 * r, memory=5)
+    optimizer = LBFGS(first_step=0.1 * r, memory=5)  # r is the scale on which x may move
     state = optimizer.init(xhat)
     for _ in range(evaluations):
         x = state.trial.detach().requires_grad_()

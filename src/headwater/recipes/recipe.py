@@ -1,4 +1,4 @@
-"""What every whole method has in common: how it is called, and what a user may say about any of them."""
+"""What every whole method has in common: how it is called, and the options that a user may set for any of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headwater.solvers.differentiation import Strategy
 
 @dataclass(frozen=True)
 class RecipeOptions:
-    """What a user may say about any recipe; None means the recipe's own choice.
+    """The options of any recipe; None means the recipe's own setting.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class RecipeOptions:
     tau
         The discrepancy level: a problem is solved when the rms of its misfit is `tau` times the noise.
     gradient
-        How the solve is differentiated (memory).
+        How the solve is differentiated, which decides how much memory it needs.
     callback
         As in `control`.
 
@@ -76,6 +76,11 @@ class Recipe(Protocol):
         guess
             A rough x1 `[batch or 1, *event]` to begin with.
         options
-            What the user says about the run.
+            What differs from the recipe's own settings.
+
+        Returns
+        -------
+        result
+            One problem per seed: x0 and x1 `[len(seeds), *event]`.
         """
         ...

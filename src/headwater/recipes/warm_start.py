@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,20 +23,20 @@ from headwater.solvers.fixed import invert, logit_grid, solve
 class WarmStart:
     """D-Flow from the inversion of an `Estimate`, on a time grid fit for images.
 
-    1. The estimate is an x1 near the noise level.
-    2. Its inversion is the start: close to the answer, where plain noise, or a blend with a poor back-projection,
-       is still far off after 100 gradients. The inversion uses a finer grid than the control, so that the coarser
-       way back damps what the flow finds implausible.
-    3. L-BFGS with a small first step, down to the discrepancy.
+    1. The estimate is an x1 whose misfit is near the noise level.
+    2. Its inversion is the start, close to the answer; plain noise, or a blend with a poor back-projection, is still
+       far off after 100 gradients. The inversion uses a finer grid than the control, so that the coarser way back
+       damps what the flow finds implausible.
+    3. L-BFGS with a small first step lowers the cost until the discrepancy principle stops it.
 
     Attributes
     ----------
     estimate
         How the estimate is made.
     correct_round_trip
-        The way to x0 and back loses a little of the estimate, e. With the correction that is added again: the
-        samples are x1 = solve(x0) + e - solve(invert(e)), which is e itself at the start. For measurements finer than
-        the coarse solver. Events of the callback show solve(x0) alone.
+        The way to x0 and back loses a little of the estimate e. The correction adds it again: the samples are
+        x1 = solve(x0) + e - solve(invert(e)), which is e itself at the start. It serves measurements that are more
+        accurate than the coarse solver. Events of the callback show solve(x0) alone.
     steps
         Midpoint steps of the control, on `logit_grid`.
     finer
@@ -49,7 +48,18 @@ class WarmStart:
     tau
         The discrepancy level: with n measurements the true x1 has rms 1 +- 1/sqrt(2n), in units of the noise.
 
-    The settings were chosen by `benchmarks/ablation.py` and `benchmarks/decisions/audio_recipe.py`.
+    Notes
+    -----
+    `benchmarks/ablation.py` and `benchmarks/decisions/audio_recipe.py` chose the settings.
+
+    Examples
+    --------
+    >>> from headwater import Gaussian
+    >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
+    >>> misfit = Misfit(lambda x: x, torch.tensor([[0.5, -0.5]]), 0.01)
+    >>> result = WarmStart(gradients=20)(flow, misfit, [0], guess=torch.zeros(1, 2))
+    >>> result.status[0].name
+    'REACHED'
     """
 
     estimate: Estimate = field(default_factory=Estimate)
@@ -75,7 +85,7 @@ class WarmStart:
         watch = EstimateWatch(misfit, options.callback)
         e = self.estimate.sample(flow, misfit, seeds, guess=guess, watch=watch)
         x0 = invert(flow, e, steps=finer)
-        spent = watch.evaluations + 2 * (len(finer) - 1)
+        spent = watch.evaluations + 2 * (len(finer) - 1)  # a midpoint step evaluates twice
         lost = torch.zeros_like(e)
         if self.correct_round_trip:
             lost = e - solve(flow, x0, steps=grid)
@@ -103,7 +113,7 @@ class WarmStart:
 
 @dataclass(frozen=True, kw_only=True)
 class CorrectedMisfit(Misfit):
-    """The misfit of x1 + lost, for a known `lost` `[batch, *event]`."""
+    """The misfit of x1 + lost, for a known `lost` `[batch, *event]`, at x1 `[batch, *event]`."""
 
     lost: Tensor
 
@@ -111,16 +121,23 @@ class CorrectedMisfit(Misfit):
         """The misfit of the problems in `index`."""
         return CorrectedMisfit(**vars(super().select(index)) | {"lost": self.lost[index]})
 
-    def standardised(self, x1: Tensor) -> Tensor:
-        """(A (x1 + lost) - y) / sigma_y, flattened."""
-        return super().standardised(x1 + self.lost)
+    def standardise_residual(self, x1: Tensor) -> Tensor:
+        """(A (x1 + lost) - y) / sigma_y, flattened to `[batch, measurements]`."""
+        return super().standardise_residual(x1 + self.lost)
 
 
 @dataclass
 class EstimateWatch:
-    """The callback, told of the estimate as round 0; if it ends that, the control ends at its first evaluation.
+    """The callback of the estimate, reported as round 0; if it ends that, it also ends the control at its start.
 
-    `evaluations` counts those of the estimate; `ended` is the status that cut it short.
+    Attributes
+    ----------
+    misfit, callback
+        What is reported, and to whom; None means to nobody.
+    evaluations
+        Network evaluations per problem so far.
+    ended
+        The status that ended the estimate early.
     """
 
     misfit: Misfit
@@ -137,36 +154,5 @@ class EstimateWatch:
         return self.ended is not None
 
     def final_statuses(self, status: tuple[Status, ...]) -> tuple[Status, ...]:
-        """How the problems ended: after half an estimate none has reached its goal, whatever its misfit."""
+        """How the problems ended: after an unfinished estimate none has reached its goal, whatever its misfit."""
         return tuple(self.ended if self.ended and s is not Status.DIVERGED else s for s in status)
-
-
-# ---- the former names, until every caller passes recipes as values
-
-Limits = RecipeOptions
-TAU = WarmStart.tau
-
-
-def default(
-    flow: Any,
-    misfit: Any,
-    seeds: Any,
-    *,
-    guess: Any,
-    limits: Any = None,
-    fresh: float = 1.0,
-    carry: bool = False,
-) -> Result:
-    """The former function."""
-    recipe = WarmStart(estimate=Estimate(fresh=fresh), correct_round_trip=carry)
-    return recipe(flow, misfit, seeds, guess=guess, options=limits or RecipeOptions())
-
-
-def paper(flow: Any, misfit: Any, seeds: Any, *, guess: Any, limits: Any = None) -> Result:
-    """The former function."""
-    from headwater.recipes.paper import Paper
-
-    return Paper()(flow, misfit, seeds, guess=guess, options=limits or RecipeOptions())
-
-
-PRESETS: dict[str, Any] = {"default": default, "paper": paper}

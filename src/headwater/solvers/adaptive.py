@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.flows.flow import Flow, require_state
+from headwater.flows.flow import Flow, require_full_precision
 from headwater.solvers.fixed import require_evaluation_mode
 from headwater.solvers.method import DOPRI5, RungeKutta, combine
 
@@ -55,7 +55,7 @@ def solve_adaptive(
             f"An adaptive solve needs rtol > 0, atol > 0 and an embedded pair, got {rtol}, {atol}, {method.name}.",
             "Use DOPRI5 with tolerances such as 1e-5.",
         )
-    require_state(x)
+    require_full_precision(x)
     require_evaluation_mode(flow)
     walk = _Walk(flow, x, start, end, rtol, atol, method)
     for _ in range(max_steps):

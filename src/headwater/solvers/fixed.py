@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from headwater.errors import Misuse
-from headwater.flows.flow import Flow, require_state
+from headwater.flows.flow import Flow, require_full_precision
 from headwater.solvers.differentiation import Direct, Strategy
 from headwater.solvers.method import MIDPOINT, Method
 
@@ -107,7 +107,7 @@ def solve(
             f"x0 has shape {tuple(x0.shape)} but the flow's events have shape {flow.shape}.",
             "Give x0 of shape [batch, *flow.shape]; the first axis is the problem.",
         )
-    require_state(x0)
+    require_full_precision(x0)
     require_evaluation_mode(flow)
     strategy = gradient or Direct()
     return strategy.integrate(flow, method, x0, as_grid(steps))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
-from headwater.flows.seeds import generators
+from headwater.flows.seeds import make_generators
 from headwater.solvers.fixed import as_grid, backward
 from headwater.solvers.method import RK4, Field, Method
 
@@ -103,7 +103,7 @@ def rademacher(x: Tensor, probes: int | None, seed: int) -> Tensor | None:
     """Random signs `[probes, batch, *event]`, the same for every problem; None for an exact divergence."""
     if probes is None:
         return None
-    (g,) = generators([seed])
+    (g,) = make_generators([seed])
     signs = torch.randint(0, 2, (probes, 1, *x.shape[1:]), generator=g, device="cpu") * 2 - 1
     return signs.to(x).expand(-1, *x.shape)
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from headwater.flows.path import Path, precise
+from headwater.flows.path import Path, cast_time
 from headwater.problem.batch import per_problem
 
 Field = Callable[[Tensor, Tensor], Tensor]
@@ -114,7 +114,7 @@ class Exponential:
         """alpha_next xhat(x, t) + sigma_next eps(x, t)."""
         t = t.clamp(*path.span).to(x)  # as the field sees it: beyond the span sigma' may be infinite
         v = field(x, t)
-        end = precise(t_next)
+        end = cast_time(t_next)
         alpha, sigma = per_problem(path.alpha(end), x), per_problem(path.sigma(end), x)
         return alpha * path.xhat_from_v(x, v, t) + sigma * path.eps_from_v(x, v, t)
 
