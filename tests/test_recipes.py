@@ -192,8 +192,8 @@ def test_what_the_round_trip_loses_is_corrected():
         assert_close(batch.x1[index], alone.x1, rtol=1e-7, atol=1e-7)
 
 
-CHECK = 2 + 3
-"""Evaluations of the check at the start of `control`: the batch twice, three problems alone."""
+CHECK = 2 + 1 + 3
+"""Evaluations of the check at the start of `control`: the batch twice and turned once, three problems alone."""
 
 
 @pytest.mark.parametrize("correct", [False, True])

@@ -48,7 +48,7 @@ def scaled(x, t, rate):
 def test_labels_cut_to_the_batch_are_refused_not_answered_wrongly():
     """rate[:len(x)] gives the running problems the labels of the first ones."""
     cost, x0 = uneven()
-    with pytest.raises(Misuse, match=r"velocity of problem 1 has another value.*Each\(f"):
+    with pytest.raises(Misuse, match=r"velocity of problem . has another value.*Each\(f"):
         control(Flow(lambda x, t: RATE[: len(x), None] * x, (2,)), cost, x0, steps=20)
 
 
@@ -75,14 +75,14 @@ def test_every_part_with_undeclared_data_is_refused(part):
         "constraint": lambda z: z + data[: len(z)],
     }[part]
     cost = options.pop("cost")
-    with pytest.raises(Misuse, match=f"The {part} of problem 1"):
+    with pytest.raises(Misuse, match=f"The {part} of problem"):
         control(flow, cost, x0, **options)
 
 
 def test_data_of_the_full_batch_that_cannot_be_broadcast_is_refused_too():
     flow, _, x0 = several()
     data = normal(5, 3, seed=9)
-    with pytest.raises(Misuse, match=r"cost of problem 0 fails when it is evaluated without"):
+    with pytest.raises(Misuse, match=r"cost of problem 0 fails \(.*\) when it is evaluated without"):
         control(flow, lambda x: torch.stack([(x[i] - data[i]).square().sum() for i in range(5)]), x0)
 
 
@@ -192,7 +192,7 @@ def test_a_cost_that_amplifies_rounding_is_no_broken_promise():
     control(flow, rounded_by_batch, x0, gradients=1)
     labels = torch.tensor([0.0, 1e-2, 2e-2])
     with pytest.raises(
-        Misuse, match="cost of problem 1 has another value"
+        Misuse, match="cost of problem . has another value"
     ):  # a real difference is still found
         control(flow, lambda x1: (x1 * (1 + labels[: len(x1), None])).square().sum(1), x0, gradients=1)
 
@@ -318,7 +318,7 @@ def test_out_of_memory_is_not_answered_by_a_larger_batch():
 
     def velocity(x, t):
         sizes.append(len(x))
-        if len(x) < 5 and len(sizes) > 6:
+        if len(x) < 5 and len(sizes) > 7:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return torch.sin(x) - t * x
 
@@ -350,9 +350,9 @@ def test_reached_is_of_one_evaluation_though_the_cost_rose():
     assert float(result.cost) > float(result.trace[0, 0, 0])  # the start had the lower cost
 
 
-def test_the_check_costs_two_evaluations_and_one_for_each_of_four_problems():
+def test_the_check_costs_three_evaluations_and_one_for_each_of_four_problems():
     law, _, _ = gaussian(2)
-    for k, sizes in ((1, [1, 1]), (2, [2, 2, 1, 1]), (9, [9, 9, 1, 1, 1, 1])):
+    for k, sizes in ((1, [1, 1]), (2, [2, 2, 2, 1, 1]), (9, [9, 9, 9, 1, 1, 1, 1])):
         counted = Counted(law.velocity)
         control(Flow(counted, (2,)), quadratic(0.0), normal(k, 2), gradients=1, steps=1, gradient=Direct())
         assert counted.sizes == [*sizes, k, k]

@@ -33,7 +33,7 @@ from headwater.flows.flow import Flow, require_full_precision
 from headwater.optimizers import LBFGS, Optimizer, OptimizerState, put_rows, take_rows
 from headwater.problem.cost import Cost, Stop
 from headwater.solvers.differentiation import Auto, Strategy
-from headwater.solvers.fixed import as_grid
+from headwater.solvers.fixed import rising_grid
 from headwater.solvers.method import MIDPOINT, Method
 
 
@@ -112,10 +112,10 @@ def control(
     (True, 'CONVERGED')
     """
     check_start(flow, x0, gradients)
-    grid, optimizer = as_grid(steps), optimizer or LBFGS()
+    grid, optimizer = rising_grid(steps), optimizer or LBFGS()
     solver = {"method": method, "steps": grid, "gradient": gradient or Auto()}
     objective = Objective.from_parts(flow, cost, prior, stop, constraint, solver)
-    current: Any = state.state if isinstance(state, Result) else state or optimizer.init(x0)
+    current: Any = optimizer.init(x0) if state is None else resume_state(state, optimizer, x0)
     check_promises(objective, current.trial)
     record = Record(x0, current.code)
     if isinstance(state, Result):
@@ -128,6 +128,33 @@ def control(
         if callback is not None and (end := callback(event)) is not None:
             record.end_running(end)
     return record.build_result(current, (len(grid) - 1) * method.evaluations)
+
+
+def resume_state(state: Result | OptimizerState, optimizer: Optimizer[Any], x0: Tensor) -> OptimizerState:
+    """The optimiser's state of an earlier run, if this run can go on from it.
+
+    Raises
+    ------
+    Misuse
+        If x1 was corrected after the solve, the optimiser is another one, or there are other problems.
+    """
+    if isinstance(state, Result) and not state.on_flow:
+        raise Misuse(
+            "The result to resume has samples that were corrected after the solve, which control cannot go on with.",
+            "Resume the recipe that made it, or start from its x0.",
+        )
+    found = state.state if isinstance(state, Result) else state
+    if type(found) is not type(optimizer.init(x0[:1])):
+        raise Misuse(
+            f"The state is {type(found).__name__}, of another optimiser than {type(optimizer).__name__}.",
+            "Give the optimizer that the earlier run had.",
+        )
+    if found.x.shape != x0.shape:
+        raise Misuse(
+            f"The state has the points {list(found.x.shape)} and x0 is {list(x0.shape)}.",
+            "Give the x0 of the earlier run; its place is taken by the state.",
+        )
+    return found
 
 
 def optimize_step(optimizer: Optimizer[Any], state: Any, active: Tensor, e: Evaluation) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.problem.batch import restrictable, select
 from headwater.problem.cost import Cost, Stop, check_values
@@ -135,7 +136,14 @@ class Objective:
     def evaluate_cost(self, part: str, cost: Cost, x: Tensor) -> Tensor:
         """The values `[k]` of a cost at x `[k, *event]`, checked; `part` names it in messages."""
         with self.annotate(part):
-            return check_values(cost, cost(x), len(x), x)
+            version = x._version
+            value = check_values(cost, cost(x), len(x), x)
+            if x._version != version:
+                raise Misuse(
+                    f"The {part} changes its argument in place, so the sample would no longer be that of x0.",
+                    "Use x.clamp(...) and its like in place of x.clamp_(...).",
+                )
+            return value
 
     def evaluate_measure(self, x1: Tensor) -> Tensor:
         """The measure of the stop `[k]` at x1 `[k, *event]`, float64; NaN without a stop."""

@@ -1,10 +1,12 @@
 """The one check at the start of `control`: what a flow, a cost, a prior, a stop and a constraint promise.
 
 1. The velocity is a function: evaluated twice at one input it gives one answer, and the network stays as it was.
-2. Problems are independent: evaluated alone, each of up to four problems has the values that it has in the batch.
+2. Problems are independent: every problem has the same values when all are turned by one place, and up to four of
+   them have the same values alone.
 
 A broken promise would give a wrong answer without a word, so it is refused, and the message names the cure. The check
-takes two evaluations of the network for the batch and one for each problem evaluated alone.
+takes up to four evaluations of the network for the batch, and one for each problem evaluated alone; they are not
+counted in the result.
 """
 
 from __future__ import annotations
@@ -15,17 +17,10 @@ import torch
 from torch import Tensor
 
 from headwater.dflow.evaluation import ErrorNote, Objective
-from headwater.errors import Misuse, out_of_memory
+from headwater.errors import Misuse, out_of_memory, short
 from headwater.flows.flow import Flow
 from headwater.problem.batch import sample_of
-from headwater.solvers.fixed import require_evaluation_mode
-
-TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-3, torch.float16: 3e-3, torch.bfloat16: 1e-2}
-"""How far two evaluations may differ, relative to their size, by the lowest precision that is computed in.
-
-Rounding depends on the size of the batch, since other kernels add up in another order: 3e-7 for the shipped image
-prior in float32, whose bfloat16 is off by 6e-3. A wrong class label, a weak guide, changes it by 1e-2 to 4e-2.
-"""
+from headwater.solvers.checks import choose_tolerance, relative_distance, require_evaluation_mode
 
 
 def check_promises(objective: Objective, z: Tensor) -> None:
@@ -48,34 +43,38 @@ def check_promises(objective: Objective, z: Tensor) -> None:
             check_independence(objective, z.detach(), x0, t, v)
 
 
-def choose_tolerance(flow: Flow, z: Tensor) -> float:
-    """The tolerance of the lowest precision among the state z, the network and a surrounding autocast."""
-    found = {z.dtype, flow.dtype} | {p.dtype for m in flow.modules for p in m.parameters()}
-    if torch.is_autocast_enabled(z.device.type):
-        found.add(torch.get_autocast_dtype(z.device.type))
-    return max(TOLERANCE.get(dtype, 0.0) for dtype in found if dtype is not None)
-
-
 def evaluate_twice(flow: Flow, x: Tensor, t: Tensor, tolerance: float) -> Tensor:
     """v(x, t) `[batch, *event]`, evaluated twice; buffers that the network changed meanwhile are put back.
 
     Raises
     ------
     Misuse
-        If a network in training mode changed its buffers, or the answers differ by more than `tolerance`.
+        If a network in training mode changed its buffers, if weights that the flow does not know of want a gradient,
+        or if the answers differ by more than `tolerance`.
     """
-    buffers = [b for m in flow.modules for b in m.buffers()]
-    before = [(b._version, b.clone()) for b in buffers]
-    first, second = flow(x, t), flow(x, t)
+    # Statistics and counters are small; quantised weights, which are buffers too, need no copy.
+    small = [b for m in flow.modules for b in m.buffers() if b.numel() <= 2**18 and not b.is_inference()]
+    before = [(b._version, b.clone()) for b in small]
+    first = flow(x, t)
+    with torch.enable_grad():  # x carries no gradient, and the weights of known networks are frozen
+        again = flow.call_network(x, flow.time(x, t))
+    second = flow.project(again.detach().to(x.dtype))
     touched = [
-        k for k, (b, (version, _)) in enumerate(zip(buffers, before, strict=True)) if b._version != version
+        k for k, (b, (version, _)) in enumerate(zip(small, before, strict=True)) if b._version != version
     ]
     for k in touched:  # a cache or a counter; the control must begin with the network that it was given
-        buffers[k].copy_(before[k][1])
+        small[k].copy_(before[k][1])
     if touched and any(m.training for m in flow.modules):
         raise Misuse(
             "The network changes its own buffers when it is evaluated, as batch statistics do in training mode.",
             "Call net.eval() first.",
+        )
+    if (
+        again.requires_grad
+    ):  # its graph would hide a detached x, fill memory and gather gradients in the network
+        raise Misuse(
+            "The velocity holds a network with trainable weights that the flow does not know of.",
+            "Name it, Flow(..., modules=(network,)), or freeze it, network.requires_grad_(False).",
         )
     if bool((relative_distance(first, second) > tolerance).any()):
         raise Misuse(
@@ -99,23 +98,54 @@ def check_independence(objective: Objective, z: Tensor, x0: Tensor, t: Tensor, v
     tolerance = choose_tolerance(objective.flow, z)
     parts = list_parts(objective, z, x0, x1, t)
     together = {name: v if name == "velocity" else evaluate() for name, evaluate in parts.items()}
+    # Turned by one place, in a batch of the same size: rounding is the same, so there is no excuse.
+    turned = torch.arange(len(z), device=z.device).roll(1)
+    for name, gap in compare_problems(objective, turned, z, x0, x1, t, together).items():
+        if bool((gap > tolerance).any()):
+            raise dependence_error(name, int(turned[gap.argmax()]), "has another value")
     rounding: dict[str, Tensor] = {}
     for i in sample_of(len(z)):
         index = torch.tensor([i], device=z.device)
-        with ErrorNote("select", index):
-            alone = objective.select(index)
-        for name, evaluate in list_parts(alone, z[index], x0[index], x1[index], t).items():
-            try:
-                value = evaluate()
-            except (RuntimeError, ValueError, TypeError, IndexError) as error:
-                if out_of_memory(error):  # says nothing about the problem
-                    raise
-                raise dependence_error(name, i, "fails") from error
-            gap = relative_distance(together[name][index], value)
-            if bool((gap > tolerance).any()):
-                rounding = rounding or measure_rounding(objective, z, x0, x1, t, together)
-                if bool((gap > rounding[name][index]).any()):
-                    raise dependence_error(name, i, "has another value")
+        for name, gap in compare_problems(objective, index, z, x0, x1, t, together).items():
+            if bool((gap <= tolerance).all()):
+                continue
+            if bool((relative_distance(together[name], parts[name]()) > tolerance).any()):
+                raise Misuse(
+                    f"The {name} gives two answers for one input.",
+                    "Draw its random numbers from a generator that is seeded at every call.",
+                )
+            rounding = rounding or measure_rounding(objective, z, x0, x1, t, together)
+            if bool((gap > rounding[name][index]).any()):
+                raise dependence_error(name, i, "has another value")
+
+
+def compare_problems(
+    objective: Objective,
+    index: Tensor,
+    z: Tensor,
+    x0: Tensor,
+    x1: Tensor,
+    t: Tensor,
+    together: dict[str, Tensor],
+) -> dict[str, Tensor]:
+    """How far each part, for the problems in `index` `[k]` by themselves, is from its values in the batch, `[k]`.
+
+    Raises
+    ------
+    Misuse
+        If a part fails for them, though it did not in the batch.
+    """
+    with ErrorNote("select", index):
+        some = objective.select(index)
+    gaps = {}
+    for name, evaluate in list_parts(some, z[index], x0[index], x1[index], t).items():
+        try:
+            gaps[name] = relative_distance(together[name][index], evaluate())
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            if out_of_memory(error):  # says nothing about the problems
+                raise
+            raise dependence_error(name, int(index[0]), f"fails ({short(error)})") from error
+    return gaps
 
 
 def measure_rounding(
@@ -160,12 +190,3 @@ def dependence_error(part: str, problem: int, how: str) -> Misuse:
         "Declare the data, Each(f, name=tensor), or give the object a method select(index); use WholeBatch(f) if it "
         "cannot be restricted, and Flow(..., dtype=torch.bfloat16) if the network computes in half precision.",
     )
-
-
-def relative_distance(a: Tensor, b: Tensor) -> Tensor:
-    """rms(a - b) / max(rms a, rms b) of every problem, `[k]`; 0 where both are equal, NaN and infinity included."""
-    a, b = (x.detach().reshape(len(x), -1).to(torch.float64) for x in (a, b))
-    same = (a == b) | (a.isnan() & b.isnan())
-    gap = torch.where(same, 0.0, a - b).square().mean(1).sqrt()
-    size = torch.maximum(a.square().mean(1), b.square().mean(1)).sqrt()
-    return torch.where(gap == 0, 0.0, torch.where(size.isfinite() & gap.isfinite(), gap / size, torch.inf))

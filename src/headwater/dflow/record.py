@@ -38,6 +38,7 @@ class Record:
         self.measure = torch.full_like(self.cost, float("nan"))
         self.gradients = torch.zeros(n, dtype=torch.long, device=like.device)
         self.status = [STATUS[int(c)] for c in self.codes]
+        self.preparation: int | Tensor = 0
 
     def resume(self, before: Result) -> None:
         """Take over the record of an earlier run; problems that a limit or the caller ended run again."""
@@ -45,7 +46,7 @@ class Record:
         self.x0, self.x1, self.cost = before.x0.clone(), before.x1.clone(), before.cost.clone()
         self.measure, self.gradients = before.measure.clone(), before.gradients.clone()
         self.status = [Status.RUNNING if s in cut_short else s for s in before.status]
-        self.trace = list(before.trace)
+        self.trace, self.preparation = list(before.trace), before.preparation
 
     def select_active(self, limit: int) -> Tensor:
         """The indices `[k]` of the problems still running; those at the limit of evaluations end here."""
@@ -99,4 +100,5 @@ class Record:
             nfe_per_gradient=nfe_per_gradient,
             trace=torch.stack(self.trace) if self.trace else torch.zeros(0, 2, len(self.cost)),
             state=state,
+            preparation=self.preparation,
         )

@@ -132,7 +132,7 @@ class Flow:
         return t.clamp(*self.path.span).to(x)
 
     def _evaluate(self, x: Tensor, t: Tensor) -> Tensor:
-        v = self._network(x, t)
+        v = self.call_network(x, t)
         if not isinstance(v, Tensor) or v.shape != x.shape:
             got = f"shape {tuple(v.shape)}" if isinstance(v, Tensor) else type(v).__name__
             raise Misuse(
@@ -148,17 +148,22 @@ class Flow:
             )
         return self.project((v if wants_gradient else v.detach()).to(x.dtype))
 
-    def _network(self, x: Tensor, t: Tensor) -> Tensor:
+    def call_network(self, x: Tensor, t: Tensor) -> Tensor:
         """The velocity at a copy of x, which an in-place network may change, in the network's dtype."""
         state = x.clone() if self.dtype in (None, x.dtype) else x.to(self.dtype)
         try:
             with _frozen(self.modules):
-                return self.velocity(state, t.to(torch.float64) if self.dtype is torch.float64 else t)
+                return self.velocity(state, t.to(torch.float64) if self.dtype is torch.float64 else t.clone())
         except RuntimeError as error:
             weights = {p.dtype for m in self.modules for p in m.parameters() if p.is_floating_point()}
-            if not weights or state.dtype in weights or "type" not in str(error):
+            if not weights or "type" not in str(error):
                 raise
             names = ", ".join(sorted(str(w) for w in weights))
+            if state.dtype in weights:
+                raise Misuse(
+                    f"The network's weights are {names}, and it mixes them with the time, which is {t.dtype}.",
+                    "Cast the features of t inside the network, e.g. t.to(x.dtype).",
+                ) from error
             raise Misuse(
                 f"The network's weights are {names} but it was given {state.dtype}.",
                 f"Say Flow(..., dtype={names.split(',')[0]}), or cast x and t around the network.",
@@ -265,7 +270,10 @@ class _Converted:
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         t = t.clamp(*self.within)
         clock = self.path.index(t).to(t) if isinstance(self.path, BetaTable) else t
-        prediction = self.network(x if self.dtype is None else x.to(self.dtype), clock)
+        state = (
+            x.clone() if self.dtype in (None, x.dtype) else x.to(self.dtype)
+        )  # an in-place network gets a copy
+        prediction = self.network(state, clock.clone())
         return self.formula(x, prediction.to(x.dtype), t)
 
     def select(self, index: Tensor) -> _Converted:

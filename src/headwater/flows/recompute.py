@@ -49,24 +49,27 @@ class _Recompute(torch.autograd.Function):
     def forward(ctx: Any, function: Map, x: Tensor) -> Tensor:
         ctx.function = function
         ctx.save_for_backward(x)
+        kind = x.device.type  # the backward pass may run outside the caller's autocast
+        ctx.autocast = kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
         out = function(x.detach())
-        ctx.fingerprint = fingerprint(out)
+        ctx.projection = fingerprint(out)
         return out
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
-        x = ctx.saved_tensors[0].detach().requires_grad_()
-        with torch.enable_grad():
-            out = ctx.function(x)
-        (before, size), (again, _) = ctx.fingerprint, fingerprint(out)
-        # The value is compared through one number, so that the output need not be kept.
-        if bool((again - before).abs() > 1e-3 * size):
+        (x,) = ctx.saved_tensors
+        again = torch.is_grad_enabled()  # create_graph: the gradient is differentiated once more
+        z = x.view_as(x) if again else x.detach().requires_grad_()
+        kind, dtype, enabled = ctx.autocast
+        with torch.enable_grad(), torch.autocast(kind, dtype, enabled=enabled):
+            out = ctx.function(z)
+        (before, size), (now, _) = ctx.projection, fingerprint(out)
+        if bool((now - before).abs() > 1e-3 * size):
             raise Misuse(
                 "The velocity gave two answers for one input, so its gradient is not that of x1.",
                 "Put the network into evaluation mode with net.eval(), and take all randomness out of it.",
             )
-        return None, torch.autograd.grad(out, x, gradient)[0]
+        return None, torch.autograd.grad(out, z, gradient, create_graph=again)[0]
 
 
 def fingerprint(x: Tensor) -> tuple[Tensor, Tensor]:

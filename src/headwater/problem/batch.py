@@ -13,9 +13,10 @@ Anything else promises to treat every problem alike; `control` checks that at it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,8 +50,15 @@ def rows(value: Any, index: Tensor) -> Any:
     """
     if isinstance(value, Tensor):
         return value if value.ndim == 0 or len(value) == 1 else value[index.to(value.device)]
+    if isinstance(value, np.ndarray):
+        return value if value.ndim == 0 or len(value) == 1 else value[index.cpu().numpy()]
+    if isinstance(value, Mapping):
+        return {key: rows(entry, index) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return value if len(value) == 1 else type(value)(value[i] for i in index.tolist())
+        if len(value) == 1:
+            return value
+        some = [value[i] for i in index.tolist()]
+        return tuple(some) if isinstance(value, tuple) else some
     return select(value, index)
 
 
@@ -84,18 +92,26 @@ class Each:
 
     def __call__(self, x: Tensor, *arguments: Any) -> Any:
         for name, value in self.data.items():
-            if isinstance(value, Tensor) and value.ndim == 0:
-                continue
-            if isinstance(value, Tensor | list | tuple) and len(value) not in (1, len(x)):
-                raise Misuse(
-                    f"The data {name!r} of {self.__name__} has {len(value)} rows for {len(x)} problems.",
-                    "Give one row for each problem, or a single row for all of them.",
-                )
+            for count in row_counts(value):
+                if count not in (1, len(x)):
+                    raise Misuse(
+                        f"The data {name!r} of {self.__name__} has {count} rows for {len(x)} problems.",
+                        "Give one row for each problem, or a single one for all of them.",
+                    )
         return self.function(x, *arguments, **self.data)
 
     def select(self, index: Tensor) -> Each:
         """The function with the data of the problems in `index` `[k]`."""
         return Each(select(self.function, index), **{k: rows(v, index) for k, v in self.data.items()})
+
+
+def row_counts(value: Any) -> list[int]:
+    """The numbers of rows of per-problem data: one of a tensor, array or list, those of all entries of a mapping."""
+    if isinstance(value, Mapping):
+        return [count for entry in value.values() for count in row_counts(entry)]
+    if isinstance(value, Tensor | np.ndarray):
+        return [len(value)] if value.ndim else []
+    return [len(value)] if isinstance(value, list | tuple) else []
 
 
 class WholeBatch:

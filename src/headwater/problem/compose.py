@@ -56,15 +56,19 @@ def compose(outer: Any, inner: Map) -> Any:
 class Composed:
     """outer(inner(x)) of any two callables; `select` selects both of them."""
 
-    def __init__(self, outer: Map, inner: Map) -> None:
+    def __init__(self, outer: Any, inner: Map) -> None:
         self.outer, self.inner = outer, inner
         self.__name__ = getattr(outer, "__name__", type(outer).__name__)
+        if hasattr(outer, "residual"):  # an operator of the user's own, with methods that `Misfit` asks for
+            self.residual = lambda x, y: outer.residual(inner(x), y)
+        if hasattr(outer, "count"):
+            self.count = outer.count
 
     def select(self, index: Tensor) -> Composed:
         """The composition for the problems in `index` `[k]`."""
         return Composed(select(self.outer, index), select(self.inner, index))
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor) -> Any:
         return self.outer(self.inner(x))
 
 

@@ -68,8 +68,35 @@ class Misfit:
                 "Give the noise std in the units of y; for a noiseless measurement a small one, such as the "
                 "rounding error of its file format.",
             )
-        if not bool(torch.isfinite(self.y).all()):
-            raise Misuse("The measurement contains NaN or infinity.", "Mask or repair these entries first.")
+        if sigma.ndim > 1 or (sigma.ndim and len(self.y) > 1 and len(sigma) not in (1, len(self.y))):
+            raise Misuse(
+                f"sigma_y has the shape {list(sigma.shape)} for {len(self.y)} problems.",
+                "Give a number, or one noise level per problem; for levels within y divide A x and y by them.",
+            )
+        if self.measured is not None:
+            object.__setattr__(self, "measured", self._checked_mask(self.measured))
+            finite = torch.isfinite(torch.where(self.measured, self.y, torch.zeros_like(self.y)))
+        else:
+            finite = torch.isfinite(self.y)
+        if not bool(finite.all()):
+            raise Misuse(
+                "The measurement contains NaN or infinity.",
+                "Repair these entries, or leave them out by measured=.",
+            )
+
+    def _checked_mask(self, mask: Tensor) -> Tensor:
+        """The mask as bool `[1 or batch, ...]` with the axes of y, something measured in every problem."""
+        if mask.ndim == self.y.ndim - 1:
+            mask = mask[None]
+        fits = mask.ndim == self.y.ndim and all(
+            m in (1, n) for m, n in zip(mask.shape[1:], self.y.shape[1:], strict=True)
+        )
+        if mask.dtype != torch.bool or not fits or not bool(mask.flatten(1).any(1).all()):
+            raise Misuse(
+                f"measured is {mask.dtype} {list(mask.shape)} for y {list(self.y.shape)}.",
+                "Give a bool mask that broadcasts to y, with something measured in every problem.",
+            )
+        return mask
 
     def select(self, index: Tensor) -> Misfit:
         """The misfit of the problems in `index` `[k]`."""
@@ -213,6 +240,11 @@ def discrepancy(misfit: Misfit, tau: float = 1.0) -> Stop:
     >>> discrepancy(misfit).measure(torch.ones(1, 2)).item()
     2.0
     """
+    if not hasattr(misfit, "rms"):
+        raise Misuse(
+            f"A {type(misfit).__name__} has no noise level, so no discrepancy.",
+            "Give a Misfit, or a Stop of your own.",
+        )
     if tau <= 0:
         raise Misuse(f"The discrepancy level tau = {tau} is not positive.", "Give tau >= 1, e.g. 1.0.")
     return Stop(_Rms(misfit), tau)

@@ -13,8 +13,9 @@ Linear = Callable[[Tensor], Tensor]
 
 
 def squared_norm(a: Tensor) -> Tensor:
-    """|a|^2 of a `[batch, ...]` for every problem, `[batch]`."""
-    return a.flatten(1).square().sum(1)
+    """|a|^2 of a `[batch, ...]`, real or complex, for every problem, `[batch]` real."""
+    flat = a.flatten(1)
+    return (torch.view_as_real(flat).flatten(1) if flat.is_complex() else flat).square().sum(1)
 
 
 def solve_least_squares(
@@ -113,7 +114,6 @@ def estimate_norm(forward: Linear, adjoint: Linear, shape: Sequence[int], iterat
     for _ in range(iterations):
         x = per_problem(squared_norm(x).rsqrt(), x) * x
         x = adjoint(forward(x))
-        x = torch.where(
-            per_problem(squared_norm(x), x) > 0, x, torch.ones_like(x)
-        )  # A is zero: any x will do
+        # Where A is zero any x will do.
+        x = torch.where(per_problem(squared_norm(x), x) > 0, x, torch.ones_like(x))
     return squared_norm(forward(per_problem(squared_norm(x).rsqrt(), x) * x)).sqrt()

@@ -164,7 +164,7 @@ class Identity(LinearOperator):
 
 def difference(measured: Tensor, y: Tensor) -> Tensor:
     """`measured - y`, in the shape of both; a Misuse if the shapes differ, since neither is broadcast silently."""
-    if measured.shape != y.shape:
+    if measured.shape[1:] != y.shape[1:] or len(y) not in (1, len(measured)):
         raise Misuse(
             f"The measurement is {list(y.shape)} but the operator makes {list(measured.shape)}.",
             "Give the measurement of this operator at this size.",

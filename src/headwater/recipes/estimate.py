@@ -134,16 +134,25 @@ def solve_proximal(misfit: Misfit, xhat: Tensor, r: float, iterations: int = 16)
     iterations
         Conjugate gradient steps, or evaluations of L-BFGS.
     """
-    adjoint = getattr(misfit.operator, "adjoint", None)
-    # A mask over y stands outside of A, so that the adjoint of A is not that of the masked measurement.
-    if adjoint is None or misfit.measured is not None:
+    operator, measured = misfit.operator, misfit.measured
+    adjoint = getattr(operator, "adjoint", None)
+    if adjoint is None:
         return _proximal_nonlinear(misfit, xhat, r, iterations)
-    residual = getattr(misfit.operator, "residual", None)
-    gap = misfit.operator(xhat) - misfit.y if residual is None else residual(xhat, misfit.y)
+
+    def keep_measured(y: Tensor) -> Tensor:
+        return y if measured is None else torch.where(measured, y, torch.zeros_like(y))
+
+    residual = getattr(operator, "residual", None)
+    gap = operator(xhat) - misfit.y if residual is None else residual(xhat, misfit.y)
     ridge = (torch.as_tensor(misfit.sigma_y).to(xhat) / r) ** 2
     # Early times need no accurate solution: the next denoising moves x further than this tolerance.
     return xhat + solve_least_squares(
-        misfit.operator, adjoint, -gap, ridge=ridge, iterations=iterations, tolerance=1e-3
+        lambda x: keep_measured(operator(x)),
+        lambda y: adjoint(keep_measured(y)),
+        -keep_measured(gap),
+        ridge=ridge,
+        iterations=iterations,
+        tolerance=1e-3,
     )
 
 

@@ -13,6 +13,7 @@ from headwater.dflow.result import Callback, Event, Result
 from headwater.flows.flow import Flow
 from headwater.optimizers import LBFGS
 from headwater.optimizers.status import Status
+from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit, discrepancy
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.recipe import RecipeOptions
@@ -90,7 +91,7 @@ class WarmStart:
         if self.correct_round_trip:
             lost = e - solve(flow, x0, steps=grid)
             spent += 2 * steps
-            misfit = CorrectedMisfit(**vars(misfit), lost=lost)
+            misfit = compose(misfit, Shift(lost))
         result = control(
             flow,
             misfit,
@@ -100,7 +101,7 @@ class WarmStart:
             gradients=options.gradients or self.gradients,
             optimizer=LBFGS(first_step=self.first_step),
             gradient=options.gradient,
-            callback=options.callback,
+            callback=watch.end_control,
         )
         return replace(
             result,
@@ -111,19 +112,18 @@ class WarmStart:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class CorrectedMisfit(Misfit):
-    """The misfit of x1 + lost, for a known `lost` `[batch, *event]`, at x1 `[batch, *event]`."""
+@dataclass(frozen=True, eq=False)
+class Shift:
+    """x -> x + by, with `by` `[batch, *event]`."""
 
-    lost: Tensor
+    by: Tensor
 
-    def select(self, index: Tensor) -> CorrectedMisfit:
-        """The misfit of the problems in `index`."""
-        return CorrectedMisfit(**vars(super().select(index)) | {"lost": self.lost[index]})
+    def select(self, index: Tensor) -> Shift:
+        """The shift of the problems in `index`."""
+        return Shift(self.by[index])
 
-    def standardise_residual(self, x1: Tensor) -> Tensor:
-        """(A (x1 + lost) - y) / sigma_y, flattened to `[batch, measurements]`."""
-        return super().standardise_residual(x1 + self.lost)
+    def __call__(self, x: Tensor) -> Tensor:
+        return x + self.by
 
 
 @dataclass
@@ -152,6 +152,11 @@ class EstimateWatch:
             event = Event(round=0, active=torch.arange(len(x1)), cost=cost, measure=rms, x1=x1, best=cost)
             self.ended = self.callback(event)
         return self.ended is not None
+
+    def end_control(self, event: Event) -> Status | None:
+        """The callback of the control: the status that ended the estimate ends this, too."""
+        answer = None if self.callback is None else self.callback(event)
+        return self.ended if answer is None else answer
 
     def final_statuses(self, status: tuple[Status, ...]) -> tuple[Status, ...]:
         """How the problems ended: after an unfinished estimate none has reached its goal, whatever its misfit."""

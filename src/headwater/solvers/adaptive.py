@@ -9,8 +9,9 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow, require_full_precision
-from headwater.solvers.fixed import require_evaluation_mode
-from headwater.solvers.method import DOPRI5, RungeKutta, combine
+from headwater.problem.batch import restrictable
+from headwater.solvers.checks import check_follows, require_evaluation_mode
+from headwater.solvers.method import DOPRI5, Field, RungeKutta, combine
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ def solve_adaptive(
         )
     require_full_precision(x)
     require_evaluation_mode(flow)
+    if restrictable(flow) and len(x) > 1:
+        check_follows(flow, x.detach(), torch.tensor((start + end) / 2, dtype=torch.float64))
     walk = _Walk(flow, x, start, end, rtol, atol, method)
     for _ in range(max_steps):
         active = walk.select_active()
@@ -112,6 +115,7 @@ class _Walk:
         self, flow: Flow, x: Tensor, start: float, end: float, rtol: float, atol: float, method: RungeKutta
     ) -> None:
         self.flow, self.x, self.end, self.method = flow, x, end, method
+        self.restrictable = restrictable(flow)
         self.rtol, self.atol, self.sign = rtol, atol, 1.0 if end > start else -1.0
         n, device = len(x), x.device
         self.t = torch.full((n,), start, dtype=torch.float64, device=device)
@@ -134,12 +138,20 @@ class _Walk:
         """The indices `[k]` of the problems that have neither arrived nor failed."""
         return torch.nonzero(self.alive & (self.t != self.end)).flatten()
 
+    def _field(self, i: Tensor) -> Field:
+        """The velocity of the problems i `[k]`; a `WholeBatch` velocity sees the others where they are."""
+        if len(i) == len(self.x):
+            return self.flow
+        if self.restrictable:
+            return self.flow.select(i)
+        return lambda y, t: self.flow(self.x.index_copy(0, i, y), self.t.index_copy(0, i, t))[i]
+
     def attempt(self, i: Tensor) -> None:
         """One step of the problems i `[k]`: accept or reject each, and choose its next step size."""
         # The last step lands on `end` itself: a step short of it by rounding would cost another evaluation.
         last = self.h[i] >= (self.end - self.t[i]).abs() * (1 - 1e-12)
         h = torch.where(last, self.end - self.t[i], self.sign * self.h[i])
-        k = self.method.stages(self.flow.select(i), self.x[i], self.t[i], h, first=self.k[i])
+        k = self.method.stages(self._field(i), self.x[i], self.t[i], h, first=self.k[i])
         x_new = combine(self.x[i], h, self.method.b, k)
         error = combine(torch.zeros_like(x_new), h, self.method.b_error, k).detach()
         # (4.10): the larger of the two ends, so that a component passing through 0 does not shrink the step.

@@ -8,11 +8,10 @@ import operator
 from collections.abc import Sequence
 
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow, require_full_precision
+from headwater.solvers.checks import require_evaluation_mode
 from headwater.solvers.differentiation import Direct, Strategy
 from headwater.solvers.method import MIDPOINT, Method
 
@@ -92,6 +91,23 @@ def as_grid(steps: int | Sequence[float]) -> Grid:
     return grid
 
 
+def rising_grid(steps: int | Sequence[float]) -> Grid:
+    """As `as_grid`, and refuse times that run from the data to the source.
+
+    Raises
+    ------
+    Misuse
+        As `as_grid`, or if the times fall: time runs from the source, 0, to the data, 1.
+    """
+    grid = as_grid(steps)
+    if grid[0] > grid[-1]:
+        raise Misuse(
+            f"The times fall from {grid[0]:g} to {grid[-1]:g}, but time runs from the source, 0, to the data, 1.",
+            "Give rising times; `invert` runs them backwards by itself.",
+        )
+    return grid
+
+
 def solve(
     flow: Flow,
     x0: Tensor,
@@ -141,18 +157,6 @@ def solve(
     return strategy.integrate(flow, method, x0, as_grid(steps))
 
 
-def require_evaluation_mode(flow: Flow) -> None:
-    """Refuse dropout and batch statistics in training mode, with which v is not a function of x and t."""
-    for module in flow.modules:
-        for part in module.modules():
-            random = isinstance(part, _DropoutNd) and part.p > 0
-            if part.training and (random or (isinstance(part, _BatchNorm) and part.track_running_stats)):
-                raise Misuse(
-                    f"The network's {type(part).__name__} is in training mode, so the velocity is random or drifts.",
-                    "Call net.eval() first.",
-                )
-
-
 def invert(flow: Flow, x1: Tensor, *, method: Method = MIDPOINT, steps: int | Sequence[float] = 24) -> Tensor:
     """y0, the solution at t = 0 of the flow run backwards from x(1) = x1, in the shape of x1 `[batch, *event]`.
 
@@ -166,4 +170,4 @@ def invert(flow: Flow, x1: Tensor, *, method: Method = MIDPOINT, steps: int | Se
     >>> round(y0.item(), 2)
     1.0
     """
-    return solve(flow, x1, method=method, steps=backward(as_grid(steps)))
+    return solve(flow, x1, method=method, steps=backward(rising_grid(steps)))
