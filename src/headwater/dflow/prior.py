@@ -10,7 +10,7 @@ from torch import Tensor
 from headwater.flows.flow import Flow
 from headwater.problem.batch import rows
 from headwater.solvers.fixed import uniform_grid
-from headwater.solvers.likelihood import log_source, rademacher, solve_with_divergence
+from headwater.solvers.likelihood import draw_rademacher, log_source, solve_with_divergence
 from headwater.solvers.method import MIDPOINT, Method
 
 
@@ -91,6 +91,6 @@ class TargetLikelihood:
         return replace(self, flow=self.flow.select(index))
 
     def __call__(self, x0: Tensor) -> Tensor:
-        probes, grid = rademacher(x0, self.probes, self.seed), uniform_grid(self.steps)
+        probes, grid = draw_rademacher(x0, self.probes, self.seed), uniform_grid(self.steps)
         _, change = solve_with_divergence(self.flow, x0, probes, grid, method=self.method, graph=True)
         return -self.weight * (log_source(self.flow, x0) - change)

@@ -186,7 +186,9 @@ class _VariancePreserving(Path):
         return torch.exp(-self._log(t)[0])
 
     def sigma(self, t: Tensor) -> Tensor:
-        return torch.sqrt(-torch.expm1(-2 * self._log(t)[0]))  # sqrt(1 - alpha^2), exact also where alpha is near 1
+        return torch.sqrt(
+            -torch.expm1(-2 * self._log(t)[0])
+        )  # sqrt(1 - alpha^2), exact also where alpha is near 1
 
     def dalpha(self, t: Tensor) -> Tensor:
         level, slope = self._log(t)

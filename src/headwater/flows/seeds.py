@@ -30,7 +30,9 @@ def _checked(seed: int) -> int:
     except TypeError:
         number = -1
     if not 0 <= number < 2**64:
-        raise Misuse(f"The seed {seed!r} is not a whole number from 0 to 2^64 - 1.", "Give one such as 0, 1, 2.")
+        raise Misuse(
+            f"The seed {seed!r} is not a whole number from 0 to 2^64 - 1.", "Give one such as 0, 1, 2."
+        )
     return number
 
 

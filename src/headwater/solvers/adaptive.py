@@ -1,4 +1,4 @@
-"""Dormand-Prince 5(4) with a step size, an error control and counters of its own for each problem."""
+"""An adaptive solve by an embedded pair; step size, error control and counters are those of each problem."""
 
 from __future__ import annotations
 
@@ -17,8 +17,14 @@ from headwater.solvers.method import DOPRI5, RungeKutta, combine
 class AdaptiveResult:
     """The end of an adaptive solve; every field has the problem as first axis.
 
-    `x` state at the end (or where the problem failed), `reached` whether it got there, `evaluations`,
-    `accepted` and `rejected` counts.
+    Attributes
+    ----------
+    x
+        The state at the end, or where the problem failed, `[batch, *event]`.
+    reached
+        Whether the problem came to the end, bool `[batch]`.
+    evaluations, accepted, rejected
+        Network evaluations, accepted and rejected steps, int64 `[batch]`.
     """
 
     x: Tensor
@@ -39,12 +45,44 @@ def solve_adaptive(
     max_steps: int = 1000,
     method: RungeKutta = DOPRI5,
 ) -> AdaptiveResult:
-    """Solve dx/dt = v from `start` to `end` (either direction) to a tolerance, problem by problem.
+    """Solve dx/dt = v(x, t) from `start` to `end` (in either direction) to a tolerance, problem by problem.
 
-    A step is accepted if rms(error / (atol + rtol |x|)) <= 1; the next is h 0.9 err^(-1/5) within [0.2, 5]
-    (Hairer, Norsett & Wanner I, II.4). A problem that has arrived, or failed with a non-finite slope or
-    `max_steps`, is evaluated no more. Gradients flow through accepted steps.
+    A step h is accepted if err = rms(error / (atol + rtol |x|)) <= 1; the next is h 0.9 err^(-1/5), within 0.2 h and
+    5 h. A problem that has arrived, or failed by a non-finite slope, is not evaluated any more. Gradients flow
+    through accepted steps, not through the choice of their sizes.
 
+    Parameters
+    ----------
+    flow
+        The velocity field.
+    x
+        The state at `start` `[batch, *event]`, float32 or float64.
+    start, end
+        Times in [0, 1].
+    rtol, atol
+        The relative and absolute tolerance of one step, above 0; atol in data units.
+    max_steps
+        The most steps tried per problem; a problem that needs more is returned where it is.
+    method
+        A Runge-Kutta method with an embedded error estimate.
+
+    Returns
+    -------
+    result
+        States and counts; a failure of the numerics is `reached` False, never an exception.
+
+    Raises
+    ------
+    Misuse
+        If a tolerance is not positive, the method has no error estimate, x is in half precision, or a network is in
+        training mode.
+
+    References
+    ----------
+    Hairer, Norsett & Wanner, Solving Ordinary Differential Equations I (1993), section II.4.
+
+    Examples
+    --------
     >>> flow = Flow(lambda x, t: -x, shape=(1,))
     >>> out = solve_adaptive(flow, torch.ones(2, 1, dtype=torch.float64), rtol=1e-8, atol=1e-8)
     >>> round(out.x[0].item(), 7)
@@ -52,14 +90,14 @@ def solve_adaptive(
     """
     if not (rtol > 0 and atol > 0) or not method.b_error:
         raise Misuse(
-            f"An adaptive solve needs rtol > 0, atol > 0 and an embedded pair, got {rtol}, {atol}, {method.name}.",
+            f"An adaptive solve needs rtol > 0, atol > 0 and an embedded pair, not {rtol}, {atol}, {method.name}.",
             "Use DOPRI5 with tolerances such as 1e-5.",
         )
     require_full_precision(x)
     require_evaluation_mode(flow)
     walk = _Walk(flow, x, start, end, rtol, atol, method)
     for _ in range(max_steps):
-        active = walk.active()
+        active = walk.select_active()
         if not len(active):
             break
         walk.attempt(active)
@@ -86,31 +124,36 @@ class _Walk:
 
     def _first_step(self) -> Tensor:
         """h = 0.01 |x| / |v| in the error norm (Hairer, Norsett & Wanner I, II.4, starting step)."""
+        # |x| / |v| is the time in which x would change by its own size; 1e-3 is for v = 0, where any step will do.
         scale = self.atol + self.rtol * self.x.detach().abs()
         size, slope = rms(self.x.detach() / scale), rms(self.k.detach() / scale)
         h = torch.where(slope > 0, 0.01 * size / slope, torch.full_like(size, 1e-3))
         return h.to(torch.float64).clamp(1e-6, abs(self.end - float(self.t[0])))
 
-    def active(self) -> Tensor:
+    def select_active(self) -> Tensor:
+        """The indices `[k]` of the problems that have neither arrived nor failed."""
         return torch.nonzero(self.alive & (self.t != self.end)).flatten()
 
     def attempt(self, i: Tensor) -> None:
-        """One step of the problems i: accept or reject each, and choose its next step size."""
+        """One step of the problems i `[k]`: accept or reject each, and choose its next step size."""
+        # The last step lands on `end` itself: a step short of it by rounding would cost another evaluation.
         last = self.h[i] >= (self.end - self.t[i]).abs() * (1 - 1e-12)
         h = torch.where(last, self.end - self.t[i], self.sign * self.h[i])
         k = self.method.stages(self.flow.select(i), self.x[i], self.t[i], h, first=self.k[i])
         x_new = combine(self.x[i], h, self.method.b, k)
         error = combine(torch.zeros_like(x_new), h, self.method.b_error, k).detach()
+        # (4.10): the larger of the two ends, so that a component passing through 0 does not shrink the step.
         scale = self.atol + self.rtol * torch.maximum(self.x[i].detach().abs(), x_new.detach().abs())
         e = rms(error / scale).to(torch.float64)
         finite = torch.isfinite(e)
         accept = finite & (e <= 1)
+        # (4.13): the error grows as h^(q + 1), with q = 4 for the pair 5(4), hence the exponent 1/5.
         factor = (0.9 * e.clamp(min=1e-10) ** (-1 / self.method.order)).clamp(0.2, 5.0)
         self.h[i] = h.abs() * torch.where(finite, factor, torch.full_like(factor, 0.2))
-        self.evaluations[i] += self.method.evaluations - 1
+        self.evaluations[i] += self.method.evaluations - 1  # the first stage is known: first same as last
         self.accepted[i] += accept.long()
         self.rejected[i] += (~accept).long()
-        self.alive[i] &= self.h[i] > 1e-12
+        self.alive[i] &= self.h[i] > 1e-12  # a slope that is never finite shrinks h to here
         j, t_new = i[accept], torch.where(last, torch.full_like(h, self.end), self.t[i] + h)
         self.x = self.x.index_copy(0, j, x_new[accept])
         self.k = self.k.index_copy(0, j, k[-1][accept])  # first same as last
@@ -118,5 +161,5 @@ class _Walk:
 
 
 def rms(x: Tensor) -> Tensor:
-    """Root mean square over the event, one value per problem."""
+    """Root mean square of x `[batch, *event]` over the event, `[batch]`."""
     return x.flatten(1).square().mean(1).sqrt()

@@ -9,8 +9,8 @@ F, V seconds for a forward and a vector-Jacobian product:
 | `Checkpoint` | A + min(n, `states`) s  | n (2 F + V) .. n (3 F + V) |
 | `Auto`       | the fastest that fits   |                    |
 
-Both differentiate the discrete solve exactly; the adjoint ODE, whose gradient belongs to another
-discretisation, is not offered.
+Both differentiate the discrete solve exactly. The adjoint ODE is not offered: its gradient belongs to another
+discretisation than the x1 that is returned.
 """
 
 from __future__ import annotations
@@ -38,25 +38,34 @@ class Strategy(Protocol):
     """A way to run the solve so that x1 carries gradients to x0."""
 
     def integrate(self, flow: Flow, method: Method, x0: Tensor, grid: Sequence[float]) -> Tensor:
-        """x at the end of the grid."""
+        """x at the end of the grid from x0 at its start, both `[batch, *event]`."""
 
 
 @dataclass(frozen=True)
 class Direct:
-    """Keep the graph of the whole solve: fastest, memory grows with the number of evaluations."""
+    """Keep the graph of the whole solve: the fastest way; memory grows with the number of evaluations."""
 
     def integrate(self, flow: Flow, method: Method, x0: Tensor, grid: Sequence[float]) -> Tensor:
-        """x at the end of the grid."""
+        """x at the end of the grid, `[batch, *event]`."""
         return march(flow, flow, method, x0, grid)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Keep states and recompute: the activations of one network evaluation at a time, exact.
+    """Keep states and recompute: exact, with the activations of one network evaluation at a time.
 
-    At most about `states` states are held. If the solve has no more evaluations than that, each evaluation
-    is recomputed once in the backward pass; else the grid is cut into segments, whose starts are held and
-    which are solved once more (without activations) in the backward pass.
+    At most about `states` states are held. If the solve has no more evaluations than that, each evaluation is
+    recomputed once in the backward pass. Otherwise the grid is cut into segments: their starts are held, and each
+    segment is solved once more (without activations) in the backward pass.
+
+    References
+    ----------
+    Griewank & Walther, Evaluating Derivatives (2008), chapter 12.
+
+    Examples
+    --------
+    >>> Checkpoint(states=24).stride(steps=6, evaluations=2), Checkpoint(states=24).stride(steps=50, evaluations=2)
+    (1, 5)
     """
 
     states: int = 24
@@ -66,7 +75,7 @@ class Checkpoint:
             raise Misuse(f"Checkpoint cannot work with {self.states} states.", "Give states >= 2.")
 
     def integrate(self, flow: Flow, method: Method, x0: Tensor, grid: Sequence[float]) -> Tensor:
-        """x at the end of the grid."""
+        """x at the end of the grid, `[batch, *event]`."""
         if not (x0.requires_grad and torch.is_grad_enabled()):
             return march(flow, flow, method, x0, grid)
 
@@ -83,9 +92,10 @@ class Checkpoint:
         return x
 
     def stride(self, steps: int, evaluations: int) -> int:
-        """Steps per segment: 1 if all states fit, else the one that holds the fewest states."""
+        """Steps per segment: 1 if all states fit, else the number that holds the fewest states."""
         if steps * evaluations <= self.states:
             return 1
+        # steps / k starts and the k * evaluations stages of one segment: about 2 sqrt(steps * evaluations) at best.
         return min(range(1, steps + 1), key=lambda k: math.ceil(steps / k) + k * evaluations)
 
 
@@ -93,14 +103,15 @@ class Checkpoint:
 class Auto:
     """`Direct` if its forecast fits into `memory` bytes, else `Checkpoint`.
 
-    By default 60 % of what is free on the device. The forecast counts what autograd keeps of one evaluation
-    (`memory.activation_bytes`), once per network, event shape and dtype.
+    None means 60 % of what is free on the device; the rest is left to the cost, the optimiser and the allocator. The
+    forecast counts the bytes that autograd keeps of one evaluation (`memory.activation_bytes`), once per network,
+    event shape and dtype.
     """
 
     memory: float | None = None
 
     def integrate(self, flow: Flow, method: Method, x0: Tensor, grid: Sequence[float]) -> Tensor:
-        """x at the end of the grid."""
+        """x at the end of the grid, `[batch, *event]`."""
         if not (x0.requires_grad and torch.is_grad_enabled()):
             return march(flow, flow, method, x0, grid)
         return self.choose(flow, method, x0, len(grid) - 1).integrate(flow, method, x0, grid)
@@ -117,7 +128,7 @@ class Auto:
 def _activations(flow: Flow, x: Tensor) -> float:
     """`activation_bytes` per problem, measured once per flow, event shape and dtype.
 
-    On one problem; on all of them if the velocity was declared `WholeBatch`.
+    It is measured on one problem, or on all of them if the velocity was declared `WholeBatch`.
     """
     from headwater.solvers.memory import activation_bytes
 
@@ -137,7 +148,7 @@ def _segment(field: Field, flow: Flow, method: Method, grid: Sequence[float], x:
 
 
 def march(field: Field, flow: Flow, method: Method, x: Tensor, grid: Sequence[float]) -> Tensor:
-    """Step through the grid."""
+    """x at the end of the grid from x `[batch, *event]` at its start, one step of the method after another."""
     times = [torch.tensor(t, dtype=torch.float64) for t in grid]
     for t, t_next in itertools.pairwise(times):
         x = method.step(field, flow.path, x, t, t_next)

@@ -20,8 +20,15 @@ Grid = tuple[float, ...]
 
 
 def uniform_grid(steps: int, start: float = 0.0, end: float = 1.0) -> Grid:
-    """`steps + 1` equally spaced times.
+    """`steps + 1` equally spaced times, from `start` to `end`.
 
+    Raises
+    ------
+    Misuse
+        If `steps` is below 1.
+
+    Examples
+    --------
     >>> uniform_grid(4)
     (0.0, 0.25, 0.5, 0.75, 1.0)
     """
@@ -33,10 +40,18 @@ def uniform_grid(steps: int, start: float = 0.0, end: float = 1.0) -> Grid:
 def logit_grid(steps: int, slope: float = 1.3, shift: float = -0.7) -> Grid:
     """Times sigmoid(slope logit(i / steps) + shift), finer at both ends: about even in the log signal-to-noise.
 
-    A flow of images moves fastest near t = 0, where coarse structure of large variance is decided, and again
-    near t = 1. With 8 steps the error of the solve is 0.4, that of the inversion 0.36 of the uniform grid's on the
-    shipped model (`benchmarks/results/time_grid.md`).
+    A flow of images moves fastest near t = 0, where coarse structure of large variance is decided, and again near
+    t = 1. With 8 steps on the shipped model the solve has 0.4 of the uniform grid's error, the inversion 0.36.
 
+    Parameters
+    ----------
+    steps
+        The number of steps, at least 1.
+    slope, shift
+        1 and 0 give the uniform grid. `benchmarks/time_grid.py` chose the defaults (`results/time_grid.md`).
+
+    Examples
+    --------
     >>> [round(t, 3) for t in logit_grid(4)]
     [0.0, 0.106, 0.332, 0.674, 1.0]
     """
@@ -51,7 +66,13 @@ def backward(grid: Grid) -> Grid:
 
 
 def as_grid(steps: int | Sequence[float]) -> Grid:
-    """The uniform grid of a number of steps, or the times given, checked to be monotone."""
+    """The uniform grid of a number of steps, or the given times, checked.
+
+    Raises
+    ------
+    Misuse
+        If the times are not strictly monotone, leave [0, 1], or are not numbers.
+    """
     try:  # a 0-d tensor or a NumPy integer is a number of steps, too
         if getattr(steps, "ndim", None) == 0 or not hasattr(steps, "__len__"):
             return uniform_grid(operator.index(steps))  # type: ignore[arg-type]
@@ -84,23 +105,30 @@ def solve(
     Parameters
     ----------
     flow, x0
-        The velocity field, and the state at the first time `[batch, *event]`, float32 or float64.
+        The velocity field, and the state `[batch, *event]` at the first time, float32 or float64.
     method
         The rule for one step: a Runge-Kutta tableau or `DDIM`.
     steps
         A number of uniform steps from 0 to 1, or the times themselves: a list, tensor or array.
     gradient
-        How the solve is differentiated; `Direct()` by default.
+        How the solve is differentiated; None means `Direct()`.
 
-    >>> flow = Flow(lambda x, t: -x, shape=(1,))
-    >>> x1 = solve(flow, torch.ones(1, 1, dtype=torch.float64), steps=100)
-    >>> round(x1.item(), 4)  # exp(-1)
-    0.3679
+    Returns
+    -------
+    x1
+        The state at the last time, `[batch, *event]`.
 
     Raises
     ------
     Misuse
         If x0 has another event shape than the flow or is in half precision, or a network is in training mode.
+
+    Examples
+    --------
+    >>> flow = Flow(lambda x, t: -x, shape=(1,))
+    >>> x1 = solve(flow, torch.ones(1, 1, dtype=torch.float64), steps=100)
+    >>> round(x1.item(), 4)  # exp(-1)
+    0.3679
     """
     if x0.ndim != len(flow.shape) + 1 or tuple(x0.shape[1:]) != flow.shape:
         raise Misuse(
@@ -114,21 +142,28 @@ def solve(
 
 
 def require_evaluation_mode(flow: Flow) -> None:
-    """Refuse dropout and batch statistics in training mode: the velocity would be no function of x and t."""
+    """Refuse dropout and batch statistics in training mode, with which v is not a function of x and t."""
     for module in flow.modules:
         for part in module.modules():
             random = isinstance(part, _DropoutNd) and part.p > 0
             if part.training and (random or (isinstance(part, _BatchNorm) and part.track_running_stats)):
                 raise Misuse(
-                    f"The network's {type(part).__name__} is in training mode, so the velocity is no function of x.",
+                    f"The network's {type(part).__name__} is in training mode, so the velocity is random or drifts.",
                     "Call net.eval() first.",
                 )
 
 
 def invert(flow: Flow, x1: Tensor, *, method: Method = MIDPOINT, steps: int | Sequence[float] = 24) -> Tensor:
-    """y0, the solution of the flow run backwards from x(1) = x1 to t = 0, shape as x1.
+    """y0, the solution at t = 0 of the flow run backwards from x(1) = x1, in the shape of x1 `[batch, *event]`.
 
-    The round trip `solve(flow, invert(flow, x1))` returns to x1 up to the error of the method; the
-    diagnostic is `source.inversion`. `steps` times are those of the forward grid.
+    The round trip `solve(flow, invert(flow, x1))` returns to x1 up to the error of the method, which `inversion`
+    measures. If `steps` are times, they are those of the forward grid.
+
+    Examples
+    --------
+    >>> flow = Flow(lambda x, t: -x, shape=(1,))
+    >>> y0 = invert(flow, torch.full((1, 1), math.exp(-1)))
+    >>> round(y0.item(), 2)
+    1.0
     """
     return solve(flow, x1, method=method, steps=backward(as_grid(steps)))

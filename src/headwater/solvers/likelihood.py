@@ -19,15 +19,30 @@ from headwater.solvers.method import RK4, Field, Method
 def divergence(
     field: Field, x: Tensor, t: Tensor, probes: Tensor | None, graph: bool
 ) -> tuple[Tensor, Tensor]:
-    """v(x, t) and its divergence, exact (probes None: d products) or Hutchinson's mean of z^T J z.
+    """v(x, t) `[batch, *event]` and its divergence `[batch]`: tr J with J the Jacobian of v in x.
 
-    probes `[n, batch, *event]` with identity covariance (Hutchinson 1990; FFJORD, Grathwohl et al. 2019).
+    Parameters
+    ----------
+    field
+        v(x, t).
+    x, t
+        The state `[batch, *event]` and the time.
+    probes
+        Random z `[n, batch, *event]` with identity covariance, of which the mean of z^T J z is taken; None means the
+        exact trace, by d vector-Jacobian products.
+    graph
+        Whether the two can be differentiated in x.
+
+    References
+    ----------
+    Hutchinson 1990; Grathwohl et al., "FFJORD", ICLR 2019, section 3.1.
     """
     with torch.enable_grad():
         z = x if x.requires_grad else x.detach().requires_grad_()
         v = field(z, t)
         flat = v.flatten(1)
         if probes is None:
+            # Row i of J, of which only the diagonal entry counts; problems are independent, so their sum serves all.
             rows = [
                 torch.autograd.grad(flat[:, i].sum(), z, create_graph=graph, retain_graph=True)[0].flatten(1)[
                     :, i
@@ -36,7 +51,7 @@ def divergence(
             ]
             div = torch.stack(rows).sum(0)
         else:
-            products = [
+            products = [  # z^T J z; E[z z^T] = I makes its mean tr J
                 (torch.autograd.grad(v, z, p, create_graph=graph, retain_graph=True)[0] * p).flatten(1).sum(1)
                 for p in probes
             ]
@@ -53,13 +68,41 @@ def log_likelihood(
     method: Method = RK4,
     steps: int | Sequence[float] = 24,
 ) -> tuple[Tensor, Tensor]:
-    """log p1(x1) in nats `[batch]`, and the source point x0 that x1 came from.
+    """log p1(x1) in nats, and the source point x0 whose sample x1 is.
 
-    log p1(x1) = log N(x0; 0, I) - integral_0^1 div v(x_t, t) dt along the solution through x1. `probes` is the
-    number of Rademacher probes of Hutchinson's estimate (unbiased in the divergence), the same for all
-    problems; None is exact and costs d vector-Jacobian products per evaluation. If x1 requires a gradient,
-    so does the result.
+    log p1(x1) = log N(x0; 0, I) - integral_0^1 div v(x_t, t) dt along the solution through x1.
 
+    Parameters
+    ----------
+    flow
+        The velocity field.
+    x1
+        Samples `[batch, *event]`; if they require a gradient, so does the result.
+    probes
+        Rademacher probes of Hutchinson's estimate, which is unbiased in the divergence, the same for all problems.
+        None means exact, by d vector-Jacobian products per evaluation.
+    seed
+        The seed of the probes.
+    method, steps
+        The solver, run backwards; `steps` times are those of the forward grid.
+
+    Returns
+    -------
+    log_p, x0
+        `[batch]` and `[batch, *event]`.
+
+    Raises
+    ------
+    Misuse
+        If an exact divergence is asked for in more than 512 dimensions.
+
+    References
+    ----------
+    Chen et al., "Neural ordinary differential equations", NeurIPS 2018, Theorem 1; Grathwohl et al., "FFJORD",
+    ICLR 2019, Algorithm 1.
+
+    Examples
+    --------
     >>> flow = Flow(lambda x, t: 0 * x, shape=(1,))
     >>> logp, _ = log_likelihood(flow, torch.zeros(1, 1, dtype=torch.float64))
     >>> round(logp.item(), 4)  # log N(0; 0, 1)
@@ -70,17 +113,19 @@ def log_likelihood(
             f"An exact divergence in {flow.event_size} dimensions needs {flow.event_size} products per evaluation.",
             "Give a number of Hutchinson probes, e.g. probes=4.",
         )
-    graph, z = x1.requires_grad and torch.is_grad_enabled(), rademacher(x1, probes, seed)
+    graph, z = x1.requires_grad and torch.is_grad_enabled(), draw_rademacher(x1, probes, seed)
     x0, change = solve_with_divergence(flow, x1, z, backward(as_grid(steps)), method=method, graph=graph)
+    # Backwards in time the integral changes its sign, so `change` is added.
     return log_source(flow, x0) + change, x0
 
 
 def solve_with_divergence(
     flow: Flow, x: Tensor, probes: Tensor | None, grid: Sequence[float], *, method: Method, graph: bool
 ) -> tuple[Tensor, Tensor]:
-    """The solve over a grid, and the integral of div v along it `[batch]`: the augmented ODE of FFJORD.
+    """x `[batch, *event]` at the end of a grid, and the integral of div v along the solution, `[batch]`.
 
-    Along the grid from 0 to 1, log p1(x1) = log p0(x0) - integral; `graph` keeps both differentiable in x.
+    The augmented ODE of FFJORD (Grathwohl et al. 2019, Algorithm 1). Along a grid from 0 to 1,
+    log p1(x1) = log p0(x0) - integral. `probes` are those of `divergence`; `graph` keeps both differentiable in x.
     """
 
     def augmented(state: Tensor, t: Tensor) -> Tensor:
@@ -95,12 +140,12 @@ def solve_with_divergence(
 
 
 def log_source(flow: Flow, x0: Tensor) -> Tensor:
-    """log N(x0; 0, I), on the flow's support, `[batch]`."""
+    """log N(x0; 0, I) of x0 `[batch, *event]` in nats, on the flow's support, `[batch]`."""
     return -0.5 * (x0.flatten(1).square().sum(1) + flow.source_dimension * math.log(2 * math.pi))
 
 
-def rademacher(x: Tensor, probes: int | None, seed: int) -> Tensor | None:
-    """Random signs `[probes, batch, *event]`, the same for every problem; None for an exact divergence."""
+def draw_rademacher(x: Tensor, probes: int | None, seed: int) -> Tensor | None:
+    """Random signs `[probes, batch, *event]` like x, the same for every problem; None if `probes` is None."""
     if probes is None:
         return None
     (g,) = make_generators([seed])
@@ -109,8 +154,19 @@ def rademacher(x: Tensor, probes: int | None, seed: int) -> Tensor | None:
 
 
 def bits_per_dimension(log_likelihood: Tensor, d: int, bin_width: float = 2 / 255) -> Tensor:
-    """-(log p + d log(bin)) / (d log 2): bits for data quantised to `bin_width` (8 bits in [-1, 1]: 2/255).
+    """-(log p + d log(bin_width)) / (d log 2): bits per entry of data quantised to `bin_width`.
 
+    Parameters
+    ----------
+    log_likelihood
+        log p in nats, of any shape.
+    d
+        The number of entries of an event.
+    bin_width
+        The quantisation in data units: 2/255 for 8 bits in [-1, 1].
+
+    Examples
+    --------
     >>> round(bits_per_dimension(torch.tensor(0.0), 10).item(), 3)
     6.994
     """

@@ -1,4 +1,4 @@
-"""How much memory an evaluation keeps, how much there is, and how much a piece of code took."""
+"""How much memory an evaluation keeps, how much is free, and how much a block of code needs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,17 @@ from headwater.flows.flow import Flow
 
 
 class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Bytes of the tensors that a block of code creates, at their peak, without those that were there before.
+    """The bytes, at their peak, of the tensors that a block of code creates; earlier tensors do not count.
 
-    Counts storages, not an allocator's pages: deterministic, the same on every device.
+    It counts storages, not an allocator's pages, so that the number is deterministic and the same on every device.
 
+    Attributes
+    ----------
+    live, peak
+        Bytes that live now, and at most so far.
+
+    Examples
+    --------
     >>> with PeakMemory() as m:
     ...     for _ in range(10):
     ...         x = torch.zeros(1000)
@@ -52,6 +59,7 @@ class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._seen[key] = size
         self.live += size
         self.peak = max(self.peak, self.live)
+        # Freed with the storage, not with the tensor: views and saved tensors keep it alive.
         weakref.finalize(storage, self._release, key)
 
     def _release(self, key: int) -> None:
@@ -63,9 +71,14 @@ def _key(x: Tensor) -> int:
 
 
 def activation_bytes(flow: Flow, x: Tensor, t: float = 0.5) -> int:
-    """Bytes that autograd keeps of one evaluation v(x, t) for its backward pass.
+    """Bytes that autograd keeps of one evaluation v(x, t), x `[batch, *event]`, for its backward pass.
 
-    x `[batch, *event]`. Every tensor saved for the backward pass counts once; weights and x do not.
+    Every tensor saved for the backward pass counts once; weights and x do not.
+
+    Examples
+    --------
+    >>> activation_bytes(Flow(lambda x, t: x**2, shape=(1000,)), torch.ones(2, 1000))   # a copy of x, in float32
+    8000
     """
     weights = {p.untyped_storage().data_ptr() for m in flow.modules for p in m.state_dict().values()}
     kept: dict[int, int] = {}
@@ -85,7 +98,7 @@ def activation_bytes(flow: Flow, x: Tensor, t: float = 0.5) -> int:
 
 
 def available_memory(device: torch.device) -> int:
-    """Bytes that are free on a device."""
+    """Bytes that are free on a device; in a container, at most those up to its limit."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:

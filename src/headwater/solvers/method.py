@@ -15,7 +15,7 @@ Field = Callable[[Tensor, Tensor], Tensor]
 
 
 class Method(Protocol):
-    """A rule for one step; it calls the field `evaluations` times."""
+    """A rule for one step of dx/dt = v(x, t), which calls the field v `evaluations` times."""
 
     @property
     def evaluations(self) -> int:
@@ -26,15 +26,35 @@ class Method(Protocol):
         """Order of accuracy of the whole solve."""
 
     def step(self, field: Field, path: Path, x: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
-        """x at t_next from x at t; the times are scalars or one per problem, and may run backwards."""
+        """x at t_next from x at t, both `[batch, *event]`; times are scalars or one per problem, in either order."""
 
 
 @dataclass(frozen=True)
 class RungeKutta:
-    """An explicit Runge-Kutta method as its Butcher tableau (Hairer, Norsett & Wanner I, II.1).
+    """An explicit Runge-Kutta method as its Butcher tableau.
 
-    k_i = v(x + h sum_j a_ij k_j, t + c_i h),  x_next = x + h sum_i b_i k_i; `b_error` holds the weights
-    b - b_hat of the embedded error estimate, if there is one.
+    k_i = v(x + h sum_j a_ij k_j, t + c_i h),  x_next = x + h sum_i b_i k_i
+
+    Attributes
+    ----------
+    name, order
+        Its name, and its order of accuracy.
+    a, b
+        The tableau: one row of `a` per stage, of the stages before it.
+    b_error
+        The weights b - b_hat of the embedded error estimate; empty if there is none.
+
+    References
+    ----------
+    Hairer, Norsett & Wanner, Solving Ordinary Differential Equations I (1993), eq. II.1.8.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from headwater.flows.path import CondOT
+    >>> heun = RungeKutta("heun", 2, ((), (1.0,)), (1 / 2, 1 / 2))
+    >>> heun.step(lambda x, t: -x, CondOT(), torch.ones(1, 1), torch.tensor(0.0), torch.tensor(1.0))  # 1 - h + h^2/2
+    tensor([[0.5000]])
     """
 
     name: str
@@ -56,26 +76,27 @@ class RungeKutta:
     def stages(
         self, field: Field, x: Tensor, t: Tensor, h: Tensor, first: Tensor | None = None
     ) -> list[Tensor]:
-        """The slopes k_i; `first` is k_1 if it is known already."""
+        """The slopes k_i `[batch, *event]` from x; `first` is k_1 if it is known already."""
         k: list[Tensor] = [] if first is None else [first]
         for row, c in list(zip(self.a, self.c, strict=True))[len(k) :]:
             k.append(field(combine(x, h, row, k), t + c * h))
         return k
 
     def step(self, field: Field, path: Path, x: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
-        """x + h sum_i b_i k_i with h = t_next - t."""
+        """x + h sum_i b_i k_i with h = t_next - t, `[batch, *event]`."""
         h = t_next - t
         return combine(x, h, self.b, self.stages(field, x, t, h))
 
 
 def combine(x: Tensor, h: Tensor, weights: tuple[float, ...], k: list[Tensor]) -> Tensor:
-    """x + h sum_i w_i k_i, leaving out zero weights."""
+    """x + h sum_i w_i k_i `[batch, *event]`; slopes of weight zero are left out, NaN and infinity with them."""
     for w, slope in zip(weights, k, strict=False):
         if w != 0.0:
             x = x + per_problem(w * h, slope) * slope
     return x
 
 
+# The four that need no error estimate; c_i = sum_j a_ij is (0), (0, 1/2), (0, 1) and (0, 1/2, 1/2, 1).
 EULER = RungeKutta("euler", 1, ((),), (1.0,))
 MIDPOINT = RungeKutta("midpoint", 2, ((), (1 / 2,)), (0.0, 1.0))
 HEUN = RungeKutta("heun", 2, ((), (1.0,)), (1 / 2, 1 / 2))
@@ -100,10 +121,15 @@ DOPRI5 = RungeKutta(
 
 @dataclass(frozen=True)
 class Exponential:
-    """The exponential Euler step, which is DDIM with eta = 0 (Song et al. 2021; Lu et al. 2022, eq. 3.7).
+    """The exponential Euler step, which is DDIM with eta = 0: x_next = alpha_next xhat + sigma_next eps.
 
-    Exact if the predictions xhat and eps are constant over the step:
-    x_next = alpha_next xhat + sigma_next eps. The step for diffusion paths, whose velocity is stiff near t = 1.
+    It is exact if the predictions xhat and eps are constant over the step, and serves diffusion paths, whose velocity
+    is stiff near t = 1.
+
+    References
+    ----------
+    Song et al., "Denoising diffusion implicit models", ICLR 2021, eq. 12; Lu et al., "DPM-Solver", NeurIPS 2022,
+    eq. 3.7.
     """
 
     name: str = "ddim"
@@ -111,10 +137,10 @@ class Exponential:
     evaluations: int = 1
 
     def step(self, field: Field, path: Path, x: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
-        """alpha_next xhat(x, t) + sigma_next eps(x, t)."""
+        """alpha_next xhat(x, t) + sigma_next eps(x, t), `[batch, *event]`."""
         t = t.clamp(*path.span).to(x)  # as the field sees it: beyond the span sigma' may be infinite
         v = field(x, t)
-        end = cast_time(t_next)
+        end = cast_time(t_next)  # not clamped: alpha and sigma are finite at t = 1, where the step has to end
         alpha, sigma = per_problem(path.alpha(end), x), per_problem(path.sigma(end), x)
         return alpha * path.xhat_from_v(x, v, t) + sigma * path.eps_from_v(x, v, t)
 
