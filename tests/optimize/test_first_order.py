@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from headwater.errors import Misuse
-from headwater.optimizers import CONVERGED, DIVERGED, RUNNING, Adam, GradientDescent, Polyak, put, take
+from headwater.optimizers import (
+    CONVERGED,
+    DIVERGED,
+    RUNNING,
+    Adam,
+    GradientDescent,
+    Polyak,
+    put_rows,
+    take_rows,
+)
 
 
 def evaluate(x):
@@ -129,8 +138,8 @@ def test_rows_do_not_depend_on_each_other_and_states_continue(optimizer, event, 
     same(run(optimizer, optimizer.init(x0), 9), end)
     for row in range(5):
         index = torch.tensor([row])
-        same(run(optimizer, optimizer.init(x0[index]), 9), take(end, index))
-        middle = put(middle, index, run(optimizer, take(middle, index), 5))
+        same(run(optimizer, optimizer.init(x0[index]), 9), take_rows(end, index))
+        middle = put_rows(middle, index, run(optimizer, take_rows(middle, index), 5))
     same(middle, end)
 
 
@@ -142,7 +151,7 @@ def test_ends(optimizer):
     state = optimizer.step(optimizer.init(x0), value, gradient)
     assert state.code.tolist() == [CONVERGED, DIVERGED, RUNNING]
     after = optimizer.step(state, *evaluate(state.trial + 1))
-    same(take(after, torch.tensor([0, 1])), take(state, torch.tensor([0, 1])))
+    same(take_rows(after, torch.tensor([0, 1])), take_rows(state, torch.tensor([0, 1])))
     assert torch.equal(state.trial[:2], x0[:2])
     last = optimizer.step(after, torch.full((3,), math.nan), gradient * 0)
     assert last.code[2] == DIVERGED and torch.equal(last.x, after.x) and torch.isfinite(last.x).all()

@@ -18,10 +18,10 @@ from headwater.optimizers import (
     STALLED,
     STATUS,
     StrongWolfe,
-    put,
-    take,
+    put_rows,
+    take_rows,
 )
-from headwater.optimizers.pairs import Memory, push, two_loop
+from headwater.optimizers.pairs import Memory, apply_two_loop, push_pair
 
 
 def rosenbrock(x):
@@ -98,8 +98,8 @@ def test_two_loop_is_the_dense_inverse_hessian(event, length, monkeypatch):
         s, g = randn(batch, d, seed=k + 1), randn(batch, d, seed=100 + k)
         y = s @ hessian + 0.1 * s * s.abs()
         keep = torch.tensor([True, k % 2 == 0, k % 3 != 1]) & ((s * y).sum(-1) > 0)
-        memory = push(memory, s.reshape(batch, *event), y.reshape(batch, *event), keep)
-        r = two_loop(memory, g.reshape(batch, *event)).reshape(batch, d)
+        memory = push_pair(memory, s.reshape(batch, *event), y.reshape(batch, *event), keep)
+        r = apply_two_loop(memory, g.reshape(batch, *event)).reshape(batch, d)
         for row in range(batch):
             if keep[row]:
                 pairs[row] = [*pairs[row], (s[row], y[row])][-m:]
@@ -172,13 +172,13 @@ def test_a_batch_of_k_is_k_runs_of_one_bitwise(dtype, event):
     end = run(optimizer, f, x0, limit=30)[-1]
     for row in range(7):
         alone = run(optimizer, f, x0[row : row + 1], limit=30)[-1]
-        same(alone, take(end, torch.tensor([row])))
+        same(alone, take_rows(end, torch.tensor([row])))
 
 
 def test_the_order_of_the_problems_does_not_matter():
     x0, order = randn(9, 6), torch.randperm(9, generator=torch.Generator().manual_seed(3))
     optimizer = LBFGS(memory=3, tolerance=1e-6)
-    same(run(optimizer, rosenbrock, x0[order])[-1], take(run(optimizer, rosenbrock, x0)[-1], order))
+    same(run(optimizer, rosenbrock, x0[order])[-1], take_rows(run(optimizer, rosenbrock, x0)[-1], order))
 
 
 def test_a_state_can_be_continued_exactly_and_is_not_modified():
@@ -196,11 +196,11 @@ def test_compaction_changes_nothing():
     state = optimizer.init(x0)
     while (active := (state.code == RUNNING)).any():
         index = active.nonzero()[:, 0]
-        part = take(state, index)
-        state = put(state, index, optimizer.step(part, *evaluate(rosenbrock, part.trial)))
+        part = take_rows(state, index)
+        state = put_rows(state, index, optimizer.step(part, *evaluate(rosenbrock, part.trial)))
     same(state, whole)
-    again = put(whole, torch.arange(12) >= 5, take(whole, torch.arange(12) >= 5))
-    same(put(again, torch.arange(5), take(whole, torch.arange(5))), whole)
+    again = put_rows(whole, torch.arange(12) >= 5, take_rows(whole, torch.arange(12) >= 5))
+    same(put_rows(again, torch.arange(5), take_rows(whole, torch.arange(5))), whole)
 
 
 def test_ended_rows_stay_whatever_they_are_told():
@@ -213,7 +213,7 @@ def test_ended_rows_stay_whatever_they_are_told():
         value, gradient = evaluate(rosenbrock, after.trial)
         value[0], gradient[0] = told, told
         after = optimizer.step(after, value, gradient)
-    same(take(after, torch.tensor([0])), take(state, torch.tensor([0])))
+    same(take_rows(after, torch.tensor([0])), take_rows(state, torch.tensor([0])))
     assert torch.equal(after.trial[0], after.x[0])
 
 
@@ -246,7 +246,7 @@ def test_a_scaled_problem_does_not_disturb_its_neighbour():
     scale, x0 = torch.tensor([1.0, 1e6, 1e-3]).double(), randn(1, 6).expand(3, -1)
     end = run(LBFGS(tolerance=1e-9), lambda x: scale * rosenbrock(x), x0, limit=1000)[-1]
     alone = run(LBFGS(tolerance=1e-9), rosenbrock, x0[:1])[-1]
-    same(take(end, torch.tensor([0])), alone)
+    same(take_rows(end, torch.tensor([0])), alone)
     torch.testing.assert_close(end.x, torch.ones_like(end.x), rtol=1e-4, atol=0)
 
 

@@ -63,7 +63,7 @@ def search(f, alpha, wolfe=None, longest=torch.inf, resolution=0.0):
     while True:
         step = Search.unpack(packed).step
         tried.append(step.item())
-        verdict = wolfe.tell(packed, *line(f, step)[1:], noise=0.0)
+        verdict = wolfe.judge(packed, *line(f, step)[1:], noise=0.0)
         if verdict.accept or verdict.exhausted:
             return tried, verdict
         packed = verdict.search

@@ -30,7 +30,7 @@ from headwater.dflow.record import Record
 from headwater.dflow.result import Callback, Result
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow, require_full_precision
-from headwater.optimizers import LBFGS, Optimizer, OptimizerState, put, take
+from headwater.optimizers import LBFGS, Optimizer, OptimizerState, put_rows, take_rows
 from headwater.problem.cost import Cost, Stop
 from headwater.solvers.differentiation import Auto, Strategy
 from headwater.solvers.fixed import as_grid
@@ -135,7 +135,7 @@ def optimize_step(optimizer: Optimizer[Any], state: Any, active: Tensor, e: Eval
     # Rows are taken and put back only once a problem has ended: L-BFGS would copy its whole memory.
     if len(active) == len(state.value):
         return optimizer.step(state, e.cost, e.gradient)
-    return put(state, active, optimizer.step(take(state, active), e.cost, e.gradient))
+    return put_rows(state, active, optimizer.step(take_rows(state, active), e.cost, e.gradient))
 
 
 def check_start(flow: Flow, x0: Tensor, gradients: int) -> None:

@@ -1,4 +1,4 @@
-"""Batched optimisers as ask/tell state machines: every step consumes one evaluation per problem."""
+"""Batched optimisers as state machines: every step consumes one evaluation per problem."""
 
 from headwater.optimizers.first_order import (
     Adam,
@@ -17,8 +17,8 @@ from headwater.optimizers.state import (
     STATUS,
     Optimizer,
     OptimizerState,
-    put,
-    take,
+    put_rows,
+    take_rows,
 )
 
 __all__ = [
@@ -37,6 +37,6 @@ __all__ = [
     "STALLED",
     "STATUS",
     "StrongWolfe",
-    "put",
-    "take",
+    "put_rows",
+    "take_rows",
 ]

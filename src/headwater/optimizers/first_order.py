@@ -1,4 +1,4 @@
-"""First-order methods with the interface of the line-search methods: every step moves."""
+"""First-order methods: every evaluation becomes a step, without a line search."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from headwater.problem.batch import per_problem
 
 @dataclass(frozen=True, kw_only=True)
 class GradientDescentState(OptimizerState):
-    """The common fields and the momentum `velocity` [batch, *event]."""
+    """The common fields, and the momentum u: `velocity` `[batch, *event]`."""
 
     velocity: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdamState(OptimizerState):
-    """The common fields, the two moments [batch, *event], and `decay` [batch, 2] float64: beta^t."""
+    """The common fields, the two moments `[batch, *event]`, and `decay` `[batch, 2]` float64: b1^t and b2^t."""
 
     mean: Tensor
     square: Tensor
@@ -47,10 +47,23 @@ class GradientDescent:
 
     u <- momentum u + g min(1, clip / |g|),  x <- x - lr u
 
-    `clip` bounds the Euclidean norm of each problem's gradient. `tolerance` is the largest entry of a
-    gradient that counts as zero. A NaN or infinite evaluation ends a problem as DIVERGED, at its last
-    finite iterate. Source: Polyak, USSR Comput. Math. Math. Phys. 4 (1964).
+    A NaN or infinite evaluation ends a problem as DIVERGED, at its last finite iterate.
 
+    Parameters
+    ----------
+    lr, momentum
+        The step length, above 0, and the share of the last step that is kept, from 0 to below 1.
+    clip
+        The largest Euclidean norm of each problem's gradient; None means no limit.
+    tolerance
+        The largest entry of a gradient that counts as zero.
+
+    References
+    ----------
+    Polyak, USSR Comput. Math. Math. Phys. 4 (1964).
+
+    Examples
+    --------
     >>> optimizer = GradientDescent(lr=0.5)
     >>> state = optimizer.init(torch.tensor([[4.0]]))
     >>> for _ in range(3):
@@ -71,11 +84,11 @@ class GradientDescent:
             _positive("clip", self.clip)
 
     def init(self, x0: Tensor) -> GradientDescentState:
-        """The state before any evaluation, at x0 [batch, *event]."""
+        """The state before any evaluation, at x0 `[batch, *event]`."""
         return GradientDescentState(**initial_fields(x0), velocity=torch.zeros_like(x0.detach()))
 
     def step(self, state: GradientDescentState, value: Tensor, gradient: Tensor) -> GradientDescentState:
-        """Consume value [batch] and gradient [batch, *event], both at `state.trial`."""
+        """The next state, from `value` `[batch]` and `gradient` `[batch, *event]` at `state.trial`."""
         new = _accept(state, value, gradient, self.tolerance)
         rows, g = per_problem(_moving(state, new), new.x), new.gradient
         if self.clip is not None:
@@ -86,16 +99,31 @@ class GradientDescent:
 
 @dataclass(frozen=True)
 class Polyak:
-    """Gradient descent with Polyak's step, for costs whose least value is known; there is no line search.
+    """Gradient descent with Polyak's step, for costs whose least value is known.
 
     x <- x - alpha g,  alpha = min(relaxation (C - least) / |g|^2, max_step sqrt(n) / |g|),  n = #{i: g_i != 0}
 
-    A `relaxation` of 2 is exact for the square of a linear misfit whose least value is attained (Newton's method
-    for one equation). `max_step` bounds a step as a root mean square over the coordinates that move, so padding
-    changes nothing. Every step is taken, also if the cost rises: on costs with many small valleys that is a merit,
-    and the caller keeps the best. A cost at or below `least` ends a problem as CONVERGED; a NaN or infinite
-    evaluation as DIVERGED. Source: Polyak, Introduction to Optimization (1987), sec. 5.3.
+    Every step is taken, even if the cost rises: that carries it over the small valleys of a rough cost, and the
+    caller keeps the best point. A cost at or below `least` ends a problem as CONVERGED; a NaN or infinite evaluation
+    ends it as DIVERGED.
 
+    Parameters
+    ----------
+    max_step, least
+        The longest step, as a root mean square over the coordinates that move, so that padding changes nothing; and
+        the least value of the cost.
+    relaxation
+        Above 0, at most 2. 2 is exact for the square of a linear misfit whose least value is attained (Newton's
+        method for one equation).
+    tolerance
+        The largest entry of a gradient that counts as zero.
+
+    References
+    ----------
+    Polyak, Introduction to Optimization (1987), section 5.3.
+
+    Examples
+    --------
     >>> optimizer = Polyak(max_step=10.0)
     >>> state = optimizer.init(torch.tensor([[4.0, 3.0]]))
     >>> state = optimizer.step(state, 0.5 * state.trial[:, 0] ** 2, state.trial * torch.tensor([1.0, 0.0]))
@@ -114,16 +142,17 @@ class Polyak:
             raise Misuse(f"relaxation is {self.relaxation}.", "Give a number above 0, at most 2.")
 
     def init(self, x0: Tensor) -> OptimizerState:
-        """The state before any evaluation, at x0 [batch, *event]."""
+        """The state before any evaluation, at x0 `[batch, *event]`."""
         return OptimizerState(**initial_fields(x0))
 
     def step(self, state: OptimizerState, value: Tensor, gradient: Tensor) -> OptimizerState:
-        """Consume value [batch] and gradient [batch, *event], both at `state.trial`."""
+        """The next state, from `value` `[batch]` and `gradient` `[batch, *event]` at `state.trial`."""
         new = _accept(state, value, gradient, self.tolerance)
         there = (new.code == RUNNING) & (new.value <= self.least)
         new = replace(new, code=torch.where(there, CONVERGED, new.code).to(torch.int8))
         rows, g = per_problem(_moving(state, new), new.x), new.gradient
         square = dot(g, g)
+        # alpha = max_step sqrt(n) / |g| moves the n coordinates by a root mean square of max_step.
         longest = self.max_step * ((g != 0).reshape(len(g), -1).sum(1) / square).sqrt()
         alpha = torch.minimum(self.relaxation * (new.value - self.least) / square, longest)
         return replace(new, trial=torch.where(rows, new.x - per_problem(alpha, g) * g, new.x))
@@ -135,11 +164,24 @@ class Adam:
 
     m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2,  x <- x - lr mhat / (sqrt(vhat) + eps)
 
-    With `normalized` each problem's gradient is first divided by its root mean square, so that the method
-    and its `eps` do not depend on the scale of the cost. `tolerance` is the largest entry of a gradient that
-    counts as zero. A NaN or infinite evaluation ends a problem as DIVERGED, at its last finite iterate.
-    Source: Kingma & Ba, Adam, ICLR 2015, Algorithm 1.
+    A NaN or infinite evaluation ends a problem as DIVERGED, at its last finite iterate.
 
+    Parameters
+    ----------
+    lr, betas, eps
+        The step length, above 0; b1 and b2; the term added to the root, in the unit of the gradient.
+    normalized
+        Whether each problem's gradient is first divided by its root mean square, so that the method and its `eps` do
+        not depend on the scale of the cost.
+    tolerance
+        The largest entry of a gradient that counts as zero.
+
+    References
+    ----------
+    Kingma & Ba, "Adam", ICLR 2015, Algorithm 1.
+
+    Examples
+    --------
     >>> optimizer = Adam(lr=0.5)
     >>> state = optimizer.init(torch.tensor([[4.0]]))
     >>> state = optimizer.step(state, 0.5 * state.trial[:, 0] ** 2, state.trial)
@@ -160,13 +202,13 @@ class Adam:
             _below_one("betas", beta)
 
     def init(self, x0: Tensor) -> AdamState:
-        """The state before any evaluation, at x0 [batch, *event]."""
+        """The state before any evaluation, at x0 `[batch, *event]`."""
         common = initial_fields(x0)
         zeros = torch.zeros_like(common["x"])
         return AdamState(**common, mean=zeros, square=zeros, decay=_ones(common["value"]))
 
     def step(self, state: AdamState, value: Tensor, gradient: Tensor) -> AdamState:
-        """Consume value [batch] and gradient [batch, *event], both at `state.trial`."""
+        """The next state, from `value` `[batch]` and `gradient` `[batch, *event]` at `state.trial`."""
         new = _accept(state, value, gradient, self.tolerance)
         moving, g = _moving(state, new), new.gradient
         rows = per_problem(moving, g)
@@ -176,6 +218,7 @@ class Adam:
         mean = torch.where(rows, b1 * state.mean + (1 - b1) * g, state.mean)
         square = torch.where(rows, b2 * state.square + (1 - b2) * (g * g), state.square)
         decay = torch.where(moving[:, None], state.decay * state.decay.new_tensor(self.betas), state.decay)
+        # mhat = m / (1 - b1^t) and vhat = v / (1 - b2^t), with t the evaluations of each problem.
         c1, c2 = (per_problem(c, g) for c in (1 - decay).unbind(1))
         trial = new.x - self.lr * (mean / c1) / ((square / c2).sqrt() + self.eps)
         return replace(new, mean=mean, square=square, decay=decay, trial=torch.where(rows, trial, new.x))

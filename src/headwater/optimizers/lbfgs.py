@@ -10,7 +10,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.optimizers.line_search import PACKED, Search, StrongWolfe, begin_search
-from headwater.optimizers.pairs import Memory, push, two_loop
+from headwater.optimizers.pairs import Memory, apply_two_loop, push_pair
 from headwater.optimizers.state import (
     CONVERGED,
     DIVERGED,
@@ -58,31 +58,40 @@ class LBFGS:
     """Limited-memory BFGS with a strong Wolfe line search, for a batch of independent problems.
 
     x <- x + alpha p,  p = -H g,  with H the BFGS inverse Hessian of the last `memory` pairs
-    s = x_new - x, y = g_new - g and the initial scaling gamma = s.y / y.y (7.20).
+    s = x_new - x, y = g_new - g and the initial scaling gamma = s.y / y.y.
 
     Parameters
     ----------
     memory
-        pairs kept; pairs with s.y <= `curvature` |s| |y| are not.
+        The pairs kept.
     first_step
-        length of the first trial step, as a root mean square per coordinate.
+        The length of the first trial step, as a root mean square per coordinate.
     max_step
-        the longest step allowed, in the same unit.
+        The longest step allowed, in the same unit; None means no limit.
     tolerance
-        a problem has converged when no coordinate of its gradient exceeds this.
+        A problem has converged when no coordinate of its gradient exceeds this.
+    curvature
+        Pairs with s.y <= `curvature` |s| |y| are not kept.
     noise
-        relative rounding error of a cost; 10 machine epsilons of x when None.
+        The relative rounding error of a cost; None means 10 machine epsilons of x.
     patience
-        so many consecutive steps within the noise end a problem as converged.
+        The number of consecutive steps within the noise after which a problem has converged.
     wolfe
-        conditions and limits of the line search.
+        Conditions and limits of the line search.
 
-    How a problem ends: CONVERGED by `tolerance`, or by `patience` at the rounding floor of its cost; STALLED if the
-    search fails along the negative gradient too (after a failure with memory the memory is dropped); DIVERGED if
-    its starting point has no finite cost and gradient. Ended rows are left as they are, whatever they are told.
-    States are never modified in place, so any of them can be continued. Source: Nocedal & Wright, Algorithms 7.4
-    and 7.5.
+    Notes
+    -----
+    A problem ends as CONVERGED by `tolerance`, or by `patience` at the rounding floor of its cost; as STALLED if the
+    search fails along the negative gradient, too (after a failure with memory the memory is dropped); as DIVERGED if
+    its starting point has no finite cost and gradient. Rows that have ended ignore further evaluations. States are
+    never modified in place, so any of them can be continued.
 
+    References
+    ----------
+    Nocedal & Wright, Numerical Optimization (2006), Algorithms 7.4 and 7.5.
+
+    Examples
+    --------
     >>> optimizer = LBFGS(tolerance=1e-6)
     >>> state = optimizer.init(torch.tensor([[3.0, 1.0], [0.0, -2.0]]))
     >>> while bool((state.code == RUNNING).any()):
@@ -114,7 +123,7 @@ class LBFGS:
                 raise Misuse(f"{name} is {getattr(self, name)}.", "Give zero or a positive number.")
 
     def init(self, x0: Tensor) -> LBFGSState:
-        """The state before any evaluation, at x0 [batch, *event]."""
+        """The state before any evaluation, at x0 `[batch, *event]`."""
         common = initial_fields(x0)
         x, zero = common["x"], common["iterations"]
         size, m = x.shape[0], self.memory
@@ -135,17 +144,18 @@ class LBFGS:
         )
 
     def step(self, state: LBFGSState, value: Tensor, gradient: Tensor) -> LBFGSState:
-        """Consume value [batch] and gradient [batch, *event], both at `state.trial`."""
+        """The next state, from `value` `[batch]` and `gradient` `[batch, *event]` at `state.trial`."""
         phi, gradient = read_evaluation(state, value, gradient)
         running = state.code == RUNNING
         first, searching = running & state.fresh, running & ~state.fresh
         dphi = dot(gradient, state.direction)  # not finite if the gradient is not, for p = 0 as well
-        verdict = self.wolfe.tell(state.search, phi, dphi, self._noise(state.x))
+        verdict = self.wolfe.judge(state.search, phi, dphi, self._noise(state.x))
 
         good = torch.isfinite(phi) & torch.isfinite(dphi)
         here = (first & good) | (searching & verdict.accept)
         ended = searching & ~verdict.accept & verdict.exhausted
         back = ended & (verdict.lo > 0)  # the best point of the search is taken instead of the trial
+        # Pairs from far away can make H wrong here: before a problem counts as stalled, -g is tried without them.
         dropped = ended & ~back & (state.count > 0)
         stalled = ended & ~back & ~dropped
         accepted = here | back
@@ -188,9 +198,12 @@ class LBFGS:
         stepped = rows & ~first
         s, y = x - state.x, gradient - state.gradient
         bend = dot(s, y)
+        # s.y > 0 keeps H positive definite (6.7); the Wolfe conditions give it, but not a step at the limit or
+        # within the noise.
         keep = stepped & (bend > self.curvature * (dot(s, s) * dot(y, y)).sqrt()) & torch.isfinite(bend)
-        memory = push(_pairs(state), s, y, keep)
+        memory = push_pair(_pairs(state), s, y, keep)
 
+        # At the rounding floor costs only jitter: several such steps in a row, and the problem has converged.
         gain = state.value - phi
         flat = stepped & (gain <= self._noise(x) * state.value.abs())
         idle = torch.where(flat, state.idle + 1, torch.where(stepped, 0, state.idle))
@@ -210,13 +223,14 @@ class LBFGS:
     def _aim(self, state: LBFGSState, rows: Tensor) -> LBFGSState:
         """Begin a search in `rows`, along -H g or, without memory or descent, along -g."""
         g = state.gradient
-        p = -two_loop(_pairs(state), g)
+        p = -apply_two_loop(_pairs(state), g)
         slope = dot(p, g)
         newton = (state.count > 0) & (slope < 0) & torch.isfinite(slope)
         # Scaled by its largest entry, the gradient's own square can neither overflow nor vanish.
         p = torch.where(per_problem(newton, g), p, -g / per_problem(largest_modulus(g), g))
         unit = g[:1].numel() ** 0.5 / dot(p, p).sqrt()  # the step of one unit per coordinate
         longest = torch.full_like(unit, math.inf) if self.max_step is None else self.max_step * unit
+        # With pairs the unit step comes first, as for Newton's method; along -g it has no meaning, so `first_step`.
         alpha = torch.minimum(torch.where(newton, 1.0, self.first_step * unit), longest)
         # Steps closer than this differ by less than the rounding of x.
         resolution = torch.finfo(g.dtype).eps * largest_modulus(state.x) / largest_modulus(p)

@@ -22,7 +22,7 @@ STATUS: Final = {
     STALLED: Status.STALLED,
     DIVERGED: Status.DIVERGED,
 }
-"""The sentence for each value of `OptimizerState.code`."""
+"""The `Status`, with its sentence, for each value of `OptimizerState.code`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +33,11 @@ class OptimizerState:
     |---|---|---|
     | `trial` | [batch, *event] | the next point to evaluate (equal to `x` once the problem has ended) |
     | `x` | [batch, *event] | the current iterate |
-    | `value` | [batch] float64 | the cost at `x`; infinite until it has been told |
+    | `value` | [batch] float64 | the cost at `x`; infinite before the first evaluation |
     | `gradient` | [batch, *event] | the gradient at `x` |
-    | `iterations` | [batch] int64 | accepted steps; the evaluation of a starting point is none |
-    | `evaluations` | [batch] int64 | evaluations told so far |
-    | `accepted` | [batch] bool | whether the point told last became `x` (or confirmed a starting point) |
+    | `iterations` | [batch] int64 | accepted steps, without the evaluation of the starting point |
+    | `evaluations` | [batch] int64 | evaluations so far |
+    | `accepted` | [batch] bool | whether the point evaluated last became `x` (or confirmed a starting point) |
     | `code` | [batch] int8 | `RUNNING`, `CONVERGED`, `STALLED` or `DIVERGED` |
     | `fresh` | [batch] bool | whether the next evaluation is that of a starting point |
     """
@@ -57,35 +57,42 @@ S = TypeVar("S", bound=OptimizerState)
 
 
 class Optimizer(Protocol[S]):
-    """The ask/tell interface: ask by reading `state.trial`, tell by calling `step`."""
+    """A state machine: evaluate cost and gradient at `state.trial`, hand them to `step`, and repeat.
+
+    The first axis of every tensor is the problem; problems do not depend on each other.
+    """
 
     def init(self, x0: Tensor) -> S:
-        """The state before any evaluation; `trial` is x0 [batch, *event]."""
+        """The state before any evaluation; `trial` is x0 `[batch, *event]`."""
         ...
 
     def step(self, state: S, value: Tensor, gradient: Tensor) -> S:
-        """Consume one evaluation per problem: value [batch] and gradient [batch, *event] at `trial`."""
+        """The next state, from the cost `value` `[batch]` and its `gradient` `[batch, *event]` at `trial`."""
         ...
 
 
-def take(state: S, index: Tensor) -> S:
-    """The rows `index` (integers or a mask) of a state, as a state of its own.
+def take_rows(state: S, index: Tensor) -> S:
+    """The rows `index`, int64 `[k]` or a bool mask `[batch]`, of a state, as a state of k problems.
 
+    Examples
+    --------
     >>> from headwater.optimizers import GradientDescent
     >>> state = GradientDescent(lr=0.1).init(torch.eye(3))
-    >>> take(state, torch.tensor([2])).x
+    >>> take_rows(state, torch.tensor([2])).x
     tensor([[0., 0., 1.]])
     """
     return type(state)(**{name: tensor[index] for name, tensor in columns(state).items()})
 
 
-def put(state: S, index: Tensor, part: S) -> S:
-    """The state with its rows `index` (integers or a mask) replaced by those of `part`, in order.
+def put_rows(state: S, index: Tensor, part: S) -> S:
+    """The state with its rows `index`, as `take_rows` takes them, replaced by those of `part`, in order.
 
+    Examples
+    --------
     >>> from headwater.optimizers import GradientDescent
     >>> state = GradientDescent(lr=0.1).init(torch.eye(3))
     >>> last = torch.tensor([2])
-    >>> put(state, last, take(state, torch.tensor([0]))).x[2]
+    >>> put_rows(state, last, take_rows(state, torch.tensor([0]))).x[2]
     tensor([1., 0., 0.])
     """
     new = columns(part)
@@ -98,11 +105,11 @@ def columns(state: OptimizerState) -> dict[str, Tensor]:
 
 
 def initial_fields(x0: Tensor) -> dict[str, Any]:
-    """The common fields of the state before any evaluation at x0 [batch, *event]."""
+    """The common fields of the state before any evaluation at x0 `[batch, *event]`, float32 or float64."""
     if x0.ndim == 0 or x0.dtype not in (torch.float32, torch.float64):
         raise Misuse(
-            f"x0 has the shape {list(x0.shape)} and the type {x0.dtype}.",
-            "Give points in float32 or float64, the problem as their first axis.",
+            f"x0 has shape {list(x0.shape)} and type {x0.dtype}.",
+            "Give points in float32 or float64 whose first axis is the problem.",
         )
     x = x0.detach().clone()
     zero = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device)
@@ -120,25 +127,28 @@ def initial_fields(x0: Tensor) -> dict[str, Any]:
 
 
 def read_evaluation(state: OptimizerState, value: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """The evaluation as value [batch] in float64 and gradient [batch, *event], cut from its graph."""
+    """The evaluation, checked and detached: value `[batch]` float64, gradient `[batch, *event]` like x."""
     if value.shape != state.value.shape or gradient.shape != state.x.shape:
         raise Misuse(
-            f"The value has the shape {list(value.shape)} and the gradient {list(gradient.shape)}.",
+            f"The value has shape {list(value.shape)} and the gradient {list(gradient.shape)}.",
             f"Give {list(state.value.shape)} and {list(state.x.shape)}: one evaluation per problem.",
         )
     return value.detach().to(state.value), gradient.detach().to(state.x)
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
-    """The inner product of each row [batch] in float64; a row's result does not depend on the others.
+    """The inner products of the rows of a and b `[batch, ...]`, `[batch]` float64.
 
+    Examples
+    --------
     >>> dot(torch.ones(2, 3, 4), torch.ones(2, 3, 4))
     tensor([12., 12.], dtype=torch.float64)
     """
+    # A plain sum, not einsum or matmul: their order of addition, and so the rounding, depends on the batch size.
     wide = torch.promote_types(a.dtype, torch.float32)
     return (a.to(wide) * b.to(wide)).reshape(a.shape[0], a[:1].numel() or 1).sum(-1).double()
 
 
 def largest_modulus(a: Tensor) -> Tensor:
-    """The largest modulus in each row [batch] in float64; NaN if there is one."""
+    """The largest modulus in each row of a `[batch, ...]`, `[batch]` float64; NaN if the row has one."""
     return a.abs().reshape(a.shape[0], a[:1].numel() or 1).amax(-1).double()

@@ -6,8 +6,10 @@ from enum import Enum
 
 
 class Status(Enum):
-    """How the control of one problem ended.
+    """How the control of one problem ended; the value is the sentence for the user.
 
+    Examples
+    --------
     >>> Status.REACHED.ok, Status.STALLED.ok
     (True, False)
     """
@@ -17,7 +19,7 @@ class Status(Enum):
     CONVERGED = "No step improves the cost any more, up to rounding."
     EVALUATIONS = "The limit of evaluations was reached before the stop criterion."
     SECONDS = "The time limit was reached before the stop criterion."
-    STALLED = "The line search found no better point, also along the negative gradient."
+    STALLED = "The line search found no better point, not even along the negative gradient."
     DIVERGED = "The cost or its gradient became NaN or infinite; the last finite point was kept."
     CANCELLED = "The run was cancelled; the best point so far was kept."
 
