@@ -1,9 +1,10 @@
-"""A training run that is bounded by time, survives a kill and goes on where it stopped.
+"""A training run that is bounded by time, survives a kill and continues where it stopped.
 
-The budget is `minutes` of training over all sittings: the learning rate warms up, is constant, and falls linearly
-to zero over the last `decay` of the budget. The exponential moving average covers the last 5 % of the steps.
+The budget is `minutes` of training over all sittings: the learning rate warms up, is constant, and falls linearly to
+zero over the last share `decay` of the budget. The moving average of the weights covers about the last 5 % of the
+steps.
 
-Matrices are updated by Muon (Jordan et al. 2024, scaled as by Liu et al., arXiv 2502.16982), the rest by AdamW.
+Matrices are updated by Muon (Jordan et al. 2024, scaled as by Liu et al., arXiv 2502.16982), all others by AdamW.
 """
 
 from __future__ import annotations
@@ -27,8 +28,21 @@ Validate = Callable[[nn.Module], dict[str, float]]
 
 
 def learning_rate(peak: float, step: int, spent: float, decay: float) -> float:
-    """Warm-up over 300 steps, constant, then linear to zero over the last `decay` of the budget.
+    """Warm-up over 300 steps, constant, then linear to zero over the last share `decay` of the budget.
 
+    Parameters
+    ----------
+    peak
+        The constant rate.
+    step
+        Steps so far.
+    spent
+        The share of the budget that is spent, 0 to 1.
+    decay
+        The share of the budget over which the rate falls; 0 means that it does not.
+
+    Examples
+    --------
     >>> learning_rate(1e-3, 1000, 0.5, 0.3), learning_rate(1e-3, 1000, 1.0, 0.3)
     (0.001, 0.0)
     """
@@ -39,6 +53,8 @@ def learning_rate(peak: float, step: int, spent: float, decay: float) -> float:
 def optimizers_of(net: nn.Module) -> list[torch.optim.Optimizer]:
     """Muon for the matrices (both sides at least 8), AdamW for vectors and thin matrices; one learning rate.
 
+    Examples
+    --------
     >>> [len(o.param_groups[0]["params"]) for o in optimizers_of(nn.Linear(8, 8))]
     [1, 1]
     """
@@ -57,7 +73,14 @@ def optimizers_of(net: nn.Module) -> list[torch.optim.Optimizer]:
 class Run:
     """What a checkpoint holds: weights, their average, optimisers, counters and the log.
 
-    `build()` makes the network; `facts` is stored beside the weights and rebuilds it (its configuration).
+    Parameters
+    ----------
+    build
+        Makes the network.
+    facts
+        Stored beside the weights: the configuration that rebuilds the network, and what a card needs.
+    device
+        Where the run computes.
     """
 
     def __init__(self, build: Callable[[], nn.Module], facts: dict[str, Any], device: torch.device) -> None:
@@ -69,12 +92,12 @@ class Run:
         self.log: list[dict[str, float]] = []
 
     def begin_with(self, weights: Mapping[str, Tensor]) -> None:
-        """Start from trained weights of the same architecture, with a fresh optimiser."""
+        """Start from trained weights of the same architecture, with new optimisers."""
         for net in (self.net, self.ema):
             net.load_state_dict(weights)
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint; a kill in between leaves the old one."""
+        """Write the checkpoint; a kill during the writing leaves the old one."""
         state = {
             "facts": self.facts,
             "net": self.net.state_dict(),
@@ -88,7 +111,7 @@ class Run:
         os.replace(temporary, path)
 
     def restore(self, path: Path) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint."""
         state = torch.load(path, map_location=self.device, weights_only=True)
         self.net.load_state_dict(state["net"])
         self.ema.load_state_dict(state["ema"])
@@ -98,7 +121,7 @@ class Run:
         self.log = state["log"]
 
     def update(self, batch: Batch, loss_of: Loss, lr: float) -> float:
-        """One step of the optimiser; returns the loss."""
+        """One step of the optimisers on a batch of tensors `[batch, ...]`; returns the loss before it."""
         batch = {k: v.to(self.device, non_blocking=True) for k, v in batch.items()}
         with torch.autocast(self.device.type, torch.bfloat16):
             loss = loss_of(self.net, batch)
@@ -112,6 +135,8 @@ class Run:
         self.net.zero_grad(set_to_none=True)
         self.step, self.samples = self.step + 1, self.samples + len(next(iter(batch.values())))
         with torch.no_grad():
+            # The weight of a step falls as 1 / (0.05 n), so that the average always covers about 5 % of the steps
+            # so far, however long the run (power-function average, Karras et al., CVPR 2024, section 3.1).
             weight = 1 / (1 + 0.05 * self.step)
             torch._foreach_lerp_(list(self.ema.parameters()), list(self.net.parameters()), weight)
         return loss.item()
@@ -120,7 +145,21 @@ class Run:
 def fit(
     run: Run, batches: Iterator[Batch], loss_of: Loss, validate: Validate, options: argparse.Namespace
 ) -> None:
-    """Train until the budget is spent, validating and saving every `options.every` seconds."""
+    """Train until the budget is spent; validate, log and save every `options.every` seconds.
+
+    Parameters
+    ----------
+    run
+        What is trained.
+    batches
+        Batches of tensors `[batch, ...]` without end.
+    loss_of
+        `loss_of(net, batch)`, a scalar.
+    validate
+        `validate(net)` of the averaged weights: numbers for the log. Its time does not count.
+    options
+        Those of the parser below.
+    """
     checkpoint = options.work / "checkpoint.pt"
     begun = saved = run.seconds
     mean, last = math.nan, time.perf_counter()
@@ -147,7 +186,8 @@ def fit(
 
 
 def machine(options: argparse.Namespace) -> torch.device:
-    """Get the machine and the work folder ready, and say where to compute."""
+    """Set the threads, create the work folder, and return the device to compute on."""
+    # An untrained network fills with denormals, which are several times slower on CPUs.
     torch.set_flush_denormal(True)
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
@@ -155,7 +195,10 @@ def machine(options: argparse.Namespace) -> torch.device:
 
 
 def resume(run: Run, options: argparse.Namespace, shipped: Callable[[str], nn.Module]) -> None:
-    """Go on from the checkpoint in the work folder, or else begin with the weights that are asked for."""
+    """Continue from the checkpoint in the work folder, or else start from the weights that `options.begin` names.
+
+    `shipped(name)` is the network of a shipped model. Without a checkpoint and a name the run starts at random.
+    """
     checkpoint = options.work / "checkpoint.pt"
     if checkpoint.exists():
         run.restore(checkpoint)
@@ -166,7 +209,7 @@ def resume(run: Run, options: argparse.Namespace, shipped: Callable[[str], nn.Mo
 
 
 def options_for(description: str | None, **defaults: Any) -> argparse.ArgumentParser:
-    """The options every training script has."""
+    """The parser of the options that every training script has; `defaults` replace theirs."""
     p = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--work", type=Path, required=True, help="folder of the checkpoint")
     p.add_argument("--minutes", type=float, default=90, help="training time over all sittings")

@@ -1,4 +1,4 @@
-"""The body of a U-Net on planes `[batch, channels, height, width]`: what the networks of images and of music share.
+"""The body of a U-Net on planes `[batch, channels, height, width]`, shared by the networks of images and of music.
 
 Residual blocks at resolutions that halve, one attention block at the coarsest. An embedding (of time, class ...)
 enters every block as a scale and a shift.
@@ -15,14 +15,18 @@ from torch import Tensor, nn
 
 
 def channels_last(net: nn.Module) -> None:
-    """Lay out the weights with channels last, which convolutions on CPUs are fastest with."""
+    """Lay out the weights with channels last, the layout in which convolutions on CPUs are fastest."""
     for p in net.parameters():
         if p.ndim == 4:
             p.data = p.data.contiguous(memory_format=torch.channels_last)
 
 
 class ResBlock(nn.Module):
-    """Two 3 x 3 convolutions around a residual, modulated by the embedding (scale and shift)."""
+    """Two 3 x 3 convolutions beside a skip, modulated by the embedding (scale and shift).
+
+    `[batch, c_in, height, width]` and `[batch, embedding]` to `[batch, c_out, height, width]`; channels are multiples
+    of 16.
+    """
 
     def __init__(self, c_in: int, c_out: int, embedding: int) -> None:
         super().__init__()
@@ -44,7 +48,7 @@ class ResBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over the pixels of the coarsest resolution, as a residual."""
+    """Multi-head self-attention over the pixels of a plane `[batch, width, height, width]`, added to it."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -65,8 +69,20 @@ class Attention(nn.Module):
 class Trunk(nn.Module):
     """`trunk(h, e)`: planes `[batch, widths[0], height, width]` and embeddings `[batch, embedding]` to planes like h.
 
-    `widths[i]` channels and `blocks[i]` residual blocks (one more on the way up) at 2^-i of the resolution; both
-    sides divisible by 2^(levels - 1).
+    Parameters
+    ----------
+    widths
+        Channels at 2^-i of the resolution, for i = 0, 1 ...; height and width are divisible by 2^(levels - 1).
+    blocks
+        Residual blocks on the way down at each of them; on the way up there is one.
+    embedding
+        The length of an embedding.
+    heads
+        Heads of the attention at the coarsest resolution.
+
+    References
+    ----------
+    Ronneberger et al., "U-Net", MICCAI 2015; Ho et al., "DDPM", NeurIPS 2020, appendix B.
     """
 
     def __init__(self, widths: Sequence[int], blocks: Sequence[int], embedding: int, heads: int) -> None:
@@ -83,7 +99,7 @@ class Trunk(nn.Module):
         self.grow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(w))
 
     def trunk(self, h: Tensor, e: Tensor) -> Tensor:
-        """Down, across and up again."""
+        """Planes like h `[batch, widths[0], height, width]`: down, through the middle, and up again."""
         skips = []
         for i, blocks in enumerate(self.down):
             assert isinstance(blocks, nn.ModuleList)

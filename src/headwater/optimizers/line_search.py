@@ -1,8 +1,8 @@
 """The strong Wolfe line search as a state machine: one evaluation per problem and call.
 
 Nocedal & Wright, Numerical Optimization, 2nd ed., Algorithms 3.5 (bracket) and 3.6 (zoom). Both keep a best point
-`lo` and refine an interval from `lo` to `hi`; `hi` is infinite while no upper end has been found. With this convention
-the two algorithms make the same three decisions, so one set of masks serves problems in either phase.
+`lo` and refine an interval from `lo` to `hi`; `hi` is infinite while no upper end has been found. With this
+convention the two algorithms make the same three decisions, so one set of masks serves problems in either phase.
 """
 
 from __future__ import annotations

@@ -105,7 +105,9 @@ def apply_two_loop(memory: Memory, gradient: Tensor) -> Tensor:
         weight -= weight_i * row
     # r = gamma q + sum_i (alpha_i - beta_i) s_i with q = g - sum_i alpha_i y_i; coefficients return to ring order.
     back = slots.argsort(1)
-    r = combine_ring(memory.s, weight.gather(1, back)) - combine_ring(memory.y, (gamma * alpha).gather(1, back))
+    r = combine_ring(memory.s, weight.gather(1, back)) - combine_ring(
+        memory.y, (gamma * alpha).gather(1, back)
+    )
     return per_problem(gamma[:, 0], gradient) * gradient + r
 
 
