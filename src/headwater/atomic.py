@@ -14,19 +14,19 @@ from headwater.errors import Misuse
 
 
 def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
-    """The path, if a file can be written there; worth asking before the work is done.
+    """The path, if a file can be written there; to be called before the work that fills it.
 
     Parameters
     ----------
-    path : str or Path
+    path
         The file to be written.
-    overwrite : bool
+    overwrite
         Whether a file of that name may be replaced.
 
     Raises
     ------
     Misuse
-        The folder is missing or not writable, the path is a folder, or the file exists.
+        If the folder is missing or not writable, the path is a folder, or the file exists.
 
     Examples
     --------
@@ -43,17 +43,17 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
     if not os.access(folder, os.W_OK):
         raise Misuse(f"The folder {folder} is not writable.", "Name another output.")
     if path.exists() and not overwrite:
-        raise Misuse(f"The output {path} exists already.", "Name another one or allow overwriting.")
+        raise Misuse(f"The output {path} exists already.", "Name another output or allow overwriting.")
     return path
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file that has some.
+    """The bytes of a file, at least one.
 
     Raises
     ------
     Misuse
-        The file is missing (the nearest name is suggested), a folder, unreadable or empty.
+        If the file is missing (the nearest name is suggested), a folder, unreadable or empty.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def read_bytes(path: Path) -> bytes:
     except OSError as error:
         raise Misuse(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
     if not data:
-        raise Misuse(f"{path} is empty.", "Was its copy or download complete?")
+        raise Misuse(f"{path} is empty.", "Copy or download it again.")
     return data
 
 
@@ -87,15 +87,15 @@ def write_atomically(path: str | Path, *, overwrite: bool = True) -> Iterator[Pa
 
     Parameters
     ----------
-    path : str or Path
+    path
         The file to be written.
-    overwrite : bool
+    overwrite
         Whether a file of that name may be replaced.
 
     Raises
     ------
     Misuse
-        As `check_output`, or the folder refuses the temporary file.
+        As `check_output`, and if the temporary file cannot be created.
 
     Examples
     --------
@@ -111,7 +111,9 @@ def write_atomically(path: str | Path, *, overwrite: bool = True) -> Iterator[Pa
     try:
         temporary.touch(exist_ok=False)
     except OSError as error:
-        raise Misuse(f"The output {path} cannot be written: {error.strerror}.", "Name another.") from error
+        raise Misuse(
+            f"The output {path} cannot be written: {error.strerror}.", "Name another output."
+        ) from error
     try:
         yield temporary
         _settle(temporary, like=path)

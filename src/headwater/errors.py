@@ -1,4 +1,4 @@
-"""Misuse, the one exception that Headwater raises on purpose, and what is said of those of others."""
+"""`Misuse`, the one exception that Headwater raises on purpose, and how exceptions of others are reported."""
 
 from __future__ import annotations
 
@@ -9,9 +9,18 @@ from collections.abc import Iterable
 class Misuse(ValueError):
     """The call cannot be served: one sentence says what is wrong, one what to do.
 
-    The numerics never raise it (how a problem ended is a `Status`); the command line prints it and
-    exits with code 2.
+    The numerics never raise it, since how a problem ended is a `Status`. The command line prints it and exits with
+    code 2.
 
+    Parameters
+    ----------
+    what
+        What is wrong, with what was given.
+    cure
+        What to do.
+
+    Examples
+    --------
     >>> str(Misuse("The mask is 32 x 32 but the image is 64 x 64.", "Give a mask of the image's size."))
     "The mask is 32 x 32 but the image is 64 x 64. Give a mask of the image's size."
     """
@@ -24,6 +33,8 @@ class Misuse(ValueError):
 def suggest(name: str, known: Iterable[str]) -> str:
     """A sentence that names the nearest known name, or all of them.
 
+    Examples
+    --------
     >>> suggest("inpiant", ["inpaint", "deblur"])
     "Did you mean 'inpaint'?"
     """
@@ -33,8 +44,10 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def short(error: BaseException) -> str:
-    """An exception in one line: its class and the first line of what it says.
+    """An exception in one line: its class and the first line of its message.
 
+    Examples
+    --------
     >>> short(ValueError("no such thing."))
     'ValueError: no such thing'
     """
@@ -43,7 +56,14 @@ def short(error: BaseException) -> str:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: Python's, torch's on a GPU, or torch's on the CPU, which has no class."""
+    """Whether memory ran out: Python's, torch's on a GPU, or torch's on the CPU.
+
+    Examples
+    --------
+    >>> out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory")), out_of_memory(ValueError("x"))
+    (True, False)
+    """
+    # torch has no class for it on the CPU, only a RuntimeError with one of these sentences.
     words = str(error).lower()
     return (
         isinstance(error, MemoryError)

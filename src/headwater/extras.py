@@ -1,4 +1,4 @@
-"""Optional packages: imported where they are used, and missed with a sentence that says what to install."""
+"""Optional packages: imported where they are used; if one is missing, the error says what to install."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from headwater.errors import Misuse
 
 
 def need(module: str, extra: str = "images") -> ModuleType:
-    """Import an optional package, or say which extra of Headwater brings it.
+    """Import an optional package, or say which extra of Headwater installs it.
+
+    Parameters
+    ----------
+    module
+        The module to import.
+    extra
+        The extra of Headwater that installs it.
 
     Raises
     ------
     Misuse
-        The package is not installed.
+        If the package is not installed.
 
     Examples
     --------

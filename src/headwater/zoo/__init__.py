@@ -1,6 +1,6 @@
-"""Shipped models: a card (JSON) and weights (safetensors) each, found by name.
+"""Shipped models, each a card (JSON) and weights (safetensors), found by name.
 
-Weights are stored in half precision and computed with in single precision. Each domain builds its own networks from
+Weights are stored in half precision and used in single precision. Each domain builds its own networks from
 them: `headwater.image.model.models`, `headwater.audio.model.models`, `headwater.molecule.model.models`.
 """
 
@@ -19,8 +19,10 @@ FOLDER = Path(__file__).parent / "weights"
 
 
 def names(kind: str | None = None) -> list[str]:
-    """The names of the shipped models, all or of a kind ("image", "molecule generator", ...).
+    """The names of the shipped models, of a kind ("image", "molecule generator" ...) or, for None, all.
 
+    Examples
+    --------
     >>> "tiny64" in names(), "tiny64" in names("molecule generator")
     (True, False)
     """
@@ -29,7 +31,13 @@ def names(kind: str | None = None) -> list[str]:
 
 
 def card(name: str) -> dict[str, Any]:
-    """The card of a model: what it was trained on, how, and how good it is."""
+    """The card of a model: what it was trained on, how, and how good it is.
+
+    Raises
+    ------
+    Misuse
+        If no model has this name; the nearest name is suggested.
+    """
     path = FOLDER / f"{name}.json"
     if not path.exists():
         raise Misuse(f"There is no model named {name!r}.", suggest(name, names()))
@@ -38,7 +46,7 @@ def card(name: str) -> dict[str, Any]:
 
 
 def tensors(name: str) -> dict[str, Tensor]:
-    """The stored weights of a model, from all its files."""
+    """The weights of a model by parameter name, as stored in half precision, from all its files."""
     from safetensors.torch import load_file
 
     weights: dict[str, Tensor] = {}
@@ -48,5 +56,11 @@ def tensors(name: str) -> dict[str, Tensor]:
 
 
 def settings(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a network's configuration from a card or checkpoint; JSON has lists for tuples."""
+    """The arguments of a network's configuration from a card or checkpoint, with tuples for the lists of JSON.
+
+    Examples
+    --------
+    >>> settings({"widths": [64, 128], "heads": 4})
+    {'widths': (64, 128), 'heads': 4}
+    """
     return {k: tuple(v) if isinstance(v, list) else v for k, v in architecture.items()}

@@ -18,12 +18,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 SHARD = 15 * 2**20
+"""The most bytes of one file of weights; the weights of a larger model are cut into several files."""
 SEEN = {"image": "images", "music": "windows"}
-"""What a kind of model is trained on, if not molecules."""
+"""The word on the card for what a kind of model is trained on; all other kinds are trained on molecules."""
 
 
 def shards(weights: dict[str, Tensor], limit: int = SHARD) -> list[dict[str, Tensor]]:
-    """Cut the weights, in order, into parts of at most `limit` bytes."""
+    """The weights, in order, in parts of at most `limit` bytes (a larger tensor is a part of its own)."""
     parts: list[dict[str, Tensor]] = [{}]
     size = 0
     for name, value in weights.items():
@@ -36,7 +37,10 @@ def shards(weights: dict[str, Tensor], limit: int = SHARD) -> list[dict[str, Ten
 
 
 def export(checkpoint: Path, facts: Path, name: str, folder: Path) -> None:
-    """Write `NAME.json` and `NAME[-i].safetensors` into the folder."""
+    """Write the card `NAME.json` and the weights `NAME[-i].safetensors` of a checkpoint into the folder.
+
+    `facts` is the JSON file described above; `name` becomes NAME.
+    """
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     parts = shards({k: v.half().contiguous() for k, v in state["ema"].items()})
     files = (
