@@ -25,7 +25,7 @@ from headwater.molecule.model.generator import Generator
 from headwater.molecule.model.network import TrunkConfig, clock_features
 from headwater.molecule.model.train_generator import Monitor, loss_of, paired
 from headwater.molecule.model.train_regressor import batches_of_like_size
-from headwater.nn.training import Run, fit
+from headwater.nn.training import Run, train_network
 
 EQUIVARIANT = {"width": 160, "blocks": 8}
 TRANSFORMER = {"width": 256, "blocks": 8}
@@ -110,7 +110,9 @@ def train(o: argparse.Namespace) -> None:
     batches = (paired(molecules, i, g) for i in parts)
     if o.network == "transformer":
         batches = (turned(b, g) for b in batches)
-    fit(run, batches, loss_of, Monitor(molecules, sample("validation", 1000), samples=200, steps=25), o)
+    train_network(
+        run, batches, loss_of, Monitor(molecules, sample("validation", 1000), samples=200, steps=25), o
+    )
     size = sum(p.numel() for p in run.net.parameters())
     facts = {"network": o.network, "parameters": size}
     (o.work / "last.json").write_text(json.dumps(facts | run.log[-1]))
