@@ -96,7 +96,7 @@ def test_the_choices_are_those_of_the_code():
 def test_the_defaults_name_what_ships():
     from headwater import zoo
 
-    assert options.Common().model in zoo.names()
+    assert options.Common().model in zoo.list_models()
 
 
 @pytest.mark.parametrize(

@@ -41,22 +41,24 @@ def prior(name: str = MUSIC, device: str = "cpu") -> Prior:
         There is no music model of that name.
     """
     card = card_of(name)
-    config, space = PlaneConfig(**zoo.settings(card["architecture"])), card["space"]
-    return assembled(config, zoo.tensors(name), space["name"], space["scale"], device=device)
+    config, space = PlaneConfig(**zoo.read_settings(card["architecture"])), card["space"]
+    return assembled(config, zoo.load_weights(name), space["name"], space["scale"], device=device)
 
 
 def card_of(name: str) -> dict[str, Any]:
     """The card of a music model."""
-    card = zoo.card(name)
+    card = zoo.read_card(name)
     if card.get("kind") != KIND:
-        raise Misuse(f"The model {name!r} makes no music.", f"Give one of {', '.join(zoo.names(KIND))}.")
+        raise Misuse(
+            f"The model {name!r} makes no music.", f"Give one of {', '.join(zoo.list_models(KIND))}."
+        )
     return card
 
 
 def network(name: str) -> Plane:
     """The network of a shipped music model, to train on."""
-    net = Plane(PlaneConfig(**zoo.settings(card_of(name)["architecture"])))
-    net.load_state_dict({k: v.float() for k, v in zoo.tensors(name).items()})
+    net = Plane(PlaneConfig(**zoo.read_settings(card_of(name)["architecture"])))
+    net.load_state_dict({k: v.float() for k, v in zoo.load_weights(name).items()})
     return net
 
 
@@ -65,7 +67,7 @@ def trained(checkpoint: Path) -> Prior:
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     facts = state["facts"]
     return assembled(
-        PlaneConfig(**zoo.settings(facts["config"])), state["ema"], facts["space"], facts["scale"]
+        PlaneConfig(**zoo.read_settings(facts["config"])), state["ema"], facts["space"], facts["scale"]
     )
 
 
