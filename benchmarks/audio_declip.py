@@ -26,7 +26,7 @@ from headwater.audio.model import models
 from headwater.audio.operators import Clip
 from headwater.audio.restore import RESOLUTION, on_canvas
 from headwater.audio.signal import sparse
-from headwater.flows.windowed import windowed
+from headwater.flows.windowed import extend_to_canvas
 from headwater.problem.cost import Misfit
 from headwater.recipes import warm_start as presets
 from headwater.recipes.estimate import estimate
@@ -50,7 +50,7 @@ def refined(y: Track, level: float, guess: Track, first: float, carry: bool) -> 
     operator = Clip(level / scale, 1e-4 * level / scale)
     measured, rough = (torch.from_numpy(z / scale).float()[None] for z in (y, guess))
     heard = on_canvas(prior, operator, len(y))
-    flow = windowed(prior.flow, (heard.frames,), axes=(-2,))
+    flow = extend_to_canvas(prior.flow, (heard.frames,), axes=(-2,))
     misfit = Misfit(heard, measured, RESOLUTION)
     with patch.object(presets, "estimate", partial(estimate, first=first)):
         done = presets.default(flow, misfit, [0], guess=heard.state(rough), fresh=0.0, carry=carry)

@@ -28,7 +28,7 @@ from headwater.audio.restore import RESOLUTION, on_canvas
 from headwater.audio.sheet import gallery
 from headwater.audio.signal.join import joined, steadied
 from headwater.audio.signal.prediction import bridged, carried
-from headwater.flows.windowed import windowed
+from headwater.flows.windowed import extend_to_canvas
 from headwater.problem.cost import Misfit
 from headwater.recipes.warm_start import default
 from recordings import RATE, Track, clips, options
@@ -53,7 +53,7 @@ def fillings(truth: Track, gap: slice, seed: int) -> Iterator[tuple[str, Track, 
     yield "prediction", guess, 0
     operator, rough = Gaps(torch.from_numpy(~lost)[None]), torch.from_numpy(guess).float()[None]
     heard = on_canvas(prior, operator, len(truth))
-    flow = windowed(prior.flow, (heard.frames,), axes=(-2,))
+    flow = extend_to_canvas(prior.flow, (heard.frames,), axes=(-2,))
     misfit = Misfit(heard, operator(rough), RESOLUTION)
     for name, (fresh, carry) in FLOWS.items():
         done = default(flow, misfit, [seed], guess=heard.state(rough), fresh=fresh, carry=carry)

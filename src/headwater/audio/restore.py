@@ -18,7 +18,7 @@ from headwater.audio.model.space import Space
 from headwater.dflow.result import Result
 from headwater.errors import Misuse, suggest
 from headwater.flows.flow import Flow
-from headwater.flows.windowed import windowed
+from headwater.flows.windowed import extend_to_canvas
 from headwater.problem.cost import Misfit
 from headwater.problem.operator import LinearOperator, Operator
 from headwater.recipes.warm_start import PRESETS, Limits
@@ -145,7 +145,7 @@ def restore(
     if len(seeds) != len(y):
         raise Misuse(f"There are {len(seeds)} seeds for {len(y)} recordings.", "Give one for each.")
     heard = on_canvas(prior, operator, guess.shape[1])
-    flow = windowed(prior.flow, (heard.frames,), axes=(-2,))
+    flow = extend_to_canvas(prior.flow, (heard.frames,), axes=(-2,))
     misfit = Misfit(heard, y, max(sigma_y, RESOLUTION))
     how = dict[str, Any](fresh=fresh, carry=True) if preset == "default" else {}
     result = PRESETS[preset](flow, misfit, seeds, guess=heard.state(guess), limits=limits, **how)

@@ -20,7 +20,7 @@ from headwater.cli.shared.machine import Meter, use_idle_cores, versions
 from headwater.cli.shared.outputs import check_free, write_json
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.flows.windowed import windowed
+from headwater.flows.windowed import extend_to_canvas
 from headwater.solvers import solve
 
 LEVEL = 0.1
@@ -81,7 +81,7 @@ def drawn(prior: Prior, seconds: float, seed: int, steps: int) -> Tensor:
     """A draw of so many seconds, `[1, samples]`, at unit loudness; longer than a window it is one canvas of many."""
     samples = max(round(seconds * prior.rate), 1)
     frames = max(math.ceil(samples / prior.space.bins), prior.flow.shape[0])
-    flow = windowed(prior.flow, (frames,), axes=(-2,))
+    flow = extend_to_canvas(prior.flow, (frames,), axes=(-2,))
     return prior.space.decode(solve(flow, flow.noise([seed]), steps=steps))[:, :samples]
 
 
