@@ -23,7 +23,7 @@ from headwater import (
     discrepancy,
     solve,
 )
-from headwater.problem.batch import sample_of
+from headwater.problem.batch import spread_sample
 
 
 def uneven(k=3):
@@ -99,7 +99,7 @@ def test_a_wrong_select_is_found():
 def test_not_only_the_first_problem_is_tried():
     """A velocity that is right for the first problem alone is found, in any size of batch."""
     for k in (2, 3, 5, 9, 50):
-        assert k - 1 in sample_of(k) and len(sample_of(k)) == min(k, 4)
+        assert k - 1 in spread_sample(k) and len(spread_sample(k)) == min(k, 4)
         rate = torch.linspace(0, 1, k, dtype=F64)
         with pytest.raises(Misuse, match="velocity"):
             control(Flow(lambda x, t, r=rate: r[: len(x), None] * x, (2,)), quadratic(0.0), normal(k, 2))

@@ -17,7 +17,13 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.problem.operator import LinearOperator, Operator, checked, difference, require_problems
+from headwater.problem.operator import (
+    LinearOperator,
+    Operator,
+    check_measurement,
+    difference,
+    require_problems,
+)
 
 
 def require_signals(x: Tensor, operator: Operator) -> None:
@@ -313,7 +319,7 @@ class UserOperator(Operator):
     def __call__(self, x: Tensor) -> Tensor:
         """What the function makes of x, checked."""
         require_signals(x, self)
-        return checked(self.function(x), x, self.name)
+        return check_measurement(self.function(x), x, self.name)
 
 
 # name -> how to make an instance for signals of n samples (a multiple of 8, at least 32)

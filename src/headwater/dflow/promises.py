@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from headwater.dflow.evaluation import ErrorNote, Objective
-from headwater.errors import Misuse, out_of_memory
+from headwater.errors import Misuse, is_out_of_memory
 from headwater.flows.flow import Flow
-from headwater.problem.batch import sample_of
+from headwater.problem.batch import spread_sample
 from headwater.solvers.fixed import require_evaluation_mode
 
 TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 5e-2}
@@ -100,7 +100,7 @@ def check_independence(objective: Objective, z: Tensor, x0: Tensor, t: Tensor, v
     tolerance = choose_tolerance(objective.flow, z)
     parts = list_parts(objective, z, x0, x1, t)
     together = {name: v if name == "velocity" else evaluate() for name, evaluate in parts.items()}
-    for i in sample_of(len(z)):
+    for i in spread_sample(len(z)):
         index = torch.tensor([i], device=z.device)
         with ErrorNote("select", index):
             alone = objective.select(index)
@@ -108,7 +108,7 @@ def check_independence(objective: Objective, z: Tensor, x0: Tensor, t: Tensor, v
             try:
                 value = evaluate()
             except (RuntimeError, ValueError, TypeError, IndexError) as error:
-                if out_of_memory(error):  # says nothing about the problem
+                if is_out_of_memory(error):  # says nothing about the problem
                     raise
                 raise dependence_error(name, i, "fails") from error
             if bool((relative_distance(together[name][index], value) > tolerance).any()):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.problem.batch import per_problem, rows, select
+from headwater.problem.batch import per_problem, select, select_rows
 
 Cost = Callable[[Tensor], Tensor]
 
@@ -76,9 +76,9 @@ class Misfit:
         return replace(
             self,
             operator=select(self.operator, index),
-            y=rows(self.y, index),
-            sigma_y=rows(self.sigma_y, index),
-            measured=rows(self.measured, index),
+            y=select_rows(self.y, index),
+            sigma_y=select_rows(self.sigma_y, index),
+            measured=select_rows(self.measured, index),
         )
 
     def standardise_residual(self, x1: Tensor) -> Tensor:

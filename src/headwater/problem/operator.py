@@ -181,7 +181,7 @@ def require_problems(size: int, x: Tensor, what: str) -> None:
         )
 
 
-def checked(y: Any, x: Tensor, name: str) -> Tensor:
+def check_measurement(y: Any, x: Tensor, name: str) -> Tensor:
     """y if it can be the measurement of the batch x; else a Misuse that says why not.
 
     y must be a floating or complex tensor `[batch, ...]` that carries a gradient to x; `name` is the operator's.

@@ -116,7 +116,7 @@ def log_likelihood(
     graph, z = x1.requires_grad and torch.is_grad_enabled(), draw_rademacher(x1, probes, seed)
     x0, change = solve_with_divergence(flow, x1, z, backward(as_grid(steps)), method=method, graph=graph)
     # Backwards in time the integral changes its sign, so `change` is added.
-    return log_source(flow, x0) + change, x0
+    return source_log_density(flow, x0) + change, x0
 
 
 def solve_with_divergence(
@@ -139,7 +139,7 @@ def solve_with_divergence(
     return state[:, :-1].reshape_as(x), state[:, -1]
 
 
-def log_source(flow: Flow, x0: Tensor) -> Tensor:
+def source_log_density(flow: Flow, x0: Tensor) -> Tensor:
     """log N(x0; 0, I) of x0 `[batch, *event]` in nats, on the flow's support, `[batch]`."""
     return -0.5 * (x0.flatten(1).square().sum(1) + flow.source_dimension * math.log(2 * math.pi))
 

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from headwater.cli.molecule.hits import Hit, ranked
 from headwater.cli.molecule.progress import telling
 from headwater.cli.shared.progress import aborting, clock
-from headwater.errors import short
+from headwater.errors import summarise
 from headwater.extras import need
 from headwater.molecule.checks import xtb
 from headwater.molecule.io.molecule import Molecule
@@ -68,7 +68,7 @@ def relaxed(molecule: Molecule) -> xtb.Relaxed:
     try:
         return xtb.relax(molecule)
     except Exception as error:
-        return xtb.failed(molecule, f"The check failed: {short(error)}.")
+        return xtb.failed(molecule, f"The check failed: {summarise(error)}.")
 
 
 def compute(hits: list[Hit], best: int, *, quiet: bool) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from headwater.cli.shared.python_file import function_in
-from headwater.errors import Misuse, short
+from headwater.errors import Misuse, summarise
 from headwater.molecule.design.state import Rounded, centred, mask_of
 from headwater.molecule.design.target import UserCost
 from headwater.molecule.io.elements import ELEMENTS, MAX_ATOMS
@@ -50,7 +50,7 @@ def tried(cost: Cost, file: Path) -> None:
         raise
     except Exception as error:
         raise Misuse(
-            f"The cost in {file} failed on two molecules: {short(error)}.",
+            f"The cost in {file} failed on two molecules: {summarise(error)}.",
             f"Write it for positions [batch, {MAX_ATOMS}, 3], types [batch, {MAX_ATOMS}, {len(ELEMENTS)}] "
             f"and mask [batch, {MAX_ATOMS}].",
         ) from error

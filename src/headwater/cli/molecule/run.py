@@ -20,7 +20,7 @@ from headwater.cli.molecule.table import show_hits
 from headwater.cli.molecule.task import Task
 from headwater.cli.shared.machine import Meter, use_idle_cores
 from headwater.cli.shared.outputs import write_json
-from headwater.errors import Misuse, out_of_memory
+from headwater.errors import Misuse, is_out_of_memory
 from headwater.extras import need
 from headwater.molecule.design import design as designing
 from headwater.molecule.design.design import BATCH, Design
@@ -91,7 +91,7 @@ def _refusal(error: Exception) -> Misuse:
     """What is said of an error that the user can do something about; any other goes on."""
     if isinstance(error, Misuse):
         return error
-    if not out_of_memory(error):
+    if not is_out_of_memory(error):
         raise error
     return Misuse("The machine ran out of memory.", "Give a smaller --count or fewer atoms.")
 

@@ -17,7 +17,7 @@ from headwater.molecule.io.molecule import Molecule
 from headwater.molecule.io.molecule import check as check_molecule
 from headwater.molecule.model.regressor import PROPERTIES
 from headwater.optimizers import Optimizer
-from headwater.problem.batch import rows
+from headwater.problem.batch import select_rows
 
 STEPS, GRADIENTS, CANDIDATES, ATTEMPTS = 6, 8, 32, 2
 
@@ -77,8 +77,8 @@ class Request:
 
     def part(self, index: Tensor) -> Request:
         """The request for the molecules in `index`, as far as it says something for each."""
-        targets = tuple(replace(t, value=rows(torch.as_tensor(t.value), index)) for t in self.targets)
-        atoms = rows(self.atoms, index) if isinstance(self.atoms, Tensor) else self.atoms
+        targets = tuple(replace(t, value=select_rows(torch.as_tensor(t.value), index)) for t in self.targets)
+        atoms = select_rows(self.atoms, index) if isinstance(self.atoms, Tensor) else self.atoms
         return replace(self, targets=targets, atoms=atoms)
 
 

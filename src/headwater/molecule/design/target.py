@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from headwater.errors import Misuse, out_of_memory, short
+from headwater.errors import Misuse, is_out_of_memory, summarise
 from headwater.molecule.chemistry.soundness import sound
 from headwater.molecule.design.state import KINDS, Rounded, alike, back, relaxed_types, rounded
 from headwater.molecule.model.models import device_of
@@ -115,10 +115,10 @@ class UserCost:
         try:
             return self.function(positions, types, self.mask)
         except Exception as error:
-            if isinstance(error, Misuse) or out_of_memory(error):
+            if isinstance(error, Misuse) or is_out_of_memory(error):
                 raise
             raise Misuse(
-                f"The cost failed on {len(positions)} molecules: {short(error)}.",
+                f"The cost failed on {len(positions)} molecules: {summarise(error)}.",
                 "Make it work for any positions, relaxed and definite types, and any number of molecules.",
             ) from error
 
