@@ -158,4 +158,5 @@ def spread_sample(count: int, most: int = 4) -> Sequence[int]:
     ([1, 3, 5, 8], [0, 1], [0])
     """
     few = min(count, most)
+    # Never the first alone: a function that takes the first row of its data would pass for it.
     return sorted({(i + 1) * count // few - 1 for i in range(few)})

@@ -124,6 +124,7 @@ class Misfit:
         """How many entries of y are measurements: by `measured`, else by `operator.count(y)`, else all of y."""
         if self.measured is not None:
             return self.measured.expand(-1, *self.y.shape[1:]).flatten(1).sum(1)
+        # y may hold zeros where nothing was measured, so the operator can say how many entries count.
         count = getattr(self.operator, "count", None)
         return torch.tensor(self.y[:1].numel()) if count is None else count(self.y)
 

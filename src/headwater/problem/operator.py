@@ -76,7 +76,7 @@ class Operator(ABC):
     def select(self, index: Tensor | Sequence[int]) -> Self:
         """The operator of the problems in `index`, int64 `[k]` or a bool mask `[batch]`."""
         index = torch.as_tensor(index)
-        index = index if index.dtype == torch.bool else index.long()
+        index = index if index.dtype == torch.bool else index.long()  # torch takes uint8 for a mask
         return self._each_tensor(lambda held: held if held.shape[0] == 1 else held[index.to(held.device)])
 
     def to(self, device: torch.device | str) -> Self:
@@ -167,7 +167,7 @@ def difference(measured: Tensor, y: Tensor) -> Tensor:
     if measured.shape != y.shape:
         raise Misuse(
             f"The measurement is {list(y.shape)} but the operator makes {list(measured.shape)}.",
-            "Give the measurement of this operator at this size.",
+            "Give the measurement that belongs to this operator and size.",
         )
     return measured - y
 

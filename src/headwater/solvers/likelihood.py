@@ -94,7 +94,7 @@ def log_likelihood(
     Raises
     ------
     Misuse
-        If an exact divergence is asked for in more than 512 dimensions.
+        If `probes` is None in more than 512 dimensions.
 
     References
     ----------
@@ -149,6 +149,7 @@ def draw_rademacher(x: Tensor, probes: int | None, seed: int) -> Tensor | None:
     if probes is None:
         return None
     (g,) = make_generators([seed])
+    # Of all z with E[z z^T] = I, signs give the least variance: z_i^2 = 1 makes the diagonal of J exact.
     signs = torch.randint(0, 2, (probes, 1, *x.shape[1:]), generator=g, device="cpu") * 2 - 1
     return signs.to(x).expand(-1, *x.shape)
 
