@@ -12,7 +12,7 @@ from torch import Tensor
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.seeds import make_generators
-from headwater.solvers.fixed import as_grid, backward
+from headwater.solvers.fixed import as_grid, reverse_grid
 from headwater.solvers.method import RK4, Field, Method
 
 
@@ -114,7 +114,7 @@ def log_likelihood(
             "Give a number of Hutchinson probes, e.g. probes=4.",
         )
     graph, z = x1.requires_grad and torch.is_grad_enabled(), draw_rademacher(x1, probes, seed)
-    x0, change = solve_with_divergence(flow, x1, z, backward(as_grid(steps)), method=method, graph=graph)
+    x0, change = solve_with_divergence(flow, x1, z, reverse_grid(as_grid(steps)), method=method, graph=graph)
     # Backwards in time the integral changes its sign, so `change` is added.
     return source_log_density(flow, x0) + change, x0
 
