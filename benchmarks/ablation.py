@@ -1,4 +1,4 @@
-"""What each part of the preset `default` brings: start, time grid, first step, priors on x0.
+"""What each part of the recipe `WarmStart` brings: start, time grid, first step, priors on x0.
 
     python benchmarks/ablation.py --data val.zip
 
@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from common import held_out, measure, options, scores, tasks, write
+from common import options, write
 from headwater import (
     LBFGS,
     Flow,
@@ -26,11 +26,12 @@ from headwater import (
     logit_grid,
     shell,
     uniform_grid,
-    zoo,
 )
 from headwater.dflow.prior import ChiPrior
 from headwater.dflow.result import Result
-from headwater.recipes.estimate import estimate
+from headwater.image.model import models
+from headwater.recipes.estimate import Estimate
+from images import held_out, measure, scores, tasks
 
 Variant = Callable[[], Result]
 
@@ -52,7 +53,7 @@ def variants(
         return lambda: control(flow, misfit, start(), **(settings | changes))  # type: ignore[arg-type]
 
     def warm(steps: tuple[float, ...] = logit_grid(12)) -> Callable[[], Tensor]:
-        return lambda: invert(flow, estimate(flow, misfit, guess, seeds), steps=steps)
+        return lambda: invert(flow, Estimate().sample(flow, misfit, seeds, guess=guess), steps=steps)
 
     def staged(stages: list[tuple[Misfit, tuple[float, ...]]]) -> Variant:
         """From noise through stages of equal numbers of gradients, each from the last one's x0."""
@@ -76,7 +77,7 @@ def variants(
         def go() -> Result:
             runs = []
             for k in range(starts):
-                x1 = estimate(flow, misfit, guess, [i + 1000 * k for i in seeds])
+                x1 = Estimate().sample(flow, misfit, [i + 1000 * k for i in seeds], guess=guess)
                 x0 = invert(flow, x1, steps=logit_grid(12))
                 stop, search = discrepancy(misfit, 1.05), LBFGS(first_step=0.005)
                 runs.append(
@@ -118,15 +119,15 @@ def variants(
 
 
 def main() -> None:
-    o = options(__doc__.splitlines()[0], count=12, gradients=12)
-    flow, reference = zoo.flow(), held_out(o.data, o.count)
+    o = options(__doc__.splitlines()[0], "data", count=12, gradients=12)
+    flow, reference = models.flow(), held_out(o.data, o.count)
     rows: list[dict[str, object]] = []
     for task in ("deblur", "box", "random 70 %"):
         operator, sigma_y = tasks()[task]
         misfit = measure(operator, sigma_y, reference)
         guess = operator.pinv(misfit.y)
         start = time.perf_counter()
-        x1 = estimate(flow, misfit, guess, range(o.count))
+        x1 = Estimate().sample(flow, misfit, range(o.count), guess=guess)
         rows.append(
             row(task, "estimate alone, no control", misfit, x1, reference, time.perf_counter() - start)
         )
@@ -137,7 +138,7 @@ def main() -> None:
             rows.append(row(task, name, misfit, result.x1, reference, seconds, result))
             print(rows[-1], flush=True)
     note = f"{o.count} held-out images, at most {o.gradients} gradients each."
-    write("default", rows, "python benchmarks/ablation.py --data val.zip", note)
+    write(o.results / "default", rows, "python benchmarks/ablation.py --data val.zip", note)
 
 
 def row(

@@ -7,7 +7,8 @@ of 100 ms at the same places (relative to the end of the file), through `headwat
 Seconds are those of the whole command less those of `headwater models`, which loads Python and the packages; memory
 is the process' peak, beside that of `headwater models`. `times real time`: seconds of work per second of damage.
 
-Below that the commands for damage all over a recording, on 24 s of the same, three stretches.
+Below that the commands for damage all over a recording, on 24 s of the same, three stretches. `--longest` leaves out
+longer files, `--whole` is the number of those seconds.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import soundfile
 from scipy.signal import fftconvolve
 
 from common import write
-from headwater.audio.io.resample import resampled
+from headwater.audio.io.resample import resample
 from headwater.audio.model.render import RATE
 from recordings import clips, options
 
@@ -36,8 +37,6 @@ LENGTHS = (10, 60, 600)
 GAPS = (8.0, 5.0, 2.0)
 """Seconds before the end at which gaps begin."""
 LOST = 0.1
-WHOLE = 24
-"""Seconds of a recording that is damaged all over."""
 NOISES = {"light": 45, "strong": 35}
 """Decibels below full scale. Light noise is finer than the flow resolves, so it is not asked."""
 
@@ -95,9 +94,9 @@ def line_of(
 
 
 def main() -> None:
-    o = options(__doc__.splitlines()[0], count=10)
+    o = options(__doc__.splitlines()[0], count=10, longest=600, whole=24)
     mono = clips(o.music, o.count, 10.0).reshape(-1)
-    left = resampled(mono, RATE, OUT)
+    left = resample(mono, RATE, OUT)
     stereo = np.stack([left, 0.8 * np.roll(left, 20)], axis=1)
     base = measured(["models"], o.threads)
     lines: list[dict[str, object]] = [
@@ -105,7 +104,7 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory() as folder:
         source, target, room = (Path(folder) / f"{name}.wav" for name in ("take", "out", "room"))
-        for seconds in LENGTHS:
+        for seconds in (s for s in LENGTHS if s <= o.longest):
             soundfile.write(source, recording(stereo, seconds), OUT, subtype="PCM_16")
             gaps = [w for g in GAPS for w in ("--gap", f"{seconds - g}+{LOST}")]
             words = ["audio", "inpaint", str(source), *gaps]
@@ -113,13 +112,16 @@ def main() -> None:
         h = 0.05 * np.random.default_rng(0).standard_normal(OUT // 4) * np.geomspace(1, 1e-3, OUT // 4)
         h[0] = 1.0
         soundfile.write(room, h, OUT, subtype="FLOAT")
-        for name, x, option in damages(recording(stereo, WHOLE), h):
+        for name, x, option in damages(recording(stereo, o.whole), h):
             soundfile.write(source, x, OUT, subtype="PCM_16")
             command = name.split(",")[0]
             words = ["audio", command, str(source), *option.replace("room.wav", str(room)).split()]
-            lines.append(line_of(f"{WHOLE} s, {name}", words, target, WHOLE, base[0], o.threads))
+            lines.append(line_of(f"{o.whole} s, {name}", words, target, o.whole, base[0], o.threads))
     write(
-        "audio_cost", lines, "python benchmarks/audio_cost.py --music build/music", "Mid and side count each."
+        o.results / "audio_cost",
+        lines,
+        "python benchmarks/audio_cost.py --music build/music",
+        "Mid and side count each.",
     )
 
 

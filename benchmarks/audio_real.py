@@ -7,7 +7,7 @@ The middle 4 s of each recording, mono, at its own rate of 44.1 kHz, through the
 everything above 4 kHz lost, clipping at an SDR of 7 dB, noise at 20 dB, a room of 0.3 s. Compared with the same
 methods without a network as in `audio_tasks.py`, at 16 kHz, the rate of the prior, but for SI-SDR, which counts the
 damaged samples of the file; the other numbers count half a second around a gap, or the whole. With `--keep FILE`
-finished lines are not run again.
+finished lines are not run again; `--count` takes the first of the recordings, `--only gap` these tasks.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from scipy.signal import fftconvolve
 
 from audio_tasks import impulse, level_of, two_steps
 from common import kept, options, write
-from headwater.audio.damage import Band, Clipping, Noise, Room
-from headwater.audio.io.resample import resampled
+from headwater.audio.damage import BandLimit, Clipping, Noise, Room
+from headwater.audio.io.resample import resample
 from headwater.audio.metrics import cdpam, log_spectral_distance, seam_jump, si_sdr
 from headwater.audio.model.render import RATE
 from headwater.audio.operators import Lowpass
-from headwater.audio.signal.deconvolution import undone
-from headwater.audio.signal.sparse import declipped
-from recordings import AROUND, Repair, Track, crossfaded, filled, janssen, plain, repaired
+from headwater.audio.signal.deconvolution import remove_room
+from headwater.audio.signal.sparse import declip_by_sparsity
+from recordings import AROUND, Repair, Signal, crossfaded, filled, janssen, plain, repaired
 
 RECORDINGS = ("guit_em9", "guit_e_fifths", "ambi_piano", "ambi_choir", "loop_tabla", "loop_safari")
 """Guitars, piano, choir, tabla, percussion, as their names say; how each was made is not documented."""
@@ -39,11 +39,11 @@ CUTOFF = 4000.0
 SDR = 7.0
 SNR = 20.0
 DECAY = 0.3
-Methods = dict[str, Callable[[Track, int], Repair]]
-Damage = tuple[Track, np.ndarray, tuple[int, int], Methods]
+Methods = dict[str, Callable[[Signal, int], Repair]]
+Damage = tuple[Signal, np.ndarray, tuple[int, int], Methods]
 
 
-def recording(path: Path, seconds: float = SECONDS) -> tuple[Track, int]:
+def recording(path: Path, seconds: float = SECONDS) -> tuple[Signal, int]:
     """The middle of a recording, mono, its mean removed, peak 0.9."""
     x, rate = soundfile.read(path, always_2d=True)
     size = round(min(len(x), seconds * rate))
@@ -53,7 +53,7 @@ def recording(path: Path, seconds: float = SECONDS) -> tuple[Track, int]:
     return 0.9 * mono / np.abs(mono).max(), rate
 
 
-def in_gap(x: Track, rate: int, milliseconds: int) -> Damage:
+def in_gap(x: Signal, rate: int, milliseconds: int) -> Damage:
     """A gap in the middle."""
     size = milliseconds * rate // 1000
     start = (len(x) - size) // 2
@@ -69,30 +69,30 @@ def in_gap(x: Track, rate: int, milliseconds: int) -> Damage:
     return np.where(lost, 0.0, x), lost, heard, methods
 
 
-def band(x: Track, rate: int) -> Damage:
+def band(x: Signal, rate: int) -> Damage:
     """Everything above the cutoff lost."""
-    y = Lowpass.at(2 * CUTOFF / rate)(torch.from_numpy(x)[None])[0].numpy()
+    y = Lowpass.with_cutoff(2 * CUTOFF / rate)(torch.from_numpy(x)[None])[0].numpy()
     methods: Methods = {
-        "Headwater": lambda z, i: repaired(z, Band(CUTOFF), rate),
+        "Headwater": lambda z, i: repaired(z, BandLimit(CUTOFF), rate),
         "nothing": plain(lambda z, i: z),
     }
     return y, np.ones(len(x), dtype=bool), (0, len(x)), methods
 
 
-def clipping(x: Track, rate: int) -> Damage:
+def clipping(x: Signal, rate: int) -> Damage:
     """Clipped."""
     level = level_of(x, SDR)
     y = np.clip(x, -level, level)
     cut = np.abs(y) >= level * (1 - 1e-6)
     methods: Methods = {
-        "Headwater": lambda z, i: repaired(z, Clipping.at(level), rate),
-        "A-SPADE": plain(lambda z, i: declipped(z, cut, rate)),
+        "Headwater": lambda z, i: repaired(z, Clipping.at_level(level), rate),
+        "A-SPADE": plain(lambda z, i: declip_by_sparsity(z, cut, rate)),
         "nothing": plain(lambda z, i: z),
     }
     return y, cut, (0, len(x)), methods
 
 
-def noise(x: Track, rate: int) -> Damage:
+def noise(x: Signal, rate: int) -> Damage:
     """White noise of known level."""
     level = float(x.std()) * 10 ** (-SNR / 20)
     y = x + level * np.random.default_rng(0).standard_normal(len(x))
@@ -104,26 +104,26 @@ def noise(x: Track, rate: int) -> Damage:
     return y, np.ones(len(x), dtype=bool), (0, len(x)), methods
 
 
-def room(x: Track, rate: int) -> Damage:
+def room(x: Signal, rate: int) -> Damage:
     """A room of known response, and noise 60 dB below the music."""
     r = np.random.default_rng(0)
     h, level = impulse(r, DECAY, rate), 1e-3 * float(x.std())
     y = fftconvolve(x, h)[: len(x)] + level * r.standard_normal(len(x))
     methods: Methods = {
         "Headwater": lambda z, i: repaired(z, Room(h[None], rate, level), rate),
-        "least squares": plain(lambda z, i: undone(z, h, np.zeros_like(z), level, rate)),
+        "least squares": plain(lambda z, i: remove_room(z, h, np.zeros_like(z), level, rate)),
         "nothing": plain(lambda z, i: z),
     }
     return y, np.ones(len(x), dtype=bool), (0, len(x)), methods
 
 
 def judged(
-    done: Repair, truth: Track, places: np.ndarray, heard: tuple[int, int], rate: int
+    done: Repair, truth: Signal, places: np.ndarray, heard: tuple[int, int], rate: int
 ) -> dict[str, object]:
     """What a repair is worth."""
     a, b = (torch.from_numpy(z[places].copy())[None] for z in (done.x, truth))
     part = slice(*heard)
-    x, r = (torch.from_numpy(resampled(z, rate, RATE))[None] for z in (done.x[part], truth[part]))
+    x, r = (torch.from_numpy(resample(z, rate, RATE))[None] for z in (done.x[part], truth[part]))
     return {
         "SI-SDR, dB": round(si_sdr(a, b).item(), 1),
         "LSD, dB": round(log_spectral_distance(x, r).item(), 2),
@@ -134,7 +134,7 @@ def judged(
     }
 
 
-def seam(x: Track, places: np.ndarray, rate: int) -> float:
+def seam(x: Signal, places: np.ndarray, rate: int) -> float:
     """How much the worse of a gap's two joints stands out; NaN if the damage is no gap."""
     edges = np.flatnonzero(np.diff(places.astype(int))) + 1
     if len(edges) != 2:
@@ -143,9 +143,9 @@ def seam(x: Track, places: np.ndarray, rate: int) -> float:
 
 
 def main() -> None:
-    o = options(__doc__.splitlines()[0], "recordings", keep="")
+    o = options(__doc__.splitlines()[0], "recordings", count=6, keep="", only="")
     lines: list[dict[str, object]] = []
-    for name in RECORDINGS:
+    for name in RECORDINGS[: o.count]:
         truth, rate = recording(o.recordings / f"{name}.flac")
         tasks = {f"gap {m} ms": in_gap(truth, rate, m) for m in MILLISECONDS}
         tasks |= {
@@ -155,19 +155,21 @@ def main() -> None:
             f"room {DECAY:g} s": room(truth, rate),
         }
         for task, (y, places, heard, methods) in tasks.items():
+            if o.only and not task.startswith(tuple(o.only.split(","))):
+                continue
             for by, method in methods.items():
 
                 def work(
-                    y: Track = y,
-                    method: Callable[[Track, int], Repair] = method,
-                    about: tuple[Track, np.ndarray, tuple[int, int], int] = (truth, places, heard, rate),
+                    y: Signal = y,
+                    method: Callable[[Signal, int], Repair] = method,
+                    about: tuple[Signal, np.ndarray, tuple[int, int], int] = (truth, places, heard, rate),
                 ) -> dict[str, object]:
                     return judged(method(y, 0), *about)
 
                 line = kept(o.keep, f"{name}, {task}, {by}", work)
                 lines.append({"recording": name, "task": task, "method": by} | line)
     command = "python benchmarks/audio_real.py --recordings build/real/usr/share/sonic-pi/samples"
-    write("audio_real", lines, command, "Recordings from Sonic Pi, CC0.")
+    write(o.results / "audio_real", lines, command, "Recordings from Sonic Pi, CC0.")
 
 
 if __name__ == "__main__":

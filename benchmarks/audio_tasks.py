@@ -30,15 +30,16 @@ from scipy.interpolate import CubicSpline
 from scipy.signal import fftconvolve, resample_poly
 
 from common import kept, write
-from headwater.audio.damage import KEPT, Band, Clipping, Noise, Room
+from headwater.audio.damage import BandLimit, Clipping, Noise, Room
+from headwater.audio.io.resample import PASSBAND
 from headwater.audio.operators import Decimate
-from headwater.audio.signal.deconvolution import regularised, undone
-from headwater.audio.signal.suppression import attenuated, filtered
+from headwater.audio.signal.deconvolution import deconvolve, remove_room
+from headwater.audio.signal.suppression import subtract_noise, wiener_filter
 from recordings import (
     RATE,
     Damaged,
     Repair,
-    Track,
+    Signal,
     around,
     clips,
     compared,
@@ -52,7 +53,7 @@ from recordings import (
     scores,
 )
 
-Method = Callable[[Track, int], Repair]
+Method = Callable[[Signal, int], Repair]
 MILLISECONDS = (10, 20, 50, 100, 400, 800)
 FACTORS = (2, 4, 8)
 SDR = (3.0, 7.0)
@@ -63,7 +64,7 @@ DECAYS = (0.3,)
 # ---- gaps
 
 
-def gap_task(truth: Track, milliseconds: int) -> tuple[Track, list[Damaged], dict[str, Method]]:
+def gap_task(truth: Signal, milliseconds: int) -> tuple[Signal, list[Damaged], dict[str, Method]]:
     """A gap in the middle of each clip."""
     samples = truth.shape[1]
     size = milliseconds * RATE // 1000
@@ -82,12 +83,12 @@ def gap_task(truth: Track, milliseconds: int) -> tuple[Track, list[Damaged], dic
 # ---- bandwidth
 
 
-def band_task(truth: Track, factor: int) -> tuple[Track, list[Damaged], dict[str, Method]]:
+def band_task(truth: Signal, factor: int) -> tuple[Signal, list[Damaged], dict[str, Method]]:
     """Every clip at a rate lower by a factor."""
     samples = truth.shape[1]
-    y = Decimate.by(factor)(torch.from_numpy(truth)).numpy()
+    y = Decimate.by_factor(factor)(torch.from_numpy(truth)).numpy()
     methods: dict[str, Method] = {
-        "Headwater": lambda z, i: repaired(z, Band(KEPT * RATE / factor / 2), RATE // factor),
+        "Headwater": lambda z, i: repaired(z, BandLimit(PASSBAND * RATE / factor / 2), RATE // factor),
         "sinc": plain(lambda z, i: resample_poly(z, factor, 1)[:samples]),
     }
     return y, whole_clips(truth), methods
@@ -96,26 +97,26 @@ def band_task(truth: Track, factor: int) -> tuple[Track, list[Damaged], dict[str
 # ---- noise and rooms
 
 
-def noise_task(truth: Track, snr: float) -> tuple[Track, list[Damaged], dict[str, Method]]:
+def noise_task(truth: Signal, snr: float) -> tuple[Signal, list[Damaged], dict[str, Method]]:
     """White noise of known level."""
     r = np.random.default_rng(0)
     levels = truth.std(1) * 10 ** (-snr / 20)
     y = truth + levels[:, None] * r.standard_normal(truth.shape)
     methods: dict[str, Method] = {
         "Headwater": lambda z, i: repaired(z, Noise(float(levels[i]))),
-        "subtraction": plain(lambda z, i: attenuated(z, float(levels[i]), RATE)),
+        "subtraction": plain(lambda z, i: subtract_noise(z, float(levels[i]), RATE)),
         "Wiener": plain(lambda z, i: two_steps(z, float(levels[i]), RATE)),
         "nothing": plain(lambda z, i: z),
     }
     return y, whole_clips(truth), methods
 
 
-def two_steps(y: Track, level: float, rate: int) -> Track:
+def two_steps(y: Signal, level: float, rate: int) -> Signal:
     """Wiener's filter, its pilot by spectral subtraction."""
-    return filtered(y, attenuated(y, level, rate), level, rate)
+    return wiener_filter(y, subtract_noise(y, level, rate), level, rate)
 
 
-def impulse(r: np.random.Generator, seconds: float, rate: int) -> Track:
+def impulse(r: np.random.Generator, seconds: float, rate: int) -> Signal:
     """The direct sound and noise that decays by 60 dB in so many seconds, of 5 dB more energy at 0.3 s."""
     n = round(seconds * rate)
     h = 0.1 * (RATE / rate) ** 0.5 * r.standard_normal(n) * 10 ** (-3 * np.arange(n) / n)
@@ -123,7 +124,7 @@ def impulse(r: np.random.Generator, seconds: float, rate: int) -> Track:
     return h
 
 
-def room_task(truth: Track, seconds: float) -> tuple[Track, list[Damaged], dict[str, Method]]:
+def room_task(truth: Signal, seconds: float) -> tuple[Signal, list[Damaged], dict[str, Method]]:
     """A room of known response, and noise 60 dB below the music."""
     r = np.random.default_rng(0)
     h = impulse(r, seconds, RATE)
@@ -132,14 +133,14 @@ def room_task(truth: Track, seconds: float) -> tuple[Track, list[Damaged], dict[
     y += levels[:, None] * r.standard_normal(y.shape)
     methods: dict[str, Method] = {
         "Headwater": lambda z, i: repaired(z, Room(h[None], RATE, float(levels[i]))),
-        "deconvolution": plain(lambda z, i: regularised(z, h, 1e-3)),
-        "least squares": plain(lambda z, i: undone(z, h, np.zeros_like(z), float(levels[i]), RATE)),
+        "deconvolution": plain(lambda z, i: deconvolve(z, h, 1e-3)),
+        "least squares": plain(lambda z, i: remove_room(z, h, np.zeros_like(z), float(levels[i]), RATE)),
         "nothing": plain(lambda z, i: z),
     }
     return y, whole_clips(truth), methods
 
 
-def whole_clips(truth: Track) -> list[Damaged]:
+def whole_clips(truth: Signal) -> list[Damaged]:
     """All of every clip counts."""
     samples = truth.shape[1]
     return [Damaged(np.ones(samples, dtype=bool), (0, samples))] * len(truth)
@@ -148,20 +149,20 @@ def whole_clips(truth: Track) -> list[Damaged]:
 # ---- clipping
 
 
-def clip_task(truth: Track, sdr: float) -> tuple[Track, list[Damaged], dict[str, Method]]:
+def clip_task(truth: Signal, sdr: float) -> tuple[Signal, list[Damaged], dict[str, Method]]:
     """Every clip cut off where that gives the SDR."""
     levels = [level_of(x, sdr) for x in truth]
     y = np.stack([np.clip(x, -a, a) for x, a in zip(truth, levels, strict=True)])
     cut = [np.abs(z) >= a * (1 - 1e-6) for z, a in zip(y, levels, strict=True)]
     methods = {
-        "Headwater": lambda z, i: repaired(z, Clipping.at(levels[i])),
+        "Headwater": lambda z, i: repaired(z, Clipping.at_level(levels[i])),
         "cubic": plain(lambda z, i: cubic(z, levels[i])),
         "nothing": plain(lambda z, i: z),
     }
     return y, [Damaged(c, (0, truth.shape[1])) for c in cut], methods
 
 
-def cubic(y: Track, level: float) -> Track:
+def cubic(y: Signal, level: float) -> Signal:
     """A cubic spline at the clipped samples, never below the level."""
     cut = np.abs(y) >= level * (1 - 1e-6)
     places = np.arange(len(y))
@@ -171,7 +172,7 @@ def cubic(y: Track, level: float) -> Track:
     return x
 
 
-def level_of(x: Track, sdr: float) -> float:
+def level_of(x: Signal, sdr: float) -> float:
     """The level at which clipping has this signal-to-distortion ratio in dB."""
     low, high = 1e-4, 1.0
     for _ in range(50):
@@ -199,7 +200,10 @@ def main() -> None:
         for name, method in methods.items():
 
             def work(
-                y: Track = y, whole: Track = whole, method: Method = method, damaged: list[Damaged] = damaged
+                y: Signal = y,
+                whole: Signal = whole,
+                method: Method = method,
+                damaged: list[Damaged] = damaged,
             ) -> dict[str, object]:
                 x, costs = over(y, method)
                 return scores(x, whole, damaged) | costs
@@ -207,7 +211,7 @@ def main() -> None:
             found.append({"task": task, "method": name} | kept(o.keep, f"{task}, {name}, {o.count}", work))
         lines += compared(found)
     command = f"python benchmarks/audio_tasks.py --music build/music --count {o.count}"
-    write("audio_tasks", lines, command, "Means over clips of 4 s.")
+    write(o.results / "audio_tasks", lines, command, "Means over clips of 4 s.")
 
 
 if __name__ == "__main__":

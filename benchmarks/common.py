@@ -1,34 +1,16 @@
-"""What the image benchmarks share: held-out pictures, the five tasks, scores, and where results go."""
+"""What all benchmarks share: their command line, and how a table is written."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import platform
+import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import torch
-from torch import Tensor
-
-from headwater import Misfit
-from headwater.image.metrics.fidelity import psnr, ssim
-from headwater.image.metrics.perceptual import perceptual_distance
-from headwater.image.model.train import load_images
-from headwater.image.operators import (
-    Blur,
-    Denoise,
-    Inpaint,
-    LinearOperator,
-    SuperResolution,
-    box_mask,
-    gaussian_kernel,
-    random_mask,
-)
-
-RESULTS = Path(__file__).parent / "results"
-
 
 DATA = {
     "data": "zip of held-out CLASS/FILE images, 64 x 64",
@@ -38,62 +20,31 @@ DATA = {
 }
 
 
-def options(description: str, data: str = "data", **defaults: int | str) -> argparse.Namespace:
-    """The common command line: the path of the `DATA`, --threads, and integers or words with their defaults."""
+def options(description: str, data: str = "", **defaults: int | str) -> argparse.Namespace:
+    """The common command line.
+
+    It has --threads, --results (the folder for the output), the path of the `data` if a script needs any (a key of
+    `DATA`), and one option for each of the `defaults`, of the same type.
+    """
     p = argparse.ArgumentParser(description=description)
-    p.add_argument(f"--{data}", type=Path, required=True, help=DATA[data])
+    if data:
+        p.add_argument(f"--{data}", type=Path, required=True, help=DATA[data])
     p.add_argument("--threads", type=int, default=2)
+    beside = Path(sys.argv[0]).resolve().parent / "results"
+    p.add_argument(
+        "--results", type=Path, default=beside, help="folder for the output; default: beside the script"
+    )
     for name, value in defaults.items():
         p.add_argument(f"--{name}", type=type(value), default=value)
     o = p.parse_args()
     torch.set_num_threads(o.threads)
     torch.set_flush_denormal(True)
+    o.results.mkdir(parents=True, exist_ok=True)
     return o
 
 
-def held_out(archive: Path, count: int) -> Tensor:
-    """`count` images spread evenly over the archive's sorted names, in [-1, 1]."""
-    x, _, _ = load_images([archive], None)
-    return x[:: len(x) // count][:count].float() / 127.5 - 1
-
-
-def tasks() -> dict[str, tuple[LinearOperator, float]]:
-    """The five tasks of the comparison: operator and sigma_y in the [-1, 1] range."""
-    return {
-        "deblur": (Blur(gaussian_kernel(std=1.0)), 0.05),
-        "box": (Inpaint(box_mask(64, 64, 20, 20)), 0.05),
-        "super-resolution x2": (SuperResolution(2), 0.05),
-        "random 70 %": (Inpaint(random_mask(64, 64, missing=0.7, seed=1)), 0.05),
-        "denoise": (Denoise(), 0.2),
-    }
-
-
-def measure(operator: LinearOperator, sigma_y: float, x: Tensor) -> Misfit:
-    """A measurement of each image with noise that depends on its place only."""
-    y = operator(x)
-    noise = [
-        torch.randn(y.shape[1:], generator=torch.Generator().manual_seed(10_000 + i)) for i in range(len(y))
-    ]
-    y = y + sigma_y * torch.stack(noise)
-    return Misfit(operator, operator(operator.adjoint(y)) if isinstance(operator, Inpaint) else y, sigma_y)
-
-
-def scores(x: Tensor, reference: Tensor) -> dict[str, float]:
-    """Mean PSNR (dB), SSIM and EfficientNet-Lite0 perceptual distance."""
-    x = x.clamp(-1, 1)
-    with torch.no_grad():
-        d = torch.cat(
-            [perceptual_distance(a, b) for a, b in zip(x.split(25), reference.split(25), strict=True)]
-        )
-    return {
-        "psnr": round(psnr(x, reference).mean().item(), 2),
-        "ssim": round(ssim(x, reference).mean().item(), 4),
-        "perceptual": round(d.mean().item(), 4),
-    }
-
-
-def write(name: str, rows: list[dict[str, object]], command: str, note: str = "") -> None:
-    """Write rows as JSON (with machine, date, command) and as a Markdown table."""
+def write(path: Path, rows: list[dict[str, object]], command: str, note: str = "") -> None:
+    """Write rows as PATH.json (with machine, date, command) and as a table, PATH.md."""
     about = {
         "date": date.today().isoformat(),
         "command": command,
@@ -102,8 +53,7 @@ def write(name: str, rows: list[dict[str, object]], command: str, note: str = ""
         "processor": processor(),
         "note": note,
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+    path.with_suffix(".json").write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
     head = list(dict.fromkeys(k for row in rows for k in row))
     lines = [
         f"`{command}` on {about['processor']}, torch {about['torch']}, {about['threads']} threads, "
@@ -113,7 +63,7 @@ def write(name: str, rows: list[dict[str, object]], command: str, note: str = ""
         "|" + "---|" * len(head),
     ]
     lines += ["| " + " | ".join(str(row.get(k, "")) for k in head) + " |" for row in rows]
-    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
+    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines), flush=True)
 
 

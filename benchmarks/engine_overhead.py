@@ -7,24 +7,19 @@ Both are timed alternately; the ratio is that of the medians.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 
 import torch
 
-from common import write
-from headwater import Direct, Misfit, solve, zoo
+from common import options, write
+from headwater import Direct, Misfit, solve
+from headwater.image.model import models
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("--repeats", type=int, default=9)
-    p.add_argument("--threads", type=int, default=2)
-    o = p.parse_args()
-    torch.set_num_threads(o.threads)
-    torch.set_flush_denormal(True)
-    flow = zoo.flow()
+    o = options(__doc__.splitlines()[0], repeats=9)
+    flow = models.flow()
     x0 = flow.noise(range(8))
     misfit = Misfit(lambda x: x, torch.zeros(8, *flow.shape), 0.05)
 
@@ -56,7 +51,7 @@ def main() -> None:
         "ratio": round(ratio, 3),
     }
     write(
-        "engine_overhead",
+        o.results / "engine_overhead",
         [row],
         "python benchmarks/engine_overhead.py",
         f"Median of {o.repeats} alternating.",

@@ -1,6 +1,8 @@
 """64 ten-dimensional Rosenbrock problems: L-BFGS in one batch against torch.optim.LBFGS one by one.
 
-Run from the repository's root: python benchmarks/lbfgs_batch.py
+    python benchmarks/lbfgs_batch.py
+
+Both take turns, `--repeats` times; medians are compared.
 """
 
 from __future__ import annotations
@@ -8,14 +10,14 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from common import options, processor
 from headwater.optimizers import LBFGS, RUNNING
 
-PROBLEMS, DIMENSION, REPEATS, TOLERANCE, LIMIT = 64, 10, 5, 1e-7, 2000
+PROBLEMS, DIMENSION, TOLERANCE, LIMIT = 64, 10, 1e-7, 2000
 
 
 def rosenbrock(x: Tensor) -> Tensor:
@@ -65,14 +67,8 @@ def one_by_one(x0: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(values), torch.tensor(evaluations)
 
 
-def processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown"
-
-
 def main() -> None:
+    o = options(__doc__.splitlines()[0], repeats=5)
     torch.set_num_threads(1)
     x0 = torch.randn(PROBLEMS, DIMENSION, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     methods = {"headwater, one batch": batched, "torch.optim.LBFGS, one by one": one_by_one}
@@ -80,7 +76,7 @@ def main() -> None:
     results = {}
     for method in methods.values():
         method(x0[:2])  # warm up
-    for _ in range(REPEATS):
+    for _ in range(o.repeats):
         for name, method in methods.items():
             begun = time.perf_counter()
             results[name] = method(x0)
@@ -93,7 +89,7 @@ def main() -> None:
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "processor": processor(),
-        "repeats": REPEATS,
+        "repeats": o.repeats,
         "median_ratio": round(theirs / ours, 2),
         "methods": {
             name: {
@@ -107,9 +103,7 @@ def main() -> None:
             for name, (values, evaluations) in results.items()
         },
     }
-    out = Path(__file__).parent / "results" / "lbfgs_batch.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps(report, indent=1) + "\n")
+    (o.results / "lbfgs_batch.json").write_text(json.dumps(report, indent=1) + "\n")
     for name, row in report["methods"].items():
         print(name, {k: v for k, v in row.items() if k not in ("final_values", "seconds")})
     print("ratio", report["median_ratio"])

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import torch
 
-from common import write
-from headwater import Checkpoint, Direct, Misfit, control, zoo
+from common import options, write
+from headwater import Checkpoint, Direct, Misfit, control
 from headwater.dflow.forecast import forecast
+from headwater.image.model import models
 from headwater.solvers.memory import PeakMemory
 
 
 def main() -> None:
-    flow = zoo.flow()
+    o = options(__doc__.splitlines()[0])
+    flow = models.flow()
     rows: list[dict[str, object]] = []
     for batch in (1, 4):
         misfit = Misfit(lambda x: x, torch.zeros(batch, *flow.shape), 0.05)
@@ -40,7 +42,7 @@ def main() -> None:
                     }
                 )
                 print(rows[-1], flush=True)
-    write("memory", rows, "python benchmarks/memory.py")
+    write(o.results / "memory", rows, "python benchmarks/memory.py")
 
 
 if __name__ == "__main__":

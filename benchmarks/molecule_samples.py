@@ -18,31 +18,32 @@ from functools import partial
 import torch
 
 from common import kept, write
-from headwater.molecule.checks.posebusters import posebusters_pass
+from headwater.molecule.checks.posebusters import run_posebusters
 from headwater.molecule.chemistry.soundness import examine
 from headwater.molecule.design.design import generate
-from headwater.molecule.design.state import Rounded
-from headwater.molecule.io.molecule import molecules_of
+from headwater.molecule.design.screened_control import ScreenedDraws
 from headwater.molecule.model.data import Molecules
+from headwater.molecule.structure.molecule import to_molecules
+from headwater.molecule.structure.state import MoleculeBatch
 from molecules import load, options, quality, sample, split
 
 
-def rounded_rows(molecules: Molecules, rows: torch.Tensor) -> Rounded:
+def rounded_rows(molecules: Molecules, rows: torch.Tensor) -> MoleculeBatch:
     """Molecules of the data as a batch."""
-    b = molecules.padded(rows, 29)
-    return Rounded(b["positions"], b["types"], b["charges"], b["mask"])
+    b = molecules.pad(rows, 29)
+    return MoleculeBatch(b["positions"], b["types"], b["charges"], b["mask"])
 
 
-def line(name: str, batch: Rounded, known: set[str] | None, busters: int) -> dict[str, object]:
+def line(name: str, batch: MoleculeBatch, known: set[str] | None, busters: int) -> dict[str, object]:
     """A row of the table."""
-    passed = [all(r.values()) for r in posebusters_pass(molecules_of(batch)[:busters])]
+    passed = [all(r.values()) for r in run_posebusters(to_molecules(batch)[:busters])]
     return {"what": name} | quality(batch, known) | {"posebusters": round(100 * sum(passed) / len(passed), 1)}
 
 
 def drawn(name: str, count: int, known: set[str], busters: int, **how: int) -> dict[str, object]:
     """A row of molecules drawn by `generate`, with the evaluations and the time that one cost."""
     start = time.perf_counter()
-    d = generate(count, **how)
+    d = generate(count, recipe=ScreenedDraws(**how))
     seconds = time.perf_counter() - start
     return line(name, d.molecules, known, busters) | {
         "NFE": round(float(d.evaluations.float().mean())),
@@ -68,7 +69,10 @@ def main() -> None:
         rows.append({"what": name, "atom_stable": atoms, "molecule_stable": whole, "valid": valid})
     command = f"python benchmarks/molecule_samples.py --qm9 build/qm9 --count {o.count} --busters {o.busters}"
     write(
-        "molecule_samples", rows, command, f"Percent; {o.count} molecules a row; PoseBusters on {o.busters}."
+        o.results / "molecule_samples",
+        rows,
+        command,
+        f"Percent; {o.count} molecules a row; PoseBusters on {o.busters}.",
     )
 
 

@@ -23,23 +23,38 @@ from functools import partial
 import torch
 
 from common import kept, write
-from headwater.molecule.chemistry.soundness import sound
-from headwater.molecule.design.design import Networks, design, generate
-from headwater.molecule.design.request import ATTEMPTS, CANDIDATES, GRADIENTS, STEPS, Request, Target
+from headwater.molecule.chemistry.soundness import is_sound
+from headwater.molecule.design.design import generate
+from headwater.molecule.design.request import Request
+from headwater.molecule.design.screened_control import ScreenedControl, ScreenedDraws
+from headwater.molecule.design.sizes import load_statistics
+from headwater.molecule.design.target import Target
 from headwater.molecule.model.data import Molecules
-from headwater.molecule.model.sizes import statistics
-from headwater.molecule.model.train_regressor import errors
-from molecules import PROPERTIES, PUBLISHED, UNITS, from_data, load, mae, milli, options, quality, spent
+from headwater.molecule.model.models import Networks
+from headwater.molecule.model.train_regressor import mean_errors
+from molecules import (
+    PROPERTIES,
+    PUBLISHED,
+    UNITS,
+    design_with,
+    from_data,
+    load,
+    mae,
+    milli,
+    options,
+    quality,
+    spent,
+)
 
 
 def run(molecules: Molecules, name: str, rows: torch.Tensor, **how: object) -> dict[str, object]:
     """One property on the given rows: its line of the table."""
     asked = molecules.properties[name][rows].float()
-    request = Request(len(rows), targets=(Target(name, asked),), atoms=molecules.counts[rows], **how)
+    request = Request(len(rows), targets=(Target(name, asked),), atoms=molecules.counts[rows])
     start = time.perf_counter()
-    d = design(request)
+    d = design_with(request, how)
     seconds = time.perf_counter() - start
-    shares, good = quality(d.molecules), sound(d.molecules)
+    shares, good = quality(d.molecules), is_sound(d.molecules)
     return {
         "property": f"{name}, {UNITS[name]}",
         "MAE": mae(name, d.evaluator[name], asked),
@@ -57,18 +72,24 @@ FIRST = 100
 """Molecules that every row has: on these the rows are compared."""
 
 
-SCREENED = ATTEMPTS * (CANDIDATES + 3 * GRADIENTS)
+USUAL = ScreenedControl()
+SCREENED = USUAL.attempts * (USUAL.candidates + 3 * USUAL.gradients)
 """Draws that cost as many evaluations as the default can spend: a draw is one solve, a gradient three."""
 SIDE: dict[str, dict[str, object]] = {
     "screening alone": {"gradients": 0, "attempts": 1, "candidates": SCREENED},
-    "control alone": {"candidates": 1, "attempts": 1, "stable": False, "gradients": ATTEMPTS * GRADIENTS},
+    "control alone": {
+        "candidates": 1,
+        "attempts": 1,
+        "sound": False,
+        "gradients": USUAL.attempts * USUAL.gradients,
+    },
 }
 
 
 def baselines(molecules: Molecules, rows: torch.Tensor) -> list[dict[str, object]]:
     """The rows of the table that need no generator, and the published ones."""
-    own = errors(Networks.shipped().evaluator, molecules, rows)
-    by_size = statistics()
+    own = mean_errors(Networks.load().evaluator, molecules, rows)
+    by_size = load_statistics()
     counts, other = molecules.counts[rows], rows.roll(1)
     lines: list[dict[str, object]] = [
         {"row": "lower bound: evaluator on the data"} | {p: round(own[p], 3) for p in PROPERTIES}
@@ -96,9 +117,9 @@ def main() -> None:
     command = f"python benchmarks/molecule_targets.py --qm9 build/qm9 --count {o.count} --side {o.side}"
     note = f"{o.count} molecules a property, {o.side} in the rows of one part alone; MAE by the evaluator."
     if o.only:
-        write("molecule_targets_part", lines, f"{command} --only {o.only}", note)
+        write(o.results / "molecule_targets_part", lines, f"{command} --only {o.only}", note)
         return
-    free = generate(o.count, seed=1, steps=STEPS, candidates=1)
+    free = generate(o.count, seed=1, recipe=ScreenedDraws(steps=USUAL.steps, candidates=1))
     lines.append(
         {"how": "nothing asked"}
         | {
@@ -106,14 +127,14 @@ def main() -> None:
             for k, v in quality(free.molecules).items()
             if k in ("molecule_stable", "valid", "unique")
         }
-        | {"sound %": round(100 * float(sound(free.molecules).double().mean()), 1)}
+        | {"sound %": round(100 * float(is_sound(free.molecules).double().mean()), 1)}
     )
-    write("molecule_targets", lines, command, note)
+    write(o.results / "molecule_targets", lines, command, note)
     ours = {"row": f"Headwater, {o.count} molecules"} | {
         n: line["MAE"] for n, line in zip(PROPERTIES, lines, strict=False)
     }
     write(
-        "molecule_table",
+        o.results / "molecule_table",
         [*baselines(molecules, rows), ours],
         command,
         "MAE; alpha Bohr^3; gap, homo, lumo meV; mu D; cv cal/mol/K.",

@@ -21,12 +21,14 @@ import torch
 from torch import Tensor
 
 from common import kept, write
-from headwater.molecule.design.design import Networks, design
-from headwater.molecule.design.flow import Renormalised, molecule_flow
-from headwater.molecule.design.request import Request, Target
-from headwater.molecule.design.state import Rounded, relaxed_types, rounded
-from headwater.molecule.design.target import predict, predict_rounded
+from headwater.molecule.design.design import design
+from headwater.molecule.design.flow import FeatureShell, molecule_flow
+from headwater.molecule.design.request import Request
+from headwater.molecule.design.target import Target
 from headwater.molecule.model.data import Molecules
+from headwater.molecule.model.models import Networks
+from headwater.molecule.model.prediction import predict, predict_batch
+from headwater.molecule.structure.state import MoleculeBatch, relaxed_types, round_state
 from headwater.solvers import EULER, solve
 from headwater.solvers.differentiation import Direct
 from molecules import from_data, load, mae, options, quality
@@ -41,7 +43,7 @@ MARKS = (25, 100)
 class Seen(NamedTuple):
     """The best molecules after so many gradients (and evaluations) of each, and the seconds for all."""
 
-    batch: Rounded
+    batch: MoleculeBatch
     gradients: float
     evaluations: float
     seconds: float
@@ -55,7 +57,7 @@ def usual(
     start = time.perf_counter()
     flow = molecule_flow(networks.generator, atoms)
     mask = flow.support.mask
-    normalise = Renormalised(mask)
+    normalise = FeatureShell(mask)
     x0 = normalise(flow.noise(range(len(atoms)))).requires_grad_()
     calls, best, least = 0, torch.zeros_like(x0), torch.full((len(atoms),), torch.inf)
     alive = torch.ones(len(atoms), dtype=torch.bool)
@@ -92,7 +94,7 @@ def usual(
 
     def seen() -> Seen:
         spent = time.perf_counter() - start
-        return Seen(rounded(best.clone(), mask), calls, calls * STEPS, spent, float(alive.float().mean()))
+        return Seen(round_state(best.clone(), mask), calls, calls * STEPS, spent, float(alive.float().mean()))
 
     found = []
     for step in range(marks[-1] if rate else OUTER):
@@ -117,7 +119,7 @@ def tuned(networks: Networks, name: str, asked: Tensor, atoms: Tensor) -> float:
     errors = {}
     for rate in RATES:
         (found,) = usual(networks, name, asked, atoms, rate, MARKS[:1])
-        values = predict_rounded(networks.guide, found.batch)[name]
+        values = predict_batch(networks.guide, found.batch)[name]
         errors[rate] = float((values - asked).abs().nan_to_num(nan=torch.inf).mean())
         print(name, rate, errors[rate], flush=True)
     return min(errors, key=lambda rate: errors[rate])
@@ -145,7 +147,7 @@ def compared(networks: Networks, name: str, molecules: Molecules, count: int) ->
                 "gradients": round(s.gradients, 1),
                 "NFE": round(s.evaluations),
                 "alive": round(100 * s.alive, 1),
-                "MAE": mae(name, predict_rounded(networks.evaluator, s.batch)[name], asked),
+                "MAE": mae(name, predict_batch(networks.evaluator, s.batch)[name], asked),
                 **{k: shares[k] for k in ("sound", "molecule_stable", "valid", "unique")},
             }
         )
@@ -155,7 +157,7 @@ def compared(networks: Networks, name: str, molecules: Molecules, count: int) ->
 
 def main() -> None:
     o = options(__doc__.splitlines()[0], count=32, keep="", only="")
-    molecules, networks, table = load(o.qm9), Networks.shipped(), []
+    molecules, networks, table = load(o.qm9), Networks.load(), []
     for name in o.only.split(",") if o.only else ("gap", "mu"):
 
         def lines(name: str = name) -> dict[str, object]:
@@ -168,7 +170,7 @@ def main() -> None:
         "MAE by the evaluator after rounding (meV, D); the paper reports about 3 minutes a molecule on a GPU."
     )
     write(
-        "molecule_time",
+        o.results / "molecule_time",
         table,
         f"python benchmarks/molecule_time.py --qm9 build/qm9 --count {o.count}",
         note,

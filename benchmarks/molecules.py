@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from functools import partial
 
 import torch
@@ -10,12 +11,15 @@ from torch import Tensor
 
 from common import kept
 from common import options as common_options
-from headwater.molecule.chemistry.soundness import examine, sound, summary
-from headwater.molecule.design.design import Design
-from headwater.molecule.design.state import Rounded
+from headwater.molecule.chemistry.soundness import examine, is_sound, summarise
+from headwater.molecule.design.design import Design, design
+from headwater.molecule.design.request import Request
+from headwater.molecule.design.screened_control import ScreenedControl
 from headwater.molecule.design.target import TOLERANCE
 from headwater.molecule.model.data import Molecules, load, sample, split
+from headwater.molecule.model.models import Networks
 from headwater.molecule.model.regressor import PROPERTIES
+from headwater.molecule.structure.state import MoleculeBatch
 
 MILLI = ("gap", "homo", "lumo")
 UNITS = {"alpha": "Bohr^3", "gap": "meV", "homo": "meV", "lumo": "meV", "mu": "D", "cv": "cal/mol/K"}
@@ -38,16 +42,41 @@ def spent(d: Design, asked: Mapping[str, Tensor], seconds: float) -> dict[str, f
 
     A hit is within the tolerance of all targets by the evaluator; `reached`, by the guide, which ended the search.
     """
-    good, count = sound(d.molecules), len(d.miss)
+    good, count = is_sound(d.molecules), len(d.deviation)
     near = torch.stack([(d.evaluator[k] - y).abs() <= TOLERANCE[k] for k, y in asked.items()]).all(0)
     return {
         "hit %": round(100 * float((near & good).double().mean()), 1),
-        "reached %": round(100 * float(((d.miss <= 1) & good).double().mean()), 1),
+        "reached %": round(100 * float(((d.deviation <= 1) & good).double().mean()), 1),
         "sound %": round(100 * float(good.double().mean()), 1),
         "gradients": round(float(d.gradients.float().mean()), 1),
         "NFE": round(float(d.evaluations.float().mean())),
         "seconds a molecule": round(seconds / count, 2),
     }
+
+
+def design_with(request: Request, settings: Mapping[str, object], networks: Networks | None = None) -> Design:
+    """`design` with some fields of the request or of the recipe changed, or the `rounding_weight`."""
+    left = dict(settings)
+    asked = {f.name: left.pop(f.name) for f in fields(Request) if f.name in left}
+    weight = float(left.pop("rounding_weight", 1.0))
+    return design(replace(request, **asked), networks, recipe=ScreenedControl(**left), rounding_weight=weight)
+
+
+def join_designs(parts: Sequence[Design]) -> Design:
+    """Designs end to end."""
+
+    def join(values: list[object]) -> object:
+        first = values[0]
+        if isinstance(first, dict):
+            return {k: torch.cat([v[k] for v in values]) for k in first}
+        if isinstance(first, tuple):
+            return tuple(s for v in values for s in v)
+        if isinstance(first, MoleculeBatch):
+            names = [f.name for f in fields(MoleculeBatch)]
+            return MoleculeBatch(**{n: torch.cat([getattr(v, n) for v in values]) for n in names})
+        return None if first is None else torch.cat(values)
+
+    return Design(**{f.name: join([getattr(p, f.name) for p in parts]) for f in fields(Design)})
 
 
 def milli(name: str) -> float:
@@ -61,10 +90,10 @@ def from_data(molecules: Molecules, count: int, seed: int = 0) -> Tensor:
     return index[torch.randperm(len(index), generator=torch.Generator().manual_seed(seed))[:count]]
 
 
-def quality(batch: Rounded, known: set[str] | None = None) -> dict[str, float]:
+def quality(batch: MoleculeBatch, known: set[str] | None = None) -> dict[str, float]:
     """Stability, validity, uniqueness (and novelty) of molecules, and how many are sound, percent."""
     found = examine(batch, charges=False)
-    shares = summary(found, known) | {"sound": sum(c.sound for c in found) / len(found)}
+    shares = summarise(found, known) | {"sound": sum(c.sound for c in found) / len(found)}
     return {k: round(100 * v, 1) for k, v in shares.items()}
 
 
@@ -78,7 +107,9 @@ __all__ = [
     "PROPERTIES",
     "PUBLISHED",
     "UNITS",
+    "design_with",
     "from_data",
+    "join_designs",
     "kept",
     "load",
     "mae",

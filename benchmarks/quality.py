@@ -1,4 +1,4 @@
-"""Quality and failure rate of `default` against methods that need no network.
+"""Quality and failure rate of `WarmStart` against methods that need no network.
 
     python benchmarks/quality.py --data val.zip
 
@@ -24,11 +24,13 @@ from skimage.restoration import (
 )
 from torch import Tensor
 
-from common import held_out, measure, options, scores, tasks, write
-from headwater import Misfit, zoo
+from common import options, write
+from headwater import Misfit
 from headwater.image.metrics.fidelity import psnr
+from headwater.image.model import models
 from headwater.image.operators import Blur, Inpaint, gaussian_kernel
-from headwater.recipes.warm_start import Limits, default
+from headwater.recipes.warm_start import WarmStart
+from images import held_out, measure, scores, tasks
 
 Method = Callable[[np.ndarray], np.ndarray]
 
@@ -125,10 +127,10 @@ def tuned(methods: list[Method], y: Tensor, reference: Tensor) -> Method:
 
 
 def main() -> None:
-    o = options(__doc__.splitlines()[0], count=200, batch=25)
+    o = options(__doc__.splitlines()[0], "data", count=200, batch=25)
     everything = held_out(o.data, o.count + 20)
     reference, tuning = everything[: o.count], everything[o.count :]
-    flow, first = zoo.flow(), min(100, o.count)
+    flow, first = models.flow(), min(100, o.count)
     rows: list[dict[str, object]] = []
     failures: list[dict[str, object]] = []
     for task, (operator, sigma_y) in tasks().items():
@@ -143,13 +145,13 @@ def main() -> None:
         for i in range(0, o.count, o.batch):
             index = torch.arange(i, i + o.batch)
             part = misfit.select(index)
-            result = default(flow, part, index.tolist(), guess=operator.pinv(part.y), limits=Limits())
+            result = WarmStart()(flow, part, index.tolist(), guess=operator.pinv(part.y))
             x1.append(result.x1)
             rms.append(part.rms(result.x1))
             gradients.append(result.gradients.float())
         seconds, level = time.perf_counter() - start, torch.cat(rms)
         rows.append(
-            {"task": task, "method": "D-Flow (default)", **scores(torch.cat(x1)[:first], reference[:first])}
+            {"task": task, "method": "D-Flow (WarmStart)", **scores(torch.cat(x1)[:first], reference[:first])}
         )
         print(rows[-1], flush=True)
         failures.append(
@@ -167,12 +169,12 @@ def main() -> None:
         print(failures[-1], flush=True)
     command = "python benchmarks/quality.py --data val.zip"
     write(
-        "quality",
+        o.results / "quality",
         rows,
         command,
         f"{first} held-out images; PSNR and SSIM up, perceptual distance down is better.",
     )
-    write("failure_rate", failures, command, "Preset `default`.")
+    write(o.results / "failure_rate", failures, command, "Recipe `WarmStart()`.")
 
 
 if __name__ == "__main__":

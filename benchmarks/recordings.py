@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from common import options as common_options
 from headwater.audio.damage import Damage
-from headwater.audio.gaps import fill
-from headwater.audio.io.files import Source, examine
-from headwater.audio.io.regions import CONTEXT, Region
-from headwater.audio.io.resample import raised
-from headwater.audio.io.tracks import Track
+from headwater.audio.gaps import SETTINGS, fill_gaps
+from headwater.audio.io.channels import Signal
+from headwater.audio.io.files import Recording, examine
+from headwater.audio.io.resample import raise_rate
+from headwater.audio.io.segments import Segment
 from headwater.audio.metrics import (
     cdpam_distance,
     cdpam_embedding,
@@ -31,19 +31,17 @@ from headwater.audio.metrics import (
     si_sdr,
 )
 from headwater.audio.model import models
+from headwater.audio.model.evaluate import cut_in_pieces
 from headwater.audio.model.render import RATE
 from headwater.audio.model.train import Recordings
-from headwater.audio.restore import Prior
-from headwater.audio.signal.autoregression import bridge, interpolate
-from headwater.audio.stretches import restored
+from headwater.audio.restoration import Restoration
+from headwater.audio.signal.autoregression import bridge_gap, interpolate
+from headwater.audio.undo import undo_damage
 from headwater.metrics.frechet import frechet_distance
-from headwater.solvers import solve
 
 SECONDS = 4.0
 AROUND = 0.5
 """Seconds on both sides of a gap that are listened to with it."""
-PIECE = 0.5
-"""Seconds of a piece whose CDPAM embedding is one sample of the Frechet distance."""
 
 EACH = "CDPAM of each"
 """The column of scores clip by clip, which `compared` turns into a mean and its error."""
@@ -77,7 +75,7 @@ def around(start: int, stop: int, samples: int) -> Damaged:
     return Damaged(places, (max(start - reach, 0), min(stop + reach, samples)), (start, stop))
 
 
-def scores(found: Track, truth: Track, damaged: list[Damaged]) -> dict[str, Any]:
+def scores(found: Signal, truth: Signal, damaged: list[Damaged]) -> dict[str, Any]:
     """Means over the clips `[count, samples]`, and one Frechet distance of all."""
     x, r = torch.from_numpy(found), torch.from_numpy(truth)
     sdr, lsd, heard, jump, loud = [], [], [], [], []
@@ -91,8 +89,8 @@ def scores(found: Track, truth: Track, damaged: list[Damaged]) -> dict[str, Any]
         jump += [seam_jump(x[part], edge, RATE).item() for edge in d.joints]
         if b - a >= 0.4 * RATE:
             loud.append(abs(loudness(x[part, a:b], RATE) - loudness(r[part, a:b], RATE)))
-        mine.append(cdpam_embedding(pieces(x[i, a:b]), RATE))
-        theirs.append(known(pieces(r[i, a:b])))
+        mine.append(cdpam_embedding(cut_in_pieces(x[i, a:b], RATE), RATE))
+        theirs.append(known(cut_in_pieces(r[i, a:b], RATE)))
     return {
         "clips": len(damaged),
         "SI-SDR, dB": round(float(np.mean(sdr)), 2),
@@ -139,35 +137,16 @@ def known(x: torch.Tensor) -> torch.Tensor:
 _known: dict[tuple[tuple[int, ...], bytes], torch.Tensor] = {}
 
 
-def pieces(x: torch.Tensor) -> torch.Tensor:
-    """The track in pieces `[n, samples]`."""
-    size = min(round(PIECE * RATE), len(x))
-    return x.unfold(0, size, size)
-
-
-def drawn(prior: Prior, count: int, steps: int = 16) -> torch.Tensor:
-    """Draws of one window, `[count, samples]`."""
-    with torch.no_grad():
-        x1 = [solve(prior.flow, prior.flow.noise(range(i, i + 8)), steps=steps) for i in range(0, count, 8)]
-    return prior.space.decode(torch.cat(x1))
-
-
-def embedded(x: torch.Tensor) -> torch.Tensor:
-    """CDPAM's embedding of the pieces of tracks, each brought to the same rms."""
-    x = 0.1 * x / x.square().mean(1, keepdim=True).sqrt()
-    return torch.cat([cdpam_embedding(pieces(track), RATE) for track in x])
-
-
 class Repair(NamedTuple):
     """What the commands made of a clip, in how many gradients, evaluations (NFE) and seconds."""
 
-    x: Track
+    x: Signal
     gradients: int
     evaluations: int
     seconds: float
 
 
-def stored(y: Track, rate: int = RATE) -> tuple[tempfile.TemporaryDirectory[str], Source]:
+def stored(y: Signal, rate: int = RATE) -> tuple[tempfile.TemporaryDirectory[str], Recording]:
     """The clip as a file."""
     folder = tempfile.TemporaryDirectory()
     path = Path(folder.name) / "clip.wav"
@@ -175,44 +154,43 @@ def stored(y: Track, rate: int = RATE) -> tuple[tempfile.TemporaryDirectory[str]
     return folder, examine(path)
 
 
-def filled(y: Track, start: int, stop: int, rate: int = RATE) -> Repair:
+def filled(y: Signal, start: int, stop: int, rate: int = RATE) -> Repair:
     """`headwater audio inpaint` on a clip."""
     folder, source = stored(y, rate)
     with folder:
         begin = time.perf_counter()
-        context = round(CONTEXT * rate)
-        region = Region(start - context, stop + context, ((start, stop),))
-        filling = fill(models.prior(), source, region)
+        context = round(SETTINGS.context * rate)
+        segment = Segment(start - context, stop + context, ((start, stop),))
+        restored = fill_gaps(models.load_prior(), source, segment)
         seconds = time.perf_counter() - begin
     x = y.copy()
-    x[start:stop] = filling.patch.samples[start - region.start : stop - region.start, 0]
-    done = filling.restoration
-    spent = (0, 0) if done is None else (int(done.result.gradients[0]), int(done.result.evaluations[0]))
-    return Repair(x, *spent, seconds)
+    x[start:stop] = restored.patch.samples[start - segment.start : stop - segment.start, 0]
+    return Repair(x, *spent(restored), seconds)
 
 
-def repaired(y: Track, damage: Damage, rate: int = RATE) -> Repair:
+def spent(restored: Restoration) -> tuple[int, int]:
+    """Gradients and evaluations of the first channel."""
+    results = [s.result for s in restored.solutions]
+    return sum(int(r.gradients[0]) for r in results), sum(int(r.evaluations[0]) for r in results)
+
+
+def repaired(y: Signal, damage: Damage, rate: int = RATE) -> Repair:
     """`headwater audio declip | denoise | dereverb | restore` on a clip, brought to 16 kHz if its rate is lower."""
     folder, source = stored(y, rate)
-    spent = np.zeros(2, dtype=int)
-
-    def told(k: int, n: int, done: list) -> bool:
-        for r in done:
-            spent[:] += (int(r.result.gradients[0]), int(r.result.evaluations[0]))
-        return False
-
+    costs = np.zeros(2, dtype=int)
     with folder:
         begin = time.perf_counter()
         if rate < RATE:
-            source = raised(source, RATE, Path(folder.name) / "higher.wav")
+            source = raise_rate(source, RATE, Path(folder.name) / "higher.wav")
         x = source.read(0, source.frames)[:, 0]
-        for p in restored(models.prior(), source, damage, None, told):
+        for restored in undo_damage(models.load_prior(), source, damage):
+            p, costs = restored.patch, costs + spent(restored)
             x[p.start : p.start + len(p.samples)] = p.samples[:, 0]
         seconds = time.perf_counter() - begin
-    return Repair(x, int(spent[0]), int(spent[1]), seconds)
+    return Repair(x, int(costs[0]), int(costs[1]), seconds)
 
 
-def over(clips_: Track, method: Callable[[Track, int], Repair]) -> tuple[Track, dict[str, float]]:
+def over(clips_: Signal, method: Callable[[Signal, int], Repair]) -> tuple[Signal, dict[str, float]]:
     """A method on every clip, and its mean costs."""
     done = list(_each(clips_, method))
     return np.stack([r.x for r in done]), {
@@ -222,12 +200,12 @@ def over(clips_: Track, method: Callable[[Track, int], Repair]) -> tuple[Track, 
     }
 
 
-def _each(clips_: Track, method: Callable[[Track, int], Repair]) -> Iterator[Repair]:
+def _each(clips_: Signal, method: Callable[[Signal, int], Repair]) -> Iterator[Repair]:
     for i, y in enumerate(clips_):
         yield method(y, i)
 
 
-def janssen(y: Track, start: int, stop: int, rate: int) -> Track:
+def janssen(y: Signal, start: int, stop: int, rate: int) -> Signal:
     """Linear prediction as it is usually set, order 1000, learned from 0.2 s on both sides of the gap.
 
     Janssen's interpolation up to 100 ms, beyond Burg's extrapolation from both sides, cross-faded.
@@ -238,13 +216,13 @@ def janssen(y: Track, start: int, stop: int, rate: int) -> Track:
         places = np.arange(len(y))[near]
         x[near] = interpolate(y[near], (places >= start) & (places < stop), order=1000, iterations=2)
     else:
-        x[start:stop] = bridge(
+        x[start:stop] = bridge_gap(
             y[near.start : start], y[stop : near.stop], stop - start, min(1000, memory // 6)
         )
     return x
 
 
-def crossfaded(y: Track, start: int, stop: int) -> Track:
+def crossfaded(y: Signal, start: int, stop: int) -> Signal:
     """What is before the gap, repeated, fading linearly into what is after it."""
     size = stop - start
     fade = (np.arange(size) + 0.5) / size
@@ -253,10 +231,10 @@ def crossfaded(y: Track, start: int, stop: int) -> Track:
     return x
 
 
-def plain(method: Callable[[Track, int], Track]) -> Callable[[Track, int], Repair]:
+def plain(method: Callable[[Signal, int], Signal]) -> Callable[[Signal, int], Repair]:
     """A method without a network, timed."""
 
-    def run(y: Track, i: int) -> Repair:
+    def run(y: Signal, i: int) -> Repair:
         begin = time.perf_counter()
         x = method(y, i)
         return Repair(x, 0, 0, time.perf_counter() - begin)

@@ -1,4 +1,4 @@
-"""Seconds, evaluations and quality until rms(A x1 - y) <= 1.05 sigma_y: `default`, `paper`, the usual code.
+"""Seconds, evaluations and quality until rms(A x1 - y) <= 1.05 sigma_y: `WarmStart`, `Paper`, the usual code.
 
     python benchmarks/time_to_quality.py --data val.zip
 
@@ -18,9 +18,13 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from common import held_out, measure, options, scores, tasks, write
-from headwater import Flow, Misfit, zoo
-from headwater.recipes.warm_start import Limits, default, paper
+from common import options, write
+from headwater import Flow, Misfit
+from headwater.image.model import models
+from headwater.recipes.paper import Paper
+from headwater.recipes.recipe import Recipe, RecipeOptions
+from headwater.recipes.warm_start import WarmStart
+from images import held_out, measure, scores, tasks
 
 
 class Reached(Exception):
@@ -65,26 +69,25 @@ def timed(run: Callable[[], tuple[Tensor, float, float]]) -> tuple[Tensor, float
 
 
 def main() -> None:
-    o = options(__doc__.splitlines()[0], count=32, gradients=24, first=0)
-    flow, reference = zoo.flow(), held_out(o.data, o.count)
+    o = options(__doc__.splitlines()[0], "data", count=32, gradients=24, first=0)
+    flow, reference = models.flow(), held_out(o.data, o.count)
     rows: list[dict[str, object]] = []
     for task, (operator, sigma_y) in list(tasks().items())[o.first :]:
         misfit = measure(operator, sigma_y, reference)
         guess = operator.pinv(misfit.y)
 
         def ours(
-            preset: Callable, task_misfit: Misfit = misfit, start: Tensor = guess
+            recipe: Recipe, task_misfit: Misfit = misfit, start: Tensor = guess
         ) -> tuple[Tensor, float, float]:
-            result = preset(
-                flow, task_misfit, range(o.count), guess=start, limits=Limits(gradients=o.gradients)
-            )
+            limit = RecipeOptions(gradients=o.gradients)
+            result = recipe(flow, task_misfit, range(o.count), guess=start, options=limit)
             return result.x1, result.gradients.float().mean().item(), result.evaluations.float().mean().item()
 
         def theirs(task_misfit: Misfit = misfit, start: Tensor = guess) -> tuple[Tensor, float, float]:
             x1, calls = usual(flow, task_misfit, start, o.count, o.gradients)
             return x1, calls, 12 * calls
 
-        runs = {"default": lambda: ours(default), "paper": lambda: ours(paper), "usual": theirs}
+        runs = {"warm start": lambda: ours(WarmStart()), "paper": lambda: ours(Paper()), "usual": theirs}
         seconds: dict[str, float] = {}
         for name, run in runs.items():
             x1, gradients, nfe, seconds[name] = timed(run)
@@ -94,7 +97,7 @@ def main() -> None:
                     "task": task,
                     "method": name,
                     "seconds": round(seconds[name], 1),
-                    "times default": round(seconds[name] / seconds["default"], 2),
+                    "times warm start": round(seconds[name] / seconds["warm start"], 2),
                     "gradients": round(gradients, 1),
                     "NFE with gradient": round(nfe),
                     "reached": f"{int((rms <= 1.05).sum())}/{o.count}",
@@ -105,12 +108,12 @@ def main() -> None:
             print(rows[-1], flush=True)
     note = (
         f"{o.count} held-out images, at most {o.gradients} gradients each; where `reached` is not full, seconds and "
-        "ratio are lower bounds. `default` adds 32 + 24 evaluations without gradient for its start, in its seconds."
+        "ratio are lower bounds. `warm start` adds 32 + 24 evaluations without gradient, in its seconds."
     )
     command = (
         f"python benchmarks/time_to_quality.py --data val.zip --count {o.count} --gradients {o.gradients}"
     )
-    write(f"time_to_quality_{o.count}x{o.gradients}", rows, command, note)
+    write(o.results / f"time_to_quality_{o.count}x{o.gradients}", rows, command, note)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,7 @@ from functools import cache
 import house
 import pytest
 
-KNOWN = frozenset(
-    [
-        "cli.audio.outcome -> cli.image.run",
-        "cli.molecule.run -> cli.image.run",
-    ]
-)
+KNOWN: frozenset[str] = frozenset()
 """What breaks a rule today. A new breach fails, and so does one that was mended but is still listed here: take it
 out. Nothing is added."""
 

@@ -9,7 +9,6 @@
 'REACHED'
 """
 
-from headwater import recipes
 from headwater.dflow.control import control
 from headwater.dflow.prior import ChiPrior, TargetLikelihood
 from headwater.dflow.result import Event, Result, deadline
@@ -81,7 +80,6 @@ __all__ = [
     "Each",
     "WholeBatch",
     "compose",
-    "recipes",
     "WeightedSum",
     "blend",
     "control",

@@ -5,7 +5,7 @@ import torch
 
 from headwater import Flow
 from headwater.audio.model.space import Spectral
-from headwater.audio.restore import Prior
+from headwater.audio.prior import Prior
 
 BINS, FRAMES, RATE = 64, 32, 4000
 

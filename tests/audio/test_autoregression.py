@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from audio_small import tones
 
-from headwater.audio.signal.autoregression import bridge, burg, extrapolate, interpolate
+from headwater.audio.signal.autoregression import bridge_gap, burg, extrapolate, interpolate
 
 
 def test_burg_finds_a_process_and_is_stable():
@@ -24,7 +24,7 @@ def test_tones_are_continued_and_bridged(count):
     lost = np.zeros(4000, dtype=bool)
     lost[2000 : 2000 + count] = True
     truth = x[lost]
-    assert np.abs(bridge(x[:2000], x[2000 + count :], count, 100) - truth).max() < 0.02
+    assert np.abs(bridge_gap(x[:2000], x[2000 + count :], count, 100) - truth).max() < 0.02
     again = interpolate(np.where(lost, 9.0, x), lost, 100)
     assert np.abs(again[lost] - truth).max() < 0.02 and np.array_equal(again[~lost], x[~lost])
 
@@ -35,12 +35,14 @@ def test_both_forms_of_the_normal_equations_agree():
     x, a = tones(600, noise=0.1), burg(tones(600, noise=0.1), 20)
     places = np.array([50, 51, 70, 300, 560])
     x[places] = 0
-    for one, other in zip(ar._inner(a, x, places), ar._normal(a, x, places), strict=True):
+    for one, other in zip(
+        ar._equations_inside(a, x, places), ar._equations_anywhere(a, x, places), strict=True
+    ):
         assert np.allclose(one, other, atol=1e-10)
     gap = np.arange(300, 340)
     x[gap] = 0
-    gram, right = ar._normal(a, x, gap)
-    assert np.allclose(ar._least_error(a, x, gap), np.linalg.solve(gram, right), atol=1e-8)
+    gram, right = ar._equations_anywhere(a, x, gap)
+    assert np.allclose(ar._solve_for_lost(a, x, gap), np.linalg.solve(gram, right), atol=1e-8)
 
 
 def test_scattered_samples_are_interpolated():
@@ -52,6 +54,6 @@ def test_scattered_samples_are_interpolated():
 
 def test_where_nothing_is_known_nothing_is_predicted():
     x = tones(500)
-    assert not bridge(x[:0], x[:0], 30).any()
-    faded = bridge(x[:400], x[:0], 100, 60)
+    assert not bridge_gap(x[:0], x[:0], 30).any()
+    faded = bridge_gap(x[:400], x[:0], 100, 60)
     assert np.abs(faded[0] - x[400]) < 0.1 and abs(faded[-1]) < 0.01

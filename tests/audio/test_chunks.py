@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import soundfile
 
-from headwater.audio.io.chunks import chunks
+from headwater.audio.io.chunks import list_chunks
 from headwater.audio.io.files import examine
 from headwater.audio.io.write import write_patched
 
@@ -29,20 +29,20 @@ def test_timecode_and_markers_of_wav_files_are_kept(tmp_path):
     with_chunks(path, (b"bext", b"field recorder" * 50), (b"cue ", b"odd"), (b"LIST", b"adtl" + b"labl" * 3))
     with_chunks(path, (b"JUNK", b"\0" * 99))
     write_patched(examine(path), [], out)
-    found = {c.name: out.read_bytes()[c.start : c.start + c.size] for c in chunks(out)}
+    found = {c.name: out.read_bytes()[c.start : c.start + c.size] for c in list_chunks(out)}
     assert found[b"bext"] == b"field recorder" * 50 and found[b"cue "] == b"odd"
     assert found[b"LIST:adtl"] == b"adtl" + b"labl" * 3 and b"JUNK" not in found
     assert np.array_equal(*(soundfile.read(p, dtype="int16")[0] for p in (path, out)))
     assert struct.unpack("<I", out.read_bytes()[4:8])[0] == out.stat().st_size - 8
     write_patched(examine(path), [], tmp_path / "out.flac")
-    assert chunks(tmp_path / "out.flac") == [] and examine(out).frames == 101
+    assert list_chunks(tmp_path / "out.flac") == [] and examine(out).frames == 101
 
 
 def test_a_chunk_that_is_cut_off_is_left_out(tmp_path):
     path = stored(tmp_path, 100)
     path.write_bytes(path.read_bytes() + b"bext" + struct.pack("<I", 500) + b"too short")
     write_patched(examine(path), [], tmp_path / "out.wav")
-    assert {c.name for c in chunks(tmp_path / "out.wav")} == {b"fmt ", b"data"}
+    assert {c.name for c in list_chunks(tmp_path / "out.wav")} == {b"fmt ", b"data"}
 
 
 def test_what_follows_the_last_chunk_is_none(tmp_path):
@@ -56,4 +56,4 @@ def test_files_that_are_no_riff_have_no_chunks(tmp_path):
     x = np.zeros(100)
     for name, how in (("a.rf64", {"format": "RF64"}), ("b.wav", {"endian": "BIG"}), ("c.aiff", {})):
         soundfile.write(tmp_path / name, x, 8000, **how)
-        assert chunks(tmp_path / name) == []
+        assert list_chunks(tmp_path / name) == []

@@ -11,8 +11,8 @@ import torch
 
 from headwater.audio.model import render, scores
 from headwater.audio.model.instruments import FAMILIES, HELD_OUT, MODERN, PITCHES
-from headwater.audio.model.render import BEATEN, DRUMS, draw, midi, octaves, parts
-from headwater.audio.model.rhythm import KITS, strokes
+from headwater.audio.model.render import DRUMS, draw, octaves, split_data, write_midi
+from headwater.audio.model.rhythm import KITS, draw_strokes
 from headwater.audio.model.scores import NOTE, Score, held_out
 from headwater.audio.model.train import Recordings
 
@@ -41,7 +41,7 @@ def test_a_twentieth_is_held_out_and_names_decide():
 
 
 def test_a_score_of_the_corpus_is_read():
-    found = scores.parse(scores.corpus() / "bach" / "bwv66.6.mxl")
+    found = scores.parse(scores.find_corpus() / "bach" / "bwv66.6.mxl")
     assert [s.parts for s in found] == [4]
     notes = found[0].notes
     assert (np.diff(notes["onset"]) >= 0).all() and notes["length"].min() > 0
@@ -51,7 +51,7 @@ def test_a_score_of_the_corpus_is_read():
 
 
 def test_what_cannot_be_read_is_left_out(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(scores, "corpus", lambda: tmp_path)
+    monkeypatch.setattr(scores, "find_corpus", lambda: tmp_path)
     (tmp_path / "a").mkdir()
     broken = tmp_path / "a" / "broken.mxl"
     broken.write_bytes(b"PK nothing")
@@ -60,9 +60,9 @@ def test_what_cannot_be_read_is_left_out(tmp_path, monkeypatch, capsys):
 
 
 def test_parsed_scores_are_stored_and_read_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(scores, "files", lambda: iter([scores.corpus() / "bach" / "bwv66.6.mxl"]))
+    monkeypatch.setattr(scores, "list_files", lambda: iter([scores.find_corpus() / "bach" / "bwv66.6.mxl"]))
     first = scores.collect(tmp_path, processes=1)
-    monkeypatch.setattr(scores, "files", lambda: pytest.fail("parsed again"))
+    monkeypatch.setattr(scores, "list_files", lambda: pytest.fail("parsed again"))
     again = scores.collect(tmp_path)
     assert [s.name for s in first] == [s.name for s in again] == ["bach/bwv66.6.mxl#0"]
     np.testing.assert_array_equal(first[0].notes, again[0].notes)
@@ -91,21 +91,21 @@ def test_held_out_instruments_and_scores_are_not_in_training():
     trained = [p for f in (FAMILIES | MODERN).values() for p in f]
     assert len(set(trained)) == len(trained)
     assert not set(trained) & {p for f in HELD_OUT.values() for p in f}
-    several = parts([score(f"s{i}#0") for i in range(200)])
+    several = split_data([score(f"s{i}#0") for i in range(200)])
     learned, kept = ({s.name for s in several[k].scores} for k in ("train", "test"))
     assert learned and kept and not learned & kept
     assert several["validation"].families is FAMILIES and several["test"].families is HELD_OUT
     assert several["train"].families == FAMILIES | MODERN
-    classical = parts([score(f"s{i}#0") for i in range(200)], classical=True)
-    assert (classical["train"].families, classical["train"].beaten) == (FAMILIES, 0)
+    classical = split_data([score(f"s{i}#0") for i in range(200)], classical=True)
+    assert (classical["train"].families, classical["train"].with_drums) == (FAMILIES, 0)
     assert classical["test"].families is HELD_OUT
-    assert [several[k].beaten for k in ("train", "validation", "test")] == [BEATEN, 0, 0]
+    assert [several[k].with_drums for k in ("train", "validation", "test")] == [0.2, 0, 0]
     assert len({p.seed for p in several.values()}) == 3
 
 
 def test_some_recordings_have_drums_and_all_else_stays():
     pieces = [score(f"s{i}#0") for i in range(20)]
-    some = [draw(pieces, FAMILIES, seed, beaten=0.2) for seed in range(500)]
+    some = [draw(pieces, FAMILIES, seed, with_drums=0.2) for seed in range(500)]
     none = [draw(pieces, FAMILIES, seed) for seed in range(500)]
     assert all(r.kit is None for r in none)
     assert 0.15 < np.mean([r.kit is not None for r in some]) < 0.25
@@ -124,7 +124,7 @@ def test_parts_are_moved_by_whole_octaves():
 
 def test_the_midi_file_plays_the_score(tmp_path):
     rendition = draw([score()], FAMILIES, 3)
-    midi(rendition, tmp_path / "x.mid")
+    write_midi(rendition, tmp_path / "x.mid")
     file = mido.MidiFile(tmp_path / "x.mid")
     on = [m for m in file if m.type == "note_on"]
     off = [m for m in file if m.type == "note_off"]
@@ -139,7 +139,7 @@ def test_the_midi_file_plays_the_score(tmp_path):
 def test_drums_are_on_their_channel_alone_or_with_the_score(tmp_path):
     r = replace(draw([score()], FAMILIES, 3), kit=8)
     for programs, others in ((r.programs, 32), ((), 0)):
-        midi(replace(r, programs=programs), tmp_path / "x.mid")
+        write_midi(replace(r, programs=programs), tmp_path / "x.mid")
         on = [m for m in mido.MidiFile(tmp_path / "x.mid") if m.type == "note_on"]
         assert sum(m.channel != DRUMS for m in on) == others
         assert sum(m.channel == DRUMS for m in on) > 100
@@ -150,7 +150,7 @@ def test_drums_are_on_their_channel_alone_or_with_the_score(tmp_path):
 
 def test_tempos_that_drums_do_not_play_are_doubled_or_halved():
     def played(quarter):
-        return strokes(quarter, 10.0, np.random.default_rng(0))
+        return draw_strokes(quarter, 10.0, np.random.default_rng(0))
 
     assert played(0.06) == played(0.48) and played(1.2) == played(0.6) != played(0.48)
 
@@ -159,8 +159,8 @@ def test_tempos_that_drums_do_not_play_are_doubled_or_halved():
 def test_a_rhythm_repeats_its_bar_with_small_changes(quarter):
     bar, alike, struck = 4 * quarter, [], []
     for seed in range(20):
-        played = strokes(quarter, 30.0, np.random.default_rng(seed))
-        assert played == strokes(quarter, 30.0, np.random.default_rng(seed))
+        played = draw_strokes(quarter, 30.0, np.random.default_rng(seed))
+        assert played == draw_strokes(quarter, 30.0, np.random.default_rng(seed))
         grid = {(s.pitch, round(16 * s.onset / bar - 0.15)) for s in played}
         later = {(p, k) for p, k in grid if k >= 16}
         alike.append(np.mean([(p, k - 16) in grid for p, k in later]))
@@ -171,7 +171,9 @@ def test_a_rhythm_repeats_its_bar_with_small_changes(quarter):
 
 @synthesiser
 def test_a_rendition_is_played(tmp_path):
-    x = render.play(draw([score(pitch=69, parts=1)], {"flutes": FAMILIES["flutes"]}, 1), render.tools())
+    x = render.play(
+        draw([score(pitch=69, parts=1)], {"flutes": FAMILIES["flutes"]}, 1), render.find_soundfont()
+    )
     assert x.dtype == np.int16 and np.abs(x).max() == pytest.approx(0.9 * 32767, abs=1)
     assert 2 < len(x) / render.RATE < 12
     power = np.abs(np.fft.rfft(x * np.hanning(len(x)))) ** 2
@@ -182,7 +184,7 @@ def test_a_rendition_is_played(tmp_path):
 @synthesiser
 def test_shards_are_kept_and_the_rest_is_played(tmp_path, monkeypatch):
     pieces = [score(f"s{i}#0") for i in range(200)]
-    scores.store(tmp_path, pieces)
+    scores.store_scores(tmp_path, pieces)
     render.render(tmp_path, "train", 0.005)
     stored = tmp_path / "train-000.npz"
     with np.load(stored) as z:
@@ -195,7 +197,7 @@ def test_shards_are_kept_and_the_rest_is_played(tmp_path, monkeypatch):
 def test_missing_tools_are_named(monkeypatch):
     monkeypatch.setattr(render, "SOUNDFONTS", (Path("/no/such.sf2"),))
     with pytest.raises(render.Misuse, match="apt install"):
-        render.tools()
+        render.find_soundfont()
 
 
 # ---- windows

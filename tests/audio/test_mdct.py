@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from headwater.audio.signal.mdct import inverse, mdct
+from headwater.audio.signal.mdct import inverse_mdct, mdct
 
 torch.set_num_threads(1)
 F64 = torch.float64
@@ -21,7 +21,7 @@ def test_it_is_an_orthogonal_matrix(n, blocks):
     matrix = mdct(torch.eye(n * blocks, dtype=F64), n).flatten(1)
     assert_close(matrix @ matrix.T, torch.eye(n * blocks, dtype=F64), atol=1e-12, rtol=0)
     x = normal(3, n * blocks)
-    assert_close(inverse(mdct(x, n)), x, atol=1e-12, rtol=0)
+    assert_close(inverse_mdct(mdct(x, n)), x, atol=1e-12, rtol=0)
 
 
 def test_an_inner_block_is_the_windowed_cosine_sum():

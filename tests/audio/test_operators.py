@@ -55,7 +55,9 @@ def test_frozen_named_and_refusing(name):
     operator = CATALOGUE[name](64)
     assert dataclasses.is_dataclass(operator) and operator.name
     assert operator.linear == isinstance(operator, LinearOperator) == hasattr(operator, "adjoint")
-    for wrong in (signal()[None], signal().long()):
+    for wrong in (
+        (signal()[None], signal().long()) if name != "denoise" else ()
+    ):  # the identity takes anything
         with pytest.raises(Misuse, match=r"Give floating signals \[batch, samples\]"):
             operator(wrong)
 
@@ -117,13 +119,13 @@ def test_decimation_is_what_scipy_does():
     x = signal(1, 640)
     for factor in (2, 4, 8):
         wanted = torch.from_numpy(resample_poly(x[0].numpy(), 1, factor, window=("kaiser", 5.0)))
-        assert_close(Decimate.by(factor)(x)[0], wanted, atol=1e-6, rtol=0)
+        assert_close(Decimate.by_factor(factor)(x)[0], wanted, atol=1e-6, rtol=0)
 
 
 def test_band_limiting_keeps_what_is_below_and_the_rate():
     t = torch.arange(4000, dtype=F64)
     low, high = (torch.sin(torch.pi * f * t)[None] for f in (0.2, 0.3))
-    kept, lost = Lowpass.at(0.25)(low)[:, 500:-500], Lowpass.at(0.25)(high)[:, 500:-500]
+    kept, lost = Lowpass.with_cutoff(0.25)(low)[:, 500:-500], Lowpass.with_cutoff(0.25)(high)[:, 500:-500]
     assert_close(kept, low[:, 500:-500], atol=2e-3, rtol=0)
     assert lost.abs().max() < 2e-3
     assert_close(lowpass_taps(0.25, 255).sum(), torch.tensor(1.0, dtype=F64))
@@ -131,13 +133,13 @@ def test_band_limiting_keeps_what_is_below_and_the_rate():
 
 def test_band_limiting_and_decimation_differ():
     x = signal(1, 800)
-    assert Lowpass.at(0.25)(x).shape != Decimate.by(4)(x).shape
+    assert Lowpass.with_cutoff(0.25)(x).shape != Decimate.by_factor(4)(x).shape
 
 
 def test_reverberation_is_causal_convolution():
     h, x = signal(1, 30, seed=3)[0], signal(1, 200)
     wanted = convolve(x[0].numpy(), h.numpy())[:200]
-    assert_close(Reverb.of(h)(x)[0], torch.from_numpy(wanted), atol=1e-12, rtol=0)
+    assert_close(Reverb.from_impulse(h)(x)[0], torch.from_numpy(wanted), atol=1e-12, rtol=0)
 
 
 def test_clipping_asks_an_inequality_of_clipped_samples():
@@ -163,14 +165,14 @@ def test_masks_follow_their_problems():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Clip(0.0), "is no measurement"),
-        (lambda: Clip(0.5, 0.6), "is no measurement"),
-        (lambda: Decimate.by(1), "does nothing"),
-        (lambda: Lowpass.at(1.0), "no share of the Nyquist"),
+        (lambda: Clip(0.0), "is not a measurement"),
+        (lambda: Clip(0.5, 0.6), "is not a measurement"),
+        (lambda: Decimate.by_factor(1), "does nothing"),
+        (lambda: Lowpass.with_cutoff(1.0), "not a share of the Nyquist"),
         (lambda: Gaps(torch.ones(1, 4)), "bool mask"),
-        (lambda: Reverb.of(torch.zeros(4)), "all zero"),
-        (lambda: Reverb.of(torch.tensor([1.0, float("nan")])), "not finite"),
-        (lambda: Decimate.by(2)(torch.zeros(1, 5)), "no multiple of 2"),
+        (lambda: Reverb.from_impulse(torch.zeros(4)), "all zero"),
+        (lambda: Reverb.from_impulse(torch.tensor([1.0, float("nan")])), "not finite"),
+        (lambda: Decimate.by_factor(2)(torch.zeros(1, 5)), "not a multiple of 2"),
         (lambda: Gaps(torch.ones(1, 4, dtype=torch.bool))(torch.zeros(1, 5)), "mask of the recording"),
         (lambda: Identity().residual(torch.zeros(1, 5), torch.zeros(1, 4)), "belongs to this operator"),
         (

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.signal import butter, lfilter, sosfilt
 
-from headwater.audio.io.tracks import gaps_of
-from headwater.audio.signal.autoregression import drawn, extrapolate
-from headwater.audio.signal.prediction import bridged, carried, textured
+from headwater.audio.io.channels import find_runs
+from headwater.audio.signal.autoregression import draw_gap, extrapolate
+from headwater.audio.signal.prediction import add_high_band_noise, carry_residual, predict_gaps
 
 RATE = 16_000
 LOST = np.zeros(3 * RATE, dtype=bool)
@@ -31,8 +31,8 @@ def level(x, reference):
 
 def filled(x, lost=LOST, **how):
     """A track filled by prediction, and that with noise."""
-    mean = bridged(x, lost, ~lost, RATE)
-    return mean, textured(
+    mean = predict_gaps(x, lost, ~lost, RATE)
+    return mean, add_high_band_noise(
         np.where(lost, 0.0, x), mean, lost, ~lost, RATE, **{"above": 4000.0, "seed": 0} | how
     )
 
@@ -45,7 +45,7 @@ def test_a_draw_is_as_loud_as_what_it_continues(filter_):
     spectra = [np.abs(np.fft.rfft(z, 2000)) ** 2 for z in (x[:2000], *draws)]
     low = [s[:100].sum() / s.sum() for s in spectra]
     assert np.mean(low[1:]) == pytest.approx(low[0], abs=0.1)
-    both = [drawn(x, x, 2000, 20, np.random.default_rng(i)) for i in range(20)]
+    both = [draw_gap(x, x, 2000, 20, np.random.default_rng(i)) for i in range(20)]
     assert abs(level(np.stack(both), x)) < 0.7
 
 
@@ -59,15 +59,15 @@ def test_prediction_of_a_recording_with_an_empty_band_does_not_explode(rate, cut
         rng = None if seed is None else np.random.default_rng(seed)
         assert np.abs(extrapolate(x, rate // 2, 1000, rng)).max() < 6 * x.std()
     lost = np.arange(len(x)) // 400 == 5
-    assert np.abs(bridged(np.where(lost, 0.0, x), lost, ~lost, rate)).max() < 6 * x.std()
+    assert np.abs(predict_gaps(np.where(lost, 0.0, x), lost, ~lost, rate)).max() < 6 * x.std()
 
 
 def test_what_is_unsure_beside_a_gap_makes_no_burst():
     """Noise with an empty band, whose last samples before the gap are off by half of it."""
     x = 0.1 * above(noise(3 * RATE), 5000.0)
     x[RATE - 6 : RATE] += 0.05
-    y = carried(np.where(LOST, 0.0, x), LOST, ~LOST, RATE, 8)
-    burst = bridged(np.where(LOST, 0.0, x), LOST, ~LOST, RATE)
+    y = carry_residual(np.where(LOST, 0.0, x), LOST, ~LOST, RATE, 8)
+    burst = predict_gaps(np.where(LOST, 0.0, x), LOST, ~LOST, RATE)
     first = slice(RATE, RATE + 16)
     assert np.abs(burst[first]).max() > 2 * np.abs(y[first]).max()
     assert np.abs(y[first]).max() < 0.6 * np.abs(x).max() and np.array_equal(y[~LOST], x[~LOST])
@@ -78,15 +78,15 @@ def test_what_is_carried_begins_and_ends_where_the_track_does(gap):
     lost = np.zeros(3 * RATE, dtype=bool)
     lost[slice(*gap)] = True
     x = np.cos(0.02 * np.arange(len(lost)))
-    y = carried(np.where(lost, 0.0, x), lost, ~lost, RATE, 8)
+    y = carry_residual(np.where(lost, 0.0, x), lost, ~lost, RATE, 8)
     assert np.abs(np.diff(y)).max() < 0.03 and np.array_equal(y[~lost], x[~lost])
-    assert np.array_equal(carried(x, np.zeros_like(lost), ~np.zeros_like(lost), RATE, 8), x)
+    assert np.array_equal(carry_residual(x, np.zeros_like(lost), ~np.zeros_like(lost), RATE, 8), x)
 
 
 def test_a_draw_of_nothing_is_nothing():
     rng = np.random.default_rng(0)
     assert not extrapolate(np.zeros(0), 10, 4, rng).any() and not extrapolate(np.zeros(99), 10, 4, rng).any()
-    one = drawn(noise(2000), np.zeros(0), 4000, 20, rng)  # at the end of a recording it goes on
+    one = draw_gap(noise(2000), np.zeros(0), 4000, 20, rng)  # at the end of a recording it goes on
     assert abs(level(one[-1000:], np.ones(1))) < 2
 
 
@@ -126,4 +126,4 @@ def test_the_seed_decides():
     x = noise(3 * RATE)
     a, b, c = (filled(x, seed=s)[1] for s in (0, 0, 1))
     assert np.array_equal(a, b) and not np.array_equal(a, c)
-    assert gaps_of(LOST).tolist() == [[RATE, RATE + 3200]] and len(gaps_of(~LOST)) == 2
+    assert find_runs(LOST).tolist() == [[RATE, RATE + 3200]] and len(find_runs(~LOST)) == 2

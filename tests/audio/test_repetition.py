@@ -5,8 +5,8 @@ import pytest
 import soundfile
 
 from headwater.audio.io.files import examine
-from headwater.audio.io.regions import merged, regions
-from headwater.audio.signal.repetition import correlation, lag, repetition
+from headwater.audio.io.segments import merge_gaps, segments_around
+from headwater.audio.signal.repetition import correlate, find_lag, repeat_gaps
 
 RATE = 4000
 
@@ -27,9 +27,9 @@ def filled(folder, x, *gaps, frames=None):
     for start, stop in gaps:
         y[start:stop] = 0.9 * (-1.0) ** np.arange(stop - start)[:, None]
     soundfile.write(folder / "x.wav", y[: len(x)], RATE, subtype="DOUBLE")
-    source, all_gaps, patch = examine(folder / "x.wav"), merged(gaps, frames or len(x)), None
-    for region in regions(all_gaps, RATE // 2):
-        patch = repetition(source, region)
+    source, all_gaps, patch = examine(folder / "x.wav"), merge_gaps(gaps, frames or len(x)), None
+    for region in segments_around(all_gaps, RATE // 2):
+        patch = repeat_gaps(source, region)
         if patch is not None:
             places = np.arange(region.start, region.stop)[patch.changed[:, 0]]
             y[places] = patch.samples[patch.changed[:, 0]]
@@ -103,13 +103,13 @@ def test_the_bass_does_not_outvote_the_rest():
     tone = np.sin(2 * np.pi * n / 1000)
     x = np.stack([tone + 0.02 * np.random.default_rng(4).standard_normal(24_000)])
     lost = (n >= 10_000) & (n < 11_000)
-    assert correlation(x, slice(9000, 10_000))[8000] > 0.99
-    assert lag(np.where(lost, 0.0, x), ~lost, (10_000, 11_000), 1000) is None
+    assert correlate(x, slice(9000, 10_000))[8000] > 0.99
+    assert find_lag(np.where(lost, 0.0, x), ~lost, (10_000, 11_000), 1000) is None
 
 
 def test_correlation_is_that_of_the_differences_places():
     x = noise(2, 500)
-    found = correlation(x, slice(100, 200))
+    found = correlate(x, slice(100, 200))
     assert len(found) == 401 and found[100] == pytest.approx(1)
     a, b = x[:, 100:200].ravel(), x[:, 37:137].ravel()
     assert found[37] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
@@ -119,4 +119,4 @@ def test_what_lies_in_the_gap_does_not_matter():
     """Nor its last sample, which the first difference after it would see."""
     x, lost = np.tile(0.01 * noise(1, 3000), 4), np.arange(12_000) // 500 == 10
     for value in (0.0, 1.0, -1.0):
-        assert lag(np.where(lost, value, x), ~lost, (5000, 5500), 400) == -3000
+        assert find_lag(np.where(lost, value, x), ~lost, (5000, 5500), 400) == -3000

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfiltfilt, welch
 
-from headwater.audio.damage import Band, Posed
-from headwater.audio.signal.slope import restrained
+from headwater.audio.damage import BandLimit, Measurement
+from headwater.audio.signal.slope import limit_slope
 
 RATE = 16_000
 CUTOFFS = [950.0, 1900.0, 3800.0]
@@ -42,7 +42,7 @@ def level(x, low=0.0, high=RATE / 2):
 def test_a_loud_band_falls_on_as_the_spectrum_does(slope, cutoff):
     """White noise drawn above comes out near the true spectrum; louder where few bins make the slope uncertain."""
     x = noise(slope)
-    found = restrained(high(100 * noise(0.0, seed=1), cutoff), x, cutoff, RATE)
+    found = limit_slope(high(100 * noise(0.0, seed=1), cutoff), x, cutoff, RATE)
     for low in (1.3 * cutoff, 1.7 * cutoff):
         assert -1.0 < level(found, low, 1.1 * low) - level(x, low, 1.1 * low) < 3.5
 
@@ -53,7 +53,7 @@ def test_partials_that_were_there_stay(pitch, cutoff):
     """The true band of a harmonic sound, drawn, loses less than 2 dB, though partials stand out of the line."""
     x = harmonics(pitch)
     true = high(x, cutoff)
-    assert level(restrained(true, x, cutoff, RATE), cutoff) == pytest.approx(level(true, cutoff), abs=2.0)
+    assert level(limit_slope(true, x, cutoff, RATE), cutoff) == pytest.approx(level(true, cutoff), abs=2.0)
 
 
 def test_an_attack_that_was_there_stays():
@@ -61,20 +61,20 @@ def test_an_attack_that_was_there_stays():
     x = 1e-3 * noise(0.0, seed=2)
     x[16_000:] += noise(0.0)[16_000:] * np.exp(-np.arange(16_000) / (0.03 * RATE))
     true = high(x, 3800.0)
-    found, first = restrained(true, x, 3800.0, RATE), slice(16_000, 16_160)
+    found, first = limit_slope(true, x, 3800.0, RATE), slice(16_000, 16_160)
     assert 20 * np.log10(found[first].std() / true[first].std()) > -2.0
 
 
 def test_what_is_soft_stays_as_it_is():
     x, soft = noise(0.0), 0.05 * high(noise(0.0, seed=1), 3800.0)
-    np.testing.assert_allclose(restrained(soft, x, 3800.0, RATE), soft, atol=1e-9)
+    np.testing.assert_allclose(limit_slope(soft, x, 3800.0, RATE), soft, atol=1e-9)
 
 
 def test_the_line_falls_by_no_more_than_the_steepest():
     """Below the cutoff the spectrum falls by 60 dB an octave, above it by 12; one that rises goes on flat."""
     loud = high(noise(0.0, seed=1), 3800.0)
     for recording, fall in ((noise(60.0, turn=1000.0), 12.0), (noise(-12.0), 0.0)):
-        found = restrained(1e4 * loud, recording, 3800.0, RATE)
+        found = limit_slope(1e4 * loud, recording, 3800.0, RATE)
         got = level(found, 4500, 4700) - level(found, 7000, 7200)
         assert got == pytest.approx(fall * np.log2(7100 / 4600), abs=1.5)
 
@@ -84,7 +84,7 @@ def test_over_silence_nothing_is_drawn():
     x = noise(0.0)
     x[8000:24_000] = 0.0
     drawn = 0.2 * high(noise(0.0, seed=1), 3800.0)
-    found = restrained(drawn, x, 3800.0, RATE)
+    found = limit_slope(drawn, x, 3800.0, RATE)
     assert np.abs(found[9024:22_976]).max() < 1e-9
     for outside in (slice(0, 6976), slice(25_024, None)):
         np.testing.assert_allclose(found[outside], drawn[outside], atol=1e-9)
@@ -94,7 +94,7 @@ def test_over_silence_nothing_is_drawn():
 def test_the_true_band_of_white_noise_survives_in_any_length(samples):
     x = noise(0.0, samples=8192)
     true = high(x, 3800.0)[:samples]
-    found = restrained(true, x[:samples], 3800.0, RATE)
+    found = limit_slope(true, x[:samples], 3800.0, RATE)
     assert found.shape == (samples,)
     assert 10 * np.log10(np.square(found).sum() / np.square(true).sum()) > -3.0
 
@@ -102,8 +102,8 @@ def test_the_true_band_of_white_noise_survives_in_any_length(samples):
 def test_cutoffs_at_the_ends_of_the_band():
     """So low that the spectrum does not resolve what is below it; so high that next to nothing is above."""
     x = noise(0.0)
-    assert restrained(x, x, 5.0, RATE) is x
-    assert np.isfinite(restrained(x, x, 7999.0, RATE)).all()
+    assert limit_slope(x, x, 5.0, RATE) is x
+    assert np.isfinite(limit_slope(x, x, 7999.0, RATE)).all()
 
 
 def test_a_restored_band_is_held_to_the_recording_and_not_to_the_estimate():
@@ -111,8 +111,8 @@ def test_a_restored_band_is_held_to_the_recording_and_not_to_the_estimate():
     x = noise(0.0)
     x[16_000:] *= 1e-3
     y = x - high(x, 3800.0)
-    band = Band(3800.0)
-    posed = Posed(band.lowpass(RATE), y, 0.0, y)
-    added = band.finish(posed, y, noise(0.0, seed=1), RATE, RATE) - y
+    band = BandLimit(3800.0)
+    measured = Measurement(operator=band.lowpass(RATE), y=y, sigma=0.0, guess=y)
+    added = band.finish(measured, y, noise(0.0, seed=1), RATE, RATE) - y
     for part in (slice(1000, 15_000), slice(17_000, 31_000)):
         assert level(added[part], 4500, 7500) == pytest.approx(level(x[part], 4500, 7500), abs=2.0)

@@ -6,8 +6,8 @@ import soundfile
 
 from headwater import Misuse
 from headwater.audio.io.files import examine
-from headwater.audio.io.places import frames_of, labels, mask
-from headwater.audio.io.times import seconds, span
+from headwater.audio.io.marks import read_labels, read_mask, to_frames
+from headwater.audio.io.times import parse_seconds, parse_span
 
 
 @pytest.mark.parametrize(
@@ -23,15 +23,15 @@ from headwater.audio.io.times import seconds, span
     ],
 )
 def test_seconds(text, wanted):
-    assert seconds(text) == pytest.approx(wanted)
+    assert parse_seconds(text) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize(
     "text", ["", "x", "-1", "1,5,2", "1:60", "1:61:00", "1::2", "nan", "inf", "1:200ms", "5m"]
 )
 def test_what_is_no_time(text):
-    with pytest.raises(Misuse, match=r"no time|60 or more"):
-        seconds(text)
+    with pytest.raises(Misuse, match=r"not a time|60 or more"):
+        parse_seconds(text)
 
 
 @pytest.mark.parametrize(
@@ -39,13 +39,13 @@ def test_what_is_no_time(text):
     [("12.40-12.65", (12.4, 12.65)), ("1:02-1:03", (62, 63)), ("5+20ms", (5, 5.02)), ("250ms-1s", (0.25, 1))],
 )
 def test_spans(text, wanted):
-    assert span(text) == pytest.approx(wanted)
+    assert parse_span(text) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("text", ["12.4", "3-2", "3-3", "2+0", "a-b", "1-2-3", "-1-2"])
 def test_what_is_no_span(text):
     with pytest.raises(Misuse):
-        span(text)
+        parse_span(text)
 
 
 @pytest.fixture
@@ -55,27 +55,32 @@ def source(tmp_path):
 
 
 def test_frames_are_those_that_are_touched(source):
-    assert frames_of([(0.1, 0.2), (0.3004, 0.3006), (0.9, 1.0)], source) == [
+    assert to_frames([(0.1, 0.2), (0.3004, 0.3006), (0.9, 1.0)], source) == [
         (100, 200),
         (300, 301),
         (900, 1000),
     ]
     with pytest.raises(Misuse, match=r"beyond the recording of 1\.000 s"):
-        frames_of([(0.5, 1.2)], source)
+        to_frames([(0.5, 1.2)], source)
 
 
 def test_labels(tmp_path):
     path = tmp_path / "labels.txt"
     path.write_text("0.5\t0.6\tclick\n\\\t200\t400\n\n1.25,1.5\n")
-    assert labels(path) == [(0.5, 0.6), (1.25, 1.5)]
+    assert read_labels(path) == [(0.5, 0.6), (1.25, 1.5)]
     path.write_text("0,5\t0,6\tclick, loud\n")  # as Audacity writes where decimals have a comma
-    assert labels(path) == [(0.5, 0.6)]
-    for text, words in (("", "no labels"), ("a\tb", "Line 1"), ("2\t1", "no gap"), ("nan\t1", "no gap")):
+    assert read_labels(path) == [(0.5, 0.6)]
+    for text, words in (
+        ("", "no labels"),
+        ("a\tb", "Line 1"),
+        ("2\t1", "not a gap"),
+        ("nan\t1", "not a gap"),
+    ):
         path.write_text(text)
         with pytest.raises(Misuse, match=words):
-            labels(path)
+            read_labels(path)
     with pytest.raises(Misuse, match="cannot be read"):
-        labels(tmp_path / "missing.txt")
+        read_labels(tmp_path / "missing.txt")
 
 
 def test_masks(tmp_path, source):
@@ -85,10 +90,10 @@ def test_masks(tmp_path, source):
         for a, b in spans:
             x[a:b, 1] = 1
         soundfile.write(path, x, 1000)
-        assert mask(path, source) == spans
+        assert read_mask(path, source) == spans
     soundfile.write(path, np.zeros((1000, 1)), 1000)
     with pytest.raises(Misuse, match="marks nothing"):
-        mask(path, source)
+        read_mask(path, source)
     soundfile.write(path, np.ones((999, 1)), 1000)
     with pytest.raises(Misuse, match="999 frames at 1000 Hz"):
-        mask(path, source)
+        read_mask(path, source)

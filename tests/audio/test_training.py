@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from headwater import Misuse, zoo
 from headwater.audio.model import export, models, train
-from headwater.audio.model.network import Plane, PlaneConfig, matching_loss, spread
+from headwater.audio.model.network import Plane, PlaneConfig, marginal_variance, matching_loss
 from headwater.audio.model.space import Patches, Spectral
 
 SMALL = PlaneConfig(bins=16, widths=(16, 32), blocks=(1, 1), embedding=32, heads=2)
@@ -41,7 +41,7 @@ def test_the_velocity_follows_from_the_preconditioned_output():
     t = torch.tensor([0.1, 0.5, 0.95])
     s = t[:, None, None]
     x = (1 - s) * x0 + s * x1
-    d = spread(s)
+    d = marginal_variance(s)
     target = (x1 - x0 - (2 * s - 1) * x / d) * d.sqrt()
     net.inner = lambda *_: target
     assert_close(net(x, t), x1 - x0)
@@ -59,10 +59,10 @@ def test_the_target_has_unit_variance_at_every_time():
 def test_patches_hold_neighbours_and_come_back():
     net = network()
     x = torch.arange(8 * 16.0).reshape(1, 8, 16)
-    h = net.patched(x)
+    h = net.to_patches(x)
     assert h.shape == (1, 8, 4, 4)
     assert h[0, :, 1, 2].tolist() == x[0, 2:4, 8:12].flatten().tolist()
-    assert_close(net.unpatched(h), x)
+    assert_close(net.from_patches(h), x)
 
 
 def test_a_shift_shifts_the_result_inside():
@@ -102,16 +102,16 @@ def test_states_have_unit_variance(tmp_path, name):
     noise = [np.convolve(3000 * r.standard_normal(120_000), [1, 0.9, 0.5], "same")]
     np.savez(tmp_path / "train-000.npz", samples=noise[0].astype(np.int16), offsets=np.array([0, 120_000]))
     data = train.Recordings([tmp_path / "train-000.npz"])
-    space = train.fitted(name, 64, data)
+    space = train.fit_space(name, 64, data)
     assert isinstance(space, Patches if name == "patches" else Spectral)
-    z = train.learned(space, data.windows(1000, 34 * 64, r))
+    z = train.encode_windows(space, data.windows(1000, 34 * 64, r))
     assert z.shape == (1000, 32, 64)
     assert z.square().mean().item() == pytest.approx(1, abs=0.08)
 
 
 def test_colour_is_a_smooth_gain_that_keeps_the_loudness():
     x = torch.randn(64, 16_000, dtype=torch.float64)
-    found = train.coloured(x, np.random.default_rng(0))
+    found = train.colour(x, np.random.default_rng(0))
     assert_close(found.square().mean(1), x.square().mean(1))
     gain = torch.fft.rfft(found) / torch.fft.rfft(x)
     assert gain.imag.abs().max() < 1e-9 and gain.real[:, 1:-1].min() > 0
@@ -126,15 +126,17 @@ def test_bright_windows_do_not_rule_the_loss():
     net.inner = lambda x, t: torch.zeros_like(x)
     x1 = torch.randn(2, 8, 16) * torch.tensor([1.0, 10.0])[:, None, None]
     batch = {"x0": torch.zeros_like(x1), "x1": x1, "t": torch.full((2,), 0.5)}
-    one, other = (train.loss_of(net, {k: v[i : i + 1] for k, v in batch.items()}).item() for i in range(2))
+    one, other = (
+        train.weighted_loss(net, {k: v[i : i + 1] for k, v in batch.items()}).item() for i in range(2)
+    )
     assert 1 < other / one < 3
 
 
 def test_batches_are_stratified_in_time(tmp_path):
     shards(tmp_path)
     data = train.Recordings([tmp_path / "train-000.npz"])
-    space = train.fitted("mdct", 64, data)
-    batch = next(train.batches_of(data, space, 8, 16, np.random.default_rng(0)))
+    space = train.fit_space("mdct", 64, data)
+    batch = next(train.draw_batches(data, space, 8, 16, np.random.default_rng(0)))
     assert batch["x1"].shape == batch["x0"].shape == (16, 8, 64)
     t = batch["t"].sort().values
     assert 0 <= t[0] < 0.25 and 0.75 < t[-1] <= 1 and (t.diff() > 0).all()
@@ -166,7 +168,7 @@ def test_an_exported_model_is_the_averaged_network(tmp_path, monkeypatch):
     card = zoo.read_card("toy")
     assert card["kind"] == "music" and card["training"]["windows_seen"] > 0 and card["hours"] == 0.01
     assert card["frechet"]["distance"] == 0.5 and "CDPAM" in card["frechet"]["embedding"]
-    prior = models.prior("toy")
+    prior = models.load_prior("toy")
     assert prior.rate == 16_000 and prior.flow.shape == (models.WINDOW // 64, 64)
     state = torch.load(checkpoint, weights_only=True)
     assert_close(prior.space.scale, torch.tensor(state["facts"]["scale"]), atol=1e-5, rtol=1e-4)
@@ -190,26 +192,26 @@ def test_an_exported_model_is_the_averaged_network(tmp_path, monkeypatch):
     assert zoo.read_card("toy")["training"]["before"] == begun["facts"]["before"]
     for k, v in net.state_dict().items():
         assert_close(begun["ema"][k], v, atol=2e-2, rtol=2e-2)
-    assert_close(models.trained(checkpoint).flow.velocity(x, t), net(x, t))
-    models.prior.cache_clear()
+    assert_close(models.load_checkpoint(checkpoint).flow.velocity(x, t), net(x, t))
+    models.load_prior.cache_clear()
 
 
 def test_other_models_make_no_music():
     with pytest.raises(Misuse, match="makes no music"):
-        models.prior("tiny64")
+        models.load_prior("tiny64")
 
 
 def test_the_loss_falls(tmp_path):
     shards(tmp_path)
     data = train.Recordings([tmp_path / "train-000.npz"])
-    space = train.fitted("mdct", 16, data)
+    space = train.fit_space("mdct", 16, data)
     net = network()
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
-    x1 = train.learned(space, data.windows(64, 18 * 16, np.random.default_rng(5)))
-    before = train.held_out(net, x1)["held_out"]
-    batches = train.batches_of(data, space, 16, 16, np.random.default_rng(0))
+    x1 = train.encode_windows(space, data.windows(64, 18 * 16, np.random.default_rng(5)))
+    before = train.held_out_loss(net, x1)["held_out"]
+    batches = train.draw_batches(data, space, 16, 16, np.random.default_rng(0))
     for batch in itertools.islice(batches, 60):
         optimizer.zero_grad()
-        train.loss_of(net, batch).backward()
+        train.weighted_loss(net, batch).backward()
         optimizer.step()
-    assert train.held_out(net, x1)["held_out"] < 0.8 * before
+    assert train.held_out_loss(net, x1)["held_out"] < 0.8 * before

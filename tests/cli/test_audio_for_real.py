@@ -8,9 +8,9 @@ from scipy.signal import fftconvolve, firwin
 
 from headwater.audio.io import recordings
 from headwater.audio.metrics import log_spectral_distance
-from headwater.audio.signal.deconvolution import regularised
-from headwater.audio.signal.prediction import bridged
-from headwater.audio.signal.suppression import attenuated
+from headwater.audio.signal.deconvolution import deconvolve
+from headwater.audio.signal.prediction import predict_gaps
+from headwater.audio.signal.suppression import subtract_noise
 
 
 def distance(x, truth):
@@ -32,7 +32,7 @@ def test_a_gap_of_a_guitar_sounds_as_what_was_there(here):
     assert call("audio inpaint lost.flac --gap 1.8-2.2 --quiet") == 0
     x = soundfile.read("lost-inpaint.flac", always_2d=True)[0]
     assert np.array_equal(x[~lost], soundfile.read("lost.flac", always_2d=True)[0][~lost])
-    predicted = np.stack([bridged(z, lost, ~lost, rate) for z in y.T], axis=1)
+    predicted = np.stack([predict_gaps(z, lost, ~lost, rate) for z in y.T], axis=1)
     heard = slice(start - rate // 4, stop + rate // 4)
     assert distance(x[heard], truth[heard]) < 0.85 * distance(predicted[heard], truth[heard])
     level = 10 * np.log10(np.sum(x[lost] ** 2) / np.sum(truth[lost] ** 2))
@@ -59,7 +59,7 @@ def test_noise_is_removed_and_sounds_better_than_by_spectral_subtraction(here):
     level = float(truth.std()) * 10 ** (-10 / 20)
     y = truth + level * np.random.default_rng(0).standard_normal(truth.shape)
     x = repaired(f"denoise in.wav --noise {level}", y, rate)
-    other = attenuated(y[:, 0], level, rate)[:, None]
+    other = subtract_noise(y[:, 0], level, rate)[:, None]
     assert sdr(x, truth) > max(sdr(other, truth) + 0.4, sdr(y, truth) + 10)
     assert distance(x, truth) < distance(other, truth) - 0.8 < 0.5 * distance(y, truth)
 
@@ -73,7 +73,7 @@ def test_a_known_room_is_removed_better_than_by_deconvolution(here):
     level = 1e-3 * float(truth.std())
     y = fftconvolve(truth, h[:, None], axes=0)[: len(truth)] + level * r.standard_normal(truth.shape)
     x = repaired(f"dereverb in.wav --impulse room.wav --noise {level}", y, rate)
-    other = regularised(y[:, 0], h, 1e-3)[:, None]
+    other = deconvolve(y[:, 0], h, 1e-3)[:, None]
     assert sdr(x, truth) > sdr(other, truth) + 6 > sdr(y, truth) + 25
     assert distance(x, truth) < 0.6 * distance(other, truth)
 
@@ -103,6 +103,6 @@ def test_a_recording_goes_on_after_its_end(here):
     assert len(x) == end and np.array_equal(x[: len(y)], y.astype(np.float32))
     heard = slice(len(y) - rate // 4, end)
     lost = np.arange(end) >= len(y)
-    alone = bridged(np.where(lost, 0.0, truth[:end, 0]), lost, ~lost, rate)[:, None]
+    alone = predict_gaps(np.where(lost, 0.0, truth[:end, 0]), lost, ~lost, rate)[:, None]
     assert distance(x[heard], truth[heard]) < 0.75 * distance(alone[heard], truth[heard])
     assert abs(10 * np.log10(np.mean(x[len(y) :] ** 2) / np.mean(truth[len(y) : end] ** 2))) < 4

@@ -120,7 +120,7 @@ def test_noisy_mask_keeps_the_measurement_where_nothing_is_solved(recipe):
     y = Inpaint(mask)(x + SIGMA * normal(1, 3, 40, 40, seed=1))
     done = restore(ImageTask(Inpaint(mask), y, SIGMA, (40, 40)), FLOW, seeds=[0, 1], recipe=recipe)
     assert isinstance(done.problem.flow.velocity, WindowedVelocity)
-    covered = done.problem.flow.velocity.covered((40, 40))
+    covered = done.problem.flow.velocity.coverage((40, 40))
     assert (~covered).sum() > 0
     want = y.clamp(-1, 1)[..., ~covered].expand(2, -1, -1)
     assert (done.images[..., ~covered] == want).all()

@@ -1,14 +1,26 @@
-"""Molecules made by hand, and by RDKit from SMILES; a quick request."""
+"""Molecules made by hand, and by RDKit from SMILES; a quick design."""
+
+from dataclasses import fields, replace
 
 import numpy as np
 
-from headwater.molecule.design.request import Request, Target
-from headwater.molecule.design.state import encode
-from headwater.molecule.io.molecule import Molecule, batch_of
+from headwater.molecule.design.design import design
+from headwater.molecule.design.request import Request
+from headwater.molecule.design.screened_control import ScreenedControl
+from headwater.molecule.design.target import Target
+from headwater.molecule.structure.molecule import Molecule, to_batch
+from headwater.molecule.structure.state import encode_state
 
-QUICK = Request(
-    2, 3, targets=(Target("gap", 6.0),), steps=2, gradients=2, candidates=2, attempts=1, stable=False
-)
+QUICK = Request(2, 3, targets=(Target("gap", 6.0),), sound=False)
+FEW = ScreenedControl(steps=2, gradients=2, candidates=2, attempts=1, least=1)
+"""One draw at a time, so that evaluations can be counted."""
+
+
+def design_quickly(networks=None, *, callback=None, rounding_weight=1.0, **changes):
+    """The quick request by the recipe of few steps, with some fields of either changed."""
+    asked = {f.name: changes.pop(f.name) for f in fields(Request) if f.name in changes}
+    request, recipe = replace(QUICK, **asked), replace(FEW, **changes)
+    return design(request, networks, recipe=recipe, rounding_weight=rounding_weight, callback=callback)
 
 
 def molecule(text, charges=None):
@@ -74,5 +86,5 @@ def scattered(symbols, seed=0):
 
 
 def state_of(*molecules):
-    b = batch_of(molecules)
-    return encode(b.positions, b.types, b.charges, b.mask), b.mask
+    b = to_batch(molecules)
+    return encode_state(b.positions, b.types, b.charges, b.mask), b.mask

@@ -4,10 +4,10 @@ import pytest
 import torch
 from core_laws import F64, normal
 
-from headwater.molecule.design.state import KINDS, mask_of, project
 from headwater.molecule.model.generator import Generator
 from headwater.molecule.model.network import Trunk, TrunkConfig
 from headwater.molecule.model.regressor import Regressor, RegressorConfig
+from headwater.molecule.structure.state import KINDS, atom_mask, project
 
 SIZES = {"width": 16, "vectors": 8, "pairs": 8, "dots": 4, "heads": 4, "blocks": 3, "radial": 6}
 GENERATES = TrunkConfig(inputs=6, **SIZES)
@@ -16,7 +16,7 @@ REFERENCE = {
     n: tuple(normal(6, seed=i).tolist()) for i, n in enumerate(("alpha", "cv", "homo", "lumo", "u0"))
 }
 ATOMS = torch.tensor([5, 1, 3, 2, 7])
-MASK = mask_of(ATOMS, 7)
+MASK = atom_mask(ATOMS, 7)
 
 
 def perturbed(build, seed=0, amount=0.1):

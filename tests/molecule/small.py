@@ -62,4 +62,4 @@ def same(a, b):
 
 def generator_batches(count, seed=0):
     m, g = planted(), torch.Generator().manual_seed(seed)
-    return [train_generator.paired(m, ALL[8 * i : 8 * i + 8], g) for i in range(count)]
+    return [train_generator.pair_with_noise(m, ALL[8 * i : 8 * i + 8], g) for i in range(count)]

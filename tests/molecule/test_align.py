@@ -8,12 +8,12 @@ import torch
 from core_laws import F64, normal
 from torch.testing import assert_close
 
-from headwater.molecule.chemistry.align import aligned, matched, rotations, towards
-from headwater.molecule.design.state import KINDS, encode, mask_of, project
+from headwater.molecule.chemistry.align import align_noise, align_to_noise, match_types, rotations
+from headwater.molecule.structure.state import KINDS, atom_mask, encode_state, project
 
 rotation_of = pytest.importorskip("scipy.spatial.transform").Rotation
 ATOMS = torch.tensor([9, 1, 4, 2, 12, 3])
-MASK = mask_of(ATOMS, 12)
+MASK = atom_mask(ATOMS, 12)
 
 
 def turn(angle, seed=0):
@@ -26,7 +26,7 @@ def data(seed=0):
     """Molecules with all kinds of atoms and charges."""
     types = torch.arange(MASK.numel()).reshape(MASK.shape) % KINDS
     charges = torch.arange(MASK.numel()).reshape(MASK.shape) % 3 - 1
-    return encode(1.4 * normal(*MASK.shape, 3, seed=seed), types, charges, MASK)
+    return encode_state(1.4 * normal(*MASK.shape, 3, seed=seed), types, charges, MASK)
 
 
 def noise(seed=1):
@@ -46,14 +46,14 @@ def all_orders(k):
 @pytest.mark.parametrize("rounds", [1, 2, 4])
 def test_aligned_pairs_are_nearer(seed, rounds):
     x0, x1 = noise(seed + 10), data(seed)
-    before, after = cost(x0, x1), cost(x0, aligned(x0, x1, ATOMS, rounds)[0])
+    before, after = cost(x0, x1), cost(x0, align_to_noise(x0, x1, ATOMS, rounds)[0])
     assert bool((after <= before + 1e-9).all())
     assert bool((after < 0.9 * before)[ATOMS > 1].all())
 
 
 def test_more_rounds_are_nearer():
     x0, x1 = noise(), data()
-    costs = torch.stack([cost(x0, aligned(x0, x1, ATOMS, k)[0]) for k in (1, 2, 3, 5)])
+    costs = torch.stack([cost(x0, align_to_noise(x0, x1, ATOMS, k)[0]) for k in (1, 2, 3, 5)])
     assert bool((costs.diff(dim=0) <= 1e-9).all())
 
 
@@ -62,7 +62,7 @@ def test_only_a_proper_motion_and_a_reordering(seed):
     """Out row i is in row order[i], turned by one R with R R^T = 1 and det R = +1; types and charges travel."""
     x0, x1 = noise(seed + 10), data(seed)
     kept0, kept1 = x0.clone(), x1.clone()
-    out, order = aligned(x0, x1, ATOMS)
+    out, order = align_to_noise(x0, x1, ATOMS)
     assert torch.equal(x0, kept0) and torch.equal(x1, kept1)
     for i, k in enumerate(ATOMS.tolist()):
         assert sorted(order[i, :k].tolist()) == list(range(k))
@@ -88,7 +88,7 @@ def test_a_turned_and_reordered_copy_is_recovered(angle):
         row[:k] = torch.randperm(k, generator=g)
     copy = torch.cat([x0[..., :3] @ turn(angle).T, x0[..., 3:]], dim=-1)
     copy = torch.stack([c[o] for c, o in zip(copy, planted, strict=True)])
-    out, order = aligned(x0, copy, ATOMS)
+    out, order = align_to_noise(x0, copy, ATOMS)
     assert_close(out, x0, rtol=0, atol=1e-9)
     assert_close(planted.gather(1, order), torch.arange(12).expand(len(ATOMS), -1))
 
@@ -96,7 +96,7 @@ def test_a_turned_and_reordered_copy_is_recovered(angle):
 def test_the_first_order_is_the_best_of_all():
     """One round: among all 24 orders of four atoms none is nearer, and the rotation is the best for it."""
     x0, x1 = noise()[2:3, :4], data()[2:3, :4]
-    out, order = aligned(x0, x1, torch.tensor([4]), rounds=1)
+    out, order = align_to_noise(x0, x1, torch.tensor([4]), rounds=1)
     best = min(all_orders(4), key=lambda o: float(cost(x0, x1[:, o])))
     assert order[0].tolist() == best
     _, residual = rotation_of.align_vectors(x0[0, :, :3].numpy(), x1[0, best, :3].numpy())
@@ -134,9 +134,9 @@ def test_rotations_of_flat_straight_and_single_molecules_are_proper():
 
 def test_alignment_does_not_depend_on_the_batch():
     x0, x1 = noise(), data()
-    together, order = aligned(x0, x1, ATOMS)
+    together, order = align_to_noise(x0, x1, ATOMS)
     for i, k in enumerate(ATOMS.tolist()):
-        alone, own = aligned(x0[i : i + 1, :k], x1[i : i + 1, :k], ATOMS[i : i + 1])
+        alone, own = align_to_noise(x0[i : i + 1, :k], x1[i : i + 1, :k], ATOMS[i : i + 1])
         assert_close(together[i, :k], alone[0], rtol=1e-9, atol=1e-9)
         assert order[i, :k].tolist() == own[0].tolist()
 
@@ -145,7 +145,7 @@ def test_distances_in_float32():
     """As in training: float32, angles up to half a turn; internal distances to 1e-5 angstrom."""
     x0, x1 = noise().float(), data().float()
     x1 = torch.cat([x1[..., :3] @ turn(math.pi - 0.1).T.float(), x1[..., 3:]], dim=-1)
-    out, order = aligned(x0, x1, ATOMS)
+    out, order = align_to_noise(x0, x1, ATOMS)
     p = torch.stack([x[o, :3] for x, o in zip(x1, order, strict=True)])
     assert_close(torch.cdist(out[..., :3], out[..., :3]), torch.cdist(p, p), rtol=0, atol=1e-5)
 
@@ -153,27 +153,27 @@ def test_distances_in_float32():
 def test_matched_finds_the_atoms_of_what_is_known():
     """x1 has the known types in another order: x0 comes back in the known one; wrong types cost, NaN fits nothing."""
     g = torch.Generator().manual_seed(3)
-    n, mask = 9, mask_of(torch.tensor([9]), 12)
+    n, mask = 9, atom_mask(torch.tensor([9]), 12)
     types = torch.randint(0, 5, (1, 12), generator=g) * mask
-    y = encode(1.5 * torch.randn(1, 12, 3, generator=g), types, torch.zeros_like(types), mask)
+    y = encode_state(1.5 * torch.randn(1, 12, 3, generator=g), types, torch.zeros_like(types), mask)
     x1 = y[:, torch.cat([torch.randperm(n, generator=g), torch.arange(n, 12)])]
     typed = mask & (torch.arange(12) < 5)
-    x0, misfit = matched(x1, x1, torch.tensor([n]), types, typed)  # x0 = x1: what is done to it shows
+    x0, misfit = match_types(x1, x1, torch.tensor([n]), types, typed)  # x0 = x1: what is done to it shows
     assert_close(x0[0, :5, 3:], y[0, :5, 3:])
     assert_close(x0[0].sum(0), x1[0].sum(0), atol=1e-5, rtol=0)  # a reordering: nothing lost
     assert misfit.item() < 1e-3
-    hydrogens = encode(y[..., :3], types * 0, types * 0, mask)
-    far = matched(x1, hydrogens, torch.tensor([n]), types * 0 + 3, typed)[1]
+    hydrogens = encode_state(y[..., :3], types * 0, types * 0, mask)
+    far = match_types(x1, hydrogens, torch.tensor([n]), types * 0 + 3, typed)[1]
     assert far.item() == pytest.approx(-5 * math.log(1e-3))  # oxygens asked for where all are hydrogens
-    lost, misfit = matched(x1, x1 * torch.nan, torch.tensor([n]), types, typed)
+    lost, misfit = match_types(x1, x1 * torch.nan, torch.tensor([n]), types, typed)
     assert torch.equal(lost, x1) and misfit.item() == torch.inf
 
 
 def test_towards_is_aligned_the_other_way_round():
     """As near as aligned makes them, with x1 where it was; a planted motion of x0 is undone."""
     x0, x1 = noise(), data()
-    moved = towards(x0, x1, ATOMS)
-    assert_close(cost(moved, x1), cost(x0, aligned(x0, x1, ATOMS)[0]), rtol=1e-6, atol=1e-9)
+    moved = align_noise(x0, x1, ATOMS)
+    assert_close(cost(moved, x1), cost(x0, align_to_noise(x0, x1, ATOMS)[0]), rtol=1e-6, atol=1e-9)
     assert_close(torch.cdist(moved[..., :3], moved[..., :3]).sort(-1)[0].sum((1, 2)),
                  torch.cdist(x0[..., :3], x0[..., :3]).sort(-1)[0].sum((1, 2)))  # fmt: skip
     for i, n in enumerate(ATOMS.tolist()):

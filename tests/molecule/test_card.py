@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from headwater.molecule.io.molecule import Molecule
-from headwater.molecule.model.card import Line, clean, formula
+from headwater.molecule.io.card import Line, clean_text, formula_text
+from headwater.molecule.structure.molecule import Molecule
 
 
 def atoms(symbols, charge=0):
@@ -23,9 +23,9 @@ def atoms(symbols, charge=0):
     ],
 )
 def test_numbers(values, shown):
-    assert list(Line("p", "", tuple(zip("abc", values, strict=True))).shown().values()) == shown
+    assert list(Line("p", "", tuple(zip("abc", values, strict=True))).format_values().values()) == shown
 
 
 def test_names_and_formulae():
-    assert clean(" a\r\n\tb\u2028\x1b[0m ") == "a b [0m"
-    assert formula(atoms("NHHHH", 1)) == "H₄N+" and formula(atoms("OCCOHHH", -1)) == "C₂H₃O₂−"
+    assert clean_text(" a\r\n\tb\u2028\x1b[0m ") == "a b [0m"
+    assert formula_text(atoms("NHHHH", 1)) == "H₄N+" and formula_text(atoms("OCCOHHH", -1)) == "C₂H₃O₂−"

@@ -25,13 +25,13 @@ from hypothesis import strategies as st
 
 from headwater.errors import Misuse
 from headwater.molecule.checks import posebusters
-from headwater.molecule.checks.posebusters import posebusters_pass
+from headwater.molecule.checks.posebusters import run_posebusters
 from headwater.molecule.chemistry import perception
 from headwater.molecule.chemistry import soundness as chemistry
-from headwater.molecule.chemistry.perception import perceived
-from headwater.molecule.chemistry.soundness import Chemistry, duplicates, examine, summary
+from headwater.molecule.chemistry.perception import perceive
+from headwater.molecule.chemistry.soundness import Chemistry, examine, find_duplicates, summarise
 from headwater.molecule.io import files
-from headwater.molecule.io.molecule import Molecule, batch_of
+from headwater.molecule.structure.molecule import Molecule, to_batch
 
 pytest.importorskip("rdkit.Chem")
 
@@ -75,11 +75,10 @@ def test_chemistry_by_hand(name):
     assert fields(examine([m])[0]) == fields(expected)
 
 
-def test_a_batch_is_its_molecules(monkeypatch):
+def test_a_batch_is_its_molecules():
     """Neither neighbours nor padding nor the chunk matter."""
     alone = [examine([m])[0] for m in MOLECULES]
-    monkeypatch.setattr(chemistry, "CHUNK", 3)
-    assert [fields(c) for c in examine(batch_of(MOLECULES))] == [fields(c) for c in alone]
+    assert [fields(c) for c in examine(to_batch(MOLECULES), at_once=3)] == [fields(c) for c in alone]
     assert examine([]) == []
 
 
@@ -105,14 +104,14 @@ def test_edm_leaves_charges_out():
 
 
 def test_rdkit_is_silent(capfd):
-    perceived(CH5)
+    perceive(CH5)
     examine(MOLECULES)
     assert capfd.readouterr() == ("", "")
 
 
 def test_summary_by_hand():
     found = examine([WATER, WATER, METHANE, CH5, METHYL, beside(WATER, METHANE)])
-    report = summary(found, {"O", "CC"})
+    report = summarise(found, {"O", "CC"})
     atoms = 3 + 3 + 5 + 6 + 4 + 8
     expected = {
         "atom_stable": (atoms - 1 - 1) / atoms,  # the carbons of CH5 and CH3
@@ -128,16 +127,16 @@ def test_summary_by_hand():
 
 
 def test_summary_at_the_edges():
-    nothing = summary(examine([CH5]), set())
+    nothing = summarise(examine([CH5]), set())
     assert nothing["valid"] == nothing["unique"] == nothing["novel"] == nothing["valid_and_unique"] == 0
-    assert "novel" not in summary(examine([WATER])) and summary(examine([WATER]), set())["novel"] == 1
+    assert "novel" not in summarise(examine([WATER])) and summarise(examine([WATER]), set())["novel"] == 1
     with pytest.raises(Misuse, match="no molecules"):
-        summary([])
+        summarise([])
 
 
 @given(st.lists(st.sampled_from(["C", "O", "N", None]), max_size=12))
 def test_duplicates_point_to_the_first(found):
-    for i, first in enumerate(duplicates(found)):
+    for i, first in enumerate(find_duplicates(found)):
         earlier = [j for j in range(i) if found[j] is not None and found[j] == found[i]]
         assert first == (earlier[0] if earlier else None)
 
@@ -145,7 +144,7 @@ def test_duplicates_point_to_the_first(found):
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "posebusters", None)
     with pytest.raises(Misuse, match=r"pip install headwater\[posebusters\]"):
-        posebusters_pass([WATER])
+        run_posebusters([WATER])
     monkeypatch.setitem(sys.modules, "rdkit.Chem", None)
     with pytest.raises(Misuse, match=r"needs the package rdkit. Run: pip install headwater\[molecules\]"):
         examine([WATER])
@@ -161,6 +160,6 @@ def test_rdkit_is_imported_late():
 
 
 def test_charges_may_be_tensors_of_a_batch():
-    batch = batch_of([GLYCINE, WATER])
+    batch = to_batch([GLYCINE, WATER])
     moved = type(batch)(batch.positions.double(), batch.types.int().long(), batch.charges.int(), batch.mask)
     assert [c.smiles for c in examine(moved.select(torch.tensor([1, 0])))] == ["O", "[NH3+]CC(=O)[O-]"]

@@ -9,7 +9,6 @@ from core_laws import F64
 from torch.testing import assert_close
 
 from headwater import Misuse
-from headwater.molecule.io.elements import ELEMENTS
 from headwater.molecule.model import data
 from headwater.molecule.model.data import (
     HARTREE,
@@ -19,11 +18,12 @@ from headwater.molecule.model.data import (
     draw_split,
     formal_charges,
     load,
-    number,
     parse,
-    rows,
+    parse_number,
+    read_rows,
     split,
 )
+from headwater.molecule.structure.elements import ELEMENTS
 
 COUNT = 130_831
 
@@ -80,7 +80,7 @@ def test_an_unknown_part_is_refused():
     ],
 )
 def test_mathematicas_floats(text, value):
-    assert number(text) == value
+    assert parse_number(text) == value
 
 
 def types_of(symbols):
@@ -159,20 +159,20 @@ def qm9pack(tmp_path, monkeypatch):
 
 
 def test_rows_of_the_three_tables_in_order(qm9pack):
-    assert list(rows()) == TABLE
+    assert list(read_rows()) == TABLE
 
 
 def test_without_qm9pack_it_is_named(monkeypatch):
     monkeypatch.setattr(data, "find_spec", lambda name: None)
     with pytest.raises(Misuse, match="qm9pack") as caught:
-        next(rows())
+        next(read_rows())
     assert "pip install" in caught.value.cure
 
 
 @pytest.fixture
 def parsed(monkeypatch):
     pytest.importorskip("rdkit")
-    monkeypatch.setattr(data, "rows", lambda: iter(TABLE))
+    monkeypatch.setattr(data, "read_rows", lambda: iter(TABLE))
     return parse()
 
 
@@ -207,7 +207,7 @@ def test_units_of_the_properties(parsed):
 def test_what_is_stored_is_what_was_parsed(parsed, tmp_path, monkeypatch):
     """The second load reads the file and does not parse."""
     first = load(tmp_path / "new" / "folder")
-    monkeypatch.setattr(data, "rows", lambda: pytest.fail("parsed again"))
+    monkeypatch.setattr(data, "read_rows", lambda: pytest.fail("parsed again"))
     second = load(tmp_path / "new" / "folder")
     assert [p.name for p in (tmp_path / "new" / "folder").iterdir()] == ["qm9.npz"]
     for stored in (first, second):
@@ -238,7 +238,7 @@ def ramp():
 @pytest.mark.parametrize("length", [None, 4, 29])
 def test_padded_molecules_are_their_own_atoms_then_zeros(length):
     m, index = ramp(), torch.tensor([3, 1, 2, 0, 3])
-    b = m.padded(index, length)
+    b = m.pad(index, length)
     assert {v.shape[:2] for v in b.values()} == {(5, length or 4)}
     for row, i in enumerate(index.tolist()):
         own = slice(int(m.offsets[i]), int(m.offsets[i + 1]))
@@ -251,4 +251,4 @@ def test_padded_molecules_are_their_own_atoms_then_zeros(length):
 
 
 def test_padding_is_as_long_as_the_longest_asked_for():
-    assert ramp().padded(torch.tensor([2, 0]))["mask"].shape == (2, 2)
+    assert ramp().pad(torch.tensor([2, 0]))["mask"].shape == (2, 2)

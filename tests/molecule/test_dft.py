@@ -8,7 +8,7 @@ import pytest
 
 from headwater.errors import Misuse
 from headwater.molecule.checks import dft
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.structure.molecule import Molecule
 
 pytest.importorskip("pyscf")
 
@@ -94,17 +94,17 @@ def test_the_forecast_grows_as_its_power_law(monkeypatch):
     monkeypatch.setattr(dft, "_reference_seconds", lambda: 2.0)
     assert dft.forecast(dft.FORMALDEHYDE) == pytest.approx(2.0)
     ratio = dft.functions(WATER) / dft.functions(dft.FORMALDEHYDE)
-    assert dft.forecast(WATER) == pytest.approx(2.0 * ratio**dft.EXPONENT)
+    assert dft.forecast(WATER) == pytest.approx(2.0 * ratio**2.2)
 
 
 def test_a_series_reports_its_progress_and_learns_from_it(monkeypatch):
     def pretend(m, *, callback=None):
-        return dft.Dft(-7.0, 1.0, 8.0, 0.0, -1.0, 10.0, True)
+        return dft.DftResult(-7.0, 1.0, 8.0, 0.0, -1.0, 10.0, True)
 
     monkeypatch.setattr(dft, "_reference_seconds", lambda: 2.0)
     monkeypatch.setattr(dft, "single_point", pretend)
     events = []
-    results = list(dft.check([dft.FORMALDEHYDE] * 3, callback=events.append))
+    results = list(dft.compute_all([dft.FORMALDEHYDE] * 3, callback=events.append))
     assert len(results) == 3
     assert [(e.done, e.total) for e in events] == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert [e.seconds_left for e in events] == pytest.approx([6.0, 20.0, 10.0, 0.0])
@@ -112,7 +112,7 @@ def test_a_series_reports_its_progress_and_learns_from_it(monkeypatch):
 
 def test_a_series_goes_on_after_a_failure():
     apart = Molecule(("H",), np.zeros((1, 3)), (0,))
-    bad, good = dft.check([apart, HYDROGEN])
+    bad, good = dft.compute_all([apart, HYDROGEN])
     assert not bad.converged and good.converged
 
 

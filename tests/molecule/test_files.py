@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from headwater.errors import Misuse
 from headwater.molecule.chemistry.soundness import examine
-from headwater.molecule.io.elements import ELEMENTS
 from headwater.molecule.io.files import read_molecules, write_csv, write_sdf, write_xyz
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.structure.elements import ELEMENTS
+from headwater.molecule.structure.molecule import Molecule
 
 Chem = pytest.importorskip("rdkit.Chem")
 

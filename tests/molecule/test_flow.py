@@ -6,8 +6,10 @@ from by_hand import METHANE, state_of
 from torch.testing import assert_close
 
 from headwater import Misuse, solve
-from headwater.molecule.design.flow import Known, Renormalised, molecule_flow
-from headwater.molecule.design.state import alike, mask_of, project
+from headwater.molecule.design.conditioned import KnownPart
+from headwater.molecule.design.flow import FeatureShell, molecule_flow
+from headwater.molecule.structure.groups import group_by_size
+from headwater.molecule.structure.state import atom_mask, project
 
 
 def noise(*shape, seed=0):
@@ -48,9 +50,9 @@ def test_molecules_are_solved_in_groups_of_like_size_and_come_back_in_order(netw
     assert_close(v[:, :n], one, atol=1e-4, rtol=1e-3)
     h = torch.autograd.grad((one * w[:, :n]).sum(), z)[0]
     assert_close(g[:, :n], h, atol=1e-3, rtol=1e-2)
-    groups = alike(flow.support.mask, torch.device("cpu"))
+    groups = group_by_size(flow.support.mask, torch.device("cpu"))
     assert [(len(i), atoms) for i, atoms in groups] == [(16, 9), (16, 21), (8, 21)]
-    assert [len(i) for i, _ in alike(flow.support.mask, torch.device("cuda"))] == [40]
+    assert [len(i) for i, _ in group_by_size(flow.support.mask, torch.device("cuda"))] == [40]
 
 
 def test_the_source_has_the_variance_of_its_dimension(networks):
@@ -67,17 +69,17 @@ def test_impossible_sizes_are_refused(sizes, networks):
 
 
 def test_renormalised_puts_each_kind_of_feature_on_its_shell():
-    mask = mask_of(torch.tensor([6, 3]))
+    mask = atom_mask(torch.tensor([6, 3]))
     z = 3 * noise(2, 29, 9)
     z[..., 3:] += 2.0
-    x = Renormalised(mask)(z)
+    x = FeatureShell(mask)(z)
     n = torch.tensor([6.0, 3.0])
     assert_close(x[..., :3].square().sum((1, 2)), 3 * (n - 1))
     assert_close(x[..., 3:8].square().sum((1, 2)), 5 * n)
     assert_close(x[..., 8].square().sum(1), n)
     assert_close(project(x, mask), x)
-    assert_close(Renormalised(mask)(x), x)
-    assert_close(Renormalised(mask).select(torch.tensor([1]))(z[1:]), x[1:])
+    assert_close(FeatureShell(mask)(x), x)
+    assert_close(FeatureShell(mask).select(torch.tensor([1]))(z[1:]), x[1:])
 
 
 def test_known_is_an_orthogonal_projection_that_forgets_where_the_fragment_is():
@@ -86,22 +88,22 @@ def test_known_is_an_orthogonal_projection_that_forgets_where_the_fragment_is():
     typed = placed.clone()
     typed[:, 4:6] = True
     x, y = noise(2, 29, 9), noise(2, 29, 9, seed=1)
-    a = Known.of(y, placed, typed)
-    assert_close((a.part(x) * y).sum(), (x * a.part(y)).sum())
-    assert_close(a.part(a.part(x)), a.part(x))
+    a = KnownPart.from_state(y, placed, typed)
+    assert_close((a.project(x) * y).sum(), (x * a.project(y)).sum())
+    assert_close(a.project(a.project(x)), a.project(x))
     moved = x.clone()
     moved[..., :3] += torch.tensor([1.0, -2.0, 3.0])
-    assert_close(a.part(moved), a.part(x), atol=1e-5, rtol=0)
-    assert_close(a.part(y), a.y)
+    assert_close(a.project(moved), a.project(x), atol=1e-5, rtol=0)
+    assert_close(a.project(y), a.y)
 
 
 @pytest.mark.parametrize("steps", [1, 3, 8, 60])
 def test_what_is_known_comes_out_exactly_from_any_noise(networks, steps):
     x, mask = state_of(METHANE, METHANE)
-    known = Known.of(x, mask & (torch.arange(29) < 4), mask)
+    known = KnownPart.from_state(x, mask & (torch.arange(29) < 4), mask)
     flow = molecule_flow(networks.generator, [5, 5], known)
     with torch.no_grad():
         x1 = solve(flow, flow.noise([0, 1]), steps=steps)
-    assert (known.part(x1) - known.y).abs().max() < 1e-5
+    assert (known.project(x1) - known.y).abs().max() < 1e-5
     assert x1[..., :3].sum(1).abs().max() < 1e-5
     assert not torch.allclose(x1[0], x1[1], atol=0.01)

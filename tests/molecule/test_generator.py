@@ -7,10 +7,18 @@ from networks import ATOMS, GENERATES, GENERATOR, MASK, TIMES, noisy, perturbed
 from torch.testing import assert_close
 
 from headwater import Gaussian
-from headwater.molecule.design.state import CHARGE_SCALE, KINDS, TYPE_SCALE, centred, encode, mask_of
-from headwater.molecule.model.generator import SPREAD, Generator, matching_losses
+from headwater.molecule.model.generator import Generator, Preconditioning, matching_losses
+from headwater.molecule.structure.state import (
+    CHARGE_SCALE,
+    KINDS,
+    TYPE_SCALE,
+    atom_mask,
+    centre,
+    encode_state,
+)
 
 torch.set_num_threads(1)
+SPREAD = Preconditioning.spread
 
 
 def test_one_time_equals_a_time_per_problem():
@@ -23,7 +31,7 @@ def test_one_time_equals_a_time_per_problem():
 def test_velocity_keeps_the_centre_and_the_padding(t):
     """In float32, at 29 atoms: mean position and empty rows stay zero to 1e-6 of the velocity."""
     atoms = torch.tensor([29, 9, 1, 18])
-    mask = mask_of(atoms)
+    mask = atom_mask(atoms)
     net = perturbed(lambda: Generator(GENERATES)).float()
     v = net(noisy(mask).float(), torch.tensor(t), mask)
     assert bool(v.isfinite().all())
@@ -36,7 +44,7 @@ def test_velocity_keeps_the_centre_and_the_padding(t):
 def test_centre_and_padding_are_kept_along_the_solve():
     """Twenty midpoint steps in float32: centre within 1e-5 angstrom, empty rows exactly zero."""
     atoms = torch.tensor([29, 9, 1, 18])
-    mask = mask_of(atoms)
+    mask = atom_mask(atoms)
     net = perturbed(lambda: Generator(GENERATES), amount=0.03).float()
     x, h = noisy(mask).float(), 1 / 20
     for i in range(20):
@@ -111,7 +119,7 @@ def test_the_solve_ends_at_types_and_charges_of_data():
     """From t = 0.9 the types of nearly clean states reach one-hot rows times the scale."""
     types = torch.arange(35).reshape(5, 7) % KINDS * MASK
     charges = (torch.arange(35).reshape(5, 7) % 3 - 1) * MASK
-    data = encode(normal(5, 7, 3), types, charges, MASK)
+    data = encode_state(normal(5, 7, 3), types, charges, MASK)
     x, steps = 0.9 * data + 0.02 * noisy(), 50
     for i in range(steps):
         x = x + 0.1 / steps * GENERATOR(x, time(0.9 + 0.1 * i / steps), MASK)
@@ -133,9 +141,9 @@ def test_losses_are_the_error_of_the_denoiser_and_log_likelihoods():
     t = torch.tensor([0.05, 0.3, 0.5, 0.8, 0.99], dtype=F64)
     types = torch.arange(35).reshape(5, 7) % KINDS * MASK
     charges = (torch.arange(35).reshape(5, 7) % 3 - 1) * MASK
-    x0, x1 = noisy(), encode(normal(5, 7, 3, seed=14), types, charges, MASK)
+    x0, x1 = noisy(), encode_state(normal(5, 7, 3, seed=14), types, charges, MASK)
     f, kinds, levels = (
-        centred(normal(5, 7, 3, seed=15), MASK),
+        centre(normal(5, 7, 3, seed=15), MASK),
         normal(5, 7, 5, seed=16),
         normal(5, 7, 3, seed=17),
     )

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from headwater.molecule.design.grow import guessed, open_sites
-from headwater.molecule.io.elements import ELEMENTS
+from headwater.molecule.design.grow import GrowthGuess
+from headwater.molecule.structure.elements import ELEMENTS
 
 A = 0.629
 METHYL = torch.tensor([[0, 0, 0], [A, A, A], [-A, -A, A], [-A, A, -A]])
@@ -16,17 +16,17 @@ def types(symbols):
 
 
 def test_the_open_site_of_methyl_points_away_from_its_hydrogens():
-    places, out = open_sites(METHYL, types("CHHH"))
+    places, out = GrowthGuess().find_open_sites(METHYL, types("CHHH"))
     assert_close(places, torch.zeros(1, 3))
     assert_close(out, torch.tensor([[1.0, -1.0, -1.0]]) / 3**0.5, atol=1e-5, rtol=0)
 
 
 def test_an_atom_stands_for_each_missing_bond():
-    places, out = open_sites(METHYL[:2], types("CH"))  # CH: three are missing
+    places, out = GrowthGuess().find_open_sites(METHYL[:2], types("CH"))  # CH: three are missing
     assert len(places) == 3 and not places.any()
     assert_close(out[:1].expand(3, 3), out)
-    assert len(open_sites(METHYL[:1], types("C"))[0]) == 4  # an atom alone
-    assert len(open_sites(METHYL[:1], types("F"))[0]) == 1
+    assert len(GrowthGuess().find_open_sites(METHYL[:1], types("C"))[0]) == 4  # an atom alone
+    assert len(GrowthGuess().find_open_sites(METHYL[:1], types("F"))[0]) == 1
 
 
 def test_flat_atoms_have_no_room_and_whole_molecules_grow_anywhere():
@@ -34,8 +34,8 @@ def test_flat_atoms_have_no_room_and_whole_molecules_grow_anywhere():
     angle = torch.arange(6) * torch.pi / 3
     ring = torch.stack([angle.cos(), angle.sin(), 0 * angle], 1)
     benzene = torch.cat([1.395 * ring, 2.48 * ring])
-    assert len(open_sites(benzene, types("CCCCCCHHHHHH"))[0]) == 12
-    places, out = open_sites(benzene[:11], types("CCCCCCHHHHH"))
+    assert len(GrowthGuess().find_open_sites(benzene, types("CCCCCCHHHHHH"))[0]) == 12
+    places, out = GrowthGuess().find_open_sites(benzene[:11], types("CCCCCCHHHHH"))
     assert_close(places, benzene[5:6].expand(len(places), 3))  # the carbon that lacks a hydrogen
     assert_close(out[0], ring[5], atol=1e-4, rtol=0)
 
@@ -43,7 +43,7 @@ def test_flat_atoms_have_no_room_and_whole_molecules_grow_anywhere():
 @pytest.mark.parametrize("atoms", [5, 8, 29])
 def test_the_guess_keeps_the_fragment_and_puts_the_rest_outside(atoms):
     g = torch.Generator().manual_seed(0)
-    places = torch.stack([guessed(METHYL, types("CHHH"), atoms, g) for _ in range(200)])
+    places = torch.stack([GrowthGuess()(METHYL, types("CHHH"), atoms, g) for _ in range(200)])
     assert places.shape == (200, atoms, 3)
     assert_close(places[:, :4], METHYL.expand(200, 4, 3))
     rest = places[:, 4:]
@@ -59,7 +59,7 @@ def test_several_sites_are_used_and_the_draw_is_the_seeds():
     both = types("CC")
 
     def draw(seed):
-        return guessed(skeleton, both, 8, torch.Generator().manual_seed(seed))
+        return GrowthGuess()(skeleton, both, 8, torch.Generator().manual_seed(seed))
 
     assert torch.equal(draw(3), draw(3)) and not torch.equal(draw(3), draw(4))
     sides = torch.stack([draw(s)[2:, 0] for s in range(50)])

@@ -7,12 +7,10 @@ import torch
 
 from headwater import Misuse, zoo
 from headwater.molecule.design.flow import MoleculeVelocity
-from headwater.molecule.design.state import mask_of
-from headwater.molecule.design.target import (
-    predict,
-)
 from headwater.molecule.model import models
+from headwater.molecule.model.prediction import predict
 from headwater.molecule.model.regressor import PROPERTIES
+from headwater.molecule.structure.state import atom_mask
 
 
 class Elsewhere(torch.nn.Module):
@@ -53,12 +51,12 @@ def test_regressor_cards_say_how_good_they_are(name):
 
 
 def test_models_of_the_wrong_kind_are_refused():
-    with pytest.raises(Misuse, match="is no molecule generator"):
-        models.generator("tiny64")
+    with pytest.raises(Misuse, match="is not a molecule generator"):
+        models.load_generator("tiny64")
 
 
 def test_inputs_go_to_the_networks_device_and_come_back():
-    mask = mask_of(torch.tensor([4, 3]))
+    mask = atom_mask(torch.tensor([4, 3]))
     Returning.moves.clear()
     velocity = Elsewhere(torch.ones(2, 4, 9).as_subclass(Returning))
     v = MoleculeVelocity(velocity, mask)(torch.zeros(2, 29, 9), torch.tensor(0.5))

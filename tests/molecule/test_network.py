@@ -25,9 +25,9 @@ from networks import (
 )
 from torch.testing import assert_close
 
-from headwater.molecule.design.state import KINDS, mask_of
-from headwater.molecule.io.units import DEBYE
 from headwater.molecule.model.regressor import EXTRA, PROPERTIES, Regressor, RegressorConfig
+from headwater.molecule.structure.state import KINDS, atom_mask
+from headwater.molecule.structure.units import DEBYE
 
 torch.set_num_threads(1)
 
@@ -118,7 +118,7 @@ def test_a_molecule_alone_has_the_velocity_it_has_beside_larger_ones(i):
     v = GENERATOR(x, TIMES, MASK)[i]
     alone = GENERATOR(x[i : i + 1, :k], TIMES[i], MASK[i : i + 1, :k])[0]
     assert_close(v[:k], alone, rtol=1e-10, atol=1e-10)
-    wide = GENERATOR(F.pad(x[i : i + 1], (0, 0, 0, 22)), TIMES[i], mask_of(ATOMS[i : i + 1], 29))[0]
+    wide = GENERATOR(F.pad(x[i : i + 1], (0, 0, 0, 22)), TIMES[i], atom_mask(ATOMS[i : i + 1], 29))[0]
     assert_close(wide[:k], alone, rtol=1e-10, atol=1e-10)
     assert not wide[k:].any() and not v[k:].any()
 
@@ -163,7 +163,7 @@ SMALL = torch.tensor([2, 3])
 
 def test_gradients_of_properties_equal_finite_differences():
     """Central differences in float64 for positions and relaxed types, padding included."""
-    mask = mask_of(SMALL, 4)
+    mask = atom_mask(SMALL, 4)
     positions = (1.2 * normal(2, 4, 3, seed=9)).requires_grad_()
     types = (2 * normal(2, 4, KINDS, seed=10)).softmax(-1).requires_grad_()
 
@@ -176,7 +176,7 @@ def test_gradients_of_properties_equal_finite_differences():
 
 @pytest.mark.parametrize("t", [0.35, 0.97])
 def test_gradients_through_the_velocity_equal_finite_differences(t):
-    mask = mask_of(SMALL, 4)
+    mask = atom_mask(SMALL, 4)
     x = noisy(mask, seed=11).requires_grad_()
     assert torch.autograd.gradcheck(
         lambda x: GENERATOR(x, time(t), mask), (x,), eps=1e-5, atol=1e-5, rtol=1e-5

@@ -3,8 +3,8 @@
 import pytest
 from by_hand import CH5, WATER, beside, embedded
 
-from headwater.molecule.checks.posebusters import posebusters_pass
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.checks.posebusters import run_posebusters
+from headwater.molecule.structure.molecule import Molecule
 
 pytest.importorskip("posebusters")
 
@@ -12,7 +12,7 @@ pytest.importorskip("posebusters")
 def test_posebusters_tells_good_from_bad(capfd):
     ethanol = embedded("CCO")
     squeezed = Molecule(ethanol.symbols, ethanol.positions * [1, 1, 0.3], ethanol.charges)
-    good, apart, bad, broken = posebusters_pass([ethanol, beside(ethanol, WATER), squeezed, CH5])
+    good, apart, bad, broken = run_posebusters([ethanol, beside(ethanol, WATER), squeezed, CH5])
     assert good["pass"] and all(good.values())
     assert not apart["all_atoms_connected"] and apart["sanitization"]
     assert not bad["pass"]

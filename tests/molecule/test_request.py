@@ -4,15 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from by_hand import METHANE, QUICK
+from by_hand import METHANE, design_quickly
 from torch.testing import assert_close
 
 from headwater import Misuse, zoo
-from headwater.molecule.design.design import design
-from headwater.molecule.design.request import Target
+from headwater.molecule.design.sizes import draw_atoms, load_ranges
+from headwater.molecule.design.target import Target
 from headwater.molecule.model import models
 from headwater.molecule.model.regressor import PROPERTIES
-from headwater.molecule.model.sizes import draw_atoms, ranges
 
 
 def test_numbers_of_atoms_follow_the_data_and_the_target():
@@ -35,7 +34,7 @@ def test_each_molecule_may_have_its_own_target():
 
 
 def test_ranges_enclose_most_of_qm9():
-    r = ranges()
+    r = load_ranges()
     assert set(r) == set(PROPERTIES)
     assert 2.5 < r["gap"][0] < 4 and 9 < r["gap"][1] < 12 and 0 <= r["mu"][0] < 0.1
 
@@ -44,16 +43,16 @@ def test_ranges_enclose_most_of_qm9():
     "change, words",
     [
         ({"count": 0}, "asks for nothing"),
-        ({"prior": -1.0, "renormalise": False}, "Give 0 or a positive"),
-        ({"undecided": float("nan")}, "Give 0 or a positive"),
+        ({"chi_weight": -1.0, "renormalise": False}, "Give 0 or a positive"),
+        ({"rounding_weight": float("nan")}, "Give 0 or a positive"),
         ({"atoms": torch.tensor([8, 40])}, "Give 2 to 29"),
         ({"formula": {"C": 2, "H": 6}, "atoms": torch.tensor([8, 9])}, "8, 9 are asked for"),
         ({"fragment": METHANE, "atoms": torch.tensor([9, 4])}, "leaves none to generate of 4"),
-        ({"fragment": replace(METHANE, charges=(1, 0, 0, 0, 0)), "stable": True}, "without formal charges"),
+        ({"fragment": replace(METHANE, charges=(1, 0, 0, 0, 0)), "sound": True}, "without formal charges"),
         ({"atoms": 30}, "Give 2 to 29"),
         ({"atoms": 1}, "Give 2 to 29"),
         ({"gradients": -1}, "cannot be taken"),
-        ({"prior": 1.0}, "renormalise=False"),
+        ({"chi_weight": 1.0}, "renormalise=False"),
         ({"formula": {"S": 1, "H": 4}}, "has the element S"),
         ({"targets": (Target("gap", 1.0), Target("gap", 2.0))}, "the same property"),
         ({"targets": (Target("gap", torch.ones(3)),)}, "3 values are given for 2"),
@@ -64,7 +63,7 @@ def test_ranges_enclose_most_of_qm9():
 )
 def test_contradictory_requests_are_refused(change, words):
     with pytest.raises(Misuse, match=words):
-        design(replace(QUICK, **change))
+        design_quickly(**change)
 
 
 def test_unknown_properties_are_refused():

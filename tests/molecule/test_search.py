@@ -4,33 +4,26 @@ from dataclasses import replace
 
 import pytest
 import torch
-from by_hand import QUICK
+from by_hand import design_quickly
 from torch.testing import assert_close
 
 from headwater.dflow.result import Event
-from headwater.molecule.design import search
+from headwater.molecule.design.cost import PropertyCost, UserCost
 from headwater.molecule.design.design import design, generate
-from headwater.molecule.design.request import Request, Target
-from headwater.molecule.design.state import mask_of
-from headwater.molecule.design.target import (
-    TOLERANCE,
-    Miss,
-    PropertyCost,
-    UserCost,
-)
+from headwater.molecule.design.deviation import TargetDeviation
+from headwater.molecule.design.request import Request
+from headwater.molecule.design.screened_control import ScreenedControl, ScreenedDraws
+from headwater.molecule.design.target import TOLERANCE, Target
+from headwater.molecule.structure.state import atom_mask
 from headwater.optimizers.status import Status
-
-pytestmark = pytest.mark.usefixtures("one_draw_at_a_time")
 
 
 def test_weights_choose_among_draws(networks):
     """Two targets that no draw meets: whose weight is large decides which draw is kept."""
     targets = (Target("gap", 12.0), Target("mu", 9.0))
-    request = replace(QUICK, count=6, targets=targets, gradients=0, candidates=8)
+    asked = {"count": 6, "gradients": 0, "candidates": 8}
     gap, mu = (
-        design(
-            replace(request, targets=tuple(replace(t, weight=w) for t, w in zip(targets, ws, strict=True)))
-        )
+        design_quickly(**asked, targets=tuple(replace(t, weight=w) for t, w in zip(targets, ws, strict=True)))
         for ws in ((1000.0, 1.0), (1.0, 1000.0))
     )
     assert (gap.guide["gap"] > mu.guide["gap"] + 0.1).any() and (gap.guide["gap"] >= mu.guide["gap"]).all()
@@ -38,14 +31,17 @@ def test_weights_choose_among_draws(networks):
 
 
 def test_control_lowers_the_cost_of_its_start(networks):
-    first = design(replace(QUICK, gradients=1, candidates=1, steps=4))
-    last = design(replace(QUICK, gradients=8, candidates=1, steps=4))
-    assert bool((last.miss <= first.miss).all()) and last.miss.mean() < 0.7 * first.miss.mean()
+    first = design_quickly(gradients=1, candidates=1, steps=4)
+    last = design_quickly(gradients=8, candidates=1, steps=4)
+    assert (
+        bool((last.deviation <= first.deviation).all())
+        and last.deviation.mean() < 0.7 * first.deviation.mean()
+    )
 
 
 def test_more_candidates_start_nearer(networks):
     def start(k):
-        return design(replace(QUICK, count=6, candidates=k, gradients=1)).miss
+        return design_quickly(count=6, candidates=k, gradients=1).deviation
 
     few, many = start(1), start(6)
     assert bool((many <= few).all()) and many.mean() < 0.7 * few.mean()
@@ -53,16 +49,16 @@ def test_more_candidates_start_nearer(networks):
 
 def test_attempts_go_on_with_what_missed_and_count_everything(networks):
     """One target is met by the first draw, the other by none."""
-    targets = (Target("gap", torch.tensor([float(design(QUICK).guide["gap"][0]), 100.0])),)
-    one, three = (design(replace(QUICK, targets=targets, attempts=k)) for k in (1, 3))
+    targets = (Target("gap", torch.tensor([float(design_quickly().guide["gap"][0]), 100.0])),)
+    one, three = (design_quickly(targets=targets, attempts=k) for k in (1, 3))
     assert one.reached.tolist() == three.reached.tolist() == [True, False]
-    assert three.miss[1] <= one.miss[1] and three.gradients[1] == 3 * one.gradients[1] > 0
+    assert three.deviation[1] <= one.deviation[1] and three.gradients[1] == 3 * one.gradients[1] > 0
     assert three.evaluations[1] == 3 * one.evaluations[1]
     assert three.evaluations[0] == one.evaluations[0] and three.gradients[0] == one.gradients[0]
 
 
 def test_evaluations_count_candidates_and_gradients(networks):
-    d = design(replace(QUICK, targets=(Target("gap", 100.0),)))  # out of reach
+    d = design_quickly(targets=(Target("gap", 100.0),))  # out of reach
     assert d.gradients.tolist() == [2, 2] and [s.name for s in d.status] == ["EVALUATIONS"] * 2
     assert d.evaluations.tolist() == [2 * 2 * 2 + 2 * 2 * 2] * 2  # candidates + gradients, 4 evaluations each
 
@@ -74,30 +70,26 @@ def test_the_callback_sees_the_start_and_can_end_the_run(networks):
         seen.append(event)
         return Status.SECONDS
 
-    d = design(replace(QUICK, targets=(Target("gap", 100.0),), callback=stop, attempts=3))
+    d = design_quickly(targets=(Target("gap", 100.0),), callback=stop, attempts=3)
     assert [e.round for e in seen] == [0]  # one draw
     assert d.status == (Status.SECONDS, Status.SECONDS) and d.gradients.tolist() == [0, 0]
-    assert d.evaluations.tolist() == [2 * 2] * 2 and bool(torch.isfinite(d.miss).all())
+    assert d.evaluations.tolist() == [2 * 2] * 2 and bool(torch.isfinite(d.deviation).all())
 
 
 def test_the_callback_can_end_the_control(networks):
-    d = design(
-        replace(
-            QUICK,
-            targets=(Target("gap", 100.0),),
-            callback=lambda event: Status.CANCELLED if event.round == 1 else None,
-            attempts=3,
-        )
+    d = design_quickly(
+        targets=(Target("gap", 100.0),),
+        callback=lambda event: Status.CANCELLED if event.round == 1 else None,
+        attempts=3,
     )
     assert d.status == (Status.CANCELLED,) * 2 and d.gradients.tolist() == [1, 1]
 
 
-def test_the_callback_counts_over_batches_and_ends_them_all(networks, monkeypatch):
+def test_the_callback_counts_over_batches_and_ends_them_all(networks):
     """Two batches of one: the second is told of as molecule 1; ended in the first, it is a plain draw."""
-    monkeypatch.setattr("headwater.molecule.design.design.BATCH", 1)
     seen: list[Event] = []
-    request = replace(QUICK, targets=(Target("gap", 100.0),), gradients=0, callback=seen.append)
-    design(request)
+    asked = {"targets": (Target("gap", 100.0),), "gradients": 0, "at_once": 1}
+    design_quickly(**asked, callback=seen.append)
     assert [e.active.tolist() for e in seen] == [[0], [0], [1], [1]]
     calls = []
 
@@ -105,23 +97,22 @@ def test_the_callback_counts_over_batches_and_ends_them_all(networks, monkeypatc
         calls.append(event)
         return Status.CANCELLED
 
-    d = design(replace(request, callback=stop))
+    d = design_quickly(**asked, callback=stop)
     assert len(calls) == 1 and d.status == (Status.CANCELLED,) * 2
     assert d.evaluations.tolist() == [4, 4] and bool(d.x1.flatten(1).any(1).all())  # a plain draw
 
 
 def test_events_of_draws_tell_the_best_so_far(networks):
     seen: list[Event] = []
-    request = replace(QUICK, targets=(Target("gap", 100.0),), gradients=0, candidates=4, callback=seen.append)
-    design(request)
+    design_quickly(targets=(Target("gap", 100.0),), gradients=0, candidates=4, callback=seen.append)
     best = torch.stack([e.best for e in seen])
     assert_close(best, torch.stack([e.cost for e in seen]).cummin(0).values)
 
 
-def test_who_hits_by_a_draw_draws_no_more(networks, monkeypatch):
+def test_a_molecule_that_hits_by_a_draw_draws_no_more(networks, monkeypatch):
     """With a tolerance that everything meets, the first draw is the result."""
     monkeypatch.setitem(TOLERANCE, "gap", 1e9)
-    d = design(replace(QUICK, candidates=5, attempts=3))
+    d = design_quickly(candidates=5, attempts=3)
     assert d.status == (Status.REACHED,) * 2 and d.gradients.tolist() == [0, 0]
     assert d.evaluations.tolist() == [2 * 2] * 2
 
@@ -129,30 +120,32 @@ def test_who_hits_by_a_draw_draws_no_more(networks, monkeypatch):
 def test_several_draws_at_once_find_the_same(networks, monkeypatch):
     """What is drawn beyond a hit is paid for but dropped: the molecules do not depend on how many draw at once."""
     monkeypatch.setitem(TOLERANCE, "gap", 1.0)
-    request = replace(QUICK, candidates=6, attempts=2, gradients=1, count=4)
-    one = design(request)
-    monkeypatch.setattr(search, "FILL", 24)  # all six at once
-    many = design(request)
+    asked = {"candidates": 6, "attempts": 2, "gradients": 1, "count": 4}
+    one = design_quickly(**asked)
+    many = design_quickly(**asked, least=24)  # all six at once
     assert one.reached.tolist() == many.reached.tolist() and bool(one.reached.any())
     assert_close(many.x1, one.x1, atol=1e-3, rtol=1e-3)
     assert bool((many.evaluations >= one.evaluations).all()) and (many.evaluations > one.evaluations).any()
 
 
 def test_without_gradients_draws_are_screened_only(networks):
-    screened = design(replace(QUICK, gradients=0, candidates=3, targets=(Target("gap", 100.0),)))
+    screened = design_quickly(gradients=0, candidates=3, targets=(Target("gap", 100.0),))
     assert screened.gradients.tolist() == [0, 0] and screened.evaluations.tolist() == [3 * 2 * 2] * 2
     assert screened.status == (Status.EVALUATIONS,) * 2
-    controlled = design(replace(QUICK, gradients=3, candidates=3, targets=(Target("gap", 100.0),)))
-    assert bool((controlled.miss <= screened.miss).all())
+    controlled = design_quickly(gradients=3, candidates=3, targets=(Target("gap", 100.0),))
+    assert bool((controlled.deviation <= screened.deviation).all())
 
 
 def test_a_users_cost_is_followed(networks):
     def wide(positions, types, mask):
         return -positions.square().sum((1, 2)) / mask.sum(1)
 
-    request = Request(3, 0, atoms=10, cost=wide, steps=4, candidates=1, attempts=1, stable=False)
-    mask = mask_of(torch.tensor([10] * 3))
-    first, last = (UserCost(wide, mask)(design(replace(request, gradients=k)).x1) for k in (1, 8))
+    request = Request(3, 0, atoms=10, cost=wide, sound=False)
+    recipe = ScreenedControl(steps=4, candidates=1, attempts=1)
+    mask = atom_mask(torch.tensor([10] * 3))
+    first, last = (
+        UserCost(wide, mask)(design(request, recipe=replace(recipe, gradients=k)).x1) for k in (1, 8)
+    )
     assert bool((last <= first).all()) and (last < first).sum() >= 2
 
 
@@ -161,25 +154,27 @@ def test_what_is_nowhere_finite_diverged(networks):
         def forward(self, x, t, mask):
             return x * torch.nan
 
-    d = generate(2, atoms=5, steps=2, networks=replace(networks, generator=Lost()))
+    lost, recipe = replace(networks, generator=Lost()), ScreenedDraws(steps=2)
+    d = generate(2, atoms=5, recipe=recipe, networks=lost)
     assert d.status == (Status.DIVERGED,) * 2 and not bool(d.reached.any())
-    d = generate(2, formula={"C": 1, "H": 4}, steps=2, networks=replace(networks, generator=Lost()))
+    d = generate(2, formula={"C": 1, "H": 4}, recipe=recipe, networks=lost)
     assert d.status == (Status.DIVERGED,) * 2
 
 
 def test_the_kept_molecule_is_the_best_of_all_that_was_seen(networks):
-    """Its miss is the smallest of every candidate and round, not that of the lowest cost."""
+    """Its deviation is the smallest of every candidate and round, not that of the lowest cost."""
     seen = []
 
     def watch(event):
         seen.append(judge(event.x1))
 
     def judge(x1):
-        mask = mask_of(torch.tensor([9]))
-        v = Miss(PropertyCost(networks.guide, {"gap": torch.tensor([6.0])}, {}, mask), mask).verdict(x1)
-        return v.kind.item(), v.value.item()
+        mask = atom_mask(torch.tensor([9]))
+        v = TargetDeviation(PropertyCost(networks.guide, {"gap": torch.tensor([6.0])}, {}, mask), mask).judge(
+            x1
+        )
+        return v.grade.item(), v.value.item()
 
-    request = replace(QUICK, count=1, atoms=9, gradients=4, attempts=2, stable=True, callback=watch, steps=3)
-    d = design(request)
+    d = design_quickly(count=1, atoms=9, gradients=4, attempts=2, sound=True, callback=watch, steps=3)
     assert len(seen) > 4 and judge(d.x1) == pytest.approx(min(seen), rel=1e-4)
-    assert d.miss.item() == pytest.approx(min(seen)[1], rel=1e-4)
+    assert d.deviation.item() == pytest.approx(min(seen)[1], rel=1e-4)

@@ -7,9 +7,9 @@ import torch
 from core_laws import F64, normal
 from torch.testing import assert_close
 
-from headwater.molecule.chemistry.stability import LIMITS, bond_orders, stability, stable_atoms
-from headwater.molecule.design.state import Rounded
-from headwater.molecule.io.elements import ELEMENTS
+from headwater.molecule.chemistry.stability import LIMITS, bond_orders, has_valence, stability
+from headwater.molecule.structure.elements import ELEMENTS
+from headwater.molecule.structure.state import MoleculeBatch
 
 
 def ring(radius, count=6, offset=0.0):
@@ -71,7 +71,7 @@ def molecule(symbols, places, length=None):
     positions[0, :n] = torch.tensor(places, dtype=F64)
     types = torch.zeros(1, length, dtype=torch.long)
     types[0, :n] = torch.tensor([ELEMENTS.index(s) for s in symbols])
-    return Rounded(positions, types, torch.zeros_like(types), torch.arange(length)[None] < n)
+    return MoleculeBatch(positions, types, torch.zeros_like(types), torch.arange(length)[None] < n)
 
 
 def orders(name, length=None):
@@ -84,7 +84,7 @@ def test_real_molecules_are_stable(name, length):
     m = molecule(*STABLE[name], length)
     share, whole = stability(m)
     assert share.tolist() == [1.0] and whole.tolist() == [True]
-    assert stable_atoms(m)[0].tolist() == m.mask[0].tolist()
+    assert has_valence(m)[0].tolist() == m.mask[0].tolist()
 
 
 def test_bond_orders_by_hand():
@@ -109,7 +109,7 @@ def test_the_padding_has_no_bonds():
 def test_benzene_with_equal_bonds_is_what_the_tables_miss():
     """At 1.397 angstrom all six bonds count as single (a double ends at 1.39): H stable, C not. EDM's own limit."""
     m = molecule(*AROMATIC)
-    assert stable_atoms(m)[0].tolist() == [False] * 6 + [True] * 6
+    assert has_valence(m)[0].tolist() == [False] * 6 + [True] * 6
     share, whole = stability(m)
     assert share.tolist() == [0.5] and whole.tolist() == [False]
 
@@ -125,16 +125,16 @@ def test_a_stretched_bond_is_broken():
 
 def test_water_without_a_hydrogen_is_not_stable():
     m = molecule("OH", WATER[1][:2])
-    assert stable_atoms(m)[0].tolist() == [False, True]
+    assert has_valence(m)[0].tolist() == [False, True]
     assert [y.tolist() for y in stability(m)] == [[0.5], [False]]
 
 
 def test_too_many_bonds_are_not_stable_and_formal_charges_do_not_excuse_them():
     """NH4 has four bonds on N: unstable in EDM's sense, with a formal charge of +1 too."""
     m = molecule("NHHHH", [O, *tetrahedron(1.02)])
-    charged = Rounded(m.positions, m.types, torch.tensor([[1, 0, 0, 0, 0]]), m.mask)
+    charged = MoleculeBatch(m.positions, m.types, torch.tensor([[1, 0, 0, 0, 0]]), m.mask)
     for each in (m, charged):
-        assert stable_atoms(each)[0].tolist() == [False, True, True, True, True]
+        assert has_valence(each)[0].tolist() == [False, True, True, True, True]
 
 
 def test_two_fragments_are_stable_each():
@@ -151,10 +151,10 @@ def test_bonds_are_symmetric_and_follow_motion_and_order():
     bonds = bond_orders(m)
     assert torch.equal(bonds, bonds.mT) and not bonds.diagonal(dim1=1, dim2=2).any()
     turn = torch.linalg.qr(normal(3, 3))[0]
-    moved = Rounded(m.positions @ turn.T + 3, m.types, m.charges, m.mask)
+    moved = MoleculeBatch(m.positions @ turn.T + 3, m.types, m.charges, m.mask)
     assert torch.equal(bond_orders(moved), bonds)
     order = [*torch.randperm(12, generator=torch.Generator().manual_seed(0)).tolist(), 12, 13]
-    other = Rounded(m.positions[:, order], m.types[:, order], m.charges, m.mask)
+    other = MoleculeBatch(m.positions[:, order], m.types[:, order], m.charges, m.mask)
     assert torch.equal(bond_orders(other), bonds[:, order][:, :, order])
 
 
@@ -163,7 +163,7 @@ def test_molecules_of_a_batch_are_judged_alone():
         molecule("OH", WATER[1][:2], 12)
     ]
     parts = ("positions", "types", "charges", "mask")
-    batch = Rounded(*(torch.cat([getattr(m, p) for m in each]) for p in parts))
+    batch = MoleculeBatch(*(torch.cat([getattr(m, p) for m in each]) for p in parts))
     assert [y.tolist() for y in stability(batch)] == [[1, 1, 1, 0.5], [True, True, True, False]]
 
 

@@ -9,21 +9,21 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from headwater import Misuse
-from headwater.molecule.design.state import (
+from headwater.molecule.structure.elements import ELEMENTS, MAX_ATOMS
+from headwater.molecule.structure.molecule import Molecule, to_batch, to_molecules
+from headwater.molecule.structure.state import (
     CHARGE_SCALE,
     KINDS,
     SHAPE,
     TYPE_SCALE,
-    Rounded,
-    centred,
-    encode,
-    mask_of,
+    MoleculeBatch,
+    atom_mask,
+    centre,
+    encode_state,
     project,
     relaxed_types,
-    rounded,
+    round_state,
 )
-from headwater.molecule.io.elements import ELEMENTS, MAX_ATOMS
-from headwater.molecule.io.molecule import Molecule, batch_of, molecules_of
 
 quick = settings(max_examples=40, deadline=None)
 
@@ -39,7 +39,7 @@ def batches(draw):
     positions = 2 * torch.randn(*shape, 3, generator=g, dtype=F64) + far
     types = torch.randint(0, KINDS, shape, generator=g)
     charges = torch.randint(-1, 2, shape, generator=g)
-    return positions, types, charges, mask_of(torch.tensor(atoms), length)
+    return positions, types, charges, atom_mask(torch.tensor(atoms), length)
 
 
 @quick
@@ -47,13 +47,13 @@ def batches(draw):
 def test_molecules_come_back_from_states_near_them(batch, error, seed):
     """Types and charges survive any error below half their scale, positions are those given less their mean."""
     positions, types, charges, mask = batch
-    x = encode(*batch)
+    x = encode_state(*batch)
     assert x.shape == (*mask.shape, SHAPE[1])
     noise = error * (2 * torch.rand(x.shape, generator=torch.Generator().manual_seed(seed), dtype=F64) - 1)
     noise[..., :3] = 0
     noise[..., 3:8] *= TYPE_SCALE
     noise[..., 8] *= CHARGE_SCALE
-    m = rounded(x + noise, mask)
+    m = round_state(x + noise, mask)
     assert torch.equal(m.types, types * mask)
     assert torch.equal(m.charges, charges * mask)
     assert torch.equal(m.mask, mask)
@@ -61,12 +61,12 @@ def test_molecules_come_back_from_states_near_them(batch, error, seed):
         own = given_row[keep]
         assert_close(row[keep], own - own.mean(0), rtol=0, atol=1e-12)
         assert not row[~keep].any()
-    assert_close(encode(m.positions, m.types, m.charges, m.mask), x, rtol=0, atol=1e-12)
+    assert_close(encode_state(m.positions, m.types, m.charges, m.mask), x, rtol=0, atol=1e-12)
 
 
 def test_a_state_by_hand():
     """O-H: type and charge columns as the module documents them."""
-    x = encode(
+    x = encode_state(
         torch.tensor([[[1.0, 0, 0], [2.0, 0, 4.0], [9.0, 9, 9]]]),
         torch.tensor([[3, 0, 2]]),
         torch.tensor([[-1, 0, 1]]),
@@ -84,11 +84,11 @@ def test_a_state_by_hand():
 def test_charges_beyond_one_are_rounded_to_one():
     x = torch.zeros(1, 4, 9)
     x[0, :, 8] = CHARGE_SCALE * torch.tensor([2.7, -3.0, 0.49, -0.51])
-    assert rounded(x, torch.ones(1, 4, dtype=torch.bool)).charges.tolist() == [[1, -1, 0, -1]]
+    assert round_state(x, torch.ones(1, 4, dtype=torch.bool)).charges.tolist() == [[1, -1, 0, -1]]
 
 
 ATOMS = torch.tensor([5, 1, 3, 2])
-MASK = mask_of(ATOMS, 6)
+MASK = atom_mask(ATOMS, 6)
 
 
 def test_project_is_an_orthogonal_projection():
@@ -100,7 +100,7 @@ def test_project_is_an_orthogonal_projection():
     assert_close(project(2 * x - 3 * y, MASK), 2 * px - 3 * py, rtol=1e-12, atol=1e-12)
     for k in ATOMS.tolist():
         basis = torch.eye(54, dtype=F64).reshape(54, 6, 9)
-        trace = project(basis, mask_of(torch.tensor([k]), 6).expand(54, -1)).reshape(54, 54).trace()
+        trace = project(basis, atom_mask(torch.tensor([k]), 6).expand(54, -1)).reshape(54, 54).trace()
         assert_close(trace, torch.tensor(9.0 * k - 3, dtype=F64))
 
 
@@ -111,12 +111,12 @@ def test_project_finds_the_nearest_state():
     for seed in range(5):
         other = project(nearest + 0.1 * normal(4, 6, 9, seed=seed + 2), MASK)
         assert bool(((other - x).square().sum((1, 2)) > (nearest - x).square().sum((1, 2))).all())
-    state = encode(normal(4, 6, 3), torch.full((4, 6), 2), torch.ones(4, 6, dtype=torch.long), MASK)
+    state = encode_state(normal(4, 6, 3), torch.full((4, 6), 2), torch.ones(4, 6, dtype=torch.long), MASK)
     assert_close(project(state, MASK), state, rtol=0, atol=1e-13)
 
 
 def test_centred_positions():
-    x = centred(normal(4, 6, 3) + 7, MASK)
+    x = centre(normal(4, 6, 3) + 7, MASK)
     assert_close(x.sum(1), torch.zeros(4, 3, dtype=F64), rtol=0, atol=1e-12)
     assert not x[~MASK].any()
     assert not x[1].any()  # one atom is at its own centre
@@ -125,13 +125,13 @@ def test_centred_positions():
 
 def test_masks_count_atoms():
     assert MASK.sum(1).tolist() == ATOMS.tolist()
-    assert mask_of(torch.tensor([0, 29])).shape == (2, MAX_ATOMS)
+    assert atom_mask(torch.tensor([0, 29])).shape == (2, MAX_ATOMS)
     assert bool((MASK.int().diff(dim=1) <= 0).all())  # atoms first, then padding
 
 
 def test_rounded_select_and_one_hot():
     types = torch.arange(24).reshape(4, 6) % KINDS
-    m = rounded(encode(normal(4, 6, 3), types, torch.zeros_like(types), MASK), MASK)
+    m = round_state(encode_state(normal(4, 6, 3), types, torch.zeros_like(types), MASK), MASK)
     assert len(m) == 4
     some = m.select(torch.tensor([2, 0]))
     assert len(some) == 2
@@ -139,7 +139,7 @@ def test_rounded_select_and_one_hot():
         assert_close(getattr(some, name), getattr(m, name)[[2, 0]], rtol=0, atol=0)
     assert m.one_hot.sum(-1).equal(MASK.to(F64))
     assert bool((m.one_hot.argmax(-1) == m.types)[MASK].all())
-    assert_close(relaxed_types(encode(m.positions, m.types, m.charges, MASK)), m.one_hot)
+    assert_close(relaxed_types(encode_state(m.positions, m.types, m.charges, MASK)), m.one_hot)
 
 
 # --- Molecule ---------------------------------------------------------------------------------------------------
@@ -158,9 +158,9 @@ def test_molecules_come_back_from_a_batch():
     """In float32, centred, without padding, whatever the length of the batch."""
     before = some_molecules()
     for length in (5, MAX_ATOMS):
-        batch = batch_of(before, length)
+        batch = to_batch(before, length)
         assert batch.mask.shape == (3, length) and not batch.positions[~batch.mask].any()
-        for m, back in zip(before, molecules_of(batch), strict=True):
+        for m, back in zip(before, to_molecules(batch), strict=True):
             assert (back.symbols, back.charges, back.charge, len(back)) == (
                 m.symbols,
                 m.charges,
@@ -171,11 +171,11 @@ def test_molecules_come_back_from_a_batch():
 
 
 def test_molecules_come_back_from_a_state():
-    batch = batch_of(some_molecules())
-    x = encode(batch.positions, batch.types, batch.charges, batch.mask)
-    back = molecules_of(rounded(x, batch.mask))
+    batch = to_batch(some_molecules())
+    x = encode_state(batch.positions, batch.types, batch.charges, batch.mask)
+    back = to_molecules(round_state(x, batch.mask))
     assert [m.symbols for m in back] == [m.symbols for m in some_molecules()]
-    assert isinstance(rounded(x, batch.mask), Rounded)
+    assert isinstance(round_state(x, batch.mask), MoleculeBatch)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_molecules_come_back_from_a_state():
 )
 def test_molecules_the_models_cannot_hold_are_refused(molecule, what):
     with pytest.raises(Misuse, match=what) as caught:
-        batch_of([molecule])
+        to_batch([molecule])
     assert caught.value.what.endswith(".") and caught.value.cure.endswith(".")
 
 

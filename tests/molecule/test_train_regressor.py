@@ -8,11 +8,11 @@ import torch
 from small import ALL, LINES, SIZES, SUMS, planted, run_of, same
 from torch import nn
 
-from headwater.molecule.io.elements import ELEMENTS
 from headwater.molecule.model import train_regressor
 from headwater.molecule.model.network import TrunkConfig
 from headwater.molecule.model.regressor import EXTRA, PROPERTIES, Regressor, RegressorConfig
-from headwater.molecule.model.train_regressor import BARS, batches_of_like_size, errors, references
+from headwater.molecule.model.train_regressor import BARS, batch_by_size, fit_references, mean_errors
+from headwater.molecule.structure.elements import ELEMENTS
 
 
 def test_the_regressors_errors_fall():
@@ -22,21 +22,21 @@ def test_the_regressors_errors_fall():
     for name in (*LINES, "mu"):
         m.properties[name] += radius * (-1 if name == "homo" else 1)
     m.properties["gap"] += 2 * radius
-    lines, spreads = references(m, ALL)
+    lines, spreads = fit_references(m, ALL)
     trunk = TrunkConfig(inputs=5, **SIZES, time=False, moves=0)
     run = run_of(lambda: Regressor(RegressorConfig(trunk, lines, spreads)))
-    batches = [train_regressor.labelled(m, i) for i in ALL.split(16)]
-    before = errors(run.net, m, ALL)
+    batches = [train_regressor.load_labels(m, i) for i in ALL.split(16)]
+    before = mean_errors(run.net, m, ALL)
     for i in range(60):
-        run.update(batches[i % 3], train_regressor.loss_of, 2e-2)
-    after = errors(run.net, m, ALL)
+        run.update(batches[i % 3], train_regressor.RegressorLoss(), 2e-2)
+    after = mean_errors(run.net, m, ALL)
     assert sum(after[p] / BARS[p] for p in PROPERTIES) < 0.8 * sum(before[p] / BARS[p] for p in PROPERTIES)
 
 
 def test_jitter_moves_atoms_by_what_it_says():
     """Padding stays zero, the centre stays, the scale differs between molecules and is the one asked for."""
-    b = train_regressor.labelled(planted(), ALL)
-    moved = train_regressor.jittered(b, torch.Generator().manual_seed(0), most=0.1)
+    b = train_regressor.load_labels(planted(), ALL)
+    moved = train_regressor.jitter_positions(b, torch.Generator().manual_seed(0), most=0.1)
     keep = b["mask"][..., None].float()
     torch.testing.assert_close(moved["positions"], b["positions"] + moved["shift"])
     assert (moved["shift"] * (1 - keep)).abs().max() == 0
@@ -50,20 +50,20 @@ def test_jitter_moves_atoms_by_what_it_says():
 def test_the_regressor_learns_by_how_much_atoms_moved():
     """The same molecules, moved anew each time: part of the shift is predictable, and it turns with the molecule."""
     m = planted()
-    lines, spreads = references(m, ALL)
+    lines, spreads = fit_references(m, ALL)
     trunk = TrunkConfig(inputs=5, **SIZES, time=False, moves=0)
     run = run_of(lambda: Regressor(RegressorConfig(trunk, lines, spreads)))
-    b, g = train_regressor.labelled(m, ALL[:16]), torch.Generator().manual_seed(0)
+    b, g = train_regressor.load_labels(m, ALL[:16]), torch.Generator().manual_seed(0)
 
     def unexplained(net):
-        moved = train_regressor.jittered(b, torch.Generator().manual_seed(1), most=0.5)
+        moved = train_regressor.jitter_positions(b, torch.Generator().manual_seed(1), most=0.5)
         with torch.no_grad():
             out = net(moved["positions"], moved["types"], moved["mask"])
         return float((out["shift"] - moved["shift"]).square().sum() / moved["shift"].square().sum())
 
     before = unexplained(run.net)
     for _ in range(200):
-        run.update(train_regressor.jittered(b, g, most=0.5), train_regressor.loss_of, 1e-2)
+        run.update(train_regressor.jitter_positions(b, g, most=0.5), train_regressor.RegressorLoss(), 1e-2)
     assert unexplained(run.ema) < 0.9 < 0.99 < before
     turn = torch.linalg.qr(torch.randn(3, 3, generator=g))[0]
     with torch.no_grad():
@@ -75,9 +75,9 @@ def test_the_regressor_learns_by_how_much_atoms_moved():
 def test_half_precision_ends_before_the_sums_over_atoms():
     """In half precision the trunk alone is rounded: the properties are those of the heads on what it gives."""
     m = planted()
-    lines, spreads = references(m, ALL)
+    lines, spreads = fit_references(m, ALL)
     net = Regressor(RegressorConfig(TrunkConfig(inputs=5, **SIZES, time=False, moves=0), lines, spreads))
-    b = train_regressor.labelled(m, ALL[:8])
+    b = train_regressor.load_labels(m, ALL[:8])
     inner = {}
     net.trunk.register_forward_hook(
         lambda module, inputs, out: inner.update(h=out[0].float(), V=out[1].float())
@@ -118,7 +118,7 @@ class Oracle(nn.Module):
 
 def test_errors_are_mean_absolute_errors_in_the_units_stated():
     m = planted()
-    got = errors(Oracle(m, 0.02), m, torch.arange(37), batch=7)
+    got = mean_errors(Oracle(m, 0.02), m, torch.arange(37), batch=7)
     for name, value in got.items():
         assert value == pytest.approx(20.0 if name in ("gap", "homo", "lumo") else 0.02, rel=1e-3)
     assert tuple(got) == PROPERTIES
@@ -127,7 +127,7 @@ def test_errors_are_mean_absolute_errors_in_the_units_stated():
 def test_the_regressors_loss_is_errors_over_bars():
     """(sum of 0.02 / bar + 2 sum of 0.02 / scale + 100 mean |partial|) / 50; the padding counts for nothing."""
     m = planted()
-    loss = train_regressor.loss_of(Oracle(m, 0.02), train_regressor.labelled(m, torch.arange(12)))
+    loss = train_regressor.RegressorLoss()(Oracle(m, 0.02), train_regressor.load_labels(m, torch.arange(12)))
     wanted = (sum(0.02 / b for b in BARS.values()) + 2 * 3 * 0.02 / 2 + 100 * 0.1) / 50
     assert float(loss) == pytest.approx(wanted, rel=1e-3)
 
@@ -135,7 +135,7 @@ def test_the_regressors_loss_is_errors_over_bars():
 def epochs(index, batch, count, seed=0, chunk=2):
     m = planted()
     per = len(index) // batch
-    batches = list(itertools.islice(batches_of_like_size(m, index, batch, seed, chunk), per * count))
+    batches = list(itertools.islice(batch_by_size(m, index, batch, seed, chunk), per * count))
     return [batches[i * per : (i + 1) * per] for i in range(count)], m
 
 
@@ -168,7 +168,7 @@ def test_batches_are_of_like_size_and_follow_the_seed():
 
 def test_labels_and_inputs_belong_to_the_molecules_asked_for():
     m, index = planted(), torch.tensor([7, 3, 30])
-    b = train_regressor.labelled(m, index)
+    b = train_regressor.load_labels(m, index)
     for row, i in enumerate(index.tolist()):
         own = slice(int(m.offsets[i]), int(m.offsets[i + 1]))
         assert torch.equal(b["types"][row][b["mask"][row]].argmax(-1), m.types[own].long())
@@ -183,7 +183,7 @@ def test_references_recover_a_planted_law():
     m = planted()
     for values in m.properties.values():
         values[:8] = 1e6
-    lines, spreads = references(m, torch.arange(8, 48).flip(0))
+    lines, spreads = fit_references(m, torch.arange(8, 48).flip(0))
     assert set(lines) == set(LINES) == set(spreads)
     for name, line in LINES.items():
         assert lines[name] == pytest.approx(line, abs=1e-8)
@@ -194,6 +194,6 @@ def test_references_recover_a_planted_law():
 def test_spreads_are_those_of_what_is_left():
     """Noise of deviation 3 around the line, a quarter of it for sums over atoms."""
     m = planted(count=2000, noise=3.0)
-    _, spreads = references(m, torch.arange(2000))
+    _, spreads = fit_references(m, torch.arange(2000))
     for name, spread in spreads.items():
         assert spread == pytest.approx(3.0 / (4 if name in SUMS else 1), rel=0.06)

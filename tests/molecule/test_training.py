@@ -48,16 +48,16 @@ def test_a_resumed_run_is_the_same_run(tmp_path):
     batches, rates = generator_batches(4), (1e-3, 2e-3, 2e-3, 1e-3)
     whole, first, second = run_of(tiny_generator), run_of(tiny_generator), run_of(tiny_generator, seed=7)
     for batch, lr in zip(batches, rates, strict=True):
-        whole.update(batch, train_generator.loss_of, lr)
+        whole.update(batch, train_generator.GeneratorLoss(), lr)
     for batch, lr in zip(batches[:2], rates[:2], strict=True):
-        first.update(batch, train_generator.loss_of, lr)
+        first.update(batch, train_generator.GeneratorLoss(), lr)
     first.seconds, first.log = 12.5, [{"step": 2.0}]
     first.save(tmp_path / "checkpoint.pt")
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
     second.restore(tmp_path / "checkpoint.pt")
     assert same(state(second), state(first))
     for batch, lr in zip(batches[2:], rates[2:], strict=True):
-        second.update(batch, train_generator.loss_of, lr)
+        second.update(batch, train_generator.GeneratorLoss(), lr)
     assert (second.seconds, second.log) == (12.5, [{"step": 2.0}])
     whole.seconds, whole.log = second.seconds, second.log
     assert same(state(second), state(whole))
@@ -69,15 +69,15 @@ def test_a_resumed_run_is_the_same_run(tmp_path):
 def test_a_bad_batch_does_not_spoil_the_weights(bad):
     """Weights and moments stay as they were, bit by bit, and the next batch trains."""
     run, batches = run_of(tiny_generator), generator_batches(3)
-    run.update(batches[0], train_generator.loss_of, 1e-3)
+    run.update(batches[0], train_generator.GeneratorLoss(), 1e-3)
     net = {k: v.clone() for k, v in run.net.state_dict().items()}
     moments = [{k: v.clone() for k, v in s.items()} for o in run.optimizers for s in o.state.values()]
     spoilt = batches[1] | {"x1": batches[1]["x1"] * bad}
-    assert not math.isfinite(run.update(spoilt, train_generator.loss_of, 1e-3))
+    assert not math.isfinite(run.update(spoilt, train_generator.GeneratorLoss(), 1e-3))
     assert same(run.net.state_dict(), net)
     assert same([s for o in run.optimizers for s in o.state.values()], moments)
     assert all(bool(v.isfinite().all()) for v in run.ema.state_dict().values())
-    assert math.isfinite(run.update(batches[2], train_generator.loss_of, 1e-3))
+    assert math.isfinite(run.update(batches[2], train_generator.GeneratorLoss(), 1e-3))
     assert not same(run.net.state_dict(), net)
     assert all(bool(v.isfinite().all()) for v in run.net.state_dict().values())
 

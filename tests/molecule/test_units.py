@@ -6,7 +6,7 @@ import re
 import pytest
 
 from headwater.errors import Misuse
-from headwater.molecule.io import units
+from headwater.molecule.structure import units
 
 
 def two_sentences(text):
@@ -51,7 +51,7 @@ GOOD = [
 
 @pytest.mark.parametrize("name, text, value", GOOD, ids=[text for _, text, _ in GOOD])
 def test_units_are_converted(name, text, value):
-    assert units.read(name, text) == pytest.approx(value, rel=1e-6)
+    assert units.read_quantity(name, text) == pytest.approx(value, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -86,21 +86,21 @@ def test_units_are_converted(name, text, value):
 )
 def test_wrong_values_are_refused_with_what_to_write(name, text, words):
     with pytest.raises(Misuse) as caught:
-        units.read(name, text)
+        units.read_quantity(name, text)
     assert words in str(caught.value) and two_sentences(str(caught.value)), str(caught.value)
 
 
 def test_the_examples_of_the_refusals_are_accepted():
     for name, kind in units.KINDS.items():
         for form in units.EXAMPLES[kind]:
-            assert math.isfinite(units.read(name, form.format("5")))
+            assert math.isfinite(units.read_quantity(name, form.format("5")))
 
 
 def test_what_is_shown_can_be_read():
     for name, unit in units.UNITS.items():
-        assert units.show(name, 12.25).endswith(f" {unit}")
-        assert units.read(name, units.show(name, 12.25)) == 12.25
-        assert units.show(name, math.nan) == units.show(name, None) == "-"
+        assert units.format_quantity(name, 12.25).endswith(f" {unit}")
+        assert units.read_quantity(name, units.format_quantity(name, 12.25)) == 12.25
+        assert units.format_quantity(name, math.nan) == units.format_quantity(name, None) == "-"
 
 
 def test_constants_agree_with_each_other():

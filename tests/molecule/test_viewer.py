@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from headwater.errors import Misuse
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.structure.molecule import Molecule
 
 pytest.importorskip("rdkit")
 
 from rdkit import Chem
 
 from headwater.molecule.io import viewer
-from headwater.molecule.io.viewer import page
-from headwater.molecule.model.card import Card, Line
+from headwater.molecule.io.card import Card, Line
+from headwater.molecule.io.viewer import write_page
 
 HOSTILE = (
     "$$$$\n</script><script>alert(1)</script><img src=x onerror=alert(2)>&quot;'\"<!-- <!--slot:library-->"
@@ -72,7 +72,7 @@ def made(tmp_path):
         Card(Molecule(("Xe", "F", "F"), np.eye(3) * 2, (0, 0, 0)), "xenon difluoride"),
         Card(Molecule(("C", "H"), np.full((2, 3), np.nan), (0, 0)), "nowhere"),
     ]
-    return Page(page(tmp_path / "hits.html", cards, title=HOSTILE))
+    return Page(write_page(tmp_path / "hits.html", cards, title=HOSTILE))
 
 
 def test_all_cards_are_there(made):
@@ -104,7 +104,7 @@ def test_aromatic_molecules_have_alternating_bonds(tmp_path):
     angle = np.arange(6) * np.pi / 3
     ring = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1)
     benzene = Molecule(("C",) * 6 + ("H",) * 6, np.concatenate([1.39 * ring, 2.48 * ring]), (0,) * 12)
-    made = Page(page(tmp_path / "hits.html", [Card(benzene, "benzene")], title=""))
+    made = Page(write_page(tmp_path / "hits.html", [Card(benzene, "benzene")], title=""))
     mol = Chem.MolFromMolBlock(made.data["cards"][0]["model"], sanitize=False)
     assert {b.GetBondTypeAsDouble() for b in mol.GetBonds()} == {1.0, 2.0}
 
@@ -113,9 +113,9 @@ def test_no_bonds_at_all_gives_xyz(tmp_path, monkeypatch):
     def refuse(m):
         raise Misuse("The molecule has the element Xe.", "Give another.")
 
-    monkeypatch.setattr(viewer, "perceived", lambda m: None)
-    monkeypatch.setattr(viewer, "bonded", refuse)
-    (card,) = Page(page(tmp_path / "hits.html", [Card(WATER, "a\nb")], title="")).data["cards"]
+    monkeypatch.setattr(viewer, "perceive", lambda m: None)
+    monkeypatch.setattr(viewer, "to_rdkit", refuse)
+    (card,) = Page(write_page(tmp_path / "hits.html", [Card(WATER, "a\nb")], title="")).data["cards"]
     assert card["format"] == "xyz" and card["model"].splitlines()[:2] == ["3", "a b"]
     assert card["notes"] == ["no valid bonds"]
 
@@ -160,10 +160,10 @@ def test_scripts_are_valid_javascript(made, tmp_path):
 def test_refusals(tmp_path):
     path = tmp_path / "hits.html"
     with pytest.raises(Misuse, match="at least one"):
-        page(path, [], title="")
+        write_page(path, [], title="")
     path.write_text("precious")
     with pytest.raises(Misuse, match="exists already"):
-        page(path, [Card(WATER)], title="")
+        write_page(path, [Card(WATER)], title="")
     assert path.read_text() == "precious"
-    page(path, [Card(WATER)], title="", overwrite=True)
+    write_page(path, [Card(WATER)], title="", overwrite=True)
     assert Page(path).data["cards"][0]["name"] == "molecule 1"

@@ -9,13 +9,13 @@ import pytest
 
 from headwater.errors import Misuse
 from headwater.molecule.checks import xtb
-from headwater.molecule.io import units
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.structure import units
+from headwater.molecule.structure.molecule import Molecule
 
 pytest.importorskip("tblite.interface")
 pytest.importorskip("scipy.optimize")
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "xtb_calibration.json"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "decisions" / "results" / "xtb_calibration.json"
 WATER = Molecule(
     ("O", "H", "H"), np.array([[0.0, 0, 0.119], [0, 0.763, -0.477], [0, -0.763, -0.477]]), (0, 0, 0)
 )
@@ -140,10 +140,10 @@ def test_nothing_is_printed(capfd):
 
 def test_the_model_hessian_is_positive_and_turns_with_the_molecule():
     bohr, turn = FORMALDEHYDE.positions / units.BOHR, rotation(0)
-    h = xtb.stiffness(bohr)
-    assert np.linalg.eigvalsh(h).min() >= xtb.FLOOR - 1e-9
+    h = xtb.ModelHessian()(bohr)
+    assert np.linalg.eigvalsh(h).min() >= xtb.ModelHessian.floor - 1e-9
     both = np.kron(np.eye(4), turn.T)
-    np.testing.assert_allclose(xtb.stiffness(bohr @ turn), both @ h @ both.T, atol=1e-12)
+    np.testing.assert_allclose(xtb.ModelHessian()(bohr @ turn), both @ h @ both.T, atol=1e-12)
 
 
 @pytest.mark.parametrize(

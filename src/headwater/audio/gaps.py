@@ -1,194 +1,291 @@
 """Gaps of a recording: only what is lost is made, at the file's rate, and it continues what is around it.
 
-Up to 50 ms linear prediction fills a gap; nothing does that better. What repeats itself is repeated (`repetition`).
-Else, at the rate of the prior, prediction and the flow each fill in what they know (`join`); what neither can know,
-all that lies above the flow's band and what its solve leaves unexplained, is the residual on the known samples, and
-prediction carries it into the gap from both sides, in phase. So the filled part begins and ends on the waveform that
-is there. Above the flow's band, where prediction soon dies away, noise of the right spectrum goes on.
+Linear prediction fills gaps up to 50 ms. Longer ones that repeat what is elsewhere in the recording are filled with
+that (`signal.repetition`). In all others, at the rate of the prior, prediction and the flow each fill in what they
+know (`signal.join`). What neither can know is all that lies above the flow's band, and what its solve leaves
+unexplained: the residual on the known samples. Prediction carries it into the gap from both sides, in phase, so that
+the filled part begins and ends on the waveform that is there. Above the flow's band, where prediction soon dies away,
+noise of the right spectrum goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from headwater.audio.io.files import Patch, Samples, Source
-from headwater.audio.io.regions import Region
-from headwater.audio.io.resample import resampled
-from headwater.audio.io.times import frames_within
-from headwater.audio.io.tracks import SILENCE, from_tracks, seeds_of, to_tracks
+from headwater.audio.io.channels import SILENCE, from_mid_side, seeds_for, to_mid_side
+from headwater.audio.io.files import Patch, Recording, Samples
+from headwater.audio.io.resample import resample
+from headwater.audio.io.segments import Segment
+from headwater.audio.io.times import most_frames_within
 from headwater.audio.operators import Gaps
-from headwater.audio.restore import How, Prior, Restoration, restore
-from headwater.audio.signal.join import joined, steadied
-from headwater.audio.signal.prediction import bridged, carried, textured
-from headwater.audio.signal.repetition import repetition
-
-PREDICTED = 0.05
-"""Seconds of a gap up to which linear prediction fills it alone (`benchmarks/results/audio_recipe.md`)."""
-FRESH = 0.0
-"""The share of new noise in the estimate: with none it is as loud as what is around, which the join sees to."""
-UNSURE = 8
-"""Samples of the flow beside a gap in which it does not agree with the recording to the end."""
-HEARD = 0.92
-"""The share of its band that the flow fills; its resampling falls above."""
-SOFTNESS = 0.0002
-"""Seconds beside a gap that the flow is not held to, since resampling mixes them with the gap."""
+from headwater.audio.prior import Canvas, Prior, warm_start
+from headwater.audio.restoration import Restoration, Solution, SolveOptions
+from headwater.audio.signal.join import hold_level, join_flow
+from headwater.audio.signal.prediction import add_high_band_noise, carry_residual, predict_gaps
+from headwater.audio.signal.repetition import repeat_gaps
+from headwater.recipes.problem import Problem
+from headwater.recipes.warm_start import WarmStart
 
 
 @dataclass(frozen=True)
-class Filling:
-    """The patch that fills the gaps of a region, what made it, and the restoration behind it, if there was one."""
+class GapSettings:
+    """How gaps are filled.
 
-    patch: Patch
-    by: str
-    restoration: Restoration | None = None
+    Parameters
+    ----------
+    predicted
+        Seconds of a gap up to which linear prediction fills it (the benchmark audio_recipe).
+    recipe
+        With no new noise in the estimate it is as loud as what is around; the join sees to the rest (audio_recipe).
+    context
+        Seconds of the recording on each side of a gap that the flow sees, at least.
+    unsure
+        Samples of the flow beside a gap in which it does not agree with the recording to the end (audio_recipe).
+    band
+        The share of its band that the flow fills; its resampling falls above (audio_air).
+    apart
+        Seconds beside a gap that the flow is not held to, since resampling mixes them with the gap.
+    """
+
+    predicted: float = 0.05
+    recipe: WarmStart = field(default_factory=lambda: warm_start(fresh=0.0))
+    context: float = 0.75
+    unsure: int = 8
+    band: float = 0.92
+    apart: float = 0.0002
 
 
-def fill(prior: Prior, source: Source, region: Region, how: How | None = None) -> Filling:
-    """Fill the gaps of a region in the way that suits them; a preset other than `default` always asks the flow."""
-    how = how or How()
-    alone = how.preset == "default" and predictable(region, source)
-    if how.preset == "default" and not alone and (again := repetition(source, region)) is not None:
-        return Filling(again, "repetition")
-    draft = predicted(source, region) if alone else played(prior, source, region, how)
-    return draft.textured(prior.rate, how.seed).filling()
+SETTINGS = GapSettings()
 
 
-def predictable(region: Region, source: Source) -> bool:
+def fill_gaps(
+    prior: Prior,
+    recording: Recording,
+    segment: Segment,
+    options: SolveOptions | None = None,
+    *,
+    settings: GapSettings = SETTINGS,
+) -> Restoration:
+    """Fill the gaps of a segment in the way that suits them; a recipe in the options always asks the flow.
+
+    Parameters
+    ----------
+    prior
+        A flow of music.
+    recording, segment
+        The file, and the part of it that holds the gaps.
+    options
+        Seed, recipe and limits.
+    settings
+        What benchmarks chose.
+
+    Raises
+    ------
+    Misuse
+        The recording is damaged.
+    """
+    options = options or SolveOptions()
+    if options.recipe is None:
+        if is_predictable(recording, segment, settings):
+            task = GapTask.read(prior, recording, segment, options.seed, settings)
+            return _describe(task.finish(None), "linear prediction")
+        if (patch := repeat_gaps(recording, segment)) is not None:
+            return Restoration(patch, "repetition")
+    return fill_by_flow(prior, recording, segment, options, settings=settings)
+
+
+def fill_by_flow(
+    prior: Prior,
+    recording: Recording,
+    segment: Segment,
+    options: SolveOptions | None = None,
+    *,
+    settings: GapSettings = SETTINGS,
+) -> Restoration:
+    """Fill the gaps of a segment by the flow and linear prediction, however short they are; as `fill_gaps`."""
+    options = options or SolveOptions()
+    task = GapTask.read(prior, recording, segment, options.seed, settings)
+    problem = task.pose(prior)
+    if problem is None:
+        return _describe(task.finish(None), "linear prediction")
+    seeds = [task.seeds[i] for i in task.audible]
+    result = problem.solve(seeds, recipe=options.recipe, options=options.limits)
+    solution = Solution(result, problem.misfit)
+    return _describe(task.finish(result.x1), "flow and linear prediction", solution)
+
+
+def is_predictable(recording: Recording, segment: Segment, settings: GapSettings = SETTINGS) -> bool:
     """Whether all of the gaps are short and have the recording on both sides."""
-    longest = max(stop - start for start, stop in region.gaps)
-    ends = region.gaps[0][0] == 0 or region.gaps[-1][1] >= source.frames
-    return longest <= frames_within(PREDICTED, source.rate) and not ends
+    longest = max(stop - start for start, stop in segment.gaps)
+    at_an_end = segment.gaps[0][0] == 0 or segment.gaps[-1][1] >= recording.frames
+    return longest <= most_frames_within(settings.predicted, recording.rate) and not at_an_end
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A region as it was read: tracks without the level of each channel; which frames are lost, and which there."""
+class GapTask:
+    """The gaps of a segment as a problem of the flow.
 
-    source: Source
-    region: Region
-    tracks: Samples
-    level: Samples
-    lost: NDArray[np.bool_]
-    there: NDArray[np.bool_]
+    Parameters
+    ----------
+    recording, segment
+        The file, and the part of it that holds the gaps.
+    canvas
+        That of the prior for the segment.
+    signals, mean
+        The segment as `[signals, frames]`, mid and side if there are two channels, less the mean of each channel,
+        `[channels]`.
+    known
+        Which frames lie in the recording and in no gap, `[frames]`.
+    seed
+        Of all noise.
+    settings
+        What benchmarks chose.
+    """
+
+    recording: Recording
+    segment: Segment
+    canvas: Canvas
+    signals: Samples
+    mean: Samples
+    known: NDArray[np.bool_]
+    seed: int = 0
+    settings: GapSettings = SETTINGS
 
     @classmethod
-    def read(cls, source: Source, region: Region) -> Stretch:
-        """The stretch of the file; beyond its ends there is nothing."""
-        x, lost = source.read(region.start, region.stop), region.missing
-        here = np.arange(region.start, region.stop)
-        there = (here >= 0) & (here < source.frames) & ~lost
-        level = x[there].mean(0) if there.any() else np.zeros(source.channels)
-        return cls(source, region, to_tracks(x - level), level, lost, there)
+    def read(
+        cls,
+        prior: Prior,
+        recording: Recording,
+        segment: Segment,
+        seed: int = 0,
+        settings: GapSettings = SETTINGS,
+    ) -> GapTask:
+        """Read the segment from its file; what lies beyond the ends of the recording is not known."""
+        x, frames = recording.read(segment.start, segment.stop), np.arange(segment.start, segment.stop)
+        known = (frames >= 0) & (frames < recording.frames) & ~segment.unknown
+        mean = x[known].mean(0) if known.any() else np.zeros(recording.channels)
+        canvas = prior.canvas(-(-len(x) * prior.rate // recording.rate))
+        return cls(recording, segment, canvas, to_mid_side(x - mean), mean, known, seed, settings)
 
-    def bridged(self, track: Samples) -> Samples:
-        """A track with linear prediction in the gaps."""
-        return bridged(track, self.lost, self.there, self.source.rate)
+    @cached_property
+    def seeds(self) -> list[int]:
+        """One for each signal."""
+        return seeds_for(self.seed, self.segment.gaps[0][0], range(len(self.signals)))
 
-    def carried(self, rest: Samples, low: int) -> Samples:
-        """What a flow of the rate `low` leaves of a track, carried into the gaps by linear prediction."""
-        unsure = round(UNSURE * self.source.rate / low)
-        return carried(rest, self.lost, self.there, self.source.rate, unsure)
+    @cached_property
+    def predicted(self) -> Samples:
+        """The signals with linear prediction in their gaps, `[signals, frames]`."""
+        lost, rate = self.segment.unknown, self.recording.rate
+        return np.stack([predict_gaps(signal, lost, self.known, rate) for signal in self.signals])
 
-    def seeds(self, seed: int) -> list[int]:
-        """One for every track."""
-        return seeds_of(seed, self.region.gaps[0][0], range(len(self.tracks)))
+    @cached_property
+    def guesses(self) -> Samples:
+        """The same at the prior's rate, `[signals, samples]`."""
+        rates = self.recording.rate, self.canvas.rate
+        return np.stack([resample(signal, *rates) for signal in self.predicted])
+
+    @cached_property
+    def known_to_flow(self) -> NDArray[np.bool_]:
+        """Which samples at the prior's rate the flow is held to, `[samples]`."""
+        apart = self.settings.apart * self.recording.rate
+        return known_at_rate(self.known, self.recording.rate, self.canvas.rate, self.guesses.shape[1], apart)
+
+    @cached_property
+    def loudness(self) -> Samples:
+        """The rms of each signal where it is known, `[signals]`."""
+        if not self.known_to_flow.any():
+            return np.zeros(len(self.signals))
+        return np.asarray(np.sqrt(np.mean(np.square(self.guesses[:, self.known_to_flow]), axis=1)))
+
+    @property
+    def audible(self) -> list[int]:
+        """The signals that are not silent: the rows of the problem."""
+        return [int(i) for i in np.flatnonzero(self.loudness > SILENCE)]
+
+    @property
+    def guesses_at_one(self) -> Samples:
+        """Those of the audible signals at unit loudness, `[rows, samples]`."""
+        return np.asarray(self.guesses[self.audible] / self.loudness[self.audible, None])
+
+    def pose(self, prior: Prior) -> Problem | None:
+        """The known samples of the audible signals are measured, without noise; None if all is silent."""
+        if not self.audible:
+            return None
+        guess = torch.from_numpy(self.guesses_at_one).float()
+        operator = Gaps(torch.from_numpy(self.known_to_flow)[None])
+        return prior.pose(operator, operator(guess), 0.0, guess=guess, recipe=self.settings.recipe)
+
+    def finish(self, x1: Tensor | None) -> Patch:
+        """The gaps at the recording's own rate.
+
+        Parameters
+        ----------
+        x1
+            The states that the flow found, `[rows, frames, bins]`. With None prediction alone fills the gaps.
+
+        Returns
+        -------
+        patch
+            The segment; only the frames in its gaps are changed.
+        """
+        filled = self.predicted.copy()
+        if x1 is not None:
+            for i, signal in zip(self.audible, self._join(self.canvas(x1)), strict=True):
+                filled[i] = signal
+        segment, frames = self.segment, np.arange(self.segment.start, self.segment.stop)
+        changed = segment.to_fill & (frames >= 0)
+        samples = from_mid_side(self._add_air(filled)) + self.mean
+        return Patch(segment.start, samples, np.repeat(changed[:, None], self.recording.channels, axis=1))
+
+    def _join(self, waveforms: Tensor) -> Samples:
+        """The audible signals at the recording's rate, flow and prediction joined, `[rows, frames]`."""
+        known, low, rate = self.known_to_flow, self.canvas.rate, self.recording.rate
+        lost, count, unsure = self.segment.unknown, len(self.known), round(self.settings.unsure * rate / low)
+        found = []
+        for i, flow, guess in zip(self.audible, waveforms, self.guesses_at_one, strict=True):
+            joined = join_flow(flow.double().numpy(), hold_level(guess, known, low), known, low)
+            signal = resample(joined * self.loudness[i], low, rate)[:count]
+            rest = carry_residual(self.signals[i] - signal, lost, self.known, rate, unsure)
+            found.append(signal + rest)
+        return np.stack(found)
+
+    def _add_air(self, filled: Samples) -> Samples:
+        """The signals with noise above the flow's band, where they are softer in the gaps than around."""
+        above, rate = self.settings.band * self.canvas.rate / 2, self.recording.rate
+        if 2 * above >= rate:
+            return filled
+        lost = self.segment.unknown
+        return np.stack(
+            [
+                add_high_band_noise(x, y, lost, self.known, rate, above=above, seed=seed)
+                for x, y, seed in zip(self.signals, filled, self.seeds, strict=True)
+            ]
+        )
 
 
-@dataclass(frozen=True)
-class Draft:
-    """The tracks of a stretch with their gaps filled, what filled them, and the restoration behind it."""
-
-    stretch: Stretch
-    tracks: Samples
-    by: str
-    restoration: Restoration | None = None
-
-    def textured(self, low: int, seed: int) -> Draft:
-        """With noise above the band of a flow of the rate `low`, where tracks are softer in the gaps than around."""
-        s, above = self.stretch, HEARD * low / 2
-        if 2 * above >= s.source.rate:
-            return self
-        found = [
-            textured(x, filled, s.lost, s.there, s.source.rate, above=above, seed=k)
-            for x, filled, k in zip(s.tracks, self.tracks, s.seeds(seed), strict=True)
-        ]
-        return replace(self, tracks=np.stack(found))
-
-    def filling(self) -> Filling:
-        """The gaps of the region as they are in these tracks."""
-        s, region = self.stretch, self.stretch.region
-        changed = region.wanted & (np.arange(region.start, region.stop) >= 0)
-        samples = from_tracks(self.tracks) + s.level
-        by = self.by if samples[changed].any() else "silence"
-        patch = Patch(region.start, samples, np.repeat(changed[:, None], s.source.channels, axis=1))
-        return Filling(patch, by, self.restoration)
-
-
-def predicted(source: Source, region: Region) -> Draft:
-    """The gaps filled by linear prediction alone."""
-    s = Stretch.read(source, region)
-    return Draft(s, np.stack([s.bridged(track) for track in s.tracks]), "linear prediction")
-
-
-def played(prior: Prior, source: Source, region: Region, how: How) -> Draft:
-    """The gaps filled by the flow and linear prediction; by prediction alone where all is silence."""
-    draft = predicted(source, region)
-    s, tracks = draft.stretch, draft.tracks.copy()
-    low = np.stack([resampled(track, source.rate, prior.rate) for track in tracks])
-    known = kept(s.there, source.rate, prior.rate, low.shape[1])
-    heard, low, done = with_flow(prior, low, known, seeds=s.seeds(how.seed), how=how)
-    if done is None:
-        return draft
-    for i in heard:
-        track = resampled(low[i], prior.rate, source.rate)[: tracks.shape[1]]
-        tracks[i] = track + s.carried(s.tracks[i] - track, prior.rate)
-    return Draft(s, tracks, "flow and linear prediction", done)
-
-
-def with_flow(
-    prior: Prior, guesses: Samples, known: NDArray[np.bool_], *, seeds: Sequence[int], how: How
-) -> tuple[NDArray[np.intp], Samples, Restoration | None]:
-    """Which tracks are not silent, and the tracks `[n, samples]`, their prediction joined with the flow's filling."""
-    loudness = np.zeros(len(guesses))
-    if known.any():
-        loudness = np.sqrt(np.mean(np.square(guesses[:, known]), axis=1))
-    heard = np.flatnonzero(loudness > SILENCE)
-    if not len(heard):
-        return heard, guesses, None
-    at_one = guesses[heard] / loudness[heard, None]
-    rough, operator = torch.from_numpy(at_one).float(), Gaps(torch.from_numpy(known)[None])
-    done = restore(
-        prior,
-        operator,
-        operator(rough),
-        0.0,
-        guess=rough,
-        fresh=FRESH,
-        seeds=[seeds[int(i)] for i in heard],
-        preset=how.preset,
-        limits=how.limits,
-    )
-    found = guesses.copy()
-    for i, flow, guess in zip(heard, done.waveforms.double().numpy(), at_one, strict=True):
-        held = steadied(guess, known, prior.rate)
-        found[i] = joined(flow, held, known, prior.rate) * loudness[i]
-    return heard, found, done
-
-
-def kept(inside: NDArray[np.bool_], rate: int, wanted: int, count: int) -> NDArray[np.bool_]:
-    """Which samples at the other rate are known: those no nearer than `SOFTNESS` to what is not."""
-    unknown = np.flatnonzero(~inside)
-    places = np.arange(count) * rate / wanted
+def known_at_rate(
+    known: NDArray[np.bool_], rate: int, wanted: int, count: int, apart: float
+) -> NDArray[np.bool_]:
+    """Which of `count` samples at the wanted rate are known: those further than `apart` frames from what is not."""
+    unknown = np.flatnonzero(~known)
+    at = np.arange(count) * rate / wanted
     if not len(unknown):
         return np.ones(count, dtype=bool)
-    right = np.searchsorted(unknown, places)
+    right = np.searchsorted(unknown, at)
     distance = np.minimum(
-        np.abs(unknown[np.minimum(right, len(unknown) - 1)] - places),
-        np.abs(unknown[np.maximum(right - 1, 0)] - places),
+        np.abs(unknown[np.minimum(right, len(unknown) - 1)] - at),
+        np.abs(unknown[np.maximum(right - 1, 0)] - at),
     )
-    return np.asarray((distance > SOFTNESS * rate) & (places < len(inside)))
+    return np.asarray((distance > apart) & (at < len(known)))
+
+
+def _describe(patch: Patch, filled_by: str, *solutions: Solution) -> Restoration:
+    """The restoration; gaps that were filled with nothing are silent."""
+    audible = bool(patch.samples[patch.changed].any())
+    return Restoration(patch, filled_by if audible else "silence", solutions)

@@ -19,13 +19,6 @@ from headwater.cli.shared.exit_codes import INTERRUPTED, MISUSE
 from headwater.cli.shared.options import Whole
 from headwater.errors import Misuse, is_out_of_memory
 
-SMALLER = {
-    "image": "Give --memory, fewer --samples or a smaller image; 'headwater forecast' says what it takes.",
-    "audio": "Give shorter gaps or a part of the recording, and close other programs.",
-    "molecule": "Ask for fewer molecules or smaller ones.",
-}
-"""What needs less memory, by the kind of data."""
-
 
 def _version() -> str:
     from headwater import __version__
@@ -136,7 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        return _refuse(Misuse("The machine ran out of memory.", SMALLER.get(tokens[0], SMALLER["image"])))
+        cure = "Give smaller files or ask for less, and close other programs."
+        return _refuse(Misuse("The machine ran out of memory.", cure))
 
 
 def as_misuse(error: CycloptsError) -> Misuse:

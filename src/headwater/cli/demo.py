@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from headwater.atomic import check_output
-from headwater.cli.audio.options import Lost
+from headwater.cli.audio.options import GapOptions
 from headwater.cli.image import requests
 from headwater.cli.image.options import Restore
 from headwater.cli.image.requests import Request
@@ -135,7 +135,8 @@ def fill_gap(folder: Path, *, quiet: bool, start: float = 1.42, stop: float = 1.
     shape = (last - first, source.channels)
     damaged, output = folder / "guitar-damaged.wav", folder / "guitar.wav"
     write_patched(source, [Patch(first, np.zeros(shape), np.ones(shape, bool))], damaged, overwrite=True)
-    code = gaps.inpaint(damaged, Lost(gap=(f"{start}-{stop}",), output=output, overwrite=True, quiet=quiet))
+    options = GapOptions(gap=(f"{start}-{stop}",), output=output, overwrite=True, quiet=quiet)
+    code = run(gaps.inpaint(damaged, options))
     found, truth = (torch.from_numpy(examine(p).read(first, last).T) for p in (output, recordings.GUITAR))
     decibel = float(si_sdr(found.reshape(1, -1), truth.reshape(1, -1)))
     words = f"a gap of {1000 * (stop - start):.0f} ms, filled"
@@ -146,13 +147,12 @@ def design_molecules(folder: Path, *, quiet: bool) -> tuple[str, int]:
     """Molecules with a gap of 6 eV: a line that says how it went, and the exit code."""
     if not find_spec("rdkit"):
         return "molecules  left out: pip install headwater[molecules]", 0
-    from headwater.cli.molecule import run as molecule_run
-    from headwater.cli.molecule import task
+    from headwater.cli.molecule.jobs import target_job
     from headwater.molecule.design.target import TOLERANCE
 
     output = folder / "molecules.sdf"
     options = replace(MOLECULES, output=output, overwrite=True, quiet=quiet)
-    code = molecule_run.run(task.target(options), options)
+    code = run(target_job(options))
     hits = json.loads(output.with_suffix(".json").read_text())["summary"]["hits"]
     words = f"{hits} of {options.count} hit within {TOLERANCE['gap']} eV, as the evaluator says; see molecules.html"
     return f"molecules  gap {options.gap:g} eV asked: {words}", code

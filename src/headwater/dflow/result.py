@@ -71,7 +71,7 @@ class Result:
     gradients
         Gradient evaluations `[batch]`, each of `nfe_per_gradient` network evaluations.
     preparation
-        Network evaluations per problem that made the start.
+        Network evaluations that made the start, per problem, or `[batch]` where they differ.
     trace
         Cost and measure of every round `[rounds, 2, batch]`, NaN where a problem was not evaluated.
     state
@@ -90,7 +90,7 @@ class Result:
     nfe_per_gradient: int
     trace: Tensor
     state: OptimizerState
-    preparation: int = 0
+    preparation: int | Tensor = 0
     on_flow: bool = True
 
     @property

@@ -112,7 +112,7 @@ class Flow:
 
     @property
     def activations(self) -> dict[object, float]:
-        """Bytes per problem that `differentiation.Auto` measured, by shape, dtype and device; kept by `select`."""
+        """Bytes per problem that `Auto` has measured, by shape, dtype and device; kept by `select`."""
         return self._activations  # type: ignore[attr-defined,no-any-return]
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:

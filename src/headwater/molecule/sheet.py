@@ -10,26 +10,50 @@ from typing import Any
 from headwater.atomic import check_output, write_atomically
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.molecule.io.depiction import RED, font, structures
-from headwater.molecule.model.card import Card, Line, clean, formula, sources
-
-MOST = 64
-"""The cards one sheet shows; the others are counted at its foot."""
-
-WIDTH, HEIGHT = 440, 300  # of one structure; all lengths in pixels
-MARGIN, GAP, PAD, ROW = 44, 24, 20, 32
-LABEL, COLUMN = 190, 128  # the widest that a label and a column of numbers may be
-INK, QUIET, LINE = "#1f2933", "#66727f", "#d9dee3"
+from headwater.molecule.io.card import Card, Line, clean_text, formula_text, value_sources
+from headwater.molecule.io.depiction import RED, draw_structures, load_font
 
 
-def sheet(
+@dataclass(frozen=True)
+class SheetLayout:
+    """Lengths in pixels and colours of a sheet.
+
+    Parameters
+    ----------
+    most
+        The cards that one sheet shows; the others are counted at its foot.
+    width, height
+        Of one structure.
+    margin, gap, pad, row
+        Around the sheet, between cards, inside cards, and from line to line.
+    label, column
+        The widest that a label and a column of numbers may be.
+    ink, quiet, rule
+        Colours of words, of quiet words and of lines.
+    """
+
+    most: int = 64
+    width: int = 440
+    height: int = 300
+    margin: int = 44
+    gap: int = 24
+    pad: int = 20
+    row: int = 32
+    label: int = 190
+    column: int = 128
+    ink: str = "#1f2933"
+    quiet: str = "#66727f"
+    rule: str = "#d9dee3"
+
+
+def write_sheet(
     path: str | Path, cards: Sequence[Card], *, title: str, columns: int = 4, overwrite: bool = False
 ) -> Path:
     """Write a PNG with the structures of molecules and, below each, its properties.
 
     Structures are drawn without hydrogens and with bonds of one length throughout; wedges show the
     stereochemistry of the 3-D model. A molecule with no valid bonds is shown by its atoms, projected on
-    the plane in which they spread most. Of more than `MOST` cards the first are shown.
+    the plane in which they spread most. Of more than `SheetLayout.most` cards the first are shown.
 
     Parameters
     ----------
@@ -53,10 +77,10 @@ def sheet(
     --------
     >>> import tempfile
     >>> import numpy as np
-    >>> from headwater.molecule.io.molecule import Molecule
+    >>> from headwater.molecule.structure.molecule import Molecule
     >>> water = Molecule(("O", "H", "H"), np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]), (0, 0, 0))
     >>> lines = (Line("gap", "eV", (("asked", 9.0), ("guide", 8.8))),)
-    >>> sheet(Path(tempfile.mkdtemp()) / "hits.png", [Card(water, "water", lines)], title="Hits").name
+    >>> write_sheet(Path(tempfile.mkdtemp()) / "hits.png", [Card(water, "water", lines)], title="Hits").name
     'hits.png'
     """
     if not cards:
@@ -70,20 +94,21 @@ def sheet(
     return Path(path)
 
 
-class _Type:
+class _Style:
     """The fonts of a sheet: RDKit's own, so that words and structures look alike."""
 
-    def __init__(self) -> None:
-        self.fonts = {name: font(size) for name, size in (("title", 38), ("body", 23), ("small", 20))}
+    def __init__(self, layout: SheetLayout) -> None:
+        self.layout = layout
+        self.fonts = {name: load_font(size) for name, size in (("title", 38), ("body", 23), ("small", 20))}
 
-    def width(self, text: str, font: str = "body") -> float:
+    def text_width(self, text: str, font: str = "body") -> float:
         return float(self.fonts[font].getlength(text))
 
     def fit(self, text: str, room: float, font: str = "body") -> str:
         """The text, cut to what has room."""
-        if self.width(text, font) <= room:
+        if self.text_width(text, font) <= room:
             return text
-        while text and self.width(text + "…", font) > room:
+        while text and self.text_width(text + "…", font) > room:
             text = text[:-1]
         return text.rstrip() + "…"
 
@@ -92,7 +117,7 @@ class _Type:
         lines: list[str] = []
         for word in text.split():
             joined = f"{lines[-1]} {word}" if lines else word
-            if lines and self.width(joined, font) <= room:
+            if lines and self.text_width(joined, font) <= room:
                 lines[-1] = joined
             elif len(lines) < most:
                 lines.append(word)
@@ -115,17 +140,21 @@ class _Table:
         return max(self.rights, default=0.0)
 
 
-def _table(cards: list[Card], type_: _Type) -> _Table:
+def _table(cards: list[Card], style: _Style) -> _Table:
+    layout = style.layout
     lines = [line for card in cards for line in card.lines]
-    names = tuple(sources(cards))
-    label = min(max((type_.width(clean(line.label)) for line in lines), default=0), LABEL)
-    unit = min(max((type_.width(clean(line.unit), "small") for line in lines), default=0), LABEL)
-    numbers: dict[str, float] = {name: type_.width(clean(name), "small") for name in names}
+    names = tuple(value_sources(cards))
+    label = min(max((style.text_width(clean_text(line.label)) for line in lines), default=0), layout.label)
+    unit = min(
+        max((style.text_width(clean_text(line.unit), "small") for line in lines), default=0),
+        layout.label,
+    )
+    numbers: dict[str, float] = {name: style.text_width(clean_text(name), "small") for name in names}
     for line in lines:
-        for name, text in line.shown().items():
-            numbers[name] = max(numbers[name], type_.width(text))
-    widths = [min(numbers[name], COLUMN) for name in names]
-    spare = WIDTH - 2 * PAD - label - unit - 10 - sum(widths)
+        for name, text in line.format_values().items():
+            numbers[name] = max(numbers[name], style.text_width(text))
+    widths = [min(numbers[name], layout.column) for name in names]
+    spare = layout.width - 2 * layout.pad - label - unit - 10 - sum(widths)
     space = min(max(spare / max(len(widths), 1), 20), 44)
     rights, right = [], label + unit + 10
     for width in widths:
@@ -136,74 +165,110 @@ def _table(cards: list[Card], type_: _Type) -> _Table:
 
 def _picture(cards: list[Card], title: str, columns: int) -> Any:
     image_, draw_ = need("PIL.Image", "molecules"), need("PIL.ImageDraw", "molecules")
-    shown, type_ = cards[:MOST], _Type()
-    table = _table(shown, type_)
-    width = round(max(WIDTH, table.width + 2 * PAD))
+    style = _Style(SheetLayout())
+    layout = style.layout
+    shown = cards[: layout.most]
+    table = _table(shown, style)
+    width = round(max(layout.width, table.width + 2 * layout.pad))
     columns = min(columns, len(shown))
     rows = [shown[i : i + columns] for i in range(0, len(shown), columns)]
-    heights = [max(_height(card, width, type_) for card in row) for row in rows]
-    head = 92 if clean(title) else MARGIN
-    foot = 62 if len(cards) > MOST else MARGIN - GAP
-    size = (2 * MARGIN + columns * (width + GAP) - GAP, head + sum(heights) + GAP * len(rows) + foot)
+    heights = [max(_height(card, width, style) for card in row) for row in rows]
+    head = 92 if clean_text(title) else layout.margin
+    foot = 62 if len(cards) > layout.most else layout.margin - layout.gap
+    size = (
+        2 * layout.margin + columns * (width + layout.gap) - layout.gap,
+        head + sum(heights) + layout.gap * len(rows) + foot,
+    )
     picture = image_.new("RGB", size, "white")
     draw = draw_.Draw(picture)
-    heading = type_.fit(clean(title), size[0] - 2 * MARGIN, "title")
-    draw.text((MARGIN, 62), heading, INK, type_.fonts["title"], anchor="ls", stroke_width=0.4)
-    drawn = structures([card.molecule for card in shown], (width - 6, HEIGHT))
+    heading = style.fit(clean_text(title), size[0] - 2 * layout.margin, "title")
+    draw.text(
+        (layout.margin, 62),
+        heading,
+        layout.ink,
+        style.fonts["title"],
+        anchor="ls",
+        stroke_width=0.4,
+    )
+    drawn = draw_structures([card.molecule for card in shown], (width - 6, layout.height))
     top = head
     for i, card in enumerate(shown):
         row, column = divmod(i, columns)
-        left = MARGIN + column * (width + GAP)
-        draw.rounded_rectangle((left, top, left + width, top + heights[row]), 10, outline=LINE, width=2)
-        picture.paste(drawn[i], (left + 3, top + 2 + ROW + PAD))
-        _card(draw, type_, table, card, i + 1, (left, top, width))
-        top += heights[row] + GAP if column == columns - 1 else 0
-    if len(cards) > MOST:
-        text = f"{len(cards) - MOST} more of {len(cards)} molecules are left out."
-        draw.text((MARGIN, size[1] - 34), text, QUIET, type_.fonts["body"], anchor="ls")
+        left = layout.margin + column * (width + layout.gap)
+        draw.rounded_rectangle(
+            (left, top, left + width, top + heights[row]), 10, outline=layout.rule, width=2
+        )
+        picture.paste(drawn[i], (left + 3, top + 2 + layout.row + layout.pad))
+        _card(draw, style, table, card, i + 1, (left, top, width))
+        top += heights[row] + layout.gap if column == columns - 1 else 0
+    if len(cards) > layout.most:
+        text = f"{len(cards) - layout.most} more of {len(cards)} molecules are left out."
+        draw.text((layout.margin, size[1] - 34), text, layout.quiet, style.fonts["body"], anchor="ls")
     return picture
 
 
-def _notes(card: Card, width: float, type_: _Type) -> list[str]:
-    return type_.wrap(" · ".join(map(clean, card.notes)), width - 2 * PAD, 2, "small")
+def _notes(card: Card, width: float, style: _Style) -> list[str]:
+    layout = style.layout
+    return style.wrap(" · ".join(map(clean_text, card.notes)), width - 2 * layout.pad, 2, "small")
 
 
-def _height(card: Card, width: int, type_: _Type) -> int:
-    rows = (len(card.lines) + 1 if card.lines else 0) + len(_notes(card, width, type_))
-    return PAD + ROW + HEIGHT + ROW * rows + PAD + 2
+def _height(card: Card, width: int, style: _Style) -> int:
+    layout = style.layout
+    rows = (len(card.lines) + 1 if card.lines else 0) + len(_notes(card, width, style))
+    return layout.pad + layout.row + layout.height + layout.row * rows + layout.pad + 2
 
 
 def _card(
-    draw: Any, type_: _Type, table: _Table, card: Card, number: int, place: tuple[int, int, int]
+    draw: Any, style: _Style, table: _Table, card: Card, number: int, place: tuple[int, int, int]
 ) -> None:
     """The words of a card: number, name and formula above the structure, table and notes below."""
+    layout = style.layout
     left, top, width = place
-    fonts, x, y = type_.fonts, left + PAD, top + PAD + 22
-    room = width - 2 * PAD
-    sum_ = type_.fit(formula(card.molecule), room / 2, "small")
-    draw.text((left + width - PAD, y), sum_, QUIET, fonts["small"], anchor="rs")
-    draw.text((x, y), str(number), QUIET, fonts["body"], anchor="ls")
-    shift = type_.width(str(number)) + 14
-    name = type_.fit(clean(card.name), room - shift - type_.width(sum_, "small") - 16)
-    draw.text((x + shift, y), name, INK, fonts["body"], anchor="ls", stroke_width=0.35)
-    y = top + PAD + ROW + HEIGHT + 24
+    fonts, x, y = style.fonts, left + layout.pad, top + layout.pad + 22
+    room = width - 2 * layout.pad
+    sum_ = style.fit(formula_text(card.molecule), room / 2, "small")
+    draw.text((left + width - layout.pad, y), sum_, layout.quiet, fonts["small"], anchor="rs")
+    draw.text((x, y), str(number), layout.quiet, fonts["body"], anchor="ls")
+    shift = style.text_width(str(number)) + 14
+    name = style.fit(clean_text(card.name), room - shift - style.text_width(sum_, "small") - 16)
+    draw.text((x + shift, y), name, layout.ink, fonts["body"], anchor="ls", stroke_width=0.35)
+    y = top + layout.pad + layout.row + layout.height + 24
     if card.lines:
         for name, right in zip(table.names, table.rights, strict=True):
-            draw.text((x + right, y), type_.fit(clean(name), COLUMN, "small"), QUIET, fonts["small"], "rs")
-        y += ROW
+            draw.text(
+                (x + right, y),
+                style.fit(clean_text(name), layout.column, "small"),
+                layout.quiet,
+                fonts["small"],
+                "rs",
+            )
+        y += layout.row
     for line in card.lines:
-        _line(draw, type_, table, line, (x, y))
-        y += ROW
-    for text in _notes(card, width, type_):
+        _line(draw, style, table, line, (x, y))
+        y += layout.row
+    for text in _notes(card, width, style):
         draw.text((x, y), text, RED, fonts["small"], anchor="ls")
-        y += ROW
+        y += layout.row
 
 
-def _line(draw: Any, type_: _Type, table: _Table, line: Line, place: tuple[float, float]) -> None:
-    (x, y), fonts, shown = place, type_.fonts, line.shown()
-    draw.text((x, y), type_.fit(clean(line.label), LABEL), INK, fonts["body"], anchor="ls")
-    unit = type_.fit(clean(line.unit), LABEL, "small")
-    draw.text((x + table.label + 10, y), unit, QUIET, fonts["small"], anchor="ls")
+def _line(draw: Any, style: _Style, table: _Table, line: Line, place: tuple[float, float]) -> None:
+    layout = style.layout
+    (x, y), fonts, shown = place, style.fonts, line.format_values()
+    draw.text(
+        (x, y),
+        style.fit(clean_text(line.label), layout.label),
+        layout.ink,
+        fonts["body"],
+        anchor="ls",
+    )
+    unit = style.fit(clean_text(line.unit), layout.label, "small")
+    draw.text((x + table.label + 10, y), unit, layout.quiet, fonts["small"], anchor="ls")
     for name, right in zip(table.names, table.rights, strict=True):
-        text = type_.fit(shown.get(name, "–"), COLUMN)
-        draw.text((x + right, y), text, QUIET if text == "–" else INK, fonts["body"], anchor="rs")
+        text = style.fit(shown.get(name, "–"), layout.column)
+        draw.text(
+            (x + right, y),
+            text,
+            layout.quiet if text == "–" else layout.ink,
+            fonts["body"],
+            anchor="rs",
+        )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -62,10 +62,17 @@ class Problem:
         return method(self.flow, self.misfit, seeds, guess=self.guess, options=options or RecipeOptions())
 
 
+class Solvable(Protocol):
+    """A problem on a flow: `Problem`, or a domain's own with another aim than a measurement."""
+
+    def solve(self, seeds: Any, *, recipe: Any = None, options: RecipeOptions | None = None) -> Any:
+        """The samples, one per seed, with how each problem ended."""
+
+
 class Task(Protocol[Model, Sample]):
     """What a domain brings: a photo to restore, a gap to fill, a molecule to find."""
 
-    def pose(self, model: Model) -> Problem | None:
+    def pose(self, model: Model) -> Solvable | None:
         """The problem on the flow of a model; None if there is nothing to solve."""
 
     def finish(self, x1: Tensor) -> Sample:

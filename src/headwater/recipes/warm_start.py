@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +50,7 @@ class WarmStart:
 
     Notes
     -----
-    `benchmarks/ablation.py` and `benchmarks/audio_real.py` chose the settings.
+    `benchmarks/ablation.py` and `benchmarks/decisions/audio_recipe.py` chose the settings.
 
     Examples
     --------
@@ -158,34 +157,3 @@ class EstimateWatch:
     def final_statuses(self, status: tuple[Status, ...]) -> tuple[Status, ...]:
         """How the problems ended: after an unfinished estimate none has reached its goal, whatever its misfit."""
         return tuple(self.ended if self.ended and s is not Status.DIVERGED else s for s in status)
-
-
-# ---- the former names, until every caller passes recipes as values
-
-Limits = RecipeOptions
-TAU = WarmStart.tau
-
-
-def default(
-    flow: Any,
-    misfit: Any,
-    seeds: Any,
-    *,
-    guess: Any,
-    limits: Any = None,
-    fresh: float = 1.0,
-    carry: bool = False,
-) -> Result:
-    """The former function."""
-    recipe = WarmStart(estimate=Estimate(fresh=fresh), correct_round_trip=carry)
-    return recipe(flow, misfit, seeds, guess=guess, options=limits or RecipeOptions())
-
-
-def paper(flow: Any, misfit: Any, seeds: Any, *, guess: Any, limits: Any = None) -> Result:
-    """The former function."""
-    from headwater.recipes.paper import Paper
-
-    return Paper()(flow, misfit, seeds, guess=guess, options=limits or RecipeOptions())
-
-
-PRESETS: dict[str, Any] = {"default": default, "paper": paper}

@@ -48,7 +48,7 @@ def logit_grid(steps: int, slope: float = 1.3, shift: float = -0.7) -> Grid:
     steps
         The number of steps, at least 1.
     slope, shift
-        1 and 0 give the uniform grid. `benchmarks/time_grid.py` chose the defaults (`results/time_grid.md`).
+        1 and 0 give the uniform grid. `benchmarks/decisions/time_grid.py` chose the defaults.
 
     Examples
     --------

@@ -11,7 +11,7 @@ import torch
 from headwater import Flow
 from headwater.audio.model import models
 from headwater.audio.model.space import Spectral
-from headwater.audio.restore import Prior
+from headwater.audio.prior import Prior
 
 sys.path.insert(0, str(Path(__file__).parent))  # for audio_takes, in any import mode of pytest
 
@@ -35,7 +35,7 @@ def prior(monkeypatch):
         return (2 * s - 1) * x / (s**2 + (1 - s) ** 2)
 
     found = Prior(Flow(velocity, (32, 64)), Spectral(torch.full((64,), 0.7)), 4000)
-    monkeypatch.setattr(models, "prior", lambda: found)
+    monkeypatch.setattr(models, "load_prior", lambda: found)
 
 
 @pytest.fixture

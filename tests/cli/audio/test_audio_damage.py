@@ -8,9 +8,9 @@ import soundfile
 import torch
 from audio_takes import RATE, chord, samples
 
+from headwater.audio.damage.rails import find_peaks
 from headwater.audio.io.files import examine
 from headwater.cli.app import main
-from headwater.cli.audio.damage import peaks_of
 
 torch.set_num_threads(1)
 
@@ -75,7 +75,7 @@ def test_clipping_is_found_whatever_a_lone_peak_does(folder):
         x[first : first + 4, 0] = 32767 / 32768
         x[first : first + 2, 1] = 0.5
         soundfile.write("peaks.wav", x, RATE, subtype="PCM_16")
-        peaks, runs = peaks_of(examine("peaks.wav"))
+        peaks, runs = find_peaks(examine("peaks.wav"))
         np.testing.assert_allclose(peaks, [[1.0, 1.0], [1.0, 0.5]], atol=1e-4)
         assert runs.tolist() == [[False, True], [False, False]]
 

@@ -10,9 +10,9 @@ import torch
 from audio_takes import RATE, same_outside, samples
 
 from headwater.audio.model import models
-from headwater.audio.restore import Prior
+from headwater.audio.prior import Prior
 from headwater.cli.app import main
-from headwater.cli.audio import gaps
+from headwater.cli.audio import repair
 from headwater.cli.shared.progress import Watch
 
 torch.set_num_threads(1)
@@ -75,7 +75,7 @@ def test_the_gap_of_half_an_hour_costs_the_gap(folder):
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_the_sheet_shows_the_longest_gap_that_was_filled(folder, monkeypatch, interrupted):
     shown = {}
-    monkeypatch.setattr(gaps, "sheet", lambda path, *_, **about: shown.update(about) or path.touch())
+    monkeypatch.setattr(repair, "write_sheet", lambda path, *_, **about: shown.update(about) or path.touch())
     if interrupted:
         monkeypatch.setattr(Watch, "over", property(lambda self: True))
     assert main(["audio", "inpaint", "take.wav", "--gap", "0.5-0.6", "--gap", "2.0-2.3", "--quiet"]) == 0
@@ -140,7 +140,7 @@ def test_what_a_format_loses_is_said_once_and_before_the_work(folder, capsys, mo
         raise KeyError(capsys.readouterr().err)
 
     monkeypatch.setattr(Watch, "running", begun)
-    monkeypatch.setattr(models, "prior", lambda: Prior(None, None, 16_000))
+    monkeypatch.setattr(models, "load_prior", lambda: Prior(None, None, 16_000))
     x, _ = soundfile.read("take.wav")
     soundfile.write("float.wav", x / 3, RATE, subtype="FLOAT")
     soundfile.write("take.ogg", x, RATE)

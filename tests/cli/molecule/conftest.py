@@ -5,9 +5,9 @@ import torch
 from molecule_stubs import RANGES, a_design, xyz
 
 from headwater.cli.molecule import files as molecule_files
+from headwater.cli.molecule import jobs
 from headwater.dflow.result import Event
 from headwater.molecule.design import design as designing
-from headwater.molecule.model import sizes as molecule_sizes
 
 pytest.importorskip("rdkit")
 
@@ -33,30 +33,28 @@ COSTS = {
 
 @pytest.fixture
 def asked(monkeypatch):
-    """The requests that reach a stubbed design, whose molecules are water, methane, water, a radical, ..."""
-    requests = []
+    """The designs that reach a stub, whose molecules are water, methane, water, a radical, ...
 
-    def design(request, networks=None, command="design"):
-        requests.append(request)
-        if request.callback is not None and command == "design":
-            for k in range(1, 4):
-                n = request.count
-                cost = torch.ones(n, dtype=torch.float64) / k
-                event = Event(k, torch.arange(n), cost, cost, torch.zeros(n, 29, 9), cost)
-                if (end := request.callback(event)) is not None:
-                    return a_design(names(n), status=end)
-        return a_design(names(request.count))
+    Each is (request, recipe). One with targets or a cost tells of three rounds.
+    """
+    seen = []
+
+    def design(request, networks=None, *, recipe=None, callback=None):
+        seen.append((request, recipe))
+        n = request.count
+        for k in range(1, 4) if request.targets or request.cost else ():
+            cost = torch.ones(n, dtype=torch.float64) / k
+            event = Event(k, torch.arange(n), cost, cost, torch.zeros(n, 29, 9), cost)
+            if callback is not None and (end := callback(event)) is not None:
+                return a_design(names(n), status=end)
+        return a_design(names(n))
 
     def names(count):
         return [("water", "methane", "water", "radical")[i % 4] for i in range(count)]
 
-    def generate(count, seed=0, **options):
-        return design(designing.Request(count, seed, **options), command="generate")
-
     monkeypatch.setattr(designing, "design", design)
-    monkeypatch.setattr(designing, "generate", generate)
-    monkeypatch.setattr(molecule_sizes, "ranges", lambda: RANGES)
-    return requests
+    monkeypatch.setattr(jobs, "load_ranges", lambda: RANGES)
+    return seen
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +62,7 @@ def no_pictures(monkeypatch, request):
     """Write sheet and page without drawing them, but for tests marked so."""
     if "pictures" in request.fixturenames:
         return
-    for name in ("sheet", "page"):
+    for name in ("write_sheet", "write_page"):
         monkeypatch.setattr(molecule_files, name, lambda path, cards, **more: path.write_bytes(b"picture"))
 
 

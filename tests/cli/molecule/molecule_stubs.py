@@ -5,8 +5,8 @@ import torch
 
 from headwater.molecule.design import design as designing
 from headwater.molecule.design.design import Design
-from headwater.molecule.io import units
-from headwater.molecule.io.molecule import Molecule, batch_of
+from headwater.molecule.structure import units
+from headwater.molecule.structure.molecule import Molecule, to_batch
 from headwater.optimizers.status import Status
 
 T, G, S = "molecule target", "molecule grow", "molecule score"
@@ -39,23 +39,22 @@ def xyz(path, *names, line=None):
 
 def a_design(names, value=5.0, status=Status.REACHED, off=0.1):
     n = len(names)
-    molecules = batch_of([known(name) for name in names])
+    molecules = to_batch([known(name) for name in names])
     steps = torch.arange(n)
     predicted = {k: value + off * steps.double() for k in units.UNITS}
     near = {k: v + 0.05 for k, v in predicted.items()}
     x = torch.zeros(n, 29, 9)
     return Design(
-        molecules,
-        near,
-        predicted,
-        near,
-        (status,) * n,
-        torch.zeros(n),
-        torch.ones(n) > 0,
-        steps + 3,
-        24 * (steps + 3),
-        x,
-        x,
+        molecules=molecules,
+        guide=near,
+        evaluator=predicted,
+        relaxed=near,
+        status=(status,) * n,
+        deviation=torch.zeros(n),
+        gradients=steps + 3,
+        evaluations=24 * (steps + 3),
+        x0=x,
+        x1=x,
     )
 
 

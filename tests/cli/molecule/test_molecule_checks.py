@@ -19,7 +19,7 @@ def fake_xtb(monkeypatch):
     def relax(m):
         seen.append(m)
         e = xtb.Electrons(-7.0, -2.0, 5.0, 1.5)
-        return xtb.Relaxed(
+        return xtb.Relaxation(
             m, len(seen) != 2, 5, 0.1, 0.03, len(seen) == 1, e, e, "" if len(seen) != 2 else "No."
         )
 
@@ -63,7 +63,7 @@ def test_molecules_are_on_disk_before_the_checks_and_ctrl_c_keeps_them(folder, a
         if len(calls) == 2:
             raise KeyboardInterrupt
         e = xtb.Electrons(-7.0, -2.0, 5.0, 1.5)
-        return xtb.Relaxed(m, True, 5, 0.1, 0.03, False, e, e)
+        return xtb.Relaxation(m, True, 5, 0.1, 0.03, False, e, e)
 
     monkeypatch.setattr(xtb, "relax", relax)
     assert call(f"{T} --gap 5eV --count 3 -o hits.sdf --check xtb --quiet") == 130
@@ -93,9 +93,9 @@ def test_dft_computes_the_best(folder, asked, fake_xtb, monkeypatch, capsys):
         for i, m in enumerate(molecules):
             callback(dft.Progress(i, len(molecules), 75.0))
             got.append("".join(m.symbols))
-            yield dft.Dft(-7.0, -1.9, 5.1, 1.8, -40.0, 60.0, i == 0, "" if i == 0 else "No.")
+            yield dft.DftResult(-7.0, -1.9, 5.1, 1.8, -40.0, 60.0, i == 0, "" if i == 0 else "No.")
 
-    monkeypatch.setattr(dft, "check", check)
+    monkeypatch.setattr(dft, "compute_all", check)
     monkeypatch.setitem(molecule_checks.PACKAGES, "dft", ())
     assert call(f"{T} --gap 5eV --count 4 -o hits.sdf --check dft --best 2") == 0
     assert got == ["OHH", "CHHHH"]  # not the duplicate, and not the radical

@@ -15,7 +15,7 @@ from headwater.optimizers.status import Status
 def ended(monkeypatch, *statuses, spoil=None):
     """Make the design end with these statuses."""
 
-    def design(request, networks=None):
+    def design(request, networks=None, **how):
         done = a_design(["water", "methane"])
         if spoil is not None:
             done.molecules.positions[0] = spoil
@@ -48,7 +48,7 @@ def test_a_molecule_without_coordinates_is_reported(spoil, folder, asked, capsys
 
 
 def test_no_molecule_has_coordinates(folder, asked, monkeypatch):
-    def design(request, networks=None):
+    def design(request, networks=None, **how):
         done = a_design(["water"], status=Status.DIVERGED)
         done.molecules.positions[:] = float("nan")
         return done
@@ -66,13 +66,13 @@ def interrupting(monkeypatch, at):
     """Press Ctrl-C in the rounds `at` of the design."""
     stub = designing.design
 
-    def design(request, networks=None):
-        def callback(event):
+    def design(request, networks=None, *, recipe, callback):
+        def press(event):
             for _ in range(at.count(event.round)):
                 signal.raise_signal(signal.SIGINT)
-            return request.callback(event)
+            return callback(event)
 
-        return stub(replace(request, callback=callback))
+        return stub(request, recipe=recipe, callback=press)
 
     monkeypatch.setattr(designing, "design", design)
 
@@ -115,11 +115,11 @@ def ending(monkeypatch, error):
     """The second batch raises."""
     stub, calls = designing.design, []
 
-    def design(request, networks=None):
+    def design(request, networks=None, **how):
         calls.append(request)
         if len(calls) == 2:
             raise error
-        return stub(request)
+        return stub(request, **how)
 
     monkeypatch.setattr(designing, "design", design)
 

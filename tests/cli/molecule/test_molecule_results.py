@@ -6,7 +6,7 @@ import pytest
 from cli_tools import call, report
 from molecule_stubs import RANGES, G, T
 
-from headwater.molecule.io import units
+from headwater.molecule.structure import units
 from headwater.optimizers.status import Status
 
 
@@ -26,10 +26,10 @@ def test_a_run_writes_everything(folder, asked, pictures, capsys):
         f"{T} --gap 5.0eV --mu 5000e-3D --weight gap=2 --count 4 --seed 7 --atoms 9 --check none -o hits.sdf"
     )
     assert call(f"{line} --steps 6 --gradients 5 --candidates 2") == 0
-    (request,) = asked
+    ((request, recipe),) = asked
     assert [(t.property, t.value, t.weight) for t in request.targets] == [("gap", 5.0, 2.0), ("mu", 5.0, 1.0)]
     assert (request.count, request.seed, request.atoms) == (4, 7, 9)
-    assert (request.steps, request.gradients, request.candidates) == (6, 5, 2)
+    assert (recipe.steps, recipe.gradients, recipe.candidates) == (6, 5, 2)
     out, err = capsys.readouterr()
     for name in ("hits.sdf", "hits.xyz", "hits.csv", "hits.json", "hits-sheet.png", "hits.html"):
         assert (folder / name).stat().st_size > 0 and name in out
@@ -102,13 +102,13 @@ def test_a_target_outside_qm9_is_a_warning_with_the_range(target, folder, asked,
     low, high = RANGES[name]
     err = capsys.readouterr().err
     assert err.startswith(f"Warning: --{name} ") and "99.8 %" in err
-    assert f"{units.number(name, low)} to {units.show(name, high)}" in err
+    assert f"{units.format_number(name, low)} to {units.format_quantity(name, high)}" in err
     assert report(folder / "hits.json")["warnings"]
 
 
 def test_generate_with_a_formula_and_many_heavy_atoms(folder, asked, capsys):
     assert call("molecule generate -n 2 --formula C10H12 --steps 3 --check none -o g.sdf") == 0
-    assert asked[0].formula == {"C": 10, "H": 12} and asked[0].targets == ()
+    assert asked[0][0].formula == {"C": 10, "H": 12} and asked[0][0].targets == ()
     out, err = capsys.readouterr()
     assert "at most 9" in err and "Best" not in out and "gap\neV" not in out and "methane" not in out
     assert report(folder / "g.json")["molecules"][0]["hit"] is None
@@ -116,14 +116,14 @@ def test_generate_with_a_formula_and_many_heavy_atoms(folder, asked, capsys):
 
 def test_batches_have_the_seeds_of_the_run(folder, asked):
     assert call("molecule generate -n 70 --seed 5 --check none -o g.xyz --quiet") == 0
-    assert [(r.count, r.seed) for r in asked] == [(64, 5), (6, 69)]
+    assert [(r.count, r.seed) for r, _ in asked] == [(64, 5), (6, 69)]
     molecules = report(folder / "g.json")["molecules"]
     assert [m["seed"] for m in molecules] == list(range(5, 75)) and molecules[69]["number"] == 70
 
 
 def test_grow_passes_the_fragment_and_a_cost(folder, asked, capsys):
     assert call(f"{G} ch3.xyz --formula C2H6O --cost good.py --count 1 --check none --quiet") == 0
-    (request,) = asked
+    ((request, _),) = asked
     assert request.fragment.symbols == ("C", "H", "H", "H") and request.targets == ()
     assert request.formula == {"C": 2, "H": 6, "O": 1} and callable(request.cost)
     r = report(folder / "ch3-grow.json")

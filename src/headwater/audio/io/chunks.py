@@ -25,8 +25,8 @@ class Chunk(NamedTuple):
     size: int
 
 
-def chunks(path: Path) -> list[Chunk]:
-    """The chunks of a RIFF WAV file, those that are cut off left out; none of other files (RF64, RIFX)."""
+def list_chunks(path: Path) -> list[Chunk]:
+    """The chunks of a RIFF WAV file but for those that are cut off; an empty list for other files (RF64, RIFX)."""
     found: list[Chunk] = []
     with path.open("rb") as file:
         head = file.read(12)
@@ -45,10 +45,10 @@ def chunks(path: Path) -> list[Chunk]:
     return found
 
 
-def carry(source: Path, target: Path) -> None:
-    """Append the chunks of one WAV file that another one lacks; nothing if either is no WAV file."""
-    there = {c.name for c in chunks(target)}
-    missing = [c for c in chunks(source) if c.name not in there | WRITTEN | STALE]
+def copy_chunks(source: Path, target: Path) -> None:
+    """Append the chunks of one WAV file that another lacks; do nothing if either is not a WAV file."""
+    there = {c.name for c in list_chunks(target)}
+    missing = [c for c in list_chunks(source) if c.name not in there | WRITTEN | STALE]
     if not there or not missing:
         return
     with source.open("rb") as before, target.open("r+b") as after:

@@ -37,8 +37,20 @@ Samples = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Source:
-    """A file of sound: `rate` in Hz, `frames` long, so many `channels`; `format` and `subtype` are libsndfile's."""
+class Recording:
+    """A file of sound, read in parts.
+
+    Parameters
+    ----------
+    path
+        Where it lies.
+    rate
+        Frames a second, Hz.
+    frames, channels
+        Its length, and the samples of a frame.
+    format, subtype, endian
+        As libsndfile names them.
+    """
 
     path: Path
     rate: int
@@ -58,8 +70,8 @@ class Source:
         """Whether writing a sample back leaves it as it was."""
         return self.subtype in DEPTH or self.subtype in FLOATS
 
-    def holds(self, other: Source) -> bool:
-        """Whether samples of the other format can be written here as they are, up to full scale."""
+    def holds(self, other: Recording) -> bool:
+        """Whether samples of the other format, up to full scale, can be written in this one unchanged."""
         if self.depth:
             return other.depth is not None and other.depth <= self.depth
         bits = {"FLOAT": 24, "DOUBLE": 53}
@@ -84,11 +96,11 @@ class Source:
         if inner.stop > inner.start:
             with need("soundfile", EXTRA).SoundFile(self.path) as file:
                 file.seek(inner.start)
-                raw = self.next(file, inner.start, inner.stop - inner.start)
+                raw = self.read_next(file, inner.start, inner.stop - inner.start)
             x[inner.start - start : inner.stop - start] = as_float(raw)
         return x
 
-    def next(self, file: Any, start: int, count: int) -> Samples:
+    def read_next(self, file: Any, start: int, count: int) -> Samples:
         """The next samples of the open file, which is at frame `start`, as they are stored."""
         try:
             raw = file.read(count, dtype=self.dtype, always_2d=True)
@@ -105,20 +117,30 @@ class Source:
 
 @dataclass(frozen=True)
 class Patch:
-    """Repaired samples `[frames, channels]` from frame `start` on, float64; only the `changed` ones are written."""
+    """Repaired samples of a recording from frame `start` on.
+
+    Parameters
+    ----------
+    start
+        The first frame.
+    samples
+        float64 `[frames, channels]`, full scale 1.
+    changed
+        bool `[frames, channels]`: only these are written.
+    """
 
     start: int
     samples: Samples
     changed: NDArray[np.bool_]
 
 
-def examine(path: str | Path) -> Source:
+def examine(path: str | Path) -> Recording:
     """What a file of sound is, without reading its samples.
 
     Raises
     ------
     Misuse
-        The file is missing, no sound, cut off, or empty.
+        The file is missing, empty, cut off, or not a file of sound.
 
     >>> examine("no-such-take.wav")
     Traceback (most recent call last):
@@ -134,7 +156,7 @@ def examine(path: str | Path) -> Source:
     soundfile = need("soundfile", EXTRA)
     try:
         with soundfile.SoundFile(path) as file:
-            found = Source(
+            found = Recording(
                 path, file.samplerate, file.frames, file.channels, file.format, file.subtype, file.endian
             )
             log = str(file.extra_info)
@@ -162,22 +184,22 @@ def is_cut_off(log: str) -> bool:
     return any(int(there) < int(claimed) < 2**31 - 1 for claimed, there in claims)
 
 
-def check_ogg(source: Source) -> None:
+def check_ogg(recording: Recording) -> None:
     """Refuse an Ogg file whose last page is cut, or with several streams, of which one is read (RFC 3533)."""
     longest, header = 27 + 255 + 255 * 255, 27
-    with source.path.open("rb") as file:
+    with recording.path.open("rb") as file:
         first = file.read(header)
-        file.seek(-min(longest, source.path.stat().st_size), 2)
+        file.seek(-min(longest, recording.path.stat().st_size), 2)
         end = file.read()
     page = end[max(end.rfind(b"OggS"), 0) :]
-    if not page.startswith(b"OggS"):  # what follows the last page is no page
+    if not page.startswith(b"OggS"):  # something else follows the last page
         return
     count = page[26] if len(page) > 26 else 255
     if len(page) < header + count or len(page) < header + count + sum(page[header : header + count]):
-        raise _cut_off(source)
+        raise _cut_off(recording)
     if page[14:18] != first[14:18]:
         raise Misuse(
-            f"The file {source.path} has several streams one after the other.",
+            f"The file {recording.path} has several streams one after the other.",
             "Give each as a file of its own.",
         )
 
@@ -187,35 +209,35 @@ def _reason(error: Exception) -> str:
     return str(error).rpartition(": ")[2].strip().rstrip(".").lower() or type(error).__name__
 
 
-def _cut_off(source: Source) -> Misuse:
+def _cut_off(recording: Recording) -> Misuse:
     return Misuse(
-        f"The file {source.path} is cut off or damaged.",
+        f"The file {recording.path} is cut off or damaged.",
         "Copy it again, or export what is there to a new file.",
     )
 
 
-def check_samples(raw: Samples, wanted: int, start: int, source: Source) -> None:
+def check_samples(raw: Samples, wanted: int, start: int, recording: Recording) -> None:
     """Refuse a part that is shorter than it should be or not finite."""
     if len(raw) < wanted:
-        raise _cut_off(source)
+        raise _cut_off(recording)
     if raw.dtype.kind == "f" and not np.isfinite(raw).all():
         first = start + int(np.nonzero(~np.isfinite(raw).all(1))[0][0])
         raise Misuse(
-            f"The file {source.path} has a sample that is not finite, at {first / source.rate:.4f} s.",
+            f"The file {recording.path} has a sample that is not finite, at {first / recording.rate:.4f} s.",
             "Replace NaN and infinite samples, for instance by zeros, and name the place as a gap.",
         )
 
 
-def blocks(file: Any, source: Source) -> Iterator[tuple[int, Samples]]:
+def read_blocks(file: Any, recording: Recording) -> Iterator[tuple[int, Samples]]:
     """The samples of an open file block by block, each with its first frame."""
-    for start in range(0, source.frames, BLOCK):
-        yield start, source.next(file, start, min(BLOCK, source.frames - start))
+    for start in range(0, recording.frames, BLOCK):
+        yield start, recording.read_next(file, start, min(BLOCK, recording.frames - start))
 
 
-def check(source: Source) -> None:
+def check_readable(recording: Recording) -> None:
     """Read the whole file once, so that damage is known before hours of work."""
-    with need("soundfile", EXTRA).SoundFile(source.path) as file:
-        for _ in blocks(file, source):
+    with need("soundfile", EXTRA).SoundFile(recording.path) as file:
+        for _ in read_blocks(file, recording):
             pass
 
 

@@ -1,4 +1,4 @@
-"""What people write: times as 12.4, 250ms, 1:02.5; gaps as 12.40-12.65; levels, frequencies."""
+"""Read what people write: times as 12.4, 250ms, 1:02.5; gaps as 12.40-12.65; levels; frequencies."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from headwater.errors import Misuse
 Span = tuple[float, float]
 
 
-def plain(text: str) -> str:
+def normalise(text: str) -> str:
     """In small letters, with decimal points for commas.
 
-    >>> plain(" 4,5 kHz")
+    >>> normalise(" 4,5 kHz")
     '4.5 khz'
     """
     return text.strip().lower().replace(",", ".")
 
 
-def seconds(text: str) -> float:
+def parse_seconds(text: str) -> float:
     """A time in seconds.
 
-    >>> seconds("12.4"), seconds("12,4"), seconds("250ms"), seconds("1:02.5"), seconds("0:01:02.5")
-    (12.4, 12.4, 0.25, 62.5, 62.5)
+    >>> [parse_seconds(text) for text in ("12.4", "12,4", "250ms", "1:02.5", "0:01:02.5")]
+    [12.4, 12.4, 0.25, 62.5, 62.5]
 
     Raises
     ------
     Misuse
-        It is no time, negative, or has minutes or seconds beyond 59.
+        It is not a time, is negative, or has minutes or seconds beyond 59.
     """
-    match = re.fullmatch(r"(?:(\d+):)?(?:(\d+):)?(\d+(?:\.\d*)?|\.\d+)\s*(s|ms)?", plain(text))
+    match = re.fullmatch(r"(?:(\d+):)?(?:(\d+):)?(\d+(?:\.\d*)?|\.\d+)\s*(s|ms)?", normalise(text))
     if match is None or (match[4] == "ms" and match[1]):
-        raise Misuse(f"{text!r} is no time.", "Write seconds as in 12.4, 250ms or 1:02.5.")
+        raise Misuse(f"{text!r} is not a time.", "Write seconds as in 12.4, 250ms or 1:02.5.")
     *higher, last = [float(p) for p in match.groups()[:3] if p is not None]
     if higher and (last >= 60 or any(p >= 60 for p in higher[1:])):
         raise Misuse(f"{text!r} has 60 or more seconds or minutes.", "Write it like 1:02.5 or 62.5.")
@@ -42,51 +42,51 @@ def seconds(text: str) -> float:
     return total
 
 
-def frames_within(seconds: float, rate: int) -> int:
-    """How many frames so many seconds touch at most, as they may begin and end between two.
+def most_frames_within(seconds: float, rate: int) -> int:
+    """The most frames that an interval of `seconds` touches: it may begin and end between two frames.
 
-    >>> frames_within(0.05, 44_100)
+    >>> most_frames_within(0.05, 44_100)
     2206
     """
     return math.ceil(seconds * rate) + 1
 
 
-def amplitude(text: str) -> float:
+def parse_amplitude(text: str) -> float:
     """An amplitude, as a share of full scale or in dB of it.
 
-    >>> amplitude("0.5"), amplitude("0,5"), amplitude("-20dB")
-    (0.5, 0.5, 0.1)
+    >>> [parse_amplitude(text) for text in ("0.5", "0,5", "-20dB")]
+    [0.5, 0.5, 0.1]
 
     Raises
     ------
     Misuse
-        It is no number, or negative.
+        It is not a number, or negative.
     """
-    match = re.fullmatch(r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)\s*(db)?", plain(text))
+    match = re.fullmatch(r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)\s*(db)?", normalise(text))
     value = -1.0 if match is None else 10 ** (float(match[1]) / 20) if match[2] else float(match[1])
     if not 0 <= value < math.inf:
         raise Misuse(
-            f"{text!r} is no level.", "Write a share of full scale as in 0.01, or decibels as in -40dB."
+            f"{text!r} is not a level.", "Write a share of full scale as in 0.01, or decibels as in -40dB."
         )
     return value
 
 
-def hertz(text: str) -> float:
+def parse_hertz(text: str) -> float:
     """A frequency.
 
-    >>> hertz("4000"), hertz("4 kHz"), hertz("4,5kHz")
-    (4000.0, 4000.0, 4500.0)
+    >>> [parse_hertz(text) for text in ("4000", "4 kHz", "4,5kHz")]
+    [4000.0, 4000.0, 4500.0]
     """
-    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(k?)(?:hz)?", plain(text))
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(k?)(?:hz)?", normalise(text))
     if match is None or not float(match[1]) > 0:
-        raise Misuse(f"{text!r} is no frequency.", "Write it like 4000 or 4kHz.")
+        raise Misuse(f"{text!r} is not a frequency.", "Write it like 4000 or 4kHz.")
     return float(match[1]) * (1000 if match[2] else 1)
 
 
-def span(text: str) -> Span:
+def parse_span(text: str) -> Span:
     """The start and end of a gap in seconds.
 
-    >>> span("12.40-12.65"), span("1:02+250ms")
+    >>> parse_span("12.40-12.65"), parse_span("1:02+250ms")
     ((12.4, 12.65), (62.0, 62.25))
     """
     text = text.strip().replace("\N{EN DASH}", "-")
@@ -94,9 +94,9 @@ def span(text: str) -> Span:
         (parts for parts in (text.partition("+"), text.partition("-")) if parts[1]), (text, "", "")
     )
     if not (first and sign and second):
-        raise Misuse(f"{text!r} is no gap.", "Write its start and end as in 12.40-12.65, or 12.4+250ms.")
-    start = seconds(first)
-    stop = seconds(second) + (start if sign == "+" else 0.0)
+        raise Misuse(f"{text!r} is not a gap.", "Write its start and end as in 12.40-12.65, or 12.4+250ms.")
+    start = parse_seconds(first)
+    stop = parse_seconds(second) + (start if sign == "+" else 0.0)
     if not stop > start:
         raise Misuse(f"The gap {text} ends before it begins.", "Write the start first.")
     return start, stop

@@ -17,28 +17,28 @@ from typing import Any
 import numpy as np
 
 from headwater.atomic import write_atomically
-from headwater.audio.io.chunks import carry
+from headwater.audio.io.chunks import copy_chunks
 from headwater.audio.io.files import (
     BLOCK,
     EXTRA,
     FLOATS,
     SUFFIXES,
     Patch,
+    Recording,
     Samples,
-    Source,
     as_float,
     as_stored,
-    blocks,
+    read_blocks,
 )
 from headwater.errors import Misuse
 from headwater.extras import need
 
 DEFAULT = {"OGG": "VORBIS", "FLAC": "PCM_24"}
-"""The coding of a format that has not that of the source."""
+"""The coding of a format that lacks the one of the recording."""
 
 
 def write_patched(
-    source: Source,
+    recording: Recording,
     patches: Iterable[Patch],
     output: Path,
     *,
@@ -46,58 +46,72 @@ def write_patched(
     peaks: bool = False,
     overwrite: bool = False,
 ) -> Written:
-    """A copy of the file with the patches in it, block by block; what it is.
+    """Write a copy of the file with the patches in it, block by block, and say what it is.
 
-    The patches come in the order of their starts and are asked for as late as can be, so that they may be made on the
-    way and no more than a few are held.
+    The patches come in the order of their starts. They are asked for as late as can be, so that they may be made on
+    the way and only a few are held.
 
-    With more `frames` than the source has it goes on after its end, silent but for the patches. The format follows
-    the name of the output; rate and channels stay, and so does the subtype where the format has it. Samples that no
-    patch changes are bit-identical if the new format `holds` the old one. With `peaks` integers become floats, which
-    hold them and what is beyond full scale.
+    With more `frames` than the recording has, the copy goes on after its end, silent but for the patches. The format
+    follows the name of the output; rate and channels stay, and so does the subtype where the format has it. Samples
+    that no patch changes are bit-identical if the new format `holds` the old one. With `peaks` integers become
+    floats, which hold them and what is beyond full scale.
 
     Raises
     ------
     Misuse
-        The output cannot be written, its format is unknown or has no such subtype, or the source is damaged.
+        The output cannot be written, its format is unknown or has no such subtype, or the recording is damaged.
     """
     soundfile = need("soundfile", EXTRA)
-    target = replace(target_of(source, output, peaks=peaks), frames=max(frames or 0, source.frames))
+    target = replace(output_format(recording, output, peaks=peaks), frames=max(frames or 0, recording.frames))
     over = 0
-    how = (source.rate, source.channels, target.subtype, target.endian, target.format)
+    how = (recording.rate, recording.channels, target.subtype, target.endian, target.format)
     with (
         write_atomically(output, overwrite=overwrite) as temporary,
-        soundfile.SoundFile(source.path) as before,
+        soundfile.SoundFile(recording.path) as before,
         soundfile.SoundFile(temporary, "w", *how) as after,
     ):
         copy_tags(before, after)
-        due = Due(patches)
-        for start, raw in itertools.chain(blocks(before, source), silence(source, target.frames)):
-            kept = raw if source.dtype == target.dtype and target.holds(source) else converted(raw, target)
-            over += beyond(raw) if target.depth else 0
-            for patch in due.until(start + len(kept)):
-                over += _put(kept, start, patch, target.depth)
-            after.write(kept)
+        queue = PatchQueue(patches)
+        for start, raw in itertools.chain(
+            read_blocks(before, recording), silent_blocks(recording, target.frames)
+        ):
+            block = (
+                raw if recording.dtype == target.dtype and target.holds(recording) else convert(raw, target)
+            )
+            over += count_over_full_scale(raw) if target.depth else 0
+            for patch in queue.overlapping(start + len(block)):
+                over += _insert(block, start, patch, target.depth)
+            after.write(block)
         after.close()
-        carry(source.path, temporary)
-    return Written(target, over, target.lossless and target.holds(source))
+        copy_chunks(recording.path, temporary)
+    return Written(target, over, target.lossless and target.holds(recording))
 
 
 @dataclass(frozen=True)
 class Written:
-    """A file that was written: how many samples were `over` full scale and cut, and whether others are `exact`."""
+    """A file that was written.
 
-    file: Source
+    Parameters
+    ----------
+    file
+        What it is.
+    over
+        How many samples were over full scale and cut off there.
+    exact
+        Whether samples that no patch changed are as they were.
+    """
+
+    file: Recording
     over: int
     exact: bool
 
 
-def converted(raw: Samples, target: Source) -> Samples:
+def convert(raw: Samples, target: Recording) -> Samples:
     """Samples as another format stores them."""
     return as_stored(as_float(raw), target.depth)
 
 
-def beyond(x: Samples) -> int:
+def count_over_full_scale(x: Samples) -> int:
     """How many float samples are beyond full scale."""
     return int(np.count_nonzero(np.abs(x) > 1)) if x.dtype.kind == "f" else 0
 
@@ -109,7 +123,7 @@ def copy_tags(before: Any, after: Any) -> None:
             setattr(after, key, value)
 
 
-def write_new(output: Path, x: Samples, rate: int, *, overwrite: bool = False) -> Source:
+def write_new(output: Path, x: Samples, rate: int, *, overwrite: bool = False) -> Recording:
     """Write samples `[frames, channels]`, full scale 1, as a new recording: 24 bit where the format has it.
 
     Raises
@@ -117,7 +131,7 @@ def write_new(output: Path, x: Samples, rate: int, *, overwrite: bool = False) -
     Misuse
         The output cannot be written, or its format is unknown.
     """
-    target = target_of(Source(Path(), rate, len(x), x.shape[1], "", "PCM_24"), output)
+    target = output_format(Recording(Path(), rate, len(x), x.shape[1], "", "PCM_24"), output)
     how = (rate, target.channels, target.subtype, target.endian, target.format)
     with (
         write_atomically(output, overwrite=overwrite) as temporary,
@@ -127,15 +141,15 @@ def write_new(output: Path, x: Samples, rate: int, *, overwrite: bool = False) -
     return target
 
 
-class Due:
-    """Patches that are wanted now: those that begin before the end of a block and were not over before it."""
+class PatchQueue:
+    """Patches in the order of their starts, handed out block by block and asked for as late as can be."""
 
     def __init__(self, patches: Iterable[Patch]) -> None:
         self.coming, self.held = iter(patches), list[Patch]()
         self.next: Patch | None = next(self.coming, None)
 
-    def until(self, stop: int) -> list[Patch]:
-        """The patches of the block that ends at `stop`; blocks come in order."""
+    def overlapping(self, stop: int) -> list[Patch]:
+        """The patches that overlap the block that ends at frame `stop`; blocks come in order."""
         while self.next is not None and self.next.start < stop:
             self.held.append(self.next)
             self.next = next(self.coming, None)
@@ -144,33 +158,41 @@ class Due:
         return wanted
 
 
-def target_of(source: Source, output: Path, *, peaks: bool = False) -> Source:
-    """What the output will be, by its name; refuses what cannot be. With `peaks` it holds more than full scale."""
+def output_format(recording: Recording, output: Path, *, peaks: bool = False) -> Recording:
+    """What the output will be, by its name; with `peaks` it can hold more than full scale.
+
+    Raises
+    ------
+    Misuse
+        The suffix is unknown, or the format cannot hold such samples.
+    """
     kind = SUFFIXES.get(output.suffix.lower())
     if kind is None:
         raise Misuse(
             f"The output {output} is of an unknown kind.", f"Give one of: {', '.join(sorted(SUFFIXES))}."
         )
-    kind = source.format if SUFFIXES.get(source.path.suffix.lower()) == kind else kind
-    if peaks and source.subtype not in FLOATS:
-        floats = "FLOAT" if (source.depth or 0) <= 24 else "DOUBLE"
-        found = Source(output, source.rate, source.frames, source.channels, kind, floats)
+    kind = recording.format if SUFFIXES.get(recording.path.suffix.lower()) == kind else kind
+    if peaks and recording.subtype not in FLOATS:
+        floats = "FLOAT" if (recording.depth or 0) <= 24 else "DOUBLE"
+        found = Recording(output, recording.rate, recording.frames, recording.channels, kind, floats)
         if not is_possible(found):
             raise Misuse(f"{kind} cannot hold peaks beyond full scale.", "Name a .wav file as output.")
         return found
-    endian = source.endian if kind == source.format else "FILE"
-    for subtype in (source.subtype, DEFAULT.get(kind), "FLOAT"):
+    endian = recording.endian if kind == recording.format else "FILE"
+    for subtype in (recording.subtype, DEFAULT.get(kind), "FLOAT"):
         if subtype:
-            found = Source(output, source.rate, source.frames, source.channels, kind, subtype, endian)
+            found = Recording(
+                output, recording.rate, recording.frames, recording.channels, kind, subtype, endian
+            )
             if is_possible(found):
                 return found
     raise Misuse(
-        f"{kind} cannot hold {source.subtype} samples in {source.channels} channels at {source.rate} Hz.",
+        f"{kind} cannot hold {recording.subtype} samples in {recording.channels} channels at {recording.rate} Hz.",
         "Name a .wav file as output.",
     )
 
 
-def is_possible(target: Source) -> bool:
+def is_possible(target: Recording) -> bool:
     """Whether libsndfile can write such a file; only an attempt tells."""
     soundfile = need("soundfile", EXTRA)
     how = (target.rate, target.channels, target.subtype, target.endian, target.format)
@@ -181,13 +203,13 @@ def is_possible(target: Source) -> bool:
     return True
 
 
-def silence(source: Source, frames: int) -> Iterator[tuple[int, Samples]]:
-    """Zeros from the end of the source up to `frames`, block by block, each with its first frame."""
-    for start in range(source.frames, frames, BLOCK):
-        yield start, np.zeros((min(BLOCK, frames - start), source.channels), dtype=source.dtype)
+def silent_blocks(recording: Recording, frames: int) -> Iterator[tuple[int, Samples]]:
+    """Zeros from the end of the recording up to `frames`, block by block, each with its first frame."""
+    for start in range(recording.frames, frames, BLOCK):
+        yield start, np.zeros((min(BLOCK, frames - start), recording.channels), dtype=recording.dtype)
 
 
-def _put(raw: Samples, start: int, patch: Patch, depth: int | None) -> int:
+def _insert(raw: Samples, start: int, patch: Patch, depth: int | None) -> int:
     """Write the part of a patch that falls into a block, in place; how many samples had to be cut."""
     first, last = max(patch.start, start), min(patch.start + len(patch.samples), start + len(raw))
     if first >= last:
@@ -195,4 +217,4 @@ def _put(raw: Samples, start: int, patch: Patch, depth: int | None) -> int:
     inside, there = slice(first - patch.start, last - patch.start), slice(first - start, last - start)
     x, changed = patch.samples[inside], patch.changed[inside]
     raw[there] = np.where(changed, as_stored(x, depth), raw[there])
-    return beyond(x[changed]) if depth else 0
+    return count_over_full_scale(x[changed]) if depth else 0

@@ -30,26 +30,32 @@ LICENCES = (
 EMBEDDING = "CDPAM, pieces of half a second"
 
 
-def facts_of(checkpoint: Path, hours: float, hardware: str, frechet: float | None = None) -> dict[str, Any]:
-    """What the card says beside the training log; the Frechet distance is that of `benchmarks/music_prior.py`."""
+def collect_facts(
+    checkpoint: Path, hours: float, hardware: str, frechet: float | None = None
+) -> dict[str, Any]:
+    """What the card says beside the training log; `headwater.audio.model.evaluate` gives the Frechet distance."""
     facts = torch.load(checkpoint, map_location="cpu", weights_only=True)["facts"]
     return {
         "kind": models.KIND,
         "what": "Velocity of a Cond-OT flow on windows of 2 s of music, mono, 16 kHz.",
         "rate": models.RATE,
         "window": models.WINDOW,
-        "space": {"name": facts["space"], "scale": _rounded(facts["scale"])},
+        "space": {"name": facts["space"], "scale": _round(facts["scale"])},
         "data": DATA,
         "hours": hours,
         "data_licence": LICENCES,
         "weights_licence": "Apache-2.0",
         "script": "headwater.audio.model.train",
-        "frechet": {"distance": frechet, "embedding": EMBEDDING},
+        "frechet": {
+            "distance": frechet,
+            "embedding": EMBEDDING,
+            "script": "headwater.audio.model.evaluate",
+        },
         "hardware": hardware,
     }
 
 
-def _rounded(scale: float | list[float]) -> float | list[float]:
+def _round(scale: float | list[float]) -> float | list[float]:
     return [round(s, 6) for s in scale] if isinstance(scale, list) else round(scale, 6)
 
 
@@ -59,12 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     p.add_argument("--checkpoint", type=Path, required=True)
     p.add_argument("--hours", type=float, required=True, help="hours of recordings that it was trained on")
     p.add_argument("--name", default=models.MUSIC)
-    p.add_argument("--frechet", type=float, help="of its draws, as benchmarks/music_prior.py says")
+    p.add_argument("--frechet", type=float, help="of its draws, as headwater.audio.model.evaluate says")
     p.add_argument("--hardware", default="2 CPU cores, shared")
     o = p.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "facts.json"
-        file.write_text(json.dumps(facts_of(o.checkpoint, o.hours, o.hardware, o.frechet)))
+        file.write_text(json.dumps(collect_facts(o.checkpoint, o.hours, o.hardware, o.frechet)))
         export_model(o.checkpoint, file, o.name, zoo.FOLDER)
 
 

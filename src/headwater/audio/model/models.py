@@ -12,40 +12,40 @@ import torch
 from headwater import zoo
 from headwater.audio.model.network import Plane, PlaneConfig
 from headwater.audio.model.space import Patches, Space, Spectral
-from headwater.audio.restore import Prior
+from headwater.audio.prior import Prior
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 
 MUSIC = "music16"
 RATE = 16_000
-"""Its rate in Hz."""
+"""Of its waveforms, Hz."""
 WINDOW = 32_768
 """Samples of its window."""
 KIND = "music"
 
 
-def space_of(name: str, bins: int, scale: torch.Tensor) -> Space:
-    """The space of that name: `mdct`, `companded` or `patches`."""
+def build_space(name: str, bins: int, scale: torch.Tensor) -> Space:
+    """The space of that name: `mdct`, `companded` or `patches`; `scale` is one number or one for each bin."""
     if name == "patches":
         return Patches(scale, bins)
     return Spectral(scale, 1.0 if name == "mdct" else 0.5)
 
 
 @lru_cache(maxsize=2)
-def prior(name: str = MUSIC, device: str = "cpu") -> Prior:
-    """The flow of a shipped music model, its space and rate.
+def load_prior(name: str = MUSIC, device: str = "cpu") -> Prior:
+    """The prior of a shipped music model.
 
     Raises
     ------
     Misuse
         There is no music model of that name.
     """
-    card = card_of(name)
+    card = read_card(name)
     config, space = PlaneConfig(**zoo.read_settings(card["architecture"])), card["space"]
-    return assembled(config, zoo.load_weights(name), space["name"], space["scale"], device=device)
+    return assemble(config, zoo.load_weights(name), space["name"], space["scale"], device=device)
 
 
-def card_of(name: str) -> dict[str, Any]:
+def read_card(name: str) -> dict[str, Any]:
     """The card of a music model."""
     card = zoo.read_card(name)
     if card.get("kind") != KIND:
@@ -55,23 +55,22 @@ def card_of(name: str) -> dict[str, Any]:
     return card
 
 
-def network(name: str) -> Plane:
+def load_network(name: str) -> Plane:
     """The network of a shipped music model, to train on."""
-    net = Plane(PlaneConfig(**zoo.read_settings(card_of(name)["architecture"])))
+    net = Plane(PlaneConfig(**zoo.read_settings(read_card(name)["architecture"])))
     net.load_state_dict({k: v.float() for k, v in zoo.load_weights(name).items()})
     return net
 
 
-def trained(checkpoint: Path) -> Prior:
-    """The flow of a training checkpoint, with its averaged weights."""
+def load_checkpoint(checkpoint: Path) -> Prior:
+    """The prior of a training checkpoint, with its averaged weights."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     facts = state["facts"]
-    return assembled(
-        PlaneConfig(**zoo.read_settings(facts["config"])), state["ema"], facts["space"], facts["scale"]
-    )
+    config = PlaneConfig(**zoo.read_settings(facts["config"]))
+    return assemble(config, state["ema"], facts["space"], facts["scale"])
 
 
-def assembled(
+def assemble(
     config: PlaneConfig,
     weights: Mapping[str, torch.Tensor],
     space: str,
@@ -79,9 +78,9 @@ def assembled(
     *,
     device: str = "cpu",
 ) -> Prior:
-    """The flow, in its space, from its parts."""
+    """The prior from its parts: architecture, weights, the name of its space and its scales."""
     net = Plane(config)
     net.load_state_dict({k: v.float() for k, v in weights.items()})
     net.eval().requires_grad_(False)
-    found = space_of(space, config.bins, torch.tensor(scale, device=device))
+    found = build_space(space, config.bins, torch.tensor(scale, device=device))
     return Prior(Flow(net.to(device), (WINDOW // config.bins, config.bins)), found, RATE)

@@ -56,34 +56,35 @@ class Plane(Trunk):
         channels_last(self)
 
     def inner(self, x: Tensor, t: Tensor) -> Tensor:
-        """F of the preconditioning. The input is there twice, once compressed: music has a range of 60 dB."""
-        x = self.patched(x / spread(t[:, None, None]).sqrt())
+        """F of the preconditioning `[b, frames, bins]`. The input enters twice, once compressed: it spans 60 dB."""
+        x = self.to_patches(x / marginal_variance(t[:, None, None]).sqrt())
         e = self.time(fourier_features(t, 128).to(x.dtype))
         h = torch.cat([x, torch.asinh(8 * x) / 2], dim=1).contiguous(memory_format=torch.channels_last)
         h = self.trunk(self.stem(h) + self.band, e)
-        return self.unpatched(self.head(F.silu(self.norm(h))))
+        return self.from_patches(self.head(F.silu(self.norm(h))))
 
-    def patched(self, x: Tensor) -> Tensor:
+    def to_patches(self, x: Tensor) -> Tensor:
         """A state as a plane `[b, values of a patch, frames / patch, bins / patch]`."""
         a, b = self.config.patch
         n, frames, bins = x.shape
         x = x.reshape(n, frames // a, a, bins // b, b).permute(0, 2, 4, 1, 3)
         return x.reshape(n, a * b, frames // a, bins // b)
 
-    def unpatched(self, h: Tensor) -> Tensor:
-        """The inverse of `patched`."""
+    def from_patches(self, h: Tensor) -> Tensor:
+        """The inverse of `to_patches`."""
         a, b = self.config.patch
         n, _, rows, columns = h.shape
         return h.reshape(n, a, b, rows, columns).permute(0, 3, 1, 4, 2).reshape(n, rows * a, columns * b)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """The velocity `[b, frames, bins]`."""
         t = t.expand(len(x)) if t.ndim == 0 else t
         s = t[:, None, None]
-        d = spread(s)
+        d = marginal_variance(s)
         return (2 * s - 1) * x / d + self.inner(x, t) / d.sqrt()
 
 
-def spread(t: Tensor) -> Tensor:
+def marginal_variance(t: Tensor) -> Tensor:
     """D(t) = t^2 + (1 - t)^2, the variance of x_t for data of unit variance."""
     return t.square() + (1 - t).square()
 
@@ -91,7 +92,7 @@ def spread(t: Tensor) -> Tensor:
 def matching_loss(net: Plane, x0: Tensor, x1: Tensor, t: Tensor) -> Tensor:
     """Mean squared error of F, one value per window: D(t) times that of the velocity."""
     s = t[:, None, None]
-    d = spread(s)
+    d = marginal_variance(s)
     x = (1 - s) * x0 + s * x1
     target = (x1 - x0 - (2 * s - 1) * x / d) * d.sqrt()
     return (net.inner(x, t).float() - target).square().flatten(1).mean(1)

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.audio.model.instruments import FAMILIES, HELD_OUT, MODERN, PITCHES, Families
-from headwater.audio.model.rhythm import KITS, strokes
+from headwater.audio.model.rhythm import KITS, draw_strokes
 from headwater.audio.model.scores import Score, collect
 from headwater.audio.model.scores import held_out as held_out_score
 from headwater.errors import Misuse
@@ -40,8 +40,6 @@ DRUMS = 9
 SOUNDFONTS = tuple(
     Path(folder) / "FluidR3_GM.sf2" for folder in ("/usr/share/sounds/sf2", "/usr/share/soundfonts")
 )
-BEATEN, ALONE = 0.2, 0.3
-"""How many of the training recordings have drums, and how many of those nothing else."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,12 @@ class Rendition:
     kit: int | None = None
 
 
-def draw(scores: list[Score], families: Families, seed: int, *, beaten: float = 0.0) -> Rendition:
-    """A rendition by its seed, of scores and instruments; so many of them with drums.
+def draw(
+    scores: list[Score], families: Families, seed: int, *, with_drums: float = 0.0, drums_alone: float = 0.3
+) -> Rendition:
+    """A rendition by its seed, of scores and instruments.
+
+    `with_drums` is the share of recordings with drums, `drums_alone` the share of those with nothing else.
 
     The tempo is drawn by the median length of a note, 0.12 to 0.6 s: editions differ by factors of four in the note
     that they call a beat.
@@ -92,7 +94,7 @@ def draw(scores: list[Score], families: Families, seed: int, *, beaten: float = 
     chance, kit = drums.random(), int(drums.choice(KITS))
     return Rendition(
         score,
-        () if chance < beaten * ALONE else programs,
+        () if chance < with_drums * drums_alone else programs,
         quarter,
         transposition,
         float(r.uniform(0, latest)),
@@ -100,7 +102,7 @@ def draw(scores: list[Score], families: Families, seed: int, *, beaten: float = 
         float(r.uniform(0.75, 1.05)),
         (float(r.uniform(0.1, 0.9)), float(r.uniform(0, 0.8)), 0.0 if dry else float(r.uniform(0.2, 0.9))),
         seed,
-        kit if chance < beaten else None,
+        kit if chance < with_drums else None,
     )
 
 
@@ -116,7 +118,7 @@ def octaves(score: Score, part: int, key: int, program: int) -> int:
     return 12 * round(((low + high) / 2 - float(ends.mean())) / 12)
 
 
-def midi(rendition: Rendition, path: Path) -> None:
+def write_midi(rendition: Rendition, path: Path) -> None:
     """Write the rendition as a MIDI file of one track, with small random shifts of onset and loudness."""
     import mido
 
@@ -142,7 +144,7 @@ def midi(rendition: Rendition, path: Path) -> None:
         one = {"channel": channels[part % 15], "note": pitch}
         events.append((float(t), 2, mido.Message("note_on", velocity=int(v), **one)))
         events.append((float(t + d), 1, mido.Message("note_off", **one)))
-    events += drummed(rendition)
+    events += drum_events(rendition)
     file = mido.MidiFile(ticks_per_beat=480)
     track = file.add_track()
     track.append(mido.MetaMessage("set_tempo", tempo=480_000))  # a tick is a millisecond
@@ -154,7 +156,7 @@ def midi(rendition: Rendition, path: Path) -> None:
     file.save(path)
 
 
-def drummed(rendition: Rendition) -> list[tuple[float, int, Any]]:
+def drum_events(rendition: Rendition) -> list[tuple[float, int, Any]]:
     """The events of the drums: times in seconds, order, messages."""
     import mido
 
@@ -165,7 +167,7 @@ def drummed(rendition: Rendition) -> list[tuple[float, int, Any]]:
     events: list[tuple[float, int, Any]] = [
         (0.0, 0, mido.Message("program_change", program=rendition.kit, **one))
     ]
-    for s in strokes(rendition.quarter, SECONDS - 1.0, r):
+    for s in draw_strokes(rendition.quarter, SECONDS - 1.0, r):
         note = one | {"note": s.pitch}
         events.append((s.onset, 2, mido.Message("note_on", velocity=s.velocity, **note)))
         events.append((s.onset + 0.1, 1, mido.Message("note_off", **note)))
@@ -180,7 +182,7 @@ def play(rendition: Rendition, soundfont: Path) -> NDArray[np.int16]:
     room, damping, level = rendition.room
     with tempfile.TemporaryDirectory() as folder:
         score, wave = Path(folder) / "score.mid", Path(folder) / "played.wav"
-        midi(rendition, score)
+        write_midi(rendition, score)
         settings = {
             "synth.gain": 0.4,
             "synth.dynamic-sample-loading": 1,
@@ -202,8 +204,14 @@ def play(rendition: Rendition, soundfont: Path) -> NDArray[np.int16]:
     return np.asarray(np.round(x * (0.9 / peak) * 32767), dtype=np.int16)
 
 
-def tools() -> Path:
-    """The soundfont; refuses where something is missing."""
+def find_soundfont() -> Path:
+    """The soundfont.
+
+    Raises
+    ------
+    Misuse
+        FluidSynth or the soundfont is missing.
+    """
     found = next((p for p in SOUNDFONTS if p.exists()), None)
     if found is None or shutil.which("fluidsynth") is None:
         raise Misuse(
@@ -214,54 +222,56 @@ def tools() -> Path:
 
 
 class Part(NamedTuple):
-    """A part of the data: its scores and instruments, the first seed, and how many recordings have drums."""
+    """A part of the data: its scores and instruments, the first seed, and the share of recordings with drums."""
 
     scores: list[Score]
     families: Families
     seed: int
-    beaten: float = 0.0
+    with_drums: float = 0.0
 
 
-def parts(scores: list[Score], *, classical: bool = False) -> dict[str, Part]:
+def split_data(scores: list[Score], *, classical: bool = False) -> dict[str, Part]:
     """The parts of the data by name; `classical`: for training, too, the instruments of classical scores alone."""
     learned = [s for s in scores if not held_out_score(s.name)]
     kept = [s for s in scores if held_out_score(s.name)]
     return {
-        "train": Part(learned, FAMILIES, 0) if classical else Part(learned, FAMILIES | MODERN, 0, BEATEN),
+        "train": Part(learned, FAMILIES, 0)
+        if classical
+        else Part(learned, FAMILIES | MODERN, 0, with_drums=0.2),
         "validation": Part(kept, FAMILIES, 10_000_000),
         "test": Part(kept, HELD_OUT, 20_000_000),
     }
 
 
 def render(work: Path, part: str, hours: float, processes: int = 1, *, classical: bool = False) -> None:
-    """Fill `work/<part>-<number>.npz` with recordings until there are so many hours; `classical` as in `parts`."""
-    tools()
+    """Fill `work/<part>-<number>.npz` until there are `hours` of recordings; `classical` as in `split_data`."""
+    find_soundfont()
     collect(work, processes)
     todo = [
         (work, part, shard, min(1.0, hours - shard), classical)
         for shard in range(int(np.ceil(hours)))
-        if not stored_as(work, part, shard).exists()
+        if not shard_path(work, part, shard).exists()
     ]
     with ProcessPoolExecutor(processes) as pool:
         for line in pool.map(render_shard, *zip(*todo, strict=True)) if todo else ():
             print(line, flush=True)
 
 
-def stored_as(work: Path, part: str, shard: int) -> Path:
+def shard_path(work: Path, part: str, shard: int) -> Path:
     """The file of a shard."""
     return work / f"{part}-{shard:03d}.npz"
 
 
 def render_shard(work: Path, part: str, shard: int, hours: float, classical: bool) -> str:
-    """Play and store so many hours; a line that says what they are."""
-    p = parts(collect(work), classical=classical)[part]
+    """Play and store `hours` of recordings; a line that says what they are."""
+    p = split_data(collect(work), classical=classical)[part]
     wanted, played, offsets = hours * 3600 * RATE, [], [0]
     number = p.seed + 100_000 * shard
     while offsets[-1] < wanted:
-        played.append(play(draw(p.scores, p.families, number, beaten=p.beaten), tools()))
+        played.append(play(draw(p.scores, p.families, number, with_drums=p.with_drums), find_soundfont()))
         offsets.append(offsets[-1] + len(played[-1]))
         number += 1
-    stored = stored_as(work, part, shard)
+    stored = shard_path(work, part, shard)
     temporary = stored.with_suffix(".tmp.npz")
     np.savez(temporary, samples=np.concatenate(played), offsets=np.array(offsets))
     os.replace(temporary, stored)

@@ -48,7 +48,7 @@ COLLECTIONS = {
 }
 """Folders of the corpus, and from how many of their files at most scores are taken (evenly over the names)."""
 HELD_OUT = 20
-"""One score of so many is held out."""
+"""One score in this many is held out."""
 NOTE = np.dtype([("onset", "f4"), ("length", "f4"), ("pitch", "u1"), ("part", "u1")])
 """A note: onset and length in quarters, MIDI pitch, number of the part. Tied notes are one."""
 
@@ -80,7 +80,7 @@ def held_out(name: str) -> bool:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % HELD_OUT == 0
 
 
-def corpus() -> Path:
+def find_corpus() -> Path:
     """The folder of music21's corpus."""
     try:
         from music21 import common
@@ -91,11 +91,11 @@ def corpus() -> Path:
     return Path(common.getCorpusFilePath())
 
 
-def files() -> Iterator[Path]:
+def list_files() -> Iterator[Path]:
     """The files of the collections, at most as many of each as are wanted."""
     for folder, most in COLLECTIONS.items():
         suffixes = {".mxl", ".xml", ".musicxml", ".krn", ".abc"}
-        found = sorted(p for p in (corpus() / folder).rglob("*") if p.suffix in suffixes)
+        found = sorted(p for p in (find_corpus() / folder).rglob("*") if p.suffix in suffixes)
         yield from found[:: max(1, -(-len(found) // most))]
 
 
@@ -103,7 +103,7 @@ def parse(path: Path) -> list[Score]:
     """The scores of a file; what music21 cannot read is left out, and so is what has fewer than 16 notes."""
     from music21 import converter, stream
 
-    name = f"{path.parent.relative_to(corpus())}/{path.name}"
+    name = f"{path.parent.relative_to(find_corpus())}/{path.name}"
     try:
         whole = converter.parse(path)
         scores = list(whole.scores) if isinstance(whole, stream.Opus) else [whole]
@@ -132,7 +132,7 @@ def collect(work: Path, processes: int = 2) -> list[Score]:
     """The scores from `work/scores.npz`; parsed and stored there at the first call (about half an hour)."""
     if not (work / "scores.npz").exists():
         with ProcessPoolExecutor(processes) as pool:
-            store(work, [s for several in pool.map(parse, files(), chunksize=8) for s in several])
+            store_scores(work, [s for several in pool.map(parse, list_files(), chunksize=8) for s in several])
     with np.load(work / "scores.npz") as z:
         notes, ends = z["notes"], z["offsets"]
         return [
@@ -140,7 +140,7 @@ def collect(work: Path, processes: int = 2) -> list[Score]:
         ]
 
 
-def store(work: Path, scores: list[Score]) -> None:
+def store_scores(work: Path, scores: list[Score]) -> None:
     """Write `work/scores.npz`, whole or not at all."""
     work.mkdir(parents=True, exist_ok=True)
     temporary = work / "scores.tmp.npz"

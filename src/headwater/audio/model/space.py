@@ -11,7 +11,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from headwater.audio.signal.mdct import inverse, mdct
+from headwater.audio.signal.mdct import inverse_mdct, mdct
 
 
 class Space(Protocol):
@@ -95,7 +95,7 @@ class Spectral:
     def decode(self, z: Tensor) -> Tensor:
         """The waveform."""
         c = z if self.linear else z.sign() * z.abs() ** (1 / self.power)
-        return inverse(c * self.scale.to(z))
+        return inverse_mdct(c * self.scale.to(z))
 
     def adjoint(self, x: Tensor) -> Tensor:
         """The transpose of `decode`, for the linear map: the transform is orthogonal."""

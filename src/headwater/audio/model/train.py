@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +27,38 @@ from headwater.audio.model.render import RATE
 from headwater.audio.model.space import Patches, Space, Spectral
 from headwater.nn.training import Batch, Run, load_start, make_parser, prepare_device, train_network
 
-QUIET = 0.01
-"""Windows whose rms is below this share of full scale are not learned."""
-LEVEL = 0.45
-"""Standard deviation of the log of the loudness of a window (4 dB)."""
-TILT, RIPPLE = 2.0, 2.0
-"""Standard deviations of how a window is coloured: its slope, dB an octave, and each octave by itself, dB."""
-LOWEST = 62.5
-"""The frequency, Hz, from which octaves are counted."""
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How windows are varied; chosen by hand for the training that docs/music16.md describes.
+
+    Parameters
+    ----------
+    quiet
+        Windows whose rms is below this share of full scale are not learned.
+    level
+        Standard deviation of the log of the loudness of a window (4 dB).
+    tilt, ripple
+        Standard deviations of how a window is coloured: its slope, dB an octave, and each octave by itself, dB.
+    lowest
+        The frequency, Hz, from which octaves are counted.
+    """
+
+    quiet: float = 0.01
+    level: float = 0.45
+    tilt: float = 2.0
+    ripple: float = 2.0
+    lowest: float = 62.5
+
+
+AUGMENTATION = Augmentation()
 
 
 class Recordings:
     """Recordings stored end to end; windows never run over the end of one."""
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, files: Sequence[Path], augmentation: Augmentation = AUGMENTATION) -> None:
+        self.augmentation = augmentation
         self.samples: list[NDArray[np.int16]] = []
         starts: list[tuple[int, int, int]] = []
         for i, file in enumerate(files):
@@ -47,25 +66,26 @@ class Recordings:
                 self.samples.append(z["samples"])
                 ends = z["offsets"]
             starts += [(i, int(a), int(b)) for a, b in itertools.pairwise(ends)]
-        self.places = np.array(starts)
+        self.spans = np.array(starts)
 
     def windows(self, count: int, length: int, r: np.random.Generator) -> Tensor:
-        """Windows `[count, length]` of rms about 1, recordings drawn by their length."""
-        sizes = np.maximum(self.places[:, 2] - self.places[:, 1] - length, 0)
+        """Windows float32 `[count, length]` of rms about 1; recordings are drawn by their length."""
+        a = self.augmentation
+        sizes = np.maximum(self.spans[:, 2] - self.spans[:, 1] - length, 0)
         found: list[NDArray[np.float32]] = []
         while len(found) < count:
-            shard, first, _ = self.places[r.choice(len(sizes), p=sizes / sizes.sum())]
-            size = sizes[np.nonzero((self.places[:, 0] == shard) & (self.places[:, 1] == first))[0][0]]
+            shard, first, _ = self.spans[r.choice(len(sizes), p=sizes / sizes.sum())]
+            size = sizes[np.nonzero((self.spans[:, 0] == shard) & (self.spans[:, 1] == first))[0][0]]
             begin = int(first + r.integers(size))
             x = self.samples[shard][begin : begin + length].astype(np.float32) / 32768
             rms = float(np.sqrt(np.mean(np.square(x))))
-            if rms > QUIET:
-                found.append(x * np.float32(np.exp(LEVEL * r.standard_normal()) / rms))
+            if rms > a.quiet:
+                found.append(x * np.float32(np.exp(a.level * r.standard_normal()) / rms))
         return torch.from_numpy(np.stack(found))
 
 
-def fitted(name: str, bins: int, recordings: Recordings) -> Space:
-    """The space with the scales that give unit variance."""
+def fit_space(name: str, bins: int, recordings: Recordings) -> Space:
+    """The space of that name, its scales such that coefficients have unit variance."""
     x = recordings.windows(2048, WINDOW, np.random.default_rng(0))
     if name == "patches":
         return Patches(x.std(), bins)
@@ -75,18 +95,18 @@ def fitted(name: str, bins: int, recordings: Recordings) -> Space:
     return Spectral(scale, power)
 
 
-def chosen(o: argparse.Namespace, data: Recordings) -> tuple[PlaneConfig, Space]:
+def choose_architecture(o: argparse.Namespace, data: Recordings) -> tuple[PlaneConfig, Space]:
     """The architecture and space of the checkpoint, of the shipped model that is begun with, or those asked for."""
     checkpoint = o.work / "checkpoint.pt"
     if checkpoint.exists() or o.begin:
-        prior = models.trained(checkpoint) if checkpoint.exists() else models.prior(o.begin)
+        prior = models.load_checkpoint(checkpoint) if checkpoint.exists() else models.load_prior(o.begin)
         assert isinstance(prior.flow.velocity, Plane)
         return prior.flow.velocity.config, prior.space
     config = PlaneConfig(bins=o.bins, widths=tuple(o.width * 2**i for i in range(4)))
-    return config, fitted(o.space, o.bins, data)
+    return config, fit_space(o.space, o.bins, data)
 
 
-def before(o: argparse.Namespace) -> dict[str, float]:
+def earlier_training(o: argparse.Namespace) -> dict[str, float]:
     """Minutes and windows of the training whose weights the run began with; empty if it began with none."""
     checkpoint = o.work / "checkpoint.pt"
     if checkpoint.exists():
@@ -94,20 +114,23 @@ def before(o: argparse.Namespace) -> dict[str, float]:
         return dict(facts.get("before", {}))
     if not o.begin:
         return {}
-    card = models.card_of(o.begin)["training"]
+    card = models.read_card(o.begin)["training"]
     earlier = card.get("before", {})
     return {k: card[k] + earlier.get(k, 0) for k in ("minutes", "windows_seen")}
 
 
-def coloured(x: Tensor, r: np.random.Generator) -> Tensor:
+def colour(x: Tensor, r: np.random.Generator, augmentation: Augmentation = AUGMENTATION) -> Tensor:
     """Windows `[batch, samples]` as loud as they were, each as by another microphone, loudspeaker and room.
 
     The gain in dB is a random slope and a random value for every octave, linear in between, without a phase.
     """
-    octaves = np.log2(np.maximum(np.fft.rfftfreq(x.shape[1], 1 / RATE) / LOWEST, 1))
+    a = augmentation
+    octaves = np.log2(np.maximum(np.fft.rfftfreq(x.shape[1], 1 / RATE) / a.lowest, 1))
     knots = np.arange(int(np.ceil(octaves[-1])) + 1)
     gains = [
-        np.interp(octaves, knots, TILT * r.standard_normal() * knots + RIPPLE * r.standard_normal(len(knots)))
+        np.interp(
+            octaves, knots, a.tilt * r.standard_normal() * knots + a.ripple * r.standard_normal(len(knots))
+        )
         for _ in x
     ]
     gain = torch.from_numpy(10 ** (np.stack(gains) / 20)).to(x)
@@ -115,30 +138,30 @@ def coloured(x: Tensor, r: np.random.Generator) -> Tensor:
     return found * (x.square().mean(1, keepdim=True) / found.square().mean(1, keepdim=True)).sqrt()
 
 
-def learned(space: Space, x: Tensor) -> Tensor:
+def encode_windows(space: Space, x: Tensor) -> Tensor:
     """The states of windows, without the frames at both ends, which lack a neighbour."""
     return space.encode(x)[:, 1:-1]
 
 
-def batches_of(
+def draw_batches(
     recordings: Recordings, space: Space, frames: int, batch: int, r: np.random.Generator
 ) -> Iterator[Batch]:
     """Endless batches of states, noise and stratified times, more of them where the flow decides."""
     while True:
-        x1 = learned(space, coloured(recordings.windows(batch, (frames + 2) * space.bins, r), r))
+        x1 = encode_windows(space, colour(recordings.windows(batch, (frames + 2) * space.bins, r), r))
         u = (torch.rand(1) + torch.arange(batch) / batch) % 1
         t = torch.sigmoid(1.2 * torch.special.ndtri(u.clamp(1e-4, 1 - 1e-4)))
         yield {"x0": torch.randn_like(x1), "x1": x1, "t": t}
 
 
-def loss_of(net: nn.Module, batch: Batch) -> Tensor:
+def weighted_loss(net: nn.Module, batch: Batch) -> Tensor:
     """`matching_loss`, mean over the windows; a bright one, many times the mean power, counts as others do."""
     weight = 2 / (1 + batch["x1"].square().mean((1, 2)))
     return (weight * matching_loss(net, **batch)).mean()  # type: ignore[arg-type]
 
 
 @torch.no_grad()
-def held_out(net: nn.Module, x1: Tensor) -> dict[str, float]:
+def held_out_loss(net: nn.Module, x1: Tensor) -> dict[str, float]:
     """The loss on held-out windows; fixed noise and times."""
     device = next(net.parameters()).device
     g = torch.Generator().manual_seed(0)
@@ -169,24 +192,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = prepare_device(o)
     data = Recordings(sorted(o.data.glob("train-*.npz")))
     kept = Recordings(sorted(o.data.glob("validation-*.npz")))
-    config, space = chosen(o, data)
+    config, space = choose_architecture(o, data)
     frames = WINDOW // config.bins
     facts = {
         "config": dataclasses.asdict(config),
         "space": space.name,
         "scale": space.scale.tolist(),
-        "before": before(o),
+        "before": earlier_training(o),
     }
     torch.manual_seed(0)
     run = Run(lambda: Plane(config), facts, device)
-    load_start(run, o, models.network)
+    load_start(run, o, models.load_network)
     torch.manual_seed(run.step)
     if o.compile:
         assert isinstance(run.net, Plane)
         run.net.inner = torch.compile(run.net.inner)  # type: ignore[method-assign]
-    x1 = learned(space, kept.windows(256, (frames + 2) * config.bins, np.random.default_rng(1)))
-    batches = batches_of(data, space, frames, o.batch, np.random.default_rng(run.step))
-    train_network(run, batches, loss_of, lambda net: held_out(net, x1), o)
+    x1 = encode_windows(space, kept.windows(256, (frames + 2) * config.bins, np.random.default_rng(1)))
+    batches = draw_batches(data, space, frames, o.batch, np.random.default_rng(run.step))
+    train_network(run, batches, weighted_loss, lambda net: held_out_loss(net, x1), o)
 
 
 if __name__ == "__main__":

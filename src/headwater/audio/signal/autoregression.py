@@ -13,25 +13,31 @@ from scipy.linalg import solve, solve_toeplitz
 from scipy.signal import fftconvolve, lfilter, lfiltic
 from scipy.sparse import diags
 
-from headwater.audio.io.tracks import Track
+from headwater.audio.io.channels import Signal
 
 RIDGE = 1e-12
-DITHER = 3e-5
-"""The model is that of the signal and white noise at -90 dB: of an empty band it would be unstable by rounding."""
+"""Relative to its diagonal, what keeps a matrix of normal equations positive definite in float64."""
 
 
-def burg(x: Track, order: int) -> Track:
-    """The prediction error filter 1, a_1 ... a_p of a signal; stable.
+def burg(x: Signal, order: int, *, dither: float = 3e-5) -> Signal:
+    """The prediction error filter 1, a_1 ... a_p of a signal `[samples]`; stable.
 
-    Source: Burg, Maximum entropy spectral analysis, 1975. Its filter is stable by construction, but for rounding: at
-    order 1000 that of a recording which ends at 16 kHz grew by 48 orders of magnitude in half a second.
+    It is stable by construction, but for rounding: at order 1000 that of a recording which ends at 16 kHz grew by 48
+    orders of magnitude in half a second. So it is fitted to the signal and white noise of `dither` times its rms, by
+    default at -90 dB.
 
+    References
+    ----------
+    Burg, Maximum entropy spectral analysis, 1975.
+
+    Examples
+    --------
     >>> a = burg(np.cos(0.3 * np.arange(400)), 2)
     >>> bool(np.allclose(a, [1, -2 * np.cos(0.3), 1], atol=1e-3))
     True
     """
     a = np.ones(1)
-    x = x + DITHER * np.sqrt(np.mean(np.square(x))) * np.random.default_rng(0).standard_normal(len(x))
+    x = x + dither * np.sqrt(np.mean(np.square(x))) * np.random.default_rng(0).standard_normal(len(x))
     forward, backward = x[1:].astype(np.float64), x[:-1].astype(np.float64)
     for _ in range(min(order, len(x) - 2)):
         power = forward @ forward + backward @ backward
@@ -44,8 +50,8 @@ def burg(x: Track, order: int) -> Track:
     return a
 
 
-def extrapolate(x: Track, count: int, order: int, rng: np.random.Generator | None = None) -> Track:
-    """The `count` samples that linear prediction continues x with; they die away.
+def extrapolate(x: Signal, count: int, order: int, rng: np.random.Generator | None = None) -> Signal:
+    """The `count` samples with which linear prediction continues x `[samples]`; they die away.
 
     With `rng` a draw of the process instead, driven by noise as strong as the prediction error of x: as loud as x,
     and with its spectrum.
@@ -57,14 +63,13 @@ def extrapolate(x: Track, count: int, order: int, rng: np.random.Generator | Non
     state = lfiltic([1.0], a, x[::-1][: len(a) - 1])
     e = np.zeros(count)
     if rng is not None:
-        error = lfilter(a, [1.0], x)[
-            len(a) - 1 :
-        ]  # less than that of new samples, as the model was fitted to it
+        # smaller than that of new samples, as the model was fitted to it
+        error = lfilter(a, [1.0], x)[len(a) - 1 :]
         e = rng.standard_normal(count) * np.sqrt(np.mean(error**2) / (1 - order / len(x)))
     return np.asarray(lfilter([1.0], a, e, zi=state)[0])
 
 
-def bridge(before: Track, after: Track, count: int, order: int = 1000) -> Track:
+def bridge_gap(before: Signal, after: Signal, count: int, order: int = 1000) -> Signal:
     """The `count` samples between two stretches, extrapolated from each and cross-faded with sin^2.
 
     An empty stretch predicts nothing: at the beginning and end of a recording the other side fades out.
@@ -74,8 +79,8 @@ def bridge(before: Track, after: Track, count: int, order: int = 1000) -> Track:
     return np.asarray((1 - fade) * left + fade * right[::-1])
 
 
-def drawn(before: Track, after: Track, count: int, order: int, rng: np.random.Generator) -> Track:
-    """The same with a draw of the process of each side, cross-faded at equal power; of one where one is empty."""
+def draw_gap(before: Signal, after: Signal, count: int, order: int, rng: np.random.Generator) -> Signal:
+    """As `bridge_gap` with a draw of the process of each side, cross-faded at equal power; of one if one is empty."""
     angle = 0.5 * np.pi * (np.arange(count) + 0.5) / count
     left, right = extrapolate(before, count, order, rng), extrapolate(after[::-1], count, order, rng)[::-1]
     if not (len(before) and len(after)):
@@ -83,7 +88,7 @@ def drawn(before: Track, after: Track, count: int, order: int, rng: np.random.Ge
     return np.asarray(np.cos(angle) * left + np.sin(angle) * right)
 
 
-def interpolate(x: Track, lost: NDArray[np.bool_], order: int = 1000, iterations: int = 3) -> Track:
+def interpolate(x: Signal, lost: NDArray[np.bool_], order: int = 1000, iterations: int = 3) -> Signal:
     """The signal whose lost samples make the prediction error least, model and samples in turn (Janssen).
 
     The error is e = A x, a row of A the prediction error filter at each place where all of it lies in the signal;
@@ -94,42 +99,42 @@ def interpolate(x: Track, lost: NDArray[np.bool_], order: int = 1000, iterations
     for _ in range(iterations if len(places) else 0):
         a = burg(x, min(order, len(x) // 3))
         x[places] = 0.0
-        x[places] = _least_error(a, x, places)
+        x[places] = _solve_for_lost(a, x, places)
     return x
 
 
-def _least_error(a: Track, known: Track, places: NDArray[np.intp]) -> Track:
+def _solve_for_lost(a: Signal, known: Signal, places: NDArray[np.intp]) -> Signal:
     """The lost samples that make the prediction error least; a single gap is a Toeplitz system."""
     inner = len(a) <= places[0] and places[-1] < len(known) - len(a)
     if inner and places[-1] - places[0] == len(places) - 1:
-        lags, right = _lags(a, len(places)), _pull(a, known, places)
+        lags, right = _autocorrelation(a, len(places)), _right_side(a, known, places)
         lags[0] *= 1 + RIDGE
         return np.asarray(solve_toeplitz(lags, right))
-    gram, right = (_inner if inner else _normal)(a, known, places)
+    gram, right = (_equations_inside if inner else _equations_anywhere)(a, known, places)
     gram[np.diag_indices(len(places))] += RIDGE * (a @ a)
     return np.asarray(solve(gram, right, assume_a="pos"))
 
 
-def _inner(a: Track, known: Track, places: NDArray[np.intp]) -> tuple[Track, Track]:
+def _equations_inside(a: Signal, known: Signal, places: NDArray[np.intp]) -> tuple[Signal, Signal]:
     """A_u' A_u and -A_u' A_k x_k where all lost samples are further from the ends than the filter is long."""
     apart = np.abs(places[:, None] - places[None, :])
-    return _lags(a, len(known))[apart], _pull(a, known, places)
+    return _autocorrelation(a, len(known))[apart], _right_side(a, known, places)
 
 
-def _lags(a: Track, count: int) -> Track:
+def _autocorrelation(a: Signal, count: int) -> Signal:
     """The autocorrelation of the filter at 0, 1, ..."""
     found = np.zeros(max(count, len(a)))
     found[: len(a)] = fftconvolve(a, a[::-1])[len(a) - 1 :]
     return found[:count]
 
 
-def _pull(a: Track, known: Track, places: NDArray[np.intp]) -> Track:
-    """What the known samples ask of the lost ones."""
+def _right_side(a: Signal, known: Signal, places: NDArray[np.intp]) -> Signal:
+    """The right side of the normal equations, -A_u' A_k x_k."""
     return np.asarray(-fftconvolve(known, fftconvolve(a, a[::-1]), "same")[places])
 
 
-def _normal(a: Track, known: Track, places: NDArray[np.intp]) -> tuple[Track, Track]:
-    """The same for lost samples anywhere; errors that see none of them do not count."""
+def _equations_anywhere(a: Signal, known: Signal, places: NDArray[np.intp]) -> tuple[Signal, Signal]:
+    """As `_equations_inside` for lost samples anywhere; errors that see none of them do not count."""
     first = max(int(places[0]) - len(a) + 1, 0)
     known, places = known[first : int(places[-1]) + len(a)], places - first
     rows = len(known) - len(a) + 1

@@ -10,7 +10,7 @@ what is around the gap, both smoothed,
 and G itself wherever samples are known. As the powers of what is independent add up, X has S - 3 P where F has S: a
 quarter of S at least, since what prediction has of tones is not to be covered by haze. In the gap S goes from the
 power before it to that after it on a straight line in dB, as sounds die away. Tones die away in prediction, too, if
-more slowly: `steadied` holds them up.
+more slowly: `hold_level` holds them up.
 """
 
 from __future__ import annotations
@@ -21,134 +21,178 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, uniform_filter
 
-from headwater.audio.io.tracks import Track, gaps_of
+from headwater.audio.io.channels import Signal, find_runs
 from headwater.audio.signal.spectrum import TINY, Power, Spectrum
 
-SMOOTH = (5, 3)
-"""Bins and frames over which power is averaged."""
-AROUND = 0.2
-"""Seconds on each side of a gap whose power is expected in it."""
-KNOWN = 0.25
-"""The share of the power that is expected from which on nothing is missing."""
-LOUDEST = 4.0
-"""How many times that power the flow may have: a recording that ends at 6 kHz gets nothing above."""
-HELD = 3.0
-"""By how much the amplitude of a prediction that dies away may be raised."""
-FADE = 0.02
-"""Seconds from the edges of a gap within which that begins."""
-FLOOR = 1e-6
-"""Where one side of a gap is silent, its power is taken to be this share of the other's."""
+
+@dataclass(frozen=True)
+class Join:
+    """How prediction and flow are joined; the numbers are those of the benchmark audio_join.
+
+    Parameters
+    ----------
+    smooth
+        Bins and frames over which power is averaged.
+    around
+        Seconds on each side of a gap whose power is expected in it.
+    known
+        The share of the expected power from which on nothing is missing.
+    loudest
+        How many times that power the flow may have: a recording that ends at 6 kHz gets nothing above.
+    held
+        By how much the amplitude of a prediction that dies away may be raised.
+    fade
+        Seconds from the edges of a gap within which raising begins.
+    floor
+        Where one side of a gap is silent, its power is taken to be this share of the other's.
+    """
+
+    smooth: tuple[int, int] = (5, 3)
+    around: float = 0.2
+    known: float = 0.25
+    loudest: float = 4.0
+    held: float = 3.0
+    fade: float = 0.02
+    floor: float = 1e-6
 
 
-def joined(flow: Track, guess: Track, known: NDArray[np.bool_], rate: int) -> Track:
-    """The track: `guess` (prediction) and, in the gaps, what it lacks from `flow`; `[samples]`.
+JOIN = Join()
 
+
+def join_flow(
+    flow: Signal, prediction: Signal, known: NDArray[np.bool_], rate: int, *, settings: Join = JOIN
+) -> Signal:
+    """The prediction and, in the gaps, what it lacks from the flow.
+
+    Parameters
+    ----------
+    flow, prediction
+        Two signals with filled gaps, `[samples]`.
+    known
+        Which samples lie in no gap, `[samples]`; there the result is the prediction.
+    rate
+        In Hz.
+
+    Examples
+    --------
     >>> known = np.ones(8000, dtype=bool)
     >>> known[3000:5000] = False
     >>> tone = np.sin(0.3 * np.arange(8000))
-    >>> bool(np.abs(joined(-tone, tone, known, 16_000) - tone).max() < 0.01)  # prediction knows
+    >>> bool(np.abs(join_flow(-tone, tone, known, 16_000) - tone).max() < 0.01)  # prediction knows
     True
     """
-    s = Guessed.of(guess, known, rate)
-    expected = s.expected()
-    return np.where(known, guess, s.with_power(flow, s.lacking(KNOWN * expected), LOUDEST * expected))
+    s = PredictedSpectrum.from_signal(prediction, known, rate, settings)
+    expected = s.expect()
+    share = s.missing_share(settings.known * expected)
+    return np.where(known, prediction, s.add(flow, share, settings.loudest * expected))
 
 
-def steadied(guess: Track, known: NDArray[np.bool_], rate: int) -> Track:
-    """The prediction, in the gaps up to `HELD` times louder where it is softer than expected there; `[samples]`.
+def hold_level(prediction: Signal, known: NDArray[np.bool_], rate: int, *, settings: Join = JOIN) -> Signal:
+    """The prediction, made louder in the gaps where it is softer than expected there; arguments as for `join_flow`.
 
     Burg's poles lie inside the unit circle, so that what is predicted dies away: tones slowly, noise at once. The
-    gain min(HELD, sqrt(S / P)) lets tones sound on, as loud as the two sides are; it begins within `FADE` seconds.
+    gain min(held, sqrt(S / P)) lets tones sound on, as loud as the two sides are; it begins within `fade` seconds.
 
     >>> known = np.ones(8000, dtype=bool)
     >>> known[3000:5000] = False
     >>> tone = np.sin(0.3 * np.arange(8000))
-    >>> found = steadied(np.where(known, tone, 0.5 * tone), known, 16_000)
+    >>> found = hold_level(np.where(known, tone, 0.5 * tone), known, 16_000)
     >>> print(f"{np.std(found[3500:4500]) / np.std(tone[3500:4500]):.1f}")
     0.9
     """
-    s = Guessed.of(guess, known, rate)
-    gain = np.clip(np.sqrt(s.expected() / np.maximum(smooth(s.g), TINY)), 1, HELD)
-    inside = np.clip(distance_transform_edt(~known) / (FADE * rate), 0, 1)
-    return np.asarray(guess + np.sin(np.pi / 2 * inside) ** 2 * (s.spectrum.back(gain * s.g) - guess))
+    s = PredictedSpectrum.from_signal(prediction, known, rate, settings)
+    gain = np.clip(np.sqrt(s.expect() / np.maximum(s.smooth(s.g), TINY)), 1, settings.held)
+    inside = np.clip(distance_transform_edt(~known) / (settings.fade * rate), 0, 1)
+    louder = s.spectrum.inverse(gain * s.g)
+    return np.asarray(prediction + np.sin(np.pi / 2 * inside) ** 2 * (louder - prediction))
 
 
-def underlaid(noise: Track, guess: Track, known: NDArray[np.bool_], rate: int, above: float) -> Track:
-    """The track: `guess` and, in the gaps and above so many Hz, as much of a `noise` as it lacks; `[samples]`.
+def underlay_noise(
+    noise: Signal,
+    prediction: Signal,
+    known: NDArray[np.bool_],
+    rate: int,
+    above: float,
+    *,
+    settings: Join = JOIN,
+) -> Signal:
+    """The prediction and, in the gaps and above a frequency in Hz, as much of a noise as it lacks; `[samples]`.
 
     X = G + sqrt(max(0, 1 - P / S)) F, as powers of what is independent add up. The noise is to be no louder than what
     is around the gap is between its attacks: S is a geometric mean, and F has at most this power.
     """
-    s = Guessed.of(guess, known, rate)
-    expected = s.expected(geometric=True)
-    share = s.lacking(expected)
+    s = PredictedSpectrum.from_signal(prediction, known, rate, settings)
+    expected = s.expect(geometric=True)
+    share = s.missing_share(expected)
     share[s.spectrum.frequencies < above] = 0.0
-    return np.where(known, guess, s.with_power(noise, share, expected))
+    return np.where(known, prediction, s.add(noise, share, expected))
 
 
 @dataclass(frozen=True)
-class Guessed:
-    """The spectrum G `[bins, frames]` of a guess, and which of its frames see no gap."""
+class PredictedSpectrum:
+    """The spectrum G `[bins, frames]` of a prediction; `complete`: which of its frames see no gap."""
 
     spectrum: Spectrum
     g: NDArray[np.complex128]
-    whole: NDArray[np.bool_]
+    complete: NDArray[np.bool_]
+    settings: Join
 
     @classmethod
-    def of(cls, guess: Track, known: NDArray[np.bool_], rate: int) -> Guessed:
-        """That of a track."""
-        spectrum = Spectrum(len(guess), rate)
-        whole = spectrum((~known).astype(np.float64))[0].real < 1e-9
-        return cls(spectrum, spectrum(guess), whole)
+    def from_signal(
+        cls, prediction: Signal, known: NDArray[np.bool_], rate: int, settings: Join
+    ) -> PredictedSpectrum:
+        """That of a signal."""
+        spectrum = Spectrum(len(prediction), rate)
+        complete = spectrum((~known).astype(np.float64))[0].real < 1e-9
+        return cls(spectrum, spectrum(prediction), complete, settings)
 
-    def expected(self, *, geometric: bool = False) -> Power:
-        """S, what the power in the gaps is expected to be."""
-        reach = max(round(AROUND * self.spectrum.rate / self.spectrum.hop), 1)
-        return expected_power(smooth(self.g), self.whole, reach, geometric=geometric)
+    def smooth(self, z: NDArray[np.complex128]) -> Power:
+        """The averaged power of a spectrum."""
+        power = uniform_filter(np.abs(z) ** 2, self.settings.smooth, mode="nearest")
+        return np.asarray(np.maximum(power, 0))
 
-    def lacking(self, enough: Power) -> Power:
+    def expect(self, *, geometric: bool = False) -> Power:
+        """S, what the power in the gaps is expected to be: from the mean of the frames before to that of those after.
+
+        In frames that see no gap it is their own power. The means may be geometric.
+        """
+        reach = max(round(self.settings.around * self.spectrum.rate / self.spectrum.hop), 1)
+        power, found = self.smooth(self.g), self.smooth(self.g)
+        for start, stop in find_runs(~self.complete).tolist():
+            sides = (slice(max(start - reach, 0), start), slice(stop, stop + reach))
+            levels = [
+                mean_power(power[:, side][:, self.complete[side]], geometric=geometric)
+                for side in sides
+                if self.complete[side].any()
+            ]
+            if levels:
+                count = stop - start
+                found[:, start:stop] = interpolate_in_db(levels[0], levels[-1], count, self.settings.floor)
+        return found
+
+    def missing_share(self, enough: Power) -> Power:
         """The share of the power that G lacks, 0 to 1: none where it has `enough`."""
-        return np.asarray(np.clip(1 - smooth(self.g) / np.maximum(enough, TINY), 0, 1))
+        return np.asarray(np.clip(1 - self.smooth(self.g) / np.maximum(enough, TINY), 0, 1))
 
-    def with_power(self, filling: Track, share: Power, most: Power) -> Track:
-        """The track of G + sqrt(share) F, with F the spectrum of `filling`, of at most so much power."""
+    def add(self, filling: Signal, share: Power, most: Power) -> Signal:
+        """The signal of G + sqrt(share) F, with F the spectrum of the filling, of at most the power `most`."""
         f = self.spectrum(filling)
-        limited = f * np.sqrt(np.minimum(1, most / np.maximum(smooth(f), TINY)))
-        return self.spectrum.back(self.g + np.sqrt(share) * limited)
+        limited = f * np.sqrt(np.minimum(1, most / np.maximum(self.smooth(f), TINY)))
+        return self.spectrum.inverse(self.g + np.sqrt(share) * limited)
 
 
-def smooth(z: NDArray[np.complex128]) -> Power:
-    """The power of a spectrum, averaged over `SMOOTH`."""
-    return np.asarray(np.maximum(uniform_filter(np.abs(z) ** 2, SMOOTH, mode="nearest"), 0))
-
-
-def expected_power(p: Power, whole: NDArray[np.bool_], reach: int, *, geometric: bool = False) -> Power:
-    """S for the power p `[bins, frames]`: p itself in the `whole` frames, which see no gap; in the others, from the
-    mean of `reach` whole frames before them to that of those after them, which may be geometric means.
-    """
-    found = p.copy()
-    for start, stop in gaps_of(~whole).tolist():
-        sides = (slice(max(start - reach, 0), start), slice(stop, stop + reach))
-        levels = [
-            level(p[:, side][:, whole[side]], geometric=geometric) for side in sides if whole[side].any()
-        ]
-        if levels:
-            found[:, start:stop] = line_in_db(levels[0], levels[-1], stop - start)
-    return found
-
-
-def level(p: Power, *, geometric: bool) -> Power:
-    """The mean of a power `[bins, frames]` over frames, or that of its logarithm, as a power."""
+def mean_power(p: Power, *, geometric: bool) -> Power:
+    """The mean of a power `[bins, frames]` over frames, arithmetic or geometric, `[bins]`."""
     return np.asarray(np.exp(np.log(np.maximum(p, TINY)).mean(1)) if geometric else p.mean(1))
 
 
-def line_in_db(before: Power, after: Power, count: int) -> Power:
-    """The powers `[bins, count]` of frames between two, on a straight line in dB; a silent one counts as `FLOOR`.
+def interpolate_in_db(before: Power, after: Power, count: int, floor: float = JOIN.floor) -> Power:
+    """Powers `[bins, count]` between two `[bins]`, on a straight line in dB; neither is below `floor` of the other.
 
-    >>> line_in_db(np.array([1.0]), np.array([1e-4]), 3).round(4).tolist()
+    >>> interpolate_in_db(np.array([1.0]), np.array([1e-4]), 3).round(4).tolist()
     [[0.1, 0.01, 0.001]]
     """
-    floor = np.maximum(FLOOR * np.maximum(before, after), TINY)
+    least = np.maximum(floor * np.maximum(before, after), TINY)
     weight = (np.arange(count) + 1) / (count + 1)
-    first, last = np.log(np.maximum(before, floor)), np.log(np.maximum(after, floor))
+    first, last = np.log(np.maximum(before, least)), np.log(np.maximum(after, least))
     return np.asarray(np.exp(np.outer(first, 1 - weight) + np.outer(last, weight)))

@@ -46,12 +46,12 @@ def mdct(x: Tensor, n: int) -> Tensor:
     """The coefficients `[..., blocks, n]` of a recording `[..., blocks n]`.
 
     >>> x = torch.randn(2, 1024, dtype=torch.float64)
-    >>> torch.allclose(inverse(mdct(x, 64)), x), torch.allclose(mdct(x, 64).norm(), x.norm())
+    >>> torch.allclose(inverse_mdct(mdct(x, 64)), x), torch.allclose(mdct(x, 64).norm(), x.norm())
     (True, True)
     """
     return _fold(x.reshape(*x.shape[:-1], -1, n), 1) @ _dct4(n).to(x)
 
 
-def inverse(coefficients: Tensor) -> Tensor:
+def inverse_mdct(coefficients: Tensor) -> Tensor:
     """The recording `[..., blocks n]` of coefficients `[..., blocks, n]`."""
     return _fold(coefficients @ _dct4(coefficients.shape[-1]).to(coefficients), -1).flatten(-2)

@@ -1,69 +1,120 @@
-"""Linear prediction of all the gaps of a track: both sides together in short ones, each fading out in longer ones.
+"""Linear prediction of all the gaps of a signal: both sides together in short ones, each fading out in longer ones.
 
-`textured` adds what prediction cannot know in the band that the flow does not hear: noise with the right spectrum.
+`add_high_band_noise` adds what prediction cannot know in the band above the flow's: noise with the right spectrum.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
-from headwater.audio.io.times import frames_within
-from headwater.audio.io.tracks import Track, gaps_of
-from headwater.audio.signal.autoregression import bridge, drawn, interpolate
-from headwater.audio.signal.join import underlaid
-
-MEMORY = 0.2
-"""Seconds on each side of a gap from which linear prediction learns."""
-MEMORIES = (MEMORY, 0.12, 0.08)
-"""The same for short gaps, which are filled by the mean of three predictions: what lasts is learned from more of it,
-what changes from less (`benchmarks/results/audio_prediction.md`).
-"""
-LAGS, SHARE, MOST = 0.0375, 0.3125, 2000
-"""How far back a prediction of a short gap looks: seconds, the share of its memory, and samples, at most."""
-ORDER = 1000
-"""The most samples that it looks back to continue one side of a longer gap."""
-SHORT = 0.1
-"""Seconds of a gap up to which both sides predict it together; in a longer one each fades out."""
-FEW = 16
-"""The least samples on the shorter side with which both sides predict a gap together."""
-FADE = 0.001
-"""Seconds after which a filling no longer differs by what it has to at its joint."""
-DENSE = 1000
-"""The most samples of a gap near an end that are solved for together: memory grows with their square."""
+from headwater.audio.io.channels import Signal, find_runs
+from headwater.audio.io.times import most_frames_within
+from headwater.audio.signal.autoregression import bridge_gap, draw_gap, interpolate
+from headwater.audio.signal.join import underlay_noise
 
 
-def bridged(x: Track, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate: int) -> Track:
-    """The track with linear prediction in its gaps, from first to last, and zero beyond the recording."""
-    x, there = np.where(inside, x, 0.0), inside.copy()
-    for start, stop in gaps_of(lost):
+@dataclass(frozen=True)
+class LinearPrediction:
+    """How gaps are predicted; times in seconds. The benchmark audio_prediction chose what short gaps learn from.
+
+    Parameters
+    ----------
+    memory
+        What is learned from on each side of a longer gap.
+    short_memories
+        The same for short gaps, which are filled by the mean of three predictions: what lasts is learned from more of
+        the recording, what changes from less.
+    short
+        The longest gap that both sides predict together; in a longer one each fades out.
+    lags, lag_share, most_lags
+        How far back a prediction of a short gap looks: a time, a share of its memory and a number of samples, of
+        which the least counts.
+    order
+        The most samples that a longer gap's prediction looks back; far from the sides a long model rings.
+    fewest
+        The least samples on the shorter side with which both sides predict a gap together.
+    densest
+        The most samples of a gap near an end that are solved for together: memory grows with their square.
+    fade
+        After this a filling no longer differs by what it has to at its joint.
+    """
+
+    memory: float = 0.2
+    short_memories: tuple[float, ...] = (0.2, 0.12, 0.08)
+    short: float = 0.1
+    lags: float = 0.0375
+    lag_share: float = 0.3125
+    most_lags: int = 2000
+    order: int = 1000
+    fewest: int = 16
+    densest: int = 1000
+    fade: float = 0.001
+
+
+PREDICTION = LinearPrediction()
+
+
+def predict_gaps(
+    x: Signal,
+    lost: NDArray[np.bool_],
+    known: NDArray[np.bool_],
+    rate: int,
+    *,
+    settings: LinearPrediction = PREDICTION,
+) -> Signal:
+    """The signal with linear prediction in its gaps, from first to last, and zero beyond the recording.
+
+    Parameters
+    ----------
+    x
+        The signal `[samples]`; what it has where nothing is known does not matter.
+    lost, known
+        Which samples are to be predicted, and which may be learned from, `[samples]`. Beyond the ends of the
+        recording neither holds.
+    rate
+        In Hz.
+    """
+    x, there = np.where(known, x, 0.0), known.copy()
+    for start, stop in find_runs(lost):
         tried = [
-            from_both_sides(x, there, (start, stop), m, rate)
-            for m in MEMORIES
-            if stop - start <= frames_within(SHORT, rate)
+            predict_from_both_sides(x, there, (start, stop), m, rate, settings=settings)
+            for m in settings.short_memories
+            if stop - start <= most_frames_within(settings.short, rate)
         ]
         found = [z for z in tried if z is not None]
         if found:
             x[start:stop] = np.mean(found, axis=0)
         else:
-            memory = round(MEMORY * rate)
-            order = min(ORDER, memory // 6)  # far from the sides a long model rings
-            x[start:stop] = bridge(*_sides(x, there, (start, stop), memory), stop - start, order)
+            memory = round(settings.memory * rate)
+            order = min(settings.order, memory // 6)
+            x[start:stop] = bridge_gap(*_sides(x, there, (start, stop), memory), stop - start, order)
         there[start:stop] = True
     return x
 
 
-def from_both_sides(
-    x: Track, there: NDArray[np.bool_], gap: tuple[int, int], memory: float, rate: int
-) -> Track | None:
-    """A short gap as the model of so many seconds on both sides has it; None if one side has too little."""
+def predict_from_both_sides(
+    x: Signal,
+    there: NDArray[np.bool_],
+    gap: tuple[int, int],
+    memory: float,
+    rate: int,
+    *,
+    settings: LinearPrediction = PREDICTION,
+) -> Signal | None:
+    """A short gap, `[samples of it]`, as one model of both sides has it; None if one side has too little.
+
+    Arguments as for `predict_gaps`; `memory` seconds of each side are learned from.
+    """
     count = gap[1] - gap[0]
     left, right = _sides(x, there, gap, round(memory * rate))
-    lags = round(min(LAGS, SHARE * memory) * rate)
-    most = min(lags, MOST, (len(left) + count + len(right)) // 3)  # a prediction needs three times its order
+    lags = round(min(settings.lags, settings.lag_share * memory) * rate)
+    most = min(lags, settings.most_lags, (len(left) + count + len(right)) // 3)  # 3 times its order is needed
     shorter, longer = sorted((len(left), len(right)))
-    if shorter < most and (longer < most or shorter < FEW or count > DENSE):
+    if shorter < most and (longer < most or shorter < settings.fewest or count > settings.densest):
         return None
     way = slice(None, None, 1 if len(left) >= len(right) else -1)  # predicted from the longer side
     lost = np.repeat([False, True, False], [len(left), count, len(right)])
@@ -71,54 +122,75 @@ def from_both_sides(
     return np.asarray(interpolate(near[way], lost[way], most, iterations=2)[way][lost])
 
 
-def _sides(x: Track, there: NDArray[np.bool_], gap: tuple[int, int], memory: int) -> tuple[Track, Track]:
-    """What is there next to a gap, at most so many samples before it and after it."""
-    start, stop = gap
-    left = _run(there[max(start - memory, 0) : start][::-1])
-    return x[start - left : start], x[stop : stop + _run(there[stop : stop + memory])]
+def carry_residual(
+    x: Signal,
+    lost: NDArray[np.bool_],
+    known: NDArray[np.bool_],
+    rate: int,
+    unsure: int,
+    *,
+    settings: LinearPrediction = PREDICTION,
+) -> Signal:
+    """The residual of a flow carried into its gaps by linear prediction, with no jump at the joints.
 
-
-def carried(x: Track, lost: NDArray[np.bool_], inside: NDArray[np.bool_], rate: int, unsure: int) -> Track:
-    """The track with linear prediction in its gaps from so many samples away, and no jump at the joints.
-
-    What is `unsure`, next to a gap, may not continue what is before it, and prediction would make a burst of that; by
-    what it differs there, the filling differs at the joint, and less and less for a millisecond.
+    The `unsure` samples next to a gap may not continue what is before them, and prediction would make a burst of
+    that. So it begins that far away; by what it differs there, the filling differs at the joint, and less and less
+    for a millisecond. Other arguments as for `predict_gaps`.
     """
     wide = binary_dilation(lost, iterations=unsure) if unsure else lost
-    y = bridged(x, wide, inside & ~wide, rate)
-    off, reach = x - y, max(round(FADE * rate), 1)
-    for start, stop in gaps_of(lost):
+    y = predict_gaps(x, wide, known & ~wide, rate, settings=settings)
+    off, reach = x - y, max(round(settings.fade * rate), 1)
+    for start, stop in find_runs(lost):
         count = min(reach, stop - start)  # of a shorter gap all, so that it ends where the other side begins
         fade = np.cos(0.5 * np.pi * np.arange(count) / count) ** 2
-        if start > 0 and inside[start - 1]:
+        if start > 0 and known[start - 1]:
             y[start : start + len(fade)] += off[start - 1] * fade
-        if stop < len(x) and inside[stop]:
+        if stop < len(x) and known[stop]:
             y[stop - len(fade) : stop] += off[stop] * fade[::-1]
     return np.where(lost, y, x)
 
 
-def textured(
-    x: Track,
-    filled: Track,
+def add_high_band_noise(
+    x: Signal,
+    filled: Signal,
     lost: NDArray[np.bool_],
-    inside: NDArray[np.bool_],
+    known: NDArray[np.bool_],
     rate: int,
     *,
     above: float,
     seed: int,
-) -> Track:
-    """A `filled` track with noise above so many Hz, where it is softer in the gaps than around them (`join`).
+    settings: LinearPrediction = PREDICTION,
+) -> Signal:
+    """A signal with filled gaps, with noise above a frequency where it is softer there than around the gaps.
 
     The noise is a draw of the autoregressive process of each side of x. Predicted, or drawn by a flow of a lower
     rate, a gap would be dull.
+
+    Parameters
+    ----------
+    x, filled
+        The signal and the same with filled gaps, `[samples]`.
+    lost, known, rate
+        As for `predict_gaps`.
+    above
+        In Hz.
+    seed
+        Of the noise.
     """
-    noisy, rng, memory = filled.copy(), np.random.default_rng(seed), round(MEMORY * rate)
-    for start, stop in gaps_of(lost):
-        sides = _sides(x, inside, (start, stop), memory)
-        noisy[start:stop] = drawn(*sides, stop - start, min(ORDER, memory // 6), rng)
-    return np.where(lost, underlaid(noisy, filled, ~lost, rate, above), filled)
+    noisy, rng, memory = filled.copy(), np.random.default_rng(seed), round(settings.memory * rate)
+    for start, stop in find_runs(lost):
+        sides = _sides(x, known, (start, stop), memory)
+        noisy[start:stop] = draw_gap(*sides, stop - start, min(settings.order, memory // 6), rng)
+    return np.where(lost, underlay_noise(noisy, filled, ~lost, rate, above), filled)
 
 
-def _run(known: NDArray[np.bool_]) -> int:
+def _sides(x: Signal, there: NDArray[np.bool_], gap: tuple[int, int], memory: int) -> tuple[Signal, Signal]:
+    """What is there next to a gap, at most `memory` samples before it and after it."""
+    start, stop = gap
+    left = _leading(there[max(start - memory, 0) : start][::-1])
+    return x[start - left : start], x[stop : stop + _leading(there[stop : stop + memory])]
+
+
+def _leading(known: NDArray[np.bool_]) -> int:
     """How many samples from the start are known."""
     return int(np.argmin(known)) if not known.all() else len(known)

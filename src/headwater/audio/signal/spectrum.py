@@ -1,4 +1,4 @@
-"""The short-time spectrum of a track, and back."""
+"""The short-time spectrum of a signal, and back."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
-from headwater.audio.io.tracks import Track
+from headwater.audio.io.channels import Signal
 
-WINDOW = 0.064
-"""Seconds of a usual window: long enough for tones, short enough for notes."""
 Power = NDArray[np.float64]
 """Powers `[bins, frames]`, or of some bins or frames."""
 TINY = 1e-300
@@ -19,48 +17,55 @@ TINY = 1e-300
 
 
 class Spectrum:
-    """Short-time Fourier transforms of tracks of so many `samples` at a rate, in Hann windows of `seconds`.
+    """Short-time Fourier transforms in Hann windows that lie a quarter of their length apart.
 
-    Windows have a power of two of samples and lie a quarter of their length apart; tracks shorter than one are
-    continued with zeros.
+    Parameters
+    ----------
+    samples, rate
+        Of the signals; those shorter than a window are continued with zeros.
+    seconds
+        The length of a window, rounded to a power of two of samples. By default it is long enough to resolve tones
+        and short enough to resolve notes.
 
+    Examples
+    --------
     >>> spectrum = Spectrum(5000, 16_000)
     >>> x = np.sin(0.3 * np.arange(5000))
     >>> len(spectrum(x)) == len(spectrum.frequencies) == 513
     True
-    >>> bool(np.abs(spectrum.back(spectrum(x)) - x).max() < 1e-12)
+    >>> bool(np.abs(spectrum.inverse(spectrum(x)) - x).max() < 1e-12)
     True
     """
 
-    def __init__(self, samples: int, rate: int, seconds: float = WINDOW) -> None:
+    def __init__(self, samples: int, rate: int, seconds: float = 0.064) -> None:
         self.rate, self.samples, self.size = rate, samples, 1 << round(np.log2(seconds * rate))
         self.hop, self.padded = self.size // 4, max(samples, self.size)
         self._stft = ShortTimeFFT(hann(self.size, sym=False), self.hop, rate)
 
     @property
-    def frequencies(self) -> Track:
-        """Those of the bins, Hz."""
+    def frequencies(self) -> Signal:
+        """Those of the bins, Hz, `[bins]`."""
         return np.asarray(self._stft.f)
 
     @property
-    def noise(self) -> float:
-        """The mean power of a bin for white noise of variance 1."""
+    def noise_power(self) -> float:
+        """The mean power of a bin for white noise of variance 1: the sum of the squared window."""
         return float(np.sum(np.square(self._stft.win)))
 
-    def around(self, power: Track) -> NDArray[np.float64]:
-        """The mean around each bin `[bins, 1]` of a power at frequencies evenly spaced from 0 to half the rate.
+    def average_to_bins(self, power: Signal) -> NDArray[np.float64]:
+        """The mean around each bin, `[bins, 1]`, of a power at frequencies evenly spaced from 0 to half the rate.
 
-        >>> Spectrum(16, 16, 0.5).around(np.array([0.0, 1.0, 2.0, 3.0, 4.0])).ravel()
+        >>> Spectrum(16, 16, 0.5).average_to_bins(np.array([0.0, 1.0, 2.0, 3.0, 4.0])).ravel()
         array([0.33333333, 1.        , 2.        , 3.        , 3.66666667])
         """
         bins, n = len(self.frequencies), len(power)
         smooth = uniform_filter1d(power, 2 * round((n - 1) / (bins - 1)) + 1, mode="nearest")
         return np.asarray(np.interp(np.linspace(0, n - 1, bins), np.arange(n), smooth))[:, None]
 
-    def __call__(self, x: Track) -> NDArray[np.complex128]:
-        """The spectrum `[bins, frames]` of a track."""
+    def __call__(self, x: Signal) -> NDArray[np.complex128]:
+        """The spectrum `[bins, frames]` of a signal `[samples]`."""
         return np.asarray(self._stft.stft(np.pad(x, (0, self.padded - self.samples))))
 
-    def back(self, spectrum: NDArray[np.complex128]) -> Track:
-        """The track of a spectrum."""
+    def inverse(self, spectrum: NDArray[np.complex128]) -> Signal:
+        """The signal `[samples]` of a spectrum `[bins, frames]`."""
         return np.asarray(self._stft.istft(spectrum, 0, self.padded)[: self.samples])

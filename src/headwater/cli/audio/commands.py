@@ -1,4 +1,4 @@
-"""`headwater audio ...`: signatures and help of the commands; the work is in the modules beside this one."""
+"""`headwater audio ...`: signatures and help of the commands; the modules beside this one make jobs of them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Annotated
 from cyclopts import App
 
 from headwater.audio.io import times
-from headwater.cli.audio.options import NO_DRAW, NO_LOST, NO_REPAIR, Draw, Level, Lost, Repair
+from headwater.cli.audio.options import NO_DRAW, NO_GAPS, NO_REPAIR, Draw, GapOptions, Level, Repair
 from headwater.cli.shared.options import word
 
 audio = App(name="audio", help="Repair and generate recordings of any length, rate and format.")
 
 
 @audio.command
-def inpaint(recording: Path, /, *, options: Lost = NO_LOST) -> int:
+def inpaint(recording: Path, /, *, options: GapOptions = NO_GAPS) -> int:
     """Fill gaps: --gap, --labels or --mask say where. In lossless formats all else stays as it is, to the bit.
 
     Parameters
@@ -23,9 +23,10 @@ def inpaint(recording: Path, /, *, options: Lost = NO_LOST) -> int:
     recording
         A WAV, FLAC, OGG or AIFF file.
     """
-    from headwater.cli.audio.gaps import inpaint as run
+    from headwater.cli.audio import gaps
+    from headwater.cli.shared.job import run
 
-    return run(recording, options)
+    return run(gaps.inpaint(recording, options))
 
 
 @audio.command
@@ -33,21 +34,22 @@ def extend(
     recording: Path,
     /,
     *,
-    by: Annotated[float, word(times.seconds, "TIME")] = 1.0,
+    by: Annotated[float, word(times.parse_seconds, "TIME")] = 1.0,
     options: Repair = NO_REPAIR,
 ) -> int:
-    """Go on after the end of a recording.
+    """Continue a recording after its end.
 
     Parameters
     ----------
     recording
         A WAV, FLAC, OGG or AIFF file.
     by
-        How much longer it becomes, as in 1.5 or 800ms.
+        By how much it becomes longer, as in 1.5 or 800ms.
     """
-    from headwater.cli.audio.gaps import extend as run
+    from headwater.cli.audio import gaps
+    from headwater.cli.shared.job import run
 
-    return run(recording, by, options)
+    return run(gaps.extend(recording, by, options))
 
 
 @audio.command
@@ -59,12 +61,13 @@ def declip(recording: Path, /, *, level: Level = None, options: Repair = NO_REPA
     recording
         A WAV, FLAC, OGG or AIFF file.
     level
-        Where it was cut off, as in 0.9 or -1dB; by default the extremes of every channel, if runs of samples are as
-        far out.
+        Where it was cut off, as in 0.9 or -1dB. By default the extremes of every channel, where runs of samples are
+        as far out.
     """
-    from headwater.cli.audio.damage import declip as run
+    from headwater.cli.audio import damage
+    from headwater.cli.shared.job import run
 
-    return run(recording, level, options)
+    return run(damage.declip(recording, level, options))
 
 
 @audio.command
@@ -78,9 +81,10 @@ def denoise(recording: Path, /, *, noise: Level = None, options: Repair = NO_REP
     noise
         Standard deviation (rms) of the noise, as in 0.01 or -40dB of full scale.
     """
-    from headwater.cli.audio.damage import denoise as run
+    from headwater.cli.audio import damage
+    from headwater.cli.shared.job import run
 
-    return run(recording, noise, options)
+    return run(damage.denoise(recording, noise, options))
 
 
 @audio.command
@@ -98,9 +102,10 @@ def dereverb(
     noise
         Standard deviation (rms) of the noise in the recording, as in 0.001 or -60dB.
     """
-    from headwater.cli.audio.damage import dereverb as run
+    from headwater.cli.audio import damage
+    from headwater.cli.shared.job import run
 
-    return run(recording, impulse, noise, options)
+    return run(damage.dereverb(recording, impulse, noise, options))
 
 
 @audio.command
@@ -108,8 +113,8 @@ def restore(
     recording: Path,
     /,
     *,
-    cutoff: Annotated[float | None, word(times.hertz, "HZ")] = None,
-    rate: Annotated[float | None, word(times.hertz, "HZ")] = None,
+    cutoff: Annotated[float | None, word(times.parse_hertz, "HZ")] = None,
+    rate: Annotated[float | None, word(times.parse_hertz, "HZ")] = None,
     operator: str | None = None,
     noise: Level = None,
     options: Repair = NO_REPAIR,
@@ -121,7 +126,7 @@ def restore(
     recording
         A WAV, FLAC, OGG or AIFF file.
     cutoff
-        Above it everything was lost, as in 4000 or 4kHz; what is below stays.
+        Everything above it was lost, as in 4000 or 4kHz; what is below stays.
     rate
         The new rate of a recording of a low one, as in 16kHz: the band that the low rate cut off is brought back.
     operator
@@ -130,9 +135,10 @@ def restore(
     noise
         Standard deviation (rms) of the noise in the recording, for --operator.
     """
-    from headwater.cli.audio.damage import restore as run
+    from headwater.cli.audio import damage
+    from headwater.cli.shared.job import run
 
-    return run(recording, cutoff, rate, operator, noise, options)
+    return run(damage.restore(recording, cutoff, rate, operator, noise, options))
 
 
 @audio.command
@@ -141,6 +147,7 @@ def generate(*, options: Draw = NO_DRAW) -> int:
 
     NAME.flac, numbered if there are several, comes with NAME.json and a sheet of spectrograms.
     """
-    from headwater.cli.audio.generate import generate as run
+    from headwater.cli.audio import generate
+    from headwater.cli.shared.job import run
 
-    return run(options)
+    return run(generate.generate(options))

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
 from headwater.audio.io import times
 from headwater.cli.shared.options import SEARCH, Files, PresetName, whole, word
+
+if TYPE_CHECKING:  # help needs no solver
+    from headwater.audio.restoration import SolveOptions
+    from headwater.dflow.result import Callback
+    from headwater.recipes.recipe import Recipe
 
 DAMAGE = Group("What is lost", sort_key=0)
 
@@ -22,7 +27,7 @@ class Draw(Files):
     count: Annotated[int, whole(alias="-n", group=SEARCH)] = 4
     """How many recordings."""
 
-    length: Annotated[float, word(times.seconds, "TIME", group=SEARCH)] = 4.0
+    length: Annotated[float, word(times.parse_seconds, "TIME", group=SEARCH)] = 4.0
     """How long each is, as in 4 or 1:30."""
 
     seed: Annotated[int, whole(group=SEARCH)] = 0
@@ -50,12 +55,27 @@ class Repair(Files):
     """Most gradient evaluations per stretch; by default the preset's."""
 
     seconds: Annotated[float | None, Parameter(group=SEARCH)] = None
-    """Stop after so many seconds and keep the best so far; a stretch that was begun takes a little more."""
+    """Stop after this many seconds and keep the best so far; a stretch that was begun takes a little more."""
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """The recipe of the preset; None is each task's own."""
+        from headwater.recipes.paper import Paper
+
+        return Paper() if self.preset == "paper" else None
+
+    def solve_options(self, callback: Callback) -> SolveOptions:
+        """How stretches are solved; the callback follows the solves."""
+        from headwater.audio.restoration import SolveOptions
+        from headwater.recipes.recipe import RecipeOptions
+
+        limits = RecipeOptions(steps=self.steps, gradients=self.gradients, callback=callback)
+        return SolveOptions(self.seed, self.recipe, limits)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Lost(Repair):
+class GapOptions(Repair):
     """Where the gaps are."""
 
     gap: Annotated[tuple[str, ...], Parameter(metavar="START-END", group=DAMAGE, negative="")] = ()
@@ -68,8 +88,8 @@ class Lost(Repair):
     """A file of sound of the same rate and length that is not zero where something is lost."""
 
 
-Level = Annotated[float | None, word(times.amplitude, "LEVEL")]
+Level = Annotated[float | None, word(times.parse_amplitude, "LEVEL")]
 """An amplitude: a share of full scale, or dB below it."""
 NO_DRAW = Draw()
 NO_REPAIR = Repair()
-NO_LOST = Lost()
+NO_GAPS = GapOptions()

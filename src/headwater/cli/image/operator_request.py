@@ -56,7 +56,7 @@ def try_operator(operator: Operator, size: tuple[int, int], where: str) -> Tenso
     """What the operator makes of a grey image `[1, 3, *size]` that needs a gradient; its own failures as a Misuse."""
     x = torch.zeros(1, 3, *size, requires_grad=True)
     cure = "Write it for images [batch, 3, height, width] in the range [-1, 1]."
-    with python_file.failing(where, f"an image {list(x.shape)}", cure):
+    with python_file.refuse_failures(where, f"an image {list(x.shape)}", cure):
         return operator(x).detach()
 
 

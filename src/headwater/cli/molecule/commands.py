@@ -1,4 +1,4 @@
-"""`headwater molecule ...`: signatures and help of the commands; the work is in the modules beside this one."""
+"""`headwater molecule ...`: signatures and help of the commands. Each makes a job, which `cli.shared.job` runs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def generate(*, options: Draw = NO_DRAW) -> int:
 
     NAME.sdf or NAME.xyz comes with NAME.csv, NAME.json, a sheet of structures and a page to rotate them.
     """
-    from headwater.cli.molecule import task
-    from headwater.cli.molecule.run import run
+    from headwater.cli.molecule.jobs import generate_job
+    from headwater.cli.shared.job import run
 
-    return run(task.generate(options), options)
+    return run(generate_job(options))
 
 
 @molecule.command
@@ -32,10 +32,10 @@ def target(*, options: Aim = NO_AIM) -> int:
     checks it. NAME.sdf or NAME.xyz comes with NAME.csv, NAME.json, a sheet of structures and a page to rotate
     them.
     """
-    from headwater.cli.molecule import task
-    from headwater.cli.molecule.run import run
+    from headwater.cli.molecule.jobs import target_job
+    from headwater.cli.shared.job import run
 
-    return run(task.target(options), options)
+    return run(target_job(options))
 
 
 @molecule.command
@@ -47,10 +47,10 @@ def grow(fragment: Path, /, *, options: Aim = NO_AIM) -> int:
     fragment
         An SDF or XYZ file with one molecule, without the hydrogens where it is to grow.
     """
-    from headwater.cli.molecule import task
-    from headwater.cli.molecule.run import run
+    from headwater.cli.molecule.jobs import grow_job
+    from headwater.cli.shared.job import run
 
-    return run(task.grow(fragment, options), options)
+    return run(grow_job(fragment, options))
 
 
 @molecule.command
@@ -62,6 +62,7 @@ def score(molecules: Path, /, *, options: Files = NO_FILES) -> int:
     molecules
         An SDF or XYZ file of 3-D molecules with all their hydrogens.
     """
-    from headwater.cli.molecule.score import score as run
+    from headwater.cli.molecule.score_job import score_job
+    from headwater.cli.shared.job import run
 
-    return run(molecules, options)
+    return run(score_job(molecules, options))

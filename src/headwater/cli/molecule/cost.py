@@ -3,38 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from headwater.cli.shared.python_file import function_in
-from headwater.errors import Misuse, summarise
-from headwater.molecule.design.state import Rounded, centred, mask_of
-from headwater.molecule.design.target import UserCost
-from headwater.molecule.io.elements import ELEMENTS, MAX_ATOMS
+from headwater.errors import Misuse, is_out_of_memory, summarise
+from headwater.molecule.design.cost import UserCost
+from headwater.molecule.structure.elements import ELEMENTS, MAX_ATOMS
+from headwater.molecule.structure.state import MoleculeBatch, atom_mask, centre
 from headwater.problem.cost import check_values
 
 Cost = Callable[[Tensor, Tensor, Tensor], Tensor]
 SIGNATURE = "cost(positions, types, mask)"
-SIZES = (9, 5)
-"""The molecules of a trial have so many atoms."""
 
 
-def load(file: Path) -> Cost:
+@dataclass(frozen=True)
+class FileCost:
+    """The function of a user's file; what it raises becomes a Misuse, so that it ends a run with two sentences."""
+
+    function: Cost
+
+    def __call__(self, positions: Tensor, types: Tensor, mask: Tensor) -> Tensor:
+        try:
+            return self.function(positions, types, mask)
+        except Exception as error:
+            if isinstance(error, Misuse) or is_out_of_memory(error):
+                raise
+            raise Misuse(
+                f"The cost failed on {len(positions)} molecules: {summarise(error)}.",
+                "Make it work for any positions, relaxed and definite types, and any number of molecules.",
+            ) from error
+
+
+def load_cost(file: Path) -> FileCost:
     """The function `cost` of a file, if it is fit for use.
 
     Raises
     ------
     Misuse
-        As `function_in` and `tried`.
+        As `function_in` and `try_cost`.
     """
     cost: Cost = function_in(file, "cost", SIGNATURE)
-    tried(cost, file)
-    return cost
+    try_cost(cost, file)
+    return FileCost(cost)
 
 
-def tried(cost: Cost, file: Path) -> None:
+def try_cost(cost: Cost, file: Path) -> None:
     """Call a cost with two molecules, one padded, whose types are relaxed, and with one of definite types.
 
     Raises
@@ -43,7 +60,7 @@ def tried(cost: Cost, file: Path) -> None:
         It fails, returns no finite differentiable value per molecule, has a gradient that is not finite or zero
         everywhere, or mixes the molecules of a batch.
     """
-    positions, types, mask = example()
+    positions, types, mask = draw_example()
     try:
         value = cost(positions, types, mask)
     except Misuse:
@@ -68,7 +85,9 @@ def _try_definite(cost: Cost, positions: Tensor, types: Tensor, mask: Tensor) ->
     """As at the end of a solve: one molecule alone, and its types are definite."""
     kinds = types.argmax(-1)[:1] * mask[:1]
     with torch.no_grad():
-        UserCost(cost, mask[:1]).of_rounded(Rounded(positions[:1], kinds, kinds * 0, mask[:1]))
+        UserCost(FileCost(cost), mask[:1]).evaluate_batch(
+            MoleculeBatch(positions[:1], kinds, kinds * 0, mask[:1])
+        )
 
 
 def _check_gradients(value: Tensor, positions: Tensor, types: Tensor, mask: Tensor, file: Path) -> None:
@@ -100,14 +119,14 @@ def _all_gradients(value: Tensor, positions: Tensor, types: Tensor) -> tuple[Ten
     return torch.autograd.grad(value.sum(), (positions, types), allow_unused=True)
 
 
-def example() -> tuple[Tensor, Tensor, Tensor]:
+def draw_example(sizes: tuple[int, ...] = (9, 5)) -> tuple[Tensor, Tensor, Tensor]:
     """Positions in angstrom, relaxed types and mask of two random molecules, as a cost gets them.
 
-    >>> [tuple(x.shape) for x in example()]
+    >>> [tuple(x.shape) for x in draw_example()]
     [(2, 29, 3), (2, 29, 5), (2, 29)]
     """
     g = torch.Generator().manual_seed(0)
-    mask = mask_of(torch.tensor(SIZES))
-    positions = centred(1.4 * torch.randn(len(SIZES), MAX_ATOMS, 3, generator=g), mask)
-    types = torch.randn(len(SIZES), MAX_ATOMS, len(ELEMENTS), generator=g).softmax(-1) * mask[..., None]
+    mask = atom_mask(torch.tensor(sizes))
+    positions = centre(1.4 * torch.randn(len(sizes), MAX_ATOMS, 3, generator=g), mask)
+    types = torch.randn(len(sizes), MAX_ATOMS, len(ELEMENTS), generator=g).softmax(-1) * mask[..., None]
     return positions.requires_grad_(), types.requires_grad_(), mask

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Group, Parameter
 
 from headwater.cli.shared.options import Files, whole, word
-from headwater.molecule.io import units
+from headwater.molecule.structure import units
 
 TARGETS = Group("Targets, each with its unit", sort_key=0)
 DESIGN = Group("Molecules", sort_key=1)
@@ -20,7 +20,7 @@ Check = Literal["none", "xtb", "dft"]
 
 
 def _target(property: str, metavar: str) -> Parameter:
-    return word(partial(units.read, property), metavar, group=TARGETS)
+    return word(partial(units.read_quantity, property), metavar, group=TARGETS)
 
 
 @Parameter(name="*")
@@ -79,7 +79,7 @@ class Aim(Draw):
     """Heat capacity Cv at 298.15 K, e.g. 30cal/mol/K; the full Cv, as QM9 lists it."""
 
     weight: Annotated[tuple[str, ...], Parameter(group=TARGETS, negative="")] = ()
-    """How much a target that is missed counts, e.g. --weight gap=2; 1 by default, may be repeated."""
+    """How much a missed target counts beside others, e.g. --weight gap=2; 1 by default, may be repeated."""
 
     cost: Annotated[Path | None, Parameter(group=TARGETS)] = None
     """A Python file with a function cost(positions, types, mask), one differentiable value per molecule."""
@@ -88,7 +88,7 @@ class Aim(Draw):
     """Most gradient evaluations per attempt (0: screen draws only); by default the recipe's."""
 
     seconds: Annotated[float | None, Parameter(group=DESIGN)] = None
-    """Stop after so many seconds and keep the best so far."""
+    """Stop after this many seconds and keep the best so far."""
 
     @property
     def targets(self) -> dict[str, float]:

@@ -1,15 +1,13 @@
-"""While molecules are designed: the same line, time limit and Ctrl-C as for images, in words of molecules."""
+"""While molecules are designed: the line of progress in words of molecules."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from headwater.cli.shared.progress import Record, Tell, Watch, clock
+from headwater.cli.shared.progress import Record, Watch, clock
 from headwater.dflow.result import Event
 
 
@@ -17,7 +15,6 @@ from headwater.dflow.result import Event
 class Rounds(Record):
     """How far a run is: rounds of evaluations, molecules still searched for, the median of their best costs."""
 
-    size: tuple[int, int] = (0, 0)
     running: int = 0
     cost: float = math.nan
 
@@ -49,14 +46,3 @@ class DesignWatch(Watch):
             f"{self.title}  {self.rounds.running} running, cost {cost} (median of the best)  "
             f"round {self.rounds.evaluations}  {clock(gone)} gone{left}"
         )
-
-
-@contextmanager
-def telling(title: str, *, quiet: bool) -> Iterator[Tell]:
-    """The line alone, for work that Ctrl-C ends at once."""
-    watch = Watch(title, Record(), quiet=quiet)
-    if watch.show is None:
-        yield lambda text: None
-        return
-    with watch.show(watch.stream) as tell:
-        yield tell

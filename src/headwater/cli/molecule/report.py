@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from headwater.cli.molecule.files import Outputs
-from headwater.cli.molecule.hits import Hit, known
-from headwater.cli.molecule.task import Task
-from headwater.cli.shared.machine import versions
+from headwater.cli.molecule.designed import DesignedMolecule, finite_or_none
 from headwater.molecule.checks.xtb import RELAXED_CALIBRATION
-from headwater.molecule.chemistry.soundness import Chemistry, summary
+from headwater.molecule.chemistry.soundness import Chemistry, summarise
+from headwater.molecule.design.request import Request
 from headwater.molecule.design.target import TOLERANCE
-from headwater.molecule.io import units
 from headwater.molecule.model import models
+from headwater.molecule.structure import units
 
+PACKAGES = ("rdkit", "tblite", "pyscf")
+"""What a report names the versions of, beside Headwater's own."""
 PREDICTED = {
     "evaluator": "prediction for the molecule as written, by a network trained on other molecules than guide and "
     "generator (half_a of QM9); it never guides",
@@ -55,78 +54,58 @@ DEFINITIONS = PREDICTED | {
 }
 
 
-def build(
-    task: Task, hits: Sequence[Hit], outputs: Outputs, check: str, costs: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The content of the report, ready for JSON."""
+def describe_request(request: Request) -> dict[str, Any]:
+    """Formula and targets, with the tolerance of each and the evaluator's own error."""
+    errors = models.load_test_errors() if request.targets else {}
     return {
-        "command": f"molecule {task.command}",
-        "inputs": [str(path) for path in task.inputs],
-        "settings": {**task.settings, "check": check},
-        "formula": None if task.formula is None else dict(task.formula),
+        "formula": None if request.formula is None else dict(request.formula),
         "targets": {
-            name: {
-                "asked": value,
-                "weight": task.weights[name],
-                "tolerance": TOLERANCE[name],
-                "evaluator_test_mae": models.errors_on_test()[name],
+            t.property: {
+                "asked": t.value,
+                "weight": t.weight,
+                "tolerance": TOLERANCE[t.property],
+                "evaluator_test_mae": errors[t.property],
             }
-            for name, value in task.targets.items()
+            for t in request.targets
         },
-        "units": units.UNITS,
-        "meaning": units.MEANING,
-        "warnings": list(task.warnings),
-        "models": networks(),
-        "versions": all_versions(),
-        "files": [str(path) for path in outputs.all],
-        "molecules": [entry(h) for h in hits],
-        "summary": summarised(hits),
-        "calibration": {name: asdict(line) for name, line in RELAXED_CALIBRATION.items()},
-        **costs,
-        "definitions": DEFINITIONS,
     }
 
 
-def networks() -> dict[str, str]:
-    """The names of the shipped networks, see 'headwater models'."""
-    return {"generator": models.GENERATOR, "guide": models.GUIDE, "evaluator": models.EVALUATOR}
+def describe_models() -> dict[str, Any]:
+    """The units of the properties, what they mean, and the networks that predict them, see 'headwater models'."""
+    names = {"generator": models.GENERATOR, "guide": models.GUIDE, "evaluator": models.EVALUATOR}
+    return {"units": units.UNITS, "meaning": units.MEANING, "models": names}
 
 
-def all_versions() -> dict[str, str]:
-    """What computed it, the packages of the checks included."""
-    found = dict(versions())
-    for package in ("rdkit", "tblite", "pyscf"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def describe_calibration() -> dict[str, Any]:
+    """The lines that bring xTB's values to the scale of B3LYP."""
+    return {name: asdict(line) for name, line in RELAXED_CALIBRATION.items()}
 
 
-def entry(hit: Hit) -> dict[str, Any]:
+def describe(d: DesignedMolecule) -> dict[str, Any]:
     """One molecule."""
     return {
-        "number": hit.number,
-        "seed": hit.seed,
-        "status": hit.status.name,
-        "sentence": hit.status.value,
-        **chemistry(hit.chemistry),
-        "duplicate_of": hit.duplicate_of,
-        "notes": list(hit.notes),
-        "asked": dict(hit.asked),
-        "guide_before_rounding": dict(hit.relaxed),
-        "guide": dict(hit.guide),
-        "evaluator": dict(hit.evaluator),
-        "hit": hit_of(hit),
-        "xtb": _xtb(hit),
-        "dft": None if hit.dft is None else {**hit.dft_values, **_rest_of_dft(hit)},
-        "gradients": hit.gradients,
-        "evaluations": hit.evaluations,
-        "fragment_rms": hit.fragment_rms,
+        "number": d.number,
+        "seed": d.seed,
+        "status": d.status.name,
+        "sentence": d.status.value,
+        **describe_chemistry(d.chemistry),
+        "duplicate_of": d.duplicate_of,
+        "notes": list(d.notes),
+        "asked": dict(d.asked),
+        "guide_before_rounding": dict(d.relaxed),
+        "guide": dict(d.guide),
+        "evaluator": dict(d.evaluator),
+        "hit": d.hit,
+        "xtb": _describe_xtb(d),
+        "dft": _describe_dft(d),
+        "gradients": d.gradients,
+        "evaluations": d.evaluations,
+        "fragment_rms": d.fragment_rms,
     }
 
 
-def chemistry(c: Chemistry | None) -> dict[str, Any]:
+def describe_chemistry(c: Chemistry | None) -> dict[str, Any]:
     """Formula, SMILES and soundness; None for a molecule that has no coordinates."""
     fields = {
         "formula": "formula",
@@ -142,47 +121,50 @@ def chemistry(c: Chemistry | None) -> dict[str, Any]:
     return {name: None if c is None else getattr(c, field) for name, field in fields.items()}
 
 
-def hit_of(hit: Hit) -> bool | None:
-    """Whether it is what was asked for; None if nothing was."""
-    return hit.sound and hit.miss <= 1 if hit.asked else None
+def summarise_chemistry(chemistry: Sequence[Chemistry]) -> dict[str, float | None]:
+    """The field's measures of a set of molecules; none of an empty set."""
+    return {k: finite_or_none(v) for k, v in summarise(chemistry).items()} if chemistry else {}
 
 
-def summarised(hits: Sequence[Hit]) -> dict[str, Any]:
+def summarise_designed(molecules: Sequence[DesignedMolecule]) -> dict[str, Any]:
     """Shares of the set, and the errors of the targets."""
-    there = [h.chemistry for h in hits if h.chemistry is not None]
-    shares = {k: known(v) for k, v in summary(there).items()} if there else {}
-    content: dict[str, Any] = {"molecules": len(hits), "with_coordinates": len(there), **shares}
-    asked = {name: None for h in hits for name in h.asked}
+    there = [d.chemistry for d in molecules if d.chemistry is not None]
+    shares = summarise_chemistry(there)
+    content: dict[str, Any] = {"molecules": len(molecules), "with_coordinates": len(there), **shares}
+    asked = {name: None for d in molecules for name in d.asked}
     if asked:
         content |= {
-            "sound": sum(h.sound for h in hits),
-            "hits": sum(bool(hit_of(h)) for h in hits),
-            "mae": _mae(hits, asked),
-            "mae_of_sound": _mae([h for h in hits if h.sound], asked),
+            "sound": sum(d.sound for d in molecules),
+            "hits": sum(bool(d.hit) for d in molecules),
+            "mae": _mean_errors(molecules, asked),
+            "mae_of_sound": _mean_errors([d for d in molecules if d.sound], asked),
         }
     return content
 
 
-def _mae(hits: Sequence[Hit], names: Mapping[str, Any]) -> dict[str, float | None]:
-    errors = {name: [h.errors[name] for h in hits if name in h.errors] for name in names}
-    return {name: known(sum(e) / len(e)) if e else None for name, e in errors.items()}
+def _mean_errors(molecules: Sequence[DesignedMolecule], names: Mapping[str, Any]) -> dict[str, float | None]:
+    errors = {name: [d.errors[name] for d in molecules if name in d.errors] for name in names}
+    return {name: finite_or_none(sum(e) / len(e)) if e else None for name, e in errors.items()}
 
 
-def _xtb(hit: Hit) -> dict[str, Any] | None:
-    found = hit.xtb
-    if found is None:
+def _describe_xtb(d: DesignedMolecule) -> dict[str, Any] | None:
+    xtb = d.xtb
+    if xtb is None:
         return None
     return {
-        "converged": found.converged,
-        "rmsd_angstrom": known(found.rmsd),
-        "bond_change": found.bond_change,
-        "on_b3lyp_scale": dict(hit.xtb_values),
-        "as_written": {k: known(v) for k, v in asdict(found.before).items()},
-        "relaxed": {k: known(v) for k, v in asdict(found.after).items()},
-        "sentence": found.sentence,
+        "converged": xtb.converged,
+        "rmsd_angstrom": finite_or_none(xtb.rmsd),
+        "bond_change": xtb.bond_change,
+        "on_b3lyp_scale": dict(d.xtb_values),
+        "as_written": {k: finite_or_none(v) for k, v in asdict(xtb.before).items()},
+        "relaxed": {k: finite_or_none(v) for k, v in asdict(xtb.after).items()},
+        "sentence": xtb.sentence,
     }
 
 
-def _rest_of_dft(hit: Hit) -> dict[str, Any]:
-    assert hit.dft is not None
-    return {"converged": hit.dft.converged, "seconds": known(hit.dft.seconds), "sentence": hit.dft.sentence}
+def _describe_dft(d: DesignedMolecule) -> dict[str, Any] | None:
+    dft = d.dft
+    if dft is None:
+        return None
+    rest = {"converged": dft.converged, "seconds": finite_or_none(dft.seconds), "sentence": dft.sentence}
+    return {**d.dft_values, **rest}

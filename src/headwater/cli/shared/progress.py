@@ -81,9 +81,6 @@ def abort_on_signal() -> Iterator[None]:
         signal.signal(signal.SIGTERM, former)
 
 
-aborting = abort_on_signal  # the former name
-
-
 def seconds_left(
     curve: list[tuple[int, float]],
     per_gradient: float,

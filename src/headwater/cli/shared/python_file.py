@@ -68,7 +68,7 @@ def no_function(found: Any, name: str, file: Path, cure: str) -> Misuse:
 
 
 @contextmanager
-def failing(where: str, what: str, cure: str) -> Iterator[None]:
+def refuse_failures(where: str, what: str, cure: str) -> Iterator[None]:
     """A block that calls the user's code: its own failures as a Misuse."""
     try:
         yield

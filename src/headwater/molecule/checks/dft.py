@@ -1,6 +1,6 @@
 """QM9's own level of theory, B3LYP/6-31G(2df,p), through pyscf: the last word on a molecule, in minutes.
 
-What makes it QM9's (Gaussian 09; Ramakrishnan et al., Scientific Data 1, 140022, 2014) and not nearly so:
+What makes it exactly QM9's (Gaussian 09; Ramakrishnan et al., Scientific Data 1, 140022, 2014):
 
 - B3LYP with VWN3 (`b3lypg`), as Gaussian has it;
 - `basis`: 6-31G with d exponents 1.6 and 0.4 on all heavy atoms. What pyscf calls 6-31G(2df,p) has other ones
@@ -15,7 +15,7 @@ anything is left to explain. Density fitting has its share in that: against exac
 isobutane) it moves orbital energies by at most 0.18 meV, the dipole by 0.0001 D and the energy by 0.8 meV; it
 halves the time of the larger ones.
 
-Polarisability is left out: it needs `pyscf.prop`, which is no part of pyscf. Program: pyscf (Sun et al.,
+Polarisability is left out: it needs `pyscf.prop`, which pyscf does not contain. Program: pyscf (Sun et al.,
 J. Chem. Phys. 153, 024109, 2020), `headwater[dft]`.
 """
 
@@ -34,10 +34,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headwater.extras import need
-from headwater.molecule.checks.xtb import refusal
-from headwater.molecule.io.molecule import Molecule
-from headwater.molecule.io.molecule import check as check_molecule
-from headwater.molecule.io.units import HARTREE
+from headwater.molecule.checks.xtb import closed_shell_refusal
+from headwater.molecule.structure.molecule import Molecule, check_molecule
+from headwater.molecule.structure.units import HARTREE
 
 D_EXPONENTS = (1.6, 0.4)
 F_EXPONENTS = {"C": 0.8, "N": 1.0, "O": 1.4, "F": 1.85}
@@ -46,12 +45,10 @@ P_EXPONENT = 1.1
 FUNCTIONS = {"H": 5, "C": 31, "N": 31, "O": 31, "F": 31}
 """Cartesian basis functions per atom; 28 of the 31 span 6D 7F."""
 AUXILIARY = "def2-universal-jkfit"
-EXPONENT = 2.2
-"""Seconds grow as (basis functions) to this power."""
 
 
 @dataclass(frozen=True)
-class Dft:
+class DftResult:
     """B3LYP/6-31G(2df,p) at one geometry: eV, Debye, Hartree; NaN with a `sentence` where there is no result."""
 
     homo_ev: float
@@ -73,7 +70,7 @@ class Progress:
     seconds_left: float
 
 
-def single_point(m: Molecule, *, callback: Callable[[int, float], None] | None = None) -> Dft:
+def single_point(m: Molecule, *, callback: Callable[[int, float], None] | None = None) -> DftResult:
     """Frontier orbitals and dipole at QM9's level of theory, at the geometry as it is; restricted closed shell.
 
     Parameters
@@ -91,33 +88,33 @@ def single_point(m: Molecule, *, callback: Callable[[int, float], None] | None =
     check_molecule(m, max(len(m), 1))
     need("pyscf.dft", "dft")
     start = time.perf_counter()
-    if sentence := refusal(m):
-        return _none(sentence, start)
+    if sentence := closed_shell_refusal(m):
+        return _fail(sentence, start)
     try:
         field = _field(m)
         if callback is not None:
             field.callback = lambda local: callback(local["cycle"] + 1, float(local["e_tot"]))
         field.kernel()
     except (RuntimeError, MemoryError, np.linalg.LinAlgError) as error:  # atoms on top of each other
-        return _none(f"B3LYP failed: {error}.", start)
+        return _fail(f"B3LYP failed: {error}.", start)
     if not field.converged:
-        return _none(f"B3LYP did not converge in {field.max_cycle} iterations.", start)
+        return _fail(f"B3LYP did not converge in {field.max_cycle} iterations.", start)
     return _result(field, start)
 
 
-def forecast(m: Molecule) -> float:
+def forecast(m: Molecule, power: float = 2.2) -> float:
     """Seconds that `single_point` will likely take on this machine.
 
-    c N^`EXPONENT` for N basis functions. The power was fitted to the processor time of nine QM9 molecules from CH4
+    c N^power for N basis functions. The power was fitted to the processor time of nine QM9 molecules from CH4
     (51) to C4H4N4 (268 functions), which it gives to within a factor 1.6, those from 130 on
     to within 1.3; c comes from one run of formaldehyde (72) on this machine, at the first call (a few seconds).
     """
-    return float(_reference_seconds() * (functions(m) / functions(FORMALDEHYDE)) ** EXPONENT)
+    return float(_reference_seconds() * (functions(m) / functions(FORMALDEHYDE)) ** power)
 
 
-def check(
+def compute_all(
     molecules: Sequence[Molecule], *, callback: Callable[[Progress], None] | None = None
-) -> Iterator[Dft]:
+) -> Iterator[DftResult]:
     """`single_point` of each molecule, one after the other, each handed out as soon as it is there.
 
     `callback` gets a `Progress` before the first molecule and after each; the forecast learns from what the
@@ -157,15 +154,15 @@ def _pace(taken: float, predicted: float) -> float:
     return taken / predicted if predicted > 0 else 1.0
 
 
-def _none(sentence: str, start: float) -> Dft:
-    return Dft(nan, nan, nan, nan, nan, time.perf_counter() - start, False, sentence)
+def _fail(sentence: str, start: float) -> DftResult:
+    return DftResult(nan, nan, nan, nan, nan, time.perf_counter() - start, False, sentence)
 
 
-def _result(field: Any, start: float) -> Dft:
+def _result(field: Any, start: float) -> DftResult:
     pairs = field.mol.nelectron // 2
     homo, lumo = (float(e) * HARTREE for e in field.mo_energy[pairs - 1 : pairs + 1])
     dipole = float(np.linalg.norm(field.dip_moment(unit="Debye", verbose=0)))
-    return Dft(homo, lumo, lumo - homo, dipole, float(field.e_tot), time.perf_counter() - start, True)
+    return DftResult(homo, lumo, lumo - homo, dipole, float(field.e_tot), time.perf_counter() - start, True)
 
 
 def _field(m: Molecule) -> Any:

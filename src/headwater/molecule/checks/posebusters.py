@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from headwater.extras import need
-from headwater.molecule.chemistry.perception import EXTRA, bonded, perceived
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.chemistry.perception import EXTRA, perceive, to_rdkit
+from headwater.molecule.structure.molecule import Molecule
 
 
-def posebusters_pass(molecules: Iterable[Molecule]) -> list[dict[str, bool]]:
+def run_posebusters(molecules: Iterable[Molecule]) -> list[dict[str, bool]]:
     """PoseBusters' checks of single molecules (its configuration "mol"), and `pass`, whether all of them hold.
 
-    Each molecule is judged as `perceived` sees it, else with the bonds of the table. A check that could not be run
+    Each molecule is judged as `perceive` sees it, else with the bonds of the table. A check that could not be run
     counts as failed. About 0.2 s a molecule: the energy check embeds 50 conformers. That check compares with
     the mean energy of the ensemble, which is near 0 for tiny rigid molecules: HCN and CO2 fail it.
 
@@ -26,7 +26,7 @@ def posebusters_pass(molecules: Iterable[Molecule]) -> list[dict[str, bool]]:
     judge = need("posebusters", "posebusters").PoseBusters(config="mol", max_workers=0)
     out = []
     for m in molecules:
-        mol = perceived(m) or bonded(m)
+        mol = perceive(m) or to_rdkit(m)
         with _quiet():
             row = judge.bust(mol).iloc[0]
         checks = {

@@ -21,13 +21,11 @@ from torch import Tensor
 from headwater.extras import need
 from headwater.molecule.chemistry.align import rotations
 from headwater.molecule.chemistry.stability import bond_orders
-from headwater.molecule.io.elements import ELEMENTS, NUMBERS
-from headwater.molecule.io.molecule import Molecule, batch_of, check
-from headwater.molecule.io.units import BOHR, DEBYE, HARTREE
+from headwater.molecule.structure.elements import ELEMENTS, NUMBERS
+from headwater.molecule.structure.molecule import Molecule, check_molecule, to_batch
+from headwater.molecule.structure.units import BOHR, DEBYE, HARTREE
 
 METHOD = "GFN2-xTB"
-SPRING, SOFTENING, BOND, FLOOR = 0.4, 1.0, 2.0, 0.02
-"""The model Hessian of `stiffness`: Hartree/Bohr^2, 1/Bohr, Bohr, Hartree/Bohr^2."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ UNKNOWN = Electrons(nan, nan, nan, nan)
 
 
 @dataclass(frozen=True)
-class Line:
+class CalibrationLine:
     """B3LYP value = `slope` x xTB value + `intercept`; `mae` on molecules that were not in the fit; `r2` there.
 
     `mae` and `intercept` are in eV, for mu in Debye.
@@ -57,28 +55,28 @@ class Line:
 
 
 CALIBRATION = {
-    "gap": Line(0.5403, 4.1513, 0.452, 0.792),
-    "homo": Line(1.0073, 4.1454, 0.225, 0.757),
-    "lumo": Line(0.5293, 3.2763, 0.396, 0.833),
-    "mu": Line(0.9281, -0.1293, 0.211, 0.979),
+    "gap": CalibrationLine(0.5403, 4.1513, 0.452, 0.792),
+    "homo": CalibrationLine(1.0073, 4.1454, 0.225, 0.757),
+    "lumo": CalibrationLine(0.5293, 3.2763, 0.396, 0.833),
+    "mu": CalibrationLine(0.9281, -0.1293, 0.211, 0.979),
 }
-"""At a given geometry; from benchmarks/results/xtb_calibration.json; a test holds them equal.
+"""At a given geometry; from benchmarks/decisions/results/xtb_calibration.json; a test holds them equal.
 
 The residuals are those of single molecules: a gap known to 0.45 eV cannot confirm a hit to within 0.2 eV. It can
 show that a series follows its targets, and find molecules that fool the networks; the last word is `dft`.
 """
 
 RELAXED_CALIBRATION = {
-    "gap": Line(0.5198, 4.2051, 0.454, 0.785),
-    "homo": Line(0.977, 3.7662, 0.228, 0.76),
-    "lumo": Line(0.5127, 3.1045, 0.399, 0.827),
-    "mu": Line(0.9143, -0.0407, 0.272, 0.958),
+    "gap": CalibrationLine(0.5198, 4.2051, 0.454, 0.785),
+    "homo": CalibrationLine(0.977, 3.7662, 0.228, 0.76),
+    "lumo": CalibrationLine(0.5127, 3.1045, 0.399, 0.827),
+    "mu": CalibrationLine(0.9143, -0.0407, 0.272, 0.958),
 }
 """After a relaxation by xTB, against B3LYP at B3LYP's own geometry."""
 
 
 @dataclass(frozen=True)
-class Point:
+class FieldPoint:
     """One self-consistent field: energy, its gradient `[n, 3]` (Hartree/Bohr), and what the electrons say.
 
     `sentence` is empty if it converged; else it says why not, and the numbers are NaN.
@@ -96,7 +94,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Relaxed:
+class Relaxation:
     """A molecule at the nearest minimum of GFN2-xTB.
 
     `rmsd` in angstrom over all atoms after the best rotation; `bond_change`: whether another pair of atoms is
@@ -115,12 +113,12 @@ class Relaxed:
     sentence: str = ""
 
 
-def failed(m: Molecule, sentence: str) -> Relaxed:
+def describe_failure(m: Molecule, sentence: str) -> Relaxation:
     """What is known of a molecule whose check failed: the sentence."""
-    return Relaxed(m, False, 0, nan, nan, False, UNKNOWN, UNKNOWN, sentence)
+    return Relaxation(m, False, 0, nan, nan, False, UNKNOWN, UNKNOWN, sentence)
 
 
-def on_b3lyp_scale(electrons: Electrons, lines: Mapping[str, Line] = CALIBRATION) -> Electrons:
+def on_b3lyp_scale(electrons: Electrons, lines: Mapping[str, CalibrationLine] = CALIBRATION) -> Electrons:
     """xTB's values as B3LYP/6-31G(2df,p) would likely give them; `lines`: `RELAXED_CALIBRATION` after a relaxation.
 
     Each property has its own line, so gap is not exactly LUMO - HOMO.
@@ -139,12 +137,12 @@ def on_b3lyp_scale(electrons: Electrons, lines: Mapping[str, Line] = CALIBRATION
     return Electrons(b3lyp["homo"], b3lyp["lumo"], b3lyp["gap"], max(b3lyp["mu"], 0.0))
 
 
-def refusal(m: Molecule) -> str:
+def closed_shell_refusal(m: Molecule) -> str:
     """Why a closed-shell method cannot take this molecule, or an empty string.
 
     Examples
     --------
-    >>> refusal(Molecule(("O", "H"), np.eye(3)[:2], (0, 0)))
+    >>> closed_shell_refusal(Molecule(("O", "H"), np.eye(3)[:2], (0, 0)))
     'The molecule has 9 electrons; closed shells need an even number.'
     """
     electrons = sum(NUMBERS[ELEMENTS.index(s)] for s in m.symbols) - m.charge
@@ -154,7 +152,7 @@ def refusal(m: Molecule) -> str:
     return odd if electrons % 2 else ""
 
 
-def single_point(m: Molecule, *, cycles: int = 250) -> Point:
+def single_point(m: Molecule, *, cycles: int = 250) -> FieldPoint:
     """Energy, gradient and electrons of GFN2-xTB at the geometry as it is.
 
     A field that does not converge within `cycles` is a value with a sentence, not an exception.
@@ -167,10 +165,10 @@ def single_point(m: Molecule, *, cycles: int = 250) -> Point:
     return _Field(m, cycles)(m.positions / BOHR)
 
 
-def relax(m: Molecule, *, tolerance: float = 3e-4, limit: int = 200, cycles: int = 250) -> Relaxed:
+def relax(m: Molecule, *, tolerance: float = 3e-4, limit: int = 200, cycles: int = 250) -> Relaxation:
     """The minimum of GFN2-xTB that lies downhill of a molecule.
 
-    BFGS in Cartesian coordinates from the model Hessian `stiffness`.
+    BFGS in Cartesian coordinates from a `ModelHessian`.
 
     Parameters
     ----------
@@ -186,29 +184,50 @@ def relax(m: Molecule, *, tolerance: float = 3e-4, limit: int = 200, cycles: int
     field = _Field(m, cycles)
     before = field(m.positions / BOHR)
     if not before.converged:
-        return Relaxed(m, False, 0, nan, nan, False, UNKNOWN, UNKNOWN, before.sentence)
+        return Relaxation(m, False, 0, nan, nan, False, UNKNOWN, UNKNOWN, before.sentence)
     steps, sentence = _descend(field, m.positions / BOHR, tolerance, limit)
     after = replace(m, positions=field.place * BOHR)
     drop_ev = (before.energy_hartree - field.best.energy_hartree) * HARTREE
     moved = rmsd(m.positions, after.positions)
     change = not torch.equal(_bonds(m), _bonds(after))
     last = field.best.electrons
-    return Relaxed(after, not sentence, steps, drop_ev, moved, change, before.electrons, last, sentence)
+    return Relaxation(after, not sentence, steps, drop_ev, moved, change, before.electrons, last, sentence)
 
 
-def stiffness(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A model Hessian `[3n, 3n]` in Hartree/Bohr^2 for positions in Bohr: springs that soften with distance.
+@dataclass(frozen=True)
+class ModelHessian:
+    """A model of the energy's second derivative: springs that soften with distance.
 
     The preconditioner of Packwood et al., J. Chem. Phys. 144, 164109 (2016), with springs along the pairs only.
+
+    Parameters
+    ----------
+    spring
+        Of two atoms `bond` apart, Hartree/Bohr^2.
+    softening
+        The springs fall off exponentially at this rate, 1/Bohr.
+    bond
+        Bohr.
+    floor
+        Added to the diagonal, Hartree/Bohr^2.
     """
-    n = len(positions)
-    between = positions[:, None] - positions[None]
-    distance = np.linalg.norm(between, axis=-1) + np.eye(n)
-    spring = SPRING * np.exp(-SOFTENING * (distance - BOND)).clip(max=2) * (1 - np.eye(n))
-    unit = between / distance[..., None]
-    pairs = -spring[..., None, None] * unit[..., :, None] * unit[..., None, :]
-    pairs[np.arange(n), np.arange(n)] = -pairs.sum(1)
-    return np.asarray(pairs.transpose(0, 2, 1, 3).reshape(3 * n, 3 * n) + FLOOR * np.eye(3 * n))
+
+    spring: float = 0.4
+    softening: float = 1.0
+    bond: float = 2.0
+    floor: float = 0.02
+
+    def __call__(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The matrix `[3n, 3n]` in Hartree/Bohr^2 for positions `[n, 3]` in Bohr."""
+        n = len(positions)
+        between = positions[:, None] - positions[None]
+        distance = np.linalg.norm(between, axis=-1) + np.eye(n)
+        soft = np.exp(-self.softening * (distance - self.bond)).clip(max=2)
+        spring = self.spring * soft * (1 - np.eye(n))
+        unit = between / distance[..., None]
+        pairs = -spring[..., None, None] * unit[..., :, None] * unit[..., None, :]
+        pairs[np.arange(n), np.arange(n)] = -pairs.sum(1)
+        return np.asarray(pairs.transpose(0, 2, 1, 3).reshape(3 * n, 3 * n) + self.floor * np.eye(3 * n))
 
 
 def rmsd(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
@@ -225,7 +244,7 @@ def rmsd(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 
 def _bonds(m: Molecule) -> Tensor:
-    return bond_orders(batch_of([m], len(m))) > 0
+    return bond_orders(to_batch([m], len(m))) > 0
 
 
 def _frontier(result: Any) -> Electrons:
@@ -237,30 +256,30 @@ def _frontier(result: Any) -> Electrons:
 
 
 class _Field:
-    """Positions in Bohr -> `Point`; each call starts from the density of the one before.
+    """Positions in Bohr -> `FieldPoint`; each call starts from the density of the one before.
 
-    Remembers the geometry of the lowest energy (`place`, Bohr) and its `Point` (`best`).
+    Remembers the geometry of the lowest energy (`place`, Bohr) and its `FieldPoint` (`best`).
     """
 
     def __init__(self, m: Molecule, cycles: int) -> None:
-        check(m, max(len(m), 1))
+        check_molecule(m, max(len(m), 1))
         self.place = m.positions / BOHR
-        self.best = Point(inf, np.zeros_like(self.place), UNKNOWN)
-        self._refusal = refusal(m)
+        self.best = FieldPoint(inf, np.zeros_like(self.place), UNKNOWN)
+        self._refusal = closed_shell_refusal(m)
         self._molecule, self._cycles = m, cycles
         self._calculator: Any = None
         self._result = need("tblite.interface", "xtb").Result()
         self._errors = need("tblite.exceptions", "xtb").TBLiteRuntimeError
 
-    def __call__(self, positions: NDArray[np.float64]) -> Point:
+    def __call__(self, positions: NDArray[np.float64]) -> FieldPoint:
         if self._refusal:
-            return Point(nan, np.full_like(positions, nan), UNKNOWN, self._refusal)
+            return FieldPoint(nan, np.full_like(positions, nan), UNKNOWN, self._refusal)
         try:
             self._solve(positions - positions.mean(0))
         except self._errors as error:
-            return Point(nan, np.full_like(positions, nan), UNKNOWN, f"{METHOD} failed: {error}.")
+            return FieldPoint(nan, np.full_like(positions, nan), UNKNOWN, f"{METHOD} failed: {error}.")
         energy, gradient = float(self._result.get("energy")), self._result.get("gradient")
-        point = Point(energy, gradient, _frontier(self._result))
+        point = FieldPoint(energy, gradient, _frontier(self._result))
         if energy < self.best.energy_hartree:
             self.place, self.best = positions.copy(), point
         return point
@@ -278,7 +297,7 @@ class _Field:
         self._calculator.singlepoint(self._result)
 
 
-class _Stopped(Exception):
+class _NoEnergy(Exception):
     """A geometry without energy on the way down."""
 
 
@@ -289,7 +308,7 @@ def _descend(field: _Field, start: NDArray[np.float64], tolerance: float, limit:
     def energy(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         point = field(x.reshape(-1, 3))
         if not point.converged:
-            raise _Stopped(point.sentence)
+            raise _NoEnergy(point.sentence)
         return point.energy_hartree, point.gradient.ravel()
 
     steps = 0
@@ -298,11 +317,11 @@ def _descend(field: _Field, start: NDArray[np.float64], tolerance: float, limit:
         nonlocal steps
         steps += 1
 
-    inverse = np.linalg.inv(stiffness(start))
+    inverse = np.linalg.inv(ModelHessian()(start))
     options = {"gtol": tolerance, "maxiter": limit, "hess_inv0": (inverse + inverse.T) / 2}
     try:
         optimize.minimize(energy, start.ravel(), jac=True, method="BFGS", options=options, callback=count)
-    except _Stopped as error:
+    except _NoEnergy as error:
         return steps, str(error)
     left = float(np.abs(field.best.gradient).max())
     if left <= tolerance:

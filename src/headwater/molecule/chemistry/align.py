@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from headwater.extras import need
-from headwater.molecule.design.state import relaxed_types
+from headwater.molecule.structure.state import relaxed_types
 
 
 def rotations(x: Tensor, y: Tensor) -> Tensor:
@@ -23,10 +23,26 @@ def rotations(x: Tensor, y: Tensor) -> Tensor:
     return turn
 
 
-def aligned(x0: Tensor, x1: Tensor, atoms: Tensor, rounds: int = 2) -> tuple[Tensor, Tensor]:
-    """x1 rotated and reordered towards x0, and the order `[b, n]`; states of `atoms [b]` atoms, padded.
+def align_to_noise(x0: Tensor, x1: Tensor, atoms: Tensor, rounds: int = 2) -> tuple[Tensor, Tensor]:
+    """x1 rotated and reordered towards x0: alternates the assignment of atoms and the rotation.
 
-    Alternates the assignment of atoms (Hungarian method) and the rotation.
+    Parameters
+    ----------
+    x0, x1
+        States `[b, n, 9]`, padded.
+    atoms
+        The number of atoms of each molecule, `[b]`.
+    rounds
+        Of the alternation.
+
+    Returns
+    -------
+    x1, order
+        The state moved, and the order of its atoms, `[b, n]`.
+
+    References
+    ----------
+    Assignment: Kuhn 1955 (the Hungarian method); rotation: Kabsch 1976.
     """
     linear_sum_assignment = need("scipy.optimize", "molecules").linear_sum_assignment
 
@@ -34,18 +50,21 @@ def aligned(x0: Tensor, x1: Tensor, atoms: Tensor, rounds: int = 2) -> tuple[Ten
     order = torch.arange(n).repeat(b, 1)
     p0, p1 = x0[..., :3], x1[..., :3].clone()
     for _ in range(rounds):
-        costs = -(p0 @ p1.transpose(1, 2))
+        costs = -(p0 @ p1.transpose(1, 2))  # |p0 - p1|^2 but for terms that no order changes
         for i, (cost, k) in enumerate(zip(costs.numpy(), atoms.tolist(), strict=True)):
             order[i, :k] = torch.from_numpy(linear_sum_assignment(cost[:k, :k])[1])
         near = p1.gather(1, order[..., None].expand(-1, -1, 3))
-        p1 = p1 @ rotations(p0, near).transpose(1, 2)
+        p1 = p1 @ rotations(p0, near).transpose(1, 2)  # Kabsch for this order
     x1 = torch.cat([p1, x1[..., 3:]], dim=-1)
     return x1.gather(1, order[..., None].expand(-1, -1, x1.shape[-1])), order
 
 
-def towards(x0: Tensor, x1: Tensor, atoms: Tensor) -> Tensor:
-    """x0 reordered and rotated towards x1: `aligned` the other way round, for an x1 that has to stay where it is."""
-    moved, order = aligned(x0, x1, atoms)
+def align_noise(x0: Tensor, x1: Tensor, atoms: Tensor) -> Tensor:
+    """x0 reordered and rotated towards x1, `[b, n, 9]`: `align_to_noise` the other way round.
+
+    x0 moved so is the same draw of the source, whose law knows no order and no orientation.
+    """
+    moved, order = align_to_noise(x0, x1, atoms)
     out = x0.clone()
     for i, n in enumerate(atoms.tolist()):
         back = order[i, :n].argsort()
@@ -55,13 +74,26 @@ def towards(x0: Tensor, x1: Tensor, atoms: Tensor) -> Tensor:
     return out
 
 
-def matched(x0: Tensor, x1: Tensor, atoms: Tensor, kinds: Tensor, typed: Tensor) -> tuple[Tensor, Tensor]:
+def match_types(x0: Tensor, x1: Tensor, atoms: Tensor, kinds: Tensor, typed: Tensor) -> tuple[Tensor, Tensor]:
     """x0 reordered so that what the flow makes of it, x1, has atoms of known types in their rows; and the misfit.
 
-    Known are the types `kinds [b, n]` of the rows `typed [b, n]`; x0 in another order is the same draw of the source,
-    and the flow is equivariant. With aligned training, noise already decides which atom becomes what: types forced on
-    the wrong rows fit nothing. The misfit `[b]` is -log of the weights of the known types; it is infinite where x1 is
-    not finite, and there x0 stays as it is.
+    x0 in another order is the same draw of the source, and the flow is equivariant. With aligned training, noise
+    already decides which atom becomes what: types forced on the wrong rows fit nothing.
+
+    Parameters
+    ----------
+    x0, x1
+        Source points and their samples, `[b, n, 9]`.
+    atoms
+        The number of atoms of each molecule, `[b]`.
+    kinds, typed
+        The known types as numbers and the rows in which they are known, `[b, n]` each.
+
+    Returns
+    -------
+    x0, misfit
+        The source points in their new order, and -log of the weights of the known types, `[b]`. It is infinite where
+        x1 is not finite; there x0 stays as it is.
     """
     out, misfit = x0.clone(), torch.full((len(x0),), torch.inf)
     for i, n in enumerate(atoms.tolist()):
@@ -69,12 +101,12 @@ def matched(x0: Tensor, x1: Tensor, atoms: Tensor, kinds: Tensor, typed: Tensor)
             continue
         weights = relaxed_types(x1[i, :n]).clamp(1e-3, 1.0).log()
         surprise = torch.where(typed[i, :n, None], -weights[:, kinds[i, :n]].T, 0.0)  # [row, atom]
-        order = _assigned(surprise)
+        order = _assign_atoms(surprise)  # the order that makes the known types likeliest
         misfit[i] = surprise[torch.arange(n), order].sum()
         out[i, :n] = x0[i, order]
     return out, misfit
 
 
-def _assigned(cost: Tensor) -> Tensor:
+def _assign_atoms(cost: Tensor) -> Tensor:
     """The atom of each row, by the Hungarian method."""
     return torch.from_numpy(need("scipy.optimize", "molecules").linear_sum_assignment(cost.numpy())[1])

@@ -1,35 +1,49 @@
 """Atoms in space as RDKit's molecules: bonds by the table, by the file, or as a chemist would draw them.
 
-`bonded` knows the distance table or the bonds of a file only; `perceived` and `closed_shell` let RDKit find the
-orders where that table is too narrow, as for benzene.
+`to_rdkit` knows the distance table or the bonds of a file only. `perceive` and `perceive_closed_shell` let RDKit find
+the orders where that table is too narrow, as for benzene.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from headwater.extras import need
-from headwater.molecule.chemistry.stability import LIMITS, bond_orders, clashing
-from headwater.molecule.io.elements import ELEMENTS
-from headwater.molecule.io.molecule import Molecule, batch_of
+from headwater.molecule.chemistry.stability import LIMITS, bond_orders, has_clash
+from headwater.molecule.structure.elements import ELEMENTS
+from headwater.molecule.structure.molecule import Molecule, to_batch
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol, RWMol
 
 EXTRA = "molecules"
-PERCEIVED_ATOMS = 100
-"""The largest molecule given to RDKit's perception, whose time can grow exponentially."""
-CONJUGATED = 0.1
-"""How much longer than the table's limit a bond of an order by RDKit may be, angstrom: aromatic ones are."""
-PERCEIVED_ITERATIONS = 2000
-"""Bond order assignments that RDKit's perception may try."""
 
 
-def bonded(m: Molecule, *, charges: bool = True) -> Mol:
+@dataclass(frozen=True)
+class PerceptionLimits:
+    """How far RDKit's perception goes.
+
+    Parameters
+    ----------
+    atoms
+        The largest molecule that it is given: its time can grow exponentially.
+    iterations
+        Bond order assignments that it may try.
+    conjugated
+        How much longer than the table's limit a bond of an order by RDKit may be, angstrom: aromatic ones are.
+    """
+
+    atoms: int = 100
+    iterations: int = 2000
+    conjugated: float = 0.1
+
+
+def to_rdkit(m: Molecule, *, charges: bool = True) -> Mol:
     """The molecule with its own bonds, else those of the distance table, and one conformer, not sanitised.
 
     Atoms get no implicit hydrogens: an atom that lacks bonds is a radical.
@@ -41,11 +55,11 @@ def bonded(m: Molecule, *, charges: bool = True) -> Mol:
     charges : bool
         Whether atoms carry their formal charges; EDM and its successors leave them out.
     """
-    return with_bonds(m, bond_orders(batch_of([m], len(m)))[0], charges=charges)
+    return to_rdkit_with_orders(m, bond_orders(to_batch([m], len(m)))[0], charges=charges)
 
 
-def with_bonds(m: Molecule, orders: torch.Tensor, *, charges: bool) -> Mol:
-    """`bonded` with the orders of the table at hand, `[n, n]`."""
+def to_rdkit_with_orders(m: Molecule, orders: torch.Tensor, *, charges: bool) -> Mol:
+    """`to_rdkit` with the orders of the table at hand, `[n, n]`."""
     chem = need("rdkit.Chem", EXTRA)
     kinds = (chem.BondType.SINGLE, chem.BondType.DOUBLE, chem.BondType.TRIPLE)
     mol = _atoms(m, m.charges if charges else [0] * len(m))
@@ -73,7 +87,7 @@ def _atoms(m: Molecule, charges: Iterable[int]) -> RWMol:
     return mol
 
 
-def sanitised(mol: Mol) -> Mol | None:
+def sanitise(mol: Mol) -> Mol | None:
     """A sanitised copy, or None where RDKit refuses."""
     chem = need("rdkit.Chem", EXTRA)
     copy: Mol = chem.Mol(mol)
@@ -85,57 +99,57 @@ def sanitised(mol: Mol) -> Mol | None:
     return copy
 
 
-def perceived(m: Molecule) -> Mol | None:
+def perceive(m: Molecule) -> Mol | None:
     """The molecule as a chemist would draw it, sanitised; for depiction and comparison, not for measures.
 
-    Its own bonds if it has any that sanitise; else the distance table's, if without radicals; else `closed_shell`;
-    else RDKit's perception with the total charge of `m`, tried up to `PERCEIVED_ATOMS` atoms; else the table's with
-    radicals; else None.
+    Its own bonds if it has any that sanitise; else the distance table's, if without radicals; else those of
+    `perceive_closed_shell`; else RDKit's with the total charge of `m`, tried up to `PerceptionLimits.atoms`; else the
+    table's with radicals; else None.
     """
-    table = sanitised(bonded(m))
+    table = sanitise(to_rdkit(m))
     paired = table is not None and not any(a.GetNumRadicalElectrons() for a in table.GetAtoms())
     if table is not None and (paired or m.bonds is not None):
         return table
-    return closed_shell(m) or _determined(m) or table
+    return perceive_closed_shell(m) or _determine_bonds(m) or table
 
 
-def drawn(m: Molecule) -> Mol:
+def perceive_for_file(m: Molecule) -> Mol:
     """The molecule as a file shall have it: double bonds in place of aromatic ones, and its own formal charges.
 
-    The bonds are those of `perceived`, where these need no other charges than the molecule's; else `bonded`'s, with
+    The bonds are those of `perceive`, where these need no other charges than the molecule's; else `to_rdkit`'s, with
     radicals marked where RDKit sanitises them.
     """
     chem = need("rdkit.Chem", EXTRA)
-    mol = perceived(m)
+    mol = perceive(m)
     if mol is None or tuple(a.GetFormalCharge() for a in mol.GetAtoms()) != tuple(m.charges):
-        mol = sanitised(bonded(m))
+        mol = sanitise(to_rdkit(m))
     if mol is None:
-        return bonded(m)
+        return to_rdkit(m)
     chem.Kekulize(mol, clearAromaticFlags=True)
     return mol
 
 
-def _determined(m: Molecule) -> Mol | None:
+def _determine_bonds(m: Molecule) -> Mol | None:
     """Bonds and orders by RDKit, which knows no table but radii and valences, sanitised; None if nothing fits."""
-    if len(m) > PERCEIVED_ATOMS:
+    if len(m) > PerceptionLimits.atoms:
         return None
-    return _by_rdkit("DetermineBonds", _atoms(m, [0] * len(m)), m.charge)
+    return _call_rdkit("DetermineBonds", _atoms(m, [0] * len(m)), m.charge)
 
 
-def _by_rdkit(name: str, mol: Mol, charge: int) -> Mol | None:
+def _call_rdkit(name: str, mol: Mol, charge: int) -> Mol | None:
     """What a function of RDKit's rdDetermineBonds (after Kim and Kim 2015) makes of a molecule, sanitised."""
     determine = getattr(need("rdkit.Chem.rdDetermineBonds", EXTRA), name)
     try:
         with need("rdkit.rdBase", EXTRA).BlockLogs():
-            determine(mol, charge=charge, embedChiral=False, maxIterations=PERCEIVED_ITERATIONS)
+            determine(mol, charge=charge, embedChiral=False, maxIterations=PerceptionLimits.iterations)
     except (ValueError, RuntimeError):  # no assignment fits the charge, or too many were tried
         return None
     for atom in mol.GetAtoms():
-        atom.SetNoImplicit(True)  # the hydrogens are all there: a lone C is no methane
-    return sanitised(mol)
+        atom.SetNoImplicit(True)  # the hydrogens are all there: a lone C is not methane
+    return sanitise(mol)
 
 
-def closed_shell(m: Molecule) -> Mol | None:
+def perceive_closed_shell(m: Molecule) -> Mol | None:
     """The table's bonds with RDKit's orders, if that is one molecule without formal charges and radicals; else None.
 
     The table's orders fail where bonds are between single and double, as in benzene. Which atoms are bonded it
@@ -145,14 +159,14 @@ def closed_shell(m: Molecule) -> Mol | None:
     >>> angle = np.arange(6) * np.pi / 3
     >>> ring = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1)
     >>> benzene = Molecule(("C",) * 6 + ("H",) * 6, np.concatenate([1.395 * ring, 2.48 * ring]), (0,) * 12)
-    >>> smiles(closed_shell(benzene))
+    >>> smiles(perceive_closed_shell(benzene))
     'c1ccccc1'
     """
     chem = need("rdkit.Chem", EXTRA)
-    if any(m.charges) or len(m) > PERCEIVED_ATOMS:
+    if any(m.charges) or len(m) > PerceptionLimits.atoms:
         return None
-    batch = batch_of([m], len(m))
-    mol = None if bool(clashing(batch)[0]) else _ordered(m, bond_orders(batch)[0])
+    batch = to_batch([m], len(m))
+    mol = None if bool(has_clash(batch)[0]) else _determine_orders(m, bond_orders(batch)[0])
     if mol is None or len(chem.GetMolFrags(mol)) > 1:
         return None
     plain = all(a.GetFormalCharge() == 0 and a.GetNumRadicalElectrons() == 0 for a in mol.GetAtoms())
@@ -160,7 +174,7 @@ def closed_shell(m: Molecule) -> Mol | None:
 
 
 def _short_enough(mol: Mol) -> bool:
-    """Whether no bond is longer than the table's limit of its order by more than `CONJUGATED`."""
+    """Whether no bond is longer than the table's limit of its order by more than `PerceptionLimits.conjugated`."""
     chem = need("rdkit.Chem", EXTRA)
     mol, places = chem.Mol(mol), mol.GetConformer().GetPositions()
     chem.Kekulize(mol, clearAromaticFlags=True)
@@ -168,18 +182,18 @@ def _short_enough(mol: Mol) -> bool:
         i, j = b.GetBeginAtomIdx(), b.GetEndAtomIdx()
         kinds = (ELEMENTS.index(mol.GetAtomWithIdx(k).GetSymbol()) for k in (i, j))
         limit = LIMITS[(int(b.GetBondTypeAsDouble()) - 1, *kinds)]
-        if np.linalg.norm(places[i] - places[j]) > float(limit) + CONJUGATED:
+        if np.linalg.norm(places[i] - places[j]) > float(limit) + PerceptionLimits.conjugated:
             return False
     return True
 
 
-def _ordered(m: Molecule, bonds: torch.Tensor) -> Mol | None:
+def _determine_orders(m: Molecule, bonds: torch.Tensor) -> Mol | None:
     """The molecule with these bonds, their orders by RDKit, sanitised; None if no orders fit."""
     chem = need("rdkit.Chem", EXTRA)
     mol = _atoms(m, [0] * len(m))
     for i, j in bonds.triu().nonzero().tolist():
         mol.AddBond(i, j, chem.BondType.SINGLE)
-    return _by_rdkit("DetermineBondOrders", mol, m.charge)
+    return _call_rdkit("DetermineBondOrders", mol, m.charge)
 
 
 def smiles(mol: Mol) -> str:

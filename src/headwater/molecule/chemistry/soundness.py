@@ -1,8 +1,8 @@
 """Validity, stability and identity of molecules given as atoms in space, and the field's measures of many.
 
 The bonds are those of EDM's distance table (`stability.bond_orders`), or of the file that a molecule comes from.
-Where that table is too narrow, as for benzene, `sound` falls back on RDKit's orders (`perception.closed_shell`).
-Measures of quality (`summary`) do not, so they compare with the figures of the literature.
+Where that table is too narrow, as for benzene, `is_sound` falls back on RDKit's orders (`perception.closed_shell`).
+Measures of quality (`summarise`) do not, so they compare with the figures of the literature.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ import torch
 
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.molecule.chemistry.perception import EXTRA, closed_shell, sanitised, smiles, with_bonds
-from headwater.molecule.chemistry.stability import bond_orders, clashing, sound_by_table, stability
-from headwater.molecule.design.state import Rounded
-from headwater.molecule.io.formula import hill
-from headwater.molecule.io.molecule import Molecule, batch_of, molecules_of
+from headwater.molecule.chemistry.perception import (
+    EXTRA,
+    perceive_closed_shell,
+    sanitise,
+    smiles,
+    to_rdkit_with_orders,
+)
+from headwater.molecule.chemistry.stability import bond_orders, has_clash, is_sound_by_table, stability
+from headwater.molecule.structure.formula import hill_formula
+from headwater.molecule.structure.molecule import Molecule, to_batch, to_molecules
+from headwater.molecule.structure.state import MoleculeBatch
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
-
-CHUNK = 512
-"""Molecules examined at once: bounds the memory of the distances, changes no result."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Chemistry:
         Number of atoms, hydrogens included.
     sound : bool
         Whether it is one molecule without radicals, formal charges and clashes, by the table or else by the table's
-        bonds with RDKit's orders (`closed_shell`).
+        bonds with RDKit's orders (`perceive_closed_shell`).
     perceived : str or None
         Canonical SMILES by that perception, where the table alone would call it unsound.
     clash : bool
@@ -93,22 +96,26 @@ class Chemistry:
         return self.perceived or self.smiles
 
 
-def sound(m: Rounded) -> torch.Tensor:
-    """Whether each is one molecule without radicals, formal charges and clashes, `[b]`: by table or `closed_shell`.
+def is_sound(m: MoleculeBatch) -> torch.Tensor:
+    """Whether each is one molecule without radicals, formal charges and clashes, `[b]`.
+
+    The table decides, or else `perceive_closed_shell`.
 
     Zwitterions such as nitro groups are not: with charges at hand, perception explains what is merely broken. The
     table alone would refuse benzene and a fifth of QM9's aromatic molecules. Without RDKit it decides alone.
     """
-    good = sound_by_table(m)
+    good = is_sound_by_table(m)
     if find_spec("rdkit") is None:
         return good
     left = torch.nonzero(~good & torch.isfinite(m.positions).all((1, 2))).flatten()
-    for i, molecule in zip(left.tolist(), molecules_of(m.select(left)), strict=True):
-        good[i] = closed_shell(molecule) is not None
+    for i, molecule in zip(left.tolist(), to_molecules(m.select(left)), strict=True):
+        good[i] = perceive_closed_shell(molecule) is not None
     return good
 
 
-def examine(batch: Rounded | Sequence[Molecule], *, charges: bool = True) -> list[Chemistry]:
+def examine(
+    batch: MoleculeBatch | Sequence[Molecule], *, charges: bool = True, at_once: int = 512
+) -> list[Chemistry]:
     """The chemistry of each molecule: stability by the distance table; validity and SMILES by its own bonds, if any.
 
     Parameters
@@ -118,6 +125,8 @@ def examine(batch: Rounded | Sequence[Molecule], *, charges: bool = True) -> lis
     charges : bool
         Whether validity and SMILES respect formal charges. False is EDM's convention, in which an ammonium
         nitrogen is invalid; published validities are of that kind.
+    at_once : int
+        Molecules examined at once: bounds the memory of the distances, changes no result.
 
     Examples
     --------
@@ -128,21 +137,21 @@ def examine(batch: Rounded | Sequence[Molecule], *, charges: bool = True) -> lis
     """
     if not len(batch):
         return []
-    given = None if isinstance(batch, Rounded) else batch
-    if not isinstance(batch, Rounded):
-        batch = batch_of(batch, max(len(m) for m in batch))
+    given = None if isinstance(batch, MoleculeBatch) else batch
+    if not isinstance(batch, MoleculeBatch):
+        batch = to_batch(batch, max(len(m) for m in batch))
     out = []
-    for start in range(0, len(batch), CHUNK):
-        index = slice(start, start + CHUNK)
-        part = Rounded(
+    for start in range(0, len(batch), at_once):
+        index = slice(start, start + at_once)
+        part = MoleculeBatch(
             batch.positions[index].cpu(),
             batch.types[index].cpu(),
             batch.charges[index].cpu(),
             batch.mask[index].cpu(),
         )
-        shares, good, near = stability(part)[0], sound_by_table(part), clashing(part)
+        shares, good, near = stability(part)[0], is_sound_by_table(part), has_clash(part)
         for m, orders, mask, share, by_table, clash in zip(
-            given[index] if given else molecules_of(part),
+            given[index] if given else to_molecules(part),
             bond_orders(part),
             part.mask,
             shares.tolist(),
@@ -150,8 +159,8 @@ def examine(batch: Rounded | Sequence[Molecule], *, charges: bool = True) -> lis
             near.tolist(),
             strict=True,
         ):
-            mol = with_bonds(m, orders[mask][:, mask], charges=charges)
-            found = None if by_table else closed_shell(m)
+            mol = to_rdkit_with_orders(m, orders[mask][:, mask], charges=charges)
+            found = None if by_table else perceive_closed_shell(m)
             judged = _chemistry(mol, share, found, sound=by_table)
             out.append(replace(judged, clash=clash, charged=any(m.charges)))
     return out
@@ -161,7 +170,7 @@ def _chemistry(mol: Mol, share: float, perceived: Mol | None, *, sound: bool) ->
     chem = need("rdkit.Chem", EXTRA)
     fragments = len(chem.GetMolFrags(mol))
     text = None
-    sane = sanitised(mol)
+    sane = sanitise(mol)
     if sane is not None:
         parts = chem.GetMolFrags(sane, asMols=True, sanitizeFrags=False)
         text = smiles(max(parts, key=lambda part: part.GetNumAtoms()))  # the first of equals, as EDM
@@ -172,14 +181,14 @@ def _chemistry(mol: Mol, share: float, perceived: Mol | None, *, sound: bool) ->
         fragments=fragments,
         smiles=text,
         whole=fragments == 1,
-        formula=hill(Counter(a.GetSymbol() for a in mol.GetAtoms())),
+        formula=hill_formula(Counter(a.GetSymbol() for a in mol.GetAtoms())),
         atoms=mol.GetNumAtoms(),
         sound=sound or perceived is not None,
         perceived=None if perceived is None else smiles(perceived),
     )
 
 
-def summary(found: Sequence[Chemistry], known_smiles: Collection[str] | None = None) -> dict[str, float]:
+def summarise(found: Sequence[Chemistry], known_smiles: Collection[str] | None = None) -> dict[str, float]:
     """The field's measures of a set of molecules, each a share in [0, 1]; of an empty set a share is 0.
 
     - `atom_stable`: stable atoms, of all atoms
@@ -214,10 +223,10 @@ def summary(found: Sequence[Chemistry], known_smiles: Collection[str] | None = N
     return out
 
 
-def duplicates(found: Sequence[str | None]) -> list[int | None]:
+def find_duplicates(found: Sequence[str | None]) -> list[int | None]:
     """For each SMILES the index of the first equal one before it; None for new ones and for None.
 
-    >>> duplicates(["C", "O", "C", None, None, "C"])
+    >>> find_duplicates(["C", "O", "C", None, None, "C"])
     [None, None, 0, None, None, 0]
     """
     first: dict[str, int] = {}

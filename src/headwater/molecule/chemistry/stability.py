@@ -2,16 +2,19 @@
 
 Bond lengths and margins are those of EDM (Hoogeboom et al., ICML 2022, appendix, tables of typical bond lengths):
 an atom is stable if its bond orders add up to its valence, a molecule if all its atoms are. A sound molecule is more:
-in one part, without charges, and with no atoms nearer than atoms are (`clashing`).
+in one part, without charges, and with no atoms nearer than atoms are (`has_clash`).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
-from headwater.molecule.design.state import Rounded
-from headwater.molecule.io.elements import ELEMENTS
+from headwater.molecule.structure.elements import ELEMENTS
+from headwater.molecule.structure.state import MoleculeBatch
 
 VALENCE = {"H": 1, "C": 4, "N": 3, "O": 2, "F": 1}
 SINGLE = {
@@ -36,28 +39,45 @@ def _limits() -> Tensor:
 
 
 LIMITS = _limits()
-SHORTEST = 0.9
-"""No bond is shorter than this times the shortest typical one of its elements."""
-CLOSEST = (1.4, 1.5, 1.7)
-"""No two atoms without a bond are nearer, angstrom: two hydrogens, a hydrogen and another, two others. In 10,000
-molecules of QM9 the nearest are at 1.60, 1.67 and, but for bonds that the table is too narrow for, 1.76."""
 
 
-def _least() -> tuple[Tensor, Tensor]:
-    """The least distance of bonded and of other atoms by element, `[5, 5]` each, angstrom."""
-    typical = LIMITS - torch.tensor(MARGINS).double()[:, None, None] / 100
-    bonded = SHORTEST * typical.where(LIMITS > 0, torch.inf).amin(0)
-    apart = torch.full((5, 5), CLOSEST[2], dtype=torch.float64)
-    apart[0, :] = apart[:, 0] = CLOSEST[1]
-    apart[0, 0] = CLOSEST[0]
-    return bonded, apart
+@dataclass(frozen=True)
+class ClashLimits:
+    """How near atoms of molecules can be.
+
+    In 10,000 molecules of QM9 the nearest atoms without a bond are at 1.60 (two hydrogens), 1.67 (a hydrogen and
+    another) and, but for bonds that the table is too narrow for, 1.76 angstrom (two others).
+
+    Parameters
+    ----------
+    shortest
+        No bond is shorter than this times the shortest typical one of its elements.
+    hydrogens, hydrogen, others
+        No two atoms without a bond are nearer, angstrom: two hydrogens, a hydrogen and another, two others.
+    """
+
+    shortest: float = 0.9
+    hydrogens: float = 1.4
+    hydrogen: float = 1.5
+    others: float = 1.7
+
+    def distances(self) -> tuple[Tensor, Tensor]:
+        """The least distance of bonded and of other atoms by element, `[5, 5]` each, angstrom."""
+        typical = LIMITS - torch.tensor(MARGINS).double()[:, None, None] / 100
+        bonded = self.shortest * typical.where(LIMITS > 0, torch.inf).amin(0)
+        apart = torch.full((5, 5), self.others, dtype=torch.float64)
+        apart[0, :] = apart[:, 0] = self.hydrogen
+        apart[0, 0] = self.hydrogens
+        return bonded, apart
 
 
-LEAST = _least()
+@lru_cache(maxsize=1)
+def _clash_distances(limits: ClashLimits) -> tuple[Tensor, Tensor]:
+    return limits.distances()
 
 
-def bond_orders(m: Rounded) -> Tensor:
-    """Bond orders 0 to 3 between all atoms by distance, `[b, n, n]`."""
+def bond_orders(m: MoleculeBatch) -> Tensor:
+    """Bond orders 0 to 3 between all atoms by distance, `[b, n, n]`, by the table of EDM (Hoogeboom et al. 2022)."""
     distance = torch.cdist(m.positions.double(), m.positions.double())
     limits = LIMITS[:, m.types[:, :, None], m.types[:, None]]
     near = distance < limits
@@ -68,34 +88,36 @@ def bond_orders(m: Rounded) -> Tensor:
     return order * both
 
 
-def stable_atoms(m: Rounded) -> Tensor:
+def has_valence(m: MoleculeBatch) -> Tensor:
     """Which atoms have exactly their valence, `[b, n]`; False where there is no atom."""
     valence = torch.tensor([VALENCE[e] for e in ELEMENTS])
     return (bond_orders(m).sum(-1) == valence[m.types]) & m.mask
 
 
-def stability(m: Rounded) -> tuple[Tensor, Tensor]:
+def stability(m: MoleculeBatch) -> tuple[Tensor, Tensor]:
     """The share of stable atoms and whether all are, `[b]` each."""
-    stable = stable_atoms(m)
+    stable = has_valence(m)
     return stable.sum(1) / m.mask.sum(1), (stable | ~m.mask).all(1)
 
 
-def clashing(m: Rounded) -> Tensor:
+def has_clash(m: MoleculeBatch) -> Tensor:
     """Whether two atoms are nearer than in any molecule, `[b]`: the table of bonds knows no shortest length.
 
     >>> pair = torch.tensor([[[0.0, 0, 0], [0.6, 0, 0]], [[0.0, 0, 0], [0.95, 0, 0]]])
     >>> types = torch.tensor([[0, 3], [0, 3]])
-    >>> clashing(Rounded(pair, types, 0 * types, types >= 0)).tolist()
+    >>> has_clash(MoleculeBatch(pair, types, 0 * types, types >= 0)).tolist()
     [True, False]
     """
     distance = torch.cdist(m.positions.double(), m.positions.double())
-    bonded, apart = (least[m.types[:, :, None], m.types[:, None]] for least in LEAST)
+    bonded, apart = (
+        least[m.types[:, :, None], m.types[:, None]] for least in _clash_distances(ClashLimits())
+    )
     both = m.mask[:, :, None] & m.mask[:, None] & ~torch.eye(m.mask.shape[1], dtype=torch.bool)
     near = distance < torch.where(bond_orders(m) > 0, bonded, apart)
     return (near & both).flatten(1).any(1)
 
 
-def sound_by_table(m: Rounded) -> Tensor:
+def is_sound_by_table(m: MoleculeBatch) -> Tensor:
     """Whether it is a molecule by the table: all atoms stable, one fragment, no charges, no clash, `[b]`.
 
     Stable atoms of the table have their neutral valences, so a formal charge would contradict them.
@@ -106,4 +128,4 @@ def sound_by_table(m: Rounded) -> Tensor:
     for _ in range(m.mask.shape[1]):
         reached = reached | (bonds & reached[:, None]).any(-1)
     whole = (reached | ~m.mask).all(1)
-    return stability(m)[1] & whole & ((m.charges == 0) | ~m.mask).all(1) & ~clashing(m)
+    return stability(m)[1] & whole & ((m.charges == 0) | ~m.mask).all(1) & ~has_clash(m)

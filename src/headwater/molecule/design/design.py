@@ -1,172 +1,209 @@
 """Design molecules: from what is asked to molecules with their predicted properties, by D-Flow.
 
-    design      search (draws, then control: `search.py`) -> round -> judge
-    generate    draw molecules from the flow, nothing asked
-    score       predict the properties of given molecules
+    pose      the request as a problem on the generator's flow: a cost, and a deviation that ends the search
+    solve     a recipe: draws, then control (`screened_control.py`)
+    finish    the states rounded to molecules, a fragment where it was given
+    predict   their properties
 
-The guide (a regressor trained on half_b) is all that the control sees; the evaluator (half_a) judges the rounded
-molecule and never guides.
+The guide (a regressor trained on half_b) is all that the search sees; the evaluator (half_a) judges the rounded
+molecules and never guides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from headwater.dflow.result import Callback
-from headwater.molecule.design.request import Request, check_request
-from headwater.molecule.design.search import Best, Problem, Search, Told, problem_of
-from headwater.molecule.design.state import Rounded, relaxed_types, rounded
-from headwater.molecule.design.target import predict, predict_rounded
-from headwater.molecule.io.elements import MAX_ATOMS
-from headwater.molecule.io.molecule import Molecule
-from headwater.molecule.model import models
-from headwater.molecule.model.regressor import Regressor
-from headwater.molecule.model.sizes import draw_atoms
+from headwater.errors import Misuse
+from headwater.flows.flow import Flow
+from headwater.molecule.design.conditioned import find_known_part
+from headwater.molecule.design.cost import PropertyCost, RoundingPenalty, UserCost
+from headwater.molecule.design.deviation import TargetDeviation
+from headwater.molecule.design.flow import molecule_flow
+from headwater.molecule.design.objective import DesignObjective
+from headwater.molecule.design.record import SearchResult
+from headwater.molecule.design.request import Request
+from headwater.molecule.design.screened_control import ScreenedControl, ScreenedDraws
+from headwater.molecule.design.sizes import draw_atoms
+from headwater.molecule.model.models import Networks
+from headwater.molecule.model.prediction import predict, predict_batch
+from headwater.molecule.structure.elements import MAX_ATOMS
+from headwater.molecule.structure.molecule import Molecule
+from headwater.molecule.structure.state import MoleculeBatch, atom_mask, relaxed_types, round_state
 from headwater.optimizers.status import Status
+from headwater.problem.cost import Cost, WeightedSum
+from headwater.recipes.recipe import RecipeOptions
 
-BATCH = 64
-"""Molecules searched at once."""
-DRAWN, CANDIDATES = 12, 8
-"""Solver steps and draws of `generate`."""
+
+@dataclass(frozen=True)
+class DesignProblem:
+    """A request posed on the generator's flow, ready for a recipe."""
+
+    flow: Flow
+    misfit: DesignObjective
+    recipe: ScreenedControl = field(default_factory=ScreenedControl)
+
+    def solve(
+        self,
+        seeds: range,
+        *,
+        recipe: ScreenedControl | None = None,
+        options: RecipeOptions | None = None,
+    ) -> SearchResult:
+        """The molecules that the recipe finds, as states; one seed each."""
+        return (recipe or self.recipe)(self.flow, self.misfit, seeds, options=options)
+
+
+@dataclass(frozen=True)
+class DesignTask:
+    """What is asked of molecules, in the shape of every domain: `pose` a problem on a model, `finish` a sample.
+
+    Parameters
+    ----------
+    request
+        What is asked.
+    rounding_weight
+        Of the penalty on types that are not definite, beside that of the targets
+        (benchmarks/decisions/results/molecule_pareto.md).
+    """
+
+    request: Request
+    rounding_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rounding_weight < float("inf"):
+            raise Misuse(f"rounding_weight is {self.rounding_weight}.", "Give 0 or a positive number.")
+
+    @property
+    def atoms(self) -> Tensor:
+        """The number of atoms of each molecule, `[count]`: as asked, or drawn to fit the targets."""
+        r = self.request
+        if r.formula is not None:
+            return torch.full((r.count,), sum(r.formula.values()))
+        if r.atoms is not None:
+            return torch.as_tensor(r.atoms).expand(r.count)
+        drawn = draw_atoms(r.seeds, r.targets)
+        return drawn if r.fragment is None else drawn.clamp(min=len(r.fragment) + 2, max=MAX_ATOMS)
+
+    def pose(self, model: Networks) -> DesignProblem:
+        """The request on these networks: the flow of its molecules, the cost of their targets, their deviation."""
+        r, mask = self.request, atom_mask(self.atoms)
+        values = {
+            t.property: torch.as_tensor(t.value, dtype=torch.float32).expand(r.count) for t in r.targets
+        }
+        weights = {t.property: t.weight for t in r.targets}
+        properties = PropertyCost(model.guide, values, weights, mask) if values else None
+        user = None if r.cost is None else UserCost(r.cost, mask)
+        terms: list[tuple[float, Cost]] = [(self.rounding_weight, RoundingPenalty(mask))]
+        terms += [(1.0, cost) for cost in (properties, user) if cost is not None]
+        deviation = TargetDeviation(properties, mask, r.sound, user)
+        flow = molecule_flow(model.generator, self.atoms, find_known_part(r, mask))
+        objective = DesignObjective(WeightedSum(tuple(terms)), deviation, bounded=user is None)
+        return DesignProblem(flow, objective)
+
+    def finish(self, x1: Tensor) -> MoleculeBatch:
+        """The molecules of states `[count, 29, 9]`: rounded, and a fragment back where it was given."""
+        m = round_state(x1, atom_mask(self.atoms))
+        return m if self.request.fragment is None else _move_to_fragment(m, self.request.fragment)
 
 
 @dataclass(frozen=True)
 class Design:
-    """Molecules and what is known of them, the first axis of every tensor the problem.
+    """Molecules and what is known of them; the first axis of every tensor is the molecule.
 
-    `guide` and `evaluator` are predictions for the rounded molecules, `relaxed` the guide's before rounding; `miss`
-    is the largest deviation by the guide, in tolerances; `reached`: the molecule is sound and its miss at most 1,
-    which ended its search (whether it is a hit, the evaluator says); `gradients` and `evaluations` are summed over
-    attempts; `fragment_rms` is how far the atoms of a fragment are from where they were given, angstrom.
+    Attributes
+    ----------
+    molecules
+        With definite atoms.
+    guide, evaluator
+        Property: what each network predicts for `molecules`, `[b]`, canonical units.
+    relaxed
+        Property: the guide's prediction before rounding, `[b]`.
+    status
+        How the search for each ended. REACHED: the molecule is a hit by the guide; whether it is one, the evaluator
+        says.
+    deviation
+        The largest deviation from a target by the guide, in tolerances, `[b]`.
+    gradients, evaluations
+        Gradient evaluations and forward calls of the generator, over all draws and attempts, `[b]`.
+    x0, x1
+        The source point and its sample, `[b, 29, 9]`.
+    fragment_rms
+        How far the atoms of a fragment are from where they were given, angstrom, `[b]`; None without a fragment.
     """
 
-    molecules: Rounded
+    molecules: MoleculeBatch
     guide: dict[str, Tensor]
     evaluator: dict[str, Tensor]
     relaxed: dict[str, Tensor]
     status: tuple[Status, ...]
-    miss: Tensor
-    reached: Tensor
+    deviation: Tensor
     gradients: Tensor
     evaluations: Tensor
     x0: Tensor
     x1: Tensor
     fragment_rms: Tensor | None = None
 
-
-@dataclass(frozen=True)
-class Networks:
-    """The networks of a design; replaceable for a user's own."""
-
-    generator: nn.Module
-    guide: Regressor
-    evaluator: Regressor
-
-    @classmethod
-    def shipped(cls, device: str = "cpu") -> Networks:
-        """Those that come with Headwater, on a device; molecules themselves stay on the CPU."""
-        guide, evaluator = (models.regressor(name, device) for name in (models.GUIDE, models.EVALUATOR))
-        return cls(models.generator(models.GENERATOR, device), guide, evaluator)
+    @property
+    def reached(self) -> Tensor:
+        """Which molecules hit by the guide, which ended their search, `[b]`."""
+        return torch.tensor([s is Status.REACHED for s in self.status])
 
 
-# ---- design
+def design(
+    request: Request,
+    networks: Networks | None = None,
+    *,
+    recipe: ScreenedControl | None = None,
+    rounding_weight: float = 1.0,
+    callback: Callback | None = None,
+) -> Design:
+    """Molecules that meet the request, each for itself; what missed is tried again from other noise.
 
+    Parameters
+    ----------
+    request
+        What is asked.
+    networks
+        By default those that come with Headwater.
+    recipe
+        How to search; by default `ScreenedControl()`.
+    rounding_weight
+        Of the penalty on types that are not definite.
+    callback
+        Sees every round of evaluations, draws as round 0; ends the run by returning a `Status`.
 
-def design(request: Request, networks: Networks | None = None) -> Design:
-    """Molecules that meet the request, each problem for itself; what missed is tried again from other noise.
-
-    Molecule i depends on `seed + i` only, up to rounding, which differs with the batch and which control can amplify
-    where the flow is steep. Of all points seen the best is kept: hits before sound molecules before others, then the
-    smallest miss, weighted by the targets' weights. Once the callback ends the run, what was not begun is a plain
-    draw.
-
-    Raises
-    ------
-    Misuse
-        If the request is contradictory: more atoms in the fragment than in the molecule, a formula that lacks the
-        fragment's atoms, atoms and formula that disagree.
+    Examples
+    --------
+    >>> from headwater.molecule.design.request import Request
+    >>> d = design(Request(1, atoms=5), recipe=ScreenedControl(candidates=1, gradients=0, attempts=1))
+    >>> d.x1.shape
+    torch.Size([1, 29, 9])
     """
-    check_request(request)
-    networks = networks or Networks.shipped()
-    seeds = range(request.seed, request.seed + request.count)
-    atoms = _sizes(request, seeds)
-    told, parts = Told(request.callback), []
-    for i in torch.split(torch.arange(request.count), BATCH):
-        told.first, part = int(i[0]), request.part(i)
-        problem = problem_of(part, networks.generator, networks.guide, atoms[i])
-        best = Search(part, problem, [seeds[k] for k in i.tolist()], told).run()
-        parts.append(_judged(best, problem, networks))
-    done = joined(parts)
-    return done if request.fragment is None else _where_it_was(done, request.fragment)
-
-
-def _where_it_was(d: Design, fragment: Molecule) -> Design:
-    """The molecules moved so that the fragment, their first atoms, lies where it was given."""
-    m, k = d.molecules, len(fragment)
-    given = torch.from_numpy(np.asarray(fragment.positions)).float()
-    moved = m.positions + given.mean(0) - m.positions[:, :k].mean(1, keepdim=True)
-    rms = (moved[:, :k] - given).square().sum(-1).mean(1).sqrt()
-    return replace(d, molecules=replace(m, positions=moved * m.mask[..., None]), fragment_rms=rms)
-
-
-def _sizes(request: Request, seeds: Sequence[int]) -> Tensor:
-    if request.formula is not None:
-        return torch.full((len(seeds),), sum(request.formula.values()))
-    if request.atoms is not None:
-        return torch.as_tensor(request.atoms).expand(len(seeds))
-    drawn = draw_atoms(seeds, request.targets)
-    return drawn if request.fragment is None else drawn.clamp(min=len(request.fragment) + 2, max=MAX_ATOMS)
-
-
-def _judged(best: Best, problem: Problem, networks: Networks) -> Design:
-    m = rounded(best.x1, problem.mask)
+    task, networks = DesignTask(request, rounding_weight), networks or Networks.load()
+    result = task.pose(networks).solve(request.seeds, recipe=recipe, options=RecipeOptions(callback=callback))
+    m = task.finish(result.x1)
+    centred = round_state(result.x1, m.mask)  # as in training; a fragment's place changes no property
     with torch.no_grad():
-        relaxed = predict(networks.guide, best.x1[..., :3], relaxed_types(best.x1), problem.mask)
+        relaxed = predict(networks.guide, result.x1[..., :3], relaxed_types(result.x1), m.mask)
     return Design(
-        m,
-        predict_rounded(networks.guide, m),
-        predict_rounded(networks.evaluator, m),
-        relaxed,
-        tuple(best.status),
-        best.verdict.miss,
-        best.hit,
-        best.gradients,
-        best.evaluations,
-        best.x0,
-        best.x1,
+        molecules=m,
+        guide=predict_batch(networks.guide, centred),
+        evaluator=predict_batch(networks.evaluator, centred),
+        relaxed=relaxed,
+        status=result.status,
+        deviation=result.measure,
+        gradients=result.gradients,
+        evaluations=result.evaluations,
+        x0=result.x0,
+        x1=result.x1,
+        fragment_rms=None if request.fragment is None else _fragment_rms(m, request.fragment),
     )
-
-
-def joined(parts: list[Design]) -> Design:
-    """Batches end to end."""
-
-    def cat(name: str) -> Any:
-        first = getattr(parts[0], name)
-        if first is None:
-            return None
-        if isinstance(first, dict):
-            return {k: torch.cat([getattr(p, name)[k] for p in parts]) for k in first}
-        if isinstance(first, tuple):
-            return tuple(s for p in parts for s in getattr(p, name))
-        if isinstance(first, Rounded):
-            return Rounded(
-                *(
-                    torch.cat([getattr(p.molecules, f) for p in parts])
-                    for f in ("positions", "types", "charges", "mask")
-                )
-            )
-        return torch.cat([getattr(p, name) for p in parts])
-
-    return Design(**{name: cat(name) for name in Design.__dataclass_fields__})
-
-
-# ---- nothing asked
 
 
 def generate(
@@ -175,37 +212,44 @@ def generate(
     *,
     atoms: int | Tensor | None = None,
     formula: Mapping[str, int] | None = None,
-    steps: int = DRAWN,
-    candidates: int = CANDIDATES,
+    recipe: ScreenedDraws | None = None,
     callback: Callback | None = None,
     networks: Networks | None = None,
 ) -> Design:
-    """Draws from the flow, nothing asked: of each molecule up to `candidates`, until one is sound.
+    """Draws from the flow, no property asked for: of each molecule up to `recipe.candidates`, until one is sound.
 
-    `candidates=1` are plain draws, whatever they are; with more the easy molecules are more frequent than in the
-    model, as unsound draws are dropped. With a formula the draws are led to it, see `flow.Held`.
+    One candidate is a plain draw, whatever it is. With more, easy molecules are more frequent than in the model, as
+    unsound draws are dropped. With a formula the draws are led to it, see `conditioned.ConditionedVelocity`.
 
-    >>> d = generate(1, atoms=9, steps=2, candidates=1)
+    >>> d = generate(1, atoms=9, recipe=ScreenedDraws(steps=2, candidates=1))
     >>> d.x1.shape, d.molecules.mask.sum().item()
     (torch.Size([1, 29, 9]), 9)
     """
-    request = Request(
-        count,
-        seed,
-        atoms=atoms,
-        formula=formula,
-        steps=steps,
-        candidates=candidates,
-        gradients=0,
-        attempts=1,
-        renormalise=False,
-        stable=candidates > 1,
-        callback=callback,
-    )
-    return design(request, networks)
+    recipe = recipe or ScreenedDraws()
+    request = Request(count, seed, atoms=atoms, formula=formula, sound=recipe.candidates > 1)
+    return design(request, networks, recipe=recipe, callback=callback)
 
 
-def score(batch: Rounded, networks: Networks | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def score(
+    batch: MoleculeBatch, networks: Networks | None = None
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The six properties of given molecules by the guide and by the evaluator, `[b]` each, canonical units."""
-    networks = networks or Networks.shipped()
-    return predict_rounded(networks.guide, batch), predict_rounded(networks.evaluator, batch)
+    networks = networks or Networks.load()
+    return predict_batch(networks.guide, batch), predict_batch(networks.evaluator, batch)
+
+
+def _move_to_fragment(m: MoleculeBatch, fragment: Molecule) -> MoleculeBatch:
+    """The molecules moved so that the fragment, their first atoms, lies where it was given."""
+    given = _positions(fragment)
+    moved = m.positions + given.mean(0) - m.positions[:, : len(given)].mean(1, keepdim=True)
+    return replace(m, positions=moved * m.mask[..., None])
+
+
+def _fragment_rms(m: MoleculeBatch, fragment: Molecule) -> Tensor:
+    """How far the first atoms of the molecules are from the fragment's, angstrom, `[b]`."""
+    given = _positions(fragment)
+    return (m.positions[:, : len(given)] - given).square().sum(-1).mean(1).sqrt()
+
+
+def _positions(m: Molecule) -> Tensor:
+    return torch.from_numpy(np.asarray(m.positions)).float()

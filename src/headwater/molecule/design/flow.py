@@ -10,16 +10,18 @@ from torch import Tensor, nn
 
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
-from headwater.molecule.design.state import KINDS, SHAPE, alike, back, mask_of, project
-from headwater.molecule.io.elements import MAX_ATOMS
-from headwater.molecule.model.models import device_of
+from headwater.molecule.design.conditioned import ConditionedVelocity, KnownPart
+from headwater.molecule.model.models import find_device
+from headwater.molecule.structure.elements import MAX_ATOMS
+from headwater.molecule.structure.groups import group_by_size, ungroup
+from headwater.molecule.structure.state import KINDS, SHAPE, atom_mask, project
 
 
 @dataclass(frozen=True)
-class Atoms:
+class MoleculeSupport:
     """The states of molecules whose rows `mask [b, 29]` exist: zero elsewhere, positions with zero mean.
 
-    >>> Atoms(mask_of(torch.tensor([3]))).dimension   # 3 (n - 1) positions and 6 n types and charges
+    >>> MoleculeSupport(atom_mask(torch.tensor([3]))).dimension   # 3 (n - 1) positions and 6 n types and charges
     tensor([24])
     """
 
@@ -32,32 +34,32 @@ class Atoms:
         return 3 * (n - 1) + (KINDS + 1) * n
 
     def project(self, x: Tensor) -> Tensor:
-        """The nearest state of molecules of these sizes."""
+        """The nearest state of molecules of these sizes, `[b, 29, 9]`."""
         return project(x, self.mask.to(x.device))
 
-    def select(self, index: Tensor) -> Atoms:
+    def select(self, index: Tensor) -> MoleculeSupport:
         """The sizes of the molecules in `index`."""
-        return Atoms(self.mask[index.to(self.mask.device)])
+        return MoleculeSupport(self.mask[index.to(self.mask.device)])
 
 
 @dataclass(frozen=True)
 class MoleculeVelocity:
-    """The velocity of a network for molecules with these atoms; padding beyond the largest is not computed.
+    """The velocity of a network for molecules with the atoms `mask [b, 29]`.
 
-    States stay where they are (they are small); only the network's inputs go to the network's device.
+    Padding beyond the largest molecule is not computed. States stay where they are (they are small); only the
+    network's inputs go to the network's device.
     """
 
     network: nn.Module
     mask: Tensor
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        there = device_of(self.network, x.device)
-        groups, t = alike(self.mask, there), t.to(x.dtype).expand(len(x))
-        return back(
-            [self._of(x[i, :n], t[i], self.mask[i, :n], there, x.shape[1]) for i, n in groups], groups
-        )
+        there = find_device(self.network, x.device)
+        groups, t = group_by_size(self.mask, there), t.to(x.dtype).expand(len(x))
+        parts = [self._evaluate(x[i, :n], t[i], self.mask[i, :n], there, x.shape[1]) for i, n in groups]
+        return ungroup(parts, groups)
 
-    def _of(self, x: Tensor, t: Tensor, mask: Tensor, there: torch.device, length: int) -> Tensor:
+    def _evaluate(self, x: Tensor, t: Tensor, mask: Tensor, there: torch.device, length: int) -> Tensor:
         v: Tensor = self.network(x.to(there), t.to(there), mask.to(there))
         return torch.nn.functional.pad(v.to(x.device), (0, 0, 0, length - x.shape[1]))
 
@@ -66,62 +68,17 @@ class MoleculeVelocity:
         return MoleculeVelocity(self.network, self.mask[index.to(self.mask.device)])
 
 
-@dataclass(frozen=True)
-class Known:
-    """What is given of a molecule: `y = A(state)`, with A the part that is known.
+def molecule_flow(network: nn.Module, atoms: Sequence[int] | Tensor, known: KnownPart | None = None) -> Flow:
+    """The flow of molecules of given sizes, one problem each; events have shape (29, 9).
 
-    `placed [b, n]` atoms have known positions relative to each other (their mean is removed, since the place of a
-    fragment in the whole molecule is open); `typed [b, n]` have known types and charges. A is a masked, centred
-    crop: an orthogonal projection, so it is its own adjoint and pseudo-inverse.
-    """
-
-    y: Tensor
-    placed: Tensor
-    typed: Tensor
-
-    @classmethod
-    def of(cls, state: Tensor, placed: Tensor, typed: Tensor) -> Known:
-        """The known part of a state."""
-        blank = cls(torch.zeros_like(state), placed, typed)
-        return cls(blank.part(state), placed, typed)
-
-    def select(self, index: Tensor) -> Known:
-        """What is known of the molecules in `index`."""
-        return Known(self.y[index], self.placed[index], self.typed[index])
-
-    def part(self, x: Tensor) -> Tensor:
-        """A x, shape as x."""
-        keep = self.placed[..., None].to(x)
-        mean = (x[..., :3] * keep).sum(1, keepdim=True) / keep.sum(1, keepdim=True).clamp(min=1)
-        return torch.cat([(x[..., :3] - mean) * keep, x[..., 3:] * self.typed[..., None]], dim=-1)
-
-
-@dataclass(frozen=True)
-class Held:
-    """A velocity that leads to the known part: v' = v - A v + (y - A x) / (1 - t).
-
-    That is the velocity of the denoiser xhat' = xhat - A xhat + y, which replaces what is known (the range-null
-    space decomposition of DDNM, Wang et al., ICLR 2023, for a projection A). Every Runge-Kutta step to t = 1 of
-    Euler's or the midpoint method ends at A x1 = y exactly, whatever x0 is; the rest is free for the control.
-    """
-
-    velocity: MoleculeVelocity
-    known: Known
-
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        v, k = self.velocity(x, t), self.known
-        left = (1 - t).clamp(min=1e-5).to(x).reshape(-1, 1, 1)
-        return v - k.part(v) + (k.y - k.part(x)) / left
-
-    def select(self, index: Tensor) -> Held:
-        """The velocity of the molecules in `index`."""
-        return Held(self.velocity.select(index), self.known.select(index))
-
-
-def molecule_flow(network: nn.Module, atoms: Sequence[int] | Tensor, known: Known | None = None) -> Flow:
-    """The flow of molecules with so many atoms each, one problem per entry; events have shape (29, 9).
-
-    With `known`, all of them have the known part.
+    Parameters
+    ----------
+    network
+        A `Generator`, or any network(x `[b, n, 9]`, t `[b]`, mask `[b, n]`) that returns a velocity like x.
+    atoms
+        The number of atoms of each molecule, `[b]`.
+    known
+        What each molecule is to have; the flow leads to it exactly.
 
     Raises
     ------
@@ -133,24 +90,25 @@ def molecule_flow(network: nn.Module, atoms: Sequence[int] | Tensor, known: Know
         raise Misuse(
             f"Molecules of {counts.tolist()} atoms cannot be generated.", f"Give 2 to {MAX_ATOMS} atoms each."
         )
-    mask = mask_of(counts)
+    mask = atom_mask(counts)
     velocity = MoleculeVelocity(network, mask)
-    return Flow(velocity if known is None else Held(velocity, known), SHAPE, support=Atoms(mask))
+    conditioned = velocity if known is None else ConditionedVelocity(velocity, known)
+    return Flow(conditioned, SHAPE, support=MoleculeSupport(mask))
 
 
 @dataclass(frozen=True)
-class Renormalised:
+class FeatureShell:
     """x0 with each kind of feature scaled to the norm that noise has: a shell for positions, types and charges.
 
-    D-Flow renormalises the source per feature after its steps (sec. 5.4); as a map from the optimised variable to x0
-    it is part of what is differentiated, so the line search sees it.
+    D-Flow renormalises the source per feature after its steps (sec. 5.4). As a map from the optimised variable
+    z `[b, 29, 9]` to x0 it is part of what is differentiated, so the line search sees it.
     """
 
     mask: Tensor
 
-    def select(self, index: Tensor) -> Renormalised:
+    def select(self, index: Tensor) -> FeatureShell:
         """The constraint of the molecules in `index`."""
-        return Renormalised(self.mask[index])
+        return FeatureShell(self.mask[index])
 
     def __call__(self, z: Tensor) -> Tensor:
         n = self.mask.sum(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,45 +13,60 @@ from numpy.typing import NDArray
 
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.molecule.chemistry.perception import perceived
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.chemistry.perception import perceive
+from headwater.molecule.structure.molecule import Molecule
 
 Array = NDArray[np.float64]
 Font = Any  # Pillow's and RDKit's classes are met at run time only: both are optional
 Mol = Any
 
-BOND, SHORTEST = 76.0, 52.0  # the length of a bond in all structures, and the least it is shrunk to; pixels
-FLAT = 1.5  # the length of a bond in 2-D coordinates, angstrom
 RED = "#b42318"
 COLOURS = {"H": "#9aa5b1", "C": "#4a5560", "N": "#2457c5", "O": "#c8321f", "F": "#1d8a4c"}
 RADII = {"H": 0.31, "C": 0.76, "N": 0.71, "O": 0.66, "F": 0.57}  # covalent, angstrom
 
 
-def font(size: int) -> Font:
+@dataclass(frozen=True)
+class BondLengths:
+    """How long bonds are drawn.
+
+    Parameters
+    ----------
+    usual, shortest
+        In all structures, and the least that this is shrunk to, pixels.
+    flat
+        In 2-D coordinates, angstrom.
+    """
+
+    usual: float = 76.0
+    shortest: float = 52.0
+    flat: float = 1.5
+
+
+def load_font(size: int) -> Font:
     """RDKit's own font, so that words and structures look alike; Pillow's where RDKit has none."""
     fonts = need("PIL.ImageFont", "molecules")
     file = Path(str(need("rdkit.Chem.Draw", "molecules").__file__)).with_name("FreeSans.ttf")
     return fonts.truetype(str(file), size) if file.is_file() else fonts.load_default(size)
 
 
-def structures(molecules: Sequence[Molecule], size: tuple[int, int]) -> list[Any]:
+def draw_structures(molecules: Sequence[Molecule], size: tuple[int, int]) -> list[Any]:
     """A picture of each, of that many pixels; bonds have one length, but in what is too large for the shortest."""
     with need("rdkit.rdBase", "molecules").BlockLogs():
-        found = [_found(m) for m in molecules]
+        found = [_find_structure(m) for m in molecules]
         longest = [_longest_bond(mol, size) for mol, _ in found if mol is not None]
-        bond = min([BOND, *(x for x in longest if x >= SHORTEST)])
+        bond = min([BondLengths.usual, *(x for x in longest if x >= BondLengths.shortest)])
         return [
             _balls(m, size, bond, note) if mol is None else _depiction(mol, size, bond)
             for m, (mol, note) in zip(molecules, found, strict=True)
         ]
 
 
-def _found(m: Molecule) -> tuple[Mol | None, str]:
+def _find_structure(m: Molecule) -> tuple[Mol | None, str]:
     """The structure to draw; or None and why a drawing of it would mislead."""
     if not np.isfinite(m.positions).all():
         return None, "positions not finite"
     try:
-        mol = perceived(m)
+        mol = perceive(m)
     except Misuse:  # an element that the table of bonds does not have
         mol = None
     # hydrogens are explicit in a `Molecule`: an implicit one is RDKit's own addition
@@ -58,10 +74,10 @@ def _found(m: Molecule) -> tuple[Mol | None, str]:
         return None, "no valid bonds"
     if sum(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()) > 2:
         return None, "open valences"
-    return _flat(mol), ""
+    return _flatten(mol), ""
 
 
-def _flat(mol: Mol) -> Mol:
+def _flatten(mol: Mol) -> Mol:
     """The molecule without hydrogens, with clean 2-D coordinates and the wedges of its 3-D model."""
     chem, depictor = need("rdkit.Chem", "molecules"), need("rdkit.Chem.rdDepictor", "molecules")
     draw = need("rdkit.Chem.Draw.rdMolDraw2D", "molecules")
@@ -70,7 +86,7 @@ def _flat(mol: Mol) -> Mol:
     which = chem.RemoveHsParameters()
     which.removeDefiningBondStereo = True
     mol = chem.RemoveHs(mol, which, sanitize=False)
-    depictor.Compute2DCoords(mol, bondLength=FLAT, useRingTemplates=True)
+    depictor.Compute2DCoords(mol, bondLength=BondLengths.flat, useRingTemplates=True)
     depictor.StraightenDepiction(mol)
     mol = draw.PrepareMolForDrawing(mol, kekulize=True, addChiralHs=False, wedgeBonds=True, forceCoords=False)
     if _is_cage(mol):
@@ -90,14 +106,14 @@ def _longest_bond(mol: Mol, size: tuple[int, int]) -> float:
     """The bond length, in pixels, at which a structure and the letters at its rim just fit."""
     spread = np.ptp(mol.GetConformer().GetPositions(), axis=0)
     rooms = zip((size[0] - 60, size[1] - 50), spread[:2], strict=True)
-    return min((FLAT * room / s for room, s in rooms if s > 0), default=BOND)
+    return min((BondLengths.flat * room / s for room, s in rooms if s > 0), default=BondLengths.usual)
 
 
 def _depiction(mol: Mol, size: tuple[int, int], bond: float) -> Any:
     canvas = need("rdkit.Chem.Draw.rdMolDraw2D", "molecules").MolDraw2DCairo(*size)
     options = canvas.drawOptions()
-    options.prepareMolsBeforeDrawing = False  # `_flat` did
-    options.fixedBondLength = bond / FLAT  # RDKit means pixels per unit of length
+    options.prepareMolsBeforeDrawing = False  # `_flatten` did
+    options.fixedBondLength = bond / BondLengths.flat  # RDKit means pixels per unit of length
     options.fixedFontSize = 27
     options.bondLineWidth = 3
     options.scaleBondWidth = False
@@ -118,13 +134,13 @@ def _balls(m: Molecule, size: tuple[int, int], bond: float, note: str) -> Any:
     if len(m) and np.isfinite(m.positions).all():
         seen = _principal(np.asarray(m.positions, dtype=np.float64))
         room = np.array([size[0] - 60, size[1] - 110]) / np.maximum(np.ptp(seen[:, :2], axis=0), 0.1)
-        scale = min(bond / FLAT, *room)
+        scale = min(bond / BondLengths.flat, *room)
         middle = (seen[:, :2].max(0) + seen[:, :2].min(0)) / 2
         at = ((seen[:, :2] - middle) * scale + [size[0] / 2, size[1] / 2 - 16]) * fine
         _sticks(draw, m, at, scale * fine)
         for i in np.argsort(seen[:, 2], kind="stable"):
             _ball(draw, m.symbols[i], (float(at[i, 0]), float(at[i, 1])), scale * fine)
-    draw.text((size[0] * fine / 2, (size[1] - 16) * fine), note, RED, font(22 * fine), anchor="ms")
+    draw.text((size[0] * fine / 2, (size[1] - 16) * fine), note, RED, load_font(22 * fine), anchor="ms")
     return picture.resize(size, image.Resampling.LANCZOS)
 
 
@@ -155,4 +171,4 @@ def _ball(draw: Any, symbol: str, place: tuple[float, float], scale: float) -> N
         cx, cy = x - 0.3 * (radius - r), y - 0.3 * (radius - r)
         draw.ellipse((cx - r, cy - r, cx + r, cy + r), fill=fill)
     if symbol != "H":
-        draw.text((x, y), symbol, "white", font(round(1.05 * radius)), anchor="mm", stroke_width=1)
+        draw.text((x, y), symbol, "white", load_font(round(1.05 * radius)), anchor="mm", stroke_width=1)

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from headwater.atomic import write_atomically
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.molecule.chemistry.perception import EXTRA, drawn
-from headwater.molecule.io.elements import ELEMENTS, NUMBERS
-from headwater.molecule.io.molecule import Molecule
+from headwater.molecule.chemistry.perception import EXTRA, perceive_for_file
+from headwater.molecule.structure.elements import ELEMENTS, NUMBERS
+from headwater.molecule.structure.molecule import Molecule
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -199,7 +199,10 @@ def _atom(line: str, what: str) -> tuple[str, list[float]]:
         position = []
     symbol = SYMBOLS.get(element, element.capitalize())
     if len(position) < 3 or not re.fullmatch("[A-Z][a-z]?", symbol):
-        raise Misuse(f"{what} is no atom: {line.strip()!r:.60}.", "Write an element and three coordinates.")
+        raise Misuse(
+            f"{what} does not describe an atom: {line.strip()!r:.60}.",
+            "Write an element and three coordinates.",
+        )
     return symbol, position
 
 
@@ -225,7 +228,7 @@ def write_sdf(path: str | Path, molecules: Sequence[Molecule], *, overwrite: boo
     parts = []
     for number, m in enumerate(molecules, 1):
         _check_positions(m.positions, f"The molecule {number}")
-        mol = drawn(m)
+        mol = perceive_for_file(m)
         mol.SetProp("_Name", _line(m.name).replace("$$$$", "$$$"))  # $$$$ ends a record
         parts += [chem.MolToMolBlock(mol, includeStereo=False, kekulize=False)]
         parts += [_tag(tag, str(value)) for tag, value in m.data.items()]

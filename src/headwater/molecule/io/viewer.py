@@ -16,14 +16,14 @@ import numpy as np
 from headwater.atomic import check_output, write_atomically
 from headwater.errors import Misuse
 from headwater.extras import need
-from headwater.molecule.chemistry.perception import bonded, perceived
-from headwater.molecule.io.molecule import Molecule
-from headwater.molecule.model.card import Card, clean, formula, sources
+from headwater.molecule.chemistry.perception import perceive, to_rdkit
+from headwater.molecule.io.card import Card, clean_text, formula_text, value_sources
+from headwater.molecule.structure.molecule import Molecule
 
 SLOT = re.compile(r"<!--slot:(\w+)-->")
 
 
-def page(path: str | Path, cards: Sequence[Card], *, title: str, overwrite: bool = False) -> Path:
+def write_page(path: str | Path, cards: Sequence[Card], *, title: str, overwrite: bool = False) -> Path:
     """Write a page with a rotatable 3-D view of molecules, their properties, and their SDF to save.
 
     The file carries everything, the library 3Dmol.js included, and forbids the browser to fetch anything.
@@ -48,23 +48,23 @@ def page(path: str | Path, cards: Sequence[Card], *, title: str, overwrite: bool
     --------
     >>> import tempfile
     >>> water = Molecule(("O", "H", "H"), np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]), (0, 0, 0))
-    >>> page(Path(tempfile.mkdtemp()) / "hits.html", [Card(water, "water")], title="Hits").name
+    >>> write_page(Path(tempfile.mkdtemp()) / "hits.html", [Card(water, "water")], title="Hits").name
     'hits.html'
     """
     if not cards:
         raise Misuse("A page of molecules needs at least one.", "Give a molecule.")
     check_output(path, overwrite=overwrite)  # before the work is done
-    text = _filled(cards, title)
+    text = _fill_template(cards, title)
     with write_atomically(path, overwrite=overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
     return Path(path)
 
 
-def _filled(cards: Sequence[Card], title: str) -> str:
+def _fill_template(cards: Sequence[Card], title: str) -> str:
     """The template with its slots filled, in one pass: what is put in is not searched for slots."""
     assets = files("headwater.molecule.io") / "assets"
     slots = {
-        "title": html.escape(clean(title)),
+        "title": html.escape(clean_text(title)),
         "licence": html.escape((assets / "3Dmol-LICENSE.txt").read_text("utf-8")),
         "library": (assets / "3Dmol-min.js").read_text("utf-8"),
         "data": _script_json(_data(cards)),
@@ -84,7 +84,7 @@ def _script_json(data: Any) -> str:
 
 def _data(cards: Sequence[Card]) -> dict[str, Any]:
     return {
-        "sources": [clean(name) for name in sources(cards)],
+        "sources": [clean_text(name) for name in value_sources(cards)],
         "cards": [_entry(card, number) for number, card in enumerate(cards, 1)],
     }
 
@@ -94,14 +94,14 @@ def _entry(card: Card, number: int) -> dict[str, Any]:
     block = _mol_block(card.molecule, card.name)
     m = card.molecule
     return {
-        "name": clean(card.name) or f"molecule {number}",
-        "formula": formula(m),
-        "notes": [clean(note) for note in card.notes] + ([] if block else ["no valid bonds"]),
+        "name": clean_text(card.name) or f"molecule {number}",
+        "formula": formula_text(m),
+        "notes": [clean_text(note) for note in card.notes] + ([] if block else ["no valid bonds"]),
         "lines": [
             {
-                "label": clean(line.label),
-                "unit": clean(line.unit),
-                "values": {clean(name): text for name, text in line.shown().items()},
+                "label": clean_text(line.label),
+                "unit": clean_text(line.unit),
+                "values": {clean_text(name): text for name, text in line.format_values().items()},
             }
             for line in card.lines
         ],
@@ -118,7 +118,7 @@ def _mol_block(m: Molecule, name: str) -> str:
         return ""
     with need("rdkit.rdBase", "molecules").BlockLogs():
         try:
-            mol = chem.Mol(perceived(m) or bonded(m))
+            mol = chem.Mol(perceive(m) or to_rdkit(m))
         except Misuse:  # an element that the table of bonds does not have
             return ""
         mol.SetProp("_Name", _first_line(name))
@@ -134,7 +134,7 @@ def _tags(card: Card) -> str:
         for name, value in line.values
         if value is not None and math.isfinite(value)
     ]
-    return "".join(f">  <{re.sub('[<>]', '', clean(tag))}>\n{value:.10g}\n\n" for tag, value in items)
+    return "".join(f">  <{re.sub('[<>]', '', clean_text(tag))}>\n{value:.10g}\n\n" for tag, value in items)
 
 
 def _xyz(m: Molecule, name: str) -> str:
@@ -145,4 +145,4 @@ def _xyz(m: Molecule, name: str) -> str:
 
 def _first_line(name: str) -> str:
     """The name as the MOL format has it: 80 characters, and not the '$$$$' that would end the record."""
-    return clean(name).replace("$$$$", "$")[:80]
+    return clean_text(name).replace("$$$$", "$")[:80]

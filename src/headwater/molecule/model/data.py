@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.molecule.io.elements import ELEMENTS
-from headwater.molecule.io.units import HARTREE
+from headwater.molecule.structure.elements import ELEMENTS
+from headwater.molecule.structure.units import HARTREE
 
 COLUMNS = {
     "alpha": ("Polarizability_bohr3", 1.0),
@@ -68,7 +68,7 @@ class Molecules:
         """The number of atoms of each molecule."""
         return self.offsets.diff()
 
-    def padded(self, index: Tensor, length: int | None = None) -> dict[str, Tensor]:
+    def pad(self, index: Tensor, length: int | None = None) -> dict[str, Tensor]:
         """`positions [b, n, 3]`, `types [b, n]`, `charges`, `partial` and `mask [b, n]` of some molecules."""
         counts = self.counts[index]
         n = int(counts.max()) if length is None else length
@@ -83,16 +83,16 @@ class Molecules:
         }
 
 
-def number(text: str) -> float:
+def parse_number(text: str) -> float:
     """A float as QM9 writes it; a few are Mathematica's, such as `2.1*^-6`.
 
-    >>> number("1.5"), number("2.1*^-6")
+    >>> parse_number("1.5"), parse_number("2.1*^-6")
     (1.5, 2.1e-06)
     """
     return float(text.replace("*^", "e"))
 
 
-def rows() -> Iterator[dict[str, str]]:
+def read_rows() -> Iterator[dict[str, str]]:
     """The rows of the three tables of qm9pack, in the order of QM9's index."""
     found = find_spec("qm9pack")  # found, not imported: its __init__ wants pandas and pkg_resources
     if found is None or not found.submodule_search_locations:
@@ -126,7 +126,7 @@ def parse() -> Molecules:
     offsets, smiles = [0], []
     positions, types, charges, partial = [], [], [], []
     values: dict[str, list[float]] = {name: [] for name in COLUMNS}
-    for row in rows():
+    for row in read_rows():
         z = [ELEMENTS.index(e) for e in ast.literal_eval(row["Elements"])]
         xyz = np.array(ast.literal_eval(row["XYZ_Ang"].replace("*^", "e")), dtype=np.float64)
         positions.append(xyz - xyz.mean(0))
@@ -136,7 +136,7 @@ def parse() -> Molecules:
         offsets.append(offsets[-1] + len(z))
         smiles.append(row["SMILES"])
         for name, (column, factor) in COLUMNS.items():
-            values[name].append(number(row[column]) * factor)
+            values[name].append(parse_number(row[column]) * factor)
     return Molecules(
         torch.tensor(offsets),
         torch.from_numpy(np.concatenate(positions)).float(),

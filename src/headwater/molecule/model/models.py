@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +19,7 @@ GENERATOR, GUIDE, EVALUATOR = "qm9-generator", "qm9-guide", "qm9-evaluator"
 
 
 @lru_cache(maxsize=2)
-def generator(name: str = GENERATOR, device: str = "cpu") -> Generator:
+def load_generator(name: str = GENERATOR, device: str = "cpu") -> Generator:
     """The network of a generator, in evaluation mode, float32."""
     net = Generator(TrunkConfig(**_card(name, "molecule generator")["architecture"]))
     _fill(net, name)
@@ -26,7 +27,7 @@ def generator(name: str = GENERATOR, device: str = "cpu") -> Generator:
 
 
 @lru_cache(maxsize=4)
-def regressor(name: str = GUIDE, device: str = "cpu") -> Regressor:
+def load_regressor(name: str = GUIDE, device: str = "cpu") -> Regressor:
     """The network of a property regressor, in evaluation mode, float32."""
     a = _card(name, "molecule regressor")["architecture"]
     reference = {k: tuple(v) for k, v in a["reference"].items()}
@@ -35,17 +36,42 @@ def regressor(name: str = GUIDE, device: str = "cpu") -> Regressor:
     return net.to(device)
 
 
-def errors_on_test(name: str = EVALUATOR) -> dict[str, float]:
+@dataclass(frozen=True)
+class Networks:
+    """The networks of a design; replaceable for a user's own.
+
+    Attributes
+    ----------
+    generator
+        A velocity of molecules: network(x `[b, n, 9]`, t `[b]`, mask `[b, n]`), like x.
+    guide
+        The regressor that the search sees.
+    evaluator
+        The regressor that judges what was found, and never guides.
+    """
+
+    generator: nn.Module
+    guide: Regressor
+    evaluator: Regressor
+
+    @classmethod
+    def load(cls, device: str = "cpu") -> Networks:
+        """Those that come with Headwater, on a device; molecules themselves stay on the CPU."""
+        guide, evaluator = (load_regressor(name, device) for name in (GUIDE, EVALUATOR))
+        return cls(load_generator(GENERATOR, device), guide, evaluator)
+
+
+def load_test_errors(name: str = EVALUATOR) -> dict[str, float]:
     """The mean absolute errors of a regressor on QM9's test part, canonical units.
 
-    >>> 0.02 < errors_on_test()["gap"] < 0.2   # eV
+    >>> 0.02 < load_test_errors()["gap"] < 0.2   # eV
     True
     """
     stored = _card(name, "molecule regressor")["test_mae"]
     return {k: v / 1000 if k in ("gap", "homo", "lumo") else v for k, v in stored.items()}
 
 
-def device_of(network: nn.Module, otherwise: torch.device) -> torch.device:
+def find_device(network: nn.Module, otherwise: torch.device) -> torch.device:
     """Where the weights of a network are; `otherwise` for one without weights."""
     weight = next(network.parameters(), None)
     return otherwise if weight is None else weight.device
@@ -54,7 +80,9 @@ def device_of(network: nn.Module, otherwise: torch.device) -> torch.device:
 def _card(name: str, kind: str) -> dict[str, Any]:
     card = zoo.read_card(name)
     if card.get("kind") != kind:
-        raise Misuse(f"The model {name!r} is no {kind}.", f"Give one of {', '.join(zoo.list_models(kind))}.")
+        raise Misuse(
+            f"The model {name!r} is not a {kind}.", f"Give one of {', '.join(zoo.list_models(kind))}."
+        )
     return card
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -46,10 +46,6 @@ class TrunkConfig:
     moves: int = 2
 
 
-MESSAGE = 0.25
-"""Messages are sums over about 18 atoms; this brings them to the size of what they are added to."""
-
-
 class Pair(NamedTuple):
     """The geometry of all pairs: radial features `[b, n, n, k]`, directions `[b, n, n, 3]`, and the atoms' mask."""
 
@@ -74,7 +70,12 @@ class Radial(nn.Module):
 
 
 class Block(nn.Module):
-    """One round of messages and one update (module docstring)."""
+    """One round of messages and one update (module docstring).
+
+    Messages are sums over about 18 atoms; `share` brings them to the size of what they are added to.
+    """
+
+    share: ClassVar[float] = 0.25
 
     def __init__(self, c: TrunkConfig) -> None:
         super().__init__()
@@ -101,12 +102,12 @@ class Block(nn.Module):
         """h `[b, n, d]` and V `[b, 3, n, v]` after the round; `e` `[b, d]` are the features of the time."""
         d = self.config.width
         one = [None] * 4 if e is None else self.modulation(e)[:, None].chunk(4, dim=-1)
-        V = bounded(V)
-        scalar, vector = self.messages(modulated(self.norm(h), *one[:2]), V, pair)
-        h, V = h + MESSAGE * self.out(scalar), V + MESSAGE * vector
+        V = bound_norm(V)
+        scalar, vector = self.messages(modulate(self.norm(h), *one[:2]), V, pair)
+        h, V = h + self.share * self.out(scalar), V + self.share * vector
         left, right = self.two(V).chunk(2, dim=-1)
         norm = (left.square().sum(1) + 1e-6).sqrt()
-        g = torch.cat([modulated(self.norm2(h), *one[2:]), norm, (left * right).sum(1)], dim=-1)
+        g = torch.cat([modulate(self.norm2(h), *one[2:]), norm, (left * right).sum(1)], dim=-1)
         g = self.down(F.silu(self.up(g)))
         return h + g[..., :d], V + right * g[:, None, :, d:]
 
@@ -129,12 +130,12 @@ class Block(nn.Module):
         return scalar, moved.permute(0, 3, 2, 1, 4).reshape(b, 3, n, v) + along.permute(0, 2, 1, 3)
 
 
-def modulated(g: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+def modulate(g: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
     """g (1 + scale) + shift; g itself without a time."""
     return g if scale is None or shift is None else torch.addcmul(shift, g, 1 + scale)
 
 
-def bounded(V: Tensor, limit: float = 10.0, axis: int = 1) -> Tensor:
+def bound_norm(V: Tensor, limit: float = 10.0, axis: int = 1) -> Tensor:
     """V / (1 + (|V| / limit)^4)^(1/4): vectors shorter than the limit hardly change, none exceeds it.
 
     Inner products feed the weights of the next vectors; without a bound a strange input grows doubly exponentially

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from headwater.molecule.io.units import DEBYE
 from headwater.molecule.model.network import Trunk, TrunkConfig
+from headwater.molecule.structure.units import DEBYE
 
 PROPERTIES = ("alpha", "gap", "homo", "lumo", "mu", "cv")
 """The six properties of D-Flow's QM9 table; units in `units.UNITS`."""

@@ -24,20 +24,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headwater.errors import Misuse
-from headwater.molecule.io.elements import ELEMENTS
 from headwater.molecule.model import models
 from headwater.molecule.model.data import Molecules, load, sample, split
 from headwater.molecule.model.network import TrunkConfig
 from headwater.molecule.model.regressor import EXTRA, PROPERTIES, Regressor, RegressorConfig
+from headwater.molecule.structure.elements import ELEMENTS
 from headwater.nn.training import Batch, Run, load_start, make_parser, prepare_device, train_network
 
 BARS = {"alpha": 0.10, "gap": 0.064, "homo": 0.039, "lumo": 0.036, "mu": 0.043, "cv": 0.040}
 """Published test errors of the usual regressors (EDM, Hoogeboom et al. 2022, table 3), in our units."""
-JITTER = 0.04
-"""Angstrom; `jittered`."""
 
 
-def batches_of_like_size(
+def batch_by_size(
     molecules: Molecules, index: Tensor, batch: int, seed: int, chunk: int = 40
 ) -> Iterator[Tensor]:
     """Endless shuffled batches whose molecules have nearly the same number of atoms.
@@ -58,9 +56,9 @@ def batches_of_like_size(
         yield from parts
 
 
-def labelled(molecules: Molecules, index: Tensor) -> dict[str, Tensor]:
+def load_labels(molecules: Molecules, index: Tensor) -> dict[str, Tensor]:
     """Inputs and labels of some molecules."""
-    b = molecules.padded(index)
+    b = molecules.pad(index)
     types = F.one_hot(b["types"], len(ELEMENTS)) * b["mask"][..., None]
     labels = {name: molecules.properties[name][index].float() for name in (*PROPERTIES, *EXTRA)}
     return {
@@ -71,7 +69,7 @@ def labelled(molecules: Molecules, index: Tensor) -> dict[str, Tensor]:
     } | labels
 
 
-def jittered(batch: Batch, generator: torch.Generator, most: float = JITTER) -> Batch:
+def jitter_positions(batch: Batch, generator: torch.Generator, most: float = 0.04) -> Batch:
     """The molecules with atoms moved by Gaussian noise, its scale uniform in [0, most] angstrom per molecule.
 
     `shift [b, n, 3]` says by how much; the centre stays. Labels stay those of the molecule at rest.
@@ -83,7 +81,9 @@ def jittered(batch: Batch, generator: torch.Generator, most: float = JITTER) -> 
     return {**batch, "positions": x + shift, "shift": shift}
 
 
-def references(molecules: Molecules, index: Tensor) -> tuple[dict[str, tuple[float, ...]], dict[str, float]]:
+def fit_references(
+    molecules: Molecules, index: Tensor
+) -> tuple[dict[str, tuple[float, ...]], dict[str, float]]:
     """Least-squares lines in the composition and the spread around them, from the training half."""
     owner = torch.repeat_interleave(torch.arange(len(molecules)), molecules.counts)
     where = owner * len(ELEMENTS) + molecules.types.long()
@@ -100,30 +100,47 @@ def references(molecules: Molecules, index: Tensor) -> tuple[dict[str, tuple[flo
     return lines, spreads
 
 
-def loss_of(net: nn.Module, batch: Batch) -> Tensor:
+@dataclasses.dataclass(frozen=True)
+class RegressorLoss:
     """Mean over molecules of the sum of errors in units of their bars, divided by 50.
 
-    A batch that was moved (`jittered`) adds the error of the predicted shift, in units of JITTER / 2.
+    The shipped regressors were trained with these settings. A batch that was moved (`jitter_positions`) adds the
+    error of the predicted shift, in units of `jitter` / 2.
+
+    Parameters
+    ----------
+    jitter
+        By how much atoms are moved at most, angstrom.
+    extra, partial, shift
+        Weights of the auxiliary properties, of Mulliken's charges, and of the predicted shift.
     """
-    out = net(batch["positions"], batch["types"], batch["mask"])
-    main = sum((out[p] - batch[p]).abs().mean() / bar for p, bar in BARS.items())
-    scale = net.config.scale  # type: ignore[union-attr]
-    extra = sum((out[p] - batch[p]).abs().mean() / scale[p] for p in EXTRA)  # type: ignore[index]
-    partial_error = (out["partial"] - batch["partial"]).abs().sum() / batch["mask"].sum()
-    loss = (main + 2 * extra + 100 * partial_error) / 50
-    if "shift" in batch:
-        square = (out["shift"] - batch["shift"]).square().sum() / (3 * batch["mask"].sum())
-        loss = loss + 0.05 * square / (JITTER / 2) ** 2
-    return loss  # type: ignore[no-any-return]
+
+    jitter: float = 0.04
+    extra: float = 2.0
+    partial: float = 100.0
+    shift: float = 0.05
+
+    def __call__(self, net: nn.Module, batch: Batch) -> Tensor:
+        """The loss of a batch as `load_labels` makes it."""
+        out = net(batch["positions"], batch["types"], batch["mask"])
+        main = sum((out[p] - batch[p]).abs().mean() / bar for p, bar in BARS.items())
+        scale = net.config.scale  # type: ignore[union-attr]
+        extra = sum((out[p] - batch[p]).abs().mean() / scale[p] for p in EXTRA)  # type: ignore[index]
+        partial_error = (out["partial"] - batch["partial"]).abs().sum() / batch["mask"].sum()
+        loss = (main + self.extra * extra + self.partial * partial_error) / 50
+        if "shift" in batch:
+            square = (out["shift"] - batch["shift"]).square().sum() / (3 * batch["mask"].sum())
+            loss = loss + self.shift * square / (self.jitter / 2) ** 2
+        return loss  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
-def errors(net: nn.Module, molecules: Molecules, index: Tensor, batch: int = 128) -> dict[str, float]:
+def mean_errors(net: nn.Module, molecules: Molecules, index: Tensor, batch: int = 128) -> dict[str, float]:
     """Mean absolute error per property: alpha Bohr^3; gap, homo, lumo meV; mu Debye; cv cal/mol/K."""
     device = next(net.parameters()).device
     total = dict.fromkeys(PROPERTIES, 0.0)
     for piece in torch.split(index[molecules.counts[index].argsort()], batch):
-        b = {k: v.to(device) for k, v in labelled(molecules, piece).items()}
+        b = {k: v.to(device) for k, v in load_labels(molecules, piece).items()}
         out = net(b["positions"], b["types"], b["mask"])
         for p in PROPERTIES:
             total[p] += float((out[p] - b[p]).abs().sum())
@@ -149,22 +166,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     molecules = load(o.qm9)
     index = split(o.part)
     trunk = TrunkConfig(inputs=5, width=o.width, blocks=o.blocks, radial=24, time=False, moves=0)
-    lines, spreads = references(molecules, index)
+    lines, spreads = fit_references(molecules, index)
     config = RegressorConfig(trunk, lines, spreads)
     torch.manual_seed(o.seed)
     facts: dict[str, Any] = {"config": dataclasses.asdict(config), "part": o.part}
     run = Run(lambda: Regressor(config), facts, device)
-    load_start(run, o, models.regressor)
+    load_start(run, o, models.load_regressor)
     if o.compile:
         run.net.trunk.compile(dynamic=True)  # type: ignore[union-attr]
-    parts = batches_of_like_size(molecules, index, o.batch, seed=o.seed + run.step)
+    parts = batch_by_size(molecules, index, o.batch, seed=o.seed + run.step)
     noise = torch.Generator().manual_seed(o.seed + run.step)
     held_out = sample("validation", 2000)
     train_network(
         run,
-        (jittered(labelled(molecules, i), noise) for i in parts),
-        loss_of,
-        partial(errors, molecules=molecules, index=held_out),
+        (jitter_positions(load_labels(molecules, i), noise) for i in parts),
+        RegressorLoss(),
+        partial(mean_errors, molecules=molecules, index=held_out),
         o,
     )
 

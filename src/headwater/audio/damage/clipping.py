@@ -1,0 +1,96 @@
+"""Hard clipping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headwater.audio.damage.base import Measurement
+from headwater.audio.io.channels import Signal
+from headwater.audio.io.resample import interpolate_spectrum, resample, upsample
+from headwater.audio.operators import Clip
+from headwater.audio.prior import Prior
+from headwater.audio.signal.sparse import declip_by_sparsity
+from headwater.problem.compose import compose
+
+
+@dataclass(frozen=True, eq=False)
+class HigherRate:
+    """x -> x at a higher rate, plus a known high band: the recording of which a flow makes the low band.
+
+    Parameters
+    ----------
+    low, rate
+        The rates of x and of the result, Hz.
+    high
+        The band above, `[1, samples]`; the result is as long.
+    """
+
+    low: int
+    rate: int
+    high: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Signals `[batch, samples at the higher rate]`."""
+        return interpolate_spectrum(x, self.low, self.rate, self.high.shape[1]) + self.high.to(x)
+
+
+@dataclass(frozen=True)
+class Clipping:
+    """Hard clipping: a sample near a rail was at least there.
+
+    The flow of today does not improve what sparsity finds (the benchmark audio_declip).
+
+    Parameters
+    ----------
+    rails
+        How far below and above zero the rails lie, full scale being 1: one pair for all channels, or one for each.
+        Infinite where nothing is clipped.
+    slack
+        How near to a rail a sample is clipped, relative to the rail.
+    """
+
+    rails: tuple[tuple[float, float], ...]
+    slack: float = 1e-4
+    reach: ClassVar[float] = 0.0
+    mixes: ClassVar[bool] = False
+
+    @classmethod
+    def at_level(cls, level: float, slack: float = 1e-4) -> Clipping:
+        """The same level on both sides of zero, in every channel."""
+        return cls(((level, level),), slack)
+
+    def for_signal(self, number: int, begins: bool) -> Clipping:
+        """That of one channel."""
+        return self if len(self.rails) == 1 else replace(self, rails=self.rails[number : number + 1])
+
+    def clipped(self, x: Signal) -> NDArray[np.bool_]:
+        """The clipped samples of a channel, `[frames]`."""
+        low, high = self.rails[0]
+        return np.asarray((x >= high * (1 - self.slack)) | (x <= -low * (1 - self.slack)))
+
+    def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement | None:
+        """The clipping at the recording's own rate, of the low band and the high band of the rough estimate."""
+        if not self.clipped(x).any():
+            return None
+        rough = declip_by_sparsity(x, self.clipped(x), rate)
+        guess = resample(rough, rate, prior.rate)
+        below, above = (rail / scale for rail in self.rails[0])
+        operator = Clip(above, self.slack * min(below, above), below)
+        if rate != prior.rate:
+            low_band = interpolate_spectrum(torch.from_numpy(guess)[None], prior.rate, rate, len(x))
+            high = torch.from_numpy(rough)[None] - low_band
+            operator = compose(operator, HigherRate(prior.rate, rate, high / scale))
+        return Measurement(operator=operator, y=x, sigma=0.0, guess=guess, rough=rough, improvable=False)
+
+    def finish(self, measurement: Measurement, x: Signal, estimate: Signal, rate: int, low: int) -> Signal:
+        """Only clipped samples change, and none to below what it was: the guess, and what the estimate changed."""
+        assert measurement.rough is not None
+        found = measurement.rough + upsample(estimate - measurement.guess, low, rate, len(x))
+        sign = np.sign(x)
+        return np.where(self.clipped(x), sign * np.maximum(sign * found, np.abs(x)), x)

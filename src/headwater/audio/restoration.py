@@ -1,0 +1,65 @@
+"""What a user may say about a repair, and what a repair tells of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from headwater.audio.io.files import Patch
+from headwater.dflow.result import Result
+from headwater.problem.cost import Misfit
+from headwater.recipes.recipe import Recipe, RecipeOptions
+
+
+@dataclass(frozen=True)
+class SolveOptions:
+    """How a repair is solved.
+
+    Parameters
+    ----------
+    seed
+        Of the noise; each segment and signal has its own, made from it.
+    recipe
+        A recipe always asks the flow. With None the task's own is used, and the flow is not asked where it improves
+        nothing.
+    limits
+        What the user says about any recipe.
+    """
+
+    seed: int = 0
+    recipe: Recipe | None = None
+    limits: RecipeOptions = field(default_factory=RecipeOptions)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A solved problem: `result` of the control run, and the `misfit` that it was to bring down."""
+
+    result: Result
+    misfit: Misfit
+
+    @property
+    def rms(self) -> Tensor:
+        """The misfits reached, rms in units of the noise, `[batch]`."""
+        return self.misfit.rms(self.result.x1)
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """A repaired segment of a recording.
+
+    Parameters
+    ----------
+    patch
+        The repaired samples.
+    filled_by
+        What filled its gaps: "linear prediction", "repetition", "flow and linear prediction" or "silence"; empty for
+        other damage.
+    solutions
+        Those of the flow, if it was asked.
+    """
+
+    patch: Patch
+    filled_by: str = ""
+    solutions: tuple[Solution, ...] = ()

@@ -1,0 +1,360 @@
+"""The jobs that repair a recording: what they write, what their report says, and how they end."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from headwater.audio.damage import Clipping, Damage, Noise
+from headwater.audio.gaps import SETTINGS, fill_gaps
+from headwater.audio.io.files import SUFFIXES, Patch, Recording, Samples
+from headwater.audio.io.resample import raise_rate
+from headwater.audio.io.segments import Segment
+from headwater.audio.io.write import Written, output_format, write_patched
+from headwater.audio.model import models
+from headwater.audio.prior import Prior
+from headwater.audio.restoration import Restoration
+from headwater.audio.sheet import most_changed_channel, write_sheet
+from headwater.audio.undo import OVERLAP, undo_damage
+from headwater.cli.audio.options import Repair
+from headwater.cli.shared.job import Entry, Job
+from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
+from headwater.cli.shared.progress import Record, Watch, clock, worst
+from headwater.dflow.result import Event
+from headwater.errors import Misuse
+from headwater.extras import need
+
+PARTIAL = ("inpaint", "extend", "declip")
+"""The commands that leave most samples as they are."""
+DEFINITIONS = {
+    "misfit": "rms(A(x1) - y) / sigma of what the flow found, sigma being the noise but at least"
+    f" {Prior.resolution:g} of the rms of the stretch; 1 is the goal, {Noise(1.0).recipe.tau:g} where noise or a room"
+    " is undone, as the flow does not finish the sound there",
+    "filled_by": f"linear prediction fills gaps up to {1000 * SETTINGS.predicted:.0f} ms; what is there another time"
+    " is repeated; silence stays silent; the flow fills all other gaps",
+    "gradients": "gradient evaluations of a channel: each a forward solve and a vector-Jacobian product",
+    "exact": "whether samples that were not repaired are as they were; over: samples cut off at full scale",
+    "evaluations": "forward calls of the network for a channel, mid and side of two where they are restored as such;"
+    " no entry where the flow was not asked: clipping, noise that is finer than it resolves, silence",
+}
+
+
+@dataclass
+class Curve(Record):
+    """The misfit of the worst channel of a stretch: in the estimate, and by gradient evaluations."""
+
+    estimate: list[float] = field(default_factory=list)
+
+    def prepare(self, event: Event) -> None:
+        """Note one time of the estimate."""
+        self.estimate.append(worst(event))
+
+    @property
+    def points(self) -> list[tuple[int, float]]:
+        """(number, misfit): the last time of the estimate is 0, the first gradient 1."""
+        first = 1 - len(self.estimate)
+        return [*enumerate(self.estimate, first), *self.curve]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the sheet shows: a stretch `[frames, channels]` before and after, and the content besides."""
+
+    before: Samples
+    after: Samples
+    content: Mapping[str, Any]
+
+
+@dataclass(kw_only=True)
+class RepairJob(Job):
+    """The repair of a recording, stretch by stretch while it is written.
+
+    Attributes
+    ----------
+    recording, outputs, options
+        What is repaired, into which files, and how.
+    watch
+        Follows the work; its record is the curve of the stretch that is solved.
+    """
+
+    recording: Recording
+    outputs: Outputs
+    options: Repair
+    watch: Watch
+    written: Written | None = None
+    done: list[Entry] = field(default_factory=list)
+    curve: Curve = field(default_factory=Curve)
+    shown: Shown | None = None
+
+    rows: ClassVar[str] = "stretches"
+    packages: ClassVar[tuple[str, ...]] = ("scipy", "soundfile")
+    smaller: ClassVar[str] = "Close other programs, or cut the recording into shorter files."
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """How many stretches there are."""
+
+    def entries(self) -> Sequence[Entry]:
+        """The stretches that were repaired; none before the recording is written as a whole."""
+        return self.done if self.written else ()
+
+    def begin(self, number: int) -> None:
+        """Turn to a stretch, counted from 0."""
+        self.curve = Curve()
+        spent = time.perf_counter() - self.watch.start
+        self.watch.title = progress_title(self.command.split()[-1], number, self.count, spent)
+        self.watch.begin(self.curve)
+        self.watch.tell(self.watch.title)
+
+    def note(self, name: str, r: Restoration, **values: Any) -> None:
+        """Note how a stretch ended."""
+        self.done.append(Entry(name, values | solved_values(r), solved_statuses(r)))
+
+    def keep(self, before: Samples, after: Samples, **content: Any) -> None:
+        """Keep the stretch that was just repaired for the sheet."""
+        self.shown = Shown(before, after, content | {"curve": self.curve.points})
+
+    def facts(self) -> Mapping[str, Any]:
+        """The file that was written, the model, and what the words of the report mean."""
+        assert self.written is not None
+        about = {k: v for k, v in asdict(self.written.file).items() if k not in ("path", "endian")}
+        return {
+            "output": {
+                "file": str(self.written.file.path),
+                **about,
+                "exact": self.written.exact,
+                "over": self.written.over,
+            },
+            "model": models.MUSIC if any(e.values["evaluations"] for e in self.done) else None,
+            "not_begun": self.count - len(self.done),
+            "definitions": DEFINITIONS,
+        }
+
+    def show(self, report: Mapping[str, Any]) -> None:
+        """The sheet of one stretch, of the channel that was changed most."""
+        if self.shown is None:
+            return
+        c = most_changed_channel(self.shown.before, self.shown.after)
+        title = f"{self.inputs[0].name}: {self.command.split()[-1]}"
+        tracks = self.shown.before[:, c], self.shown.after[:, c]
+        about = dict(self.shown.content) | {"rate": self.recording.rate, "title": title}
+        write_sheet(self.outputs.sheet, *tracks, **about, overwrite=self.overwrite)
+
+    def remarks(self, report: Mapping[str, Any]) -> Iterable[str]:
+        """What was cut off, and what was not begun."""
+        if over := report["output"]["over"]:
+            yield f"{over} samples were beyond full scale and are cut off."
+        if left := report["not_begun"]:
+            yield f"{left} stretches were not begun and are as they were."
+
+    def tell(self, report: Mapping[str, Any]) -> None:
+        """The files, and what filled how many gaps without the flow."""
+        files = ", ".join(map(str, self.outputs.all))
+        by = [e.values.get("filled_by") for e in self.done]
+        words = {"linear prediction": "by linear prediction alone", "repetition": "by repetition"}
+        alone = "".join(f", {by.count(k)} {how}" for k, how in words.items() if k in by)
+        count = len(self.done)
+        print(f"{files}: {count} stretch{'es' * (count != 1)}{alone}, {report['seconds']:.1f} s")
+
+
+@dataclass(kw_only=True)
+class GapJob(RepairJob):
+    """Gaps filled segment by segment; after Ctrl-C what was filled is written.
+
+    Attributes
+    ----------
+    segments
+        Those of the recording that have gaps.
+    frames
+        How long the result is.
+    """
+
+    segments: Sequence[Segment]
+    frames: int
+
+    @property
+    def count(self) -> int:
+        """How many stretches there are."""
+        return len(self.segments)
+
+    def work(self) -> None:
+        """Fill the gaps while the recording is written."""
+        with self.watch.running():
+            self.written = write_patched(
+                self.recording,
+                self.patches(),
+                self.outputs.main[0],
+                frames=self.frames,
+                overwrite=self.overwrite,
+            )
+
+    def patches(self) -> Iterator[Patch]:
+        """The filled segments, each made when it is asked for; the sheet shows the one with the longest gap."""
+        longest = max(range(self.count), key=lambda i: max(b - a for a, b in self.segments[i].gaps))
+        for number, segment in enumerate(self.segments):
+            if self.watch.over and number:
+                return
+            self.begin(number)
+            options = self.options.solve_options(self.watch)
+            filled = fill_gaps(models.load_prior(), self.recording, segment, options)
+            seconds = [[round(frame / self.recording.rate, 6) for frame in gap] for gap in segment.gaps]
+            name = f"the gap at {seconds[0][0]:.3f} s"
+            self.note(name, filled, gaps=seconds, filled_by=filled.filled_by)
+            if number in (0, longest):
+                self.keep_segment(segment, filled.patch)
+            yield filled.patch
+
+    def keep_segment(self, segment: Segment, patch: Patch) -> None:
+        """Keep a segment for the sheet."""
+        before = self.recording.read(segment.start, segment.stop)
+        after = before.copy()
+        after[patch.changed] = patch.samples[patch.changed]
+        gaps = [(a - segment.start, b - segment.start) for a, b in segment.gaps]
+        self.keep(before, after, gaps=gaps, start=segment.start / self.recording.rate)
+
+
+@dataclass(kw_only=True)
+class DamageJob(RepairJob):
+    """Damage all over a recording undone; after Ctrl-C what was not begun is as it was.
+
+    Attributes
+    ----------
+    damage
+        What happened.
+    described
+        The same as the report repeats it.
+    source
+        The recording of a lower rate that is raised first, if there is one; `recording` is what it becomes.
+    """
+
+    damage: Damage
+    described: Mapping[str, Any]
+    source: Recording | None = None
+
+    @property
+    def count(self) -> int:
+        """How many stretches there are."""
+        return len(OVERLAP.cut(self.recording))
+
+    def work(self) -> None:
+        """Undo the damage while the recording is written; peaks become floats, as they may exceed full scale."""
+        with self.watch.running(), tempfile.TemporaryDirectory() as folder:
+            if self.source is not None:
+                file = Path(folder) / f"{self.source.path.stem}.wav"
+                self.recording = raise_rate(self.source, self.recording.rate, file)
+            self.written = write_patched(
+                self.recording,
+                self.patches(),
+                self.outputs.main[0],
+                peaks=isinstance(self.damage, Clipping),
+                overwrite=self.overwrite,
+            )
+
+    def patches(self) -> Iterator[Patch]:
+        """The restored segments, each made when it is asked for; the sheet shows the first."""
+        self.begin(0)
+        options, rate = self.options.solve_options(self.watch), self.recording.rate
+        restorations = undo_damage(
+            models.load_prior(), self.recording, self.damage, options, stop=lambda: self.watch.over
+        )
+        for number, restored in enumerate(restorations, 1):
+            patch = restored.patch
+            stop = patch.start + len(patch.samples)
+            self.note(f"{patch.start / rate:.1f} to {stop / rate:.1f} s", restored)
+            if number == 1:
+                self.keep(self.recording.read(patch.start, stop), patch.samples)
+            if number < self.count:
+                self.begin(number)
+            yield patch
+
+    def facts(self) -> Mapping[str, Any]:
+        """As of any repair, and what was undone; a raised recording has no sample as it was."""
+        found = dict(super().facts()) | {"damage": dict(self.described)}
+        found["output"]["exact"] &= self.source is None
+        return found
+
+
+def solved_values(r: Restoration) -> dict[str, Any]:
+    """What the report says of the channels of a stretch that were solved."""
+    results = [s.result for s in r.solutions]
+    return {
+        "status": [status.name for status in solved_statuses(r)],
+        "gradients": [int(n) for result in results for n in result.gradients],
+        "evaluations": [int(n) for result in results for n in result.evaluations],
+        "misfit": [round(float(m), 4) if m.isfinite() else None for s in r.solutions for m in s.rms],
+    }
+
+
+def solved_statuses(r: Restoration) -> tuple[Any, ...]:
+    """How the solves of a stretch ended."""
+    return tuple(status for s in r.solutions for status in s.result.status)
+
+
+def shared_fields(
+    command: str, recording: Recording, inputs: Sequence[Path], o: Repair, *, peaks: bool = False
+) -> dict[str, Any]:
+    """What every repair has: checked files, settings, warnings and a watch.
+
+    Raises
+    ------
+    Misuse
+        An option is not positive, a file cannot be read or written, or matplotlib is not installed.
+    """
+    for name in ("steps", "gradients", "seconds"):
+        value = getattr(o, name)
+        if value is not None and not value > 0:
+            raise Misuse(f"--{name} is {value}.", "Give a positive number.")
+    if not 0 <= o.seed < 2**63:
+        raise Misuse(f"--seed is {o.seed}.", "Give 0 or a positive whole number.")
+    source = inputs[0]
+    suffix = source.suffix if source.suffix.lower() in SUFFIXES else ".wav"
+    if peaks and suffix.lower() in (".flac", ".ogg"):
+        suffix = ".wav"
+    main = o.output or source.with_name(f"{source.stem}-{command}{suffix}")
+    target = output_format(recording, main, peaks=peaks)
+    outputs = name_outputs(main)
+    check_outputs(outputs.all, inputs, overwrite=o.overwrite)
+    need("matplotlib.figure", "audio")
+    return {
+        "command": f"audio {command}",
+        "inputs": tuple(inputs),
+        "settings": {name: getattr(o, name) for name in ("seed", "preset", "steps", "gradients", "seconds")},
+        "report": outputs.report,
+        "warnings": tuple(losses(command, recording, target)),
+        "watch": Watch(command, limit=o.gradients, seconds=o.seconds, quiet=o.quiet, goal="resolved"),
+        "overwrite": o.overwrite,
+        "quiet": o.quiet,
+        "recording": recording,
+        "outputs": outputs,
+        "options": o,
+    }
+
+
+def losses(command: str, recording: Recording, target: Recording) -> Iterator[str]:
+    """What the format of the output loses besides what is repaired."""
+    if target.lossless and (command not in PARTIAL or target.holds(recording)):
+        return
+    what = "is narrower than the input, all samples are rounded"
+    if not target.lossless:
+        what = "is lossy, the whole file is encoded again"
+    if command in PARTIAL:
+        what += "; name the output .wav to keep the rest"
+    yield f"{target.subtype} {what}."
+
+
+def progress_title(command: str, number: int, count: int, spent: float) -> str:
+    """Which stretch of how many is worked on, and how long all of them will take if they go on like this.
+
+    >>> progress_title("denoise", 2, 5, 60.0)
+    'denoise 3 of 5 (1:30 to go)'
+    """
+    if count == 1:
+        return command
+    left = f" ({clock(spent / number * (count - number))} to go)" if number else ""
+    return f"{command} {number + 1} of {count}{left}"

@@ -1,0 +1,253 @@
+"""From options and files to a `DesignJob`: what is asked of which molecules, checked before any work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headwater.cli.molecule.checks import choose_check
+from headwater.cli.molecule.cost import load_cost
+from headwater.cli.molecule.design_job import DesignJob
+from headwater.cli.molecule.files import name_outputs
+from headwater.cli.molecule.options import Aim, Draw
+from headwater.cli.molecule.progress import DesignWatch
+from headwater.errors import Misuse, suggest
+from headwater.extras import need
+from headwater.molecule.chemistry.stability import is_sound_by_table
+from headwater.molecule.design.request import Request
+from headwater.molecule.design.screened_control import ScreenedControl, ScreenedDraws
+from headwater.molecule.design.sizes import load_ranges
+from headwater.molecule.design.target import Target
+from headwater.molecule.io.files import read_molecules
+from headwater.molecule.structure import formula, units
+from headwater.molecule.structure.elements import MAX_ATOMS
+from headwater.molecule.structure.molecule import Molecule, check_molecule, to_batch
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is refused although it can be computed.
+
+    Parameters
+    ----------
+    closest
+        Atoms nearer than this, angstrom, do not belong to a molecule: the bond of H2 has 0.74.
+    slack
+        How far gap and LUMO - HOMO may differ as asked, eV.
+    """
+
+    closest: float = 0.4
+    slack: float = 0.05
+
+
+def generate_job(o: Draw) -> DesignJob:
+    """Molecules with no target; one candidate is taken as it is, sound or not."""
+    _check_draw(o)
+    recipe = _make_recipe(ScreenedDraws(), o)
+    request = replace(_make_request(o), sound=recipe.candidates > 1)
+    return _make_job("generate", request, recipe, o, o.output or Path("molecules.sdf"))
+
+
+def target_job(o: Aim) -> DesignJob:
+    """Molecules with given properties, or of little cost."""
+    if not o.targets and o.cost is None:
+        raise Misuse(
+            "Nothing says what to aim at.",
+            "Give a target with its unit, e.g. --gap 5.0eV, or --cost FILE.py.",
+        )
+    request = _aim_request(o)
+    return _make_job("target", request, _make_recipe(ScreenedControl(), o), o, o.output or Path("hits.sdf"))
+
+
+def grow_job(path: Path, o: Aim) -> DesignJob:
+    """Molecules around a fragment."""
+    fragment = read_fragment(path)
+    output = o.output or path.with_name(f"{path.stem}-grow.sdf")
+    request = replace(_aim_request(o), fragment=fragment)
+    return _make_job("grow", request, _make_recipe(ScreenedControl(), o), o, output, fragment=path)
+
+
+def _make_job(
+    command: str,
+    request: Request,
+    recipe: ScreenedControl,
+    o: Draw,
+    output: Path,
+    *,
+    fragment: Path | None = None,
+) -> DesignJob:
+    """The job of a request, whose files and packages are there."""
+    cost, seconds = (o.cost, o.seconds) if isinstance(o, Aim) else (None, None)
+    inputs = tuple(path for path in (fragment, cost) if path is not None)
+    outputs = name_outputs(output, inputs, overwrite=o.overwrite)
+    for module in ("rdkit.Chem", "PIL.ImageFont"):
+        need(module, "molecules")
+    check = choose_check(o.check)
+    settings = {} if fragment is None else {"fragment": str(fragment)}
+    return DesignJob(
+        command=f"molecule {command}",
+        inputs=inputs,
+        settings={**settings, **_list_settings(o), "check": check},
+        report=outputs.report,
+        warnings=(*_warn_of_size(request), *_warn_of_range(request.targets)),
+        watch=DesignWatch(command, seconds=seconds, quiet=o.quiet),
+        overwrite=o.overwrite,
+        quiet=o.quiet,
+        request=request,
+        recipe=recipe,
+        outputs=outputs,
+        title=_make_title(command, request, fragment),
+        check=check,
+        best=o.best or DesignJob.best,
+    )
+
+
+def _make_request(o: Draw) -> Request:
+    """What is asked of any molecules: how many, and which atoms."""
+    if o.atoms is not None and o.formula is not None:
+        raise Misuse("Both --atoms and --formula say how many atoms there are.", "Give one of them.")
+    if o.atoms is not None and not formula.MIN_ATOMS <= o.atoms <= MAX_ATOMS:
+        raise Misuse(
+            f"--atoms is {o.atoms}.", f"Give {formula.MIN_ATOMS} to {MAX_ATOMS}, hydrogens included."
+        )
+    counts = None if o.formula is None else formula.parse_formula(o.formula)
+    return Request(o.count, o.seed, atoms=o.atoms, formula=counts)
+
+
+def _aim_request(o: Aim) -> Request:
+    """The request with its targets and its cost."""
+    _check_draw(o)
+    _check_positive(seconds=o.seconds)
+    if o.gradients is not None and o.gradients < 0:
+        raise Misuse(f"--gradients is {o.gradients}.", "Give 0 to screen draws only, or a positive number.")
+    request = _make_request(o)
+    _check_orbitals(o.targets)
+    weights = read_weights(o.weight, o.targets)
+    targets = tuple(Target(name, value, weights[name]) for name, value in o.targets.items())
+    return replace(request, targets=targets, cost=None if o.cost is None else load_cost(o.cost))
+
+
+def _make_recipe(recipe: ScreenedControl, o: Draw) -> ScreenedControl:
+    """The recipe with what the options change in it."""
+    given = {name: getattr(o, name, None) for name in ("steps", "gradients", "candidates")}
+    return replace(recipe, **{name: value for name, value in given.items() if value is not None})
+
+
+def read_fragment(path: Path) -> Molecule:
+    """The one molecule of a file, if the models can hold it.
+
+    Raises
+    ------
+    Misuse
+        The file cannot be read or has several molecules; there is an unknown element, two atoms in one place,
+        or more atoms than fit beside one that grows; or no atom has a bond to give.
+    """
+    found = read_molecules(path)
+    if len(found) != 1:
+        raise Misuse(f"{path} has {len(found)} molecules.", "Give a file with one fragment.")
+    fragment = found[0] if found[0].name else replace(found[0], name=path.name)
+    check_molecule(fragment, max(MAX_ATOMS - 1, 1))
+    apart = np.linalg.norm(fragment.positions[:, None] - fragment.positions[None], axis=-1)
+    apart[np.diag_indices(len(fragment))] = np.inf
+    if apart.min() < Limits.closest:
+        raise Misuse(
+            f"Two atoms of {path} are {apart.min():.2g} angstrom apart.", "Give 3-D coordinates in angstrom."
+        )
+    if bool(is_sound_by_table(to_batch([fragment]))[0]):
+        raise Misuse(
+            f"{path} is a whole molecule, to which nothing can be bound.",
+            "Take away a hydrogen where it is to grow.",
+        )
+    return fragment
+
+
+def read_weights(words: tuple[str, ...], targets: Mapping[str, float]) -> dict[str, float]:
+    """The weight of every target from words such as 'gap=2' or 'gap=2,mu=0.5'; 1 where none is given.
+
+    >>> read_weights(("gap=2",), {"gap": 5.0, "mu": 1.0})
+    {'gap': 2.0, 'mu': 1.0}
+    """
+    weights = dict.fromkeys(targets, 1.0)
+    for word in (part for text in words for part in text.split(",")):
+        name, _, text = word.partition("=")
+        name = name.strip()
+        if name not in units.UNITS:
+            raise Misuse(f"--weight {word} names no property.", suggest(name, units.UNITS))
+        if name not in targets:
+            raise Misuse(f"--weight {word} weighs a property without a target.", f"Give --{name} as well.")
+        try:
+            weights[name] = float(text)
+        except ValueError:
+            weights[name] = math.nan
+        if not 0 < weights[name] < math.inf:
+            raise Misuse(f"--weight {word} is not a weight.", f"Give a positive number, as in {name}=2.")
+    return weights
+
+
+def _warn_of_range(targets: tuple[Target, ...]) -> tuple[str, ...]:
+    """A sentence for every target outside of what nearly all of QM9 has."""
+    ranges = load_ranges() if targets else {}
+    return tuple(
+        f"--{name} {units.format_quantity(name, value)} is outside QM9, where 99.8 % of the molecules have "
+        f"{units.format_number(name, ranges[name][0])} to {units.format_quantity(name, ranges[name][1])}; "
+        "the networks guess there."
+        for name, value in ((t.property, float(t.value)) for t in targets)
+        if not ranges[name][0] <= value <= ranges[name][1]
+    )
+
+
+def _warn_of_size(request: Request) -> tuple[str, ...]:
+    """A sentence if the formula has more heavy atoms than QM9."""
+    sentence = None if request.formula is None else formula.size_warning(request.formula)
+    return () if sentence is None else (sentence,)
+
+
+def _check_draw(o: Draw) -> None:
+    _check_positive(count=o.count, steps=o.steps, candidates=o.candidates, best=o.best)
+    if o.seed < 0 or o.seed + o.count > 2**63:
+        raise Misuse(f"--seed is {o.seed}.", "Give 0 or a positive whole number.")
+    if o.best is not None and o.check != "dft":
+        raise Misuse("--best says how many molecules DFT computes.", "Give --check dft as well.")
+
+
+def _check_positive(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not value > 0:
+            raise Misuse(f"--{name} is {value}.", "Give a positive number.")
+
+
+def _check_orbitals(targets: Mapping[str, float]) -> None:
+    """Refuse orbitals that contradict each other: the gap is LUMO - HOMO."""
+    if not {"homo", "lumo"} <= set(targets):
+        return
+    gap = targets["lumo"] - targets["homo"]
+    if gap < 0:
+        raise Misuse("--homo is above --lumo.", "Give a LUMO that is higher than the HOMO.")
+    if abs(targets.get("gap", gap) - gap) > Limits.slack:
+        raise Misuse(
+            f"--homo and --lumo are {units.format_quantity('gap', gap)} apart, and --gap asks for "
+            f"{units.format_quantity('gap', targets['gap'])}.",
+            "Leave one of the three out, or make them agree.",
+        )
+
+
+def _make_title(command: str, request: Request, fragment: Path | None) -> str:
+    """The title of sheet and page."""
+    asked = ", ".join(
+        f"{t.property} {units.format_quantity(t.property, float(t.value))}" for t in request.targets
+    )
+    what = {"generate": "Generated molecules", "target": "Molecules", "grow": "Molecules grown"}[command]
+    if fragment is not None:
+        what += f" from {fragment.name}"
+    return f"{what}: {asked} asked" if asked else what
+
+
+def _list_settings(o: Draw) -> dict[str, Any]:
+    """The options as the report repeats them; targets and weights have a place of their own."""
+    left_out = {"output", "overwrite", "quiet", "weight", *units.UNITS}
+    return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(o).items() if k not in left_out}

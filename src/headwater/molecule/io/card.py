@@ -1,0 +1,79 @@
+"""What sheet and page show of a molecule: its properties by source, its formula, remarks; and their text."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from headwater.molecule.structure.formula import hill_formula
+from headwater.molecule.structure.molecule import Molecule
+
+SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One property of a molecule: where each value comes from, and the value (None: not computed).
+
+    >>> Line("gap", "eV", (("asked", 5.0), ("guide", 5.03), ("xTB", None))).format_values()
+    {'asked': '5.00', 'guide': '5.03', 'xTB': '–'}
+    """
+
+    label: str
+    unit: str
+    values: tuple[tuple[str, float | None], ...]
+
+    def format_values(self) -> dict[str, str]:
+        """The values as text, all with one number of decimals, by which the largest has three digits or four."""
+        numbers = [v for _, v in self.values if v is not None and math.isfinite(v)]
+        places = _decimals(max(map(abs, numbers), default=0.0))
+        return {name: _number(value, places) for name, value in self.values}
+
+
+@dataclass(frozen=True)
+class Card:
+    """A molecule as sheet and page show it: its name, its properties, and remarks such as 'unstable'."""
+
+    molecule: Molecule
+    name: str = ""
+    lines: tuple[Line, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def clean_text(text: str) -> str:
+    r"""Text for one line: every run of white space or of what cannot be printed is one space.
+
+    >>> clean_text("a\tname\n\x00 of two lines")
+    'a name of two lines'
+    """
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def formula_text(m: Molecule) -> str:
+    """The sum formula in Hill's order, with the charge.
+
+    >>> import numpy as np
+    >>> formula_text(Molecule(("O", "H", "C", "H", "H"), np.zeros((5, 3)), (-1, 0, 0, 0, 0)))
+    'CH₃O−'
+    """
+    size = str(abs(m.charge)) if abs(m.charge) > 1 else ""
+    charge = "" if m.charge == 0 else size + ("+" if m.charge > 0 else "−")
+    return hill_formula(Counter(m.symbols)).translate(SUBSCRIPTS) + charge
+
+
+def value_sources(cards: Iterable[Card]) -> list[str]:
+    """The names of the values of all cards (asked, guide, ...), in the order of their appearance."""
+    return list(dict.fromkeys(name for card in cards for line in card.lines for name, _ in line.values))
+
+
+def _decimals(largest: float) -> int:
+    return min(max(2 - math.floor(math.log10(largest / 2)), 0), 4) if largest > 0 else 2
+
+
+def _number(value: float | None, places: int) -> str:
+    if value is None or math.isnan(value):
+        return "–"
+    text = f"{value:.{places}f}" if abs(value) < 1e6 else f"{value:.3g}"
+    return text.replace("-", "−")  # the minus sign is as wide as a digit, the hyphen is not

@@ -1,0 +1,1 @@
+"""What a molecule is: elements, properties with units, formulae, and molecules as states of the flow and as data."""

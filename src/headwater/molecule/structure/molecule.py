@@ -1,0 +1,86 @@
+"""`Molecule`: one molecule as files and chemistry see it; and the way to and from a batch of states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headwater.errors import Misuse
+from headwater.molecule.structure.elements import ELEMENTS, MAX_ATOMS
+from headwater.molecule.structure.state import MoleculeBatch, atom_mask, centre
+
+
+@dataclass(frozen=True)
+class Molecule:
+    """Atoms with definite elements: `symbols`, `positions [n, 3]` in angstrom, formal `charges`.
+
+    `name` and `data` (tag -> text or number) travel with it through files. `bonds` are those that a file states, as
+    (atom, atom, order 1 to 3); None: the distances say it.
+    """
+
+    symbols: tuple[str, ...]
+    positions: NDArray[np.float64]
+    charges: tuple[int, ...]
+    name: str = ""
+    data: dict[str, str | float | int] = field(default_factory=dict)
+    bonds: tuple[tuple[int, int, int], ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    @property
+    def charge(self) -> int:
+        """The total charge."""
+        return sum(self.charges)
+
+
+def to_molecules(batch: MoleculeBatch) -> list[Molecule]:
+    """The molecules of a batch, without its padding.
+
+    >>> m = Molecule(("H", "H"), np.array([[0.0, 0, 0], [0.74, 0, 0]]), (0, 0))
+    >>> to_molecules(to_batch([m]))[0].symbols
+    ('H', 'H')
+    """
+    out = []
+    for positions, types, charges, mask in zip(
+        batch.positions, batch.types, batch.charges, batch.mask, strict=True
+    ):
+        symbols = tuple(ELEMENTS[i] for i in types[mask].tolist())
+        out.append(Molecule(symbols, positions[mask].double().cpu().numpy(), tuple(charges[mask].tolist())))
+    return out
+
+
+def to_batch(molecules: Sequence[Molecule], length: int = MAX_ATOMS) -> MoleculeBatch:
+    """Molecules side by side, padded to `length` atoms and centred.
+
+    Raises
+    ------
+    Misuse
+        A molecule has no atom, more than `length`, or an element that is not one of `ELEMENTS`.
+    """
+    for m in molecules:
+        check_molecule(m, length)
+    mask = atom_mask(torch.tensor([len(m) for m in molecules]), length)
+    positions = torch.zeros(len(molecules), length, 3)
+    types, charges = torch.zeros_like(mask, dtype=torch.long), torch.zeros_like(mask, dtype=torch.long)
+    for i, m in enumerate(molecules):
+        positions[i, : len(m)] = torch.from_numpy(np.asarray(m.positions)).float()
+        types[i, : len(m)] = torch.tensor([ELEMENTS.index(s) for s in m.symbols])
+        charges[i, : len(m)] = torch.tensor(m.charges)
+    return MoleculeBatch(centre(positions, mask), types, charges, mask)
+
+
+def check_molecule(m: Molecule, length: int = MAX_ATOMS) -> None:
+    """Refuse a molecule that the models cannot hold."""
+    name = f"The molecule {m.name!r}" if m.name else "The molecule"
+    strange = sorted(set(m.symbols) - set(ELEMENTS))
+    if strange:
+        raise Misuse(f"{name} has the element {strange[0]}.", f"The models know {', '.join(ELEMENTS)} only.")
+    if not 0 < len(m) <= length:
+        raise Misuse(f"{name} has {len(m)} atoms.", f"Give 1 to {length}, hydrogens included.")
+    if not np.isfinite(m.positions).all():
+        raise Misuse(f"{name} has positions that are not finite.", "Give coordinates in angstrom.")

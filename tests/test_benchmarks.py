@@ -1,0 +1,87 @@
+"""The benchmarks: every script imports, every output that is named exists, and every output names its script."""
+
+import ast
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CLAIMS, DECISIONS = ROOT / "benchmarks", ROOT / "benchmarks" / "decisions"
+SHARED = {"common.py", "images.py", "molecules.py", "recordings.py", "_path.py"}
+"""What the scripts import from each other; the other files are scripts."""
+PAGES = [ROOT / "README.md", CLAIMS / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+
+
+def scripts(folder):
+    return sorted(file for file in folder.glob("*.py") if file.name not in SHARED)
+
+
+@pytest.fixture
+def importable(monkeypatch):
+    """The folders of the scripts on the path, as when one is started, and none of their modules left behind."""
+    before = set(sys.modules)
+    monkeypatch.setattr(sys, "path", [str(DECISIONS), *sys.path])
+    yield
+    for name in set(sys.modules) - before:
+        if str(CLAIMS) in (getattr(sys.modules[name], "__file__", None) or ""):
+            del sys.modules[name]
+
+
+def test_every_script_imports_and_has_a_main(importable):
+    importlib.import_module("_path")  # the mechanism of the decisions finds the claims, too
+    for file in scripts(DECISIONS) + scripts(CLAIMS):
+        module = importlib.import_module(file.stem)
+        assert Path(module.__file__) == file and callable(module.main), file
+
+
+@pytest.mark.parametrize("file", scripts(DECISIONS), ids=lambda file: file.stem)
+def test_a_decision_finds_the_folder_above_before_it_imports_from_it(file):
+    """`import _path` stands before the first module of the folder above."""
+    above = {other.stem for other in CLAIMS.glob("*.py")}
+    found = [
+        name
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module])
+    ]
+    local = [name for name in found if name in above | {"_path"}]
+    assert local and local[0] == "_path"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_name_outputs_that_exist(page):
+    for target in re.findall(r"\]\(([^)#\s]*(?:results/|-evaluation)[^)#\s]*)\)", page.read_text()):
+        assert (page.parent / target).is_file(), target
+
+
+def test_code_names_scripts_and_outputs_that_exist():
+    files = [
+        *(ROOT / "src").rglob("*.py"),
+        *(ROOT / "src").glob("headwater/zoo/weights/*.json"),
+        ROOT / "Makefile",
+    ]
+    for file in files:
+        for path in re.findall(r"benchmarks/[\w/]+\.(?:py|md|json|png)", file.read_text()):
+            assert (ROOT / path).is_file(), (file, path)
+
+
+def test_the_tables_name_every_script_once():
+    claims, decisions = (CLAIMS / "README.md").read_text().split("## Decisions")
+    for text, folder in ((claims, CLAIMS), (decisions, DECISIONS)):
+        named = re.findall(r"^\| `([a-z_]+\.py)`", text, re.MULTILINE)
+        assert sorted(named) == [file.name for file in scripts(folder)]
+
+
+@pytest.mark.parametrize("folder", [CLAIMS, DECISIONS], ids=["claims", "decisions"])
+def test_every_output_is_linked_and_says_which_script_of_its_folder_made_it(folder):
+    readme = (CLAIMS / "README.md").read_text()
+    for file in (folder / "results").glob("*.json"):
+        assert f"results/{file.stem}." in readme, file
+        command = json.loads(file.read_text()).get("about", {}).get("command")
+        if command is not None:
+            (path,) = re.findall(r"benchmarks/[\w/]+\.py", command)
+            assert (ROOT / path).parent == folder and (ROOT / path).is_file(), (file, path)
