@@ -21,7 +21,7 @@ from headwater.cli.audio.options import Draw
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.flows.windowed import extend_to_canvas
 from headwater.solvers import solve
 
@@ -94,7 +94,7 @@ def generate(o: Draw) -> GenerateJob:
     output_format(Recording(Path(), models.RATE, 1, 1, "", "PCM_24"), main)
     outputs = name_outputs(main, o.count)
     check_outputs(outputs.all, (), overwrite=o.overwrite)
-    need("matplotlib.figure", "audio")
+    import_optional("matplotlib.figure", "audio")
     return GenerateJob(
         command="audio generate",
         settings={"count": o.count, "length": o.length, "seed": o.seed, "steps": o.steps},
