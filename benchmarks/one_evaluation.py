@@ -34,7 +34,7 @@ def main() -> None:
     pictures = ((held_out(o.data, o.count) + 1) * 127.5).round().to(torch.uint8)
     _, crops = load_photographs([Path(o.photographs)], 64)
     rows: list[dict[str, object]] = []
-    for name in zoo.names("image"):
+    for name in zoo.list_models("image"):
         for what, images in (("pictures", pictures), ("crops", crops)):
             for grey in (False, True):
                 row: dict[str, object] = {"network": name, "images": what, "grey": grey}

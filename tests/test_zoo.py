@@ -24,9 +24,9 @@ def noise(*shape, seed=0):
 # ---- the card and the files
 
 
-@pytest.mark.parametrize("name", zoo.names("image"))
+@pytest.mark.parametrize("name", zoo.list_models("image"))
 def test_card_says_what_the_model_is(name):
-    card = zoo.card(name)
+    card = zoo.read_card(name)
     assert card["name"] == name
     for field in ("what", "data", "data_licence", "weights_licence"):
         assert isinstance(card[field], str) and len(card[field]) > 5, field
@@ -43,10 +43,10 @@ def test_card_says_what_the_model_is(name):
     UNetConfig(**card["architecture"])
 
 
-@pytest.mark.parametrize("name", [n for n in zoo.names() if n.startswith("qm9-")])
+@pytest.mark.parametrize("name", [n for n in zoo.list_models() if n.startswith("qm9-")])
 def test_the_docs_say_of_molecule_models_what_their_cards_say(name):
     """Minutes, molecules seen and test errors in the table of docs/molecules.md, digit by digit."""
-    card, docs = zoo.card(name), Path(__file__).parents[1] / "docs" / "molecules.md"
+    card, docs = zoo.read_card(name), Path(__file__).parents[1] / "docs" / "molecules.md"
     row = next(line for line in docs.read_text().splitlines() if line.startswith(f"| `{name}`"))
     training = card["training"]
     assert f"{training['molecules_seen'] / 1e6:.2f} M" in row
@@ -73,15 +73,15 @@ def test_the_docs_say_of_targets_what_the_benchmark_found():
             assert float(text) == pytest.approx(row[name], abs=0.5001 * 10.0**-digits), (ours, name)
 
 
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", zoo.list_models())
 def test_files_exist_and_are_small(name):
-    sizes = [(zoo.FOLDER / file).stat().st_size for file in zoo.card(name)["files"]]
+    sizes = [(zoo.FOLDER / file).stat().st_size for file in zoo.read_card(name)["files"]]
     assert sizes and all(size < 16 * 2**20 for size in sizes)
     assert sum(sizes) <= 24e6
 
 
 def test_all_that_ships_is_on_a_card():
-    listed = {file for name in zoo.names() for file in zoo.card(name)["files"]}
+    listed = {file for name in zoo.list_models() for file in zoo.read_card(name)["files"]}
     assert {file.name for file in zoo.FOLDER.glob("*.safetensors")} == listed
 
 
@@ -92,10 +92,10 @@ def test_shards_split_under_the_limit_in_order():
     weights = {
         f"w{k}": torch.zeros(n, dtype=torch.float16) for k, n in enumerate((30, 20, 50, 60, 1, 200, 3))
     }
-    parts = exporting.shards(weights, limit=120)
+    parts = exporting.split_weights(weights, limit=120)
     assert [list(p) for p in parts] == [["w0", "w1"], ["w2"], ["w3"], ["w4"], ["w5"], ["w6"]]
     assert all(len(p) == 1 or sum(v.nbytes for v in p.values()) <= 120 for p in parts)
-    assert len(exporting.shards(weights, limit=10**6)) == 1
+    assert len(exporting.split_weights(weights, limit=10**6)) == 1
 
 
 @pytest.mark.parametrize("limit", [None, 20_000])
@@ -110,14 +110,14 @@ def test_export_round_trips_through_load(tmp_path, monkeypatch, limit):
         json.dumps({"data": "noise", "classes": [["a", "ant"], ["b", "bee"]]})
     )
     if limit:
-        shards = exporting.shards
-        monkeypatch.setattr(exporting, "shards", lambda weights: shards(weights, limit))
+        shards = exporting.split_weights
+        monkeypatch.setattr(exporting, "split_weights", lambda weights: shards(weights, limit))
     folder = tmp_path / "weights"
     source = ["--checkpoint", str(tmp_path / "checkpoint.pt"), "--facts", str(tmp_path / "facts.json")]
     exporting.main([*source, "--name", "toy-model", "--folder", str(folder)])
     monkeypatch.setattr(zoo, "FOLDER", folder)
-    card = zoo.card("toy-model")
-    assert zoo.names() == ["toy-model"] and card["data"] == "noise"
+    card = zoo.read_card("toy-model")
+    assert zoo.list_models() == ["toy-model"] and card["data"] == "noise"
     assert card["training"]["held_out_loss"] == 0.25 and card["training"]["steps"] == 12
     assert card["training"]["minutes"] == 1.5
     assert (len(card["files"]) > 1) == bool(limit)

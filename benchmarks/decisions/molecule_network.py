@@ -26,7 +26,7 @@ from headwater.molecule.model.generator import Generator
 from headwater.molecule.model.network import TrunkConfig, clock_features
 from headwater.molecule.model.train_generator import GeneratorLoss, Monitor, pair_with_noise
 from headwater.molecule.model.train_regressor import batch_by_size
-from headwater.nn.training import Run, fit
+from headwater.nn.training import Run, train_network
 
 EQUIVARIANT = {"width": 160, "blocks": 8}
 TRANSFORMER = {"width": 256, "blocks": 8}
@@ -111,7 +111,7 @@ def train(o: argparse.Namespace) -> None:
     batches = (pair_with_noise(molecules, i, g) for i in parts)
     if o.network == "transformer":
         batches = (turned(b, g) for b in batches)
-    fit(
+    train_network(
         run,
         batches,
         GeneratorLoss(),

@@ -43,25 +43,25 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(known)}."
 
 
-def short(error: BaseException) -> str:
+def summarise(error: BaseException) -> str:
     """An exception in one line: its class and the first line of its message.
 
     Examples
     --------
-    >>> short(ValueError("no such thing."))
+    >>> summarise(ValueError("no such thing."))
     'ValueError: no such thing'
     """
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
 
 
-def out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: Python's, torch's on a GPU, or torch's on the CPU.
 
     Examples
     --------
-    >>> out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory")), out_of_memory(ValueError("x"))
-    (True, False)
+    >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    True
     """
     # torch has no class for it on the CPU, only a RuntimeError with one of these sentences.
     words = str(error).lower()

@@ -8,7 +8,7 @@ from types import ModuleType
 from headwater.errors import Misuse
 
 
-def need(module: str, extra: str = "images") -> ModuleType:
+def import_optional(module: str, extra: str = "images") -> ModuleType:
     """Import an optional package, or say which extra of Headwater installs it.
 
     Parameters
@@ -25,9 +25,9 @@ def need(module: str, extra: str = "images") -> ModuleType:
 
     Examples
     --------
-    >>> need("json").dumps([1])
+    >>> import_optional("json").dumps([1])
     '[1]'
-    >>> need("no_such_package", extra="plots")
+    >>> import_optional("no_such_package", extra="plots")
     Traceback (most recent call last):
     headwater.errors.Misuse: This needs the package no_such_package. Run: pip install headwater[plots]
     """

@@ -19,7 +19,7 @@ torch.set_num_threads(1)
 
 
 def test_it_is_as_small_as_promised():
-    card = zoo.card(models.MUSIC)
+    card = zoo.read_card(models.MUSIC)
     assert sum((zoo.FOLDER / name).stat().st_size for name in card["files"]) < 24e6
     assert card["rate"] >= 16_000 and card["hours"] >= 20 and 1.9 < card["window"] / card["rate"] < 2.2
     assert 0 < card["frechet"]["distance"] < 0.2 and card["training"]["held_out_loss"] < 0.35

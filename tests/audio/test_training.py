@@ -165,7 +165,7 @@ def test_an_exported_model_is_the_averaged_network(tmp_path, monkeypatch):
     checkpoint = tmp_path / "run" / "checkpoint.pt"
     monkeypatch.setattr(zoo, "FOLDER", tmp_path / "weights")
     export.main(["--checkpoint", str(checkpoint), "--hours", "0.01", "--name", "toy", "--frechet", "0.5"])
-    card = zoo.card("toy")
+    card = zoo.read_card("toy")
     assert card["kind"] == "music" and card["training"]["windows_seen"] > 0 and card["hours"] == 0.01
     assert card["frechet"]["distance"] == 0.5 and "CDPAM" in card["frechet"]["embedding"]
     prior = models.load_prior("toy")
@@ -189,7 +189,7 @@ def test_an_exported_model_is_the_averaged_network(tmp_path, monkeypatch):
     assert goes_on["facts"]["before"] == begun["facts"]["before"]
     monkeypatch.setattr(zoo, "FOLDER", tmp_path / "further")
     export.main(["--checkpoint", str(again / "checkpoint.pt"), "--hours", "0.01", "--name", "toy"])
-    assert zoo.card("toy")["training"]["before"] == begun["facts"]["before"]
+    assert zoo.read_card("toy")["training"]["before"] == begun["facts"]["before"]
     for k, v in net.state_dict().items():
         assert_close(begun["ema"][k], v, atol=2e-2, rtol=2e-2)
     assert_close(models.load_checkpoint(checkpoint).flow.velocity(x, t), net(x, t))

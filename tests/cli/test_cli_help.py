@@ -13,7 +13,7 @@ from headwater.cli.app import app, as_misuse
 from headwater.cli.audio.commands import audio
 from headwater.cli.image import options
 from headwater.cli.image.commands import image
-from headwater.errors import out_of_memory
+from headwater.errors import is_out_of_memory
 
 RESTORING = ["inpaint", "upscale", "deblur", "denoise", "colorize", "dejpeg", "declip", "restore"]
 LIGHT = """
@@ -96,7 +96,7 @@ def test_the_choices_are_those_of_the_code():
 def test_the_defaults_name_what_ships():
     from headwater import zoo
 
-    assert options.Common().model in zoo.names()
+    assert options.Common().model in zoo.list_models()
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_typing_errors_are_two_sentences(line, hint, capsys):
     ],
 )
 def test_what_counts_as_out_of_memory(error, expected):
-    assert out_of_memory(error) is expected
+    assert is_out_of_memory(error) is expected
 
 
 def test_a_parse_error_keeps_the_words_of_a_misuse():

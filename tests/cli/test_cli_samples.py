@@ -62,7 +62,7 @@ def test_likelihood_prefers_photos_to_noise(here, capsys):
 def test_models(capsys):
     assert call("models") == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in zoo.names())
+    assert all(name in shown for name in zoo.list_models())
     assert call("models tiny64") == 0
     card = capsys.readouterr().out
     assert "data licence: " in card and "held out loss" in card

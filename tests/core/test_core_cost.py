@@ -8,7 +8,7 @@ from core_laws import F64, normal
 from torch.testing import assert_close
 
 from headwater import Misfit, Misuse, NegativePSNR, Stop, WeightedSum, compose, discrepancy, target_psnr
-from headwater.problem.batch import rows, select
+from headwater.problem.batch import select, select_rows
 from headwater.problem.cost import check_values
 
 A = normal(2, 3, seed=7)
@@ -130,9 +130,9 @@ def test_target_psnr_stops_at_its_decibels():
 
 def test_rows():
     value, index = normal(3, 2), torch.tensor([2])
-    assert_close(rows(value, index), value[2:])
-    assert_close(rows(value[:1], index), value[:1])
-    assert rows(torch.tensor(3.0), index).item() == 3.0
+    assert_close(select_rows(value, index), value[2:])
+    assert_close(select_rows(value[:1], index), value[:1])
+    assert select_rows(torch.tensor(3.0), index).item() == 3.0
 
 
 @pytest.mark.parametrize("sigma", [0.0, -1.0, float("nan"), torch.tensor([0.1, 0.0])])

@@ -23,7 +23,7 @@ from headwater import (
     discrepancy,
     solve,
 )
-from headwater.problem.batch import sample_of
+from headwater.problem.batch import spread_sample
 
 
 def uneven(k=3):
@@ -99,7 +99,7 @@ def test_a_wrong_select_is_found():
 def test_not_only_the_first_problem_is_tried():
     """A velocity that is right for the first problem alone is found, in any size of batch."""
     for k in (2, 3, 5, 9, 50):
-        assert k - 1 in sample_of(k) and len(sample_of(k)) == min(k, 4)
+        assert k - 1 in spread_sample(k) and len(spread_sample(k)) == min(k, 4)
         rate = torch.linspace(0, 1, k, dtype=F64)
         with pytest.raises(Misuse, match="velocity"):
             control(Flow(lambda x, t, r=rate: r[: len(x), None] * x, (2,)), quadratic(0.0), normal(k, 2))
@@ -192,7 +192,7 @@ def test_a_cost_that_amplifies_rounding_is_no_broken_promise():
     control(flow, rounded_by_batch, x0, gradients=1)
     labels = torch.tensor([0.0, 1e-2, 2e-2])
     with pytest.raises(
-        Misuse, match="cost of problem . has another value"
+        Misuse, match=r"cost of problem . has another value"
     ):  # a real difference is still found
         control(flow, lambda x1: (x1 * (1 + labels[: len(x1), None])).square().sum(1), x0, gradients=1)
 

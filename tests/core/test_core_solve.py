@@ -26,7 +26,7 @@ from headwater import (
     solve_adaptive,
     uniform_grid,
 )
-from headwater.solvers import DOPRI5, METHODS, backward
+from headwater.solvers import DOPRI5, METHODS, reverse_grid
 
 ORDERS = [
     (EULER, 1, (20, 40, 80, 160)),
@@ -149,7 +149,7 @@ def test_a_grid_is_the_sequence_of_its_pieces(method):
 def test_grids():
     assert uniform_grid(4) == (0.0, 0.25, 0.5, 0.75, 1.0)
     assert uniform_grid(3, 0.9, 0.3)[-1] == 0.3
-    assert backward((0.0, 0.2, 1.0)) == (1.0, 0.2, 0.0)
+    assert reverse_grid((0.0, 0.2, 1.0)) == (1.0, 0.2, 0.0)
     x = normal(2, 2)
     assert_close(
         solve(mixture(2).flow, x, steps=6), solve(mixture(2).flow, x, steps=uniform_grid(6)), rtol=0, atol=0

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from headwater import Flow, Gaussian, Misuse
-from headwater.flows.windowed import Windowed, bump, place_windows, windowed
+from headwater.flows.windowed import WindowedVelocity, bump, extend_to_canvas, place_windows
 from headwater.solvers import logit_grid, solve
 from headwater.solvers.differentiation import Checkpoint
 
@@ -59,7 +59,7 @@ def test_no_seam_on_a_stationary_gaussian_field(stride):
     """Windows 8 x 12 on 14 x 30, correlation length 1.4: variance 1 to 1.5 %, correlation 0.5 to 0.015,
     at columns where a window begins or ends as everywhere else.
     """
-    canvas = windowed(window_flow(8, 12), (14, 30), stride=stride)
+    canvas = extend_to_canvas(window_flow(8, 12), (14, 30), stride=stride)
     variance, correlation = statistics(canvas, logit_grid(12))
     assert (variance - 1).abs().max() < 0.015
     assert (correlation - RHO).abs().max() < 0.015
@@ -73,7 +73,7 @@ def test_no_seam_on_a_stationary_gaussian_field(stride):
 
 def test_the_statistics_see_a_seam_where_there_is_one():
     """Windows side by side do not know of each other: no correlation across their border."""
-    correlation = statistics(windowed(window_flow(8, 8), (8, 16), stride=8), logit_grid(12))[1]
+    correlation = statistics(extend_to_canvas(window_flow(8, 8), (8, 16), stride=8), logit_grid(12))[1]
     assert correlation[:, 7].abs().max() < 1e-10
     assert (correlation[:, 6] - RHO).abs().max() < 0.01
 
@@ -82,7 +82,7 @@ def test_windows_along_one_axis_of_frames():
     """Frames of 2 independent numbers, correlated in time: windows of 12 frames on 30 have no seam."""
     law = Gaussian(torch.zeros(24), torch.kron(ar1(12), torch.eye(2, dtype=F64)))
     flow = Flow(lambda x, t: law.velocity(x.flatten(1), t).reshape_as(x), (12, 2))
-    canvas = windowed(flow, (30,), axes=(-2,))
+    canvas = extend_to_canvas(flow, (30,), axes=(-2,))
     assert canvas.shape == (30, 2) and canvas.velocity.corners == ((0,), (6,), (12,), (18,))
     j = solve(canvas, torch.eye(60, dtype=F64).reshape(-1, 30, 2), steps=logit_grid(12)).reshape(60, 60)
     c = (j.T @ j).reshape(30, 2, 30, 2)
@@ -91,15 +91,15 @@ def test_windows_along_one_axis_of_frames():
     assert c[:, 0, :, 1].abs().max() < 1e-10
     lost = torch.zeros(30, dtype=torch.bool)
     lost[25] = True
-    only = windowed(flow, (30,), axes=(-2,), damaged=lost)
+    only = extend_to_canvas(flow, (30,), axes=(-2,), damaged=lost)
     assert only.velocity.corners == ((18,),)
-    assert only.velocity.covered((30,)).tolist() == [k >= 18 for k in range(30)]
+    assert only.velocity.coverage((30,)).tolist() == [k >= 18 for k in range(30)]
     assert only(normal(1, 30, 2), time(0.3))[:, :18].abs().max() == 0
 
 
 def test_samples_have_the_exact_covariance():
     """2000 seeds: the mean of x1^2 at each pixel is 1 within five standard errors, sqrt(2 / 2000) each."""
-    canvas = windowed(window_flow(6, 6), (6, 15))
+    canvas = extend_to_canvas(window_flow(6, 6), (6, 15))
     x1 = solve(canvas, canvas.noise(range(2000), dtype=F64), steps=logit_grid(8))
     assert (x1.square().mean(0) - 1).abs().max() < 5 * (2 / 2000) ** 0.5
     product = (x1[..., :-1] * x1[..., 1:]).mean((0, 1, 2))
@@ -110,7 +110,7 @@ def test_independent_pixels_are_reproduced_exactly():
     """The window's law has no correlation: the canvas is the canvas' own law, mean and variance."""
     law = Gaussian(torch.full((64,), 0.3), torch.full((64,), 0.7))
     small = Flow(lambda x, t: law.velocity(x.flatten(1), t).reshape_as(x), (1, 8, 8))
-    canvas = windowed(small, (11, 21))
+    canvas = extend_to_canvas(small, (11, 21))
     whole = Gaussian(torch.full((231,), 0.3), torch.full((231,), 0.7))
     x = normal(3, 1, 11, 21)
     for t in (0.0, 0.4, 1.0):
@@ -120,7 +120,7 @@ def test_independent_pixels_are_reproduced_exactly():
 
 @pytest.mark.parametrize("height, width", [(8, 9), (20, 8), (13, 31)])
 def test_pointwise_velocities_are_reproduced_exactly(height, width):
-    canvas = windowed(Flow(lambda x, t: 3 * x + t, (2, 8, 8)), (height, width))
+    canvas = extend_to_canvas(Flow(lambda x, t: 3 * x + t, (2, 8, 8)), (height, width))
     x = normal(2, 2, height, width)
     assert canvas.shape == (2, height, width)
     assert_close(canvas(x, time(0.25)), 3 * x + 0.25, rtol=1e-13, atol=1e-13)
@@ -130,7 +130,7 @@ def test_the_velocity_is_the_weighted_mean_of_the_formula():
     """v = sum_k w_k P_k' v_window(P_k x) / sum_k w_k, pixel by pixel in plain Python."""
     weights = normal(36, 36, seed=1)
     window = Flow(lambda x, t: (x.flatten(1) @ weights).reshape_as(x).tanh(), (1, 6, 6))
-    canvas, x = windowed(window, (8, 13)), normal(1, 1, 8, 13)
+    canvas, x = extend_to_canvas(window, (8, 13)), normal(1, 1, 8, 13)
     bell = bump(6).double()[:, None] * bump(6).double()
     total, mass = torch.zeros(8, 13, dtype=F64), torch.zeros(8, 13, dtype=F64)
     for i in place_windows(8, 6, 3):
@@ -145,20 +145,20 @@ def test_the_velocity_is_the_weighted_mean_of_the_formula():
 
 def test_gradient_through_the_windowed_solve():
     """The vector-Jacobian product is J' g of the linear flow; with `Checkpoint` too; and gradcheck off it."""
-    canvas = windowed(window_flow(4, 6), (6, 10))
+    canvas = extend_to_canvas(window_flow(4, 6), (6, 10))
     j, g = jacobian(canvas, 4), normal(2, 1, 6, 10, seed=1)
     want = (g.flatten(1) @ j).reshape_as(g)
     for strategy in (None, Checkpoint()):
         x0 = normal(2, 1, 6, 10).requires_grad_()
         x1 = solve(canvas, x0, steps=4, gradient=strategy)
         assert_close(torch.autograd.grad(x1, x0, g)[0], want, rtol=1e-10, atol=1e-10)
-    curved = windowed(Flow(lambda x, t: (x.roll(1, -1) * (1 + t)).sin(), (1, 4, 4)), (4, 7))
+    curved = extend_to_canvas(Flow(lambda x, t: (x.roll(1, -1) * (1 + t)).sin(), (1, 4, 4)), (4, 7))
     start = normal(1, 1, 4, 7).requires_grad_()
     assert torch.autograd.gradcheck(lambda z: solve(curved, z, steps=2), start)
 
 
 def test_problems_are_independent_and_have_their_own_time():
-    canvas = windowed(Flow(lambda x, t: mixing(x, t), (1, 6, 6)), (9, 14))
+    canvas = extend_to_canvas(Flow(lambda x, t: mixing(x, t), (1, 6, 6)), (9, 14))
     x, t = normal(3, 1, 9, 14), torch.tensor([0.1, 0.5, 0.9], dtype=F64)
     batch = canvas(x, t)
     for k in range(3):
@@ -180,12 +180,14 @@ def test_chunks_change_nothing(chunk):
         sizes.append(len(x))
         return mixing(x, t)
 
-    corners = windowed(Flow(mixing, (1, 6, 6)), (9, 14)).velocity.corners
+    corners = extend_to_canvas(Flow(mixing, (1, 6, 6)), (9, 14)).velocity.corners
     x, t = normal(3, 1, 9, 14), torch.tensor([0.1, 0.5, 0.9], dtype=F64)
     for clock in (t, t[0]):
-        whole = Windowed(mixing, (6, 6), corners)(x, clock)
+        whole = WindowedVelocity(mixing, (6, 6), corners)(x, clock)
         sizes.clear()
-        assert_close(Windowed(window, (6, 6), corners, chunk=chunk)(x, clock), whole, rtol=1e-12, atol=1e-12)
+        assert_close(
+            WindowedVelocity(window, (6, 6), corners, chunk=chunk)(x, clock), whole, rtol=1e-12, atol=1e-12
+        )
         assert max(sizes) == chunk and sum(sizes) == 3 * len(corners)
 
 
@@ -193,14 +195,14 @@ def test_only_windows_that_see_damage_are_solved():
     damaged = torch.zeros(20, 33, dtype=torch.bool)
     damaged[17, 4] = damaged[3, 30] = True
     flow = Flow(lambda x, t: torch.ones_like(x), (1, 8, 8))
-    canvas, everywhere = windowed(flow, (20, 33), damaged=damaged), windowed(flow, (20, 33))
+    canvas, everywhere = extend_to_canvas(flow, (20, 33), damaged=damaged), extend_to_canvas(flow, (20, 33))
     want = [
         (i, j)
         for i, j in everywhere.velocity.corners
         if (i <= 17 < i + 8 and j <= 4 < j + 8) or (i <= 3 < i + 8 and j <= 30 < j + 8)
     ]
     assert list(canvas.velocity.corners) == want and 0 < len(want) < len(everywhere.velocity.corners)
-    covered = canvas.velocity.covered((20, 33))
+    covered = canvas.velocity.coverage((20, 33))
     v = canvas(torch.zeros(1, 1, 20, 33), time(0.5))[0, 0]
     assert (v[covered] - 1).abs().max() < 1e-6 and (v[~covered] == 0).all()
     assert covered[17, 4] and covered[3, 30] and not covered[10, 20]
@@ -220,17 +222,17 @@ def test_positions_cover_the_length(length, size, stride):
 
 def test_canvas_of_the_windows_size_is_the_flow_itself():
     flow = Flow(mixing, (1, 8, 8))
-    assert windowed(flow, (8, 8)) is flow
-    wide = windowed(Flow(mixing, (1, 8, 8), range=(-1, 1)), (8, 12))
+    assert extend_to_canvas(flow, (8, 8)) is flow
+    wide = extend_to_canvas(Flow(mixing, (1, 8, 8), range=(-1, 1)), (8, 12))
     assert wide.range == (-1, 1)
 
 
 def test_refusals():
     flow = Flow(mixing, (1, 8, 8))
     with pytest.raises(Misuse, match=r"7 x 20 is smaller than the model's window 8 x 8\. Embed"):
-        windowed(flow, (7, 20))
+        extend_to_canvas(flow, (7, 20))
     with pytest.raises(Misuse, match="marks nothing"):
-        windowed(flow, (8, 20), damaged=torch.zeros(8, 20, dtype=torch.bool))
+        extend_to_canvas(flow, (8, 20), damaged=torch.zeros(8, 20, dtype=torch.bool))
     for stride in (0, -1, 9):
         with pytest.raises(Misuse, match="do not cover"):
-            windowed(flow, (20, 20), stride=stride)
+            extend_to_canvas(flow, (20, 20), stride=stride)

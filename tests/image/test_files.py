@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageCms, ImageOps
 
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.image.io import photos, png16
 from headwater.image.io.files import check_range, read_image, write_image
 from headwater.image.io.picture import Picture
@@ -263,7 +263,7 @@ def test_photos_and_missing_packages():
     licences = (photos.FOLDER / "LICENSES.md").read_text()
     assert all(f"{name}.png" in licences for name in photos.names())
     with pytest.raises(Misuse, match=r"pip install headwater\[images\]"):
-        need("no_such_package")
+        import_optional("no_such_package")
 
 
 def test_reading_warns_of_nothing(tmp_path):

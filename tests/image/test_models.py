@@ -21,7 +21,7 @@ def noise(*shape, seed=0):
 
 def test_a_model_of_another_kind_is_refused():
     with pytest.raises(Misuse, match=r"makes no images\. Give one of .*tiny64"):
-        models.flow(zoo.names("molecule generator")[0])
+        models.flow(zoo.list_models("molecule generator")[0])
 
 
 def test_unknown_model():
@@ -55,9 +55,9 @@ def test_a_forward_call_costs_at_most_3_gflop_mostly_at_32_pixels_and_below():
 
 
 def test_label_by_name_wnid_and_number():
-    classes = zoo.card("tiny64")["classes"]
+    classes = zoo.read_card("tiny64")["classes"]
     number = next(k for k, (_, words) in enumerate(classes) if words.startswith("goldfish"))
-    content = zoo.card("tiny64")
+    content = zoo.read_card("tiny64")
     for label in ("goldfish", "Goldfish", "Carassius auratus", classes[number][0], number, str(number)):
         assert models.class_number(content, label) == number
     x = noise(2, 3, 64, 64)

@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from headwater import CondOT, Flow, Misuse, Status
-from headwater.flows.windowed import Windowed
+from headwater.flows.windowed import WindowedVelocity
 from headwater.image.operators import (
     JPEG,
     Blur,
@@ -119,8 +119,8 @@ def test_noisy_mask_keeps_the_measurement_where_nothing_is_solved(recipe):
     x, mask = field(40, 40), hole(40, 40, 9, 2)
     y = Inpaint(mask)(x + SIGMA * normal(1, 3, 40, 40, seed=1))
     done = restore(ImageTask(Inpaint(mask), y, SIGMA, (40, 40)), FLOW, seeds=[0, 1], recipe=recipe)
-    assert isinstance(done.problem.flow.velocity, Windowed)
-    covered = done.problem.flow.velocity.covered((40, 40))
+    assert isinstance(done.problem.flow.velocity, WindowedVelocity)
+    covered = done.problem.flow.velocity.coverage((40, 40))
     assert (~covered).sum() > 0
     want = y.clamp(-1, 1)[..., ~covered].expand(2, -1, -1)
     assert (done.images[..., ~covered] == want).all()

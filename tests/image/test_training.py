@@ -31,7 +31,7 @@ from headwater.image.model.training_data import (
 )
 from headwater.nn import training
 from headwater.nn.time_features import fourier_features
-from headwater.nn.training import fit
+from headwater.nn.training import train_network
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -206,10 +206,10 @@ def test_a_run_ends_by_its_budget_and_goes_on(tmp_path, capsys):
         return {"held_out": held_out_loss(net, held_out, TINY.classes)}
 
     first, last = run_of(), run_of(1)
-    fit(first, batches(options.batch), loss_of, validate, options)
+    train_network(first, batches(options.batch), loss_of, validate, options)
     assert 0.6 <= first.seconds < 10 and first.step >= 1
     last.restore(tmp_path / "checkpoint.pt")
-    fit(last, batches(options.batch), loss_of, validate, options)
+    train_network(last, batches(options.batch), loss_of, validate, options)
     assert 1.2 <= last.seconds < 10
     steps = [entry["step"] for entry in last.log]
     assert steps == sorted(steps) and steps[-1] == last.step and last.log[-1]["samples"] == 8 * last.step
@@ -220,7 +220,7 @@ def test_a_run_ends_by_its_budget_and_goes_on(tmp_path, capsys):
 def test_a_run_can_begin_with_trained_weights():
     """Both the weights and their average are the model's; counters and optimiser are fresh."""
     run, trained = run_of(0), run_of(1).net
-    run.begin_with(trained.state_dict())
+    run.load_weights(trained.state_dict())
     assert same(dict(run.net.state_dict()), dict(trained.state_dict()))
     assert same(dict(run.ema.state_dict()), dict(trained.state_dict()))
     run.update(next(batches()), loss_of, 1e-3)
@@ -385,7 +385,7 @@ def test_a_run_can_begin_with_a_file_of_weights(tmp_path):
             str(tmp_path / "w.safetensors"),
         ]
     )
-    training.resume(run, o, lambda name: pytest.fail("that is no shipped model"))
+    training.load_start(run, o, lambda name: pytest.fail("that is no shipped model"))
     assert_close(dict(run.net.state_dict()), dict(trained.state_dict()), atol=1e-3, rtol=1e-3)
     assert next(run.net.parameters()).dtype == torch.float32
 

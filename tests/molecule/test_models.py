@@ -37,13 +37,15 @@ class Returning(torch.Tensor):
 
 
 def test_the_guide_never_saw_what_the_evaluator_learnt_from():
-    part = {n: zoo.card(n)["training"]["part"] for n in (models.GENERATOR, models.GUIDE, models.EVALUATOR)}
+    part = {
+        n: zoo.read_card(n)["training"]["part"] for n in (models.GENERATOR, models.GUIDE, models.EVALUATOR)
+    }
     assert part == {models.GENERATOR: "half_b", models.GUIDE: "half_b", models.EVALUATOR: "half_a"}
 
 
 @pytest.mark.parametrize("name", [models.GUIDE, models.EVALUATOR])
 def test_regressor_cards_say_how_good_they_are(name):
-    card = zoo.card(name)
+    card = zoo.read_card(name)
     assert set(card["test_mae"]) == set(PROPERTIES) and card["data_licence"] == "CC0"
     assert card["test_mae"]["gap"] < 200 and "meV" in card["test_mae_units"]
 

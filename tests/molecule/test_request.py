@@ -16,7 +16,7 @@ from headwater.molecule.model.regressor import PROPERTIES
 
 def test_numbers_of_atoms_follow_the_data_and_the_target():
     free = draw_atoms(range(2000)).double()
-    counts = torch.tensor(zoo.card(models.GENERATOR)["counts"], dtype=torch.float64)
+    counts = torch.tensor(zoo.read_card(models.GENERATOR)["counts"], dtype=torch.float64)
     mean = (counts * torch.arange(30)).sum() / counts.sum()
     assert abs(free.mean() - mean) < 0.3
     small = draw_atoms(range(500), [Target("alpha", 55.0)]).double()

@@ -13,7 +13,7 @@ from torch import nn
 
 from headwater.molecule.model import train_generator
 from headwater.nn import training
-from headwater.nn.training import Run, fit, learning_rate
+from headwater.nn.training import Run, learning_rate, train_network
 
 
 def test_learning_rate_warms_up_stays_and_falls_to_zero():
@@ -137,14 +137,14 @@ def test_the_average_covers_the_last_twentieth_of_the_steps():
 def test_a_run_begins_with_trained_weights():
     run, trained = run_of(tiny_generator), run_of(tiny_generator, seed=5).net
     assert not same(run.net.state_dict(), trained.state_dict())
-    run.begin_with(trained.state_dict())
+    run.load_weights(trained.state_dict())
     assert same(run.net.state_dict(), trained.state_dict()) and same(
         run.ema.state_dict(), trained.state_dict()
     )
 
 
 def fitted(tmp_path, monkeypatch, run, minutes, sitting, validation=0.0):
-    """`fit` by a clock on which every update takes one second and a validation takes `validation`."""
+    """`train_network` by a clock on which every update takes one second and a validation takes `validation`."""
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: clock.now))
     rates = []
@@ -163,7 +163,7 @@ def fitted(tmp_path, monkeypatch, run, minutes, sitting, validation=0.0):
     options = argparse.Namespace(
         work=tmp_path, minutes=minutes, sitting=sitting, lr=0.1, decay=0.5, every=20.5
     )
-    fit(run, itertools.repeat({"x": torch.ones(2, 1)}), square, validate, options)
+    train_network(run, itertools.repeat({"x": torch.ones(2, 1)}), square, validate, options)
     return rates
 
 

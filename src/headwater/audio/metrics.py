@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 
 CDPAM_RATE = 22_050
 
@@ -90,7 +90,7 @@ def _cdpam() -> Any:
 
 def cdpam_embedding(x: Tensor, rate: int) -> Tensor:
     """CDPAM's acoustic embedding, `[batch, 512]`, of unit length; full scale of x is 1."""
-    julius = need("julius", "cdpam")
+    julius = import_optional("julius", "cdpam")
     x = x.float() if rate == CDPAM_RATE else julius.resample_frac(x.float(), rate, CDPAM_RATE)
     acoustic = _cdpam().base_encoder(32768 * x[:, None])[1]
     return torch.nn.functional.normalize(acoustic, dim=1)
@@ -114,7 +114,7 @@ def cdpam_distance(a: Tensor, b: Tensor) -> Tensor:
 
 def loudness(x: Tensor, rate: int) -> float:
     """Integrated loudness of one recording `[channels, samples]` in LUFS (ITU-R BS.1770-4), at least 0.4 s long."""
-    meter = need("pyloudnorm", "cdpam").Meter(rate)
+    meter = import_optional("pyloudnorm", "cdpam").Meter(rate)
     return float(meter.integrated_loudness(x.T.double().numpy()))
 
 

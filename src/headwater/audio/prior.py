@@ -15,7 +15,7 @@ from torch import Tensor
 from headwater.audio.model.space import Space
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
-from headwater.flows.windowed import windowed
+from headwater.flows.windowed import extend_to_canvas
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit
 from headwater.problem.operator import Operator
@@ -149,6 +149,6 @@ class Prior:
                 f"The noise level {sigma_y} is not 0 or more.", "Give the noise std in the units of y."
             )
         canvas = self.canvas(guess.shape[1])
-        flow = windowed(self.flow, (canvas.frames,), axes=(-2,))
+        flow = extend_to_canvas(self.flow, (canvas.frames,), axes=(-2,))
         misfit = Misfit(compose(operator, canvas), y, max(sigma_y, self.resolution))
         return Problem(flow, misfit, canvas.encode(guess), recipe or warm_start())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from headwater.atomic import write_atomically
 from headwater.audio.io.channels import Signal
-from headwater.extras import need
+from headwater.extras import import_optional
 
 INK, LINE, OLD, MARK = "#1f2933", "#1f6f8b", "#9aa5b1", "#c8553d"
 
@@ -57,7 +57,9 @@ def draw_sheet(
     title
         Above the picture.
     """
-    figure = need("matplotlib.figure").Figure(figsize=(9.0, 9.0 if curve else 7.2), layout="constrained")
+    figure = import_optional("matplotlib.figure").Figure(
+        figsize=(9.0, 9.0 if curve else 7.2), layout="constrained"
+    )
     rows = ["aa", "bb", "cd", *(["ee"] if curve else [])]
     axes = figure.subplot_mosaic("\n".join(rows), height_ratios=[1.3, 1.3, 1.0, *([0.8] if curve else [])])
     for key, signal, name in (("a", before, "Before"), ("b", after, "After")):
@@ -92,7 +94,7 @@ def write_gallery(
     """
     count = len(signals)
     size = (9.0, 0.4 + 1.7 * count)
-    figure = need("matplotlib.figure").Figure(figsize=size, layout="constrained")
+    figure = import_optional("matplotlib.figure").Figure(figsize=size, layout="constrained")
     for axes, signal, name in zip(figure.subplots(count, squeeze=False)[:, 0], signals, names, strict=True):
         _draw_spectrogram(axes, signal, rate, 0.0, (), name)
     return _write(figure, path, overwrite)

@@ -17,7 +17,7 @@ from headwater.cli.image.options import NO_COMMON, Common, Size, Strategy
 from headwater.cli.molecule.commands import molecule
 from headwater.cli.shared.exit_codes import INTERRUPTED, MISUSE
 from headwater.cli.shared.options import Whole
-from headwater.errors import Misuse, out_of_memory
+from headwater.errors import Misuse, is_out_of_memory
 
 
 def _version() -> str:
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _refuse(Misuse("The name of a file is too long.", "Give it a shorter one."))
     except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         cure = "Give smaller files or ask for less, and close other programs."
         return _refuse(Misuse("The machine ran out of memory.", cure))

@@ -14,7 +14,7 @@ def show(name: str | None, classes: bool) -> int:
     if name is None:
         print_table()
         return 0
-    card = zoo.card(name)
+    card = zoo.read_card(name)
     if classes:
         for number, (wnid, words) in enumerate(card.get("classes", [])):
             print(f"{number:4d}  {wnid}  {words}")
@@ -65,8 +65,8 @@ def print_table() -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("name", "kind", "events", "size", "what"):
         table.add_column(column, overflow="fold", no_wrap=column != "what")
-    for name in zoo.names():
-        card = zoo.card(name)
+    for name in zoo.list_models():
+        card = zoo.read_card(name)
         size = sum((zoo.FOLDER / file).stat().st_size for file in card["files"])
         table.add_row(
             name, card.get("kind", "image"), event_words(card), f"{size / 1e6:.1f} MB", card["what"]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
-from headwater.problem.batch import restrictable, select
+from headwater.problem.batch import can_restrict, select
 from headwater.problem.cost import Cost, Stop, check_values
 from headwater.solvers.fixed import solve
 
@@ -83,7 +83,7 @@ class Objective:
     ) -> Objective:
         """The objective of all problems."""
         with ErrorNote("select", torch.zeros(1, dtype=torch.long)):
-            parts = restrictable(flow, cost, prior, stop, constraint)
+            parts = can_restrict(flow, cost, prior, stop, constraint)
         return cls(flow, cost, prior, stop, constraint, solver, parts)
 
     def evaluate_problems(self, index: Tensor, z: Tensor) -> Evaluation:

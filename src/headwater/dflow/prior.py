@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from headwater.flows.flow import Flow
-from headwater.problem.batch import rows
+from headwater.problem.batch import select_rows
 from headwater.solvers.fixed import uniform_grid
-from headwater.solvers.likelihood import draw_rademacher, log_source, solve_with_divergence
+from headwater.solvers.likelihood import draw_rademacher, solve_with_divergence, source_log_density
 from headwater.solvers.method import MIDPOINT, Method
 
 
@@ -44,7 +44,7 @@ class ChiPrior:
 
     def select(self, index: Tensor) -> ChiPrior:
         """The prior of the problems in `index`."""
-        return replace(self, dimension=rows(self.dimension, index))
+        return replace(self, dimension=select_rows(self.dimension, index))
 
     def __call__(self, x0: Tensor) -> Tensor:
         flat = x0.flatten(1)
@@ -93,4 +93,4 @@ class TargetLikelihood:
     def __call__(self, x0: Tensor) -> Tensor:
         probes, grid = draw_rademacher(x0, self.probes, self.seed), uniform_grid(self.steps)
         _, change = solve_with_divergence(self.flow, x0, probes, grid, method=self.method, graph=True)
-        return -self.weight * (log_source(self.flow, x0) - change)
+        return -self.weight * (source_log_density(self.flow, x0) - change)

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from headwater.dflow.evaluation import ErrorNote, Objective
-from headwater.errors import Misuse, out_of_memory, short
+from headwater.errors import Misuse, is_out_of_memory, summarise
 from headwater.flows.flow import Flow
-from headwater.problem.batch import sample_of
+from headwater.problem.batch import spread_sample
 from headwater.solvers.checks import choose_tolerance, relative_distance, require_evaluation_mode
 
 
@@ -104,7 +104,7 @@ def check_independence(objective: Objective, z: Tensor, x0: Tensor, t: Tensor, v
         if bool((gap > tolerance).any()):
             raise dependence_error(name, int(turned[gap.argmax()]), "has another value")
     rounding: dict[str, Tensor] = {}
-    for i in sample_of(len(z)):
+    for i in spread_sample(len(z)):
         index = torch.tensor([i], device=z.device)
         for name, gap in compare_problems(objective, index, z, x0, x1, t, together).items():
             if bool((gap <= tolerance).all()):
@@ -142,9 +142,9 @@ def compare_problems(
         try:
             gaps[name] = relative_distance(together[name][index], evaluate())
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            if out_of_memory(error):  # says nothing about the problems
+            if is_out_of_memory(error):  # says nothing about the problems
                 raise
-            raise dependence_error(name, int(index[0]), f"fails ({short(error)})") from error
+            raise dependence_error(name, int(index[0]), f"fails ({summarise(error)})") from error
     return gaps
 
 

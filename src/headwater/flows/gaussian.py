@@ -62,6 +62,7 @@ class GaussianMixture:
         self.log_weights = (w / w.sum()).log()
         self.means = means.to(torch.float64)
         k, d = means.shape
+        # S_k = Q diag(l) Q^T once, so that M_k^-1 costs nothing at any t.
         if spread.ndim == 3:
             self.eigenvalues, self.basis = torch.linalg.eigh(spread.to(torch.float64))
         else:

@@ -196,6 +196,7 @@ class _VariancePreserving(Path):
 
     def dsigma(self, t: Tensor) -> Tensor:
         level, slope = self._log(t)
+        # sigma^2 = 1 - exp(-2 L), so sigma' = L' exp(-2 L) / sigma.
         return slope * torch.exp(-2 * level) / torch.sqrt(-torch.expm1(-2 * level))
 
 

@@ -55,7 +55,7 @@ def enumerate_chunks(x: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
 
 
 @dataclass(frozen=True)
-class Windowed:
+class WindowedVelocity:
     """The mean velocity of overlapping windows on a canvas `[batch, ...]`.
 
     Attributes
@@ -79,7 +79,7 @@ class Windowed:
     axes: tuple[int, ...] = (-2, -1)
     chunk: int = 32
 
-    def select(self, index: Tensor) -> Windowed:
+    def select(self, index: Tensor) -> WindowedVelocity:
         """The velocity of the problems in `index` `[k]`."""
         return replace(self, window=select(self.window, index))
 
@@ -120,19 +120,19 @@ class Windowed:
         window = select(self.window, problem)
         return lambda tiles: window(tiles, t if t.ndim == 0 else t[problem])
 
-    def inside(self, corner: tuple[int, ...]) -> tuple[slice, ...]:
+    def locate_window(self, corner: tuple[int, ...]) -> tuple[slice, ...]:
         """The index of the window at `corner` in a mask of the canvas."""
         return tuple(slice(i, i + n) for i, n in zip(corner, self.size, strict=True))
 
-    def covered(self, canvas: Sequence[int]) -> Tensor:
+    def coverage(self, canvas: Sequence[int]) -> Tensor:
         """Where a window lies on a canvas of these lengths along the axes, bool `[*canvas]`."""
         mask = torch.zeros(*canvas, dtype=torch.bool)
         for corner in self.corners:
-            mask[self.inside(corner)] = True
+            mask[self.locate_window(corner)] = True
         return mask
 
 
-def windowed(
+def extend_to_canvas(
     flow: Flow,
     canvas: Sequence[int],
     *,
@@ -163,7 +163,7 @@ def windowed(
     Examples
     --------
     >>> flow = Flow(lambda x, t: -x, shape=(3, 8, 8))
-    >>> canvas = windowed(flow, (12, 20))
+    >>> canvas = extend_to_canvas(flow, (12, 20))
     >>> x = torch.randn(2, 3, 12, 20)
     >>> bool(torch.allclose(canvas(x, torch.tensor(0.5)), -x, atol=1e-6))
     True
@@ -187,8 +187,8 @@ def windowed(
     starts = [place_windows(n, m, stride or max(m // 2, 1)) for n, m in zip(canvas, size, strict=True)]
     corners = tuple(itertools.product(*starts))
     if damaged is not None:
-        seen = Windowed(flow, size, corners, axes)
-        corners = tuple(c for c in corners if bool(damaged[seen.inside(c)].any()))
+        seen = WindowedVelocity(flow, size, corners, axes)
+        corners = tuple(c for c in corners if bool(damaged[seen.locate_window(c)].any()))
         if not corners:
             raise Misuse("The mask marks nothing as damaged.", "Mark the part that is to be restored.")
     if canvas == size:
@@ -196,4 +196,4 @@ def windowed(
     shape = list(flow.shape)
     for axis, n in zip(axes, canvas, strict=True):
         shape[axis] = n
-    return Flow(Windowed(flow, size, corners, axes), tuple(shape), flow.path, flow.range)
+    return Flow(WindowedVelocity(flow, size, corners, axes), tuple(shape), flow.path, flow.range)

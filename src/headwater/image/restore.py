@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 from headwater.dflow.result import Result
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
-from headwater.flows.windowed import windowed
+from headwater.flows.windowed import extend_to_canvas
 from headwater.image.io.picture import check_range
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit
@@ -137,7 +137,7 @@ class ImageTask:
         if known is not None:
             damaged = torch.zeros(canvas, dtype=torch.bool)
             damaged[: self.size[0], : self.size[1]] = ~known.all(0)[0]
-        return windowed(model, canvas, damaged=damaged)
+        return extend_to_canvas(model, canvas, damaged=damaged)
 
     def _rough_image(self, channels: int) -> Tensor:
         """The pseudo-inverse of y, y itself if it is an image of this size, else zero."""
@@ -149,7 +149,7 @@ class ImageTask:
 
     def solved_pixels(self, canvas: Flow | None) -> Tensor:
         """Bool `[height, width]`: the pixels of the picture that some window of the canvas solves."""
-        covered = None if canvas is None else getattr(canvas.velocity, "covered", None)
+        covered = None if canvas is None else getattr(canvas.velocity, "coverage", None)
         if canvas is None or covered is None:
             return torch.ones(self.size, dtype=torch.bool)
         solved: Tensor = covered(canvas.shape[1:])[: self.size[0], : self.size[1]]

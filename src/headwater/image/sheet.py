@@ -12,7 +12,7 @@ from torch import Tensor
 
 from headwater.atomic import write_atomically
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.image.io.picture import Array
 
 INK, QUIET, LINE, NOISE = "#1f2933", "#7b8794", "#1f6f8b", "#c8553d"
@@ -146,7 +146,7 @@ def _draw(
     head = layout.head if title else layout.bare_head
     foot = layout.curve + layout.curve_frame if curve else layout.foot
     total = head + sum(layout.label + height + layout.below for _, height in sized) + foot
-    page = _Page(need("matplotlib.figure").Figure(), layout.width, total)
+    page = _Page(import_optional("matplotlib.figure").Figure(), layout.width, total)
     page.figure.set_size_inches(layout.width, total)
     if title:
         page.write(layout.margin, 0.28, title, size=13, weight="bold", color=INK, va="center")
@@ -195,7 +195,7 @@ def _draw_row(page: _Page, layout: Layout, panels: Sequence[Panel], top: float, 
 
 
 def _draw_curve(axes: Any, curve: Sequence[tuple[float, float]]) -> None:
-    ticker = need("matplotlib.ticker")
+    ticker = import_optional("matplotlib.ticker")
     at, misfit = zip(*curve, strict=True)
     axes.axhline(1, color=NOISE, linewidth=1.2, linestyle=(0, (5, 3)))
     axes.plot(at, misfit, color=LINE, linewidth=1.8, solid_capstyle="round")

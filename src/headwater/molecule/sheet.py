@@ -9,7 +9,7 @@ from typing import Any
 
 from headwater.atomic import check_output, write_atomically
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.molecule.io.card import Card, Line, clean_text, formula_text, value_sources
 from headwater.molecule.io.depiction import RED, draw_structures, load_font
 
@@ -164,7 +164,7 @@ def _table(cards: list[Card], style: _Style) -> _Table:
 
 
 def _picture(cards: list[Card], title: str, columns: int) -> Any:
-    image_, draw_ = need("PIL.Image", "molecules"), need("PIL.ImageDraw", "molecules")
+    image_, draw_ = import_optional("PIL.Image", "molecules"), import_optional("PIL.ImageDraw", "molecules")
     style = _Style(SheetLayout())
     layout = style.layout
     shown = cards[: layout.most]

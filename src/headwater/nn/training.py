@@ -50,12 +50,12 @@ def learning_rate(peak: float, step: int, spent: float, decay: float) -> float:
     return peak * min(1.0, (step + 1) / 300, fall)
 
 
-def optimizers_of(net: nn.Module) -> list[torch.optim.Optimizer]:
+def make_optimizers(net: nn.Module) -> list[torch.optim.Optimizer]:
     """Muon for the matrices (both sides at least 8), AdamW for vectors and thin matrices; one learning rate.
 
     Examples
     --------
-    >>> [len(o.param_groups[0]["params"]) for o in optimizers_of(nn.Linear(8, 8))]
+    >>> [len(o.param_groups[0]["params"]) for o in make_optimizers(nn.Linear(8, 8))]
     [1, 1]
     """
     matrices: list[nn.Parameter] = []
@@ -87,11 +87,11 @@ class Run:
         self.device, self.facts = device, facts
         self.net, self.ema = build().to(device), build().to(device)
         self.ema.load_state_dict(self.net.state_dict())
-        self.optimizers = optimizers_of(self.net)
+        self.optimizers = make_optimizers(self.net)
         self.step, self.samples, self.seconds = 0, 0, 0.0
         self.log: list[dict[str, float]] = []
 
-    def begin_with(self, weights: Mapping[str, Tensor]) -> None:
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Start from trained weights of the same architecture, with new optimisers."""
         for net in (self.net, self.ema):
             net.load_state_dict(weights)
@@ -142,7 +142,7 @@ class Run:
         return loss.item()
 
 
-def fit(
+def train_network(
     run: Run, batches: Iterator[Batch], loss_of: Loss, validate: Validate, options: argparse.Namespace
 ) -> None:
     """Train until the budget is spent; validate, log and save every `options.every` seconds.
@@ -185,7 +185,7 @@ def fit(
             last = time.perf_counter()
 
 
-def machine(options: argparse.Namespace) -> torch.device:
+def prepare_device(options: argparse.Namespace) -> torch.device:
     """Set the threads, create the work folder, and return the device to compute on."""
     # An untrained network fills with denormals, which are several times slower on CPUs.
     torch.set_flush_denormal(True)
@@ -194,7 +194,7 @@ def machine(options: argparse.Namespace) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def resume(run: Run, options: argparse.Namespace, shipped: Callable[[str], nn.Module]) -> None:
+def load_start(run: Run, options: argparse.Namespace, shipped: Callable[[str], nn.Module]) -> None:
     """Continue from the checkpoint in the work folder, or else start from the weights that `options.begin` names.
 
     `shipped(name)` is the network of a shipped model. Without a checkpoint and a name the run starts at random.
@@ -203,12 +203,12 @@ def resume(run: Run, options: argparse.Namespace, shipped: Callable[[str], nn.Mo
     if checkpoint.exists():
         run.restore(checkpoint)
     elif options.begin and options.begin.endswith(".safetensors"):
-        run.begin_with({k: v.float() for k, v in load_file(options.begin).items()})
+        run.load_weights({k: v.float() for k, v in load_file(options.begin).items()})
     elif options.begin:
-        run.begin_with(shipped(options.begin).state_dict())
+        run.load_weights(shipped(options.begin).state_dict())
 
 
-def options_for(description: str | None, **defaults: Any) -> argparse.ArgumentParser:
+def make_parser(description: str | None, **defaults: Any) -> argparse.ArgumentParser:
     """The parser of the options that every training script has; `defaults` replace theirs."""
     p = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--work", type=Path, required=True, help="folder of the checkpoint")

@@ -40,6 +40,7 @@ class ResBlock(nn.Module):
             self.conv2.weight.mul_(0.1)
 
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
+        """Planes `[batch, c_out, height, width]` from x and the embedding e."""
         h = self.conv1(F.silu(self.norm1(x)))
         scale, shift = self.modulation(e)[:, :, None, None].chunk(2, dim=1)
         h = self.conv2(F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale)))
@@ -58,6 +59,7 @@ class Attention(nn.Module):
         self.out = nn.Conv2d(width, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x plus what attention adds, in the shape of x."""
         b, c, h, w = x.shape
         qkv = self.qkv(self.norm(x)).reshape(b, 3, self.heads, c // self.heads, h * w)
         q, k, v = qkv.transpose(-1, -2).unbind(1)

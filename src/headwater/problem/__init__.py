@@ -1,1 +1,1 @@
-"""What is asked of a sample: operators, costs, per-problem data, least squares."""
+"""The problem to be solved: operators, costs, per-problem data, least squares."""

@@ -35,7 +35,7 @@ def select(thing: T, index: Tensor) -> T:
     return thing if method is None else method(index)
 
 
-def rows(value: Any, index: Tensor) -> Any:
+def select_rows(value: Any, index: Tensor) -> Any:
     """The entries of per-problem data for the problems in `index` `[k]`; shared data is returned as it is.
 
     A tensor whose first axis is 1, or that has no axis, is shared, and so are numbers and strings; other tensors
@@ -45,15 +45,15 @@ def rows(value: Any, index: Tensor) -> Any:
     Examples
     --------
     >>> index = torch.tensor([2, 0])
-    >>> rows(torch.tensor([5, 6, 7]), index).tolist(), rows(["a", "b", "c"], index), rows(3.0, index)
-    ([7, 5], ['c', 'a'], 3.0)
+    >>> select_rows(torch.tensor([5, 6, 7]), index), select_rows(["a", "b", "c"], index), select_rows(3.0, index)
+    (tensor([7, 5]), ['c', 'a'], 3.0)
     """
     if isinstance(value, Tensor):
         return value if value.ndim == 0 or len(value) == 1 else value[index.to(value.device)]
     if isinstance(value, np.ndarray):
         return value if value.ndim == 0 or len(value) == 1 else value[index.cpu().numpy()]
     if isinstance(value, Mapping):
-        return {key: rows(entry, index) for key, entry in value.items()}
+        return {key: select_rows(entry, index) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         if len(value) == 1:
             return value
@@ -102,7 +102,7 @@ class Each:
 
     def select(self, index: Tensor) -> Each:
         """The function with the data of the problems in `index` `[k]`."""
-        return Each(select(self.function, index), **{k: rows(v, index) for k, v in self.data.items()})
+        return Each(select(self.function, index), **{k: select_rows(v, index) for k, v in self.data.items()})
 
 
 def row_counts(value: Any) -> list[int]:
@@ -141,7 +141,7 @@ class WholeBatch:
         )
 
 
-def restrictable(*things: Any) -> bool:
+def can_restrict(*things: Any) -> bool:
     """Whether neither the things nor their parts were declared `WholeBatch`."""
     try:  # `select` of a composition selects its parts, so one call reaches them all
         for thing in things:
@@ -165,18 +165,14 @@ def per_problem(value: Tensor, like: Tensor) -> Tensor:
     return shaped if shaped.dtype == torch.bool else shaped.to(like.dtype)
 
 
-def indices(count: int, device: torch.device | str = "cpu") -> Tensor:
-    """The indices 0 to count - 1 of all problems, `[count]` int64."""
-    return torch.arange(count, device=device)
-
-
-def sample_of(count: int, most: int = 4) -> Sequence[int]:
+def spread_sample(count: int, most: int = 4) -> Sequence[int]:
     """Up to `most` of the indices of `count` problems, spread over the batch; the last is always among them.
 
     Examples
     --------
-    >>> list(sample_of(9)), list(sample_of(2)), list(sample_of(1))
+    >>> list(spread_sample(9)), list(spread_sample(2)), list(spread_sample(1))
     ([1, 3, 5, 8], [0, 1], [0])
     """
     few = min(count, most)
+    # Never the first alone: a function that takes the first row of its data would pass for it.
     return sorted({(i + 1) * count // few - 1 for i in range(few)})

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from headwater.problem.batch import rows, select
+from headwater.problem.batch import select, select_rows
 from headwater.problem.cost import Misfit
 from headwater.problem.operator import LinearOperator, Operator
 
@@ -120,7 +120,7 @@ class Composition(Operator):
 
     def select(self, index: Any) -> Any:
         """The composition for the problems in `index` `[k]`."""
-        return replace(self, outer=self.outer.select(index), inner=rows(self.inner, index))
+        return replace(self, outer=self.outer.select(index), inner=select_rows(self.inner, index))
 
     def to(self, device: Any) -> Any:
         """The composition with its tensors on `device`."""

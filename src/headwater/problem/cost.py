@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.problem.batch import per_problem, rows, select
+from headwater.problem.batch import per_problem, select, select_rows
 
 Cost = Callable[[Tensor], Tensor]
 
@@ -103,9 +103,9 @@ class Misfit:
         return replace(
             self,
             operator=select(self.operator, index),
-            y=rows(self.y, index),
-            sigma_y=rows(self.sigma_y, index),
-            measured=rows(self.measured, index),
+            y=select_rows(self.y, index),
+            sigma_y=select_rows(self.sigma_y, index),
+            measured=select_rows(self.measured, index),
         )
 
     def standardise_residual(self, x1: Tensor) -> Tensor:
@@ -151,6 +151,7 @@ class Misfit:
         """How many entries of y are measurements: by `measured`, else by `operator.count(y)`, else all of y."""
         if self.measured is not None:
             return self.measured.expand(-1, *self.y.shape[1:]).flatten(1).sum(1)
+        # y may hold zeros where nothing was measured, so the operator can say how many entries count.
         count = getattr(self.operator, "count", None)
         return torch.tensor(self.y[:1].numel()) if count is None else count(self.y)
 

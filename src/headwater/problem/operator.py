@@ -76,7 +76,7 @@ class Operator(ABC):
     def select(self, index: Tensor | Sequence[int]) -> Self:
         """The operator of the problems in `index`, int64 `[k]` or a bool mask `[batch]`."""
         index = torch.as_tensor(index)
-        index = index if index.dtype == torch.bool else index.long()
+        index = index if index.dtype == torch.bool else index.long()  # torch takes uint8 for a mask
         return self._each_tensor(lambda held: held if held.shape[0] == 1 else held[index.to(held.device)])
 
     def to(self, device: torch.device | str) -> Self:
@@ -167,7 +167,7 @@ def difference(measured: Tensor, y: Tensor) -> Tensor:
     if measured.shape[1:] != y.shape[1:] or len(y) not in (1, len(measured)):
         raise Misuse(
             f"The measurement is {list(y.shape)} but the operator makes {list(measured.shape)}.",
-            "Give the measurement of this operator at this size.",
+            "Give the measurement that belongs to this operator and size.",
         )
     return measured - y
 
@@ -181,7 +181,7 @@ def require_problems(size: int, x: Tensor, what: str) -> None:
         )
 
 
-def checked(y: Any, x: Tensor, name: str) -> Tensor:
+def check_measurement(y: Any, x: Tensor, name: str) -> Tensor:
     """y if it can be the measurement of the batch x; else a Misuse that says why not.
 
     y must be a floating or complex tensor `[batch, ...]` that carries a gradient to x; `name` is the operator's.

@@ -87,6 +87,7 @@ class WarmStart:
         e = self.estimate.sample(flow, misfit, seeds, guess=guess, watch=watch)
         x0 = invert(flow, e, steps=finer)
         spent = watch.evaluations + 2 * (len(finer) - 1)  # a midpoint step evaluates twice
+        # e - solve(invert(e)): the solver's error and what the flow finds implausible in e.
         lost = torch.zeros_like(e)
         if self.correct_round_trip:
             lost = e - solve(flow, x0, steps=grid)

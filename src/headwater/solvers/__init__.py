@@ -1,7 +1,7 @@
 """Solving dx/dt = v(x, t): fixed grids, adaptive steps, inversion and likelihood."""
 
 from headwater.solvers.adaptive import AdaptiveResult, solve_adaptive
-from headwater.solvers.fixed import backward, invert, logit_grid, solve, uniform_grid
+from headwater.solvers.fixed import invert, logit_grid, reverse_grid, solve, uniform_grid
 from headwater.solvers.likelihood import bits_per_dimension, log_likelihood
 from headwater.solvers.method import (
     DDIM,
@@ -28,7 +28,7 @@ __all__ = [
     "Exponential",
     "Method",
     "RungeKutta",
-    "backward",
+    "reverse_grid",
     "bits_per_dimension",
     "invert",
     "log_likelihood",

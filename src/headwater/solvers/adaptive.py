@@ -9,7 +9,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow, require_full_precision
-from headwater.problem.batch import restrictable
+from headwater.problem.batch import can_restrict
 from headwater.solvers.checks import check_follows, require_evaluation_mode
 from headwater.solvers.method import DOPRI5, Field, RungeKutta, combine
 
@@ -96,7 +96,7 @@ def solve_adaptive(
         )
     require_full_precision(x)
     require_evaluation_mode(flow)
-    if restrictable(flow) and len(x) > 1:
+    if can_restrict(flow) and len(x) > 1:
         check_follows(flow, x.detach(), torch.tensor((start + end) / 2, dtype=torch.float64))
     walk = _Walk(flow, x, start, end, rtol, atol, method)
     for _ in range(max_steps):
@@ -115,7 +115,7 @@ class _Walk:
         self, flow: Flow, x: Tensor, start: float, end: float, rtol: float, atol: float, method: RungeKutta
     ) -> None:
         self.flow, self.x, self.end, self.method = flow, x, end, method
-        self.restrictable = restrictable(flow)
+        self.restrictable = can_restrict(flow)
         self.rtol, self.atol, self.sign = rtol, atol, 1.0 if end > start else -1.0
         n, device = len(x), x.device
         self.t = torch.full((n,), start, dtype=torch.float64, device=device)

@@ -59,7 +59,7 @@ def logit_grid(steps: int, slope: float = 1.3, shift: float = -0.7) -> Grid:
     return (0.0, *times, 1.0)
 
 
-def backward(grid: Grid) -> Grid:
+def reverse_grid(grid: Grid) -> Grid:
     """The same times in reverse, from data to source."""
     return tuple(reversed(grid))
 
@@ -170,4 +170,4 @@ def invert(flow: Flow, x1: Tensor, *, method: Method = MIDPOINT, steps: int | Se
     >>> round(y0.item(), 2)
     1.0
     """
-    return solve(flow, x1, method=method, steps=backward(rising_grid(steps)))
+    return solve(flow, x1, method=method, steps=reverse_grid(rising_grid(steps)))

@@ -12,7 +12,7 @@ from torch import Tensor
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.seeds import make_generators
-from headwater.solvers.fixed import as_grid, backward
+from headwater.solvers.fixed import as_grid, reverse_grid
 from headwater.solvers.method import RK4, Field, Method
 
 
@@ -94,7 +94,7 @@ def log_likelihood(
     Raises
     ------
     Misuse
-        If an exact divergence is asked for in more than 512 dimensions.
+        If `probes` is None in more than 512 dimensions.
 
     References
     ----------
@@ -114,9 +114,9 @@ def log_likelihood(
             "Give a number of Hutchinson probes, e.g. probes=4.",
         )
     graph, z = x1.requires_grad and torch.is_grad_enabled(), draw_rademacher(x1, probes, seed)
-    x0, change = solve_with_divergence(flow, x1, z, backward(as_grid(steps)), method=method, graph=graph)
+    x0, change = solve_with_divergence(flow, x1, z, reverse_grid(as_grid(steps)), method=method, graph=graph)
     # Backwards in time the integral changes its sign, so `change` is added.
-    return log_source(flow, x0) + change, x0
+    return source_log_density(flow, x0) + change, x0
 
 
 def solve_with_divergence(
@@ -139,7 +139,7 @@ def solve_with_divergence(
     return state[:, :-1].reshape_as(x), state[:, -1]
 
 
-def log_source(flow: Flow, x0: Tensor) -> Tensor:
+def source_log_density(flow: Flow, x0: Tensor) -> Tensor:
     """log N(x0; 0, I) of x0 `[batch, *event]` in nats, on the flow's support, `[batch]`."""
     return -0.5 * (x0.flatten(1).square().sum(1) + flow.source_dimension * math.log(2 * math.pi))
 
@@ -149,6 +149,7 @@ def draw_rademacher(x: Tensor, probes: int | None, seed: int) -> Tensor | None:
     if probes is None:
         return None
     (g,) = make_generators([seed])
+    # Of all z with E[z z^T] = I, signs give the least variance: z_i^2 = 1 makes the diagonal of J exact.
     signs = torch.randint(0, 2, (probes, 1, *x.shape[1:]), generator=g, device="cpu") * 2 - 1
     return signs.to(x).expand(-1, *x.shape)
 

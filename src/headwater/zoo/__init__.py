@@ -18,19 +18,19 @@ from headwater.errors import Misuse, suggest
 FOLDER = Path(__file__).parent / "weights"
 
 
-def names(kind: str | None = None) -> list[str]:
+def list_models(kind: str | None = None) -> list[str]:
     """The names of the shipped models, of a kind ("image", "molecule generator" ...) or, for None, all.
 
     Examples
     --------
-    >>> "tiny64" in names(), "tiny64" in names("molecule generator")
+    >>> "tiny64" in list_models(), "tiny64" in list_models("molecule generator")
     (True, False)
     """
     found = sorted(path.stem for path in FOLDER.glob("*.json"))
-    return [name for name in found if kind is None or card(name).get("kind", "image") == kind]
+    return [name for name in found if kind is None or read_card(name).get("kind", "image") == kind]
 
 
-def card(name: str) -> dict[str, Any]:
+def read_card(name: str) -> dict[str, Any]:
     """The card of a model: what it was trained on, how, and how good it is.
 
     Raises
@@ -40,27 +40,27 @@ def card(name: str) -> dict[str, Any]:
     """
     path = FOLDER / f"{name}.json"
     if not path.exists():
-        raise Misuse(f"There is no model named {name!r}.", suggest(name, names()))
+        raise Misuse(f"There is no model named {name!r}.", suggest(name, list_models()))
     content: dict[str, Any] = json.loads(path.read_text())
     return content
 
 
-def tensors(name: str) -> dict[str, Tensor]:
+def load_weights(name: str) -> dict[str, Tensor]:
     """The weights of a model by parameter name, as stored in half precision, from all its files."""
     from safetensors.torch import load_file
 
     weights: dict[str, Tensor] = {}
-    for file in card(name)["files"]:
+    for file in read_card(name)["files"]:
         weights |= load_file(FOLDER / file)
     return weights
 
 
-def settings(architecture: Mapping[str, Any]) -> dict[str, Any]:
+def read_settings(architecture: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a network's configuration from a card or checkpoint, with tuples for the lists of JSON.
 
     Examples
     --------
-    >>> settings({"widths": [64, 128], "heads": 4})
+    >>> read_settings({"widths": [64, 128], "heads": 4})
     {'widths': (64, 128), 'heads': 4}
     """
     return {k: tuple(v) if isinstance(v, list) else v for k, v in architecture.items()}

@@ -23,7 +23,7 @@ SEEN = {"image": "images", "music": "windows"}
 """The word on the card for what a kind of model is trained on; all other kinds are trained on molecules."""
 
 
-def shards(weights: dict[str, Tensor], limit: int = SHARD) -> list[dict[str, Tensor]]:
+def split_weights(weights: dict[str, Tensor], limit: int = SHARD) -> list[dict[str, Tensor]]:
     """The weights, in order, in parts of at most `limit` bytes (a larger tensor is a part of its own)."""
     parts: list[dict[str, Tensor]] = [{}]
     size = 0
@@ -36,13 +36,13 @@ def shards(weights: dict[str, Tensor], limit: int = SHARD) -> list[dict[str, Ten
     return parts
 
 
-def export(checkpoint: Path, facts: Path, name: str, folder: Path) -> None:
+def export_model(checkpoint: Path, facts: Path, name: str, folder: Path) -> None:
     """Write the card `NAME.json` and the weights `NAME[-i].safetensors` of a checkpoint into the folder.
 
     `facts` is the JSON file described above; `name` becomes NAME.
     """
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    parts = shards({k: v.half().contiguous() for k, v in state["ema"].items()})
+    parts = split_weights({k: v.half().contiguous() for k, v in state["ema"].items()})
     files = (
         [f"{name}.safetensors"] if len(parts) == 1 else [f"{name}-{i}.safetensors" for i in range(len(parts))]
     )
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     p.add_argument("--name", required=True)
     p.add_argument("--folder", type=Path, default=Path(__file__).parent / "weights")
     o = p.parse_args(arguments)
-    export(o.checkpoint, o.facts, o.name, o.folder)
+    export_model(o.checkpoint, o.facts, o.name, o.folder)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.audio.io.files import Recording, read_blocks
-from headwater.extras import need
+from headwater.extras import import_optional
 
 
 def find_peaks(
@@ -31,7 +31,7 @@ def find_peaks(
     """
     peaks = np.zeros((2, recording.channels))
     runs, before = np.zeros(peaks.shape, dtype=bool), np.zeros((2, 0, recording.channels))
-    with need("soundfile", "audio").SoundFile(recording.path) as file:
+    with import_optional("soundfile", "audio").SoundFile(recording.path) as file:
         for _, raw in read_blocks(file, recording):
             x = np.concatenate([before, [-raw.astype(np.float64), raw.astype(np.float64)]], axis=1)
             before = x[:, max(x.shape[1] - run + 1, 0) :]  # a run may go on in the next block

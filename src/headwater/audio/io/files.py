@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 
 EXTRA = "audio"
 BLOCK = 1 << 18
@@ -94,7 +94,7 @@ class Recording:
         inner = slice(max(start, 0), min(stop, self.frames))
         x = np.zeros((stop - start, self.channels))
         if inner.stop > inner.start:
-            with need("soundfile", EXTRA).SoundFile(self.path) as file:
+            with import_optional("soundfile", EXTRA).SoundFile(self.path) as file:
                 file.seek(inner.start)
                 raw = self.read_next(file, inner.start, inner.stop - inner.start)
             x[inner.start - start : inner.stop - start] = as_float(raw)
@@ -104,7 +104,7 @@ class Recording:
         """The next samples of the open file, which is at frame `start`, as they are stored."""
         try:
             raw = file.read(count, dtype=self.dtype, always_2d=True)
-        except need("soundfile", EXTRA).LibsndfileError as error:
+        except import_optional("soundfile", EXTRA).LibsndfileError as error:
             raise _cut_off(self) from error
         check_samples(raw, count, start, self)
         return np.asarray(raw)
@@ -153,7 +153,7 @@ def examine(path: str | Path) -> Recording:
         raise Misuse(f"{path} is a folder.", "Give a file of sound.")
     if path.stat().st_size == 0:
         raise Misuse(f"The file {path} is empty.", "Give a recording.")
-    soundfile = need("soundfile", EXTRA)
+    soundfile = import_optional("soundfile", EXTRA)
     try:
         with soundfile.SoundFile(path) as file:
             found = Recording(
@@ -236,7 +236,7 @@ def read_blocks(file: Any, recording: Recording) -> Iterator[tuple[int, Samples]
 
 def check_readable(recording: Recording) -> None:
     """Read the whole file once, so that damage is known before hours of work."""
-    with need("soundfile", EXTRA).SoundFile(recording.path) as file:
+    with import_optional("soundfile", EXTRA).SoundFile(recording.path) as file:
         for _ in read_blocks(file, recording):
             pass
 

@@ -12,7 +12,7 @@ import numpy as np
 from headwater.audio.io.files import Recording, examine, read_blocks
 from headwater.audio.io.times import Span
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 
 
 def to_frames(spans: list[Span], recording: Recording) -> list[tuple[int, int]]:
@@ -85,7 +85,7 @@ def read_mask(path: Path, recording: Recording) -> list[tuple[int, int]]:
         )
     edges: list[int] = []
     before = False
-    with need("soundfile", "audio").SoundFile(path) as file:
+    with import_optional("soundfile", "audio").SoundFile(path) as file:
         for start, raw in read_blocks(file, marked):
             lost = np.concatenate([[before], (raw != 0).any(1)])
             edges += (start + np.flatnonzero(lost[1:] != lost[:-1])).tolist()

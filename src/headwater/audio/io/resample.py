@@ -16,7 +16,7 @@ from headwater.audio.io.channels import Signal
 from headwater.audio.io.files import FLOATS, Recording, Samples, as_stored
 from headwater.audio.io.write import copy_tags
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 
 FILTER = 32
 """Zero crossings of the low-pass on each side."""
@@ -98,7 +98,7 @@ def raise_rate(recording: Recording, rate: int, path: Path) -> Recording:
         As `plan_rate`, or the recording is damaged.
     """
     target = replace(plan_rate(recording, rate), path=path)
-    soundfile = need("soundfile", "audio")
+    soundfile = import_optional("soundfile", "audio")
     with (
         soundfile.SoundFile(recording.path) as before,
         soundfile.SoundFile(path, "w", rate, recording.channels, target.subtype) as file,

@@ -31,7 +31,7 @@ from headwater.audio.io.files import (
     read_blocks,
 )
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 
 DEFAULT = {"OGG": "VORBIS", "FLAC": "PCM_24"}
 """The coding of a format that lacks the one of the recording."""
@@ -61,7 +61,7 @@ def write_patched(
     Misuse
         The output cannot be written, its format is unknown or has no such subtype, or the recording is damaged.
     """
-    soundfile = need("soundfile", EXTRA)
+    soundfile = import_optional("soundfile", EXTRA)
     target = replace(output_format(recording, output, peaks=peaks), frames=max(frames or 0, recording.frames))
     over = 0
     how = (recording.rate, recording.channels, target.subtype, target.endian, target.format)
@@ -119,7 +119,7 @@ def count_over_full_scale(x: Samples) -> int:
 def copy_tags(before: Any, after: Any) -> None:
     """Title, artist and so on, as far as the new format has them."""
     for key, value in before.copy_metadata().items():
-        with contextlib.suppress(need("soundfile", EXTRA).LibsndfileError):
+        with contextlib.suppress(import_optional("soundfile", EXTRA).LibsndfileError):
             setattr(after, key, value)
 
 
@@ -135,7 +135,7 @@ def write_new(output: Path, x: Samples, rate: int, *, overwrite: bool = False) -
     how = (rate, target.channels, target.subtype, target.endian, target.format)
     with (
         write_atomically(output, overwrite=overwrite) as temporary,
-        need("soundfile", EXTRA).SoundFile(temporary, "w", *how) as file,
+        import_optional("soundfile", EXTRA).SoundFile(temporary, "w", *how) as file,
     ):
         file.write(as_stored(x, target.depth) if target.depth else x)
     return target
@@ -194,7 +194,7 @@ def output_format(recording: Recording, output: Path, *, peaks: bool = False) ->
 
 def is_possible(target: Recording) -> bool:
     """Whether libsndfile can write such a file; only an attempt tells."""
-    soundfile = need("soundfile", EXTRA)
+    soundfile = import_optional("soundfile", EXTRA)
     how = (target.rate, target.channels, target.subtype, target.endian, target.format)
     try:
         soundfile.SoundFile(io.BytesIO(), "w", *how).close()

@@ -25,7 +25,7 @@ from headwater.audio.model import models
 from headwater.audio.model.train import Recordings
 from headwater.audio.prior import Prior
 from headwater.audio.sheet import write_gallery
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.metrics.frechet import frechet_distance
 from headwater.solvers import solve
 from headwater.zoo.evaluation import write_evaluation
@@ -90,7 +90,9 @@ def save_draws(folder: Path, name: str, draws: Tensor, rate: int) -> None:
     x = draws.double().numpy()
     x = LEVEL * x / np.sqrt(np.mean(x**2, axis=1, keepdims=True))
     flat = np.concatenate([x, np.zeros((len(x), round(PAUSE * rate)))], axis=1).reshape(-1).clip(-1, 1)
-    need("soundfile", extra="audio").write(folder / f"{name}-samples.flac", flat, rate, subtype="PCM_16")
+    import_optional("soundfile", extra="audio").write(
+        folder / f"{name}-samples.flac", flat, rate, subtype="PCM_16"
+    )
     names = [f"Draw {i + 1}" for i in range(len(x))]
     write_gallery(folder / f"{name}-samples.png", list(x), rate, names, overwrite=True)
 

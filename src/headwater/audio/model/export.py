@@ -16,7 +16,7 @@ import torch
 
 from headwater import zoo
 from headwater.audio.model import models
-from headwater.zoo.export import export
+from headwater.zoo.export import export_model
 
 DATA = (
     "public-domain scores of the music21 corpus (21 collections, Josquin to Joplin, Irish and American dances), "
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "facts.json"
         file.write_text(json.dumps(collect_facts(o.checkpoint, o.hours, o.hardware, o.frechet)))
-        export(o.checkpoint, file, o.name, zoo.FOLDER)
+        export_model(o.checkpoint, file, o.name, zoo.FOLDER)
 
 
 if __name__ == "__main__":

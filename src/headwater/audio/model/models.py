@@ -41,22 +41,24 @@ def load_prior(name: str = MUSIC, device: str = "cpu") -> Prior:
         There is no music model of that name.
     """
     card = read_card(name)
-    config, space = PlaneConfig(**zoo.settings(card["architecture"])), card["space"]
-    return assemble(config, zoo.tensors(name), space["name"], space["scale"], device=device)
+    config, space = PlaneConfig(**zoo.read_settings(card["architecture"])), card["space"]
+    return assemble(config, zoo.load_weights(name), space["name"], space["scale"], device=device)
 
 
 def read_card(name: str) -> dict[str, Any]:
     """The card of a music model."""
-    card = zoo.card(name)
+    card = zoo.read_card(name)
     if card.get("kind") != KIND:
-        raise Misuse(f"The model {name!r} makes no music.", f"Give one of {', '.join(zoo.names(KIND))}.")
+        raise Misuse(
+            f"The model {name!r} makes no music.", f"Give one of {', '.join(zoo.list_models(KIND))}."
+        )
     return card
 
 
 def load_network(name: str) -> Plane:
     """The network of a shipped music model, to train on."""
-    net = Plane(PlaneConfig(**zoo.settings(read_card(name)["architecture"])))
-    net.load_state_dict({k: v.float() for k, v in zoo.tensors(name).items()})
+    net = Plane(PlaneConfig(**zoo.read_settings(read_card(name)["architecture"])))
+    net.load_state_dict({k: v.float() for k, v in zoo.load_weights(name).items()})
     return net
 
 
@@ -64,7 +66,7 @@ def load_checkpoint(checkpoint: Path) -> Prior:
     """The prior of a training checkpoint, with its averaged weights."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     facts = state["facts"]
-    config = PlaneConfig(**zoo.settings(facts["config"]))
+    config = PlaneConfig(**zoo.read_settings(facts["config"]))
     return assemble(config, state["ema"], facts["space"], facts["scale"])
 
 

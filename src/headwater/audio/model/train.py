@@ -25,7 +25,7 @@ from headwater.audio.model.models import WINDOW
 from headwater.audio.model.network import Plane, PlaneConfig, matching_loss
 from headwater.audio.model.render import RATE
 from headwater.audio.model.space import Patches, Space, Spectral
-from headwater.nn.training import Batch, Run, fit, machine, options_for, resume
+from headwater.nn.training import Batch, Run, load_start, make_parser, prepare_device, train_network
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def held_out_loss(net: nn.Module, x1: Tensor) -> dict[str, float]:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of the command line."""
-    p = options_for(__doc__, batch=16, lr=1e-3, decay=0.35)
+    p = make_parser(__doc__, batch=16, lr=1e-3, decay=0.35)
     p.add_argument("--data", type=Path, required=True, help="folder of the recordings")
     p.add_argument("--space", choices=("mdct", "companded", "patches"), default="mdct")
     p.add_argument("--bins", type=int, default=512)
@@ -189,7 +189,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, or go on training, as the command line says."""
     o = parse(arguments)
-    device = machine(o)
+    device = prepare_device(o)
     data = Recordings(sorted(o.data.glob("train-*.npz")))
     kept = Recordings(sorted(o.data.glob("validation-*.npz")))
     config, space = choose_architecture(o, data)
@@ -202,14 +202,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     torch.manual_seed(0)
     run = Run(lambda: Plane(config), facts, device)
-    resume(run, o, models.load_network)
+    load_start(run, o, models.load_network)
     torch.manual_seed(run.step)
     if o.compile:
         assert isinstance(run.net, Plane)
         run.net.inner = torch.compile(run.net.inner)  # type: ignore[method-assign]
     x1 = encode_windows(space, kept.windows(256, (frames + 2) * config.bins, np.random.default_rng(1)))
     batches = draw_batches(data, space, frames, o.batch, np.random.default_rng(run.step))
-    fit(run, batches, weighted_loss, lambda net: held_out_loss(net, x1), o)
+    train_network(run, batches, weighted_loss, lambda net: held_out_loss(net, x1), o)
 
 
 if __name__ == "__main__":

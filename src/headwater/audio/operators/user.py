@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from headwater.audio.operators.base import require_signals
-from headwater.problem.operator import Operator, checked
+from headwater.problem.operator import Operator, check_measurement
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,4 +33,4 @@ class UserOperator(Operator):
     def __call__(self, x: Tensor) -> Tensor:
         """What the function makes of x, checked."""
         require_signals(x, self)
-        return checked(self.function(x), x, self.name)
+        return check_measurement(self.function(x), x, self.name)

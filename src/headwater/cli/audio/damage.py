@@ -19,7 +19,7 @@ from headwater.cli.audio.options import Repair
 from headwater.cli.audio.repair import DamageJob, shared_fields
 from headwater.cli.shared import python_file
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 
 
 def declip(path: Path, level: float | None, o: Repair) -> DamageJob:
@@ -162,7 +162,7 @@ def check_noise(noise: float | None, recording: Recording) -> None:
     """Refuse noise that is as loud as the loudest part of the recording: nothing of it would be left."""
     if not noise:
         return
-    with need("soundfile", "audio").SoundFile(recording.path) as file:
+    with import_optional("soundfile", "audio").SoundFile(recording.path) as file:
         blocks = read_blocks(file, recording)
         level = max(float(np.square(as_float(raw)).mean(0).max()) for _, raw in blocks) ** 0.5
     if 0 < level <= noise:

@@ -21,8 +21,8 @@ from headwater.cli.audio.options import Draw
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
 from headwater.errors import Misuse
-from headwater.extras import need
-from headwater.flows.windowed import windowed
+from headwater.extras import import_optional
+from headwater.flows.windowed import extend_to_canvas
 from headwater.solvers import solve
 
 
@@ -94,7 +94,7 @@ def generate(o: Draw) -> GenerateJob:
     output_format(Recording(Path(), models.RATE, 1, 1, "", "PCM_24"), main)
     outputs = name_outputs(main, o.count)
     check_outputs(outputs.all, (), overwrite=o.overwrite)
-    need("matplotlib.figure", "audio")
+    import_optional("matplotlib.figure", "audio")
     return GenerateJob(
         command="audio generate",
         settings={"count": o.count, "length": o.length, "seed": o.seed, "steps": o.steps},
@@ -111,7 +111,7 @@ def draw_music(prior: Prior, seconds: float, seed: int, steps: int) -> Tensor:
     """A draw of `seconds`, `[1, samples]`, at unit loudness; longer than a window it is one canvas of many."""
     samples = max(round(seconds * prior.rate), 1)
     frames = max(math.ceil(samples / prior.space.bins), prior.flow.shape[0])
-    flow = windowed(prior.flow, (frames,), axes=(-2,))
+    flow = extend_to_canvas(prior.flow, (frames,), axes=(-2,))
     return prior.space.decode(solve(flow, flow.noise([seed]), steps=steps))[:, :samples]
 
 

@@ -27,7 +27,7 @@ from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
 from headwater.cli.shared.progress import Record, Watch, clock, worst
 from headwater.dflow.result import Event
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 
 PARTIAL = ("inpaint", "extend", "declip")
 """The commands that leave most samples as they are."""
@@ -320,7 +320,7 @@ def shared_fields(
     target = output_format(recording, main, peaks=peaks)
     outputs = name_outputs(main)
     check_outputs(outputs.all, inputs, overwrite=o.overwrite)
-    need("matplotlib.figure", "audio")
+    import_optional("matplotlib.figure", "audio")
     return {
         "command": f"audio {command}",
         "inputs": tuple(inputs),

@@ -13,7 +13,7 @@ from headwater.atomic import read_bytes
 from headwater.cli.image.options import Restore
 from headwater.cli.image.requests import Request
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.image.io.files import read_image
 from headwater.image.io.picture import TURNS
 from headwater.image.operators import JPEG, Colorize, Operator, UserOperator, chain
@@ -35,13 +35,13 @@ def read_compression(path: Path) -> Compression | None:
     The quality is that of libjpeg's scale whose luminance table is nearest.
     """
     read_bytes(path)
-    image = need("PIL.Image").open(path)
+    image = import_optional("PIL.Image").open(path)
     tables = getattr(image, "quantization", None)
     if not tables:
         return None
     table = torch.tensor(tables[0], dtype=torch.float64).reshape(8, 8)
     quality = min(range(1, 101), key=lambda q: float((scaled_table(LUMINANCE, q) - table).abs().sum()))
-    sampling = need("PIL.JpegImagePlugin").get_sampling(image)
+    sampling = import_optional("PIL.JpegImagePlugin").get_sampling(image)
     return Compression(quality, "4:4:4" if sampling == 0 else "4:2:0")
 
 

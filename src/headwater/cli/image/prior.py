@@ -9,7 +9,7 @@ import torch
 from headwater.cli.image.options import Common
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
-from headwater.flows.windowed import windowed
+from headwater.flows.windowed import extend_to_canvas
 from headwater.image.model import models
 
 
@@ -30,7 +30,7 @@ def on_canvas(flow: Flow, size: tuple[int, int] | None, name: Path | None = None
             f"{name or 'The size'} is {size[0]} x {size[1]} but the model's window is {height} x {width}.",
             "Give at least that size.",
         )
-    return windowed(flow, size)
+    return extend_to_canvas(flow, size)
 
 
 def device_of(flow: Flow) -> torch.device:

@@ -20,7 +20,7 @@ from headwater.cli.shared.machine import device_named
 from headwater.cli.shared.outputs import Outputs
 from headwater.cli.shared.progress import Watch
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.flows.flow import Flow
 from headwater.image import restore as restoring
 from headwater.image.io.files import read_image, write_image
@@ -173,7 +173,7 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
         inputs=inputs,
         overwrite=o.overwrite,
     )
-    need("matplotlib.figure")
+    import_optional("matplotlib.figure")
     reference = read_reference(o, request.task.size)
     device = device_named(o.device)
     flow = load_flow(o, device)

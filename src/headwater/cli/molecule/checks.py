@@ -8,8 +8,8 @@ from importlib.util import find_spec
 
 from headwater.cli.molecule.designed import DesignedMolecule, rank
 from headwater.cli.shared.progress import abort_on_signal, clock, show_line
-from headwater.errors import short
-from headwater.extras import need
+from headwater.errors import summarise
+from headwater.extras import import_optional
 from headwater.molecule.checks import xtb
 from headwater.molecule.structure.molecule import Molecule
 
@@ -28,7 +28,7 @@ def choose_check(name: str | None) -> str:
     if name is None:
         return "xtb" if find_spec("tblite") else "none"
     for module in PACKAGES[name]:
-        need(module, extra=name)
+        import_optional(module, extra=name)
     return name
 
 
@@ -64,7 +64,7 @@ def relax_or_explain(m: Molecule) -> xtb.Relaxation:
     try:
         return xtb.relax(m)
     except Exception as error:
-        return xtb.describe_failure(m, f"The check failed: {short(error)}.")
+        return xtb.describe_failure(m, f"The check failed: {summarise(error)}.")
 
 
 def compute_best(molecules: list[DesignedMolecule], best: int, *, quiet: bool) -> None:

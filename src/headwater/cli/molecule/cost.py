@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from headwater.cli.shared.python_file import function_in
-from headwater.errors import Misuse, out_of_memory, short
+from headwater.errors import Misuse, is_out_of_memory, summarise
 from headwater.molecule.design.cost import UserCost
 from headwater.molecule.structure.elements import ELEMENTS, MAX_ATOMS
 from headwater.molecule.structure.state import MoleculeBatch, atom_mask, centre
@@ -30,10 +30,10 @@ class FileCost:
         try:
             return self.function(positions, types, mask)
         except Exception as error:
-            if isinstance(error, Misuse) or out_of_memory(error):
+            if isinstance(error, Misuse) or is_out_of_memory(error):
                 raise
             raise Misuse(
-                f"The cost failed on {len(positions)} molecules: {short(error)}.",
+                f"The cost failed on {len(positions)} molecules: {summarise(error)}.",
                 "Make it work for any positions, relaxed and definite types, and any number of molecules.",
             ) from error
 
@@ -67,7 +67,7 @@ def try_cost(cost: Cost, file: Path) -> None:
         raise
     except Exception as error:
         raise Misuse(
-            f"The cost in {file} failed on two molecules: {short(error)}.",
+            f"The cost in {file} failed on two molecules: {summarise(error)}.",
             f"Write it for positions [batch, {MAX_ATOMS}, 3], types [batch, {MAX_ATOMS}, {len(ELEMENTS)}] "
             f"and mask [batch, {MAX_ATOMS}].",
         ) from error

@@ -17,7 +17,7 @@ from headwater.cli.molecule.files import name_outputs
 from headwater.cli.molecule.options import Aim, Draw
 from headwater.cli.molecule.progress import DesignWatch
 from headwater.errors import Misuse, suggest
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.molecule.chemistry.stability import is_sound_by_table
 from headwater.molecule.design.request import Request
 from headwater.molecule.design.screened_control import ScreenedControl, ScreenedDraws
@@ -86,7 +86,7 @@ def _make_job(
     inputs = tuple(path for path in (fragment, cost) if path is not None)
     outputs = name_outputs(output, inputs, overwrite=o.overwrite)
     for module in ("rdkit.Chem", "PIL.ImageFont"):
-        need(module, "molecules")
+        import_optional(module, "molecules")
     check = choose_check(o.check)
     settings = {} if fragment is None else {"fragment": str(fragment)}
     return DesignJob(

@@ -14,7 +14,7 @@ from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.options import Files
 from headwater.cli.shared.outputs import check_outputs
 from headwater.errors import Misuse, suggest
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.molecule.chemistry.soundness import Chemistry, examine, find_duplicates
 from headwater.molecule.design import design as designing
 from headwater.molecule.io.files import read_molecules, write_csv
@@ -144,7 +144,7 @@ def score_job(path: Path, o: Files) -> ScoreJob:
             raise Misuse(f"No scores are written as {suffix!r} here.", suggest(suffix, FORMATS))
         table, report = o.output.with_suffix(".csv"), o.output.with_suffix(".json")
         check_outputs((table, report), (path,), overwrite=o.overwrite)
-    need("rdkit.Chem", "molecules")
+    import_optional("rdkit.Chem", "molecules")
     return ScoreJob(
         command="molecule score",
         inputs=(path,),

@@ -22,7 +22,7 @@ from headwater.cli.shared.exit_codes import DIVERGED, DONE, INTERRUPTED, MISUSE
 from headwater.cli.shared.machine import Meter, use_idle_cores, versions
 from headwater.cli.shared.outputs import write_json
 from headwater.cli.shared.progress import Watch
-from headwater.errors import Misuse, out_of_memory
+from headwater.errors import Misuse, is_out_of_memory
 from headwater.optimizers.status import Status
 
 __all__ = ["DIVERGED", "DONE", "INTERRUPTED", "MISUSE", "Entry", "Job", "run"]
@@ -172,7 +172,7 @@ def _refusal(error: Exception, smaller: str) -> Misuse:
     """What is said of an error that the user can do something about; any other is raised again."""
     if isinstance(error, Misuse):
         return error
-    if out_of_memory(error):
+    if is_out_of_memory(error):
         return Misuse("The machine ran out of memory.", smaller)
     raise error
 

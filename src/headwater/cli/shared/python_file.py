@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.atomic import read_bytes
-from headwater.errors import Misuse, short, suggest
+from headwater.errors import Misuse, suggest, summarise
 
 
 def split_name(where: str, default: str) -> tuple[Path, str]:
@@ -75,7 +75,7 @@ def refuse_failures(where: str, what: str, cure: str) -> Iterator[None]:
     except Misuse:
         raise
     except Exception as error:
-        raise Misuse(f"The operator {where} failed on {what}: {short(error)}.", cure) from error
+        raise Misuse(f"The operator {where} failed on {what}: {summarise(error)}.", cure) from error
 
 
 def import_file(file: Path) -> Any:
@@ -95,7 +95,7 @@ def import_file(file: Path) -> Any:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise Misuse(
-            f"{file} cannot be imported: {short(error)}.", f"Run 'python {file}' to see more."
+            f"{file} cannot be imported: {summarise(error)}.", f"Run 'python {file}' to see more."
         ) from error
     finally:
         sys.path.pop(0)

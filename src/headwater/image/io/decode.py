@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.image.io import png16
 from headwater.image.io.picture import (
     DESCRIPTION,
@@ -55,7 +55,7 @@ def _decode(path: Path, data: bytes) -> tuple[Array, Picture]:
     deep = _deep_tiff(path, data) if data[:4] in TIFF else None
     if deep is not None:
         return deep
-    image = need("PIL.Image").open(BytesIO(data))
+    image = import_optional("PIL.Image").open(BytesIO(data))
     if image.format == "PNG":
         image.load()  # its metadata may stand behind the pixels
     _one_frame(path, 1 if image.format == "MPO" else getattr(image, "n_frames", 1))  # MPO: JPEG with preview
@@ -89,7 +89,7 @@ def _decode_npy(array: Array) -> tuple[Array, Picture]:
 
 def _deep_tiff(path: Path, data: bytes) -> tuple[Array, Picture] | None:
     """A TIFF file of more than 8 bits, or None: Pillow reads those cut to 8 bits, or not at all."""
-    with need("tifffile").TiffFile(BytesIO(data)) as file:
+    with import_optional("tifffile").TiffFile(BytesIO(data)) as file:
         page = file.pages[0]
         if page.dtype is None or page.dtype.itemsize == 1:
             return None
@@ -100,7 +100,7 @@ def _deep_tiff(path: Path, data: bytes) -> tuple[Array, Picture] | None:
             array = opacity(array.dtype) - array
         array = np.moveaxis(array, 0, 2) if page.axes == "SYX" else array
     array = array[..., None] if array.ndim == 2 else array
-    exif = need("PIL.Image").Exif()
+    exif = import_optional("PIL.Image").Exif()
     exif.update({tag: value for tag, value in tags.items() if tag != ICC})
     block = bytes(exif.tobytes()) if len(exif) else None
     mode: Literal["grey", "RGB"] = "grey" if array.shape[2] < 3 else "RGB"
@@ -126,7 +126,7 @@ def _exif(image: Any) -> bytes | None:
     if image.format != "TIFF":
         raw: bytes | None = image.info.get("exif")
         return raw
-    full, kept = image.getexif(), need("PIL.Image").Exif()
+    full, kept = image.getexif(), import_optional("PIL.Image").Exif()
     for tag in DESCRIPTION & set(full):
         kept[tag] = full[tag]
     for group in (34665, 34853):  # EXIF and GPS
@@ -138,7 +138,7 @@ def _exif(image: Any) -> bytes | None:
 def _orientation(exif: bytes | None) -> int:
     if exif is None:
         return 1
-    tags = need("PIL.Image").Exif()
+    tags = import_optional("PIL.Image").Exif()
     try:
         tags.load(exif)
         value = tags.get(ORIENTATION, 1)

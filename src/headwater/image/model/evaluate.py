@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.flows.flow import Flow
 from headwater.image.metrics.perceptual import pooled_features
 from headwater.image.model import models
@@ -58,7 +58,7 @@ def distances(samples: Tensor, pictures: Tensor) -> list[dict[str, Any]]:
 
 def save_contact_sheet(path: Path, samples: Tensor, columns: int = 8) -> None:
     """Write images `[n, 3, h, w]` in [-1, 1] as rows of a PNG, at twice their size."""
-    image = need("PIL.Image")
+    image = import_optional("PIL.Image")
     pixels = ((samples.clamp(-1, 1) + 1) * 127.5).round().byte()
     full = pixels[: len(pixels) // columns * columns] if len(pixels) > columns else pixels
     page = torch.cat([torch.cat(list(row), dim=2) for row in torch.split(full, columns)], dim=1)

@@ -74,17 +74,19 @@ def flow(
 @lru_cache(maxsize=2)
 def network(name: str, device: str = "cpu") -> torch.nn.Module:
     """The network of a shipped image model, in evaluation mode, float32."""
-    net = UNet(UNetConfig(**zoo.settings(card_of(name)["architecture"])))
-    net.load_state_dict({k: v.float() for k, v in zoo.tensors(name).items()})
+    net = UNet(UNetConfig(**zoo.read_settings(card_of(name)["architecture"])))
+    net.load_state_dict({k: v.float() for k, v in zoo.load_weights(name).items()})
     net.eval().requires_grad_(False)
     return net.to(device)
 
 
 def card_of(name: str) -> dict[str, Any]:
     """The card of an image model."""
-    content = zoo.card(name)
+    content = zoo.read_card(name)
     if content.get("kind", "image") != "image":
-        raise Misuse(f"The model {name!r} makes no images.", f"Give one of {', '.join(zoo.names('image'))}.")
+        raise Misuse(
+            f"The model {name!r} makes no images.", f"Give one of {', '.join(zoo.list_models('image'))}."
+        )
     return content
 
 

@@ -35,7 +35,7 @@ from headwater.image.model.training_data import (
     load_photographs,
     to_grey,
 )
-from headwater.nn.training import Batch, Run, fit, machine, options_for, resume
+from headwater.nn.training import Batch, Run, load_start, make_parser, prepare_device, train_network
 
 
 def matching_loss(net: nn.Module, x1: Tensor, label: Tensor, t: Tensor, x0: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ def new_run(config: UNetConfig, device: torch.device) -> Run:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of the command line."""
-    p = options_for(__doc__, batch=48, lr=8e-4, decay=0.3, threads=2)
+    p = make_parser(__doc__, batch=48, lr=8e-4, decay=0.3, threads=2)
     p.add_argument("--data", type=Path, nargs="+", required=True, help="zip files of CLASS/FILE images")
     p.add_argument("--validate", type=Path, required=True, help="zip file of held-out images")
     p.add_argument("--photographs", type=Path, nargs="+", help="zip files of photographs to take crops of")
@@ -142,7 +142,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, or resume a training, as the command line says."""
     o = parse(arguments)
-    device = machine(o)
+    device = prepare_device(o)
     images, labels, classes = load_images(o.data, o.work)
     pictures, crops, null = load_images([o.validate], o.work)[0][::4], None, len(classes)
     config = UNetConfig(classes=null)
@@ -154,12 +154,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         config = dataclasses.replace(config, widths=tuple(o.widths))
     torch.manual_seed(0)
     run = new_run(config, device)
-    resume(run, o, models.network)
+    load_start(run, o, models.network)
     torch.manual_seed(run.step)
     if o.compile:
         run.net.compile()
     batches = batches_of(source, o.batch, o.drop, null)
-    fit(run, batches, loss_of, lambda net: held_out_figures(net, null, pictures, crops), o)
+    train_network(run, batches, loss_of, lambda net: held_out_figures(net, null, pictures, crops), o)
 
 
 if __name__ == "__main__":

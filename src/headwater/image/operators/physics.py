@@ -10,7 +10,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.image.operators.base import require_images
-from headwater.problem.operator import LinearOperator, Operator, checked
+from headwater.problem.operator import LinearOperator, Operator, check_measurement
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Physics(Operator):
     def __call__(self, x: Tensor) -> Tensor:
         """What the object's `A` makes of x."""
         require_images(x, self)
-        return checked(forward_of(self.physics)(x), x, self.name)
+        return check_measurement(forward_of(self.physics)(x), x, self.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +53,11 @@ class LinearPhysics(LinearOperator):
     def __call__(self, x: Tensor) -> Tensor:
         """What the object's `A` makes of x."""
         require_images(x, self)
-        return checked(forward_of(self.physics)(x), x, self.name)
+        return check_measurement(forward_of(self.physics)(x), x, self.name)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """A' y, as the object says, in the shape of x `[batch, c, h, w]`."""
-        return checked(self.physics.A_adjoint(y), y, self.name)
+        return check_measurement(self.physics.A_adjoint(y), y, self.name)
 
 
 def forward_of(physics: Any) -> Callable[[Tensor], Any]:

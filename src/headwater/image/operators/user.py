@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from headwater.image.operators.base import require_images
-from headwater.problem.operator import Operator, checked
+from headwater.problem.operator import Operator, check_measurement
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,4 +56,4 @@ class UserOperator(Operator):
     def __call__(self, x: Tensor) -> Tensor:
         """What the function makes of x, checked."""
         require_images(x, self)
-        return checked(self.function(x), x, self.name)
+        return check_measurement(self.function(x), x, self.name)

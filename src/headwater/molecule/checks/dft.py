@@ -33,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.molecule.checks.xtb import closed_shell_refusal
 from headwater.molecule.structure.molecule import Molecule, check_molecule
 from headwater.molecule.structure.units import HARTREE
@@ -86,7 +86,7 @@ def single_point(m: Molecule, *, callback: Callable[[int, float], None] | None =
         An element other than H, C, N, O, F, a position that is not finite, or pyscf is not installed.
     """
     check_molecule(m, max(len(m), 1))
-    need("pyscf.dft", "dft")
+    import_optional("pyscf.dft", "dft")
     start = time.perf_counter()
     if sentence := closed_shell_refusal(m):
         return _fail(sentence, start)
@@ -144,7 +144,7 @@ def functions(m: Molecule) -> int:
 
 def basis(symbol: str) -> list[Any]:
     """Gaussian's 6-31G(2df,p) of an element, as pyscf takes it."""
-    core = list(need("pyscf.gto", "dft").basis.load("6-31g", symbol))
+    core = list(import_optional("pyscf.gto", "dft").basis.load("6-31g", symbol))
     if symbol == "H":
         return [*core, [1, [P_EXPONENT, 1.0]]]
     return [*core, *([2, [d, 1.0]] for d in D_EXPONENTS), [3, [F_EXPONENTS[symbol], 1.0]]]
@@ -167,7 +167,7 @@ def _result(field: Any, start: float) -> DftResult:
 
 def _field(m: Molecule) -> Any:
     """The self-consistent field before it runs: density fitting, orbitals in the span of 6D 7F."""
-    gto = need("pyscf.gto", "dft")
+    gto = import_optional("pyscf.gto", "dft")
     positions = np.asarray(m.positions) - np.mean(m.positions, axis=0)
     mol = gto.M(
         atom=list(zip(m.symbols, positions.tolist(), strict=True)),
@@ -176,7 +176,7 @@ def _field(m: Molecule) -> Any:
         cart=True,
         verbose=0,
     )
-    field = need("pyscf.dft", "dft").RKS(mol, xc="b3lypg").density_fit(auxbasis=AUXILIARY)
+    field = import_optional("pyscf.dft", "dft").RKS(mol, xc="b3lypg").density_fit(auxbasis=AUXILIARY)
     field.chkfile = None
     span = _span(mol)
 
@@ -191,7 +191,7 @@ def _field(m: Molecule) -> Any:
 
 def _span(mol: Any) -> NDArray[np.float64]:
     """Columns: the functions of 6D 7F in the Cartesian ones; f shells lose their three p combinations."""
-    pure = need("pyscf.gto", "dft").cart2sph(3)
+    pure = import_optional("pyscf.gto", "dft").cart2sph(3)
     blocks: list[Tensor] = []
     for shell in range(mol.nbas):
         angular = mol.bas_angular(shell)

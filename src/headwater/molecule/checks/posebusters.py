@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.molecule.chemistry.perception import EXTRA, perceive, to_rdkit
 from headwater.molecule.structure.molecule import Molecule
 
@@ -23,7 +23,7 @@ def run_posebusters(molecules: Iterable[Molecule]) -> list[dict[str, bool]]:
     Misuse
         The extra is not installed: `pip install headwater[posebusters]`.
     """
-    judge = need("posebusters", "posebusters").PoseBusters(config="mol", max_workers=0)
+    judge = import_optional("posebusters", "posebusters").PoseBusters(config="mol", max_workers=0)
     out = []
     for m in molecules:
         mol = perceive(m) or to_rdkit(m)
@@ -43,7 +43,7 @@ def _quiet() -> Iterator[None]:
     It sends RDKit's messages to Python's logger, switches them on by itself and reads some of them, so only
     the handler that prints them is shut.
     """
-    handler, logger = need("rdkit", EXTRA).log_handler, logging.getLogger("posebusters")
+    handler, logger = import_optional("rdkit", EXTRA).log_handler, logging.getLogger("posebusters")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     handler.addFilter(_nothing)

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.molecule.chemistry.align import rotations
 from headwater.molecule.chemistry.stability import bond_orders
 from headwater.molecule.structure.elements import ELEMENTS, NUMBERS
@@ -268,8 +268,8 @@ class _Field:
         self._refusal = closed_shell_refusal(m)
         self._molecule, self._cycles = m, cycles
         self._calculator: Any = None
-        self._result = need("tblite.interface", "xtb").Result()
-        self._errors = need("tblite.exceptions", "xtb").TBLiteRuntimeError
+        self._result = import_optional("tblite.interface", "xtb").Result()
+        self._errors = import_optional("tblite.exceptions", "xtb").TBLiteRuntimeError
 
     def __call__(self, positions: NDArray[np.float64]) -> FieldPoint:
         if self._refusal:
@@ -290,7 +290,7 @@ class _Field:
         else:
             numbers = np.array([NUMBERS[ELEMENTS.index(s)] for s in self._molecule.symbols])
             charge = float(self._molecule.charge)
-            tblite = need("tblite.interface", "xtb")
+            tblite = import_optional("tblite.interface", "xtb")
             self._calculator = tblite.Calculator(METHOD, numbers, positions, charge=charge, color=False)
             self._calculator.set("verbosity", 0)
             self._calculator.set("max-iter", self._cycles)
@@ -303,7 +303,7 @@ class _NoEnergy(Exception):
 
 def _descend(field: _Field, start: NDArray[np.float64], tolerance: float, limit: int) -> tuple[int, str]:
     """Take `field` downhill; the steps made and, without convergence, why."""
-    optimize = need("scipy.optimize", "xtb")
+    optimize = import_optional("scipy.optimize", "xtb")
 
     def energy(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         point = field(x.reshape(-1, 3))

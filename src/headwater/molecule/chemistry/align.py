@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.molecule.structure.state import relaxed_types
 
 
@@ -44,7 +44,7 @@ def align_to_noise(x0: Tensor, x1: Tensor, atoms: Tensor, rounds: int = 2) -> tu
     ----------
     Assignment: Kuhn 1955 (the Hungarian method); rotation: Kabsch 1976.
     """
-    linear_sum_assignment = need("scipy.optimize", "molecules").linear_sum_assignment
+    linear_sum_assignment = import_optional("scipy.optimize", "molecules").linear_sum_assignment
 
     b, n = x1.shape[:2]
     order = torch.arange(n).repeat(b, 1)
@@ -109,4 +109,6 @@ def match_types(x0: Tensor, x1: Tensor, atoms: Tensor, kinds: Tensor, typed: Ten
 
 def _assign_atoms(cost: Tensor) -> Tensor:
     """The atom of each row, by the Hungarian method."""
-    return torch.from_numpy(need("scipy.optimize", "molecules").linear_sum_assignment(cost.numpy())[1])
+    return torch.from_numpy(
+        import_optional("scipy.optimize", "molecules").linear_sum_assignment(cost.numpy())[1]
+    )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.molecule.chemistry.stability import LIMITS, bond_orders, has_clash
 from headwater.molecule.structure.elements import ELEMENTS
 from headwater.molecule.structure.molecule import Molecule, to_batch
@@ -60,7 +60,7 @@ def to_rdkit(m: Molecule, *, charges: bool = True) -> Mol:
 
 def to_rdkit_with_orders(m: Molecule, orders: torch.Tensor, *, charges: bool) -> Mol:
     """`to_rdkit` with the orders of the table at hand, `[n, n]`."""
-    chem = need("rdkit.Chem", EXTRA)
+    chem = import_optional("rdkit.Chem", EXTRA)
     kinds = (chem.BondType.SINGLE, chem.BondType.DOUBLE, chem.BondType.TRIPLE)
     mol = _atoms(m, m.charges if charges else [0] * len(m))
     for atom in mol.GetAtoms():
@@ -73,7 +73,7 @@ def to_rdkit_with_orders(m: Molecule, orders: torch.Tensor, *, charges: bool) ->
 
 def _atoms(m: Molecule, charges: Iterable[int]) -> RWMol:
     """Atoms without bonds, with one conformer."""
-    chem = need("rdkit.Chem", EXTRA)
+    chem = import_optional("rdkit.Chem", EXTRA)
     mol: RWMol = chem.RWMol()
     for symbol, charge in zip(m.symbols, charges, strict=True):
         atom = chem.Atom(symbol)
@@ -89,10 +89,10 @@ def _atoms(m: Molecule, charges: Iterable[int]) -> RWMol:
 
 def sanitise(mol: Mol) -> Mol | None:
     """A sanitised copy, or None where RDKit refuses."""
-    chem = need("rdkit.Chem", EXTRA)
+    chem = import_optional("rdkit.Chem", EXTRA)
     copy: Mol = chem.Mol(mol)
     try:
-        with need("rdkit.rdBase", EXTRA).BlockLogs():
+        with import_optional("rdkit.rdBase", EXTRA).BlockLogs():
             chem.SanitizeMol(copy)
     except ValueError:  # KekulizeException and AtomValenceException are ValueErrors
         return None
@@ -119,7 +119,7 @@ def perceive_for_file(m: Molecule) -> Mol:
     The bonds are those of `perceive`, where these need no other charges than the molecule's; else `to_rdkit`'s, with
     radicals marked where RDKit sanitises them.
     """
-    chem = need("rdkit.Chem", EXTRA)
+    chem = import_optional("rdkit.Chem", EXTRA)
     mol = perceive(m)
     if mol is None or tuple(a.GetFormalCharge() for a in mol.GetAtoms()) != tuple(m.charges):
         mol = sanitise(to_rdkit(m))
@@ -138,9 +138,9 @@ def _determine_bonds(m: Molecule) -> Mol | None:
 
 def _call_rdkit(name: str, mol: Mol, charge: int) -> Mol | None:
     """What a function of RDKit's rdDetermineBonds (after Kim and Kim 2015) makes of a molecule, sanitised."""
-    determine = getattr(need("rdkit.Chem.rdDetermineBonds", EXTRA), name)
+    determine = getattr(import_optional("rdkit.Chem.rdDetermineBonds", EXTRA), name)
     try:
-        with need("rdkit.rdBase", EXTRA).BlockLogs():
+        with import_optional("rdkit.rdBase", EXTRA).BlockLogs():
             determine(mol, charge=charge, embedChiral=False, maxIterations=PerceptionLimits.iterations)
     except (ValueError, RuntimeError):  # no assignment fits the charge, or too many were tried
         return None
@@ -162,7 +162,7 @@ def perceive_closed_shell(m: Molecule) -> Mol | None:
     >>> smiles(perceive_closed_shell(benzene))
     'c1ccccc1'
     """
-    chem = need("rdkit.Chem", EXTRA)
+    chem = import_optional("rdkit.Chem", EXTRA)
     if any(m.charges) or len(m) > PerceptionLimits.atoms:
         return None
     batch = to_batch([m], len(m))
@@ -175,7 +175,7 @@ def perceive_closed_shell(m: Molecule) -> Mol | None:
 
 def _short_enough(mol: Mol) -> bool:
     """Whether no bond is longer than the table's limit of its order by more than `PerceptionLimits.conjugated`."""
-    chem = need("rdkit.Chem", EXTRA)
+    chem = import_optional("rdkit.Chem", EXTRA)
     mol, places = chem.Mol(mol), mol.GetConformer().GetPositions()
     chem.Kekulize(mol, clearAromaticFlags=True)
     for b in mol.GetBonds():
@@ -189,7 +189,7 @@ def _short_enough(mol: Mol) -> bool:
 
 def _determine_orders(m: Molecule, bonds: torch.Tensor) -> Mol | None:
     """The molecule with these bonds, their orders by RDKit, sanitised; None if no orders fit."""
-    chem = need("rdkit.Chem", EXTRA)
+    chem = import_optional("rdkit.Chem", EXTRA)
     mol = _atoms(m, [0] * len(m))
     for i, j in bonds.triu().nonzero().tolist():
         mol.AddBond(i, j, chem.BondType.SINGLE)
@@ -203,6 +203,6 @@ def smiles(mol: Mol) -> str:
     >>> smiles(Chem.AddHs(Chem.MolFromSmiles("OC")))
     'CO'
     """
-    chem = need("rdkit.Chem", EXTRA)
-    with need("rdkit.rdBase", EXTRA).BlockLogs():
+    chem = import_optional("rdkit.Chem", EXTRA)
+    with import_optional("rdkit.rdBase", EXTRA).BlockLogs():
         return str(chem.MolToSmiles(chem.RemoveHs(mol, sanitize=False)))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.molecule.chemistry.perception import (
     EXTRA,
     perceive_closed_shell,
@@ -167,7 +167,7 @@ def examine(
 
 
 def _chemistry(mol: Mol, share: float, perceived: Mol | None, *, sound: bool) -> Chemistry:
-    chem = need("rdkit.Chem", EXTRA)
+    chem = import_optional("rdkit.Chem", EXTRA)
     fragments = len(chem.GetMolFrags(mol))
     text = None
     sane = sanitise(mol)

@@ -15,13 +15,13 @@ from headwater.molecule.model import models
 
 def load_ranges() -> dict[str, tuple[float, float]]:
     """The 0.1 and 99.9 percentiles of QM9 per property, canonical units."""
-    return {name: (low, high) for name, (low, high) in zoo.card(models.GENERATOR)["ranges"].items()}
+    return {name: (low, high) for name, (low, high) in zoo.read_card(models.GENERATOR)["ranges"].items()}
 
 
 @lru_cache(maxsize=1)
 def load_statistics() -> dict[str, Tensor]:
     """Per number of atoms: how many molecules of half_b have it, and mean and std of each property."""
-    card = zoo.card(models.GENERATOR)
+    card = zoo.read_card(models.GENERATOR)
     by_count = {k: torch.tensor(v, dtype=torch.float64) for k, v in card["by_count"].items()}
     return {"counts": torch.tensor(card["counts"], dtype=torch.float64)} | by_count
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.molecule.chemistry.perception import perceive
 from headwater.molecule.structure.molecule import Molecule
 
@@ -44,14 +44,14 @@ class BondLengths:
 
 def load_font(size: int) -> Font:
     """RDKit's own font, so that words and structures look alike; Pillow's where RDKit has none."""
-    fonts = need("PIL.ImageFont", "molecules")
-    file = Path(str(need("rdkit.Chem.Draw", "molecules").__file__)).with_name("FreeSans.ttf")
+    fonts = import_optional("PIL.ImageFont", "molecules")
+    file = Path(str(import_optional("rdkit.Chem.Draw", "molecules").__file__)).with_name("FreeSans.ttf")
     return fonts.truetype(str(file), size) if file.is_file() else fonts.load_default(size)
 
 
 def draw_structures(molecules: Sequence[Molecule], size: tuple[int, int]) -> list[Any]:
     """A picture of each, of that many pixels; bonds have one length, but in what is too large for the shortest."""
-    with need("rdkit.rdBase", "molecules").BlockLogs():
+    with import_optional("rdkit.rdBase", "molecules").BlockLogs():
         found = [_find_structure(m) for m in molecules]
         longest = [_longest_bond(mol, size) for mol, _ in found if mol is not None]
         bond = min([BondLengths.usual, *(x for x in longest if x >= BondLengths.shortest)])
@@ -79,8 +79,11 @@ def _find_structure(m: Molecule) -> tuple[Mol | None, str]:
 
 def _flatten(mol: Mol) -> Mol:
     """The molecule without hydrogens, with clean 2-D coordinates and the wedges of its 3-D model."""
-    chem, depictor = need("rdkit.Chem", "molecules"), need("rdkit.Chem.rdDepictor", "molecules")
-    draw = need("rdkit.Chem.Draw.rdMolDraw2D", "molecules")
+    chem, depictor = (
+        import_optional("rdkit.Chem", "molecules"),
+        import_optional("rdkit.Chem.rdDepictor", "molecules"),
+    )
+    draw = import_optional("rdkit.Chem.Draw.rdMolDraw2D", "molecules")
     mol = chem.Mol(mol)
     chem.AssignStereochemistryFrom3D(mol)
     which = chem.RemoveHsParameters()
@@ -98,7 +101,7 @@ def _flatten(mol: Mol) -> Mol:
 
 def _is_cage(mol: Mol) -> bool:
     rings = mol.GetRingInfo()
-    bridges = need("rdkit.Chem.rdMolDescriptors", "molecules").CalcNumBridgeheadAtoms(mol)
+    bridges = import_optional("rdkit.Chem.rdMolDescriptors", "molecules").CalcNumBridgeheadAtoms(mol)
     return bool(bridges or any(rings.NumAtomRings(i) > 2 for i in range(mol.GetNumAtoms())))
 
 
@@ -110,7 +113,7 @@ def _longest_bond(mol: Mol, size: tuple[int, int]) -> float:
 
 
 def _depiction(mol: Mol, size: tuple[int, int], bond: float) -> Any:
-    canvas = need("rdkit.Chem.Draw.rdMolDraw2D", "molecules").MolDraw2DCairo(*size)
+    canvas = import_optional("rdkit.Chem.Draw.rdMolDraw2D", "molecules").MolDraw2DCairo(*size)
     options = canvas.drawOptions()
     options.prepareMolsBeforeDrawing = False  # `_flatten` did
     options.fixedBondLength = bond / BondLengths.flat  # RDKit means pixels per unit of length
@@ -122,15 +125,15 @@ def _depiction(mol: Mol, size: tuple[int, int], bond: float) -> Any:
     options.updateAtomPalette({9: (0.11, 0.54, 0.30), 7: (0.14, 0.34, 0.77), 8: (0.78, 0.2, 0.12)})
     canvas.DrawMolecule(mol)
     canvas.FinishDrawing()
-    return need("PIL.Image", "molecules").open(io.BytesIO(canvas.GetDrawingText())).convert("RGB")
+    return import_optional("PIL.Image", "molecules").open(io.BytesIO(canvas.GetDrawingText())).convert("RGB")
 
 
 def _balls(m: Molecule, size: tuple[int, int], bond: float, note: str) -> Any:
     """The atoms as balls seen along the direction in which they spread least, the near before the far."""
-    image = need("PIL.Image", "molecules")
+    image = import_optional("PIL.Image", "molecules")
     fine = 3  # drawn larger and reduced, which smooths the edges
     picture = image.new("RGB", (size[0] * fine, size[1] * fine), "white")
-    draw = need("PIL.ImageDraw", "molecules").Draw(picture)
+    draw = import_optional("PIL.ImageDraw", "molecules").Draw(picture)
     if len(m) and np.isfinite(m.positions).all():
         seen = _principal(np.asarray(m.positions, dtype=np.float64))
         room = np.array([size[0] - 60, size[1] - 110]) / np.maximum(np.ptp(seen[:, :2], axis=0), 0.1)

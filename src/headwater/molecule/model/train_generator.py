@@ -25,7 +25,7 @@ from headwater.molecule.model.generator import Generator, matching_losses
 from headwater.molecule.model.network import TrunkConfig
 from headwater.molecule.model.train_regressor import batch_by_size
 from headwater.molecule.structure.state import atom_mask, encode_state, project, round_state
-from headwater.nn.training import Batch, Run, fit, machine, options_for, resume
+from headwater.nn.training import Batch, Run, load_start, make_parser, prepare_device, train_network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Monitor:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of the command line."""
-    p = options_for(__doc__)
+    p = make_parser(__doc__)
     p.add_argument("--qm9", type=Path, required=True, help="folder of the parsed QM9")
     p.add_argument("--width", type=int, default=160)
     p.add_argument("--blocks", type=int, default=8)
@@ -100,18 +100,18 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, or go on training, as the command line says."""
     o = parse(arguments)
-    device = machine(o)
+    device = prepare_device(o)
     molecules = load(o.qm9)
     config = TrunkConfig(inputs=6, width=o.width, blocks=o.blocks)
     torch.manual_seed(0)
     run = Run(lambda: Generator(config), {"config": dataclasses.asdict(config), "part": "half_b"}, device)
-    resume(run, o, models.load_generator)
+    load_start(run, o, models.load_generator)
     if o.compile:
         run.net.trunk.compile(dynamic=True)  # type: ignore[union-attr]
     g = torch.Generator().manual_seed(run.step)
     parts = batch_by_size(molecules, split("half_b"), o.batch, seed=run.step)
     monitor = Monitor(molecules, sample("validation", 1000), samples=100, steps=25)
-    fit(run, (pair_with_noise(molecules, i, g) for i in parts), GeneratorLoss(), monitor, o)
+    train_network(run, (pair_with_noise(molecules, i, g) for i in parts), GeneratorLoss(), monitor, o)
 
 
 if __name__ == "__main__":

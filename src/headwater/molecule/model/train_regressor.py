@@ -29,7 +29,7 @@ from headwater.molecule.model.data import Molecules, load, sample, split
 from headwater.molecule.model.network import TrunkConfig
 from headwater.molecule.model.regressor import EXTRA, PROPERTIES, Regressor, RegressorConfig
 from headwater.molecule.structure.elements import ELEMENTS
-from headwater.nn.training import Batch, Run, fit, machine, options_for, resume
+from headwater.nn.training import Batch, Run, load_start, make_parser, prepare_device, train_network
 
 BARS = {"alpha": 0.10, "gap": 0.064, "homo": 0.039, "lumo": 0.036, "mu": 0.043, "cv": 0.040}
 """Published test errors of the usual regressors (EDM, Hoogeboom et al. 2022, table 3), in our units."""
@@ -150,7 +150,7 @@ def mean_errors(net: nn.Module, molecules: Molecules, index: Tensor, batch: int 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of the command line."""
-    p = options_for(__doc__)
+    p = make_parser(__doc__)
     p.add_argument("--qm9", type=Path, required=True, help="folder of the parsed QM9")
     p.add_argument("--part", choices=("half_a", "half_b"), required=True)
     p.add_argument("--width", type=int, default=160)
@@ -162,7 +162,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, or go on training, as the command line says."""
     o = parse(arguments)
-    device = machine(o)
+    device = prepare_device(o)
     molecules = load(o.qm9)
     index = split(o.part)
     trunk = TrunkConfig(inputs=5, width=o.width, blocks=o.blocks, radial=24, time=False, moves=0)
@@ -171,13 +171,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.manual_seed(o.seed)
     facts: dict[str, Any] = {"config": dataclasses.asdict(config), "part": o.part}
     run = Run(lambda: Regressor(config), facts, device)
-    resume(run, o, models.load_regressor)
+    load_start(run, o, models.load_regressor)
     if o.compile:
         run.net.trunk.compile(dynamic=True)  # type: ignore[union-attr]
     parts = batch_by_size(molecules, index, o.batch, seed=o.seed + run.step)
     noise = torch.Generator().manual_seed(o.seed + run.step)
     held_out = sample("validation", 2000)
-    fit(
+    train_network(
         run,
         (jitter_positions(load_labels(molecules, i), noise) for i in parts),
         RegressorLoss(),
