@@ -82,7 +82,7 @@ def test_every_part_with_undeclared_data_is_refused(part):
 def test_data_of_the_full_batch_that_cannot_be_broadcast_is_refused_too():
     flow, _, x0 = several()
     data = normal(5, 3, seed=9)
-    with pytest.raises(Misuse, match=r"cost of problem 0 fails \(.*\) when it is evaluated without"):
+    with pytest.raises(Misuse, match=r"cost of problem . has another value"):
         control(flow, lambda x: torch.stack([(x[i] - data[i]).square().sum() for i in range(5)]), x0)
 
 
