@@ -48,5 +48,5 @@ def test_it_writes_the_draws_and_the_figures(tmp_path):
 
 def test_a_set_has_no_distance_to_itself_at_any_loudness():
     x = torch.randn(3, models.WINDOW, generator=torch.Generator().manual_seed(0))
-    rows = evaluate.distances(models.prior(), {1: 0.2 * x}, x)
+    rows = evaluate.distances(models.load_prior(), {1: 0.2 * x}, x)
     assert abs(rows[-1]["Frechet (CDPAM)"]) < 1e-3

@@ -64,7 +64,7 @@ class _Recompute(torch.autograd.Function):
         with torch.enable_grad(), torch.autocast(kind, dtype, enabled=enabled):
             out = ctx.function(z)
         (before, size), (now, _) = ctx.projection, fingerprint(out)
-        # Half precision is off by up to 1e-2 where kernels differ with and without a graph; another dropout mask by more.
+        # In half precision kernels with and without a graph differ by up to 1e-2, another dropout mask by far more.
         if bool((now - before).abs() > 3e-2 * size):
             raise Misuse(
                 "The velocity gave two answers for one input, so its gradient is not that of x1.",
