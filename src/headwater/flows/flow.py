@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -14,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from headwater.errors import Misuse
-from headwater.flows.path import BetaTable, CondOT, Path
+from headwater.flows.networks import find_networks, freeze_networks
+from headwater.flows.path import CondOT, Path
+from headwater.flows.prediction import ConvertedVelocity, Velocity
 from headwater.flows.seeds import draw_normal, make_generators
 from headwater.problem.batch import select
 
-Velocity = Callable[[Tensor, Tensor], Tensor]
 LEFT_AT_SOURCE = 0.1
 """The largest alpha(0) of a path whose source may be drawn from N(0, I).
 
@@ -92,7 +90,7 @@ class Flow:
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
         object.__setattr__(
-            self, "modules", tuple(dict.fromkeys([*self.modules, *_modules_of(self.velocity)]))
+            self, "modules", tuple(dict.fromkeys([*self.modules, *find_networks(self.velocity)]))
         )
         object.__setattr__(self, "_activations", {})
 
@@ -153,7 +151,7 @@ class Flow:
         state = x.clone() if self.dtype in (None, x.dtype) else x.to(self.dtype)
         try:
             # Only x0 is optimised: without those of the weights a gradient takes about two thirds of the time.
-            with _frozen(self.modules):
+            with freeze_networks(self.modules):
                 return self.velocity(state, t.to(torch.float64) if self.dtype is torch.float64 else t.clone())
         except RuntimeError as error:
             weights = {p.dtype for m in self.modules for p in m.parameters() if p.is_floating_point()}
@@ -233,14 +231,6 @@ class Flow:
         return _convert(network, shape, path, path.v_from_vprediction, options)
 
 
-EDGE = 1e-3
-"""The distance that a prediction keeps from an end of the path at which it gives no velocity.
-
-v_from_eps divides by alpha, which is 0 at t = 0, and v_from_xhat by sigma, which is 0 at t = 1. At this distance the
-difference that is divided, x - alpha xhat of the size of sigma, still has four digits in float32.
-"""
-
-
 def _convert(
     network: Velocity,
     shape: Sequence[int],
@@ -248,38 +238,8 @@ def _convert(
     formula: Callable[[Tensor, Tensor, Tensor], Tensor],
     options: dict[str, Any],
 ) -> Flow:
-    velocity = _Converted(network, path, formula, options.pop("dtype", None))
+    velocity = ConvertedVelocity(network, path, formula, options.pop("dtype", None))
     return Flow(velocity, tuple(shape), path, **options)
-
-
-class _Converted:
-    """The velocity of a network that predicts another quantity, converted in the dtype of the state."""
-
-    def __init__(
-        self,
-        network: Velocity,
-        path: Path,
-        formula: Callable[[Tensor, Tensor, Tensor], Tensor],
-        dtype: torch.dtype | None,
-    ) -> None:
-        self.network, self.path, self.formula, self.dtype = network, path, formula, dtype
-        low, high = (torch.tensor(t, dtype=torch.float64) for t in path.span)
-        early = EDGE if formula == path.v_from_eps and float(path.alpha(low)) == 0 else float(low)
-        late = 1 - EDGE if formula == path.v_from_xhat and float(path.sigma(high)) == 0 else float(high)
-        self.within = (early, late)
-
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        t = t.clamp(*self.within)
-        clock = self.path.index(t).to(t) if isinstance(self.path, BetaTable) else t
-        state = (
-            x.clone() if self.dtype in (None, x.dtype) else x.to(self.dtype)
-        )  # an in-place network gets a copy
-        prediction = self.network(state, clock.clone())
-        return self.formula(x, prediction.to(x.dtype), t)
-
-    def select(self, index: Tensor) -> _Converted:
-        """The velocity of the problems in `index` `[k]`."""
-        return _Converted(select(self.network, index), self.path, self.formula, self.dtype)
 
 
 def require_full_precision(x: Tensor) -> None:
@@ -289,36 +249,3 @@ def require_full_precision(x: Tensor) -> None:
             f"The state is {x.dtype}, in which a solve and its sums are not accurate.",
             "Give it in float32, x.float(), and say Flow(..., dtype=torch.float16) for a network in half precision.",
         )
-
-
-def _modules_of(thing: object, depth: int = 5) -> tuple[nn.Module, ...]:
-    """The networks among the attributes of a velocity, and theirs."""
-    if isinstance(thing, nn.Module):
-        return (thing,)
-    if depth == 0 or inspect.isclass(thing) or inspect.isfunction(thing) or isinstance(thing, Tensor):
-        return ()
-    if inspect.ismethod(thing):
-        inner: Sequence[object] = [thing.__self__]
-    elif isinstance(thing, functools.partial):
-        inner = [thing.func, *thing.args, *thing.keywords.values()]
-    elif isinstance(thing, dict | list | tuple):
-        parts = list(thing.values() if isinstance(thing, dict) else thing)
-        inner = parts if len(parts) <= 64 else []  # a few networks, not a data set
-    else:
-        inner = list(getattr(thing, "__dict__", {}).values())
-    found = [m for part in inner for m in _modules_of(part, depth - 1)]
-    return tuple(dict.fromkeys(found))
-
-
-@contextmanager
-def _frozen(modules: tuple[nn.Module, ...]) -> Iterator[None]:
-    """Switch off `requires_grad` of the modules' parameters for the length of a call that is differentiated."""
-    differentiated = torch.is_grad_enabled()
-    free = [p for m in modules for p in m.parameters() if p.requires_grad] if differentiated else []
-    for p in free:
-        p.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for p in free:
-            p.requires_grad_(True)

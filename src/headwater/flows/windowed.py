@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.flows.flow import Flow, Velocity
+from headwater.flows.flow import Flow
+from headwater.flows.prediction import Velocity
 from headwater.flows.recompute import recompute
 from headwater.problem.batch import select
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from headwater.flows.flow import Velocity
+from headwater.flows.prediction import Velocity
 from headwater.molecule.design.request import Request
 from headwater.molecule.structure.elements import ELEMENTS
 from headwater.molecule.structure.molecule import to_batch
