@@ -10,6 +10,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.problem.batch import per_problem
 from headwater.solvers.fixed import invert, solve
 from headwater.solvers.method import MIDPOINT, Method
 
@@ -101,6 +102,6 @@ def shell(x0: Tensor) -> Tensor:
     >>> round(shell(torch.tensor([[3.0, 4.0]])).norm().item(), 4)
     1.4142
     """
-    norm = x0.flatten(1).norm(dim=1).clamp(min=1e-12).reshape(-1, *[1] * (x0.ndim - 1))
+    norm = per_problem(x0.flatten(1).norm(dim=1).clamp(min=1e-12), x0)
     scaled: Tensor = x0 * (math.sqrt(x0[0].numel()) / norm)
     return scaled
