@@ -174,7 +174,7 @@ def test_masks_follow_their_problems():
         (lambda: Reverb.from_impulse(torch.tensor([1.0, float("nan")])), "not finite"),
         (lambda: Decimate.by_factor(2)(torch.zeros(1, 5)), "not a multiple of 2"),
         (lambda: Gaps(torch.ones(1, 4, dtype=torch.bool))(torch.zeros(1, 5)), "mask of the recording"),
-        (lambda: Identity().residual(torch.zeros(1, 5), torch.zeros(1, 4)), "measurement of this operator"),
+        (lambda: Identity().residual(torch.zeros(1, 5), torch.zeros(1, 4)), "belongs to this operator"),
         (
             lambda: UserOperator(lambda x: x.detach())(torch.zeros(1, 4, requires_grad=True)),
             "lost the gradient",

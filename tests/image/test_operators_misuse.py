@@ -72,7 +72,7 @@ CASES = {
     "crossed limits": (lambda: Clip(1.0, -1.0), "low < high"),
     "no gain": (lambda: Clip(gain=0.0), "positive gain"),
     "no smoothing": (lambda: PhaseRetrieval(0.0), "small positive"),
-    "measurement of another size": (lambda: Identity().residual(X, X[..., :4]), "measurement of this operator"),
+    "measurement of another size": (lambda: Identity().residual(X, X[..., :4]), "belongs to this operator"),
     "user returns a number": (lambda: UserOperator(lambda x: 1.0, "f")(X), "'f' returned float"),
     "user returns integers": (lambda: UserOperator(lambda x: x.long(), "f")(X), "int64 values"),
     "user drops the batch": (lambda: UserOperator(lambda x: x.sum(), "f")(X), "Keep the first axis"),
