@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import secrets
 import shutil
@@ -77,6 +78,10 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What the system says when a disk, a quota or a file is full, or a disk fails."""
+
+
 @contextmanager
 def write_atomically(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` at success, remove it at failure.
@@ -95,7 +100,7 @@ def write_atomically(path: str | Path, *, overwrite: bool = True) -> Iterator[Pa
     Raises
     ------
     Misuse
-        As `check_output`, and if the temporary file cannot be created.
+        As `check_output`, and if the temporary file cannot be created or the disk is full.
 
     Examples
     --------
@@ -118,6 +123,13 @@ def write_atomically(path: str | Path, *, overwrite: bool = True) -> Iterator[Pa
         yield temporary
         _settle(temporary, like=path)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise Misuse(
+            f"The output {path} cannot be written: {error.strerror}.",
+            "Free some space, or name another output.",
+        ) from error
     finally:  # also for KeyboardInterrupt; after the rename there is nothing left to remove
         temporary.unlink(missing_ok=True)
 

@@ -125,7 +125,7 @@ def test_an_estimate_within_twice_the_noise_costs_no_gradients(tmp_path, damaged
     """
     for tau, more in ((None, False), (1.0, True)):
         done, limits = [], RecipeOptions(gradients=3, tau=tau)
-        repaired(tmp_path, damaged()[:, :1], damage, SolveOptions(limits=limits), done, scale=scale)
+        repaired(tmp_path, damaged()[:, :1], damage, SolveOptions(options=limits), done, scale=scale)
         first = [s.result.trace[0, 1, 0].item() for s in solutions(done)]
         assert len(first) == 2 and all(1.0 < misfit < 2.0 for misfit in first)
         assert all((int(s.result.gradients[0]) > 1) == more for s in solutions(done))
@@ -221,7 +221,7 @@ def test_segments_without_clipping_are_not_solved(tmp_path):
     cut = np.abs(y) >= np.float32(level)
     assert cut.any() and not cut[4000:].any()
     for recipe, solves in ((None, [0, 0]), (Paper(), [1, 0])):
-        options, done = SolveOptions(recipe=recipe, limits=RecipeOptions(steps=2, gradients=2)), []
+        options, done = SolveOptions(recipe=recipe, options=RecipeOptions(steps=2, gradients=2)), []
         done = list(restorations(tmp_path, y, Clipping.at_level(level), options))
         found = np.concatenate([r.patch.samples for r in done])
         assert [len(r.solutions) for r in done] == solves

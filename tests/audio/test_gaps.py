@@ -125,7 +125,7 @@ def test_what_repeats_itself_needs_no_flow(tmp_path):
     filling = fill_gaps(prior(), examine(tmp_path / "x.wav"), segment)
     assert filling.filled_by == "repetition" and not filling.solutions
     assert np.abs(filling.patch.samples[filling.patch.changed] - x[6000:6400, 0]).max() < 1e-6
-    paper = SolveOptions(recipe=Paper(), limits=RecipeOptions(gradients=1))
+    paper = SolveOptions(recipe=Paper(), options=RecipeOptions(gradients=1))
     asked = fill_gaps(prior(), examine(tmp_path / "x.wav"), segment, paper)
     assert asked.filled_by == "flow and linear prediction" and asked.solutions
 

@@ -48,7 +48,7 @@ def test_a_short_gap_of_a_guitar_goes_on(tmp_path):
     lost = Patch(start, np.zeros((stop - start, 2)), np.ones((stop - start, 2), dtype=bool))
     write_patched(truth, [lost], tmp_path / "lost.wav", overwrite=True)
     segment = Segment(start - context, stop + context, ((start, stop),))
-    options = SolveOptions(limits=RecipeOptions(gradients=2))
+    options = SolveOptions(options=RecipeOptions(gradients=2))
     filled = fill_by_flow(models.load_prior(), examine(tmp_path / "lost.wav"), segment, options)
     patch, (solution,) = filled.patch, filled.solutions
     assert torch.isfinite(solution.result.x1).all()

@@ -82,3 +82,42 @@ def test_what_is_wrong_with_it_is_two_sentences(where, words, files, cheap, caps
     err = capsys.readouterr().err
     assert words in err and two_sentences(err), err
     assert sorted(p for p in files.iterdir() if p.name != "__pycache__") == before and cheap == []
+
+
+def test_a_function_that_fails_later_is_two_sentences_too(files, cheap, capsys):
+    """It is called with one image before the work, and with both samples in it."""
+    (files / "late.py").write_text(
+        "def operator(x):\n    assert len(x) == 1, 'one at a time'\n    return x\n"
+    )
+    line = "image restore photo.png --operator late.py --noise 0.05 --samples 2 -o x.png --quiet"
+    assert call(line) == 2
+    error = capsys.readouterr().err
+    assert (
+        "late.py failed on an image [2, 3, " in error
+        and "one at a time" in error
+        and "Traceback" not in error
+    )
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_image_that_cannot_be_written_leaves_the_others_and_a_report(
+    failing, files, cheap, capsys, monkeypatch
+):
+    from headwater.cli.image import restoration
+    from headwater.errors import Misuse
+
+    count, write = [], restoration.write_image
+
+    def full(image, path, *arguments, **options):
+        count.append(path)
+        if len(count) == failing + 1:
+            raise Misuse("The disk is full.", "Free some space.")
+        return write(image, path, *arguments, **options)
+
+    monkeypatch.setattr(restoration, "write_image", full)
+    assert call("image denoise photo.png --noise 0.1 --samples 2 -o x.png --quiet") == 2
+    assert "The disk is full. Free some space." in capsys.readouterr().err
+    assert (files / "x-0.png").exists() is (failing == 1) and not (files / "x-1.png").exists()
+    if failing == 1:
+        found = report(files / "x.json")
+        assert found["ended_by"] == "The disk is full. Free some space." and len(found["samples"]) == 1

@@ -128,3 +128,20 @@ def test_a_full_disk_is_told_in_two_sentences(tmp_path, monkeypatch):
     with pytest.raises(Misuse, match="No space left"):
         write_image(torch.zeros(1, 3, 4, 4), tmp_path / "out.png")
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("code", ["ENOSPC", "EDQUOT", "EFBIG"])
+def test_a_disk_that_fills_up_during_the_work_is_two_sentences(tmp_path, code):
+    import errno
+    import os
+
+    from headwater.atomic import write_atomically
+
+    (tmp_path / "x.txt").write_text("old")
+    number = getattr(errno, code)
+    with (
+        pytest.raises(Misuse, match="cannot be written: .*Free some space"),
+        write_atomically(tmp_path / "x.txt"),
+    ):
+        raise OSError(number, os.strerror(number))
+    assert (tmp_path / "x.txt").read_text() == "old" and len(list(tmp_path.iterdir())) == 1

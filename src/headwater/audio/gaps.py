@@ -81,7 +81,7 @@ def fill_gaps(
     recording, segment
         The file, and the part of it that holds the gaps.
     options
-        Seed, recipe and limits.
+        Seed, recipe and its options.
     settings
         What benchmarks chose.
 
@@ -115,7 +115,7 @@ def fill_by_flow(
     if problem is None:
         return _describe(task.finish(None), "linear prediction")
     seeds = [task.seeds[i] for i in task.audible]
-    result = problem.solve(seeds, recipe=options.recipe, options=options.limits)
+    result = problem.solve(seeds, recipe=options.recipe, options=options.options)
     solution = Solution(result, problem.misfit)
     return _describe(task.finish(result.x1), "flow and linear prediction", solution)
 

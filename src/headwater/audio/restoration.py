@@ -23,13 +23,13 @@ class SolveOptions:
     recipe
         A recipe always asks the flow. With None the task's own is used, and the flow is not asked where it improves
         nothing.
-    limits
+    options
         What the user says about any recipe.
     """
 
     seed: int = 0
     recipe: Recipe | None = None
-    limits: RecipeOptions = field(default_factory=RecipeOptions)
+    options: RecipeOptions = field(default_factory=RecipeOptions)
 
 
 @dataclass(frozen=True)

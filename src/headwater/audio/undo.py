@@ -62,7 +62,7 @@ def undo_damage(
     recording, damage
         The file, and what happened to it.
     options
-        Seed, recipe and limits.
+        Seed, recipe and its options.
     overlap
         How it is cut into segments.
     stop
@@ -125,7 +125,7 @@ def restore_segment(
         x1 = None
         if task.measurement.improvable or options.recipe is not None:
             problem = task.pose(prior)
-            result = problem.solve([seeds[i]], recipe=options.recipe, options=options.limits)
+            result = problem.solve([seeds[i]], recipe=options.recipe, options=options.options)
             solutions.append(Solution(result, problem.misfit))
             x1 = result.x1
         found.append(task.finish(x1))

@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         return _refuse(as_misuse(error))
     except KeyboardInterrupt:
-        print("\nInterrupted. What is in no file yet is lost.", file=sys.stderr)
+        print("\nInterrupted. Work not yet written is lost.", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:

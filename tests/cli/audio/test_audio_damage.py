@@ -118,3 +118,22 @@ def test_a_low_rate_is_raised(folder):
     old, new = (np.median(spectrum[(hertz > a) & (hertz < b)]) for a, b in ((500, 900), (1100, 1900)))
     # the white prior adds a band, which falls on as the tones fall: 12 dB an octave
     assert 0.1 < new / old < 0.3
+
+
+def test_stretches_before_a_failure_are_written(folder, capsys):
+    """A user's operator that fails in the last of three stretches: the first two are kept, and the report says so."""
+    t = np.arange(17 * RATE) / RATE
+    x = np.where(t < 13, 0.02, 0.6) * np.sin(2 * np.pi * 220 * t)
+    soundfile.write("long.wav", x, RATE, subtype="FLOAT")
+    (folder / "fragile.py").write_text(
+        "import torch\n\n\ndef operator(x):\n    assert x.abs().max() < 0.4, 'too loud'\n    return torch.tanh(x)\n"
+    )
+    words = "audio restore long.wav --operator fragile.py --noise 0.001 -o out.wav --steps 2 --gradients 1 --quiet"
+    assert main(words.split()) == 2
+    error = capsys.readouterr().err
+    assert "fragile.py failed on a recording" in error and "too loud" in error
+    report = json.loads((folder / "out.json").read_text())
+    assert "too loud" in report["ended_by"] and report["not_begun"] == 1 and len(report["stretches"]) == 2
+    before, after = (soundfile.read(name)[0] for name in ("long.wav", "out.wav"))
+    assert len(before) == len(after) and not np.array_equal(before[: 5 * RATE], after[: 5 * RATE])
+    assert np.array_equal(before[-4 * RATE :], after[-4 * RATE :])

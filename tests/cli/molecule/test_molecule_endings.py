@@ -92,7 +92,7 @@ def test_ctrl_c_twice_aborts(folder, asked, monkeypatch, capsys):
     interrupting(monkeypatch, at=(1, 1))
     before = everything(folder)
     assert call(f"{T} --gap 5eV --count 2 -o hits.sdf") == 130
-    assert everything(folder) == before and "What is in no file yet is lost." in capsys.readouterr().err
+    assert everything(folder) == before and "Work not yet written is lost." in capsys.readouterr().err
 
 
 def test_the_time_limit(folder, asked):

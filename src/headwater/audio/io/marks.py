@@ -28,7 +28,7 @@ def to_frames(spans: list[Span], recording: Recording) -> list[tuple[int, int]]:
         if stop > recording.seconds + 0.5 / recording.rate:
             raise Misuse(
                 f"The gap {start:g}-{stop:g} s lies beyond the recording of {recording.seconds:.3f} s.",
-                "Give times within the recording; 'headwater audio extend' goes on after its end.",
+                "Give times within the recording; 'headwater audio extend' continues it.",
             )
         first = math.floor(start * recording.rate + 1e-6)
         found.append((first, min(math.ceil(stop * recording.rate - 1e-6), recording.frames)))

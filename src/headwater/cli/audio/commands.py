@@ -16,7 +16,7 @@ audio = App(name="audio", help="Repair and generate recordings of any length, ra
 
 @audio.command
 def inpaint(recording: Path, /, *, options: GapOptions = NO_GAPS) -> int:
-    """Fill gaps: --gap, --labels or --mask say where. In lossless formats all else stays as it is, to the bit.
+    """Fill gaps: --gap, --labels or --mask say where. In lossless formats all other samples stay identical.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from headwater.audio.damage.rails import find_peaks
 from headwater.audio.io.files import Recording, as_float, check_readable, examine, read_blocks
 from headwater.audio.io.resample import PASSBAND, plan_rate
 from headwater.audio.model import models
+from headwater.cli.audio.damage_job import DamageJob
 from headwater.cli.audio.options import Repair
-from headwater.cli.audio.repair import DamageJob, shared_fields
+from headwater.cli.audio.repair import shared_fields
 from headwater.cli.shared import python_file
 from headwater.errors import Misuse
 from headwater.extras import import_optional
@@ -100,12 +101,13 @@ def restore(
     if rate is not None:
         return upsample(recording, round(rate), described, o)
     assert operator is not None
-    file, _, name = (operator, "", "") if operator.endswith(".py") else operator.rpartition(":")
+    file, name = python_file.split_name(operator, "operator")
     check_noise(noise, recording)
-    function = python_file.function_in(Path(file), name or "operator", f"{name or 'operator'}(x)")
-    damage = UserDamage(explain_failures(function, operator), noise or 0.0)
+    function = python_file.function_in(file, name, f"{name}(x)")
+    cure = "Write it for recordings [1, samples] in full scale, in functions of torch."
+    damage = UserDamage(python_file.explain_failures(function, operator, "a recording", cure), noise or 0.0)
     try_operator(damage, operator)
-    return undo("restore", recording, damage, [path, Path(file)], described, o)
+    return undo("restore", recording, damage, [path, file], described, o)
 
 
 def upsample(recording: Recording, rate: int, described: dict[str, Any], o: Repair) -> DamageJob:
@@ -133,17 +135,6 @@ def undo(
     fields = shared_fields(command, recording, inputs, o, peaks=isinstance(damage, Clipping))
     check_readable(recording)
     return DamageJob(damage=damage, described=described, **fields)
-
-
-def explain_failures(function: Callable[[Tensor], Tensor], where: str) -> Callable[[Tensor], Tensor]:
-    """The user's function; its failures are two sentences."""
-
-    def operator(x: Tensor) -> Tensor:
-        cure = "Write it for recordings [1, samples] in full scale, in functions of torch."
-        with python_file.refuse_failures(where, f"a recording {list(x.shape)}", cure):
-            return function(x)
-
-    return operator
 
 
 def try_operator(damage: UserDamage, where: str) -> None:

@@ -9,8 +9,9 @@ from headwater.audio.gaps import SETTINGS
 from headwater.audio.io import marks, times
 from headwater.audio.io.files import Recording, check_readable, examine
 from headwater.audio.io.segments import Gap, merge_gaps, segments_around
+from headwater.cli.audio.gap_job import GapJob
 from headwater.cli.audio.options import GapOptions, Repair
-from headwater.cli.audio.repair import GapJob, shared_fields
+from headwater.cli.audio.repair import shared_fields
 from headwater.errors import Misuse
 
 

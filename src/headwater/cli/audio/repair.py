@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,23 +9,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from headwater.audio.damage import Clipping, Damage, Noise
-from headwater.audio.gaps import SETTINGS, fill_gaps
+from headwater.audio.damage import Noise
+from headwater.audio.gaps import SETTINGS
 from headwater.audio.io.files import SUFFIXES, Patch, Recording, Samples
-from headwater.audio.io.resample import raise_rate
-from headwater.audio.io.segments import Segment
-from headwater.audio.io.write import Written, output_format, write_patched
+from headwater.audio.io.write import Written, output_format
 from headwater.audio.model import models
 from headwater.audio.prior import Prior
 from headwater.audio.restoration import Restoration
 from headwater.audio.sheet import most_changed_channel, write_sheet
-from headwater.audio.undo import OVERLAP, undo_damage
 from headwater.cli.audio.options import Repair
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
 from headwater.cli.shared.progress import Record, Watch, clock, worst
 from headwater.dflow.result import Event
-from headwater.errors import Misuse
+from headwater.errors import Misuse, is_out_of_memory
 from headwater.extras import import_optional
 
 PARTIAL = ("inpaint", "extend", "declip")
@@ -90,6 +86,7 @@ class RepairJob(Job):
     done: list[Entry] = field(default_factory=list)
     curve: Curve = field(default_factory=Curve)
     shown: Shown | None = None
+    failure: BaseException | None = None
 
     rows: ClassVar[str] = "stretches"
     packages: ClassVar[tuple[str, ...]] = ("scipy", "soundfile")
@@ -103,6 +100,20 @@ class RepairJob(Job):
     def entries(self) -> Sequence[Entry]:
         """The stretches that were repaired; none before the recording is written as a whole."""
         return self.done if self.written else ()
+
+    def keep_what_is_done(self, patches: Iterator[Patch]) -> Iterator[Patch]:
+        """The patches; a failure after the first ends them, so that what was repaired is written."""
+        try:
+            yield from patches
+        except (Misuse, MemoryError, RuntimeError) as error:
+            if not self.done or not (isinstance(error, Misuse) or is_out_of_memory(error)):
+                raise
+            self.failure = error
+
+    def raise_failure(self) -> None:
+        """Raise what ended the patches early, once the recording is written."""
+        if self.failure is not None:
+            raise self.failure
 
     def begin(self, number: int) -> None:
         """Turn to a stretch, counted from 0."""
@@ -151,7 +162,7 @@ class RepairJob(Job):
         if over := report["output"]["over"]:
             yield f"{over} samples were beyond full scale and are cut off."
         if left := report["not_begun"]:
-            yield f"{left} stretches were not begun and are as they were."
+            yield f"{left} stretch{'es were' if left > 1 else ' was'} not begun and stayed as before."
 
     def tell(self, report: Mapping[str, Any]) -> None:
         """The files, and what filled how many gaps without the flow."""
@@ -161,123 +172,6 @@ class RepairJob(Job):
         alone = "".join(f", {by.count(k)} {how}" for k, how in words.items() if k in by)
         count = len(self.done)
         print(f"{files}: {count} stretch{'es' * (count != 1)}{alone}, {report['seconds']:.1f} s")
-
-
-@dataclass(kw_only=True)
-class GapJob(RepairJob):
-    """Gaps filled segment by segment; after Ctrl-C what was filled is written.
-
-    Attributes
-    ----------
-    segments
-        Those of the recording that have gaps.
-    frames
-        How long the result is.
-    """
-
-    segments: Sequence[Segment]
-    frames: int
-
-    @property
-    def count(self) -> int:
-        """How many stretches there are."""
-        return len(self.segments)
-
-    def work(self) -> None:
-        """Fill the gaps while the recording is written."""
-        with self.watch.running():
-            self.written = write_patched(
-                self.recording,
-                self.patches(),
-                self.outputs.main[0],
-                frames=self.frames,
-                overwrite=self.overwrite,
-            )
-
-    def patches(self) -> Iterator[Patch]:
-        """The filled segments, each made when it is asked for; the sheet shows the one with the longest gap."""
-        longest = max(range(self.count), key=lambda i: max(b - a for a, b in self.segments[i].gaps))
-        for number, segment in enumerate(self.segments):
-            if self.watch.over and number:
-                return
-            self.begin(number)
-            options = self.options.solve_options(self.watch)
-            filled = fill_gaps(models.load_prior(), self.recording, segment, options)
-            seconds = [[round(frame / self.recording.rate, 6) for frame in gap] for gap in segment.gaps]
-            name = f"the gap at {seconds[0][0]:.3f} s"
-            self.note(name, filled, gaps=seconds, filled_by=filled.filled_by)
-            if number in (0, longest):
-                self.keep_segment(segment, filled.patch)
-            yield filled.patch
-
-    def keep_segment(self, segment: Segment, patch: Patch) -> None:
-        """Keep a segment for the sheet."""
-        before = self.recording.read(segment.start, segment.stop)
-        after = before.copy()
-        after[patch.changed] = patch.samples[patch.changed]
-        gaps = [(a - segment.start, b - segment.start) for a, b in segment.gaps]
-        self.keep(before, after, gaps=gaps, start=segment.start / self.recording.rate)
-
-
-@dataclass(kw_only=True)
-class DamageJob(RepairJob):
-    """Damage all over a recording undone; after Ctrl-C what was not begun is as it was.
-
-    Attributes
-    ----------
-    damage
-        What happened.
-    described
-        The same as the report repeats it.
-    source
-        The recording of a lower rate that is raised first, if there is one; `recording` is what it becomes.
-    """
-
-    damage: Damage
-    described: Mapping[str, Any]
-    source: Recording | None = None
-
-    @property
-    def count(self) -> int:
-        """How many stretches there are."""
-        return len(OVERLAP.cut(self.recording))
-
-    def work(self) -> None:
-        """Undo the damage while the recording is written; peaks become floats, as they may exceed full scale."""
-        with self.watch.running(), tempfile.TemporaryDirectory() as folder:
-            if self.source is not None:
-                file = Path(folder) / f"{self.source.path.stem}.wav"
-                self.recording = raise_rate(self.source, self.recording.rate, file)
-            self.written = write_patched(
-                self.recording,
-                self.patches(),
-                self.outputs.main[0],
-                peaks=isinstance(self.damage, Clipping),
-                overwrite=self.overwrite,
-            )
-
-    def patches(self) -> Iterator[Patch]:
-        """The restored segments, each made when it is asked for; the sheet shows the first."""
-        self.begin(0)
-        options, rate = self.options.solve_options(self.watch), self.recording.rate
-        restorations = undo_damage(
-            models.load_prior(), self.recording, self.damage, options, stop=lambda: self.watch.over
-        )
-        for number, restored in enumerate(restorations, 1):
-            patch = restored.patch
-            stop = patch.start + len(patch.samples)
-            self.note(f"{patch.start / rate:.1f} to {stop / rate:.1f} s", restored)
-            if number == 1:
-                self.keep(self.recording.read(patch.start, stop), patch.samples)
-            if number < self.count:
-                self.begin(number)
-            yield patch
-
-    def facts(self) -> Mapping[str, Any]:
-        """As of any repair, and what was undone; a raised recording has no sample as it was."""
-        found = dict(super().facts()) | {"damage": dict(self.described)}
-        found["output"]["exact"] &= self.source is None
-        return found
 
 
 def solved_values(r: Restoration) -> dict[str, Any]:

@@ -37,6 +37,9 @@ def restore(photo: Path, where: str, size: tuple[int, int] | None, o: Restore) -
     return Request("restore", (photo, file), task, picture, settings)
 
 
+CURE = "Write it for images [batch, 3, height, width] in the range [-1, 1], of any batch."
+
+
 def load_operator(where: str) -> tuple[Path, Operator]:
     """The operator at `file.py` (its `operator`) or `file.py:name`, and the file.
 
@@ -49,14 +52,15 @@ def load_operator(where: str) -> tuple[Path, Operator]:
     if isinstance(found, type) or not (callable(found) or hasattr(found, "A")):
         cure = f"Make it a function {name}(x), or an object with the methods A and A_adjoint."
         raise python_file.no_function(found, name, file, cure)
-    return file, from_physics(found) if hasattr(found, "A") else UserOperator(found, name)
+    if hasattr(found, "A"):
+        return file, from_physics(found)
+    return file, UserOperator(python_file.explain_failures(found, where, "an image", CURE), name)
 
 
 def try_operator(operator: Operator, size: tuple[int, int], where: str) -> Tensor:
     """What the operator makes of a grey image `[1, 3, *size]` that needs a gradient; its own failures as a Misuse."""
     x = torch.zeros(1, 3, *size, requires_grad=True)
-    cure = "Write it for images [batch, 3, height, width] in the range [-1, 1]."
-    with python_file.refuse_failures(where, f"an image {list(x.shape)}", cure):
+    with python_file.refuse_failures(where, f"an image {list(x.shape)}", CURE):
         return operator(x).detach()
 
 

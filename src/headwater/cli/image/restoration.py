@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ class RestoreJob(Job):
     watch: Watch
     frames: Frames
     done: Restoration | None = None
-    files: tuple[Path | None, ...] = ()
+    files: list[Path | None] = field(default_factory=list)
 
     smaller = "Give --memory, fewer --samples or a smaller image; 'headwater forecast' says what it takes."
 
@@ -77,7 +77,8 @@ class RestoreJob(Job):
                 ),
             )
         self.done = replace(done, images=done.images.detach())
-        self.files = tuple(map(self._write, self.done.images, self.outputs.main))
+        for image, path in zip(self.done.images, self.outputs.main, strict=True):
+            self.files.append(self._write(image, path))
 
     def _write(self, image: Tensor, path: Path) -> Path | None:
         """Write a sample; None for one with NaN, after divergence."""
@@ -92,7 +93,8 @@ class RestoreJob(Job):
         images, result = self._as_written(self.done.images), self.done.result
         misfit = self.done.problem.misfit.rms(images)
         entries = []
-        for i, (status, file) in enumerate(zip(result.status, self.files, strict=True)):
+        # Only what was written so far has a file; the length of `files` decides.
+        for i, (status, file) in enumerate(zip(result.status, self.files, strict=False)):
             seed = self.options.seed + i
             row: dict[str, Any] = {
                 "seed": seed,

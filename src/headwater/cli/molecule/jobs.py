@@ -30,7 +30,7 @@ from headwater.molecule.structure.molecule import Molecule, check_molecule, to_b
 
 
 @dataclass(frozen=True)
-class Limits:
+class Refusals:
     """What is refused although it can be computed.
 
     Parameters
@@ -154,7 +154,7 @@ def read_fragment(path: Path) -> Molecule:
     check_molecule(fragment, max(MAX_ATOMS - 1, 1))
     apart = np.linalg.norm(fragment.positions[:, None] - fragment.positions[None], axis=-1)
     apart[np.diag_indices(len(fragment))] = np.inf
-    if apart.min() < Limits.closest:
+    if apart.min() < Refusals.closest:
         raise Misuse(
             f"Two atoms of {path} are {apart.min():.2g} angstrom apart.", "Give 3-D coordinates in angstrom."
         )
@@ -228,7 +228,7 @@ def _check_orbitals(targets: Mapping[str, float]) -> None:
     gap = targets["lumo"] - targets["homo"]
     if gap < 0:
         raise Misuse("--homo is above --lumo.", "Give a LUMO that is higher than the HOMO.")
-    if abs(targets.get("gap", gap) - gap) > Limits.slack:
+    if abs(targets.get("gap", gap) - gap) > Refusals.slack:
         raise Misuse(
             f"--homo and --lumo are {units.format_quantity('gap', gap)} apart, and --gap asks for "
             f"{units.format_quantity('gap', targets['gap'])}.",

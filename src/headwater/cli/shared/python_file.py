@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headwater.atomic import read_bytes
 from headwater.errors import Misuse, suggest, summarise
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def split_name(where: str, default: str) -> tuple[Path, str]:
@@ -76,6 +80,19 @@ def refuse_failures(where: str, what: str, cure: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise Misuse(f"The operator {where} failed on {what}: {summarise(error)}.", cure) from error
+
+
+def explain_failures(
+    function: Callable[[Tensor], Any], where: str, what: str, cure: str
+) -> Callable[[Tensor], Any]:
+    """The user's function of a tensor; each failure of its own is a Misuse that names `what` it failed on."""
+
+    @functools.wraps(function, updated=())
+    def explained(x: Tensor) -> Any:
+        with refuse_failures(where, f"{what} {list(x.shape)}", cure):
+            return function(x)
+
+    return explained
 
 
 def import_file(file: Path) -> Any:

@@ -68,11 +68,11 @@ class MatchedNoise:
             return flow.noise(seeds)
         if bool(v.known.placed.any()):
             return self._align_with_fragment(flow.noise(seeds), v.known, mask, seeds)
-        everyone = torch.arange(len(seeds)).repeat(self.pool)
+        all_rows = torch.arange(len(seeds)).repeat(self.pool)
         own = [derive_seed(s, number) for number in range(self.pool) for s in seeds]
         found = [
             self._match_with_formula(
-                flow.select(everyone[i]), mask[everyone[i]], [own[k] for k in i.tolist()], steps
+                flow.select(all_rows[i]), mask[all_rows[i]], [own[k] for k in i.tolist()], steps
             )
             for i in torch.split(torch.arange(len(own)), self.at_once)
         ]

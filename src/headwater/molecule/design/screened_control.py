@@ -120,6 +120,11 @@ class ScreenedControl:
             ends the run, what was not begun is a plain draw.
         """
         o = options or RecipeOptions()
+        if o.tau is not None or o.gradient is not None:
+            raise Misuse(
+                "A search of molecules has no noise level tau, and chooses how it is differentiated by itself.",
+                "Leave tau and gradient out of the options.",
+            )
         recipe = replace(self, steps=o.steps or self.steps, gradients=o.gradients or self.gradients)
         callback = RunCallback(o.callback)
         records = []
@@ -213,8 +218,8 @@ class _Search:
     @torch.no_grad()
     def draw(self, rows: Tensor, numbers: Sequence[int]) -> list[Draws]:
         """The draws of these numbers for the molecules in `rows`, one entry for each number."""
-        recipe, everyone = self.recipe, rows.repeat(len(numbers))
-        flow, misfit = self.flow.select(everyone), self.misfit.select(everyone)
+        recipe, all_rows = self.recipe, rows.repeat(len(numbers))
+        flow, misfit = self.flow.select(all_rows), self.misfit.select(all_rows)
         seeds = [derive_seed(s, n) for n in numbers for s in self.seeds[rows].tolist()]
         x0 = recipe.noise(flow, misfit.mask, seeds, recipe.steps)
         x0 = FeatureShell(misfit.mask)(x0) if recipe.renormalise else x0

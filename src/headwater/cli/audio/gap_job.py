@@ -1,0 +1,70 @@
+"""The job that fills gaps: segment by segment, while the recording is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from headwater.audio.gaps import fill_gaps
+from headwater.audio.io.files import Patch
+from headwater.audio.io.segments import Segment
+from headwater.audio.io.write import write_patched
+from headwater.audio.model import models
+from headwater.cli.audio.repair import RepairJob
+
+
+@dataclass(kw_only=True)
+class GapJob(RepairJob):
+    """Gaps filled segment by segment; after Ctrl-C what was filled is written.
+
+    Attributes
+    ----------
+    segments
+        Those of the recording that have gaps.
+    frames
+        How long the result is.
+    """
+
+    segments: Sequence[Segment]
+    frames: int
+
+    @property
+    def count(self) -> int:
+        """How many stretches there are."""
+        return len(self.segments)
+
+    def work(self) -> None:
+        """Fill the gaps while the recording is written."""
+        with self.watch.running():
+            self.written = write_patched(
+                self.recording,
+                self.keep_what_is_done(self.patches()),
+                self.outputs.main[0],
+                frames=self.frames,
+                overwrite=self.overwrite,
+            )
+        self.raise_failure()
+
+    def patches(self) -> Iterator[Patch]:
+        """The filled segments, each made when it is asked for; the sheet shows the one with the longest gap."""
+        longest = max(range(self.count), key=lambda i: max(b - a for a, b in self.segments[i].gaps))
+        for number, segment in enumerate(self.segments):
+            if self.watch.over and number:
+                return
+            self.begin(number)
+            options = self.options.solve_options(self.watch)
+            filled = fill_gaps(models.load_prior(), self.recording, segment, options)
+            seconds = [[round(frame / self.recording.rate, 6) for frame in gap] for gap in segment.gaps]
+            name = f"the gap at {seconds[0][0]:.3f} s"
+            self.note(name, filled, gaps=seconds, filled_by=filled.filled_by)
+            if number in (0, longest):
+                self.keep_segment(segment, filled.patch)
+            yield filled.patch
+
+    def keep_segment(self, segment: Segment, patch: Patch) -> None:
+        """Keep a segment for the sheet."""
+        before = self.recording.read(segment.start, segment.stop)
+        after = before.copy()
+        after[patch.changed] = patch.samples[patch.changed]
+        gaps = [(a - segment.start, b - segment.start) for a, b in segment.gaps]
+        self.keep(before, after, gaps=gaps, start=segment.start / self.recording.rate)
