@@ -56,6 +56,24 @@ def test_the_docs_say_of_molecule_models_what_their_cards_say(name):
     assert all(f"{errors[k]:.{n}f}" in row for k, n in digits.items() if errors)
 
 
+def test_the_page_of_photo64_says_what_its_card_and_the_benchmark_say():
+    """Minutes, images and losses of the card; every PSNR of the committed table, none of it a placeholder."""
+    root = Path(__file__).parents[1]
+    page, training = (root / "docs" / "photo64.md").read_text(), zoo.read_card("photo64")["training"]
+    assert (
+        f"then {training['minutes']:.0f} minutes" in page and f"({training['images_seen']:,} images)" in page
+    )
+    assert f"{training['log'][-1]['held_out']:.4f} (505" in page
+    assert f"{training['log'][-1]['held_out_crops']:.4f} (40" in page
+    rows = json.loads((root / "benchmarks" / "results" / "one_evaluation.json").read_text())["rows"]
+    for network in ("tiny64", "photo64"):
+        for images, name in (("crops", "crops of photographs"), ("pictures", "shrunk pictures")):
+            line = next(line for line in page.splitlines() if line.startswith(f"| {name}, {network}"))
+            found = [r for r in rows if r["network"] == network and r["images"] == images]
+            wanted = [f"{r[f'PSNR, noise {k}']:.2f}" for k in ("0.1", "0.2") for r in found]
+            assert line.replace("*", "").split("|")[2:-1] == [f" {value} " for value in wanted]
+
+
 def test_the_docs_say_of_targets_what_the_benchmark_found():
     """The rows of docs/molecules.md that are ours, rounded, are those of molecule_table.json."""
     root = Path(__file__).parents[1]

@@ -140,7 +140,7 @@ def test_a_disk_that_fills_up_during_the_work_is_two_sentences(tmp_path, code):
     (tmp_path / "x.txt").write_text("old")
     number = getattr(errno, code)
     with (
-        pytest.raises(Misuse, match="cannot be written: .*Free some space"),
+        pytest.raises(Misuse, match=r"cannot be written: .*Free some space"),
         write_atomically(tmp_path / "x.txt"),
     ):
         raise OSError(number, os.strerror(number))
