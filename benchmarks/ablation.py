@@ -138,7 +138,7 @@ def main() -> None:
             rows.append(row(task, name, misfit, result.x1, reference, seconds, result))
             print(rows[-1], flush=True)
     note = f"{o.count} held-out images, at most {o.gradients} gradients each."
-    write(o.results / "default", rows, "python benchmarks/ablation.py --data val.zip", note)
+    write(o.results / "ablation", rows, "python benchmarks/ablation.py --data val.zip", note)
 
 
 def row(

@@ -86,6 +86,8 @@ def generate_job(
     output = common.output or Path("samples.png")
     outputs = plan_outputs(output, output, "generate", count, overwrite=common.overwrite)
     device = device_named(common.device)
+    if not math.isfinite(guidance):
+        raise Misuse(f"--guidance is {guidance}.", "Give a number; 1 means no guidance.")
     flow = on_canvas(load_flow(common, device, guidance), size)
     shape = list(flow.shape[1:])
     settings = {"count": count, "seed": seed, "steps": steps, "guidance": guidance, "size": shape}
