@@ -131,7 +131,7 @@ class Path(ABC):
 
 @dataclass(frozen=True)
 class CondOT(Path):
-    """The conditional optimal transport path: alpha = t, sigma = 1 - t (Lipman et al., ICLR 2023, eq. 20).
+    """The conditional optimal transport path: alpha = t, sigma = 1 - t (Lipman et al., ICLR 2023).
 
     Examples
     --------
@@ -202,7 +202,7 @@ class _VariancePreserving(Path):
 
 @dataclass(frozen=True)
 class VP(_VariancePreserving):
-    """The variance-preserving path with linear beta (Song et al., ICLR 2021, eq. 33), T = 1 - t:
+    """The variance-preserving path with linear beta (Song et al., ICLR 2021), T = 1 - t:
 
     alpha = exp(-T^2 (B - b) / 4 - T b / 2), sigma = sqrt(1 - alpha^2).
 
