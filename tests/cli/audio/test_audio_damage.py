@@ -137,3 +137,14 @@ def test_stretches_before_a_failure_are_written(folder, capsys):
     before, after = (soundfile.read(name)[0] for name in ("long.wav", "out.wav"))
     assert len(before) == len(after) and not np.array_equal(before[: 5 * RATE], after[: 5 * RATE])
     assert np.array_equal(before[-4 * RATE :], after[-4 * RATE :])
+
+
+@pytest.mark.parametrize(("words", "level"), [("", 2.0), ("--preset paper", 1.05)])
+def test_the_time_left_is_that_to_the_level_of_the_recipe(folder, monkeypatch, words, level):
+    """Denoising ends at twice the noise, as its filter does the rest; the recipe of the paper at 1.05."""
+    from headwater.cli.shared import progress
+
+    levels, guess = [], progress.seconds_left
+    monkeypatch.setattr(progress, "seconds_left", lambda *a: levels.append(a[4]) or guess(*a))
+    main(["audio", *f"denoise hiss.wav --noise 0.05 --steps 2 --gradients 1 {words}".split()])
+    assert set(levels) == {level}

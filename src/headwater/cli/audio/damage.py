@@ -132,7 +132,8 @@ def undo(
     o: Repair,
 ) -> DamageJob:
     """The job that undoes damage all over a recording; `described` is what the report says of it."""
-    fields = shared_fields(command, recording, inputs, o, peaks=isinstance(damage, Clipping))
+    own = getattr(damage, "recipe", None)
+    fields = shared_fields(command, recording, inputs, o, peaks=isinstance(damage, Clipping), recipe=own)
     check_readable(recording)
     return DamageJob(damage=damage, described=described, **fields)
 

@@ -24,6 +24,7 @@ from headwater.cli.shared.progress import Record, Watch, clock, worst
 from headwater.dflow.result import Event
 from headwater.errors import Misuse, is_out_of_memory
 from headwater.extras import import_optional
+from headwater.recipes.warm_start import WarmStart
 
 PARTIAL = ("inpaint", "extend", "declip")
 """The commands that leave most samples as they are."""
@@ -191,9 +192,17 @@ def solved_statuses(r: Restoration) -> tuple[Any, ...]:
 
 
 def shared_fields(
-    command: str, recording: Recording, inputs: Sequence[Path], o: Repair, *, peaks: bool = False
+    command: str,
+    recording: Recording,
+    inputs: Sequence[Path],
+    o: Repair,
+    *,
+    peaks: bool = False,
+    recipe: Any = None,
 ) -> dict[str, Any]:
     """What every repair has: checked files, settings, warnings and a watch.
+
+    `recipe` is the task's own, at whose discrepancy level `tau` a stretch is done.
 
     Raises
     ------
@@ -221,7 +230,14 @@ def shared_fields(
         "settings": {name: getattr(o, name) for name in ("seed", "preset", "steps", "gradients", "seconds")},
         "report": outputs.report,
         "warnings": tuple(losses(command, recording, target)),
-        "watch": Watch(command, limit=o.gradients, seconds=o.seconds, quiet=o.quiet, goal="resolved"),
+        "watch": Watch(
+            command,
+            limit=o.gradients,
+            seconds=o.seconds,
+            quiet=o.quiet,
+            goal="resolved",
+            level=getattr(o.recipe or recipe, "tau", WarmStart.tau),
+        ),
         "overwrite": o.overwrite,
         "quiet": o.quiet,
         "recording": recording,
