@@ -1,0 +1,212 @@
+"""Speech: how it is told from music, and what fills a gap in it: the tone of the room.
+
+A voice that speaks glides. Its pitch is never still, notes are; it comes and goes, in pauses nearly nothing is left,
+and where it is, there is one pitch. So, of 64 ms frames 10 ms apart at 8 kHz, with the pitch from the largest peak of
+the normalised autocorrelation (Boersma, Proc. Institute of Phonetic Sciences Amsterdam 17, 1993): a share of the
+frames has a pitch, the pitch moves by a tenth of a semitone a frame, seldom jumps, pitches begin and end every few
+frames, and a share of the frames is 20 dB softer than the loud ones. A voice that sings alone may pass for one that speaks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+from headwater.audio.io.channels import SILENCE, Signal
+from headwater.audio.io.resample import resample
+from headwater.audio.signal.spectrum import TINY, Spectrum
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What counts as speech; set by hand on recorded and synthetic voices and on music (docs/notes/audio.md).
+
+    Parameters
+    ----------
+    around
+        Seconds before and after a gap that are judged.
+    rate, frame, hop
+        Of the analysis, in Hz and seconds.
+    pitches
+        The range of the pitch, in Hz.
+    periodic
+        The least peak of the autocorrelation of a frame with a pitch.
+    soft, softer
+        Frames so many dB below the loud ones have no pitch, and are part of a pause.
+    voiced
+        The least and the greatest share of frames that have a pitch.
+    paused
+        The least share of pauses.
+    turns
+        The least number of times a second that a pitch begins or ends.
+    glide
+        The least median of the semitones by which the pitch moves from frame to frame.
+    jumps
+        The greatest share of moves of more than a semitone.
+    """
+
+    around: float = 3.0
+    rate: int = 8000
+    frame: float = 0.064
+    hop: float = 0.01
+    pitches: tuple[float, float] = (70.0, 350.0)
+    periodic: float = 0.6
+    soft: float = 25.0
+    softer: float = 20.0
+    voiced: tuple[float, float] = (0.3, 0.85)
+    paused: float = 0.1
+    turns: float = 2.0
+    glide: float = 0.09
+    jumps: float = 0.12
+
+
+VOICE = Voice()
+
+
+@dataclass(frozen=True)
+class RoomTone:
+    """How a gap fades to the tone of the room.
+
+    Parameters
+    ----------
+    fade
+        Seconds in which what is predicted from each side of a gap fades out.
+    quietest
+        The share of the frames that are taken for the room alone.
+    """
+
+    fade: float = 0.1
+    quietest: float = 0.1
+
+
+ROOM_TONE = RoomTone()
+
+
+def sounds_like_speech(x: Signal, known: NDArray[np.bool_], rate: int, *, settings: Voice = VOICE) -> bool:
+    """Whether what is known of a signal sounds like one voice that speaks.
+
+    Parameters
+    ----------
+    x, known
+        The signal, and which of its samples are known, `[samples]`.
+    rate
+        In Hz.
+
+    Examples
+    --------
+    >>> tone = np.sin(0.1 * np.arange(32_000)) * (np.arange(32_000) % 4000 < 2500)
+    >>> sounds_like_speech(tone, np.ones(32_000, dtype=bool), 8000)
+    False
+    """
+    s, size, hop = settings, round(settings.frame * settings.rate), round(settings.hop * settings.rate)
+    y = resample(np.where(known, x, 0.0), rate, s.rate)
+    at = (np.arange(len(y)) * rate / s.rate).astype(int).clip(max=len(known) - 1)
+    if len(y) < size or not known.any():
+        return False
+    frames, heard = (np.lib.stride_tricks.sliding_window_view(z, size)[::hop] for z in (y, known[at]))
+    frames = frames[heard.all(1)]
+    level = 10 * np.log10(np.mean(frames**2, axis=1) + SILENCE**2)
+    if len(level) < s.around / s.hop / 2 or level.max() < 20 * np.log10(SILENCE) + s.soft:
+        return False
+    loud = np.percentile(level, 95)
+    pitch, peak = find_pitches(frames, s)
+    voiced = (level > loud - s.soft) & (peak > s.periodic)
+    moves = np.abs(12 * np.log2(pitch[1:] / pitch[:-1]))[voiced[1:] & voiced[:-1]]
+    near = moves[moves < 1]
+    return bool(
+        s.voiced[0] <= voiced.mean() <= s.voiced[1]
+        and np.mean(level < loud - s.softer) >= s.paused
+        and np.mean(voiced[1:] != voiced[:-1]) >= s.turns * s.hop
+        and len(near) >= (1 - s.jumps) * len(moves)
+        and np.median(near) >= s.glide
+    )
+
+
+def find_pitches(frames: NDArray[np.float64], settings: Voice = VOICE) -> tuple[Signal, Signal]:
+    """The pitch of frames `[frames, samples]` in Hz, and the peak of the normalised autocorrelation, `[frames]`.
+
+    >>> pitch, peak = find_pitches(np.sin(2 * np.pi * 200 / 8000 * np.arange(512))[None])
+    >>> f"{pitch[0]:.0f} {peak[0]:.1f}"
+    '200 1.0'
+    """
+    size, window = frames.shape[1], np.hanning(frames.shape[1])
+    both = np.fft.rfft(np.stack([(frames - frames.mean(1, keepdims=True)) * window]), 4 * size)[0]
+    own = np.fft.irfft(np.abs(np.fft.rfft(window, 4 * size)) ** 2)
+    first, last = (round(settings.rate / f) for f in settings.pitches[::-1])
+    lags = slice(first - 1, last + 2)
+    found = np.fft.irfft(np.abs(both) ** 2)
+    r = found[:, lags] / own[lags] / np.maximum(found[:, :1] / own[0], TINY)
+    k = 1 + r[:, 1:-1].argmax(1)
+    i = np.arange(len(r))
+    a, b, c = r[i, k - 1], r[i, k], r[i, k + 1]
+    bend = np.minimum(a - 2 * b + c, -1e-12)  # of the parabola through the peak
+    shift = np.clip(0.5 * (a - c) / bend, -1, 1)
+    return settings.rate / (first - 1 + k + shift), b
+
+
+def fade_to_room_tone(
+    filled: Signal,
+    known: NDArray[np.bool_],
+    tone: Signal,
+    rate: int,
+    *,
+    settings: RoomTone = ROOM_TONE,
+) -> Signal:
+    """A signal whose gaps fade from each side to the tone of the room, `[samples]`.
+
+    Parameters
+    ----------
+    filled, known
+        The signal with its gaps predicted, and which samples lie in no gap, `[samples]`.
+    tone
+        That of the room, `[samples]`.
+    rate
+        In Hz.
+    """
+    inside = np.clip(distance_transform_edt(~known) / (settings.fade * rate), 0, 1)
+    fade = np.cos(np.pi / 2 * inside) ** 2
+    return np.where(known, filled, fade * filled + np.sqrt(1 - fade**2) * tone)
+
+
+def make_room_tone(
+    x: Signal,
+    known: NDArray[np.bool_],
+    count: int,
+    rate: int,
+    *,
+    seed: int,
+    settings: RoomTone = ROOM_TONE,
+) -> Signal:
+    """`count` samples of noise as loud and as coloured as the quietest frames of a signal; silence if it has none.
+
+    Parameters
+    ----------
+    x, known
+        The signal and which of its samples are known, `[samples]`.
+    count
+        How many samples are made.
+    rate
+        In Hz.
+    seed
+        Of the noise.
+
+    Examples
+    --------
+    >>> x = 0.01 * np.random.default_rng(1).standard_normal(40_000)
+    >>> x[10_000:25_000] += np.sin(np.arange(15_000))
+    >>> f"{np.std(make_room_tone(x, np.ones(40_000, dtype=bool), 9000, 16_000, seed=0)):.3f}"
+    '0.010'
+    """
+    spectrum, new = Spectrum(len(x), rate), Spectrum(count, rate)
+    complete = spectrum((~known).astype(np.float64))[0].real < 1e-9
+    power = np.abs(spectrum(np.where(known, x, 0.0))) ** 2
+    inner = np.arange(len(complete)) * spectrum.hop
+    power = power[:, complete & (inner >= spectrum.size) & (inner <= len(x) - spectrum.size)]
+    if not power.shape[1]:
+        return np.zeros(count)
+    quiet = np.argsort(power.sum(0))[: max(round(settings.quietest * power.shape[1]), 1)]
+    noise = new(np.random.default_rng(seed).standard_normal(count))
+    return new.inverse(np.sqrt(power[:, quiet].mean(1) / new.noise_power)[:, None] * noise)
