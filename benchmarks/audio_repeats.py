@@ -8,10 +8,10 @@ stereo, and on top lies what never repeats, a melody or shakers, 13 to 22 dB bel
 own gap. The file is written with 24 bits by `fill_gaps` and `write_patched` and read again.
 
 `repeat, dB`: the SNR in the gap, 10 log10 |truth|^2 / |truth - repeat|^2, of what lies a period before or after it,
-the better of the two. `written, dB`: that of the file. `10 dB`: whether the file reaches 10 dB if the repeat does. The
-lines `none`: music of the same kind that never repeats; there `written` is empty, as only the search is run, and
-nothing may be found. `--count` is the number of pieces for each line, `--against FILE.json` an earlier table whose
-`written` is shown as `before`. With `--keep FILE` finished lines are not run again.
+the better of the two. `written, dB`: that of the file. `10 dB`: whether the file reaches 10 dB if the repeat does.
+The lines `none`: music of the same kind that never repeats; there only the search is run, and nothing may be found.
+`--count` is the number of pieces for each line, `--against FILE.json` an earlier table whose `written` is shown as
+`before`. With `--keep FILE` finished lines are not run again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from scipy.signal import butter, sosfilt
 
 from common import kept, options, write
 from headwater.audio.gaps import SETTINGS, fill_gaps
@@ -190,8 +189,8 @@ def summed(lines: list[dict[str, Any]]) -> str:
     bound = [line["10 dB"] for line in lines if line.get("10 dB", "-") != "-"]
     new = [line["filled by"] == "repetition" for line in lines if line["period, s"] == "none"]
     return (
-        f"{bound.count('yes')} of {len(bound)} gaps whose repeat is at {GOAL:g} dB or more are at {GOAL:g} dB or more in"
-        f" the file. Where nothing repeats, {sum(new)} of {len(new)} gaps were filled by repetition."
+        f"{bound.count('yes')} of {len(bound)} gaps whose repeat is at {GOAL:g} dB or more are at {GOAL:g} dB or more"
+        f" in the file. Where nothing repeats, {sum(new)} of {len(new)} gaps were filled by repetition."
     )
 
 

@@ -1,12 +1,12 @@
 """Gaps of a recording: only what is lost is made, at the file's rate, and it continues what is around it.
 
 Gaps that repeat what is elsewhere in the recording are filled with that, if it predicts the sound beside them better
-than linear prediction does (`signal.repetition`). Of the others, linear prediction fills those up to 50 ms. In longer
-ones, at the rate of the prior, prediction and the flow each fill in what they know (`signal.join`); but where the
-sound around is speech, which the flow has never heard, they fade to the tone of the room (`signal.speech`). What neither can know is all that lies above the flow's band, and what its solve leaves
-unexplained: the residual on the known samples. Prediction carries it into the gap from both sides, in phase, so that
-the filled part begins and ends on the waveform that is there. Above the flow's band, where prediction soon dies away,
-noise of the right spectrum goes on.
+than linear prediction does (`signal.repetition`). Of the others, linear prediction fills those up to 50 ms. Longer
+ones in speech, which the flow has never heard, fade to the tone of the room (`signal.speech`). In all others, at the
+rate of the prior, prediction and the flow each fill in what they know (`signal.join`). What neither can know is all
+that lies above the flow's band, and what its solve leaves unexplained: the residual on the known samples. Prediction
+carries it into the gap from both sides, in phase, so that the filled part begins and ends on the waveform that is
+there. Above the flow's band, where prediction soon dies away, noise of the right spectrum goes on (`signal.air`).
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Air:
     window: float = 0.006
     edge: float = 0.02
     around: float = 0.2
-    decay: float = 0.03
+    decay: float = 0.06
     smooth: tuple[int, int] = (7, 3)
 
 

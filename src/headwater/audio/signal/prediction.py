@@ -1,4 +1,4 @@
-"""Linear prediction of all the gaps of a signal: both sides together in short ones, each fading out in longer ones."""
+"""Linear prediction of the gaps of a signal: both sides together in short ones, each fading out in longer ones."""
 
 from __future__ import annotations
 

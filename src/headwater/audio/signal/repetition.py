@@ -28,8 +28,8 @@ from scipy.signal import oaconvolve, resample_poly
 from headwater.audio.io.channels import SILENCE, from_mid_side, to_mid_side
 from headwater.audio.io.files import Patch, Recording, Samples
 from headwater.audio.io.segments import Gap, Segment
-from headwater.audio.signal.spectrum import TINY
 from headwater.audio.signal.prediction import PREDICTION, LinearPrediction, predict_gaps
+from headwater.audio.signal.spectrum import TINY
 
 Mask = NDArray[np.bool_]
 

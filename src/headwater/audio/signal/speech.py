@@ -1,10 +1,10 @@
 """Speech: how it is told from music, and what fills a gap in it: the tone of the room.
 
-A voice that speaks glides. Its pitch is never still, notes are; it comes and goes, in pauses nearly nothing is left,
-and where it is, there is one pitch. So, of 64 ms frames 10 ms apart at 8 kHz, with the pitch from the largest peak of
-the normalised autocorrelation (Boersma, Proc. Institute of Phonetic Sciences Amsterdam 17, 1993): a share of the
-frames has a pitch, the pitch moves by a tenth of a semitone a frame, seldom jumps, pitches begin and end every few
-frames, and a share of the frames is 20 dB softer than the loud ones. A voice that sings alone may pass for one that speaks.
+A voice that speaks glides. Its pitch is never still, notes are; it comes and goes, and in pauses nearly nothing is
+left. So the pitch of 64 ms frames 10 ms apart is taken from the largest peak of the normalised autocorrelation, at 8
+kHz (Boersma, Proc. Institute of Phonetic Sciences Amsterdam 17, 1993). It is speech if a middling share of the frames
+has a pitch that moves by a tenth of a semitone a frame, seldom jumps, and begins and ends a few times a second, and
+if a share of the frames is 20 dB softer than the loud ones. A voice that sings alone may pass for one that speaks.
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ class RoomTone:
     fade
         Seconds in which what is predicted from each side of a gap fades out.
     quietest
-        The share of the frames that are taken for the room alone.
+        Frames are taken for the room alone that are louder than the softest by less dB, as a mean over the spectrum.
     """
 
     fade: float = 0.1
-    quietest: float = 0.1
+    quietest: float = 2.0
 
 
 ROOM_TONE = RoomTone()
@@ -207,6 +207,7 @@ def make_room_tone(
     power = power[:, complete & (inner >= spectrum.size) & (inner <= len(x) - spectrum.size)]
     if not power.shape[1]:
         return np.zeros(count)
-    quiet = np.argsort(power.sum(0))[: max(round(settings.quietest * power.shape[1]), 1)]
+    level = (10 * np.log10(np.maximum(power, TINY))).mean(0)  # of noise hardly two frames differ in this
+    quiet = level <= level.min() + settings.quietest
     noise = new(np.random.default_rng(seed).standard_normal(count))
     return new.inverse(np.sqrt(power[:, quiet].mean(1) / new.noise_power)[:, None] * noise)

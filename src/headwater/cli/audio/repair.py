@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from headwater.audio.damage import Noise
-from headwater.audio.gaps import SETTINGS
+from headwater.audio.gaps import ROOM_TONE, SETTINGS
 from headwater.audio.io.files import SUFFIXES, Patch, Recording, Samples
 from headwater.audio.io.write import Written, output_format
 from headwater.audio.model import models
@@ -32,8 +32,10 @@ DEFINITIONS = {
     "misfit": "rms(A(x1) - y) / sigma of what the flow found, sigma being the noise but at least"
     f" {Prior.resolution:g} of the rms of the stretch; 1 is the goal, {Noise(1.0).recipe.tau:g} where noise or a room"
     " is undone, as the flow does not finish the sound there",
-    "filled_by": f"linear prediction fills gaps up to {1000 * SETTINGS.predicted:.0f} ms; what is there another time"
-    " is repeated; silence stays silent; the flow fills all other gaps",
+    "filled_by": "repetition fills what is there another time and repeats what is beside the gap better than linear"
+    f" prediction tells it; linear prediction fills other gaps up to {1000 * SETTINGS.predicted:.0f} ms; longer ones"
+    " fade to the room tone in what sounds like speech; silence stays silent; the flow, which has heard music and no"
+    " speech, fills all others",
     "gradients": "gradient evaluations of a channel: each a forward solve and a vector-Jacobian product",
     "exact": "whether samples that were not repaired are as they were; over: samples cut off at full scale",
     "evaluations": "forward calls of the network for a channel, mid and side of two where they are restored as such;"
@@ -169,7 +171,11 @@ class RepairJob(Job):
         """The files, and what filled how many gaps without the flow."""
         files = ", ".join(map(str, self.outputs.all))
         by = [e.values.get("filled_by") for e in self.done]
-        words = {"linear prediction": "by linear prediction alone", "repetition": "by repetition"}
+        words = {
+            "linear prediction": "by linear prediction alone",
+            "repetition": "by repetition",
+            ROOM_TONE: "faded to the room tone",
+        }
         alone = "".join(f", {by.count(k)} {how}" for k, how in words.items() if k in by)
         count = len(self.done)
         print(f"{files}: {count} stretch{'es' * (count != 1)}{alone}, {report['seconds']:.1f} s")
