@@ -76,10 +76,13 @@ class RoomTone:
         Seconds in which what is predicted from each side of a gap fades out.
     quietest
         Frames are taken for the room alone that are louder than the softest by less dB, as a mean over the spectrum.
+    window
+        Seconds of a frame: shorter than most pauses.
     """
 
     fade: float = 0.1
     quietest: float = 2.0
+    window: float = 0.032
 
 
 ROOM_TONE = RoomTone()
@@ -200,7 +203,7 @@ def make_room_tone(
     >>> f"{np.std(make_room_tone(x, np.ones(40_000, dtype=bool), 9000, 16_000, seed=0)):.3f}"
     '0.010'
     """
-    spectrum, new = Spectrum(len(x), rate), Spectrum(count, rate)
+    spectrum, new = (Spectrum(n, rate, settings.window) for n in (len(x), count))
     complete = spectrum((~known).astype(np.float64))[0].real < 1e-9
     power = np.abs(spectrum(np.where(known, x, 0.0))) ** 2
     inner = np.arange(len(complete)) * spectrum.hop
@@ -210,4 +213,5 @@ def make_room_tone(
     level = (10 * np.log10(np.maximum(power, TINY))).mean(0)  # of noise hardly two frames differ in this
     quiet = level <= level.min() + settings.quietest
     noise = new(np.random.default_rng(seed).standard_normal(count))
-    return new.inverse(np.sqrt(power[:, quiet].mean(1) / new.noise_power)[:, None] * noise)
+    usual = np.median(power[:, quiet], axis=1) / np.log(2)  # a mean that the tail of a vowel does not lift
+    return new.inverse(np.sqrt(usual / new.noise_power)[:, None] * noise)
