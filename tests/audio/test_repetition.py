@@ -122,8 +122,9 @@ def test_correlation_is_that_of_the_known_samples():
     assert found[37] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
     known[300:350] = False
     missing = np.flatnonzero(correlate(x, known, Side(100, counts)) == -1)
-    seen = [known[k : k + 100][counts].mean() for k in range(401)]
-    assert missing.tolist() == np.flatnonzero(np.array(seen) <= 0.5).tolist() and len(missing) > 20
+    seen = np.array([known[k : k + 100][counts].mean() for k in range(401)])
+    assert set(np.flatnonzero(seen < 0.39)) <= set(missing) <= set(np.flatnonzero(seen < 0.41))
+    assert len(missing) > 10
 
 
 @pytest.mark.parametrize("difference", [False, True])

@@ -75,11 +75,21 @@ def test_pitches(hertz):
 
 def test_the_room_tone_is_as_loud_and_as_coloured_as_the_room():
     x, room = speak(6.0, 3)
-    tone = make_room_tone(x, everywhere(x), 3 * RATE, RATE, seed=0)
+    tone = make_room_tone(x[None], everywhere(x), 3 * RATE, RATE, seed=0)[0]
     assert abs(level(tone) - level(room)) < 1
     for band in (slice(0, 4000), slice(12_000, 24_000)):
         a, b = (np.abs(np.fft.rfft(z[: 3 * RATE]))[band] for z in (tone, room))
         assert abs(10 * np.log10(np.mean(a**2) / np.mean(b**2))) < 1.5
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_room_is_as_wide_as_it_was(share):
+    """Two channels of a room that have a share of their noise in common."""
+    both, *own = 0.01 * np.random.default_rng(0).standard_normal((3, 4 * RATE))
+    room = np.stack([np.sqrt(share) * both + np.sqrt(1 - share) * z for z in own])
+    tone = make_room_tone(room, everywhere(both), 2 * RATE, RATE, seed=1)
+    assert np.corrcoef(tone)[0, 1] == pytest.approx(share, abs=0.08)
+    assert np.allclose(tone.std(1), 0.01, rtol=0.1)
 
 
 def spoken(folder, seed, gap, room=-50.0, channels=1):

@@ -303,11 +303,9 @@ class GapTask:
     def finish_speech(self) -> Patch:
         """The gaps faded from both sides to the tone of the room, as `finish`."""
         around, heard = read_around(self.recording, self.segment)
-        count, rate, known = len(self.known), self.recording.rate, self.known
-        filled = [
-            fade_to_room_tone(x, known, make_room_tone(y, heard, count, rate, seed=seed), rate)
-            for x, y, seed in zip(self.predicted, around, self.seeds, strict=True)
-        ]
+        rate, known = self.recording.rate, self.known
+        tone = make_room_tone(around, heard, len(known), rate, seed=self.seeds[0])
+        filled = [fade_to_room_tone(x, known, y, rate) for x, y in zip(self.predicted, tone, strict=True)]
         return self._patch(np.stack(filled))
 
     def _patch(self, filled: Samples) -> Patch:

@@ -45,7 +45,7 @@ class Repetition:
     margin, beyond
         How much known sound lies between a trial gap and the gap, and beyond the trial gap. It chooses the lags.
     longest
-        The longest trial gap; of those up to `margin` there are two on each side.
+        The longest trial gap; of those up to a third of `margin` there are two on each side.
     shortest
         Shorter gaps are left to linear prediction.
     lags
@@ -66,8 +66,8 @@ class Repetition:
     """
 
     search: float = 30.0
-    margin: float = 0.1
-    beyond: float = 0.2
+    margin: float = 0.15
+    beyond: float = 0.15
     longest: float = 0.5
     shortest: float = 0.01
     lags: int = 6
@@ -80,7 +80,7 @@ class Repetition:
 
 
 REPETITION = Repetition()
-QUICK = replace(PREDICTION, short_memories=(0.12,))
+QUICK = replace(PREDICTION, short_memories=(0.08,))
 """Linear prediction in trial gaps: one prediction is as good a judge as the mean of three."""
 
 
@@ -106,21 +106,23 @@ def repeat_gaps(recording: Recording, segment: Segment, *, settings: Repetition 
     frames = np.arange(wide.start, wide.stop)
     known = (frames >= 0) & (frames < recording.frames) & ~wide.unknown
     x = to_mid_side(recording.read(wide.start, wide.stop))
-    mean = x[:, known].mean(1, keepdims=True) if known.any() else np.zeros((len(x), 1))
-    x = np.where(known, x - mean, 0.0)
-    filled, repeated = x.copy(), []
+    mean = (x @ known / max(known.sum(), 1))[:, None]
+    x = np.subtract(x, mean, out=x)
+    x[:, ~known] = 0.0
+    near, repeated = slice(segment.start - wide.start, segment.stop - wide.start), []
+    filled = x[:, near] + mean
     for gap in long:
         inside = gap[0] - wide.start, gap[1] - wide.start
         found = Surroundings(x, known, inside, recording.rate, settings).repeat()
         if found is not None:
-            filled[:, slice(*inside)] = found
+            filled[:, gap[0] - segment.start : gap[1] - segment.start] = found + mean
             repeated.append(gap)
     if not repeated:
         return None
-    near = slice(segment.start - wide.start, segment.stop - wide.start)
     changed = segment.mask(repeated) & (frames[near] >= 0)
-    samples = from_mid_side(filled[:, near] + mean)
-    return Patch(segment.start, samples, np.repeat(changed[:, None], recording.channels, axis=1))
+    return Patch(
+        segment.start, from_mid_side(filled), np.repeat(changed[:, None], recording.channels, axis=1)
+    )
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ class Surroundings:
         """
         s, size = self.settings, self.gap[1] - self.gap[0]
         margin, size = round(s.margin * self.rate), min(size, round(s.longest * self.rate))
-        return (margin, size, 1 + (size <= margin)) if all(self.known_beside) else (0, size, 1)
+        return (margin, size, 1 + (3 * size <= margin)) if all(self.known_beside) else (0, size, 1)
 
     @cached_property
     def known_beside(self) -> tuple[int, int]:
@@ -195,7 +197,7 @@ class Surroundings:
     def window(self) -> Gap:
         """The part that is worked on: the gap, the trial gaps, and what is beside them."""
         margin, size, tries = self.trial
-        reach = tries * (margin + size) + round((self.settings.margin + self.settings.beyond) * self.rate)
+        reach = tries * (margin + size) + round(self.settings.beyond * self.rate)
         return max(self.gap[0] - reach, 0), min(self.gap[1] + reach, len(self.known))
 
     @cached_property
@@ -205,7 +207,7 @@ class Surroundings:
         for a, b in self.trials:
             counts[a:b] = False
         spans = (self.window[0], self.gap[0]), (self.gap[1], self.window[1])
-        least = round(self.settings.margin * self.rate)
+        least = round(self.settings.beyond * self.rate)
         return [Side(a, counts[a:b]) for a, b in spans if counts[a:b].sum() >= least]
 
     @cached_property
@@ -338,14 +340,13 @@ def compare_sides(x: Samples, known: Mask, sides: Sequence[Side], gap: Gap, *, d
     whole = np.flatnonzero(missing[count:] == missing[: frames - count + 1])  # where the gap would begin
     lags[frames - gap[0] + whole] = 1.0
     for side in sides:
-        rho = np.full_like(lags, -1.0)
-        found = correlate(x, known, side)
-        rho[frames - side.start :][: len(found)] = found
-        lags = np.minimum(lags, rho)
+        rho, first = correlate(x, known, side), frames - side.start
+        lags[:first] = lags[first + len(rho) :] = -1.0
+        np.minimum(lags[first : first + len(rho)], rho, out=lags[first : first + len(rho)])
     return lags
 
 
-def correlate(x: Samples, known: Mask, side: Side, *, least: float = 0.5) -> Samples:
+def correlate(x: Samples, known: Mask, side: Side, *, least: float = 0.4) -> Samples:
     """rho of a side with the signals from every frame on, `[frames - length + 1]`.
 
     It is 0 where there is silence, and -1 where less than a share of `least` of the side is known.

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from headwater.audio.io.channels import SILENCE, Signal
+from headwater.audio.io.files import Samples
 from headwater.audio.io.resample import resample
 from headwater.audio.signal.spectrum import TINY, Spectrum
 
@@ -175,20 +176,23 @@ def fade_to_room_tone(
 
 
 def make_room_tone(
-    x: Signal,
+    x: Samples,
     known: NDArray[np.bool_],
     count: int,
     rate: int,
     *,
     seed: int,
     settings: RoomTone = ROOM_TONE,
-) -> Signal:
-    """`count` samples of noise as loud and as coloured as the quietest frames of a signal; silence if it has none.
+) -> Samples:
+    """Noise as loud, as coloured and as alike in all signals as the quietest frames are; silence if there are none.
+
+    Of each bin, with P_i the power in signal i and C the matrix of coherences, it is P_i^(1/2) sum_j L_ij n_j with
+    L L' = C and independent white noises n.
 
     Parameters
     ----------
     x, known
-        The signal and which of its samples are known, `[samples]`.
+        Signals `[signals, samples]`, and which of their samples are known, `[samples]`.
     count
         How many samples are made.
     rate
@@ -196,22 +200,42 @@ def make_room_tone(
     seed
         Of the noise.
 
+    Returns
+    -------
+    tone
+        `[signals, count]`.
+
     Examples
     --------
-    >>> x = 0.01 * np.random.default_rng(1).standard_normal(40_000)
-    >>> x[10_000:25_000] += np.sin(np.arange(15_000))
+    >>> x = 0.01 * np.random.default_rng(1).standard_normal((1, 40_000))
+    >>> x[0, 10_000:25_000] += np.sin(np.arange(15_000))
     >>> f"{np.std(make_room_tone(x, np.ones(40_000, dtype=bool), 9000, 16_000, seed=0)):.3f}"
     '0.010'
     """
-    spectrum, new = (Spectrum(n, rate, settings.window) for n in (len(x), count))
+    spectrum, new = (Spectrum(n, rate, settings.window) for n in (x.shape[1], count))
+    frames = find_quiet_frames(
+        np.stack([spectrum(np.where(known, z, 0.0)) for z in x]), known, spectrum, settings
+    )
+    if not frames.shape[2]:
+        return np.zeros((len(x), count))
+    power = np.median(np.abs(frames) ** 2, axis=2) / np.log(
+        2
+    )  # a mean that the tail of a vowel does not lift
+    cross = np.einsum("ifk,jfk->fij", frames, frames.conj())
+    own = np.sqrt(np.maximum(np.einsum("fii->fi", cross).real, TINY))
+    alike = cross / own[:, :, None] / own[:, None, :] + 1e-6 * np.eye(len(x))
+    noise = np.random.default_rng(seed).standard_normal((len(x), count))
+    white = np.einsum("fij,jfk->ifk", np.linalg.cholesky(alike), np.stack([new(n) for n in noise]))
+    return np.stack([new.inverse(z) for z in np.sqrt(power / new.noise_power)[..., None] * white])
+
+
+def find_quiet_frames(
+    frames: NDArray[np.complex128], known: NDArray[np.bool_], spectrum: Spectrum, settings: RoomTone
+) -> NDArray[np.complex128]:
+    """Of the short-time spectra `[signals, bins, frames]` of known sound those in which the room is alone."""
     complete = spectrum((~known).astype(np.float64))[0].real < 1e-9
-    power = np.abs(spectrum(np.where(known, x, 0.0))) ** 2
-    inner = np.arange(len(complete)) * spectrum.hop
-    power = power[:, complete & (inner >= spectrum.size) & (inner <= len(x) - spectrum.size)]
-    if not power.shape[1]:
-        return np.zeros(count)
-    level = (10 * np.log10(np.maximum(power, TINY))).mean(0)  # of noise hardly two frames differ in this
-    quiet = level <= level.min() + settings.quietest
-    noise = new(np.random.default_rng(seed).standard_normal(count))
-    usual = np.median(power[:, quiet], axis=1) / np.log(2)  # a mean that the tail of a vowel does not lift
-    return new.inverse(np.sqrt(usual / new.noise_power)[:, None] * noise)
+    middle = np.arange(len(complete)) * spectrum.hop
+    complete &= (middle >= spectrum.size) & (middle <= len(known) - spectrum.size)
+    frames = frames[:, :, complete]
+    level = (10 * np.log10(np.maximum((np.abs(frames) ** 2).sum(0), TINY))).mean(0)  # hardly varies in noise
+    return frames[:, :, level <= level.min(initial=np.inf) + settings.quietest]
