@@ -221,9 +221,13 @@ class Surroundings:
         q = max(self.rate // self.settings.coarse, 1)
         x, known, sides, gap = self.x, self.known, self.sides, self.gap
         if q > 1:
-            x, known = resample_poly(x, 1, q, axis=1), thin(known, q)
-            sides = [Side(side.start // q, thin(side.counts, q)) for side in sides]
-            gap = gap[0] // q, -(-gap[1] // q)
+            x, known, gap = resample_poly(x, 1, q, axis=1), thin(known, q), (gap[0] // q, -(-gap[1] // q))
+            starts = [-(-side.start // q) for side in sides]
+            counts = [
+                thin(side.counts[first * q - side.start :], q)
+                for first, side in zip(starts, sides, strict=True)
+            ]
+            sides = [Side(first, c) for first, c in zip(starts, counts, strict=True)]
         apart, found = max(round(self.settings.apart * self.rate / q), 1), list[int]()
         for difference in (False, True):
             likeness = compare_sides(x, known, sides, gap, difference=difference)
@@ -250,7 +254,10 @@ class Surroundings:
         return self.x[:, at[both]], self.x[:, there[both]]
 
     def copy(self, lag: int) -> Copy | None:
-        """What lies at a lag from the window, as loud as the sides are; None if it is far louder or softer."""
+        """What lies at a lag from the window, as loud as the sides are.
+
+        None if it is far louder or softer than they are, or unknown in the gap.
+        """
         pairs = [self.pair(side, lag) for side in self.sides]
         gains = [float(np.linalg.norm(a) / max(np.linalg.norm(b), TINY)) for a, b in pairs]
         loudest = self.settings.loudest
@@ -263,6 +270,8 @@ class Surroundings:
         frames = np.arange(*self.window)
         there = np.clip(frames + lag, 0, len(self.known) - 1)
         known = self.known[there] & (there == frames + lag)
+        if not known[self.gap[0] - frames[0] : self.gap[1] - frames[0]].all():
+            return None
         gain = np.interp(frames, self.gap, (gains[0], gains[-1]))
         return Copy(np.where(known, gain * self.x[:, there], 0.0), known, error)
 

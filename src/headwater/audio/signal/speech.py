@@ -75,6 +75,8 @@ class RoomTone:
     ----------
     fade
         Seconds in which what is predicted from each side of a gap fades out.
+    onset
+        Seconds from the edges of a gap in which the tone sets in: prediction continues no noise for longer.
     quietest
         Frames are taken for the room alone that are louder than the softest by less dB, as a mean over the spectrum.
     window
@@ -82,6 +84,7 @@ class RoomTone:
     """
 
     fade: float = 0.1
+    onset: float = 0.002
     quietest: float = 2.0
     window: float = 0.032
 
@@ -170,9 +173,9 @@ def fade_to_room_tone(
     rate
         In Hz.
     """
-    inside = np.clip(distance_transform_edt(~known) / (settings.fade * rate), 0, 1)
-    fade = np.cos(np.pi / 2 * inside) ** 2
-    return np.where(known, filled, fade * filled + np.sqrt(1 - fade**2) * tone)
+    inside = distance_transform_edt(~known) / rate
+    fade = np.cos(np.pi / 2 * np.clip(inside / settings.fade, 0, 1)) ** 2
+    return np.where(known, filled, fade * filled + np.clip(inside / settings.onset, 0, 1) * tone)
 
 
 def make_room_tone(
