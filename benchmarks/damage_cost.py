@@ -3,8 +3,8 @@
     python benchmarks/damage_cost.py --threads 1
 
 A small photo is tiled to every size, and the scratch lies in the same surroundings each time. Of two processes for
-each size one reads the photo and writes a changed copy, the other inpaints it. Their difference in CPU seconds and in peak
-memory is what the damage costs, with its sheet and its report.
+each size one reads the photo and writes a changed copy, the other inpaints it. Their difference in CPU seconds and in
+peak memory is what the damage costs, with its sheet and its report.
 """
 
 from __future__ import annotations

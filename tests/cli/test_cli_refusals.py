@@ -9,7 +9,7 @@ BAD = [
     # files
     ("image denoise none.png --noise 0.1", "There is no file none.png."),
     ("image denoise phto.png --noise 0.1", "Did you mean photo.png?"),
-    ("image denoise folder --noise 0.1", "nothing says where its results go."),
+    ("image denoise folder --noise 0.1", "holds no file that ends in"),
     ("image denoise empty.png --noise 0.1", "is empty."),
     ("image denoise broken.png --noise 0.1", "broken.png"),
     ("image denoise text.png --noise 0.1", "text.png"),
