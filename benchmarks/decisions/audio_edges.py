@@ -2,8 +2,8 @@
 
     python benchmarks/decisions/audio_edges.py --recordings build/real/usr/share/sonic-pi/samples
 
-Gaps of 50, 100 and 400 ms at three places of recordings of Sonic Pi at 44.1 kHz, mono, filled by linear prediction and
-the noise above 7.4 kHz; the flow, which hears nothing above 8 kHz, is not asked. `step`: by how many dB the power
+Gaps of 50, 100 and 400 ms at three places of recordings of Sonic Pi at 44.1 kHz, mono, filled by linear prediction
+and the noise above 7.4 kHz; the flow, which hears nothing above 8 kHz, is not asked. `step`: by how many dB the power
 above 8.5 kHz differs between the 10 ms inside and the 10 ms outside of an edge, the median over the gaps; edges whose
 outside is below -85 dB are left out. `true step`: the same of the recording. `level`: the power in the whole gap
 against the true one, median and mean of what it is off; `too loud`: the share of 10 ms frames more than 12 dB above

@@ -68,7 +68,8 @@ def test_a_repetition_with_an_error_errs_by_as_much_and_does_not_jump(tmp_path):
     patch, y = filled(tmp_path, x, (7000, 9500))
     assert patch is not None
     error = (y - x)[7000:9500]
-    assert np.sqrt(np.mean(error**2)) == pytest.approx(0.2 * 0.2 * np.sqrt(2), rel=0.1)
+    one = 0.2 * 0.2 * np.sqrt(2)  # of a single repeat; a mean of K has sqrt(1 + 1 / K)
+    assert 0.7 * one < np.sqrt(np.mean(error**2)) < 1.05 * one
 
 
 def test_a_repetition_is_as_loud_as_the_sides(tmp_path):
@@ -200,8 +201,8 @@ def test_several_repeats_have_less_of_what_is_not_repeated(tmp_path):
 def test_one_gap_may_repeat_and_its_neighbour_not(tmp_path):
     """What is repeated is known when the other gap is filled."""
     x = np.tile(noise(6000, 2), (3, 1))
-    tones = np.sin(0.2 * np.arange(2000))[:, None] * [0.3, 0.2]
-    x[8000:10_000] = tones  # once only
+    n = np.arange(2000)
+    x[8000:10_000] = np.sin(0.15 * n + 5e-5 * n**2)[:, None] * [0.3, 0.2]  # a glide, once only
     gaps = [(7500, 7700), (8950, 9050)]
     y = x.copy()
     for start, stop in gaps:

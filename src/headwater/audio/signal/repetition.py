@@ -259,7 +259,7 @@ class Surroundings:
         None if it is far louder or softer than they are, or unknown in the gap.
         """
         pairs = [self.pair(side, lag) for side in self.sides]
-        gains = [float(np.linalg.norm(a) / max(np.linalg.norm(b), TINY)) for a, b in pairs]
+        gains = [float(np.linalg.norm(a)) / max(float(np.linalg.norm(b)), TINY) for a, b in pairs]
         loudest = self.settings.loudest
         if not all(1 / loudest <= g <= loudest for g in gains):
             return None
@@ -396,4 +396,4 @@ def thin(mask: Mask, q: int) -> Mask:
 
 def cosine(a: Samples, b: Samples) -> float:
     """<a, b> / (|a| |b|); 0 where there is silence."""
-    return float(np.sum(a * b) / max(np.linalg.norm(a) * np.linalg.norm(b), TINY))
+    return float(np.sum(a * b)) / max(float(np.linalg.norm(a) * np.linalg.norm(b)), TINY)
