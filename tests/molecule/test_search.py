@@ -170,7 +170,7 @@ def test_the_kept_molecule_is_the_best_of_all_that_was_seen(networks):
 
     def judge(x1):
         mask = atom_mask(torch.tensor([9]))
-        v = TargetDeviation(PropertyCost(networks.guide, {"gap": torch.tensor([6.0])}, {}, mask), mask).judge(
+        v = TargetDeviation(PropertyCost(networks.guide, {"gap": Target("gap", 6.0).make_goal(1)}, {}, mask), mask).judge(
             x1
         )
         return v.grade.item(), v.value.item()

@@ -38,6 +38,21 @@ class Molecule:
         return sum(self.charges)
 
 
+def sort_atoms(m: Molecule) -> NDArray[np.int64]:
+    """The atoms by element, then by x, y and z, `[n]`: an order that does not depend on the one they have.
+
+    >>> sort_atoms(Molecule(("O", "H", "H"), np.array([[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]), (0, 0, 0)))
+    array([2, 1, 0])
+    """
+    return np.lexsort((*m.positions.T[::-1], np.array(m.symbols)))
+
+
+def select_atoms(m: Molecule, rows: NDArray[np.int64]) -> Molecule:
+    """The molecule of these atoms `[k]`, in this order, without bonds and data."""
+    symbols, charges = (tuple(part[i] for i in rows) for part in (m.symbols, m.charges))
+    return Molecule(symbols, m.positions[rows], charges, m.name)
+
+
 def to_molecules(batch: MoleculeBatch) -> list[Molecule]:
     """The molecules of a batch, without its padding.
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Callable
 
 from headwater.errors import Misuse, suggest
+from headwater.molecule.structure.interval import Asked, Interval
 
 HARTREE = 27.211386245988
 """eV per Hartree."""
@@ -93,8 +95,7 @@ def read_quantity(property: str, text: str) -> float:
         negative where only `SIGNED` properties are).
     """
     words = f"--{property} {text.strip()}"
-    plain = "".join(unicodedata.normalize("NFKC", text).translate(_PLAIN).split())  # ³ becomes 3, ₀ becomes 0
-    match = _NUMBER.fullmatch(plain)
+    match = _parse(text)
     if match is None:
         raise Misuse(f"{words} does not begin with a number.", f"Write it like {_examples(property, '5')}.")
     if re.match(r",\d", match[2]):
@@ -104,9 +105,57 @@ def read_quantity(property: str, text: str) -> float:
     value = float(match[1]) * unit_factor(property, match[2], words, match[1])
     if value < 0 and property not in SIGNED:
         raise Misuse(
-            f"{words} is negative.", f"Give 0 or more: this is a {KINDS[property]} that has no sign."
+            f"{words} is negative.", f"Give 0 or more, as {_with_article(KINDS[property])} of this kind has no sign."
         )
     return value
+
+
+def read_target(property: str, text: str) -> Asked:
+    """What is asked of a property, from a value with a unit or a range of values: "5..6eV", ">8eV", "<3eV".
+
+    >>> read_target("gap", "5eV"), str(read_target("gap", "5..6 eV")), str(read_target("mu", "> 2D"))
+    (5.0, '5..6', '>2')
+
+    Raises
+    ------
+    Misuse
+        As `read_quantity`; or the range is empty.
+    """
+    return read_range(text, lambda part: read_quantity(property, part), f"--{property}")
+
+
+def read_number(name: str, text: str) -> Asked:
+    """What is asked of a number without a unit, as `read_target`.
+
+    >>> str(read_number("qed", ">0.6")), read_number("logp", "-1.5")
+    ('>0.6', -1.5)
+    """
+
+    def read(part: str) -> float:
+        match = _parse(part)
+        if match is None or match[2] or not math.isfinite(float(match[1])):
+            cure = "Write a number or a range, as in 0.6, 0.5..0.7 or '>0.6'."
+            raise Misuse(f"--{name} {text.strip()} is not a number without a unit.", cure)
+        return float(match[1])
+
+    return read_range(text, read, f"--{name}")
+
+
+def read_range(text: str, read: Callable[[str], float], option: str) -> Asked:
+    """A value that `read` understands, or a range of two, whose unit may stand at the second one only."""
+    plain = text.strip()
+    if plain[:1] in ("<", ">"):
+        value = read(plain[1:].removeprefix("="))
+        return Interval(low=value) if plain[0] == ">" else Interval(high=value)
+    low, dots, high = plain.partition("..")
+    if not dots:
+        return read(plain)
+    first, last = _parse(low), _parse(high)
+    without_unit = first is not None and last is not None and not first[2]
+    ends = read(low + last[2] if without_unit and last else low), read(high)
+    if not ends[0] < ends[1]:
+        raise Misuse(f"{option} {plain} has no value between its ends.", "Give the lower one first, as in 5..6eV.")
+    return Interval(*ends)
 
 
 def unit_factor(property: str, unit: str, words: str, number: str = "5") -> float:
@@ -144,6 +193,11 @@ def format_number(property: str, value: float | None) -> str:
     '-6.543'
     """
     return "-" if value is None or not math.isfinite(value) else f"{value:.{PLACES[property]}f}"
+
+
+def _parse(text: str) -> re.Match[str] | None:
+    """A number and what follows it; spaces do not matter, ³ is 3, ₀ is 0."""
+    return _NUMBER.fullmatch("".join(unicodedata.normalize("NFKC", text).translate(_PLAIN).split()))
 
 
 def _lookup(unit: str, known: dict[str, float]) -> float | None:
