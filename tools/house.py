@@ -38,7 +38,7 @@ from typing import Any
 
 SOURCE = Path(__file__).parents[1] / "src/headwater"
 FLOORS = (
-    ("errors", "extras", "atomic"),
+    ("text", "errors", "extras", "atomic"),
     ("nn", "metrics", "optimizers", "problem"),
     ("flows", "zoo"),
     ("solvers",),

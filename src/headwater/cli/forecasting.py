@@ -27,8 +27,6 @@ def show(
     common: Common,
 ) -> int:
     """Print one line per strategy; an image smaller than the model's window counts as the window."""
-    if samples < 1 or steps < 1:
-        raise Misuse(f"--samples is {samples} and --steps {steps}.", "Give positive numbers.")
     if photo is not None and size is not None:
         raise Misuse("Both a photo and --size say how large the image is.", "Give one of them.")
     if photo is not None:
@@ -38,8 +36,6 @@ def show(
     device = device_named(common.device)
     flow = load_flow(common, device)
     if size is not None:
-        if min(size) < 1:
-            raise Misuse(f"No image is {size[0]} x {size[1]}.", "Give positive numbers.")
         flow = on_canvas(flow, (max(size[0], flow.shape[1]), max(size[1], flow.shape[2])))
     print(
         f"{samples} x {flow.shape[1]} x {flow.shape[2]}, {steps} midpoint steps, {device}; "

@@ -96,7 +96,7 @@ def test_ctrl_c_twice_aborts(folder, asked, monkeypatch, capsys):
 
 
 def test_the_time_limit(folder, asked):
-    assert call(f"{T} --gap 5eV --count 2 --seconds 1e-9 --check none --quiet") == 0
+    assert call(f"{T} --gap 5eV --count 2 --seconds 0.001 --check none --quiet") == 0
     assert report(folder / "hits.json")["molecules"][0]["status"] == "SECONDS"
 
 

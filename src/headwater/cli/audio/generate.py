@@ -20,7 +20,6 @@ from headwater.audio.sheet import write_gallery
 from headwater.cli.audio.options import Draw
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
-from headwater.errors import Misuse
 from headwater.extras import import_optional
 from headwater.flows.windowed import extend_to_canvas
 from headwater.solvers import solve
@@ -83,13 +82,8 @@ def generate(o: Draw) -> GenerateJob:
     Raises
     ------
     Misuse
-        An option is not positive, or an output cannot be written.
+        An output cannot be written.
     """
-    for name in ("count", "length", "steps"):
-        if not getattr(o, name) > 0:
-            raise Misuse(f"--{name} is {getattr(o, name):g}.", "Give a positive number.")
-    if not 0 <= o.seed < 2**63 - o.count:
-        raise Misuse(f"--seed is {o.seed}.", "Give 0 or a positive whole number.")
     main = o.output or Path("music.flac")
     output_format(Recording(Path(), models.RATE, 1, 1, "", "PCM_24"), main)
     outputs = name_outputs(main, o.count)

@@ -207,14 +207,8 @@ def shared_fields(
     Raises
     ------
     Misuse
-        An option is not positive, a file cannot be read or written, or matplotlib is not installed.
+        A file cannot be read or written, or matplotlib is not installed.
     """
-    for name in ("steps", "gradients", "seconds"):
-        value = getattr(o, name)
-        if value is not None and not value > 0:
-            raise Misuse(f"--{name} is {value}.", "Give a positive number.")
-    if not 0 <= o.seed < 2**63:
-        raise Misuse(f"--seed is {o.seed}.", "Give 0 or a positive whole number.")
     source = inputs[0]
     suffix = source.suffix if source.suffix.lower() in SUFFIXES else ".wav"
     if peaks and suffix.lower() in (".flac", ".ogg"):

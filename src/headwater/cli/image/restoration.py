@@ -164,7 +164,6 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
     Misuse
         An option, a file or the model cannot be used.
     """
-    check_options(o)
     inputs = (*request.inputs, *([o.reference] if o.reference else []))
     outputs = plan_outputs(
         o.output,
@@ -205,16 +204,6 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
         reference=reference,
         frames=frames,
     )
-
-
-def check_options(o: Restore) -> None:
-    """Refuse counts and limits that are not positive."""
-    for name in ("samples", "steps", "gradients", "seconds"):
-        value = getattr(o, name)
-        if value is not None and not value > 0:
-            raise Misuse(f"--{name} is {value}.", "Give a positive number.")
-    if o.seed < 0 or o.seed + o.samples > 2**63:
-        raise Misuse(f"--seed is {o.seed}.", "Give 0 or a positive whole number.")
 
 
 def read_reference(o: Restore, size: tuple[int, int]) -> Tensor | None:

@@ -82,12 +82,9 @@ def generate_job(
     count: int, seed: int, steps: int, guidance: float, size: tuple[int, int] | None, common: Common
 ) -> GenerateJob:
     """The job of `generate`, checked."""
-    check_positive(count=count, steps=steps)
     output = common.output or Path("samples.png")
     outputs = plan_outputs(output, output, "generate", count, overwrite=common.overwrite)
     device = device_named(common.device)
-    if not math.isfinite(guidance):
-        raise Misuse(f"--guidance is {guidance}.", "Give a number; 1 means no guidance.")
     flow = on_canvas(load_flow(common, device, guidance), size)
     shape = list(flow.shape[1:])
     settings = {"count": count, "seed": seed, "steps": steps, "guidance": guidance, "size": shape}
@@ -161,7 +158,6 @@ class InvertJob(PriorJob):
 
 def invert_job(photo: Path, steps: int, common: Common) -> InvertJob:
     """The job of `invert`, checked."""
-    check_positive(steps=steps)
     output = common.output or photo.with_name(f"{photo.stem}-x0.npy")
     if output.suffix != ".npy":
         raise Misuse(
@@ -224,7 +220,6 @@ def likelihood_job(
     photos: Sequence[Path], probes: int, seed: int, steps: int, common: Common
 ) -> LikelihoodJob:
     """The job of `likelihood`, checked."""
-    check_positive(probes=probes, steps=steps)
     if not photos:
         raise Misuse("No image was given.", "Name one or more image files.")
     if common.output is not None:
@@ -256,10 +251,3 @@ def likelihood_job(
 def size_of(x: Tensor) -> tuple[int, int]:
     """Height and width of an image `[..., h, w]`."""
     return (x.shape[-2], x.shape[-1])
-
-
-def check_positive(**counts: int) -> None:
-    """Refuse counts below 1; the names are those of the options."""
-    for name, value in counts.items():
-        if value < 1:
-            raise Misuse(f"--{name} is {value}.", "Give a positive number.")

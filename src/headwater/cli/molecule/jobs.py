@@ -47,7 +47,6 @@ class Refusals:
 
 def generate_job(o: Draw) -> DesignJob:
     """Molecules with no target; one candidate is taken as it is, sound or not."""
-    _check_draw(o)
     recipe = _make_recipe(ScreenedDraws(), o)
     request = replace(_make_request(o), sound=recipe.candidates > 1)
     return _make_job("generate", request, recipe, o, o.output or Path("molecules.sdf"))
@@ -109,22 +108,16 @@ def _make_job(
 
 def _make_request(o: Draw) -> Request:
     """What is asked of any molecules: how many, and which atoms."""
+    if o.best is not None and o.check != "dft":
+        raise Misuse("--best says how many molecules DFT computes.", "Give --check dft as well.")
     if o.atoms is not None and o.formula is not None:
         raise Misuse("Both --atoms and --formula say how many atoms there are.", "Give one of them.")
-    if o.atoms is not None and not formula.MIN_ATOMS <= o.atoms <= MAX_ATOMS:
-        raise Misuse(
-            f"--atoms is {o.atoms}.", f"Give {formula.MIN_ATOMS} to {MAX_ATOMS}, hydrogens included."
-        )
     counts = None if o.formula is None else formula.parse_formula(o.formula)
     return Request(o.count, o.seed, atoms=o.atoms, formula=counts)
 
 
 def _aim_request(o: Aim) -> Request:
     """The request with its targets and its cost."""
-    _check_draw(o)
-    _check_positive(seconds=o.seconds)
-    if o.gradients is not None and o.gradients < 0:
-        raise Misuse(f"--gradients is {o.gradients}.", "Give 0 to screen draws only, or a positive number.")
     request = _make_request(o)
     _check_orbitals(o.targets)
     weights = read_weights(o.weight, o.targets)
@@ -205,20 +198,6 @@ def _warn_of_size(request: Request) -> tuple[str, ...]:
     """A sentence if the formula has more heavy atoms than QM9."""
     sentence = None if request.formula is None else formula.size_warning(request.formula)
     return () if sentence is None else (sentence,)
-
-
-def _check_draw(o: Draw) -> None:
-    _check_positive(count=o.count, steps=o.steps, candidates=o.candidates, best=o.best)
-    if o.seed < 0 or o.seed + o.count > 2**63:
-        raise Misuse(f"--seed is {o.seed}.", "Give 0 or a positive whole number.")
-    if o.best is not None and o.check != "dft":
-        raise Misuse("--best says how many molecules DFT computes.", "Give --check dft as well.")
-
-
-def _check_positive(**values: float | None) -> None:
-    for name, value in values.items():
-        if value is not None and not value > 0:
-            raise Misuse(f"--{name} is {value}.", "Give a positive number.")
 
 
 def _check_orbitals(targets: Mapping[str, float]) -> None:

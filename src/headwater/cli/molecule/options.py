@@ -9,14 +9,27 @@ from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
-from headwater.cli.shared.options import Files, whole, word
+from headwater.cli.shared.options import (
+    LAST_SEED,
+    MOST_GRADIENTS,
+    MOST_SECONDS,
+    MOST_STEPS,
+    SHORTEST,
+    Files,
+    number,
+    whole,
+    word,
+)
 from headwater.molecule.structure import units
+from headwater.molecule.structure.elements import MAX_ATOMS
+from headwater.molecule.structure.formula import MIN_ATOMS
 
 TARGETS = Group("Targets, each with its unit", sort_key=0)
 DESIGN = Group("Molecules", sort_key=1)
 CHECKS = Group("Check", sort_key=2)
 
 Check = Literal["none", "xtb", "dft"]
+MOST_MOLECULES = 100_000
 
 
 def _target(property: str, metavar: str) -> Parameter:
@@ -28,22 +41,22 @@ def _target(property: str, metavar: str) -> Parameter:
 class Draw(Files):
     """What every command that makes molecules understands."""
 
-    count: Annotated[int, whole(alias="-n", group=DESIGN)] = 16
+    count: Annotated[int, whole(1, MOST_MOLECULES, alias="-n", group=DESIGN)] = 16
     """How many molecules."""
 
-    seed: Annotated[int, whole(group=DESIGN)] = 0
+    seed: Annotated[int, whole(0, LAST_SEED, group=DESIGN)] = 0
     """Seed of the first molecule; molecule i has seed + i."""
 
-    atoms: Annotated[int | None, whole(group=DESIGN)] = None
+    atoms: Annotated[int | None, whole(MIN_ATOMS, MAX_ATOMS, group=DESIGN)] = None
     """Atoms per molecule, hydrogens included: 3 to 29. By default drawn as in QM9."""
 
     formula: Annotated[str | None, Parameter(group=DESIGN)] = None
     """The atoms of every molecule, e.g. C7H10O2."""
 
-    steps: Annotated[int | None, whole(group=DESIGN)] = None
+    steps: Annotated[int | None, whole(1, MOST_STEPS, group=DESIGN)] = None
     """Steps of the ODE solver; by default the recipe's."""
 
-    candidates: Annotated[int | None, whole(group=DESIGN)] = None
+    candidates: Annotated[int | None, whole(1, MOST_MOLECULES, group=DESIGN)] = None
     """Most draws per molecule (and attempt): the first that is sound and near the targets is taken; by default the
     recipe's. With 'generate', 1 takes every draw as it is."""
 
@@ -51,7 +64,7 @@ class Draw(Files):
     """Check without our networks: 'xtb' relaxes every molecule with GFN2-xTB; 'dft' computes the --best ones by
     B3LYP/6-31G(2df,p), minutes each, after xtb. By default xtb if tblite is installed, else none."""
 
-    best: Annotated[int | None, whole(group=CHECKS)] = None
+    best: Annotated[int | None, whole(1, MOST_MOLECULES, group=CHECKS)] = None
     """How many molecules --check dft computes; by default 3."""
 
 
@@ -84,10 +97,10 @@ class Aim(Draw):
     cost: Annotated[Path | None, Parameter(group=TARGETS)] = None
     """A Python file with a function cost(positions, types, mask), one differentiable value per molecule."""
 
-    gradients: Annotated[int | None, whole(group=DESIGN)] = None
+    gradients: Annotated[int | None, whole(0, MOST_GRADIENTS, group=DESIGN)] = None
     """Most gradient evaluations per attempt (0: screen draws only); by default the recipe's."""
 
-    seconds: Annotated[float | None, Parameter(group=DESIGN)] = None
+    seconds: Annotated[float | None, number(SHORTEST, MOST_SECONDS, group=DESIGN)] = None
     """Stop after this many seconds and keep the best so far."""
 
     @property

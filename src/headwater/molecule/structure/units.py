@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from headwater.errors import Misuse, suggest
 from headwater.molecule.structure.interval import Asked, Interval
+from headwater.text import shorten, with_article
 
 HARTREE = 27.211386245988
 """eV per Hartree."""
@@ -71,6 +72,8 @@ EXAMPLES = {
 }
 PLACES = {"alpha": 2, "gap": 3, "homo": 3, "lumo": 3, "mu": 3, "cv": 2}
 SIGNED = ("homo", "lumo")
+LARGEST = 1e6
+"""The largest value that may be asked for, in canonical units; QM9 stays below 200."""
 _NUMBER = re.compile(
     r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?)(?![a-z]))(.*)", re.IGNORECASE
 )
@@ -94,7 +97,7 @@ def read_quantity(property: str, text: str) -> float:
         There is no number, no unit or one of another kind; or no molecule can have the value (not finite, or
         negative where only `SIGNED` properties are).
     """
-    words = f"--{property} {text.strip()}"
+    words = f"--{property} {shorten(text.strip())}"
     match = _parse(text)
     if match is None:
         raise Misuse(f"{words} does not begin with a number.", f"Write it like {_examples(property, '5')}.")
@@ -104,9 +107,11 @@ def read_quantity(property: str, text: str) -> float:
         raise Misuse(f"{words} is not finite.", f"Write it like {_examples(property, '5')}.")
     value = float(match[1]) * unit_factor(property, match[2], words, match[1])
     if value < 0 and property not in SIGNED:
-        raise Misuse(
-            f"{words} is negative.", f"Give 0 or more, as {_with_article(KINDS[property])} of this kind has no sign."
-        )
+        kind = with_article(KINDS[property])
+        raise Misuse(f"{words} is negative.", f"Give 0 or more: this is {kind} that has no sign.")
+    if abs(value) > LARGEST:
+        what = f"{words} is more than any molecule has."
+        raise Misuse(what, f"Give at most {LARGEST:,.0f} {UNITS[property]}.")
     return value
 
 
@@ -135,7 +140,7 @@ def read_number(name: str, text: str) -> Asked:
         match = _parse(part)
         if match is None or match[2] or not math.isfinite(float(match[1])):
             cure = "Write a number or a range, as in 0.6, 0.5..0.7 or '>0.6'."
-            raise Misuse(f"--{name} {text.strip()} is not a number without a unit.", cure)
+            raise Misuse(f"--{name} {shorten(text.strip())} is not a number without a unit.", cure)
         return float(match[1])
 
     return read_range(text, read, f"--{name}")
@@ -154,7 +159,7 @@ def read_range(text: str, read: Callable[[str], float], option: str) -> Asked:
     without_unit = first is not None and last is not None and not first[2]
     ends = read(low + last[2] if without_unit and last else low), read(high)
     if not ends[0] < ends[1]:
-        raise Misuse(f"{option} {plain} has no value between its ends.", "Give the lower one first, as in 5..6eV.")
+        raise Misuse(f"{option} {shorten(plain)} has no value between its ends.", "Give the lower one first, as in 5..6eV.")
     return Interval(*ends)
 
 
@@ -163,14 +168,16 @@ def unit_factor(property: str, unit: str, words: str, number: str = "5") -> floa
     kind = KINDS[property]
     known = FACTORS[kind]
     if not unit:
-        raise Misuse(f"{words} has no unit.", f"Write {_examples(property, number)}, whichever is meant.")
+        raise Misuse(
+            f"{words} has no unit.", f"Write {_examples(property, shorten(number))}, whichever is meant."
+        )
     found = _lookup(unit, known)
     if found is not None:
         return found
     other = next((k for k, units in FACTORS.items() if _lookup(unit, units) is not None), None)
     if other is not None:
         raise Misuse(
-            f"{words} has a unit of {_with_article(other)}, but {property} is {_with_article(kind)}.",
+            f"{words} has a unit of {with_article(other)}, but {property} is {with_article(kind)}.",
             f"Write {_examples(property, number)}, whichever is meant.",
         )
     raise Misuse(f"{words} has the unknown unit {unit!r}.", suggest(unit, [u for u in known if u != "au"]))
@@ -213,7 +220,3 @@ def _lookup(unit: str, known: dict[str, float]) -> float | None:
 def _examples(property: str, number: str) -> str:
     *first, last = (form.format(number) for form in EXAMPLES[KINDS[property]])
     return f"{', '.join(first)} or {last}"
-
-
-def _with_article(kind: str) -> str:
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
