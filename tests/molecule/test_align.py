@@ -158,7 +158,9 @@ def test_matched_finds_the_atoms_of_what_is_known():
     y = encode_state(1.5 * torch.randn(1, 12, 3, generator=g), types, torch.zeros_like(types), mask)
     x1 = y[:, torch.cat([torch.randperm(n, generator=g), torch.arange(n, 12)])]
     typed = mask & (torch.arange(12) < 5)
-    x0, misfit = match_types(x1, x1, torch.tensor([n]), types, typed, typed & False)  # x0 = x1: what is done to it shows
+    x0, misfit = match_types(
+        x1, x1, torch.tensor([n]), types, typed, typed & False
+    )  # x0 = x1: what is done to it shows
     assert_close(x0[0, :5, 3:], y[0, :5, 3:])
     assert_close(x0[0].sum(0), x1[0].sum(0), atol=1e-5, rtol=0)  # a reordering: nothing lost
     assert misfit.item() < 1e-3

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 
 from headwater.molecule.checks.dft import DftResult
 from headwater.molecule.checks.xtb import RELAXED_CALIBRATION, Electrons, Relaxation, on_b3lyp_scale
+from headwater.molecule.structure.interval import Asked, find_error
 from headwater.molecule.structure.units import CALORIE, KJ_MOL
 
 KCAL_MOL = KJ_MOL / CALORIE
@@ -21,9 +22,10 @@ class PhysicsLimits:
     Parameters
     ----------
     errors
-        Distance of a check's value from the evaluator's, in mean errors of xTB (`RELAXED_CALIBRATION`).
+        Distance of a check's value both from the evaluator's and from what was asked, in mean errors of xTB
+        (`RELAXED_CALIBRATION`).
     strain
-        kcal/mol. STRAIN_SENTENCE
+        kcal/mol. Of 595 molecules of QM9, at B3LYP's geometry, 99 % have at most 3.4 and all at most 8.3.
     """
 
     errors: float = 2.0
@@ -72,32 +74,40 @@ class Physics:
         drop = None if self.xtb is None else self.xtb.energy_drop_ev
         return None if drop is None or not isfinite(drop) else drop * KCAL_MOL
 
-    def doubt(self, properties: Collection[str]) -> float:
-        """What ranks molecules: the disagreements on these properties in mean errors of xTB, plus the strain.
+    def doubt(self, asked: Mapping[str, Asked]) -> float:
+        """What ranks molecules: the disagreements on what was asked in mean errors of xTB, plus the strain.
 
         The strain counts in units of its limit. 0 without a check, and without doubt.
         """
-        errors = self._in_errors(properties)
-        return sum(errors.values()) + (self.strain or 0.0) / self.limits.strain
+        return sum(self._in_errors(asked).values()) + (self.strain or 0.0) / self.limits.strain
 
-    def notes(self, properties: Collection[str]) -> list[str]:
+    def notes(self, asked: Mapping[str, Asked]) -> list[str]:
         """What contradicts the molecule, in a few words each; empty if nothing does."""
         said = []
-        for name, errors in self._in_errors(properties).items():
+        for name, errors in self._in_errors(asked).items():
             if errors > self.limits.errors:
                 by, unit = ("DFT" if name in self.dft_values else "xTB"), "D" if name == "mu" else "eV"
                 off = self.disagreement[name]
-                said.append(f"{by}: {name} {abs(off):.2f} {unit} {'above' if off > 0 else 'below'} the evaluator's")
+                said.append(
+                    f"{by}: {name} {abs(off):.2f} {unit} {'above' if off > 0 else 'below'} the evaluator's"
+                )
         if self.strain is not None and self.strain > self.limits.strain:
             said.append(f"strain {self.strain:.0f} kcal/mol")
         if self.xtb is not None and self.xtb.bond_change:
             said.append("bonds change in xTB")
         return said
 
-    def _in_errors(self, properties: Collection[str]) -> dict[str, float]:
-        """|disagreement| on these properties, in mean errors of xTB."""
-        off = self.disagreement
-        return {k: abs(off[k]) / RELAXED_CALIBRATION[k].mae for k in properties if k in off}
+    def _in_errors(self, asked: Mapping[str, Asked]) -> dict[str, float]:
+        """How far the checks are from the evaluator, in mean errors of xTB; no farther than from what was asked.
+
+        A check that says what was asked contradicts nothing, whatever the evaluator says.
+        """
+        values, off = self.xtb_values | self.dft_values, self.disagreement
+        return {
+            k: min(abs(off[k]), find_error(y, values[k])) / RELAXED_CALIBRATION[k].mae
+            for k, y in asked.items()
+            if k in off
+        }
 
 
 def _finite(e: Electrons) -> dict[str, float]:

@@ -10,15 +10,6 @@ from headwater.errors import Misuse
 from headwater.extras import import_optional
 from headwater.molecule.chemistry.perception import EXTRA
 
-SCORES = {
-    "qed": "drug-likeness from 0 to 1 (QED; Bickerton et al., Nature Chemistry 4, 90, 2012), by RDKit",
-    "logp": "octanol-water partition coefficient, log10 (Wildman and Crippen, J. Chem. Inf. Comput. Sci. 39, 868, "
-    "1999), by RDKit",
-    "sa": "synthetic accessibility from 1, easy, to 10 (Ertl and Schuffenhauer, J. Cheminf. 1, 8, 2009), by RDKit's "
-    "Contrib",
-}
-"""What each score is; all are functions of the SMILES alone."""
-
 
 def compute_scores(smiles: str, names: Collection[str]) -> dict[str, float]:
     """Some scores of a structure.
@@ -28,7 +19,7 @@ def compute_scores(smiles: str, names: Collection[str]) -> dict[str, float]:
     smiles
         The structure.
     names
-        Of `SCORES`.
+        Of `units.SCORES`.
 
     Raises
     ------

@@ -108,7 +108,8 @@ class DesignTask:
             r = replace(r, fragment=select_atoms(r.fragment, self.order[: len(r.fragment)].numpy()))
         weights = {t.property: t.weight for t in r.targets}
         guided, scored = (
-            {t.property: t.make_goal(r.count) for t in r.targets if t.by_guide is whose} for whose in (True, False)
+            {t.property: t.make_goal(r.count) for t in r.targets if t.by_guide() is whose}
+            for whose in (True, False)
         )
         properties = PropertyCost(model.guide, guided, weights, mask) if guided else None
         scores = ScoreTargets(scored, weights) if scored else None

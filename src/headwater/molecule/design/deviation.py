@@ -127,9 +127,13 @@ class TargetDeviation:
 
     def select(self, index: Tensor) -> TargetDeviation:
         """The measure of the molecules in `index`."""
-        parts = {name: getattr(self, name) for name in ("properties", "cost", "scores")}
-        chosen = {name: None if part is None else part.select(index) for name, part in parts.items()}
-        return replace(self, mask=self.mask[index], **chosen)
+        return replace(
+            self,
+            properties=None if self.properties is None else self.properties.select(index),
+            mask=self.mask[index],
+            cost=None if self.cost is None else self.cost.select(index),
+            scores=None if self.scores is None else self.scores.select(index),
+        )
 
     @torch.no_grad()
     def judge(self, x1: Tensor) -> Verdict:
@@ -160,9 +164,7 @@ class TargetDeviation:
             return []
         found = self.scores.select(good).deviations(m.select(good))
         lost = torch.full((len(m),), torch.inf, dtype=torch.float64)
-        return [
-            (self.scores.weights.get(k, 1.0), lost.masked_scatter(good, one)) for k, one in found.items()
-        ]
+        return [(self.scores.weights.get(k, 1.0), lost.masked_scatter(good, one)) for k, one in found.items()]
 
     def __call__(self, x1: Tensor) -> Tensor:
         """The measure of `Stop`: the deviation where a molecule can be a hit, else infinity, `[b]`."""

@@ -101,7 +101,9 @@ class MatchedNoise:
         v = flow.velocity
         assert isinstance(v, ConditionedVelocity)
         known, x0 = v.known, self._draw_aligned(flow, mask, seeds)
-        without = replace(flow, velocity=replace(v, known=known.fragment) if known.has_fragment else v.velocity)
+        without = replace(
+            flow, velocity=replace(v, known=known.fragment) if known.has_fragment else v.velocity
+        )
         x1 = solve(without, x0, steps=steps)
         x0, misfit = match_types(x0, x1, mask.sum(1), known.types, known.typed, known.placed)
         return x0, misfit + self.unsound * ~is_sound(round_state(x1, mask))

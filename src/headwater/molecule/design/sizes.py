@@ -43,7 +43,7 @@ def draw_atoms(seeds: Sequence[int], targets: Sequence[Target] = ()) -> Tensor:
     """
     s = load_statistics()
     log = s["counts"].log().expand(len(seeds), -1)
-    for target in (t for t in targets if t.by_guide):
+    for target in (t for t in targets if t.by_guide()):
         mean, std = s[target.property].T
         std = std.clamp(min=TOLERANCE[target.property])
         y = target.nearest(mean)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 
 import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.molecule.chemistry.scores import SCORES
 from headwater.molecule.model.regressor import PROPERTIES
-from headwater.molecule.structure.interval import Asked, Interval, nearest_asked
+from headwater.molecule.structure.interval import Asked, Interval
+from headwater.molecule.structure.units import SCORES
 
 TOLERANCE = {"alpha": 0.2, "gap": 0.13, "homo": 0.08, "lumo": 0.07, "mu": 0.09, "cv": 0.08} | {
     "qed": 0.05, "logp": 0.2, "sa": 0.2,
@@ -76,18 +75,18 @@ class Target:
         if self.property not in (*PROPERTIES, *SCORES):
             known = ", ".join((*PROPERTIES, *SCORES))
             raise Misuse(f"There is no property {self.property!r}.", f"Give one of {known}.")
-        if not isinstance(self.value, Interval) and not bool(torch.isfinite(self.values).all()):
+        if not isinstance(self.value, Interval) and not bool(torch.isfinite(self._values()).all()):
             raise Misuse(f"A target of {self.property} is not a finite number.", "Give a number for each.")
+        if isinstance(self.value, Interval) and self.value.low == self.value.high:
+            raise Misuse(f"A range of {self.property} has no width.", "Give one value instead.")
         if not 0 < self.weight < float("inf"):
             raise Misuse(f"The weight of {self.property} is {self.weight}.", "Give a positive number.")
 
-    @property
-    def values(self) -> Tensor:
+    def _values(self) -> Tensor:
         """The ends of a range, `[2]`; else the value, a scalar or `[count]`."""
         v = self.value
         return torch.as_tensor([v.low, v.high] if isinstance(v, Interval) else v, dtype=torch.float64)
 
-    @property
     def by_guide(self) -> bool:
         """Whether the guide leads to it: not to a score of RDKit."""
         return self.property in PROPERTIES
@@ -106,7 +105,12 @@ class Target:
         """What is asked for of each molecule, of a range the value nearest to `value`: broadcast, float64."""
         if isinstance(self.value, Interval):
             return value.clamp(self.value.low, self.value.high)
-        return self.values.reshape(-1, 1)
+        return self._values().reshape(-1, 1)
+
+
+def as_asked(t: Target) -> Asked:
+    """What a target asks of every molecule, where it asks the same of all."""
+    return t.value if isinstance(t.value, Interval) else float(t.value)
 
 
 def find_deviation(property: str, asked: Asked, value: float) -> float:
@@ -117,12 +121,3 @@ def find_deviation(property: str, asked: Asked, value: float) -> float:
     """
     goal = Target(property, asked).make_goal(1)
     return float(goal.deviation(torch.tensor([value], dtype=torch.float64))[0])
-
-
-def find_error(asked: Asked, value: float) -> float:
-    """|value - asked|; of a range the distance from it, 0 inside.
-
-    >>> find_error(5.0, 5.5), find_error(Interval(5.0, 6.0), 5.5)
-    (0.5, 0.0)
-    """
-    return abs(value - nearest_asked(asked, value)) if isfinite(value) else float("inf")

@@ -9,10 +9,8 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable
 
 from headwater.errors import Misuse, suggest
-from headwater.molecule.structure.interval import Asked, Interval
 from headwater.text import shorten, with_article
 
 HARTREE = 27.211386245988
@@ -38,6 +36,15 @@ MEANING = {
     "cv": "heat capacity at 298.15 K and constant volume, the full Cv that QM9 lists (not Cv minus 2.981 per atom)",
 }
 """What each property is, at QM9's level of theory, B3LYP/6-31G(2df,p)."""
+
+SCORES = {
+    "qed": "drug-likeness from 0 to 1 (QED; Bickerton et al., Nature Chemistry 4, 90, 2012), by RDKit",
+    "logp": "octanol-water partition coefficient, log10 (Wildman and Crippen, J. Chem. Inf. Comput. Sci. 39, 868, "
+    "1999), by RDKit",
+    "sa": "synthetic accessibility from 1, easy, to 10 (Ertl and Schuffenhauer, J. Cheminf. 1, 8, 2009), by RDKit's "
+    "Contrib",
+}
+"""What each score is; all are functions of the SMILES alone."""
 
 KINDS = {
     "alpha": "polarisability", "gap": "energy", "homo": "energy", "lumo": "energy", "mu": "dipole moment",
@@ -71,6 +78,7 @@ EXAMPLES = {
     "heat capacity": ("{}cal/mol/K", "{}J/mol/K"),
 }
 PLACES = {"alpha": 2, "gap": 3, "homo": 3, "lumo": 3, "mu": 3, "cv": 2}
+"""Decimals that are shown; 2 of anything else."""
 SIGNED = ("homo", "lumo")
 LARGEST = 1e6
 """The largest value that may be asked for, in canonical units; QM9 stays below 200."""
@@ -98,7 +106,7 @@ def read_quantity(property: str, text: str) -> float:
         negative where only `SIGNED` properties are).
     """
     words = f"--{property} {shorten(text.strip())}"
-    match = _parse(text)
+    match = parse_number(text)
     if match is None:
         raise Misuse(f"{words} does not begin with a number.", f"Write it like {_examples(property, '5')}.")
     if re.match(r",\d", match[2]):
@@ -113,54 +121,6 @@ def read_quantity(property: str, text: str) -> float:
         what = f"{words} is more than any molecule has."
         raise Misuse(what, f"Give at most {LARGEST:,.0f} {UNITS[property]}.")
     return value
-
-
-def read_target(property: str, text: str) -> Asked:
-    """What is asked of a property, from a value with a unit or a range of values: "5..6eV", ">8eV", "<3eV".
-
-    >>> read_target("gap", "5eV"), str(read_target("gap", "5..6 eV")), str(read_target("mu", "> 2D"))
-    (5.0, '5..6', '>2')
-
-    Raises
-    ------
-    Misuse
-        As `read_quantity`; or the range is empty.
-    """
-    return read_range(text, lambda part: read_quantity(property, part), f"--{property}")
-
-
-def read_number(name: str, text: str) -> Asked:
-    """What is asked of a number without a unit, as `read_target`.
-
-    >>> str(read_number("qed", ">0.6")), read_number("logp", "-1.5")
-    ('>0.6', -1.5)
-    """
-
-    def read(part: str) -> float:
-        match = _parse(part)
-        if match is None or match[2] or not math.isfinite(float(match[1])):
-            cure = "Write a number or a range, as in 0.6, 0.5..0.7 or '>0.6'."
-            raise Misuse(f"--{name} {shorten(text.strip())} is not a number without a unit.", cure)
-        return float(match[1])
-
-    return read_range(text, read, f"--{name}")
-
-
-def read_range(text: str, read: Callable[[str], float], option: str) -> Asked:
-    """A value that `read` understands, or a range of two, whose unit may stand at the second one only."""
-    plain = text.strip()
-    if plain[:1] in ("<", ">"):
-        value = read(plain[1:].removeprefix("="))
-        return Interval(low=value) if plain[0] == ">" else Interval(high=value)
-    low, dots, high = plain.partition("..")
-    if not dots:
-        return read(plain)
-    first, last = _parse(low), _parse(high)
-    without_unit = first is not None and last is not None and not first[2]
-    ends = read(low + last[2] if without_unit and last else low), read(high)
-    if not ends[0] < ends[1]:
-        raise Misuse(f"{option} {shorten(plain)} has no value between its ends.", "Give the lower one first, as in 5..6eV.")
-    return Interval(*ends)
 
 
 def unit_factor(property: str, unit: str, words: str, number: str = "5") -> float:
@@ -190,7 +150,7 @@ def format_quantity(property: str, value: float | None) -> str:
     ('5.000 eV', '30.13 cal/mol/K', '-')
     """
     text = format_number(property, value)
-    return text if text == "-" else f"{text} {UNITS[property]}"
+    return text if text == "-" else f"{text} {UNITS.get(property, '')}".rstrip()
 
 
 def format_number(property: str, value: float | None) -> str:
@@ -199,11 +159,11 @@ def format_number(property: str, value: float | None) -> str:
     >>> format_number("homo", -6.54321)
     '-6.543'
     """
-    return "-" if value is None or not math.isfinite(value) else f"{value:.{PLACES[property]}f}"
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{PLACES.get(property, 2)}f}"
 
 
-def _parse(text: str) -> re.Match[str] | None:
-    """A number and what follows it; spaces do not matter, ³ is 3, ₀ is 0."""
+def parse_number(text: str) -> re.Match[str] | None:
+    """A number and what follows it, None for anything else; spaces do not matter, ³ is 3, ₀ is 0."""
     return _NUMBER.fullmatch("".join(unicodedata.normalize("NFKC", text).translate(_PLAIN).split()))
 
 
