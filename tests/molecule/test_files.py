@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from headwater.errors import Misuse
 from headwater.molecule.chemistry.soundness import examine
-from headwater.molecule.io.files import read_molecules, write_csv, write_sdf, write_xyz
+from headwater.molecule.io.files import read_molecules, write_sdf, write_xyz
+from headwater.molecule.io.table import write_csv
 from headwater.molecule.structure.elements import ELEMENTS
 from headwater.molecule.structure.molecule import Molecule
 

@@ -11,7 +11,6 @@ from headwater.cli.molecule import report
 from headwater.cli.molecule.checks import run_checks
 from headwater.cli.molecule.designed import DesignedMolecule, add_design, rank
 from headwater.cli.molecule.files import write_molecules, write_pictures
-from headwater.cli.molecule.notes import warn_of_sizes
 from headwater.cli.molecule.progress import DesignWatch
 from headwater.cli.molecule.table import show_designed
 from headwater.cli.shared.job import Entry, Job
@@ -158,7 +157,7 @@ class DesignJob(Job):
         write_pictures(self.designed, self.outputs, self.title, overwrite=self.overwrite)
 
     def remarks(self, report: Mapping[str, Any]) -> Iterable[str]:
-        """How many molecules were not begun or not found, are broken, or of a size that QM9 hardly has."""
+        """How many molecules were not begun or not found, and how many are broken."""
         count, found = self.request.count, len(self.designed)
         if self.unique and self.tried >= count * self.most_tries > 0 and found < count:
             yield f"Only {counted(found, 'different molecule')} of {count} came out of {self.tried} tries."
@@ -169,7 +168,6 @@ class DesignJob(Job):
                 "are" if self.broken else "stay out of SDF and XYZ, see the table: --keep-broken writes them;"
             )
             yield f"{len(broken)} of {counted(found, 'molecule')} {where} not sound."
-        yield from warn_of_sizes(d.molecule for d in self.designed if d.molecule is not None)
 
     def tell(self, report: Mapping[str, Any]) -> None:
         """The table, the files, and the best molecule."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from headwater.cli.molecule.columns import add_tags, to_row
@@ -10,13 +10,12 @@ from headwater.cli.molecule.designed import DesignedMolecule
 from headwater.cli.shared.outputs import Outputs, check_outputs
 from headwater.errors import Misuse, suggest
 from headwater.molecule.io.card import Card, Line
-from headwater.molecule.io.files import write_csv, write_sdf, write_xyz
+from headwater.molecule.io.files import WRITERS
+from headwater.molecule.io.table import write_csv
 from headwater.molecule.io.viewer import write_page
 from headwater.molecule.sheet import write_sheet
 from headwater.molecule.structure import units
 from headwater.molecule.structure.interval import Interval
-
-WRITERS: dict[str, Callable[..., None]] = {".sdf": write_sdf, ".xyz": write_xyz}
 
 
 def name_files(main: Path, inputs: Iterable[Path], *, overwrite: bool) -> Outputs:

@@ -211,10 +211,11 @@ def smiles(mol: Mol) -> str:
 def isomeric_smiles(mol: Mol) -> str:
     """Canonical SMILES of a sanitised molecule with the stereochemistry of its positions.
 
-    >>> places = np.array([[0, 0, 0], [1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 0.8
+    >>> corners = np.array([[0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 3**0.5
+    >>> places = corners * np.array([[0], [1.09], [1.35], [1.4], [1.45]])
     >>> both = (Molecule(("C", "H", "F", "O", "N"), places * [s, 1, 1], (0, 0, 0, -1, -1)) for s in (1, -1))
     >>> [isomeric_smiles(sanitise(to_rdkit(m))) for m in both]
-    ['[NH-][C@@H]([O-])F', '[NH-][C@H]([O-])F']
+    ['[N-][C@H]([O-])F', '[N-][C@@H]([O-])F']
     """
     chem = import_optional("rdkit.Chem", EXTRA)
     with import_optional("rdkit.rdBase", EXTRA).BlockLogs():

@@ -63,8 +63,8 @@ class Target:
 
     Examples
     --------
-    >>> Target("gap", Interval(5.0, 6.0)).make_goal(2).deviation(torch.tensor([5.5, 6.0]))
-    tensor([0., 1.])
+    >>> Target("gap", Interval(5.0, 6.0)).make_goal(2).deviation(torch.tensor([5.5, 5.1])).round(decimals=2)
+    tensor([0.0000, 0.2300])
     """
 
     property: str

@@ -99,3 +99,20 @@ def check_molecule(m: Molecule, length: int = MAX_ATOMS) -> None:
         raise Misuse(f"{name} has {len(m)} atoms.", f"Give 1 to {length}, hydrogens included.")
     if not np.isfinite(m.positions).all():
         raise Misuse(f"{name} has positions that are not finite.", "Give coordinates in angstrom.")
+
+
+def check_positions(positions: NDArray[np.float64], what: str) -> None:
+    """Refuse positions `[n, 3]` that are not finite or all zero; planar molecules are fine."""
+    if not np.isfinite(positions).all():
+        raise Misuse(f"{what} has coordinates that are not finite.", "Give coordinates in angstrom.")
+    if len(positions) > 1 and not positions.any():
+        raise Misuse(f"{what} has no coordinates: all are zero.", "Give a structure in three dimensions.")
+
+
+def one_line(text: str) -> str:
+    r"""Text with every run of white space as one space.
+
+    >>> one_line("two\nlines")
+    'two lines'
+    """
+    return " ".join(text.split())
