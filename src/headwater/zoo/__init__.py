@@ -41,7 +41,7 @@ def read_card(name: str) -> dict[str, Any]:
     path = FOLDER / f"{name}.json"
     if not path.exists():
         raise Misuse(f"There is no model named {name!r}.", suggest(name, list_models()))
-    content: dict[str, Any] = json.loads(path.read_text())
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
 
 

@@ -47,24 +47,27 @@ class GenerateJob(PriorJob):
     outputs: Outputs
     seeds: range
     steps: int
+    most_shown: int
     batch: int = 16
+    written: int = 0
     images: list[Tensor] = field(default_factory=list)
 
     def work(self) -> None:
-        """Draw batch after batch; every batch is written when it is done."""
+        """Draw batch after batch; every batch is written when it is done, the first ones are kept for the sheet."""
         for seeds in (self.seeds[i : i + self.batch] for i in range(0, len(self.seeds), self.batch)):
             with torch.no_grad():
                 x1 = solve(self.flow, self.flow.noise(seeds, device=self.device), steps=self.steps)
             for image in x1.clamp(-1, 1).cpu():
-                write_image(image[None], self.outputs.main[len(self.images)], overwrite=self.overwrite)
-                self.images.append(image)
+                write_image(image[None], self.outputs.main[self.written], overwrite=self.overwrite)
+                self.images += [image] if self.written < self.most_shown else []
+                self.written += 1
             if not self.quiet and len(self.seeds) > self.batch:
-                print(f"{len(self.images)} of {len(self.seeds)} samples")
+                print(f"{self.written} of {len(self.seeds)} samples")
 
     def entries(self) -> Sequence[Entry]:
         """One row for each sample that is written."""
-        rows = zip(self.seeds, self.outputs.main, self.images, strict=False)
-        return [Entry(f"seed {seed}", {"seed": seed, "file": str(file)}) for seed, file, _ in rows]
+        rows = zip(self.seeds[: self.written], self.outputs.main, strict=False)
+        return [Entry(f"seed {seed}", {"seed": seed, "file": str(file)}) for seed, file in rows]
 
     def show(self, report: Mapping[str, Any]) -> None:
         """The contact sheet."""
@@ -72,9 +75,10 @@ class GenerateJob(PriorJob):
 
     def tell(self, report: Mapping[str, Any]) -> None:
         """The first files, and the sheet."""
-        files = self.outputs.main
+        files, shown = self.outputs.main, len(self.images)
+        which = "all" if shown == self.written else f"the first {shown}"
         print(
-            f"{', '.join(map(str, files[:4]))}{', ...' if len(files) > 4 else ''}; all on {self.outputs.sheet}"
+            f"{', '.join(map(str, files[:4]))}{', ...' if len(files) > 4 else ''}; {which} on {self.outputs.sheet}"
         )
 
 
@@ -85,7 +89,8 @@ def generate_job(
     output = common.output or Path("samples.png")
     outputs = plan_outputs(output, output, "generate", count, overwrite=common.overwrite)
     device = device_named(common.device)
-    flow = on_canvas(load_flow(common, device, guidance), size)
+    flow = load_flow(common, device, guidance)
+    flow = on_canvas(flow, size, samples=min(count, GenerateJob.batch))
     shape = list(flow.shape[1:])
     settings = {"count": count, "seed": seed, "steps": steps, "guidance": guidance, "size": shape}
     return GenerateJob(
@@ -100,6 +105,7 @@ def generate_job(
         outputs=outputs,
         seeds=range(seed, seed + count),
         steps=steps,
+        most_shown=max(1, min(256, 64_000_000 // (shape[0] * shape[1]))),  # the sheet is an image too
     )
 
 
