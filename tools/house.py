@@ -38,7 +38,7 @@ from typing import Any
 
 SOURCE = Path(__file__).parents[1] / "src/headwater"
 FLOORS = (
-    ("text", "errors", "extras", "atomic"),
+    ("text", "errors", "extras", "atomic", "figures"),
     ("nn", "metrics", "optimizers", "problem"),
     ("flows", "zoo"),
     ("solvers",),

@@ -80,7 +80,10 @@ def _explain(what: str, cure: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (*FULL, None):  # NumPy raises one without a number where it wrote less than it should
+        if error.errno in (
+            *FULL,
+            None,
+        ):  # NumPy raises one without a number where it wrote less than it should
             cure = "Free some space, or name another output."
         if error.errno == errno.ENOENT and not _has_working_folder():
             cure = "The working folder was deleted: go to another one."

@@ -11,10 +11,10 @@ from headwater.text import printable
 
 
 def say(text: object, *, error: bool = False) -> None:
-    """Print a line on standard output, or on standard error, without what could harm a terminal.
+    r"""Print a line on standard output, or on standard error, without what could harm a terminal.
 
-    >>> say("caf\\udce9.png")
-    caf\\xe9.png
+    >>> say("caf\udce9.png")
+    caf\xe9.png
     """
     print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
 
