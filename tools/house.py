@@ -45,7 +45,7 @@ FLOORS = (
     ("dflow",),
     ("recipes", "adapters"),
     ("image", "audio", "molecule"),
-    ("batch",),
+    ("batch", "exports"),
     ("cli", "web"),
 )
 """The rooms of every floor, from the ground. A floor imports from lower ones only."""
