@@ -19,6 +19,7 @@ from headwater.cli.image.prior import load_flow, on_canvas
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import device_named
 from headwater.cli.shared.outputs import Outputs, check_outputs
+from headwater.cli.shared.progress import Watch
 from headwater.dflow.start import inversion
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
@@ -89,7 +90,8 @@ def generate_job(
     output = common.output or Path("samples.png")
     outputs = plan_outputs(output, output, "generate", count, overwrite=common.overwrite)
     device = device_named(common.device)
-    flow = load_flow(common, device, guidance)
+    watch = Watch("generate", quiet=True)
+    flow = watch.guard(load_flow(common, device, guidance))
     flow = on_canvas(flow, size, samples=min(count, GenerateJob.batch))
     shape = list(flow.shape[1:])
     settings = {"count": count, "seed": seed, "steps": steps, "guidance": guidance, "size": shape}
@@ -97,6 +99,7 @@ def generate_job(
         command="image generate",
         settings=settings,
         report=outputs.report,
+        watch=watch,
         device=device,
         overwrite=common.overwrite,
         quiet=common.quiet,
@@ -173,17 +176,18 @@ def invert_job(photo: Path, steps: int, common: Common) -> InvertJob:
     report = output.with_suffix(".json")
     check_outputs((output, report), (photo,), overwrite=common.overwrite)
     x, _ = read_image(photo, span=common.range)
-    device = device_named(common.device)
+    device, watch = device_named(common.device), Watch("invert", quiet=True)
     return InvertJob(
         command="image invert",
         inputs=(photo,),
         settings={"steps": steps},
         report=report,
+        watch=watch,
         device=device,
         overwrite=common.overwrite,
         quiet=common.quiet,
         common=common,
-        flow=on_canvas(load_flow(common, device), size_of(x), photo),
+        flow=on_canvas(watch.guard(load_flow(common, device)), size_of(x), photo),
         x1=x,
         steps=steps,
         output=output,
@@ -195,6 +199,7 @@ class LikelihoodJob(PriorJob):
     """Bits per dimension of images, each on a canvas of its own."""
 
     rows: ClassVar[str] = "images"
+    row: ClassVar[str] = "image"
 
     images: tuple[Tensor, ...]
     canvases: tuple[Flow, ...]
@@ -235,13 +240,14 @@ def likelihood_job(
             )
         check_outputs((common.output,), photos, overwrite=common.overwrite)
     images = tuple(read_image(photo, span=common.range)[0] for photo in photos)
-    device = device_named(common.device)
-    window = load_flow(common, device)
+    device, watch = device_named(common.device), Watch("likelihood", quiet=True)
+    window = watch.guard(load_flow(common, device))
     return LikelihoodJob(
         command="image likelihood",
         inputs=tuple(photos),
         settings={"probes": probes, "seed": seed, "steps": steps, "bin_width": 2 / 255},
         report=common.output,
+        watch=watch,
         device=device,
         overwrite=common.overwrite,
         quiet=common.quiet,
