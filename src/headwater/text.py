@@ -39,14 +39,14 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
 
 
 def with_article(noun: str) -> str:
-    """A noun with its indefinite article, by its first letter.
+    """A noun, or a number and a noun, with its indefinite article, by how they begin: an 8, an 11, an 80.
 
     Examples
     --------
-    >>> with_article("energy"), with_article("volume")
-    ('an energy', 'a volume')
+    >>> with_article("energy"), with_article("volume"), with_article("8 x 8 box"), with_article("10 x 8 box")
+    ('an energy', 'a volume', 'an 8 x 8 box', 'a 10 x 8 box')
     """
-    return f"{'an' if noun[:1].lower() in tuple('aeio') else 'a'} {noun}"
+    return f"{'an' if re.match(r'[aeio]|8|1[18](?![0-9])', noun, re.IGNORECASE) else 'a'} {noun}"
 
 
 def shorten(text: str, most: int = 60) -> str:

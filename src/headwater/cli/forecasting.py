@@ -36,7 +36,8 @@ def show(
     device = device_named(common.device)
     flow = load_flow(common, device)
     if size is not None:
-        flow = on_canvas(flow, (max(size[0], flow.shape[1]), max(size[1], flow.shape[2])))
+        size = (max(size[0], flow.shape[1]), max(size[1], flow.shape[2]))
+        flow = on_canvas(flow, size, samples=samples)
     print(
         f"{samples} x {flow.shape[1]} x {flow.shape[2]}, {steps} midpoint steps, {device}; "
         f"{available_memory(device) / 1e9:.1f} GB free"

@@ -29,7 +29,7 @@ BAD = [
     (f"{T} --gap 5eV --weight gap", "Give a positive number"),
     # counts
     (f"{T} --gap 5eV --count 0", "Give 1 to 100,000."),
-    (f"{T} --gap 5eV --count 1.5", "is not a whole number."),
+    (f"{T} --gap 5eV --count 1.5", "Give a whole number"),
     (f"{T} --gap 5eV --seed -1", "--seed is -1."),
     (f"{T} --gap 5eV --steps 0", "Give 1 to 10,000."),
     (f"{T} --gap 5eV --gradients -3", "--gradients is -3. Give 0 to 1,000,000."),

@@ -63,19 +63,18 @@ class RestoreJob(Job):
     def work(self) -> None:
         """Solve all samples together, then write those that are images."""
         o = self.options
-        with self.watch.running():
-            done = restoring.restore(
-                self.request.task.to(self.device),
-                self.flow,
-                range(o.seed, o.seed + o.samples),
-                recipe=Paper() if o.preset == "paper" else None,
-                options=RecipeOptions(
-                    steps=o.steps,
-                    gradients=o.gradients,
-                    gradient=None if o.memory is None else Auto(memory=o.memory),
-                    callback=self.watch,
-                ),
-            )
+        done = restoring.restore(
+            self.request.task.to(self.device),
+            self.watch.guard(self.flow),
+            range(o.seed, o.seed + o.samples),
+            recipe=Paper() if o.preset == "paper" else None,
+            options=RecipeOptions(
+                steps=o.steps,
+                gradients=o.gradients,
+                gradient=None if o.memory is None else Auto(memory=o.memory),
+                callback=self.watch,
+            ),
+        )
         self.done = replace(done, images=done.images.detach())
         for image, path in zip(self.done.images, self.outputs.main, strict=True):
             self.files.append(self._write(image, path))

@@ -19,6 +19,7 @@ from headwater.cli.image.prior import load_flow, on_canvas
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import device_named
 from headwater.cli.shared.outputs import Outputs, check_outputs
+from headwater.cli.shared.progress import Watch
 from headwater.dflow.start import inversion
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
@@ -47,24 +48,27 @@ class GenerateJob(PriorJob):
     outputs: Outputs
     seeds: range
     steps: int
+    most_shown: int
     batch: int = 16
+    written: int = 0
     images: list[Tensor] = field(default_factory=list)
 
     def work(self) -> None:
-        """Draw batch after batch; every batch is written when it is done."""
+        """Draw batch after batch; every batch is written when it is done, the first ones are kept for the sheet."""
         for seeds in (self.seeds[i : i + self.batch] for i in range(0, len(self.seeds), self.batch)):
             with torch.no_grad():
                 x1 = solve(self.flow, self.flow.noise(seeds, device=self.device), steps=self.steps)
             for image in x1.clamp(-1, 1).cpu():
-                write_image(image[None], self.outputs.main[len(self.images)], overwrite=self.overwrite)
-                self.images.append(image)
+                write_image(image[None], self.outputs.main[self.written], overwrite=self.overwrite)
+                self.images += [image] if self.written < self.most_shown else []
+                self.written += 1
             if not self.quiet and len(self.seeds) > self.batch:
-                print(f"{len(self.images)} of {len(self.seeds)} samples")
+                print(f"{self.written} of {len(self.seeds)} samples")
 
     def entries(self) -> Sequence[Entry]:
         """One row for each sample that is written."""
-        rows = zip(self.seeds, self.outputs.main, self.images, strict=False)
-        return [Entry(f"seed {seed}", {"seed": seed, "file": str(file)}) for seed, file, _ in rows]
+        rows = zip(self.seeds[: self.written], self.outputs.main, strict=False)
+        return [Entry(f"seed {seed}", {"seed": seed, "file": str(file)}) for seed, file in rows]
 
     def show(self, report: Mapping[str, Any]) -> None:
         """The contact sheet."""
@@ -72,9 +76,10 @@ class GenerateJob(PriorJob):
 
     def tell(self, report: Mapping[str, Any]) -> None:
         """The first files, and the sheet."""
-        files = self.outputs.main
+        files, shown = self.outputs.main, len(self.images)
+        which = "all" if shown == self.written else f"the first {shown}"
         print(
-            f"{', '.join(map(str, files[:4]))}{', ...' if len(files) > 4 else ''}; all on {self.outputs.sheet}"
+            f"{', '.join(map(str, files[:4]))}{', ...' if len(files) > 4 else ''}; {which} on {self.outputs.sheet}"
         )
 
 
@@ -85,13 +90,16 @@ def generate_job(
     output = common.output or Path("samples.png")
     outputs = plan_outputs(output, output, "generate", count, overwrite=common.overwrite)
     device = device_named(common.device)
-    flow = on_canvas(load_flow(common, device, guidance), size)
+    watch = Watch("generate", quiet=True)
+    flow = watch.guard(load_flow(common, device, guidance))
+    flow = on_canvas(flow, size, samples=min(count, GenerateJob.batch))
     shape = list(flow.shape[1:])
     settings = {"count": count, "seed": seed, "steps": steps, "guidance": guidance, "size": shape}
     return GenerateJob(
         command="image generate",
         settings=settings,
         report=outputs.report,
+        watch=watch,
         device=device,
         overwrite=common.overwrite,
         quiet=common.quiet,
@@ -100,6 +108,7 @@ def generate_job(
         outputs=outputs,
         seeds=range(seed, seed + count),
         steps=steps,
+        most_shown=max(1, min(256, 64_000_000 // (shape[0] * shape[1]))),  # the sheet is an image too
     )
 
 
@@ -167,17 +176,18 @@ def invert_job(photo: Path, steps: int, common: Common) -> InvertJob:
     report = output.with_suffix(".json")
     check_outputs((output, report), (photo,), overwrite=common.overwrite)
     x, _ = read_image(photo, span=common.range)
-    device = device_named(common.device)
+    device, watch = device_named(common.device), Watch("invert", quiet=True)
     return InvertJob(
         command="image invert",
         inputs=(photo,),
         settings={"steps": steps},
         report=report,
+        watch=watch,
         device=device,
         overwrite=common.overwrite,
         quiet=common.quiet,
         common=common,
-        flow=on_canvas(load_flow(common, device), size_of(x), photo),
+        flow=on_canvas(watch.guard(load_flow(common, device)), size_of(x), photo),
         x1=x,
         steps=steps,
         output=output,
@@ -189,6 +199,7 @@ class LikelihoodJob(PriorJob):
     """Bits per dimension of images, each on a canvas of its own."""
 
     rows: ClassVar[str] = "images"
+    row: ClassVar[str] = "image"
 
     images: tuple[Tensor, ...]
     canvases: tuple[Flow, ...]
@@ -229,13 +240,14 @@ def likelihood_job(
             )
         check_outputs((common.output,), photos, overwrite=common.overwrite)
     images = tuple(read_image(photo, span=common.range)[0] for photo in photos)
-    device = device_named(common.device)
-    window = load_flow(common, device)
+    device, watch = device_named(common.device), Watch("likelihood", quiet=True)
+    window = watch.guard(load_flow(common, device))
     return LikelihoodJob(
         command="image likelihood",
         inputs=tuple(photos),
         settings={"probes": probes, "seed": seed, "steps": steps, "bin_width": 2 / 255},
         report=common.output,
+        watch=watch,
         device=device,
         overwrite=common.overwrite,
         quiet=common.quiet,

@@ -16,6 +16,7 @@ from headwater.cli.molecule.table import show_designed
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import Outputs
 from headwater.errors import Misuse
+from headwater.flows.watched import Ended
 from headwater.molecule.design import design as designing
 from headwater.molecule.design.request import Request
 from headwater.molecule.design.screened_control import ScreenedControl
@@ -80,6 +81,7 @@ class DesignJob(Job):
     finished: bool = False
 
     rows: ClassVar[str] = "molecules"
+    row: ClassVar[str] = "molecule"
     packages: ClassVar[tuple[str, ...]] = report.PACKAGES
     smaller: ClassVar[str] = "Give a smaller --count or fewer atoms."
 
@@ -92,9 +94,8 @@ class DesignJob(Job):
         """Design, then check; the molecules are in the files after every batch."""
         start = time.perf_counter()
         try:
-            with self.watch.running():
-                self._design()
-        except (Misuse, MemoryError, RuntimeError):
+            self._design()
+        except (Misuse, MemoryError, RuntimeError, Ended):
             if self.designed:  # what ended a later batch takes nothing from those before
                 self.seconds = time.perf_counter() - start
                 self._check()
@@ -110,7 +111,7 @@ class DesignJob(Job):
                 return
             seed, first = self.request.seed + self.tried, self.tried == 0
             part = replace(self.request, count=min(self.recipe.at_once, left), seed=seed)
-            design = designing.design(part, recipe=self.recipe, callback=self.watch)
+            design = designing.design(part, recipe=self.recipe, callback=self.watch, check=self.watch.check)
             targets = self.request.targets
             self.designed = add_design(self.designed, design, targets, seed, unique=self.unique)
             self.tried += part.count
@@ -122,14 +123,9 @@ class DesignJob(Job):
     def _check(self) -> None:
         """Check what was designed, unless the user ended the design."""
         start = time.perf_counter()
-        interrupted = self.watch.interrupt.asked
-        self.finished = not interrupted and run_checks(self.check, self.designed, self.best, quiet=self.quiet)
+        self.finished = run_checks(self.check, self.designed, self.best, watch=self.watch)
         self.seconds_of_checks = time.perf_counter() - start
         self._write(overwrite=True)
-
-    def interrupted(self) -> bool:
-        """Whether the user ended the design or the checks."""
-        return not self.finished
 
     def entries(self) -> Sequence[Entry]:
         """One row for each molecule."""

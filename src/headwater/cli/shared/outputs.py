@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from headwater.atomic import check_output, write_atomically
 from headwater.errors import Misuse
+from headwater.text import printable
 
 
 @dataclass(frozen=True)
@@ -73,5 +75,10 @@ def write_json(path: Path, content: Mapping[str, Any], *, overwrite: bool) -> Pa
     """Write a report, readable and in one step."""
     with write_atomically(path, overwrite=overwrite) as temporary:
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(_as_unicode(text), encoding="utf-8")
     return path
+
+
+def _as_unicode(text: str) -> str:
+    """JSON in which bytes of file names that are not UTF-8 are shown as in `printable`: they have no code point."""
+    return re.sub("[\ud800-\udfff]", lambda found: json.dumps(printable(found[0]))[1:-1], text)

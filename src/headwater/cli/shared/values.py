@@ -39,7 +39,7 @@ def parse_whole(text: str) -> int:
         return int(text)
     except ValueError:  # Python reads no more than 4300 digits, in time that grows as their square
         what = f"{shorten(text)!r} is not a whole number."
-        raise Misuse(what, "Give one in digits, e.g. 2.") from None
+        raise Misuse(what, "Give a whole number, e.g. 2.") from None
 
 
 def parse_number(text: str) -> float:
