@@ -24,7 +24,12 @@ from headwater.molecule.design.target import as_asked
 from headwater.molecule.model import models
 from headwater.molecule.structure import units
 from headwater.molecule.structure.interval import Asked
+from headwater.optimizers.status import Status
 from headwater.text import counted
+
+
+NATURAL = (Status.EVALUATIONS, Status.STALLED, Status.CONVERGED)
+"""How a search ends that finds no hit by the guide; the evaluator may say otherwise, and a cost knows no hit."""
 
 
 @dataclass(kw_only=True)
@@ -131,9 +136,18 @@ class DesignJob(Job):
         """One row for each molecule."""
         places = {d.number: i for i, d in enumerate(rank(self.designed), 1)}
         return [
-            Entry(f"molecule {d.number}", report.describe(d, places.get(d.number)), (d.status,))
+            Entry(
+                name=f"molecule {d.number}",
+                values=report.describe(d, places.get(d.number)),
+                statuses=() if self._reached(d) and d.status in NATURAL else (d.status,),
+                missed=not self._reached(d),
+            )
             for d in self.designed
         ]
+
+    def _reached(self, d: DesignedMolecule) -> bool:
+        """Whether a molecule is what was asked for: a hit, or sound; with one candidate every draw is."""
+        return bool(d.hit) if self.asked else d.sound or not self.request.sound
 
     def facts(self) -> Mapping[str, Any]:
         """What was asked, what was found over all molecules, and what every number means."""
@@ -160,10 +174,8 @@ class DesignJob(Job):
         elif found < count:
             yield f"{count - found} of {counted(count, 'molecule')} were not begun."
         if broken := [d for d in self.designed if not d.sound]:
-            where = (
-                "are" if self.broken else "stay out of SDF and XYZ, see the table: --keep-broken writes them;"
-            )
-            yield f"{len(broken)} of {counted(found, 'molecule')} {where} not sound."
+            what = f"{len(broken)} of {counted(found, 'molecule')} {'is' if len(broken) == 1 else 'are'} not sound"
+            yield f"{what}." if self.broken else f"{what} and not in SDF and XYZ; --keep-broken writes all."
 
     def tell(self, report: Mapping[str, Any]) -> None:
         """The table, the files, and the best molecule."""

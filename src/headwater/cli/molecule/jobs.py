@@ -201,7 +201,8 @@ def _warn_of_range(targets: tuple[Target, ...]) -> tuple[str, ...]:
     ranges = load_ranges() if targets else {}
     return tuple(
         f"--{t.property} {format_asked(t.property, as_asked(t))} is outside QM9, where 99.8 % of the molecules have "
-        f"{format_asked(t.property, Interval(*ranges[t.property]))}; the networks guess there."
+        f"{units.format_number(t.property, ranges[t.property][0])} to "
+        f"{units.format_quantity(t.property, ranges[t.property][1])}; the networks guess there."
         for t in targets
         if t.by_guide() and not as_interval(as_asked(t)).overlaps(*ranges[t.property])
     )
