@@ -79,7 +79,7 @@ def try_cost(cost: Cost, file: Path, *, gradients: bool = True) -> None:
         raise Misuse(
             f"The cost in {file} failed on two molecules: {summarise(error)}.",
             f"Write it for positions [batch, {MAX_ATOMS}, 3], types [batch, {MAX_ATOMS}, {len(ELEMENTS)}] "
-            f"and mask [batch, {MAX_ATOMS}].",
+            f"and mask [batch, {MAX_ATOMS}]{', or give --gradients 0 if it leaves torch' if gradients else ''}.",
         ) from error
     value = check_values(cost, value, len(positions), positions)
     if not value.is_floating_point() or not bool(torch.isfinite(value).all()):

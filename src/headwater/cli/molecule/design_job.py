@@ -27,7 +27,6 @@ from headwater.molecule.structure.interval import Asked
 from headwater.optimizers.status import Status
 from headwater.text import counted
 
-
 NATURAL = (Status.EVALUATIONS, Status.STALLED, Status.CONVERGED)
 """How a search ends that finds no hit by the guide; the evaluator may say otherwise, and a cost knows no hit."""
 
