@@ -179,10 +179,13 @@ class DesignJob(Job):
     def tell(self, report: Mapping[str, Any]) -> None:
         """The table, the files, and the best molecule."""
         show_designed(self.designed, self.asked)
-        there = [p for p in self.outputs.all if p.exists()]
-        print(
-            f"{', '.join(map(str, there))}: {counted(len(self.designed), 'molecule')} in {self.seconds:.1f} s"
+        kept = counted(
+            sum(d.molecule is not None and (d.sound or self.broken) for d in self.designed), "molecule"
         )
+        there = [str(p) for p in self.outputs.all if p.exists() and p not in self.outputs.main]
+        whole = counted(len(self.designed), "molecule")
+        print(f"{', '.join(map(str, self.outputs.main))}: {kept}")
+        print(f"{', '.join(there)}: {whole} in {self.seconds:.1f} s")
         best = next((d for d in rank(self.designed) if d.sound), None)
         if best is None or not self.asked:
             return
