@@ -45,7 +45,7 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
         there = _exists(path)
         if path.is_dir():
             raise Misuse(f"The output {path} is a folder.", f"Name a file, such as {path / 'result.png'}.")
-        target = _target(path)
+        target = real_path(path)
         if not target.parent.is_dir():
             raise Misuse(f"The folder {target.parent} does not exist.", "Create it or name another output.")
         if not os.access(target.parent, os.W_OK):
@@ -67,11 +67,21 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _target(path: Path) -> Path:
-    """Where a write ends: through links, and seen from the root, so that a working folder must be there."""
-    if not path.is_absolute():
-        os.getcwd()
-    return Path(os.path.realpath(path))
+def real_path(path: Path) -> Path:
+    """Where a path ends: through links, and seen from the root.
+
+    Raises
+    ------
+    Misuse
+        If links lead to each other, or the path is seen from a working folder that was deleted.
+    """
+    with _explain(f"{path} leads nowhere", "Name another file."):
+        if not path.is_absolute():
+            os.getcwd()
+        target = os.path.realpath(path)
+        if os.path.islink(target):  # where links lead in a circle, this is one of them
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        return Path(target)
 
 
 @contextmanager
@@ -190,7 +200,7 @@ def write_atomically(path: str | Path, *, overwrite: bool = True) -> Iterator[Pa
     >>> path.read_text(encoding="utf-8"), len(list(path.parent.iterdir()))
     ('{}', 1)
     """
-    path = _target(check_output(path, overwrite=overwrite))
+    path = real_path(check_output(path, overwrite=overwrite))
     temporary = path.with_name(f".headwater-{secrets.token_hex(6)}{path.suffix}")
     try:
         with _explain(f"The output {path} cannot be written", "Name another output."):

@@ -21,6 +21,7 @@ from headwater.cli.audio.options import Repair
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
 from headwater.cli.shared.progress import Record, Watch, clock, worst
+from headwater.cli.shared.terminal import say
 from headwater.dflow.result import Event
 from headwater.errors import Misuse, is_out_of_memory
 from headwater.extras import import_optional
@@ -178,7 +179,7 @@ class RepairJob(Job):
         words = {"linear prediction": "by linear prediction alone", "repetition": "by repetition"}
         alone = "".join(f", {by.count(k)} {how}" for k, how in words.items() if k in by)
         count = len(self.done)
-        print(f"{files}: {count} stretch{'es' * (count != 1)}{alone}, {report['seconds']:.1f} s")
+        say(f"{files}: {count} stretch{'es' * (count != 1)}{alone}, {report['seconds']:.1f} s")
 
 
 def solved_values(r: Restoration) -> dict[str, Any]:

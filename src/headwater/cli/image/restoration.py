@@ -19,6 +19,7 @@ from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import device_named
 from headwater.cli.shared.outputs import Outputs
 from headwater.cli.shared.progress import Watch
+from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
 from headwater.extras import import_optional
 from headwater.flows.flow import Flow
@@ -151,8 +152,8 @@ class RestoreJob(Job):
         for sample in report["samples"]:
             if sample["file"] is not None:
                 words = [f"{n} {f.format(sample[n])}" for n, f in shown if sample.get(n) is not None]
-                print(f"{sample['file']}: {', '.join([*words, str(sample['gradients']) + ' gradients'])}")
-        print(f"{self.outputs.sheet}, {self.report}: how it went, in {report['seconds']:.1f} s")
+                say(f"{sample['file']}: {', '.join([*words, str(sample['gradients']) + ' gradients'])}")
+        say(f"{self.outputs.sheet}, {self.report}: how it went, in {report['seconds']:.1f} s")
 
 
 def restore_job(request: Request, o: Restore) -> RestoreJob:

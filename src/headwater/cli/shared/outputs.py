@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headwater.atomic import check_output, write_atomically
+from headwater.atomic import check_output, real_path, write_atomically
 from headwater.errors import Misuse
 from headwater.text import printable
 
@@ -62,9 +62,9 @@ def check_free(paths: Iterable[Path], *, overwrite: bool) -> None:
 
 def check_distinct(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Refuse to write over what was read."""
-    read = {path.resolve() for path in inputs}
+    read = {real_path(path) for path in inputs}
     for path in outputs:
-        if path.resolve() in read:
+        if real_path(path) in read:
             raise Misuse(f"The output {path} is also an input.", "Name another output with -o.")
 
 

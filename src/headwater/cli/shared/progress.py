@@ -17,6 +17,7 @@ from headwater.dflow.result import Event
 from headwater.flows.flow import Flow
 from headwater.flows.watched import watch_flow
 from headwater.optimizers.status import Status
+from headwater.text import printable
 
 Tell = Callable[[str], None]
 
@@ -263,6 +264,6 @@ def _log_lines(stream: TextIO, seconds: float = 5.0) -> Iterator[Tell]:
         now, before, title = time.perf_counter(), title, text.split("  ")[0]
         if now - last >= seconds or title != before:
             last = now
-            print(text, file=stream, flush=True)
+            print(printable(text), file=stream, flush=True)
 
     yield tell
