@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,9 @@ from torch import Tensor
 
 from headwater.atomic import read_bytes
 from headwater.errors import Misuse
-from headwater.image.io.decode import DAMAGED
+from headwater.image.io.decode import refuse_damage
 from headwater.image.io.files import read_image
+from headwater.image.io.npy import decode_npy
 from headwater.image.io.picture import Array, Picture, opacity
 
 
@@ -127,10 +127,8 @@ def _check_mask(marked: Tensor, name: str, cure: str) -> Tensor:
 def load_npy(path: Path) -> Array:
     """The array of numbers or truth values of a .npy file; a damaged file or another content is a Misuse."""
     data = read_bytes(path)
-    try:
-        array: Array = np.load(BytesIO(data), allow_pickle=False)
-    except DAMAGED as error:
-        raise Misuse(f"{path} cannot be read: {error}.", "Write it with numpy.save.") from error
+    with refuse_damage(path, "an array"):
+        array = decode_npy(data)
     if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
         raise Misuse(f"{path} holds no numbers but {array.dtype}.", "Write it from an array of numbers.")
     return array
