@@ -48,17 +48,21 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
     return path
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a file, at least one.
+LARGEST_FILE = 4 * 2**30
+"""Bytes of the largest file that is read whole."""
+
+
+def check_input(path: Path) -> Path:
+    """The path, if it is a file that can be opened without waiting.
 
     Raises
     ------
     Misuse
-        If the file is missing (the nearest name is suggested), a folder, unreadable or empty.
+        It is missing (the nearest name is suggested), a folder, or a pipe or device, which may never end.
 
     Examples
     --------
-    >>> read_bytes(Path("/no/such.file"))
+    >>> check_input(Path("/no/such.file"))
     Traceback (most recent call last):
     headwater.errors.Misuse: There is no file /no/such.file. Check the name and the folder.
     """
@@ -69,7 +73,29 @@ def read_bytes(path: Path) -> bytes:
         near = difflib.get_close_matches(path.name, names, n=1)
         cure = f"Did you mean {path.with_name(near[0])}?" if near else "Check the name and the folder."
         raise Misuse(f"There is no file {path}.", cure)
+    if not path.is_file():
+        raise Misuse(f"{path} is a pipe or a device.", "Save what it gives as a file and name that.")
+    return path
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file, at least one.
+
+    Raises
+    ------
+    Misuse
+        As `check_input`; or the file is unreadable, empty or larger than 4 GiB.
+
+    Examples
+    --------
+    >>> read_bytes(Path("/no/such.file"))
+    Traceback (most recent call last):
+    headwater.errors.Misuse: There is no file /no/such.file. Check the name and the folder.
+    """
+    check_input(path)
     try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise Misuse(f"{path} is larger than 4 GiB.", "Cut or shrink it first.")
         data = path.read_bytes()
     except OSError as error:
         raise Misuse(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error

@@ -39,7 +39,13 @@ Motion = Annotated[tuple[float, float] | None, word(values.number_parser("LENGTH
 
 @image.command
 def inpaint(
-    photo: Path, /, *, mask: Path | None = None, box: BoxOption = None, options: Restore = NO_RESTORE
+    photo: Path,
+    /,
+    *,
+    mask: Path | None = None,
+    box: BoxOption = None,
+    grow: Annotated[int | None, whole()] = None,
+    options: Restore = NO_RESTORE,
 ) -> int:
     """Fill a hole: the white of --mask, the --box, or the transparent part of the photo.
 
@@ -51,10 +57,12 @@ def inpaint(
         An image of the same size: white is filled, black is kept.
     box
         A rectangle to fill, in pixels.
+    grow
+        Fill this many pixels around the hole too: the halo that JPEG compression or a soft brush leaves.
     """
     from headwater.cli.image import requests
 
-    return _restore(requests.inpaint(photo, mask, box, options), options)
+    return _restore(requests.inpaint(photo, mask, box, grow, options), options)
 
 
 @image.command
