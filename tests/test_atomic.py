@@ -106,7 +106,7 @@ def test_a_working_folder_that_was_deleted(tmp_path, monkeypatch):
 def test_pipes_and_devices_are_no_files(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     for path in (tmp_path / "pipe.png", Path("/dev/zero"), Path("/dev/null")):
-        with refused("is not a file but a device or a pipe"):
+        with refused("is a pipe or a device"):
             read_bytes(path)
     with refused("is a folder"):
         check_input(tmp_path)

@@ -90,10 +90,8 @@ def _explain(what: str, cure: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (
-            *FULL,
-            None,
-        ):  # NumPy raises one without a number where it wrote less than it should
+        # NumPy's has no number where less was written than should be.
+        if error.errno is None or error.errno in FULL:
             cure = "Free some space, or name another output."
         if error.errno == errno.ENOENT and not _has_working_folder():
             cure = "The working folder was deleted: go to another one."
@@ -109,8 +107,12 @@ def _has_working_folder() -> bool:
     return True
 
 
-def check_input(path: Path) -> None:
-    """Refuse what cannot be read as a file, before any library opens it.
+LARGEST_FILE = 4 * 2**30
+"""Bytes of the largest file that is read whole."""
+
+
+def check_input(path: Path) -> Path:
+    """The path, if it is a file that has something in it; to be called before any library opens it.
 
     A pipe or a device is no file: reading it may never end.
 
@@ -124,7 +126,7 @@ def check_input(path: Path) -> None:
     --------
     >>> check_input(Path("/dev/zero"))
     Traceback (most recent call last):
-    headwater.errors.Misuse: /dev/zero is not a file but a device or a pipe. Copy what it gives to a file first.
+    headwater.errors.Misuse: /dev/zero is a pipe or a device. Save what it gives as a file and name that.
     """
     with _explain(f"{path} cannot be read", "Check the name, its links and the permissions."):
         if not _exists(path):
@@ -133,9 +135,10 @@ def check_input(path: Path) -> None:
     if stat.S_ISDIR(about.st_mode):
         raise Misuse(f"{path} is a folder.", "Name one file in it.")
     if not stat.S_ISREG(about.st_mode):
-        raise Misuse(f"{path} is not a file but a device or a pipe.", "Copy what it gives to a file first.")
+        raise Misuse(f"{path} is a pipe or a device.", "Save what it gives as a file and name that.")
     if not about.st_size:
         raise Misuse(f"{path} is empty.", "Copy or download it again.")
+    return path
 
 
 def _missing(path: Path) -> tuple[str, str]:
@@ -154,7 +157,7 @@ def read_bytes(path: Path) -> bytes:
     Raises
     ------
     Misuse
-        As `check_input`, or the file is unreadable.
+        As `check_input`, or the file is unreadable or larger than 4 GiB.
 
     Examples
     --------
@@ -164,6 +167,8 @@ def read_bytes(path: Path) -> bytes:
     """
     check_input(path)
     with _explain(f"{path} cannot be read", "Check its permissions."):
+        if path.stat().st_size > LARGEST_FILE:
+            raise Misuse(f"{path} is larger than 4 GiB.", "Cut or shrink it first.")
         return path.read_bytes()
 
 

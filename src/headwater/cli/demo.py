@@ -82,7 +82,7 @@ def photo_with_hole(photo: str, top: int, left: int, height: int, width: int) ->
     return Scene(
         photo,
         cut_hole,
-        lambda file, o: requests.inpaint(file, None, (top, left, height, width), o),
+        lambda file, o: requests.inpaint(file, None, (top, left, height, width), None, o),
         0.0,
         f"a hole of {height} x {width} pixels, inpainted",
     )

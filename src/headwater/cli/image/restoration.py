@@ -186,6 +186,7 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
         inputs=request.inputs,
         settings={**request.settings, **{name: getattr(o, name) for name in common}},
         report=outputs.report,
+        warnings=request.warnings,
         watch=Watch(
             request.command,
             frames,
