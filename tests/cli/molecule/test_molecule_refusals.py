@@ -73,7 +73,7 @@ BAD = [
     (f"{T} --cost syntax.py", "SyntaxError"),
     (f"{T} --cost raises.py", "SystemExit: no"),
     # fragments
-    (f"{G} none.xyz", "none.xyz does not exist."),
+    (f"{G} none.xyz", "There is no file none.xyz."),
     (f"{G} folder", "unknown kind"),
     (f"{G} ch3.pdb", "unknown kind"),
     (f"{G} empty.sdf", "is empty."),
@@ -105,7 +105,7 @@ BAD = [
     (f"{G} ch3.xyz -o ch3.sdf --overwrite", "is also an input."),
     (f"{G} ch3.xyz -o ch3.xyz --overwrite", "is also an input."),
     # scores
-    (f"{S} none.sdf", "does not exist."),
+    (f"{S} none.sdf", "There is no file none.sdf."),
     (f"{S} empty.sdf", "is empty."),
     (f"{S} text.sdf", "M  END"),
     (f"{S} chlorine.xyz", "has the element Cl."),

@@ -19,16 +19,19 @@ USUAL = (".png", ".wav")
 
 @dataclass(frozen=True)
 class Outputs:
-    """The main files, one per sample, and the report and the picture sheet beside them."""
+    """The main files, and the report and the picture sheet beside them; of molecules a `table` and a `page` too."""
 
     main: tuple[Path, ...]
     report: Path
     sheet: Path
+    table: Path | None = None
+    page: Path | None = None
 
     @property
     def all(self) -> tuple[Path, ...]:
         """Every file."""
-        return (*self.main, self.report, self.sheet)
+        beside = (self.table, self.report, self.sheet, self.page)
+        return (*self.main, *(path for path in beside if path is not None))
 
 
 def name_outputs(main: Path, count: int = 1) -> Outputs:

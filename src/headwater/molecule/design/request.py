@@ -72,8 +72,9 @@ def _check(request: Request) -> None:
     names = [t.property for t in request.targets]
     if len(set(names)) < len(names):
         raise Misuse(f"Two targets name the same property: {', '.join(names)}.", "Give one for each.")
-    for what in (*(t.value for t in request.targets), request.atoms):
-        if isinstance(what, Tensor) and what.ndim and len(what) not in (1, request.count):
+    given = [t.value for t in request.targets if isinstance(t.value, Tensor)]
+    for what in (*given, *([request.atoms] if isinstance(request.atoms, Tensor) else [])):
+        if what.ndim and len(what) not in (1, request.count):
             raise Misuse(f"{len(what)} values are given for {request.count} molecules.", "Give one for each.")
     if request.formula is not None:
         check_formula(request.formula)

@@ -13,6 +13,8 @@ MIN_ATOMS = 3
 """The smallest molecule of QM9, water, has three atoms."""
 HEAVY_ATOMS = 9
 """The most atoms other than hydrogen of a molecule of QM9."""
+LEAST_HEAVY_ATOMS = 4
+"""QM9 has 17 molecules with fewer, of 130,831."""
 _PLAIN = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 

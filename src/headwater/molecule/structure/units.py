@@ -37,6 +37,15 @@ MEANING = {
 }
 """What each property is, at QM9's level of theory, B3LYP/6-31G(2df,p)."""
 
+SCORES = {
+    "qed": "drug-likeness from 0 to 1 (QED; Bickerton et al., Nature Chemistry 4, 90, 2012), by RDKit",
+    "logp": "octanol-water partition coefficient, log10 (Wildman and Crippen, J. Chem. Inf. Comput. Sci. 39, 868, "
+    "1999), by RDKit",
+    "sa": "synthetic accessibility from 1, easy, to 10 (Ertl and Schuffenhauer, J. Cheminf. 1, 8, 2009), by RDKit's "
+    "Contrib",
+}
+"""What each score is; all are functions of the SMILES alone."""
+
 KINDS = {
     "alpha": "polarisability", "gap": "energy", "homo": "energy", "lumo": "energy", "mu": "dipole moment",
     "cv": "heat capacity",
@@ -69,6 +78,7 @@ EXAMPLES = {
     "heat capacity": ("{}cal/mol/K", "{}J/mol/K"),
 }
 PLACES = {"alpha": 2, "gap": 3, "homo": 3, "lumo": 3, "mu": 3, "cv": 2}
+"""Decimals that are shown; 2 of anything else."""
 SIGNED = ("homo", "lumo")
 LARGEST = 1e6
 """The largest value that may be asked for, in canonical units; QM9 stays below 200."""
@@ -96,8 +106,7 @@ def read_quantity(property: str, text: str) -> float:
         negative where only `SIGNED` properties are).
     """
     words = f"--{property} {shorten(text.strip())}"
-    plain = "".join(unicodedata.normalize("NFKC", text).translate(_PLAIN).split())  # ³ becomes 3, ₀ becomes 0
-    match = _NUMBER.fullmatch(plain)
+    match = parse_number(text)
     if match is None:
         raise Misuse(f"{words} does not begin with a number.", f"Write it like {_examples(property, '5')}.")
     if re.match(r",\d", match[2]):
@@ -141,7 +150,7 @@ def format_quantity(property: str, value: float | None) -> str:
     ('5.000 eV', '30.13 cal/mol/K', '-')
     """
     text = format_number(property, value)
-    return text if text == "-" else f"{text} {UNITS[property]}"
+    return text if text == "-" else f"{text} {UNITS.get(property, '')}".rstrip()
 
 
 def format_number(property: str, value: float | None) -> str:
@@ -150,7 +159,12 @@ def format_number(property: str, value: float | None) -> str:
     >>> format_number("homo", -6.54321)
     '-6.543'
     """
-    return "-" if value is None or not math.isfinite(value) else f"{value:.{PLACES[property]}f}"
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{PLACES.get(property, 2)}f}"
+
+
+def parse_number(text: str) -> re.Match[str] | None:
+    """A number and what follows it, None for anything else; spaces do not matter, ³ is 3, ₀ is 0."""
+    return _NUMBER.fullmatch("".join(unicodedata.normalize("NFKC", text).translate(_PLAIN).split()))
 
 
 def _lookup(unit: str, known: dict[str, float]) -> float | None:
