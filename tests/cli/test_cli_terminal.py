@@ -146,4 +146,4 @@ def test_what_the_system_refuses_is_two_sentences(here, monkeypatch, capsys):
 
     monkeypatch.setattr(models, "show", refuse)
     assert call("models") == 2
-    assert two_sentences((err := capsys.readouterr().err)) and "Permission denied" in err
+    assert two_sentences(err := capsys.readouterr().err) and "Permission denied" in err
