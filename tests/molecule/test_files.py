@@ -263,7 +263,11 @@ def test_a_drawing_is_refused(tmp_path):
 
 
 def test_bad_paths_are_named(tmp_path):
-    for name, words in [("no.sdf", "There is no file"), ("no.pdb", ".mol, .sdf, .xyz"), ("no", "unknown kind")]:
+    for name, words in [
+        ("no.sdf", "There is no file"),
+        ("no.pdb", ".mol, .sdf, .xyz"),
+        ("no", "unknown kind"),
+    ]:
         with pytest.raises(Misuse, match=words):
             read_molecules(tmp_path / name)
     (tmp_path / "folder.xyz").mkdir()

@@ -32,6 +32,7 @@ from headwater.recipes.paper import Paper
 from headwater.recipes.recipe import RecipeOptions
 from headwater.solvers.differentiation import Auto
 from headwater.solvers.memory import activation_bytes
+from headwater.text import counted
 
 DEFINITIONS = {
     "noise": "standard deviation of the noise of the measurement, in the range [-1, 1]",
@@ -154,7 +155,7 @@ class RestoreJob(Job):
         for sample in report["samples"]:
             if sample["file"] is not None:
                 words = [f"{n} {f.format(sample[n])}" for n, f in shown if sample.get(n) is not None]
-                say(f"{sample['file']}: {', '.join([*words, str(sample['gradients']) + ' gradients'])}")
+                say(f"{sample['file']}: {', '.join([*words, counted(sample['gradients'], 'gradient')])}")
         say(f"{self.outputs.sheet}, {self.report}: how it went, in {report['seconds']:.1f} s")
 
 

@@ -15,6 +15,7 @@ from headwater.cli.molecule.progress import DesignWatch
 from headwater.cli.molecule.table import show_designed
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import Outputs
+from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
 from headwater.flows.watched import Ended
 from headwater.molecule.design import design as designing
@@ -26,7 +27,6 @@ from headwater.molecule.structure import units
 from headwater.molecule.structure.interval import Asked
 from headwater.optimizers.status import Status
 from headwater.text import counted
-
 
 NATURAL = (Status.EVALUATIONS, Status.STALLED, Status.CONVERGED)
 """How a search ends that finds no hit by the guide; the evaluator may say otherwise, and a cost knows no hit."""
@@ -181,7 +181,7 @@ class DesignJob(Job):
         """The table, the files, and the best molecule."""
         show_designed(self.designed, self.asked)
         there = [p for p in self.outputs.all if p.exists()]
-        print(
+        say(
             f"{', '.join(map(str, there))}: {counted(len(self.designed), 'molecule')} in {self.seconds:.1f} s"
         )
         best = next((d for d in rank(self.designed) if d.sound), None)
@@ -190,8 +190,8 @@ class DesignJob(Job):
         own = models.load_test_errors()
         errors = _quantities({k: own[k] for k in self.asked if k in own})
         if errors:
-            print(f"The evaluator's own mean error on QM9: {errors}.")
-        print(_describe_best(best))
+            say(f"The evaluator's own mean error on QM9: {errors}.")
+        say(_describe_best(best))
 
 
 def _describe_best(d: DesignedMolecule) -> str:

@@ -91,7 +91,10 @@ def _bonds(mol: Mol) -> tuple[tuple[int, int, int], ...] | None:
     try:
         with import_optional("rdkit.rdBase", EXTRA).BlockLogs():
             chem.Kekulize(mol, clearAromaticFlags=True)
-    except (ValueError, RuntimeError):  # aromatic bonds that no single and double ones can be, or none of RDKit
+    except (
+        ValueError,
+        RuntimeError,
+    ):  # aromatic bonds that no single and double ones can be, or none of RDKit
         return None
     found = tuple((b.GetBeginAtomIdx(), b.GetEndAtomIdx(), b.GetBondTypeAsDouble()) for b in mol.GetBonds())
     if not found or any(order not in (1, 2, 3) for *_, order in found):
