@@ -45,7 +45,7 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
         there = _exists(path)
         if path.is_dir():
             raise Misuse(f"The output {path} is a folder.", f"Name a file, such as {path / 'result.png'}.")
-        target = _target(path)
+        target = real_path(path)
         if not target.parent.is_dir():
             raise Misuse(f"The folder {target.parent} does not exist.", "Create it or name another output.")
         if not os.access(target.parent, os.W_OK):
@@ -67,11 +67,21 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _target(path: Path) -> Path:
-    """Where a write ends: through links, and seen from the root, so that a working folder must be there."""
-    if not path.is_absolute():
-        os.getcwd()
-    return Path(os.path.realpath(path))
+def real_path(path: Path) -> Path:
+    """Where a path ends: through links, and seen from the root.
+
+    Raises
+    ------
+    Misuse
+        If links lead to each other, or the path is seen from a working folder that was deleted.
+    """
+    with _explain(f"{path} leads nowhere", "Name another file."):
+        if not path.is_absolute():
+            os.getcwd()
+        target = os.path.realpath(path)
+        if os.path.islink(target):  # where links lead in a circle, this is one of them
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        return Path(target)
 
 
 @contextmanager
@@ -80,10 +90,8 @@ def _explain(what: str, cure: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (
-            *FULL,
-            None,
-        ):  # NumPy raises one without a number where it wrote less than it should
+        # NumPy's has no number where less was written than should be.
+        if error.errno is None or error.errno in FULL:
             cure = "Free some space, or name another output."
         if error.errno == errno.ENOENT and not _has_working_folder():
             cure = "The working folder was deleted: go to another one."
@@ -99,8 +107,12 @@ def _has_working_folder() -> bool:
     return True
 
 
-def check_input(path: Path) -> None:
-    """Refuse what cannot be read as a file, before any library opens it.
+LARGEST_FILE = 4 * 2**30
+"""Bytes of the largest file that is read whole."""
+
+
+def check_input(path: Path) -> Path:
+    """The path, if it is a file that has something in it; to be called before any library opens it.
 
     A pipe or a device is no file: reading it may never end.
 
@@ -114,7 +126,7 @@ def check_input(path: Path) -> None:
     --------
     >>> check_input(Path("/dev/zero"))
     Traceback (most recent call last):
-    headwater.errors.Misuse: /dev/zero is not a file but a device or a pipe. Copy what it gives to a file first.
+    headwater.errors.Misuse: /dev/zero is a pipe or a device. Save what it gives as a file and name that.
     """
     with _explain(f"{path} cannot be read", "Check the name, its links and the permissions."):
         if not _exists(path):
@@ -123,9 +135,10 @@ def check_input(path: Path) -> None:
     if stat.S_ISDIR(about.st_mode):
         raise Misuse(f"{path} is a folder.", "Name one file in it.")
     if not stat.S_ISREG(about.st_mode):
-        raise Misuse(f"{path} is not a file but a device or a pipe.", "Copy what it gives to a file first.")
+        raise Misuse(f"{path} is a pipe or a device.", "Save what it gives as a file and name that.")
     if not about.st_size:
         raise Misuse(f"{path} is empty.", "Copy or download it again.")
+    return path
 
 
 def _missing(path: Path) -> tuple[str, str]:
@@ -144,7 +157,7 @@ def read_bytes(path: Path) -> bytes:
     Raises
     ------
     Misuse
-        As `check_input`, or the file is unreadable.
+        As `check_input`, or the file is unreadable or larger than 4 GiB.
 
     Examples
     --------
@@ -154,6 +167,8 @@ def read_bytes(path: Path) -> bytes:
     """
     check_input(path)
     with _explain(f"{path} cannot be read", "Check its permissions."):
+        if path.stat().st_size > LARGEST_FILE:
+            raise Misuse(f"{path} is larger than 4 GiB.", "Cut or shrink it first.")
         return path.read_bytes()
 
 
@@ -190,7 +205,7 @@ def write_atomically(path: str | Path, *, overwrite: bool = True) -> Iterator[Pa
     >>> path.read_text(encoding="utf-8"), len(list(path.parent.iterdir()))
     ('{}', 1)
     """
-    path = _target(check_output(path, overwrite=overwrite))
+    path = real_path(check_output(path, overwrite=overwrite))
     temporary = path.with_name(f".headwater-{secrets.token_hex(6)}{path.suffix}")
     try:
         with _explain(f"The output {path} cannot be written", "Name another output."):

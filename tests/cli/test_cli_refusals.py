@@ -25,7 +25,7 @@ BAD = [
     ("image inpaint photo.png --mask black.png", "marks no pixel."),
     ("image inpaint photo.png --mask half.png --box 0,0,4,4", "Give one of them."),
     ("image inpaint photo.png --box 0,0,16,20", "leaves something known"),
-    ("image inpaint photo.png --box 10,10,10,10", "does not fit in a 16 x 20 image"),
+    ("image inpaint photo.png --box 10,10,10,10", "does not fit in the image 16 x 20"),
     ("image inpaint photo.png --box 1,2,3", "Give 4 numbers"),
     ("image inpaint clear.png", "marks every pixel."),
     # blur

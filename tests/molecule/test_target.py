@@ -95,7 +95,7 @@ def test_a_cost_may_differentiate_and_its_failures_pass_with_a_note(networks):
     assert bool(torch.isfinite(d.x1).all())
     with pytest.raises(KeyError) as raised:
         UserCost(lambda positions, types, mask: {}["no"], mask)(x1)
-    assert re.search(r"failed on 1 molecules\. Make it work", "".join(raised.value.__notes__))
+    assert re.search(r"failed on 1 molecule\. Make it work", "".join(raised.value.__notes__))
 
 
 def test_weights_rank_what_missed_but_do_not_decide_a_hit(networks):

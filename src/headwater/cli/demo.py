@@ -23,6 +23,7 @@ from headwater.cli.image.restoration import restore_job
 from headwater.cli.molecule.options import Aim
 from headwater.cli.shared.exit_codes import INTERRUPTED
 from headwater.cli.shared.job import run
+from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
 from headwater.image.io import photos
 from headwater.image.io.files import read_image, write_image
@@ -81,7 +82,7 @@ def photo_with_hole(photo: str, top: int, left: int, height: int, width: int) ->
     return Scene(
         photo,
         cut_hole,
-        lambda file, o: requests.inpaint(file, None, (top, left, height, width), o),
+        lambda file, o: requests.inpaint(file, None, (top, left, height, width), None, o),
         0.0,
         f"a hole of {height} x {width} pixels, inpainted",
     )
@@ -112,8 +113,8 @@ def demo(folder: Path, quiet: bool) -> int:
             line, ended = more(folder, quiet=quiet)
             lines.append(line)
             code = ended or code
-    print("\n".join(lines))
-    print(f"Look at {folder}: NAME-sheet.png tells each restoration ({time.perf_counter() - start:.0f} s).")
+    say("\n".join(lines))
+    say(f"Look at {folder}: NAME-sheet.png tells each restoration ({time.perf_counter() - start:.0f} s).")
     return code
 
 

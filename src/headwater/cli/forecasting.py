@@ -9,6 +9,7 @@ from torch import Tensor
 from headwater.cli.image.options import Common
 from headwater.cli.image.prior import load_flow, on_canvas
 from headwater.cli.shared.machine import device_named, use_idle_cores
+from headwater.cli.shared.terminal import say
 from headwater.dflow.forecast import forecast
 from headwater.errors import Misuse
 from headwater.image.io.files import read_image
@@ -38,13 +39,13 @@ def show(
     if size is not None:
         size = (max(size[0], flow.shape[1]), max(size[1], flow.shape[2]))
         flow = on_canvas(flow, size, samples=samples)
-    print(
+    say(
         f"{samples} x {flow.shape[1]} x {flow.shape[2]}, {steps} midpoint steps, {device}; "
         f"{available_memory(device) / 1e9:.1f} GB free"
     )
     for name in [strategy] if strategy else STRATEGIES:
         need = forecast(flow, _some_cost, samples, steps=steps, gradient=STRATEGIES[name])
-        print(f"{name:10s}  {need.bytes / 1e6:8.0f} MB  {need.seconds_per_gradient:8.2f} s per gradient")
+        say(f"{name:10s}  {need.bytes / 1e6:8.0f} MB  {need.seconds_per_gradient:8.2f} s per gradient")
     return 0
 
 

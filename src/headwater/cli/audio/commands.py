@@ -145,7 +145,7 @@ def restore(
 def generate(*, options: Draw = NO_DRAW) -> int:
     """Draw music from the model: what it would fill gaps with if nothing were around them.
 
-    NAME.flac, numbered if there are several, comes with NAME.json and a sheet of spectrograms.
+    NAME.flac, numbered if there are several, comes with NAME.flac.json and a sheet of spectrograms.
     """
     from headwater.cli.audio import generate
     from headwater.cli.shared.job import run

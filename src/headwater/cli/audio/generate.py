@@ -20,6 +20,7 @@ from headwater.audio.sheet import write_gallery
 from headwater.cli.audio.options import Draw
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
+from headwater.cli.shared.terminal import say
 from headwater.extras import import_optional
 from headwater.flows.windowed import extend_to_canvas
 from headwater.solvers import solve
@@ -56,7 +57,7 @@ class GenerateJob(Job):
             self.shown += [x] if i < self.most_shown else []
             self.done.append(Entry(f"seed {o.seed + i}", {"seed": o.seed + i, "file": str(path)}))
             if not self.quiet and o.count > 1:
-                print(f"{path}: {i + 1} of {o.count}")
+                say(f"{path}: {i + 1} of {o.count}")
 
     def entries(self) -> Sequence[Entry]:
         """The recordings that are written."""
@@ -74,7 +75,7 @@ class GenerateJob(Job):
 
     def tell(self, report: Mapping[str, Any]) -> None:
         """The files and the time."""
-        print(f"{', '.join(map(str, self.outputs.all))}: {report['seconds']:.1f} s")
+        say(f"{', '.join(map(str, self.outputs.all))}: {report['seconds']:.1f} s")
 
 
 def generate(o: Draw) -> GenerateJob:

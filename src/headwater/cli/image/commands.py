@@ -42,7 +42,13 @@ Motion = Annotated[
 
 @image.command
 def inpaint(
-    photo: Path, /, *, mask: Path | None = None, box: BoxOption = None, options: Restore = NO_RESTORE
+    photo: Path,
+    /,
+    *,
+    mask: Path | None = None,
+    box: BoxOption = None,
+    grow: Annotated[int | None, whole(0, 1000)] = None,
+    options: Restore = NO_RESTORE,
 ) -> int:
     """Fill a hole: the white of --mask, the --box, or the transparent part of the photo.
 
@@ -54,10 +60,12 @@ def inpaint(
         An image of the same size: white is filled, black is kept.
     box
         A rectangle to fill, in pixels.
+    grow
+        Fill this many pixels around the hole too: the halo that JPEG compression or a soft brush leaves.
     """
     from headwater.cli.image import requests
 
-    return _restore(requests.inpaint(photo, mask, box, options), options)
+    return _restore(requests.inpaint(photo, mask, box, grow, options), options)
 
 
 @image.command

@@ -30,7 +30,7 @@ from headwater.cli.shared.options import (
 Downsampling = Literal["area", "decimate", "bicubic"]
 Boundary = Literal["reflect", "circular", "valid"]
 Grey = Literal["luma", "mean"]
-Subsampling = Literal["4:2:0", "4:4:4"]
+Subsampling = Literal["4:2:0", "4:2:2", "4:4:0", "4:1:1", "4:4:4"]
 Strategy = Literal["direct", "checkpoint"]
 Size = Annotated[
     tuple[int, int] | None, word(values.number_parser("HEIGHT,WIDTH", int, (1, 100_000)), "HEIGHT,WIDTH")
@@ -53,7 +53,8 @@ class Common(Files):
     """Where to compute: cpu, cuda, cuda:1, mps. By default a GPU if there is one."""
 
     range: Annotated[tuple[float, float] | None, word(values.parse_range, "BLACK,WHITE", group=MODEL)] = None
-    """Stored values of black and white in .npy and float files, e.g. 0,1. By default -1,1."""
+    """Stored values of black and white: in .npy and float files, e.g. 0,1, by default -1,1; in 16-bit files
+    where white is above 255, e.g. 0,4095."""
 
 
 @Parameter(name="*")

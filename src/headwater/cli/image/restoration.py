@@ -19,6 +19,7 @@ from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import device_named
 from headwater.cli.shared.outputs import Outputs
 from headwater.cli.shared.progress import Watch
+from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
 from headwater.extras import import_optional
 from headwater.flows.flow import Flow
@@ -31,6 +32,7 @@ from headwater.recipes.paper import Paper
 from headwater.recipes.recipe import RecipeOptions
 from headwater.solvers.differentiation import Auto
 from headwater.solvers.memory import activation_bytes
+from headwater.text import counted
 
 DEFINITIONS = {
     "noise": "standard deviation of the noise of the measurement, in the range [-1, 1]",
@@ -90,7 +92,7 @@ class RestoreJob(Job):
         if self.done is None:
             return []
         images, result = self._as_written(self.done.images), self.done.result
-        misfit = self.done.problem.misfit.rms(images)
+        misfit = self.done.rms(images)
         entries = []
         # Only what was written so far has a file; the length of `files` decides.
         for i, (status, file) in enumerate(zip(result.status, self.files, strict=False)):
@@ -132,12 +134,14 @@ class RestoreJob(Job):
         assert self.done is not None
         task, done, first = self.request.task, self.done, report["samples"][0]
         words = [f"{name} {first[name]:.2f}" for name in ("misfit", "psnr") if first.get(name) is not None]
+        rows, columns = done.region
+        y = task.y if task.y.ndim == 4 and task.y.shape[1] in (1, 3) else torch.zeros(1, 1, *task.size)
         sheet(
             self.outputs.sheet,
-            task.y if task.y.ndim == 4 and task.y.shape[1] in (1, 3) else torch.zeros(1, 1, *task.size),
-            self._as_written(done.images[:1]),
+            y[..., rows, columns] if y.shape[-2:] == done.images.shape[-2:] else y,
+            self._as_written(done.images[:1, :, rows, columns]),
             steps=[(at, done.crop(x1[None])[0]) for at, x1 in self.frames.frames],
-            reference=self.reference,
+            reference=None if self.reference is None else self.reference[..., rows, columns],
             curve=self.frames.curve,
             title=f"{self.inputs[0].name}: {task.operator.name}",
             captions=("", ", ".join(words), ""),
@@ -151,8 +155,8 @@ class RestoreJob(Job):
         for sample in report["samples"]:
             if sample["file"] is not None:
                 words = [f"{n} {f.format(sample[n])}" for n, f in shown if sample.get(n) is not None]
-                print(f"{sample['file']}: {', '.join([*words, str(sample['gradients']) + ' gradients'])}")
-        print(f"{self.outputs.sheet}, {self.report}: how it went, in {report['seconds']:.1f} s")
+                say(f"{sample['file']}: {', '.join([*words, counted(sample['gradients'], 'gradient')])}")
+        say(f"{self.outputs.sheet}, {self.report}: how it went, in {report['seconds']:.1f} s")
 
 
 def restore_job(request: Request, o: Restore) -> RestoreJob:
@@ -178,13 +182,14 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
     device = device_named(o.device)
     flow = load_flow(o, device)
     check_memory(flow, request, o)
-    frames, level = Frames(size=request.task.size), max(request.task.noise, request.task.resolution)
+    frames, level = Frames(), max(request.task.noise, request.task.resolution)
     common = ("preset", "steps", "gradients", "seconds", "memory", "label", "seed")
     return RestoreJob(
         command=f"image {request.command}",
         inputs=request.inputs,
         settings={**request.settings, **{name: getattr(o, name) for name in common}},
         report=outputs.report,
+        warnings=request.warnings,
         watch=Watch(
             request.command,
             frames,

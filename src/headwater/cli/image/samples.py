@@ -20,6 +20,7 @@ from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import device_named
 from headwater.cli.shared.outputs import Outputs, check_outputs
 from headwater.cli.shared.progress import Watch
+from headwater.cli.shared.terminal import say
 from headwater.dflow.start import inversion
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
@@ -63,7 +64,7 @@ class GenerateJob(PriorJob):
                 self.images += [image] if self.written < self.most_shown else []
                 self.written += 1
             if not self.quiet and len(self.seeds) > self.batch:
-                print(f"{self.written} of {len(self.seeds)} samples")
+                say(f"{self.written} of {len(self.seeds)} samples")
 
     def entries(self) -> Sequence[Entry]:
         """One row for each sample that is written."""
@@ -78,7 +79,7 @@ class GenerateJob(PriorJob):
         """The first files, and the sheet."""
         files, shown = self.outputs.main, len(self.images)
         which = "all" if shown == self.written else f"the first {shown}"
-        print(
+        say(
             f"{', '.join(map(str, files[:4]))}{', ...' if len(files) > 4 else ''}; {which} on {self.outputs.sheet}"
         )
 
@@ -159,7 +160,7 @@ class InvertJob(PriorJob):
 
     def tell(self, report: Mapping[str, Any]) -> None:
         """The file and the diagnostics."""
-        print(
+        say(
             f"{self.output}: round trip off by {report['round_trip_rms']:.2g} rms in [-1, 1], "
             f"radius {report['radius']:.3f} (1 = a draw of the source)"
         )
@@ -217,7 +218,7 @@ class LikelihoodJob(PriorJob):
             bits, radius = float(bits_per_dimension(logp, flow.event_size)), float(x0.square().mean().sqrt())
             row = {"file": str(photo), "bits_per_dimension": round(bits, 6), "radius": round(radius, 6)}
             self.found.append(row)
-            print(f"{photo}: {bits:.4f} bits per dimension")
+            say(f"{photo}: {bits:.4f} bits per dimension")
 
     def entries(self) -> Sequence[Entry]:
         """One row for each image."""

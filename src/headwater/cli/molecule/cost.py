@@ -15,6 +15,7 @@ from headwater.molecule.design.cost import UserCost
 from headwater.molecule.structure.elements import ELEMENTS, MAX_ATOMS
 from headwater.molecule.structure.state import MoleculeBatch, atom_mask, centre
 from headwater.problem.cost import check_values
+from headwater.text import counted
 
 Cost = Callable[[Tensor, Tensor, Tensor], Tensor]
 SIGNATURE = "cost(positions, types, mask)"
@@ -39,7 +40,7 @@ class FileCost:
             if isinstance(error, Misuse) or is_out_of_memory(error):
                 raise
             raise Misuse(
-                f"The cost failed on {len(positions)} molecules: {summarise(error)}.",
+                f"The cost failed on {counted(len(positions), 'molecule')}: {summarise(error)}.",
                 "Make it work for any positions, relaxed and definite types, and any number of molecules.",
             ) from error
 

@@ -15,6 +15,7 @@ from headwater.cli.molecule.progress import DesignWatch
 from headwater.cli.molecule.table import show_designed
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import Outputs
+from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
 from headwater.flows.watched import Ended
 from headwater.molecule.design import design as designing
@@ -179,21 +180,18 @@ class DesignJob(Job):
     def tell(self, report: Mapping[str, Any]) -> None:
         """The table, the files, and the best molecule."""
         show_designed(self.designed, self.asked)
-        kept = counted(
-            sum(d.molecule is not None and (d.sound or self.broken) for d in self.designed), "molecule"
-        )
-        there = [str(p) for p in self.outputs.all if p.exists() and p not in self.outputs.main]
-        whole = counted(len(self.designed), "molecule")
-        print(f"{', '.join(map(str, self.outputs.main))}: {kept}")
-        print(f"{', '.join(there)}: {whole} in {self.seconds:.1f} s")
+        kept = sum(d.molecule is not None and (d.sound or self.broken) for d in self.designed)
+        beside = [str(p) for p in self.outputs.all if p.exists() and p not in self.outputs.main]
+        say(f"{', '.join(map(str, self.outputs.main))}: {counted(kept, 'molecule')}")
+        say(f"{', '.join(beside)}: {counted(len(self.designed), 'molecule')} in {self.seconds:.1f} s")
         best = next((d for d in rank(self.designed) if d.sound), None)
         if best is None or not self.asked:
             return
         own = models.load_test_errors()
         errors = _quantities({k: own[k] for k in self.asked if k in own})
         if errors:
-            print(f"The evaluator's own mean error on QM9: {errors}.")
-        print(_describe_best(best))
+            say(f"The evaluator's own mean error on QM9: {errors}.")
+        say(_describe_best(best))
 
 
 def _describe_best(d: DesignedMolecule) -> str:

@@ -15,6 +15,7 @@ from headwater.cli.molecule.table import show_scores
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.options import Files
 from headwater.cli.shared.outputs import check_outputs
+from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse, suggest
 from headwater.extras import import_optional
 from headwater.molecule.chemistry.soundness import Chemistry, examine, find_duplicates
@@ -151,7 +152,7 @@ class ScoreJob(Job):
             (s.molecule.name or str(s.number), s.chemistry, s.evaluator, s.notes) for s in self.scored
         )
         if self.table is not None:
-            print(f"{self.table}, {self.report}: {counted(len(self.scored), 'molecule')}")
+            say(f"{self.table}, {self.report}: {counted(len(self.scored), 'molecule')}")
 
 
 def score_job(path: Path, o: Files) -> ScoreJob:

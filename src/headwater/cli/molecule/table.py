@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from headwater.cli.molecule.designed import DesignedMolecule, Values
+from headwater.cli.shared.terminal import say_table
 from headwater.molecule.chemistry.soundness import Chemistry
 from headwater.molecule.io.card import clean_text
 from headwater.molecule.structure import units
@@ -39,7 +39,7 @@ def show_designed(molecules: Sequence[DesignedMolecule], asked: Mapping[str, Ask
             cells.append("-" if d.strain is None else f"{d.strain:.1f}")
         cells += [_yes_or_no(bool(d.hit)), d.found_by, _yes_or_no(d.sound)]
         table.add_row(str(d.number), *cells, d.smiles or "-", ", ".join(d.notes))
-    _print(table)
+    say_table(table)
 
 
 def _list_values(d: DesignedMolecule, name: str, checks: Sequence[str]) -> list[str]:
@@ -67,7 +67,7 @@ def show_scores(rows: Iterable[tuple[str, Chemistry | None, Values, Sequence[str
         numbers = [units.format_number(k, values.get(k)) for k in units.UNITS]
         formula, smiles = ("-", "-") if c is None else (c.formula, c.structure or "-")
         table.add_row(clean_text(name), formula, *sound, *numbers, smiles, ", ".join(notes))
-    _print(table)
+    say_table(table)
 
 
 def _make_table(first: str) -> Table:
@@ -76,15 +76,6 @@ def _make_table(first: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(first, overflow="fold")
     return table
-
-
-def _print(table: Table) -> None:
-    from rich.console import Console
-
-    # a file or a pipe gets wide lines, so that no SMILES is broken
-    Console(width=None if sys.stdout.isatty() else 240, markup=False, highlight=False, emoji=False).print(
-        table
-    )
 
 
 def _yes_or_no(whether: bool) -> str:

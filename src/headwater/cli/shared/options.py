@@ -52,7 +52,6 @@ SHORTEST = 0.001
 
 Steps = Annotated[int, whole(1, MOST_STEPS)]
 Seed = Annotated[int, whole(0, LAST_SEED)]
-Whole = Steps
 
 
 @Parameter(name="*")

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headwater.atomic import check_output, write_atomically
+from headwater.atomic import check_output, real_path, write_atomically
 from headwater.errors import Misuse
 from headwater.text import printable
+
+USUAL = (".png", ".wav")
+"""Endings that a report's name leaves out; no domain writes both."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,18 @@ class Outputs:
 def name_outputs(main: Path, count: int = 1) -> Outputs:
     """The files of a command whose main file is `main`; of `count` > 1 main files each gets its number.
 
+    Results that differ in their ending alone have reports of their own: only the usual endings are left out of
+    the report's name.
+
     >>> str(name_outputs(Path("a.png"), 2).main[1]), str(name_outputs(Path("a.png")).sheet)
     ('a-1.png', 'a-sheet.png')
+    >>> str(name_outputs(Path("a.jpg")).report), str(name_outputs(Path("a.jpg")).sheet)
+    ('a.jpg.json', 'a.jpg-sheet.png')
     """
     numbered = tuple(main.with_name(f"{main.stem}-{i}{main.suffix}") for i in range(count))
     files = numbered if count > 1 else (main,)
-    return Outputs(files, main.with_suffix(".json"), main.with_name(f"{main.stem}-sheet.png"))
+    name = main.stem if main.suffix in USUAL else main.name
+    return Outputs(files, main.with_name(f"{name}.json"), main.with_name(f"{name}-sheet.png"))
 
 
 def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path], *, overwrite: bool) -> None:
@@ -65,9 +74,9 @@ def check_free(paths: Iterable[Path], *, overwrite: bool) -> None:
 
 def check_distinct(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Refuse to write over what was read."""
-    read = {path.resolve() for path in inputs}
+    read = {real_path(path) for path in inputs}
     for path in outputs:
-        if path.resolve() in read:
+        if real_path(path) in read:
             raise Misuse(f"The output {path} is also an input.", "Name another output with -o.")
 
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
+from typing import TYPE_CHECKING, TextIO
 
 from headwater.text import printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+LOST: list[OSError] = []
+"""What the system said of lines that could not be shown, until `finish_output` tells of it."""
 
 
 def say(text: object, *, error: bool = False) -> None:
@@ -16,7 +24,28 @@ def say(text: object, *, error: bool = False) -> None:
     >>> say("caf\udce9.png")
     caf\xe9.png
     """
-    print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
+    stream = sys.stderr if error else sys.stdout
+    with _keep_going(stream):
+        print(printable(text), file=stream, flush=True)
+
+
+def say_table(table: Table) -> None:
+    """Print a table on standard output: as wide as a terminal, or with no line broken for a file or a pipe."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 240
+    with _keep_going(sys.stdout):
+        Console(width=width, markup=False, highlight=False, emoji=False).print(table)
+
+
+@contextmanager
+def _keep_going(stream: TextIO) -> Iterator[None]:
+    """A block that prints; on a full disk, or for a reader that has gone as in `| head`, the work goes on."""
+    try:
+        yield
+    except OSError as lost:
+        drop_output(stream)
+        LOST.append(lost)
 
 
 def replace_unknown_characters() -> None:
@@ -35,14 +64,16 @@ def finish_output() -> OSError | None:
     try:
         sys.stdout.flush()
     except OSError as error:
-        drop_output()
-        return error
-    return None
+        drop_output(sys.stdout)
+        LOST.append(error)
+    first = LOST[0] if LOST else None
+    LOST.clear()
+    return first
 
 
-def drop_output() -> None:
-    """Send all that will be printed on standard output nowhere."""
+def drop_output(stream: TextIO) -> None:
+    """Send all that will be printed on a stream nowhere."""
     with suppress(OSError, ValueError):  # no file stands behind it
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)

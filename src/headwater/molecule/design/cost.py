@@ -17,6 +17,7 @@ from headwater.molecule.model.prediction import predict
 from headwater.molecule.model.regressor import Regressor
 from headwater.molecule.structure.state import KINDS, MoleculeBatch, relaxed_types
 from headwater.problem.batch import select
+from headwater.text import counted
 
 UserFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -104,7 +105,7 @@ class UserCost:
             return self.function(positions, types, self.mask)
         except Exception as error:
             error.add_note(
-                f"The cost failed on {len(positions)} molecules. Make it work for any positions, relaxed and "
-                "definite types, and any number of molecules."
+                f"The cost failed on {counted(len(positions), 'molecule')}. Make it work for any positions, "
+                "relaxed and definite types, and any number of molecules."
             )
             raise
