@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -90,6 +90,7 @@ class RepairJob(Job):
     failure: BaseException | None = None
 
     rows: ClassVar[str] = "stretches"
+    row: ClassVar[str] = "stretch"
     packages: ClassVar[tuple[str, ...]] = ("scipy", "soundfile")
     smaller: ClassVar[str] = "Close other programs, or cut the recording into shorter files."
 
@@ -101,6 +102,11 @@ class RepairJob(Job):
     def entries(self) -> Sequence[Entry]:
         """The stretches that were repaired; none before the recording is written as a whole."""
         return self.done if self.written else ()
+
+    def load_prior(self) -> Prior:
+        """The prior of music, which the watch ends between any two evaluations of its network."""
+        prior = models.load_prior()
+        return replace(prior, flow=self.watch.guard(prior.flow))
 
     def keep_what_is_done(self, patches: Iterator[Patch]) -> Iterator[Patch]:
         """The patches; a failure after the first ends them, so that what was repaired is written."""
