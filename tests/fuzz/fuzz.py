@@ -85,10 +85,9 @@ def _run_until_lost(cases: list[Case], limit: float) -> Iterator[Outcome]:
         [sys.executable, str(HERE / "fuzz.py"), "--worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
         env=environment,
     )
-    assert worker.stdin is not None and worker.stdout is not None and worker.stderr is not None
+    assert worker.stdin is not None
     try:
         _answer(worker, 60.0)  # it is ready
         for case in cases:
@@ -96,10 +95,7 @@ def _run_until_lost(cases: list[Case], limit: float) -> Iterator[Outcome]:
             worker.stdin.flush()
             line = _answer(worker, 6 * limit if case.kind in ENDINGS else limit)
             if line is None:
-                hung = worker.poll() is None
-                worker.kill()
-                words = worker.stderr.read().decode("utf-8", "replace").strip().splitlines()
-                yield Outcome(case, "hung" if hung else "died", (words or [""])[-1])
+                yield Outcome(case, _how_it_was_lost(worker), seconds=limit)
                 return
             yield Outcome(case, *json.loads(line))
     finally:
@@ -113,6 +109,14 @@ def _answer(worker: subprocess.Popen[bytes], limit: float) -> bytes | None:
     with selectors.DefaultSelector() as selector:
         selector.register(worker.stdout, selectors.EVENT_READ)
         return (worker.stdout.readline() or None) if selector.select(limit) else None
+
+
+def _how_it_was_lost(worker: subprocess.Popen[bytes]) -> str:
+    try:
+        worker.wait(timeout=1.0)
+    except subprocess.TimeoutExpired:
+        return "hung"
+    return "died"
 
 
 def work() -> None:
