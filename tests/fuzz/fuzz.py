@@ -233,7 +233,7 @@ def main() -> int:
         work()
         return 0
     counts = {kind: o.count if kind in KINDS else max(1, o.count // 10) for kind in o.kind or KINDS | ENDINGS}
-    for outcome in run([Case(kind, 0) for kind in HARMFUL], limit=5):
+    for outcome in run([Case(kind, 0) for kind in HARMFUL]):
         assert outcome.word == outcome.case.kind, outcome  # the watch is awake
     cases = [Case(kind, o.first + i) for kind, count in counts.items() for i in range(count)]
     return min(1, report(run(cases), o.keep))

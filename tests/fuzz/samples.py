@@ -384,7 +384,7 @@ def crash(path: Path) -> object:
 
 
 def waste(path: Path) -> object:
-    return np.ones(3 * 2**26)[0] * 0
+    return np.ones(150_000_000)[0]
 
 
 def chatter(path: Path) -> object:
