@@ -193,7 +193,10 @@ def _try(kind: Kind, path: Path) -> tuple[str, str]:
         import traceback
 
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        return "raised", f"{type(error).__name__}: {str(error)[:200]} ({Path(frame.filename).name}:{frame.lineno})"
+        return (
+            "raised",
+            f"{type(error).__name__}: {str(error)[:200]} ({Path(frame.filename).name}:{frame.lineno})",
+        )
     return "read", ""
 
 
@@ -210,7 +213,9 @@ def report(outcomes: Iterable[Outcome], keep: Path | None) -> int:
             if keep is not None:
                 ending, data = outcome.case.make()
                 keep.mkdir(parents=True, exist_ok=True)
-                (keep / f"{kind.split(',')[0].replace(' ', '-')}-{outcome.case.number}{ending}").write_bytes(data)
+                (keep / f"{kind.split(',')[0].replace(' ', '-')}-{outcome.case.number}{ending}").write_bytes(
+                    data
+                )
     print(f"{'kind':<42} cases  read refused failed slowest")
     for kind, words in counts.items():
         failed = sum(words.values()) - words["read"] - words["refused"]

@@ -1,6 +1,6 @@
 """Seeded damage to the bytes of a file: what disks, networks, editors and attackers do to it.
 
-    mutate(data, np.random.default_rng(7))      the same bytes for the same seed, on every machine
+mutate(data, np.random.default_rng(7))      the same bytes for the same seed, on every machine
 """
 
 from __future__ import annotations
@@ -10,9 +10,41 @@ import zlib
 
 import numpy as np
 
-EXTREMES = (0, 1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 10**6, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
+EXTREMES = (
+    0,
+    1,
+    2,
+    127,
+    128,
+    255,
+    256,
+    32767,
+    32768,
+    65535,
+    65536,
+    10**6,
+    2**24,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+)
 WIDE = (2**32, 2**53, 2**63 - 1, 2**63, 2**64 - 1)
-WORDS = ("", "nan", "-inf", "1e400", "-1", "0", "99999999999999999999", "1" * 5000, "\0", "é", "1_0", "\t", "[[[", "'")
+WORDS = (
+    "",
+    "nan",
+    "-inf",
+    "1e400",
+    "-1",
+    "0",
+    "99999999999999999999",
+    "1" * 5000,
+    "\0",
+    "é",
+    "1_0",
+    "\t",
+    "[[[",
+    "'",
+)
 HEADER = 300
 """Most fields stand in the first bytes of a file: half of the damage is done there."""
 

@@ -35,7 +35,12 @@ def exif_with_preview(preview):
     exif.get_ifd(34665).update({37500: b"NOTE" + preview[1:], 33434: 0.01, 40962: 64, 40963: 64})
     block = bytearray(exif.tobytes())
     first = 8  # after b"Exif\0\0" stands the TIFF header, whose first directory is at 8
-    at = 6 + first + 2 + 12 * int.from_bytes(block[6 + first : 6 + first + 2], "little" if block[6] == 73 else "big")
+    at = (
+        6
+        + first
+        + 2
+        + 12 * int.from_bytes(block[6 + first : 6 + first + 2], "little" if block[6] == 73 else "big")
+    )
     order = "little" if block[6] == 73 else "big"
     block[at : at + 4] = (len(block) - 6).to_bytes(4, order)
     entries = [(513, 4, 1, len(block) - 6 + 2 + 24 + 4), (514, 4, 1, len(preview))]
@@ -53,7 +58,9 @@ def test_no_preview_of_a_photo_goes_along(tmp_path, suffix):
     photoshop = b"Photoshop 3.0\x008BIM\x04\x0c\0\0" + len(preview).to_bytes(4, "big") + preview
     data = jpeg()
     segments = [(0xE1, exif), (0xED, photoshop), (0xE2, b"MPF\0" + preview)]
-    head = b"".join(bytes([0xFF, kind]) + (len(body) + 2).to_bytes(2, "big") + body for kind, body in segments)
+    head = b"".join(
+        bytes([0xFF, kind]) + (len(body) + 2).to_bytes(2, "big") + body for kind, body in segments
+    )
     (tmp_path / "in.jpg").write_bytes(data[:2] + head + data[2:])
     loaded = Image.Exif()
     loaded.load(exif)
@@ -130,7 +137,9 @@ def test_resolution_goes_along(tmp_path, source, suffix):
 def test_centimetres_are_inches_and_no_unit_is_none(tmp_path):
     for unit, dpi in [("CENTIMETER", 254), ("NONE", None)]:
         for dtype in (np.uint8, np.uint16):
-            tifffile.imwrite(tmp_path / "x.tif", np.zeros((8, 8), dtype), resolution=(100, 100), resolutionunit=unit)
+            tifffile.imwrite(
+                tmp_path / "x.tif", np.zeros((8, 8), dtype), resolution=(100, 100), resolutionunit=unit
+            )
             found = read_image(tmp_path / "x.tif")[1].dpi
             assert found is None if dpi is None else found == pytest.approx((dpi, dpi))
 

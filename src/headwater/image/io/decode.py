@@ -43,7 +43,9 @@ def refuse_damage(path: Path, kind: str, cure: str = "Is the file whole?") -> It
             yield
     except (Misuse, MemoryError):
         raise
-    except Exception as error:  # decoders raise all there is: struct.error, TokenError, ZeroDivisionError, ...
+    except (
+        Exception
+    ) as error:  # decoders raise all there is: struct.error, TokenError, ZeroDivisionError, ...
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise Misuse(f"{path} cannot be read as {kind}: {reason[:200]}.", cure) from error
 

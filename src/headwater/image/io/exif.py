@@ -35,7 +35,9 @@ def read_exif(image: Any) -> bytes | None:
 
 def _without_previews(tags: Any, only: set[int] | None) -> bytes | None:
     kept = import_optional("PIL.Image").Exif()
-    kept.update({k: v for k, v in tags.items() if k not in {*LAYOUT, EXIF, GPS} and (only is None or k in only)})
+    kept.update(
+        {k: v for k, v in tags.items() if k not in {*LAYOUT, EXIF, GPS} and (only is None or k in only)}
+    )
     for group in (EXIF, GPS):
         block = {k: v for k, v in tags.get_ifd(group).items() if not _may_hold_picture(k, v)}
         if block:

@@ -28,7 +28,11 @@ DENSEST = 5000
 """No compression of TIFF but zstd saves more: LZW at most 12 bits for 4,000 bytes, deflate a factor of 1032."""
 
 # The matrix from XYZ under D50 to linear sRGB under D65, adapted after Bradford: B. Lindbloom, RGB/XYZ matrices.
-XYZ_TO_RGB = ((3.1338561, -1.6168667, -0.4906146), (-0.9787684, 1.9161415, 0.0334540), (0.0719453, -0.2289914, 1.4052427))
+XYZ_TO_RGB = (
+    (3.1338561, -1.6168667, -0.4906146),
+    (-0.9787684, 1.9161415, 0.0334540),
+    (0.0719453, -0.2289914, 1.4052427),
+)
 D50 = (0.96422, 1.0, 0.82521)
 
 
@@ -74,7 +78,9 @@ def _check_layout(path: Path, page: Any) -> None:
     extra = page.samplesperpixel - colours
     alone = page.photometric in (CMYK, LAB)
     if not 0 <= extra <= (0 if alone else 1):
-        raise Misuse(f"{path} holds {page.samplesperpixel} bands.", "Save it as grey or RGB, with or without alpha.")
+        raise Misuse(
+            f"{path} holds {page.samplesperpixel} bands.", "Save it as grey or RGB, with or without alpha."
+        )
     if alone and page.dtype != np.uint16:
         raise Misuse(f"{path} stores colours as {page.photometric.name} in {page.dtype}.", "Save it as RGB.")
     if page.axes not in ("YX", "YXS", "SYX"):

@@ -132,7 +132,9 @@ class JPEG(Operator):
         else:
             tables = self.tables.double()
         if tables.shape not in [(1, 8, 8), (3, 8, 8)] or not bool((tables >= 1).all()):
-            raise Misuse("The quantisation tables are not 1 or 3 tables of 8 x 8.", "Give steps of 1 or more.")
+            raise Misuse(
+                "The quantisation tables are not 1 or 3 tables of 8 x 8.", "Give steps of 1 or more."
+            )
         object.__setattr__(self, "steps", tables)
         object.__setattr__(self, "ratios", sampling_ratios(self.subsampling))
         for what, given, known in [
@@ -145,7 +147,9 @@ class JPEG(Operator):
     @property
     def name(self) -> str:
         """For example "dejpeg (quality 30)"."""
-        return f"{self.kind} (quality {self.quality})" if self.quality else f"{self.kind} (tables of the file)"
+        return (
+            f"{self.kind} (quality {self.quality})" if self.quality else f"{self.kind} (tables of the file)"
+        )
 
     @property
     def local(self) -> int:
