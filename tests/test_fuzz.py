@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from fuzz import KINDS, Case, Kind, Outcome, _try, run
 from mutations import BINARY, PNG, TEXTUAL, mutate
 
+from fuzz import KINDS, Case, Kind, Outcome, _try, run
 from headwater.errors import Misuse
 
 SHARE = 8

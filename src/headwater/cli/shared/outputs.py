@@ -11,7 +11,6 @@ from typing import Any
 from headwater.atomic import check_output, write_atomically
 from headwater.errors import Misuse
 
-
 USUAL = (".png", ".wav")
 """Endings that a report's name leaves out; no domain writes both."""
 

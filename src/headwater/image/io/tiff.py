@@ -6,6 +6,7 @@ Sources: TIFF 6.0 (photometric interpretations, sections 16 to 23), CIE 15:2004 
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from itertools import islice
@@ -102,10 +103,9 @@ def _describe(page: Any) -> Picture:
     tags = {tag: page.tags[tag].value for tag in (*DESCRIPTION, ICC, UNIT, *RESOLUTION) if tag in page.tags}
     exif = import_optional("PIL.Image").Exif()
     exif.update({tag: tags[tag] for tag in DESCRIPTION if tag in tags})
-    try:
+    block = None
+    with suppress(Exception):  # damaged words do not make the pixels unreadable
         block = bytes(exif.tobytes()) if len(exif) else None
-    except Exception:  # damaged words do not make the pixels unreadable
-        block = None
     icc = tags.get(ICC)
     return Picture(
         format="TIFF",
