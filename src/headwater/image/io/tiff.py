@@ -103,14 +103,14 @@ def _describe(page: Any) -> Picture:
     tags = {tag: page.tags[tag].value for tag in (*DESCRIPTION, ICC, UNIT, *RESOLUTION) if tag in page.tags}
     exif = import_optional("PIL.Image").Exif()
     exif.update({tag: tags[tag] for tag in DESCRIPTION if tag in tags})
-    block = None
+    block: bytes | None = None
     with suppress(Exception):  # damaged words do not make the pixels unreadable
         block = bytes(exif.tobytes()) if len(exif) else None
     icc = tags.get(ICC)
     return Picture(
         format="TIFF",
         dtype=str(page.dtype),
-        icc=icc if isinstance(icc, bytes) else None,
+        icc=icc if isinstance(icc, bytes) and page.photometric not in (CMYK, LAB) else None,
         exif=block,
         orientation=read_orientation(block),
         dpi=_resolution(tags),
