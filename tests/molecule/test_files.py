@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from headwater.errors import Misuse
 from headwater.molecule.chemistry.soundness import examine
-from headwater.molecule.io.files import read_molecules, write_csv, write_sdf, write_xyz
+from headwater.molecule.io.files import read_molecules, write_sdf, write_xyz
+from headwater.molecule.io.table import write_csv
 from headwater.molecule.structure.elements import ELEMENTS
 from headwater.molecule.structure.molecule import Molecule
 
@@ -262,11 +263,15 @@ def test_a_drawing_is_refused(tmp_path):
 
 
 def test_bad_paths_are_named(tmp_path):
-    for name, words in [("no.sdf", "does not exist"), ("no.pdb", ".mol, .sdf, .xyz"), ("no", "unknown kind")]:
+    for name, words in [
+        ("no.sdf", "There is no file"),
+        ("no.pdb", ".mol, .sdf, .xyz"),
+        ("no", "unknown kind"),
+    ]:
         with pytest.raises(Misuse, match=words):
             read_molecules(tmp_path / name)
     (tmp_path / "folder.xyz").mkdir()
-    with pytest.raises(Misuse, match="cannot be read"):
+    with pytest.raises(Misuse, match="is a folder"):
         read_molecules(tmp_path / "folder.xyz")
 
 

@@ -29,7 +29,7 @@ def fake_xtb(monkeypatch):
 
 
 def test_xtb_stands_beside_the_target(folder, asked, fake_xtb, capsys):
-    assert call(f"{T} --gap 5eV --alpha 70Bohr^3 --count 2 -o hits.sdf") == 0
+    assert call(f"{T} --gap 5eV --alpha 70Bohr^3 --count 2 -o hits.sdf") == 1  # alpha is missed
     out = capsys.readouterr().out
     assert "xTB" in out and "bonds change in xTB" in out and "xTB did not converge" in out
     line = xtb.RELAXED_CALIBRATION["gap"]
@@ -48,7 +48,7 @@ def test_a_check_that_fails_takes_no_other_molecule_with_it(folder, asked, fake_
         return relax(m)
 
     monkeypatch.setattr(xtb, "relax", failing)
-    assert call(f"{T} --gap 5eV --count 3 -o hits.sdf --check xtb --quiet") == 0
+    assert call(f"{T} --gap 5eV --count 3 -o hits.sdf --check xtb --quiet") == 1
     found = [m["xtb"] for m in report(folder / "hits.json")["molecules"]]
     assert found[1]["sentence"] == "The check failed: MemoryError." and found[1]["relaxed"]["gap_ev"] is None
     assert found[0]["relaxed"]["gap_ev"] == found[2]["relaxed"]["gap_ev"] == 5.0
@@ -97,7 +97,7 @@ def test_dft_computes_the_best(folder, asked, fake_xtb, monkeypatch, capsys):
 
     monkeypatch.setattr(dft, "compute_all", check)
     monkeypatch.setitem(molecule_checks.PACKAGES, "dft", ())
-    assert call(f"{T} --gap 5eV --count 4 -o hits.sdf --check dft --best 2") == 0
+    assert call(f"{T} --gap 5eV --count 4 -o hits.sdf --check dft --best 2") == 1
     assert got == ["OHH", "CHHHH"]  # not the duplicate, and not the radical
     molecules = report(folder / "hits.json")["molecules"]
     assert molecules[0]["dft"]["gap"] == 5.1 and molecules[2]["dft"] is None and molecules[0]["xtb"]

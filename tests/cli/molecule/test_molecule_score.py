@@ -56,8 +56,9 @@ def test_an_aromatic_molecule_has_one_name_everywhere(folder, monkeypatch, capsy
     assert "c1ccccc1" in capsys.readouterr().out
     (row,) = csv.DictReader((folder / "scored.csv").open())
     (entry,) = report(folder / "scored.json")["molecules"]
-    assert row["smiles"] == entry["smiles"] == entry["smiles_by_table"] == "c1ccccc1"
-    assert row["sound"] == "True" and row["stable"] == "False" and row["notes"] == ""
+    assert row["smiles"] == entry["smiles"] == entry["smiles_edm"] == "c1ccccc1"
+    assert row["sound"] == "True" and row["stable_edm"] == "False" and row["notes"] == ""
+    assert row["sound_by_table"] == "False" and row["sound_by_rdkit"] == "True"
 
 
 def test_charges_are_noted(folder, monkeypatch, capsys):

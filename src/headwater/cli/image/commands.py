@@ -23,7 +23,7 @@ from headwater.cli.image.options import (
     Subsampling,
 )
 from headwater.cli.shared import values
-from headwater.cli.shared.options import Whole, whole, word
+from headwater.cli.shared.options import Seed, Steps, number, whole, word
 
 if TYPE_CHECKING:
     from headwater.cli.image.requests import Request
@@ -32,9 +32,12 @@ image = App(name="image", help="Restore, generate and examine images of any size
 
 BoxOption = Annotated[
     tuple[int, int, int, int] | None,
-    word(values.number_parser("TOP,LEFT,HEIGHT,WIDTH", int), "TOP,LEFT,HEIGHT,WIDTH"),
+    word(values.number_parser("TOP,LEFT,HEIGHT,WIDTH", int, (0, 100_000)), "TOP,LEFT,HEIGHT,WIDTH"),
 ]
-Motion = Annotated[tuple[float, float] | None, word(values.number_parser("LENGTH,ANGLE"), "LENGTH,ANGLE")]
+Motion = Annotated[
+    tuple[float, float] | None,
+    word(values.number_parser("LENGTH,ANGLE", limits=(-1000, 1000)), "LENGTH,ANGLE"),
+]
 
 
 @image.command
@@ -44,7 +47,7 @@ def inpaint(
     *,
     mask: Path | None = None,
     box: BoxOption = None,
-    grow: Annotated[int | None, whole()] = None,
+    grow: Annotated[int | None, whole(0, 1000)] = None,
     options: Restore = NO_RESTORE,
 ) -> int:
     """Fill a hole: the white of --mask, the --box, or the transparent part of the photo.
@@ -67,7 +70,12 @@ def inpaint(
 
 @image.command
 def upscale(
-    photo: Path, /, *, factor: Whole = 2, method: Downsampling = "area", options: Restore = NO_RESTORE
+    photo: Path,
+    /,
+    *,
+    factor: Annotated[int, whole(1, 32)] = 2,
+    method: Downsampling = "area",
+    options: Restore = NO_RESTORE,
 ) -> int:
     """Enlarge a small image.
 
@@ -91,7 +99,7 @@ def deblur(
     /,
     *,
     kernel: Path | None = None,
-    gaussian: float | None = None,
+    gaussian: Annotated[float | None, number(0.01, 200)] = None,
     motion: Motion = None,
     boundary: Boundary = "reflect",
     options: Restore = NO_RESTORE,
@@ -151,7 +159,7 @@ def dejpeg(
     photo: Path,
     /,
     *,
-    quality: Annotated[int | None, whole()] = None,
+    quality: Annotated[int | None, whole(1, 100)] = None,
     subsampling: Subsampling | None = None,
     options: Restore = NO_RESTORE,
 ) -> int:
@@ -178,7 +186,7 @@ def declip(
     *,
     low: Level = -1.0,
     high: Level = 1.0,
-    gain: float = 1.0,
+    gain: Annotated[float, number(0.01, 100)] = 1.0,
     options: Restore = NO_RESTORE,
 ) -> int:
     """Recover what an over- or under-exposed photo lost.
@@ -223,10 +231,10 @@ def restore(photo: Path, /, *, operator: str, size: Size = None, options: Restor
 @image.command
 def generate(
     *,
-    count: Annotated[int, whole(alias="-n")] = 4,
-    seed: Whole = 0,
-    steps: Whole = 24,
-    guidance: float = 1.0,
+    count: Annotated[int, whole(1, 10_000, alias="-n")] = 4,
+    seed: Seed = 0,
+    steps: Steps = 24,
+    guidance: Annotated[float, number(-100, 100)] = 1.0,
     size: Size = None,
     common: Common = NO_COMMON,
 ) -> int:
@@ -252,7 +260,7 @@ def generate(
 
 
 @image.command
-def invert(photo: Path, /, *, steps: Whole = 24, common: Common = NO_COMMON) -> int:
+def invert(photo: Path, /, *, steps: Steps = 24, common: Common = NO_COMMON) -> int:
     """Find the source point x0 that the model maps to an image; writes .npy and the diagnostics.
 
     Parameters
@@ -270,7 +278,11 @@ def invert(photo: Path, /, *, steps: Whole = 24, common: Common = NO_COMMON) -> 
 
 @image.command
 def likelihood(
-    *photos: Path, probes: Whole = 1, seed: Whole = 0, steps: Whole = 24, common: Common = NO_COMMON
+    *photos: Path,
+    probes: Annotated[int, whole(1, 10_000)] = 1,
+    seed: Seed = 0,
+    steps: Steps = 24,
+    common: Common = NO_COMMON,
 ) -> int:
     """Print the bits per dimension that the model needs for images; lower is more plausible.
 

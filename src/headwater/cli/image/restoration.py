@@ -19,6 +19,7 @@ from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import device_named
 from headwater.cli.shared.outputs import Outputs
 from headwater.cli.shared.progress import Watch
+from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
 from headwater.extras import import_optional
 from headwater.flows.flow import Flow
@@ -31,6 +32,7 @@ from headwater.recipes.paper import Paper
 from headwater.recipes.recipe import RecipeOptions
 from headwater.solvers.differentiation import Auto
 from headwater.solvers.memory import activation_bytes
+from headwater.text import counted
 
 DEFINITIONS = {
     "noise": "standard deviation of the noise of the measurement, in the range [-1, 1]",
@@ -153,8 +155,8 @@ class RestoreJob(Job):
         for sample in report["samples"]:
             if sample["file"] is not None:
                 words = [f"{n} {f.format(sample[n])}" for n, f in shown if sample.get(n) is not None]
-                print(f"{sample['file']}: {', '.join([*words, str(sample['gradients']) + ' gradients'])}")
-        print(f"{self.outputs.sheet}, {self.report}: how it went, in {report['seconds']:.1f} s")
+                say(f"{sample['file']}: {', '.join([*words, counted(sample['gradients'], 'gradient')])}")
+        say(f"{self.outputs.sheet}, {self.report}: how it went, in {report['seconds']:.1f} s")
 
 
 def restore_job(request: Request, o: Restore) -> RestoreJob:
@@ -165,7 +167,6 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
     Misuse
         An option, a file or the model cannot be used.
     """
-    check_options(o)
     inputs = (*request.inputs, *([o.reference] if o.reference else []))
     outputs = plan_outputs(
         o.output,
@@ -207,16 +208,6 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
         reference=reference,
         frames=frames,
     )
-
-
-def check_options(o: Restore) -> None:
-    """Refuse counts and limits that are not positive."""
-    for name in ("samples", "steps", "gradients", "seconds"):
-        value = getattr(o, name)
-        if value is not None and not value > 0:
-            raise Misuse(f"--{name} is {value}.", "Give a positive number.")
-    if o.seed < 0 or o.seed + o.samples > 2**63:
-        raise Misuse(f"--seed is {o.seed}.", "Give 0 or a positive whole number.")
 
 
 def read_reference(o: Restore, size: tuple[int, int]) -> Tensor | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +83,11 @@ def encode(pixels: Array, path: Path, picture: Picture) -> None:
     else:
         image = import_optional("PIL.Image").fromarray(plain)
         tags = {"exif": picture.exif, "icc_profile": picture.icc, "dpi": picture.dpi}
-        image.save(
-            path, picture.format, **QUALITY.get(picture.format, {}), **{k: v for k, v in tags.items() if v}
-        )
-        if picture.format == "PNG" and picture.chunks:
-            path.write_bytes(add_chunks(path.read_bytes(), picture.chunks))
+        how = {**QUALITY.get(picture.format, {}), **{k: v for k, v in tags.items() if v}}
+        data = BytesIO()  # given a path, Pillow writes half a JPEG or TIFF on a full disk and says nothing
+        image.save(data, picture.format, **how)
+        chunks = picture.chunks if picture.format == "PNG" else ()
+        path.write_bytes(add_chunks(data.getvalue(), chunks) if chunks else data.getvalue())
 
 
 def _resolution_chunk(picture: Picture) -> list[Chunk]:

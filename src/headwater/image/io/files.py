@@ -119,12 +119,7 @@ def write_image(
         pixels = np.concatenate([pixels, alpha[..., None]], 2)
     stored = np.ascontiguousarray(turn_as_stored(pixels, picture.orientation))
     with write_atomically(path, overwrite=overwrite) as temporary:
-        try:
-            encode(stored, temporary, picture)
-        except OSError as error:
-            raise Misuse(
-                f"{path} could not be written: {error}.", "Look at the disk's free space."
-            ) from error
+        encode(stored, temporary, picture)
     return path
 
 

@@ -104,7 +104,7 @@ def read_kernel(path: str | Path, size: tuple[int, int] | None = None) -> Tensor
     --------
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "kernel.txt"
-    >>> _ = file.write_text("1 2 1")
+    >>> _ = file.write_text("1 2 1", encoding="utf-8")
     >>> read_kernel(file).tolist()
     [[0.25, 0.5, 0.25]]
     """

@@ -28,7 +28,7 @@ def box_mask(
     inside = 0 <= top <= h - height and 0 <= left <= w - width
     if min(height, width) < 1 or not inside or (height, width) == (h, w):
         raise Misuse(
-            f"A {height} x {width} box at row {top}, column {left} does not fit in a {h} x {w} image.",
+            f"The box {height} x {width} at row {top}, column {left} does not fit in the image {h} x {w}.",
             "Give a box of at least one pixel that lies inside the image and leaves something known.",
         )
     mask = torch.ones(1, 1, h, w, dtype=torch.bool)
@@ -49,7 +49,7 @@ def random_mask(h: int, w: int, *, missing: float = 0.7, seed: int | torch.Gener
     lost = round(missing * h * w) if 0 <= missing < 1 else h * w
     if lost == h * w:
         raise Misuse(
-            f"A share of {missing} missing pixels leaves nothing known of a {h} x {w} image.",
+            f"A share of {missing} missing pixels leaves nothing known of the image {h} x {w}.",
             "Give a share from 0 up to, but not including, 1.",
         )
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)

@@ -1,0 +1,64 @@
+"""Every number that a command takes has limits: a refusal at once, which names them."""
+
+import re
+from time import perf_counter
+
+import pytest
+from cli_tools import two_sentences
+
+from headwater.cli.app import app, main
+
+KINDS = {"int", "float"}
+WORDS = {"STD": "/255", "SIZE": "GB", "ENERGY": "eV", "DIPOLE": "D", "VOLUME": "Bohr^3", "HEAT": "cal/mol/K"}
+"""What is written behind a number of this metavar; none behind others."""
+OWN = {"STD", "SIZE", "ENERGY", "DIPOLE", "VOLUME", "HEAT", "TIME", "HZ", "LEVEL"}
+"""Readers with refusals of their own, which name a cure and not always both limits."""
+
+
+def commands(group=app, words=()):
+    for name in group:
+        if not name.startswith("-"):
+            if group[name].default_command:
+                yield (*words, name), group[name]
+            yield from commands(group[name], (*words, name))
+
+
+def numbers():
+    """(words of the command, positional arguments, option, metavar, how many) of every option of numbers."""
+    for words, command in commands():
+        arguments = list(command.assemble_argument_collection())
+        own = ["--operator=x"] if words == ("image", "restore") else []
+        needed = own + ["x"] * sum(
+            a.required and a.parameter.name_transform and not a.name.startswith("-") for a in arguments
+        )
+        for argument in arguments:
+            kinds = re.findall(r"\w+", str(argument.hint))
+            if KINDS & set(kinds) and argument.name.startswith("--"):
+                count = sum(kinds.count(kind) for kind in KINDS)
+                yield words, needed, argument.name, argument.parameter.metavar, count
+
+
+CASES = list(numbers())
+
+
+def test_the_cases_are_there():
+    found = {(*words, option) for words, _, option, *_ in CASES}
+    assert {
+        ("image", "denoise", "--steps"),
+        ("audio", "generate", "--length"),
+        ("forecast", "--size"),
+    } <= found
+    assert len(found) > 100
+
+
+@pytest.mark.parametrize("words, needed, option, metavar, count", CASES, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize("number", ["9" * 20, "9" * 5000, "-" + "9" * 20])
+def test_a_number_beyond_all_limits_is_refused_at_once(words, needed, option, metavar, count, number, capsys):
+    text = ",".join([number] * count) + WORDS.get(metavar, "")
+    start = perf_counter()
+    assert main([*words, *needed, f"{option}={text}"]) == 2
+    assert perf_counter() - start < 2
+    out, err = capsys.readouterr()
+    assert err.startswith("Error: ") and two_sentences(err) and len(err) < 400 and out == ""
+    if metavar not in OWN and len(number) < 100:
+        assert re.search(r"Give -?[\d,.e]+ to [\d,.e+]+\.$", err.strip()), err
