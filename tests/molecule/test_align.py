@@ -171,6 +171,18 @@ def test_matched_finds_the_atoms_of_what_is_known():
     assert torch.equal(lost, x1) and misfit.item() == torch.inf
 
 
+def test_the_atoms_of_a_fragment_keep_their_rows_when_a_formula_is_matched():
+    """Carbon and oxygen are known; of two new atoms the flow makes H and N where N and H are asked for."""
+    mask, kinds = atom_mask(torch.tensor([4])), torch.tensor([[1, 3, 2, 0]])
+    kinds = torch.nn.functional.pad(kinds, (0, 25))
+    made = torch.nn.functional.pad(torch.tensor([[3, 1, 0, 2]]), (0, 25))
+    places = torch.randn(1, 29, 3, generator=torch.Generator().manual_seed(0))
+    x1 = encode_state(places, made, made * 0, mask)
+    x0 = torch.arange(29.0)[None, :, None].expand(1, 29, 9)
+    found, misfit = match_types(x0, x1, torch.tensor([4]), kinds, mask, mask & (torch.arange(29) < 2))
+    assert found[0, :4, 0].tolist() == [0, 1, 3, 2] and misfit.item() < 1e-3
+
+
 def test_towards_is_aligned_the_other_way_round():
     """As near as aligned makes them, with x1 where it was; a planted motion of x0 is undone."""
     x0, x1 = noise(), data()

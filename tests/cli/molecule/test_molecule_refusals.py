@@ -1,6 +1,7 @@
 """What `headwater molecule` refuses: two sentences, exit 2, every file as it was."""
 
 import pytest
+import torch
 from cli_tools import call, two_sentences
 from molecule_stubs import G, S, T, everything
 
@@ -27,6 +28,12 @@ BAD = [
     (f"{T} --gap 5eV --weight gap=-1", "Give a positive number"),
     (f"{T} --gap 5eV --weight gap=nan", "Give a positive number"),
     (f"{T} --gap 5eV --weight gap", "Give a positive number"),
+    (f"{T} --gap 5..6", "--gap 5 has no unit."),
+    (f"{T} --gap 6..5eV", "no value between its ends."),
+    (f"{T} --gap >8", "has no unit."),
+    (f"{T} --qed 0.5eV", "is not a number without a unit."),
+    (f"{T} --qed 0.5 --weight logp=2", "Give --logp as well."),
+    (f"{T} --homo -7..-6eV --lumo 0..1eV --gap 9eV", "Leave one of the three out"),
     # counts
     (f"{T} --gap 5eV --count 0", "Give 1 to 100,000."),
     (f"{T} --gap 5eV --count 1.5", "Give a whole number"),
@@ -63,6 +70,9 @@ BAD = [
     (f"{T} --cost steep.py", "a gradient that is not finite."),
     (f"{T} --cost mixing.py", "mixes the molecules of a batch."),
     (f"{T} --cost flat.py", "has no gradient"),
+    (f"{T} --cost plain.py", "or give --gradients 0 if it leaves torch"),
+    (f"{T} --cost nan.py --gradients 0", "Return finite floats"),
+    (f"{T} --cost scalar.py --gradients 0", "one value per problem"),
     (f"{T} --cost fails.py", "AttributeError"),
     (f"{T} --cost two.py", "TypeError"),
     (f"{T} --cost alone.py", "any number of molecules"),
@@ -127,6 +137,15 @@ def test_bad_input_is_refused(line, words, folder, asked, capsys):
     assert err.startswith("Error: ") and two_sentences(err), err
     assert words in err and "Traceback" not in err and out == ""
     assert everything(folder) == before and asked == []
+
+
+def test_a_cost_that_leaves_torch_runs_without_gradients(folder, asked):
+    """As a score of RDKit does: numpy arrays of what carries a gradient are refused by torch."""
+    assert call(f"{T} --cost plain.py --gradients 0 --count 1 --check none --quiet") == 0
+    ((request, recipe),) = asked
+    positions, types, mask = torch.ones(2, 29, 3), torch.ones(2, 29, 5), torch.ones(2, 29, dtype=torch.bool)
+    value = request.cost(positions.requires_grad_(), types.requires_grad_(), mask)
+    assert recipe.gradients == 0 and value.tolist() == [87.0, 87.0]
 
 
 def test_a_missing_package_is_named_before_the_work(folder, asked, capsys, monkeypatch):

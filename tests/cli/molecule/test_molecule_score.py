@@ -83,3 +83,41 @@ M  END
     assert call("molecule score nh4.mol") == 0
     out = capsys.readouterr().out
     assert "[NH4+]" in out and "charged: the networks know no charges" in out
+
+
+def test_what_the_networks_did_not_learn_is_said(folder, monkeypatch, capsys):
+    """Water and methane have one heavy atom; chlorine has no row in the networks, and ends nothing."""
+    stub_scores(monkeypatch)
+    chlorine = "2\nhydrogen chloride\nH 0 0 0\nCl 1.27 0 0\n"
+    (folder / "mixed.xyz").write_text((folder / "two.xyz").read_text() + chlorine)
+    assert call(f"{S} mixed.xyz -o mixed.csv") == 0
+    out, err = capsys.readouterr()
+    assert (
+        "1 heavy atom, QM9 has 4 to 9" in out and "not scored: the models know H, C, N, O, F, not Cl" in out
+    )
+    assert "2 molecules have fewer than 4 or more than 9 atoms other than hydrogen" in err
+    assert "1 molecule has elements that the models do not know" in err
+    water, methane, other = report(folder / "mixed.json")["molecules"]
+    assert water["notes"] == "1 heavy atom, QM9 has 4 to 9" and methane["evaluator"]["gap"] == 9.0
+    assert (
+        other["evaluator"]["gap"] is None and other["sound"] is None and other["name"] == "hydrogen chloride"
+    )
+    assert report(folder / "mixed.json")["summary"]["valid"] == 1.0
+
+
+def test_one_molecule_is_one(folder, monkeypatch, capsys):
+    stub_scores(monkeypatch)
+    assert call(f"{S} whole.xyz -o one.csv") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "one.csv, one.json: 1 molecule"
+
+
+def test_names_can_harm_neither_a_terminal_nor_a_spreadsheet(folder, monkeypatch, capsys):
+    stub_scores(monkeypatch)
+    names = ["\x1b[2J\x1b]0;title\x07red", "=HYPERLINK(0)", "@b\u202e", "+c", "-d"]
+    (folder / "odd.xyz").write_text("".join(f"3\n{n}\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n" for n in names))
+    assert call(f"{S} odd.xyz -o odd.csv") == 0
+    out = capsys.readouterr().out
+    assert not {c for c in out if not c.isprintable()} - {"\n"} and "[2J ]0;title red" in out
+    with (folder / "odd.csv").open(encoding="utf-8", newline="") as handle:
+        cells = [row["name"] for row in csv.DictReader(handle)]
+    assert cells == [names[0], *(f"'{n}" for n in names[1:])]

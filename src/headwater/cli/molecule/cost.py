@@ -78,9 +78,9 @@ def try_cost(cost: Cost, file: Path, *, gradients: bool = True) -> None:
         raise
     except Exception as error:
         raise Misuse(
-            f"The cost in {file} failed on two molecules: {summarise(error)}.",
+            f"The cost in {file} failed on two molecules: {summarise(error).split('. ')[0]}.",
             f"Write it for positions [batch, {MAX_ATOMS}, 3], types [batch, {MAX_ATOMS}, {len(ELEMENTS)}] "
-            f"and mask [batch, {MAX_ATOMS}].",
+            f"and mask [batch, {MAX_ATOMS}]{', or give --gradients 0 if it leaves torch' if gradients else ''}.",
         ) from error
     value = check_values(cost, value, len(positions), positions)
     if not value.is_floating_point() or not bool(torch.isfinite(value).all()):

@@ -180,10 +180,10 @@ class DesignJob(Job):
     def tell(self, report: Mapping[str, Any]) -> None:
         """The table, the files, and the best molecule."""
         show_designed(self.designed, self.asked)
-        there = [p for p in self.outputs.all if p.exists()]
-        say(
-            f"{', '.join(map(str, there))}: {counted(len(self.designed), 'molecule')} in {self.seconds:.1f} s"
-        )
+        kept = sum(d.molecule is not None and (d.sound or self.broken) for d in self.designed)
+        beside = [str(p) for p in self.outputs.all if p.exists() and p not in self.outputs.main]
+        say(f"{', '.join(map(str, self.outputs.main))}: {counted(kept, 'molecule')}")
+        say(f"{', '.join(beside)}: {counted(len(self.designed), 'molecule')} in {self.seconds:.1f} s")
         best = next((d for d in rank(self.designed) if d.sound), None)
         if best is None or not self.asked:
             return

@@ -68,8 +68,11 @@ def write_pictures(
 
 def make_card(d: DesignedMolecule, name: str) -> Card:
     """A molecule as sheet and page show it: the targets, or all properties if there is none."""
-    lines = tuple(_make_line(d, property) for property in d.asked or d.evaluator)
-    return Card(add_tags(d, name), f"seed {d.seed}, by {d.found_by}", lines, d.notes)
+    lines = [_make_line(d, property) for property in d.asked or d.evaluator]
+    if d.xtb is not None:
+        lines.append(Line("strain", "kcal/mol", (("xTB", d.strain),)))
+    notes = (*(["no hit"] if d.hit is False else []), *d.notes)
+    return Card(add_tags(d, name), f"seed {d.seed}, by {d.found_by}", tuple(lines), notes)
 
 
 def _make_line(d: DesignedMolecule, property: str) -> Line:

@@ -114,15 +114,16 @@ def _find_columns(comment: str, what: str) -> Columns:
     found = _find_value(comment, "properties")
     if found is None:
         return Columns()
-    parts, starts, at = found.split(":"), {}, 0
-    for name, width in zip(parts[::3], parts[2::3], strict=False):
+    parts, starts, at = found.split(":"), dict[str, int](), 0
+    widths = [int(w) if w.isdecimal() and len(w) <= LONGEST_COUNT else 0 for w in parts[2::3]]
+    for name, width in zip(parts[::3], widths, strict=False):
         starts[name.lower()] = at
-        at += int(width) if width.isdecimal() and len(width) < LONGEST_COUNT else 0
+        at += width
     element = _first(starts, ("species", "element", "symbol", "z"))
     position = _first(starts, ("pos", "positions"))
-    if element is None or position is None or len(parts) % 3:
+    if element is None or position is None or len(parts) % 3 or not all(widths):
         raise Misuse(
-            f"{what} names the columns {shorten(found)}, among which are no species and pos.",
+            f"{what} names the columns {shorten(found)}, which give no place of species and pos.",
             "Write Properties=species:S:1:pos:R:3, with further columns where they are.",
         )
     return Columns(element, position)

@@ -57,7 +57,7 @@ def facts_of(name: str, checkpoint: Path, molecules: Molecules, hardware: str) -
             COMMON
             | {
                 "kind": "molecule generator",
-                "what": "flow of organic molecules up to 9 heavy atoms H C N O F: positions, types, formal charges",
+                "what": "flow of molecules of H C N O F like QM9's, of up to 9 heavy atoms (some draws have 10)",
                 "script": "headwater.molecule.model.train_generator",
                 "hardware": hardware,
             }

@@ -9,7 +9,6 @@ from math import inf, isfinite
 from headwater.errors import Misuse
 from headwater.molecule.structure.units import (
     UNITS,
-    format_number,
     format_quantity,
     parse_number,
     read_quantity,
@@ -81,13 +80,11 @@ def format_asked(property: str, asked: Asked) -> str:
     """What was asked for, with its unit.
 
     >>> format_asked("gap", 5.0), format_asked("gap", Interval(5.0, 6.0)), format_asked("qed", Interval(low=0.6))
-    ('5.000 eV', '5.000..6.000 eV', '>0.60')
+    ('5.000 eV', '5..6 eV', '>0.6')
     """
     if not isinstance(asked, Interval):
         return format_quantity(property, asked)
-    low, high = (format_number(property, end) for end in (asked.low, asked.high))
-    text = f"<{high}" if low == "-" else f">{low}" if high == "-" else f"{low}..{high}"
-    return f"{text} {UNITS.get(property, '')}".rstrip()
+    return f"{asked} {UNITS.get(property, '')}".rstrip()
 
 
 def read_target(property: str, text: str) -> Asked:
