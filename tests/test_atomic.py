@@ -155,12 +155,12 @@ def write_source_point(path):
 
 
 def write_molecules(path):
-    from headwater.molecule.io import files
+    from headwater.molecule.io import files, table
     from headwater.molecule.structure.molecule import Molecule
 
     water = Molecule(("O", "H", "H"), np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]), (0, 0, 0))
     if path.suffix == ".csv":
-        files.write_csv(path, [{"name": "water"}] * 1000, overwrite=True)
+        table.write_csv(path, [{"name": "water"}] * 1000, overwrite=True)
     else:
         {".sdf": files.write_sdf, ".xyz": files.write_xyz}[path.suffix](path, [water] * 100, overwrite=True)
 

@@ -62,3 +62,33 @@ def test_a_number_beyond_all_limits_is_refused_at_once(words, needed, option, me
     assert err.startswith("Error: ") and two_sentences(err) and len(err) < 400 and out == ""
     if metavar not in OWN and len(number) < 100:
         assert re.search(r"Give -?[\d,.e]+ to [\d,.e+]+\.$", err.strip()), err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "image generate --size 100000,100000",
+        "image upscale photo.png --factor 32",
+        "image denoise photo.png --noise 0.1 --samples 1000",
+        "image denoise window.png --noise 0.1 --samples 100",
+        "forecast --size 50000,50000",
+    ],
+)
+def test_what_does_not_fit_into_memory_is_refused_before_the_work(line, here, cheap, monkeypatch, capsys):
+    from PIL import Image
+
+    from headwater.cli.shared import machine
+
+    Image.new("RGB", (64, 64), (90, 120, 40)).save("window.png")
+    monkeypatch.setattr(machine, "available_memory", lambda device: 10_000_000)
+    assert main(line.split()) == 2
+    err = capsys.readouterr().err
+    assert re.search(r"This needs [\d,.]+ [GM]B of memory and 10 MB are free\. Give ", err) and two_sentences(
+        err
+    )
+    assert cheap == [] and {p.name for p in here.iterdir()} == {"photo.png", "window.png"}
+
+
+def test_black_and_white_differ(here, cheap, capsys):
+    assert main("image denoise photo.png --noise 0.1 --range 1,1".split()) == 2
+    assert "Black and white are both 1. Give two values" in capsys.readouterr().err and cheap == []

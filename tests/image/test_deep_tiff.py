@@ -63,9 +63,11 @@ def test_planes_apart_and_white_at_zero(tmp_path):
 def test_cmyk_becomes_rgb(tmp_path):
     inks = flat(65535, 0, 0, 0)
     inks[8:] = (0, 32768, 0, 16384)
-    path = save(tmp_path / "x.tif", inks, photometric="separated", planarconfig="contig")
+    how = dict(photometric="separated", planarconfig="contig", iccprofile=b"of inks" * 40)
+    path = save(tmp_path / "x.tif", inks, **how)
     colour, picture = colour_at(path)
     assert colour == pytest.approx([0, 1, 1]) and picture.alpha is None and not picture.grey
+    assert picture.icc is None  # it would be applied to RGB
     x, _ = read_image(path)
     assert ((x[0, :, 12, 4] + 1) / 2).tolist() == pytest.approx([0.75, 0.375, 0.75], abs=1e-4)
     twin = Image.fromarray((inks >> 8).astype(np.uint8), "CMYK").convert("RGB")
@@ -146,6 +148,21 @@ def test_other_layouts_are_two_sentences(tmp_path, pixels, how, words):
     assert caught.value.what.endswith(".") and caught.value.cure.endswith((".", "?"))
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"II*\0" + bytes(8),
+        b"MM\0*" + b"\xff" * 8,
+        b"II+\0\x08\0\0\0",
+        b"II*\0\x08\0\0\0\xff\xff" + b"\1" * 200,
+    ],
+)
+def test_headers_without_a_picture(tmp_path, data):
+    (tmp_path / "x.tif").write_bytes(data)
+    with pytest.raises(Misuse, match="cannot be read as an image"):
+        read_image(tmp_path / "x.tif")
+
+
 def test_a_smaller_version_of_the_picture_is_no_second_frame(tmp_path):
     with tifffile.TiffWriter(tmp_path / "x.tif") as file:
         file.write(ramp, photometric="minisblack", metadata=None)
@@ -161,5 +178,5 @@ def test_sizes_that_the_file_cannot_fill_are_refused_at_once(tmp_path, size):
         at = tifffile.TiffFile(io.BytesIO(bytes(data))).pages[0].tags[tag].offset
         data[at : at + 12] = np.array([tag, 4], "<u2").tobytes() + np.array([1, value], "<u4").tobytes()
     path.write_bytes(bytes(data))
-    with pytest.raises(Misuse, match="cannot be read as an image|pixels"):
+    with pytest.raises(Misuse, match=r"cannot be read as an image|pixels"):
         read_image(path)

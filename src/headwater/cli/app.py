@@ -18,7 +18,7 @@ from headwater.cli.molecule.commands import molecule
 from headwater.cli.shared.exit_codes import INTERRUPTED, MISUSE
 from headwater.cli.shared.options import MOST_SAMPLES, Steps, whole
 from headwater.cli.shared.terminal import finish_output, replace_unknown_characters, say
-from headwater.errors import Misuse, is_out_of_memory
+from headwater.errors import Misuse, as_refusal, is_out_of_memory
 
 
 def _version() -> str:
@@ -142,18 +142,6 @@ def _run(tokens: list[str]) -> int:
             raise
         cure = "Give smaller files or ask for less, and close other programs."
         return _refuse(Misuse("The machine ran out of memory.", cure))
-
-
-def as_refusal(error: OSError) -> Misuse:
-    """What the system does not allow, as two sentences.
-
-    >>> str(as_refusal(PermissionError(errno.EACCES, "Permission denied", "a.png")))
-    'The system refused a.png: Permission denied. Check the name, the permissions and the free space.'
-    """
-    if error.errno == errno.ENAMETOOLONG:
-        return Misuse("The name of a file is too long.", "Give it a shorter one.")
-    what = f"The system refused {error.filename or 'a file'}: {error.strerror}."
-    return Misuse(what, "Check the name, the permissions and the free space.")
 
 
 def as_misuse(error: CycloptsError) -> Misuse:

@@ -69,7 +69,7 @@ def inpaint(
     grow: int | None,
     o: Restore,
 ) -> Request:
-    """Fill the hole: white in the mask, the box, or the transparent part of the photo; and `grow` pixels around."""
+    """Fill the hole and `grow` pixels around it: white in the mask, or the box, or what is transparent."""
     if mask is not None and box is not None:
         raise Misuse("Both --mask and --box say where the hole is.", "Give one of them.")
     x, picture = read_image(photo, span=o.range)

@@ -16,7 +16,7 @@ from headwater.cli.image.outputs import plan_outputs
 from headwater.cli.image.prior import device_of, load_flow
 from headwater.cli.image.requests import Request
 from headwater.cli.shared.job import Entry, Job
-from headwater.cli.shared.machine import device_named
+from headwater.cli.shared.machine import check_room, device_named
 from headwater.cli.shared.outputs import Outputs
 from headwater.cli.shared.progress import Watch
 from headwater.cli.shared.terminal import say
@@ -83,7 +83,7 @@ class RestoreJob(Job):
 
     def _write(self, image: Tensor, path: Path) -> Path | None:
         """Write a sample; None for one with NaN, after divergence."""
-        if not bool(torch.isfinite(image).all()):
+        if not all(end.isfinite() for end in image.aminmax()):  # of all pixels `isfinite` takes seconds
             return None
         return write_image(image[None], path, self.request.picture, overwrite=self.overwrite)
 
@@ -224,9 +224,19 @@ def read_reference(o: Restore, size: tuple[int, int]) -> Tensor | None:
     return x
 
 
+RESULTS = 4
+"""Images that a restoration holds for each sample at least: the guess, x1, the result, and as it is written."""
+
+
 def check_memory(flow: Flow, request: Request, o: Restore) -> None:
-    """Refuse a limit of memory below what one evaluation of the network keeps for all samples."""
+    """Refuse what does not fit: images that cannot be held, or one evaluation of the network for all samples."""
+    device = device_of(flow)
+    images = RESULTS * 4 * o.samples * flow.shape[0] * request.task.size[0] * request.task.size[1]
+    check_room(images, device, "Give a smaller image, or fewer --samples.")
     if o.memory is None:
+        if o.samples > 1 and tuple(request.task.size) == tuple(flow.shape[1:]):
+            one = activation_bytes(flow, flow.noise([0], device=device))
+            check_room(o.samples * one, device, "Give fewer --samples.")
         return
     canvas = request.task.embed(flow)
     needed = o.samples * activation_bytes(canvas, canvas.noise([0], device=device_of(flow)))

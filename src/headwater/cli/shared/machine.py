@@ -55,7 +55,11 @@ def check_room(needed: float, device: torch.device, cure: str) -> None:
     """
     free = available_memory(device)
     if needed > free:
-        raise Misuse(f"This needs {needed / 1e9:,.1f} GB of memory and {free / 1e9:,.1f} GB are free.", cure)
+        raise Misuse(f"This needs {_gigabytes(needed)} of memory and {_gigabytes(free)} are free.", cure)
+
+
+def _gigabytes(count: float) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"
 
 
 def use_idle_cores() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,12 +23,13 @@ from headwater.image.io.picture import Array, Picture, turn_as_stored
 
 READ = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "QOI")
 """Pillow's names of the formats that are read: those that the fuzz test damages."""
+WRITE_NPY = "Write the array with numpy.save."
 MOST_PIXELS = 180_000_000
 FREE_PIXELS, PIXELS_PER_BYTE = 32_000_000, 10_000
 
 
 @contextmanager
-def refuse_damage(path: Path, kind: str) -> Iterator[None]:
+def refuse_damage(path: Path, kind: str, cure: str = "Is the file whole?") -> Iterator[None]:
     """Whatever a decoder raises about the bytes of a file, as a Misuse that names it; warnings are not shown.
 
     >>> with refuse_damage(Path("x.png"), "an image"):
@@ -44,7 +47,26 @@ def refuse_damage(path: Path, kind: str) -> Iterator[None]:
         Exception
     ) as error:  # decoders raise all there is: struct.error, TokenError, ZeroDivisionError, ...
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise Misuse(f"{path} cannot be read as {kind}: {reason[:200]}.", "Is the file whole?") from error
+        raise Misuse(f"{path} cannot be read as {kind}: {reason[:200]}.", cure) from error
+
+
+@contextmanager
+def mute_libtiff() -> Iterator[None]:
+    """Nothing is printed meanwhile: libtiff, inside Pillow, writes what it finds to the file descriptor 2 itself."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # nobody listens there
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        sys.stderr.flush()
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 def decode(path: Path, data: bytes) -> tuple[Array, Picture]:
@@ -55,11 +77,17 @@ def decode(path: Path, data: bytes) -> tuple[Array, Picture]:
     Misuse
         The file is damaged, of no known format, too large or of several frames.
     """
-    with refuse_damage(path, "an image"):
-        if path.suffix.lower() == ".npy":
+    if path.suffix.lower() == ".npy":
+        with refuse_damage(path, "an image", WRITE_NPY):
             return _arrange_npy(decode_npy(data))
-        deep = tiff.decode_deep_tiff(path, data) if data[:4] in tiff.MAGIC else None
-        return deep or _decode_pillow(path, data)
+    with refuse_damage(path, "an image"):
+        if data[:4] not in tiff.MAGIC:
+            return _decode_pillow(path, data)
+        deep = tiff.decode_deep_tiff(path, data)
+        if deep is not None:
+            return deep
+        with mute_libtiff():
+            return _decode_pillow(path, data)
 
 
 def check_size(path: Path, size: tuple[int, int], stored: int) -> None:

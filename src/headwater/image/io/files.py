@@ -33,6 +33,10 @@ __all__ = [
 ]
 
 
+LARGEST = 1e9
+"""Floats beyond it are damage: no picture has as many levels."""
+
+
 def read_image(
     path: str | Path,
     *,
@@ -148,6 +152,8 @@ def _with_span(picture: Picture, pixels: Array, span: tuple[float, float] | None
         raise Misuse(f"{path} holds {dtype} pixels.", "Save it with 8 or 16 bits, or as floats in [-1, 1].")
     if dtype.kind == "f" and not np.isfinite(pixels).all():
         raise Misuse(f"{path} holds NaN or Inf.", "Replace those pixels, or mark them in a mask.")
+    if dtype.kind == "f" and pixels.size and np.abs(pixels).max() > LARGEST:
+        raise Misuse(f"{path} holds values above {LARGEST:g}.", "Write its pixels in [-1, 1] or [0, 1].")
     if dtype.kind == "f" or picture.format == "NPY":  # an array says nothing about its white
         return replace(picture, span=span or (-1.0, 1.0))
     if dtype == np.uint16 and span and span[1] > 255:

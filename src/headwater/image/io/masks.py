@@ -10,7 +10,7 @@ from torch import Tensor
 
 from headwater.atomic import read_bytes
 from headwater.errors import Misuse
-from headwater.image.io.decode import refuse_damage
+from headwater.image.io.decode import WRITE_NPY, refuse_damage
 from headwater.image.io.files import read_image
 from headwater.image.io.npy import decode_npy
 from headwater.image.io.picture import Array, Picture, opacity
@@ -129,7 +129,7 @@ def _check_mask(marked: Tensor, name: str, cure: str) -> Tensor:
 def load_npy(path: Path) -> Array:
     """The array of numbers or truth values of a .npy file; a damaged file or another content is a Misuse."""
     data = read_bytes(path)
-    with refuse_damage(path, "an array"):
+    with refuse_damage(path, "an array", WRITE_NPY):
         array = decode_npy(data)
     if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
         raise Misuse(f"{path} holds no numbers but {array.dtype}.", "Write it from an array of numbers.")

@@ -6,6 +6,7 @@ Sources: TIFF 6.0 (photometric interpretations, sections 16 to 23), CIE 15:2004 
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from itertools import islice
@@ -95,22 +96,22 @@ def _stretch(array: Array, bits: int) -> Array:
     """Integers of 9 to 15 bits on the range of 16."""
     if array.dtype != np.uint16 or bits == 16:
         return array
-    return np.rint(array * (65535 / (2**bits - 1))).astype(np.uint16)
+    stretched: Array = np.rint(array * (65535 / (2**bits - 1))).astype(np.uint16)
+    return stretched
 
 
 def _describe(page: Any) -> Picture:
     tags = {tag: page.tags[tag].value for tag in (*DESCRIPTION, ICC, UNIT, *RESOLUTION) if tag in page.tags}
     exif = import_optional("PIL.Image").Exif()
     exif.update({tag: tags[tag] for tag in DESCRIPTION if tag in tags})
-    try:
+    block: bytes | None = None
+    with suppress(Exception):  # damaged words do not make the pixels unreadable
         block = bytes(exif.tobytes()) if len(exif) else None
-    except Exception:  # damaged words do not make the pixels unreadable
-        block = None
     icc = tags.get(ICC)
     return Picture(
         format="TIFF",
         dtype=str(page.dtype),
-        icc=icc if isinstance(icc, bytes) else None,
+        icc=icc if isinstance(icc, bytes) and page.photometric not in (CMYK, LAB) else None,
         exif=block,
         orientation=read_orientation(block),
         dpi=_resolution(tags),
@@ -143,7 +144,8 @@ def _to_rgb(pixels: Array, page: Any) -> Array:
 
 
 def _from_unit(share: Array) -> Array:
-    return np.rint(share.clip(0, 1) * 65535).astype(np.uint16)
+    pixels: Array = np.rint(share.clip(0, 1) * 65535).astype(np.uint16)
+    return pixels
 
 
 def divide_alpha(pixels: Array) -> Array:
@@ -171,6 +173,7 @@ def lab_to_rgb(pixels: Array) -> Array:
     f = np.stack([y + a / 500, y, y - b / 200], -1)
     xyz = np.where(f > 6 / 29, f**3, (f - 4 / 29) * (3 * (6 / 29) ** 2)) * D50
     linear = xyz @ np.array(XYZ_TO_RGB).T
-    return np.where(
+    rgb: Array = np.where(
         linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
     )
+    return rgb
