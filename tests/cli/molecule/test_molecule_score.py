@@ -86,18 +86,20 @@ M  END
 
 
 def test_what_the_networks_did_not_learn_is_said(folder, monkeypatch, capsys):
-    """Water and methane have one heavy atom; chlorine has no row in the networks, and ends nothing."""
+    """Water and methane have one heavy atom; chlorine and 30 atoms have no row, and end nothing."""
     stub_scores(monkeypatch)
     chlorine = "2\nhydrogen chloride\nH 0 0 0\nCl 1.27 0 0\n"
-    (folder / "mixed.xyz").write_text((folder / "two.xyz").read_text() + chlorine)
+    huge = (folder / "huge.xyz").read_text()
+    (folder / "mixed.xyz").write_text((folder / "two.xyz").read_text() + chlorine + huge)
     assert call(f"{S} mixed.xyz -o mixed.csv") == 0
     out, err = capsys.readouterr()
     assert (
         "1 heavy atom, QM9 has 4 to 9" in out and "not scored: the models know H, C, N, O, F, not Cl" in out
     )
     assert "2 molecules have fewer than 4 or more than 9 atoms other than hydrogen" in err
-    assert "1 molecule has elements that the models do not know" in err
-    water, methane, other = report(folder / "mixed.json")["molecules"]
+    assert "2 molecules have no scores: the models cannot hold their elements or their size." in err
+    assert "not scored: 30 atoms, the models hold 29" in out
+    water, methane, other, _ = report(folder / "mixed.json")["molecules"]
     assert water["notes"] == "1 heavy atom, QM9 has 4 to 9" and methane["evaluator"]["gap"] == 9.0
     assert (
         other["evaluator"]["gap"] is None and other["sound"] is None and other["name"] == "hydrogen chloride"

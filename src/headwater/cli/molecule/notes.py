@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from headwater.molecule.structure.elements import ELEMENTS
+from headwater.molecule.structure.elements import ELEMENTS, MAX_ATOMS
 from headwater.molecule.structure.formula import HEAVY_ATOMS, LEAST_HEAVY_ATOMS
 from headwater.molecule.structure.molecule import Molecule
 from headwater.text import counted
@@ -28,10 +28,12 @@ def note_size(m: Molecule) -> list[str]:
     return [f"{counted(heavy, 'heavy atom')}, QM9 has {LEAST_HEAVY_ATOMS} to {HEAVY_ATOMS}"]
 
 
-def note_elements(m: Molecule) -> list[str]:
-    """A note on elements that the models do not know; else none."""
+def note_unknown(m: Molecule) -> list[str]:
+    """A note on a molecule that the models cannot hold, for its elements or its size; else none."""
     strange = sorted(set(m.symbols) - set(ELEMENTS))
-    return [f"not scored: the models know {', '.join(ELEMENTS)}, not {', '.join(strange)}"] if strange else []
+    if strange:
+        return [f"not scored: the models know {', '.join(ELEMENTS)}, not {', '.join(strange)}"]
+    return [f"not scored: {len(m)} atoms, the models hold {MAX_ATOMS}"] if len(m) > MAX_ATOMS else []
 
 
 def warn_of_sizes(molecules: Iterable[Molecule]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from headwater.cli.molecule import report
 from headwater.cli.molecule.columns import describe_chemistry, name_column
 from headwater.cli.molecule.designed import Values, finite_or_none
-from headwater.cli.molecule.notes import note_elements, note_size, warn_of_sizes
+from headwater.cli.molecule.notes import note_size, note_unknown, warn_of_sizes
 from headwater.cli.molecule.table import show_scores
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.options import Files
@@ -34,7 +34,7 @@ UNKNOWN: Values = dict.fromkeys(units.UNITS)
 class ScoredMolecule:
     """A molecule of a file with what is known of it; `number` from 1, properties in canonical units.
 
-    One with elements that the models do not know has no chemistry and no properties.
+    One that the models cannot hold has no chemistry and no properties.
     """
 
     number: int
@@ -48,7 +48,7 @@ class ScoredMolecule:
     def notes(self) -> list[str]:
         """The notes of the molecule; of one with charges, that its predictions mean nothing."""
         if self.chemistry is None:
-            return note_elements(self.molecule)
+            return note_unknown(self.molecule)
         charged = "charged: the networks know no charges"
         notes = [charged if note == "charged" else note for note in self.chemistry.notes]
         notes += note_size(self.molecule)
@@ -95,9 +95,9 @@ class ScoreJob(Job):
 
     def work(self) -> None:
         """Score the molecules, and write the table."""
-        known = [m for m in self.molecules if not note_elements(m)]
+        known = [m for m in self.molecules if not note_unknown(m)]
         found = iter(zip(examine(known), self._predict(known), strict=True))
-        parts = [(None, (UNKNOWN, UNKNOWN)) if note_elements(m) else next(found) for m in self.molecules]
+        parts = [(None, (UNKNOWN, UNKNOWN)) if note_unknown(m) else next(found) for m in self.molecules]
         names = [c.structure if c is not None and (c.whole or c.sound) else None for c, _ in parts]
         self.scored = [
             ScoredMolecule(
@@ -142,8 +142,8 @@ class ScoreJob(Job):
         """How many molecules are unlike those that the networks learnt from."""
         strange = sum(s.chemistry is None for s in self.scored)
         if strange:
-            what = "has" if strange == 1 else "have"
-            yield f"{counted(strange, 'molecule')} {what} elements that the models do not know, and no scores."
+            what = "has no scores" if strange == 1 else "have no scores"
+            yield f"{counted(strange, 'molecule')} {what}: the models cannot hold their elements or their size."
         yield from warn_of_sizes(s.molecule for s in self.scored if s.chemistry is not None)
 
     def tell(self, report: Mapping[str, Any]) -> None:
@@ -183,15 +183,12 @@ def score_job(path: Path, o: Files) -> ScoreJob:
 
 
 def read_checked(path: Path) -> list[Molecule]:
-    """The molecules of a file, if the models know the elements of one of them and can hold those they know.
-
-    A refusal names the molecule that they cannot hold.
-    """
+    """The molecules of a file, if the models can hold one of them; else a refusal names the first."""
     molecules = read_molecules(path)
-    none = all(note_elements(m) for m in molecules)
+    none = all(map(note_unknown, molecules))
     for i, m in enumerate(molecules, 1):
         name = f"{m.name or 'number'} ({i} of {path})" if len(molecules) > 1 else str(path)
-        if none or not note_elements(m):
+        if none or not note_unknown(m):
             check_molecule(replace(m, name=name))
     return molecules
 
