@@ -24,6 +24,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,12 @@ MEMORY = 2**30
 ALL = KINDS | ENDINGS | HARMFUL
 
 
+@cache
+def whole_files(kind: str) -> list[tuple[str, bytes]]:
+    """The valid files of a kind."""
+    return list(ALL[kind].files())
+
+
 @dataclass(frozen=True)
 class Case:
     """One damaged file: the kind, and its number."""
@@ -48,7 +55,7 @@ class Case:
 
     def make(self) -> tuple[str, bytes]:
         """The ending of the file, and its bytes."""
-        files = list(ALL[self.kind].files())
+        files = whole_files(self.kind)
         random = np.random.default_rng([zlib.crc32(self.kind.encode()), self.number])
         ending, data = files[self.number % len(files)]
         return ending, mutate(data, random)
