@@ -13,8 +13,9 @@ from PIL import Image
 from headwater.atomic import read_bytes
 from headwater.errors import Misuse
 from headwater.image.io import masks
-from headwater.image.io.decode import check_size, mute_libtiff
+from headwater.image.io.decode import mute_libtiff
 from headwater.image.io.files import read_image
+from headwater.image.io.limits import check_size
 from headwater.image.io.npy import decode_npy
 from headwater.image.io.png_chunks import join_chunks
 
