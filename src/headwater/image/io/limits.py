@@ -7,7 +7,7 @@ from pathlib import Path
 from headwater.errors import Misuse
 
 MOST_PIXELS = 180_000_000
-FREE_PIXELS, PIXELS_PER_BYTE = 32_000_000, 10_000
+FREE_PIXELS, PIXELS_PER_BYTE = 25_000_000, 10_000
 
 
 def check_size(path: Path, size: tuple[int, int], stored: int) -> None:
