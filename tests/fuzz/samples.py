@@ -376,7 +376,7 @@ ENDINGS: dict[str, Kind] = {
 def hang(path: Path) -> object:
     import time
 
-    return time.sleep(60)
+    return time.sleep(600)
 
 
 def crash(path: Path) -> object:

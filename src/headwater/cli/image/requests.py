@@ -46,8 +46,8 @@ class Request:
         How the result is written.
     settings : mapping
         What the report says of the command's own options.
-    warnings : tuple of str
-        Sentences that the user reads before the work begins; those of the picture come first.
+    hints : tuple of str
+        Sentences that the user reads before the work begins, beside those of the picture.
     """
 
     command: str
@@ -55,11 +55,12 @@ class Request:
     task: ImageTask
     picture: Picture | None
     settings: Mapping[str, Any] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        notes = () if self.picture is None else self.picture.notes
-        object.__setattr__(self, "warnings", (*notes, *self.warnings))
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user reads before the work begins."""
+        return (*(() if self.picture is None else self.picture.notes), *self.hints)
 
 
 def inpaint(

@@ -18,7 +18,7 @@ from headwater.cli.image.outputs import plan_outputs
 from headwater.cli.image.prior import load_flow, on_canvas
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import device_named
-from headwater.cli.shared.outputs import Outputs, check_outputs
+from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
 from headwater.cli.shared.progress import Watch
 from headwater.cli.shared.terminal import say
 from headwater.dflow.start import inversion
@@ -174,7 +174,7 @@ def invert_job(photo: Path, steps: int, common: Common) -> InvertJob:
             f"A source point is not a picture: it cannot be written to {output}.",
             "Name an output that ends in .npy.",
         )
-    report = output.with_suffix(".json")
+    report = name_outputs(output).report
     check_outputs((output, report), (photo,), overwrite=common.overwrite)
     x, _ = read_image(photo, span=common.range)
     device, watch = device_named(common.device), Watch("invert", quiet=True)

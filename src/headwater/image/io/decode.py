@@ -18,14 +18,13 @@ from headwater.errors import Misuse
 from headwater.extras import import_optional
 from headwater.image.io import png16, png_chunks, tiff
 from headwater.image.io.exif import read_exif, read_orientation
+from headwater.image.io.limits import check_size
 from headwater.image.io.npy import decode_npy
 from headwater.image.io.picture import Array, Picture, turn_as_stored
 
 READ = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "QOI")
 """Pillow's names of the formats that are read: those that the fuzz test damages."""
 WRITE_NPY = "Write the array with numpy.save."
-MOST_PIXELS = 180_000_000
-FREE_PIXELS, PIXELS_PER_BYTE = 32_000_000, 10_000
 
 
 @contextmanager
@@ -88,20 +87,6 @@ def decode(path: Path, data: bytes) -> tuple[Array, Picture]:
             return deep
         with mute_libtiff():
             return _decode_pillow(path, data)
-
-
-def check_size(path: Path, size: tuple[int, int], stored: int) -> None:
-    """Refuse a width and height that no restoration can hold, or that the bytes of the file cannot fill.
-
-    >>> check_size(Path("x.jpg"), (30000, 5000), 600)
-    Traceback (most recent call last):
-    headwater.errors.Misuse: x.jpg declares 30000 x 5000 pixels in 600 bytes. Is the file whole?
-    """
-    pixels = size[0] * size[1]
-    if pixels > MOST_PIXELS:
-        raise Misuse(f"{path} has {size[0]} x {size[1]} pixels, too many.", "Cut or shrink it first.")
-    if pixels > max(FREE_PIXELS, PIXELS_PER_BYTE * stored):
-        raise Misuse(f"{path} declares {size[0]} x {size[1]} pixels in {stored} bytes.", "Is the file whole?")
 
 
 def open_image(path: Path, data: bytes) -> Any:

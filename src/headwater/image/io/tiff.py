@@ -6,6 +6,7 @@ Sources: TIFF 6.0 (photometric interpretations, sections 16 to 23), CIE 15:2004 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
@@ -18,6 +19,7 @@ import numpy as np
 from headwater.errors import Misuse
 from headwater.extras import import_optional
 from headwater.image.io.exif import read_orientation
+from headwater.image.io.limits import check_size
 from headwater.image.io.picture import DESCRIPTION, Array, Picture, opacity
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -86,6 +88,7 @@ def _check_layout(path: Path, page: Any) -> None:
         raise Misuse(f"{path} stores colours as {page.photometric.name} in {page.dtype}.", "Save it as RGB.")
     if page.axes not in ("YX", "YXS", "SYX"):
         raise Misuse(f"{path} holds {page.axes} axes.", "Save one picture of it.")
+    check_size(path, (page.imagewidth, page.imagelength), page.parent.filehandle.size)
     tile = page.tilewidth * page.tilelength * page.samplesperpixel if page.is_tiled else 0
     declared, stored = max(page.size, tile) * page.dtype.itemsize, sum(page.databytecounts)
     if stored > page.parent.filehandle.size or declared > DENSEST * stored + 2**24:
@@ -96,8 +99,7 @@ def _stretch(array: Array, bits: int) -> Array:
     """Integers of 9 to 15 bits on the range of 16."""
     if array.dtype != np.uint16 or bits == 16:
         return array
-    stretched: Array = np.rint(array * (65535 / (2**bits - 1))).astype(np.uint16)
-    return stretched
+    return _by_rows(array, lambda part: np.rint(part * (65535 / (2**bits - 1))).astype(np.uint16))
 
 
 def _describe(page: Any) -> Picture:
@@ -135,12 +137,18 @@ def _to_rgb(pixels: Array, page: Any) -> Array:
         pixels = pixels.copy()
         pixels[..., 0] = white - pixels[..., 0]
     if kind == CMYK:
-        return _from_unit((1 - pixels[..., :3] / 65535.0) * (1 - pixels[..., 3:] / 65535.0))
+        return _by_rows(pixels, lambda p: _from_unit((1 - p[..., :3] / 65535.0) * (1 - p[..., 3:] / 65535.0)))
     if kind == LAB:
-        return _from_unit(lab_to_rgb(pixels))
+        return _by_rows(pixels, lambda part: _from_unit(lab_to_rgb(part)))
     if page.samplesperpixel > BANDS[kind] and page.extrasamples[:1] == (1,):
-        return divide_alpha(pixels)
+        return _by_rows(pixels, divide_alpha)
     return pixels
+
+
+def _by_rows(pixels: Array, convert: Callable[[Array], Array]) -> Array:
+    """Convert a part of the rows after the other: as a whole in float64 a large picture takes gigabytes."""
+    parts = np.array_split(pixels, max(1, min(len(pixels), pixels.size >> 22)))
+    return np.concatenate([convert(part) for part in parts])
 
 
 def _from_unit(share: Array) -> Array:
