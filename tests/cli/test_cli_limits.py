@@ -90,7 +90,7 @@ def test_what_does_not_fit_into_memory_is_refused_before_the_work(line, here, ch
 
 
 def test_black_and_white_differ(here, cheap, capsys):
-    assert main("image denoise photo.png --noise 0.1 --range 1,1".split()) == 2
+    assert main(["image", "denoise", "photo.png", "--noise", "0.1", "--range", "1,1"]) == 2
     assert "Black and white are both 1. Give two values" in capsys.readouterr().err and cheap == []
 
 
