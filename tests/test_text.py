@@ -49,29 +49,29 @@ def test_nothing_printable_can_steer_a_terminal():
     assert printable("Ωmega 日本 é\tb\n") == "Ωmega 日本 é\tb\n"
 
 
-TEXT = {"read_text", "write_text", "open"}
-BINARY = {"Image", "pil", "tifffile", "soundfile", "zipfile", "tarfile", "wave", "os", "SoundFile"}
+def is_text(node):
+    """Whether a call reads or writes text: read_text, write_text, or open as text."""
+    if not isinstance(node, ast.Call):
+        return False
+    method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+    words = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+    modes = [word for word in words if re.fullmatch("[rwaxbt+]{1,3}", word)]
+    as_text = bool(modes) and "b" not in modes[0]
+    if getattr(node.func, "id", "") == "open":
+        return as_text or not modes
+    return method in ("read_text", "write_text") or (method == "open" and as_text)
 
 
-def calls_without_encoding(file):
-    """Calls that open a file as text and leave its encoding to the locale."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.Call):
-            continue
-        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        whose = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
-        words = [
-            a.value for a in [*node.args, *(k.value for k in node.keywords)] if isinstance(a, ast.Constant)
-        ]
-        modes = [w for w in words if isinstance(w, str) and re.fullmatch("[rwaxbt+]{1,3}", w)]
-        if called not in TEXT or any("b" in mode for mode in modes) or "utf-8" in words or "ascii" in words:
-            continue
-        if not any(k.arg == "encoding" for k in node.keywords) and not re.search(
-            "|".join(sorted(BINARY)), whose
-        ):
-            yield f"{file.relative_to(SOURCE)}:{node.lineno}"
+def names_encoding(call):
+    given = [a.value for a in call.args if isinstance(a, ast.Constant)]
+    return "utf-8" in given or any(keyword.arg == "encoding" for keyword in call.keywords)
 
 
 def test_no_file_is_read_in_the_encoding_of_the_locale():
-    found = [place for file in sorted(SOURCE.rglob("*.py")) for place in calls_without_encoding(file)]
+    found = [
+        f"{file.relative_to(SOURCE)}:{node.lineno}"
+        for file in sorted(SOURCE.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if is_text(node) and not names_encoding(node)
+    ]
     assert found == []

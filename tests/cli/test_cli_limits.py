@@ -90,5 +90,14 @@ def test_what_does_not_fit_into_memory_is_refused_before_the_work(line, here, ch
 
 
 def test_black_and_white_differ(here, cheap, capsys):
-    assert main("image denoise photo.png --noise 0.1 --range 1,1".split()) == 2
+    assert main(["image", "denoise", "photo.png", "--noise", "0.1", "--range", "1,1"]) == 2
     assert "Black and white are both 1. Give two values" in capsys.readouterr().err and cheap == []
+
+
+def test_the_page_quotes_a_refusal(capsys):
+    from pathlib import Path
+
+    page = Path(__file__).parents[2].joinpath("docs", "commands.md").read_text(encoding="utf-8")
+    (quoted,) = re.findall(r"`(--steps is .*?)`", page)
+    assert main(["image", "denoise", "x.png", "--noise=0.1", "--steps=99999"]) == 2
+    assert quoted in capsys.readouterr().err

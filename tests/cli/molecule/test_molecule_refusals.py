@@ -76,7 +76,7 @@ BAD = [
     (f"{T} --cost fails.py", "AttributeError"),
     (f"{T} --cost two.py", "TypeError"),
     (f"{T} --cost alone.py", "any number of molecules"),
-    (f"{T} --cost other.py", "Rename one of loss"),
+    (f"{T} --cost other.py", "Rename loss, or define def cost("),
     (f"{T} --cost kost.py", "Did you mean 'kost'?"),
     (f"{T} --cost shape.py", "is a class."),
     (f"{T} --cost number.py", "is of type int."),
