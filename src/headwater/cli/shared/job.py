@@ -12,19 +12,20 @@ Whatever ends the work early leaves what is written, and a report of it.
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
+from headwater.cli.shared.batch import Batch, Options
 from headwater.cli.shared.exit_codes import DONE, INTERRUPTED, MISSED, MISUSE
 from headwater.cli.shared.machine import Meter, use_idle_cores, versions
 from headwater.cli.shared.outputs import write_json
 from headwater.cli.shared.progress import Watch
+from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse, is_out_of_memory
 from headwater.flows.watched import Ended
 from headwater.optimizers.status import Status
@@ -138,7 +139,8 @@ class Job(ABC):
 def run(job: Job) -> int:
     """Carry the job out; the exit code.
 
-    See `exit_codes`; 2 here if a Misuse or a lack of memory ended the work after something was done.
+    See `exit_codes`; 2 here if a Misuse or a lack of memory ended the work after something was done, or kept the
+    report from being written.
 
     Raises
     ------
@@ -153,26 +155,81 @@ def run(job: Job) -> int:
         ended_by = _carry_out(job)
     costs, entries = meter.read(), job.entries()
     if job.interrupted() and not entries:
-        print("Interrupted. Nothing was done yet.", file=sys.stderr)
+        say("Interrupted. Nothing was done yet.", error=True)
         return INTERRUPTED
     report = build_report(job, entries, costs, ended_by)
-    if job.report is not None:
-        write_json(job.report, report, overwrite=job.overwrite)
-    job.show(report)
+    refusals = [*([] if ended_by is None else [ended_by]), *_write_report(job, report)]
     for line in status_warnings(entries):
-        print(line, file=sys.stderr)
+        say(line, error=True)
     for sentence in job.remarks(report):
         _warn(sentence)
     if job.interrupted():
-        print("Interrupted. What was done is written.", file=sys.stderr)
+        say("Interrupted. What was done is written.", error=True)
     if not job.quiet:
         if missed := count_missed(entries, job.row):
-            print(missed)
+            say(missed)
         job.tell(report)
-    if ended_by is not None:
-        print(f"Error: {ended_by}", file=sys.stderr)
-        return MISUSE
-    return exit_code(job, entries)
+    for refusal in refusals:
+        say(f"Error: {refusal}", error=True)
+    return MISUSE if refusals else exit_code(job, entries)
+
+
+def _write_report(job: Job, report: Mapping[str, Any]) -> list[Misuse]:
+    """Write the report and the pictures; what keeps one of them from being written does not keep the others."""
+    refusals = []
+    try:
+        if job.report is not None:
+            write_json(job.report, report, overwrite=job.overwrite)
+    except Misuse as error:
+        refusals.append(error)
+    try:
+        job.show(report)
+    except Misuse as error:
+        refusals.append(error)
+    return refusals
+
+
+def run_each(batch: Batch[Options], make_job: Callable[[Path, Options], Job]) -> int:
+    """Make and run a job for every file; the exit code of the worst, where 130 is worse than 2, 1 and 0.
+
+    What fails for one of several files does not end the rest; Ctrl-C does.
+    """
+    if batch.alone:
+        return run(make_job(*batch.files[0]))
+    codes: list[int] = []
+    quiet = batch.files[0][1].quiet
+    for number, (file, options) in enumerate(batch.files, 1):
+        if not quiet:
+            say(f"{number} of {len(batch.files)}: {file}")
+        try:
+            codes.append(run(make_job(file, options)))
+        except Misuse as error:
+            say(f"Error, {file}: {error}", error=True)
+            codes.append(MISUSE)
+        if codes[-1] == INTERRUPTED:
+            break
+    say(summarise(codes, len(batch.files)), error=quiet)
+    return max(codes)
+
+
+def summarise(codes: Sequence[int], count: int) -> str:
+    """How many files were done, in one line.
+
+    >>> summarise([0, 1, 2], 4)
+    '2 of 4 files done, 1 missed a goal, 1 refused, 1 not begun'
+    """
+    done = sum(code in (DONE, MISSED) for code in codes)
+    more = [
+        f"{number} {words}"
+        for number, words in (
+            (codes.count(MISSED), "missed a goal"),
+            (codes.count(MISUSE), "refused"),
+            (codes.count(INTERRUPTED), "interrupted"),
+            (count - len(codes), "not begun"),
+        )
+        if number
+    ]
+    return ", ".join([f"{done} of {count} files done", *more])
 
 
 def _carry_out(job: Job) -> Misuse | None:
@@ -277,4 +334,4 @@ def exit_code(job: Job, entries: Sequence[Entry]) -> int:
 
 
 def _warn(sentence: str) -> None:
-    print(f"Warning: {sentence}", file=sys.stderr)
+    say(f"Warning: {sentence}", error=True)
