@@ -135,9 +135,10 @@ def sounds_like_speech(x: Signal, known: NDArray[np.bool_], rate: int, *, settin
 def find_pitches(frames: NDArray[np.float64], settings: Voice = VOICE) -> tuple[Signal, Signal]:
     """The pitch of frames `[frames, samples]` in Hz, and the peak of the normalised autocorrelation, `[frames]`.
 
-    >>> pitch, peak = find_pitches(np.sin(2 * np.pi * 200 / 8000 * np.arange(512))[None])
+    >>> partials = 147.3 * np.arange(1, 8)[:, None]
+    >>> pitch, peak = find_pitches(np.cos(2 * np.pi * partials / 8000 * np.arange(512)).sum(0)[None])
     >>> f"{pitch[0]:.0f} {peak[0]:.1f}"
-    '200 1.0'
+    '147 1.0'
     """
     size, window = frames.shape[1], np.hanning(frames.shape[1])
     both = np.fft.rfft(np.stack([(frames - frames.mean(1, keepdims=True)) * window]), 4 * size)[0]
