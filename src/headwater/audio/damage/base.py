@@ -63,6 +63,9 @@ class Damage(Protocol):
     def mixes(self) -> bool:
         """Whether two channels may be restored as mid and side."""
 
+    def for_segment(self, first: int, last: int) -> Damage:
+        """What happened from a frame of the recording to before another."""
+
     def for_signal(self, number: int, begins: bool) -> Damage:
         """What happened to one signal; `begins`: there is silence before its segment."""
 
@@ -78,6 +81,10 @@ class Uniform:
 
     reach: ClassVar[float] = 0.0
     mixes: ClassVar[bool] = False
+
+    def for_segment(self, first: int, last: int) -> Self:
+        """Itself."""
+        return self
 
     def for_signal(self, number: int, begins: bool) -> Self:
         """Itself."""

@@ -10,9 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headwater.audio.check.kinds import CLIPPING
 from headwater.audio.damage import BandLimit, Clipping, Damage, Noise, Room, UserDamage
 from headwater.audio.damage.rails import find_peaks
-from headwater.audio.io.files import Recording, as_float, check_readable, examine, read_blocks
+from headwater.audio.io.files import Recording, as_float, check_readable, examine
+from headwater.audio.io import marks
+from headwater.audio.io.metadata import list_lost
 from headwater.audio.io.resample import PASSBAND, plan_rate
 from headwater.audio.model import models
 from headwater.cli.audio.damage_job import DamageJob
@@ -20,11 +23,12 @@ from headwater.cli.audio.options import Repair
 from headwater.cli.audio.repair import shared_fields
 from headwater.cli.shared import python_file
 from headwater.errors import Misuse
-from headwater.extras import import_optional
 
 
-def declip(path: Path, level: float | None, o: Repair) -> DamageJob:
+def declip(path: Path, level: float | None, labels: Path | None, o: Repair) -> DamageJob:
     """Clipped peaks recovered."""
+    if labels is not None:
+        return declip_regions(path, level, labels, o)
     recording = examine(path)
     peaks, clipped = find_peaks(recording)
     top = float(peaks.max())
@@ -47,6 +51,30 @@ def declip(path: Path, level: float | None, o: Repair) -> DamageJob:
     levels = [[None if np.isinf(x) else x for x in channel] for channel in damage.rails]
     by = "sparsity" if o.recipe is None else "flow"
     return undo("declip", recording, damage, [path], {"levels": levels, "by": by}, o)
+
+
+def declip_regions(path: Path, level: float | None, labels: Path, o: Repair) -> DamageJob:
+    """Clipped peaks recovered where a label track says so, in each region at its own level."""
+    if level is not None or o.recipe is not None:
+        what = "--level" if level is not None else "--preset"
+        raise Misuse(f"--labels and {what} do not go together.", "Give one of them; each region has a level of its own.")
+    recording, track = examine(path), marks.read_labels(labels)
+    named = track.select(lambda text: text.lower().startswith(CLIPPING))
+    spans = marks.to_frames((named if named.spans else track.select(marks.is_unnamed)).spans, recording)
+    if not spans:
+        raise Misuse(f"The labels of {labels} name no clipping.", "Label regions 'clipping', or leave out --labels.")
+    regions = []
+    for first, last in spans:
+        peaks, runs = find_peaks(recording, (first, last))
+        rails = np.where(runs, peaks, np.inf)
+        if np.isfinite(rails).any():
+            regions.append((first, last, tuple((float(low), float(high)) for low, high in rails)))
+    if not regions:
+        raise Misuse(
+            f"No 3 samples in a row are at the peak of a region of {labels}.", "Label the regions that are clipped."
+        )
+    described = {"regions": len(regions), "left_out": len(spans) - len(regions), "by": "sparsity"}
+    return undo("declip", recording, Clipping.in_regions(regions), [path, labels], described, o)
 
 
 def denoise(path: Path, noise: float | None, o: Repair) -> DamageJob:
@@ -119,6 +147,8 @@ def upsample(recording: Recording, rate: int, described: dict[str, Any], o: Repa
         )
     lost, higher = BandLimit(PASSBAND * recording.rate / 2), plan_rate(recording, rate)
     fields = shared_fields("restore", higher, [recording.path], o)
+    if lost := list_lost(recording.path, recording.format, higher.format, other_rate=True):
+        fields["warnings"] += (f"Not taken over at another rate: {', '.join(lost)}.",)
     check_readable(recording)
     return DamageJob(damage=lost, described=described, source=recording, **fields)
 
@@ -154,9 +184,7 @@ def check_noise(noise: float | None, recording: Recording) -> None:
     """Refuse noise that is as loud as the loudest part of the recording: nothing of it would be left."""
     if not noise:
         return
-    with import_optional("soundfile", "audio").SoundFile(recording.path) as file:
-        blocks = read_blocks(file, recording)
-        level = max(float(np.square(as_float(raw)).mean(0).max()) for _, raw in blocks) ** 0.5
+    level = max(float(np.square(as_float(raw)).mean(0).max()) for _, raw in recording.blocks()) ** 0.5
     if 0 < level <= noise:
         raise Misuse(
             f"Noise of {noise:.3g} ({decibels(noise)}) is as loud as the recording, {level:.3g} ({decibels(level)}).",

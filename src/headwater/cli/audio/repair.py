@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from headwater.audio.damage import Noise
 from headwater.audio.gaps import SETTINGS
 from headwater.audio.io.files import SUFFIXES, Patch, Recording, Samples
+from headwater.audio.io.metadata import list_lost
 from headwater.audio.io.write import Written, output_format
 from headwater.audio.model import models
 from headwater.audio.prior import Prior
@@ -135,10 +136,11 @@ class RepairJob(Job):
     def facts(self) -> Mapping[str, Any]:
         """The file that was written, the model, and what the words of the report mean."""
         assert self.written is not None
-        about = {k: v for k, v in asdict(self.written.file).items() if k not in ("path", "endian")}
+        written = self.written.file
+        about = {k: getattr(written, k) for k in ("rate", "frames", "channels", "format", "subtype")}
         return {
             "output": {
-                "file": str(self.written.file.path),
+                "file": str(written.path),
                 **about,
                 "exact": self.written.exact,
                 "over": self.written.over,
@@ -229,7 +231,7 @@ def shared_fields(
         "inputs": tuple(inputs),
         "settings": {name: getattr(o, name) for name in ("seed", "preset", "steps", "gradients", "seconds")},
         "report": outputs.report,
-        "warnings": tuple(losses(command, recording, target)),
+        "warnings": tuple(losses(command, source, recording, target)),
         "watch": Watch(
             command,
             limit=o.gradients,
@@ -246,8 +248,13 @@ def shared_fields(
     }
 
 
-def losses(command: str, recording: Recording, target: Recording) -> Iterator[str]:
-    """What the format of the output loses besides what is repaired."""
+def losses(command: str, source: Path, recording: Recording, target: Recording) -> Iterator[str]:
+    """What the input lacks, and what the format of the output loses besides what is repaired."""
+    if recording.note:
+        yield recording.note
+    lost = list_lost(source, recording.format, target.format) if source == recording.path else []
+    if lost:
+        yield f"{target.format} does not take over from the input: {', '.join(lost)}."
     if target.lossless and (command not in PARTIAL or target.holds(recording)):
         return
     what = "is narrower than the input, all samples are rounded"
