@@ -44,7 +44,10 @@ def tone(r: np.random.Generator, frequency: float, seconds: float) -> Signal:
     phase = 2 * np.pi * frequency * t + (0 if plucked else 3) * np.sin(2 * np.pi * 5.5 * t) * frequency / 440
     count = max(min(int(9000 / frequency), 25), 1)
     fall, damping = r.uniform(1, 2), r.uniform(1, 4)
-    harmonics = (np.exp(-damping * k**0.5 * t * plucked) / k**fall * np.sin(k * phase + r.uniform(0, 6)) for k in range(1, count + 1))
+    harmonics = (
+        np.exp(-damping * k**0.5 * t * plucked) / k**fall * np.sin(k * phase + r.uniform(0, 6))
+        for k in range(1, count + 1)
+    )
     rise = 1 - np.exp(-t / (0.002 if plucked else 0.06))
     end = np.clip((seconds - t) / 0.03, 0, 1)
     return np.asarray(sum(harmonics) * rise * end)
@@ -66,7 +69,12 @@ def vowel(r: np.random.Generator, seconds: float) -> Signal:
     phase = np.cumsum(pitch) / RATE % 1
     x = np.where(phase < 0.6, np.sin(np.pi * phase / 0.6) ** 2, 0.0)
     x = np.diff(x, prepend=0.0) + 0.002 * r.standard_normal(len(t))
-    for f, width in ((r.uniform(300, 800), 80), (r.uniform(900, 2300), 100), (r.uniform(2400, 3200), 150), (3800, 250)):
+    for f, width in (
+        (r.uniform(300, 800), 80),
+        (r.uniform(900, 2300), 100),
+        (r.uniform(2400, 3200), 150),
+        (3800, 250),
+    ):
         p = np.exp(-np.pi * width / RATE)
         x = lfilter([1 - p], [1, -2 * p * np.cos(2 * np.pi * f / RATE), p * p], x)
     return np.asarray(x / np.abs(x).max()) * np.minimum(1, np.minimum(t / 0.03, (seconds - t) / 0.06))
@@ -122,7 +130,9 @@ def finish(x: Signal, r: np.random.Generator) -> Signal:
     room = r.standard_normal(len(t)) * np.exp(-t * r.uniform(15, 40)) * r.uniform(0, 0.03)
     room[0] = 1.0
     x = fftconvolve(x, room)[: len(x)]
-    return np.asarray(x / np.abs(x).max() * r.uniform(0.2, 0.9) + 10 ** (-75 / 20) * r.standard_normal(len(x)))
+    return np.asarray(
+        x / np.abs(x).max() * r.uniform(0.2, 0.9) + 10 ** (-75 / 20) * r.standard_normal(len(x))
+    )
 
 
 def material(seed: int, seconds: float = SECONDS) -> Signal:
@@ -242,11 +252,13 @@ def check(x: Signal, rate: int = RATE) -> list[Finding]:
 def damaged(name: str, seed: int) -> tuple[bool, int]:
     """Whether one damage is found as what it is, and how many findings are of nothing."""
     make, kind = DAMAGE[name]
-    x = material(3000 + seed)
+    x = material(5000 + seed)
     a, b = make(x, np.random.default_rng([seed, 3]))
     found, slack = check(x), round(0.002 * RATE)
     right = [f for f in found if f.kind == kind and f.start < b + slack and f.stop > a - slack]
-    false = [f for f in found if f.stop < a - slack or f.start > b + slack or (f.kind != kind and kind == HUM)]
+    false = [
+        f for f in found if f.stop < a - slack or f.start > b + slack or (f.kind != kind and kind == HUM)
+    ]
     return bool(right), len(false)
 
 
@@ -275,10 +287,14 @@ def clean(count: int) -> list[dict[str, Any]]:
     """False findings a minute in clean music and voices."""
     found: dict[str, list[Finding]] = {"clean music": [], "clean voices": []}
     for seed in range(count):
-        found["clean voices" if seed % 2 else "clean music"] += check(material(7000 + seed))
+        found["clean voices" if seed % 2 else "clean music"] += check(material(9000 + seed))
     minutes = count / 2 * SECONDS / 60
     return [
-        {"damage": f"{name}, {minutes:.1f} minutes", "false findings": len(each), "a minute": round(len(each) / minutes, 2)}
+        {
+            "damage": f"{name}, {minutes:.1f} minutes",
+            "false findings": len(each),
+            "a minute": round(len(each) / minutes, 2),
+        }
         for name, each in found.items()
     ]
 
@@ -293,9 +309,19 @@ def recorded(folder: Path) -> list[dict[str, Any]]:
         findings = check_recording(recording)
         seconds, count = seconds + recording.seconds, count + len(findings)
         if findings:
-            told = ", ".join(sorted({f"{f.text} ({sum(g.text == f.text for g in findings)})" for f in findings}))
-            lines.append({"damage": f"{path.stem} as it is: {told}", "false findings": f"{len(findings)} findings"})
-    return [*lines, {"damage": f"all recordings, {seconds / 60:.1f} minutes", "a minute": round(count / (seconds / 60), 2)}]
+            told = ", ".join(
+                sorted({f"{f.text} ({sum(g.text == f.text for g in findings)})" for f in findings})
+            )
+            lines.append(
+                {"damage": f"{path.stem} as it is: {told}", "false findings": f"{len(findings)} findings"}
+            )
+    return [
+        *lines,
+        {
+            "damage": f"all recordings, {seconds / 60:.1f} minutes",
+            "a minute": round(count / (seconds / 60), 2),
+        },
+    ]
 
 
 def main() -> None:

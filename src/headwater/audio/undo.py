@@ -87,7 +87,9 @@ def undo_damage(
         x = recording.read(first, last)
         seeds = seeds_for(options.seed, start, range(recording.channels))
         here = damage.for_segment(first, last)
-        restored, solutions = restore_segment(prior, x, recording.rate, here, seeds, options, begins=not first)
+        restored, solutions = restore_segment(
+            prior, x, recording.rate, here, seeds, options, begins=not first
+        )
         begin = start if tail is None else start - fade
         x, y = x[begin - first : end - first], restored[begin - first : end - first]
         if tail is not None:

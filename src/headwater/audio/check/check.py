@@ -59,11 +59,19 @@ def check_recording(
     meters = [HumMeter(rate) for _ in range(recording.channels)]
     found: list[Finding] = []
     for start, stop, first, x, bad in _read(recording, parts):
-        broken = find_runs(bad.any(1)).tolist()
-        found += [Finding(a + first, b + first, NOT_FINITE) for a, b in broken if a + first < stop and b + first > start]
+        broken = find_runs(np.any(bad, axis=1)).tolist()
+        found += [
+            Finding(a + first, b + first, NOT_FINITE)
+            for a, b in broken
+            if a + first < stop and b + first > start
+        ]
         for signal, meter, unknown in zip(x.T, meters, bad.T, strict=True):
             meter.listen(signal[start - first : stop - first])
-            found += [f for f in find_in_part(signal, unknown, rate, step, first) if f.start < stop and f.stop > start]
+            found += [
+                f
+                for f in find_in_part(signal, unknown, rate, step, first)
+                if f.start < stop and f.stop > start
+            ]
         tell(stop / rate)
     return merge(found, rate) + _hum(meters, recording)
 
@@ -108,7 +116,9 @@ def _near(run: NDArray[np.intp], known: Runs, by: int) -> bool:
     return bool(((known[:, 0] < run[1] + by) & (known[:, 1] > run[0] - by)).any())
 
 
-def merge(found: Iterable[Finding], rate: int, *, apart: float = 0.001, clipping: float = 0.5) -> list[Finding]:
+def merge(
+    found: Iterable[Finding], rate: int, *, apart: float = 0.001, clipping: float = 0.5
+) -> list[Finding]:
     """The findings in order; those of a kind that are no further apart than so many seconds are one.
 
     >>> merge([Finding(5, 6, "click"), Finding(0, 3, "click"), Finding(4, 5, "click")], 1000)
@@ -136,6 +146,11 @@ def _hum(meters: list[HumMeter], recording: Recording) -> list[Finding]:
             spans[f"{frequency:.0f} Hz"] = min(a, first), max(b, last)
     rate, frames = recording.rate, recording.frames
     return [
-        Finding(round(a * rate), min(round(b * rate), frames) if b * rate < frames - 2 * rate else frames, HUM, name)
+        Finding(
+            round(a * rate),
+            min(round(b * rate), frames) if b * rate < frames - 2 * rate else frames,
+            HUM,
+            name,
+        )
         for name, (a, b) in spans.items()
     ]

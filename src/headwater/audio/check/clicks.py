@@ -1,10 +1,10 @@
 """Clicks and scratches: a few milliseconds that the sound on neither side explains, while it goes on unchanged.
 
-Linear prediction is fitted to short frames of the recording and run forwards and backwards over it; a click stands out
-of the error of both (Vaseghi and Rayner, IEE Proc. I 137, 1990; Godsill and Rayner, Digital Audio Restoration, 1998,
-chapter 5). So does the beginning of a note. What tells them apart is what follows: behind a click the sound goes on as
-before. Each candidate is therefore interpolated from both sides, and the error of that is compared with the errors of
-places beside it.
+Linear prediction is fitted to short frames of the recording and run forwards and backwards over it; a click stands
+out of the error of both (Vaseghi and Rayner, IEE Proc. I 137, 1990; Godsill and Rayner, Digital Audio Restoration,
+1998, chapter 5). So does the beginning of a note. What tells them apart is what follows: behind a click the sound
+goes on as before. Each candidate is therefore interpolated from both sides, and the error of that is compared with
+the errors of places beside it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ClickSettings:
     context: float = 0.025
     beside: float = 0.025
     apart: float = 2.0
-    excess: float = 1.25
+    excess: float = 0.8
     evidence: float = 18.0
     faintest: float = 3e-4
 
@@ -110,7 +110,9 @@ def find_candidates(x: Signal, rate: int, settings: ClickSettings = CLICKS) -> t
     runs = join_runs(find_runs(marked), round(settings.join * rate))
     runs = as_runs(shrink(strengths, run, settings.core) for run in runs)
     beside, ring = round(settings.beside * rate), order + round(settings.join * rate)
-    apart = np.array([[how_far_apart(s, run, ring, beside) for s in strengths] for run in runs]).reshape(-1, 2)
+    apart = np.array([[how_far_apart(s, run, ring, beside) for s in strengths] for run in runs]).reshape(
+        -1, 2
+    )
     kept = apart.min(1) > settings.apart
     return runs[kept], np.sqrt(apart[kept].prod(1)).tolist()
 
@@ -140,7 +142,7 @@ def how_far_apart(strength: Signal, run: NDArray[np.intp], ring: int, beside: in
 
 
 def noise_level(error: Signal, size: int) -> Signal:
-    """The standard deviation around each sample, from medians, of which clicks and the beginnings of notes are no part."""
+    """The standard deviation around each sample, from medians, which leave clicks and the beginnings of notes out."""
     part = max(size // 8, 4)
     count = -(-len(error) // part)
     parts = np.abs(np.pad(error, (0, count * part - len(error)), mode="edge")).reshape(count, part)
@@ -149,9 +151,11 @@ def noise_level(error: Signal, size: int) -> Signal:
 
 
 def prediction_errors(x: Signal, size: int, order: int) -> tuple[Signal, Signal]:
-    """The errors of linear prediction forwards and backwards `[frames]`, a filter for each frame of `size` samples."""
+    """The errors of linear prediction forwards and backwards `[frames]`, one filter in `size` samples."""
     count = -(-len(x) // size)
-    padded = np.pad(x, (size, (count + 1) * size - len(x)), mode="reflect" if len(x) > 2 * size else "constant")
+    padded = np.pad(
+        x, (size, (count + 1) * size - len(x)), mode="reflect" if len(x) > 2 * size else "constant"
+    )
     windows = sliding_window_view(padded, 2 * size)[size // 2 :: size][:count] * np.hanning(2 * size)
     filters = fit_filters(windows, order)
     ahead, back = np.zeros((count, size)), np.zeros((count, size))

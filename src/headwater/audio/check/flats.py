@@ -1,4 +1,4 @@
-"""Runs of samples that do not move: clipping, where they lie at the extreme, and drop-outs, where sound is on both sides.
+"""Runs of samples that do not move: clipping, where they are extreme, and drop-outs, with sound on both sides.
 
 Quiet passages, slow waves and fades into silence have such runs as well. A run is damage only if the sound beside it
 moves: a peak that was cut off would have risen by about slope x length / 4 above the plateau (the height of a
@@ -65,7 +65,7 @@ def find_flats(x: Signal, rate: int, step: float, settings: FlatSettings = FLAT)
         The step of its quantisation; samples that differ by less than 1.1 steps do not move.
     """
     moved = np.abs(np.diff(x, prepend=x[:1], append=x[-1:]))
-    runs = find_runs(moved[1:-1] <= 1.1 * step) + (0, 1)
+    runs = find_runs(moved[1:-1] <= 1.1 * step) + np.array([0, 1])
     runs = runs[(runs[:, 1] - runs[:, 0] >= settings.fewest) & (runs[:, 0] >= 2) & (runs[:, 1] <= len(x) - 2)]
     cut = runs[have_risen(x, runs, step, settings)]
     cut = cut[[is_extreme(x, run, round(settings.around * rate), step) for run in cut]]
@@ -76,10 +76,13 @@ def find_flats(x: Signal, rate: int, step: float, settings: FlatSettings = FLAT)
     dropped = [
         run
         for run in runs[right]
-        if has_sound_beside(moved, run, beside, settings.moves * step) and np.ptp(x[slice(*run)]) <= 1.6 * step
+        if has_sound_beside(moved, run, beside, settings.moves * step)
+        and np.ptp(x[slice(*run)]) <= 1.6 * step
     ]
     reach, near = round(settings.around * rate), regions + np.array([-1, 1]) * round(settings.together * rate)
-    return regions, as_runs(run for run in dropped if not (is_within(run, near) and is_extreme(x, run, reach, step)))
+    return regions, as_runs(
+        run for run in dropped if not (is_within(run, near) and is_extreme(x, run, reach, step))
+    )
 
 
 def is_within(run: NDArray[np.intp], regions: Runs) -> bool:
@@ -106,7 +109,8 @@ def is_extreme(x: Signal, run: NDArray[np.intp], reach: int, step: float) -> boo
     """Whether nothing around a run lies further out."""
     a, b = run
     sign, level = (1.0 if x[a] > 0 else -1.0), x[a:b].mean()
-    return float((sign * x[max(a - reach, 0) : b + reach]).max()) <= sign * level + 1.6 * step
+    highest = float((sign * x[max(a - reach, 0) : b + reach]).max())
+    return highest <= float(sign * level + 1.6 * step)
 
 
 def has_sound_beside(moved: Signal, run: NDArray[np.intp], beside: int, least: float) -> bool:

@@ -38,7 +38,7 @@ class HumSettings:
     harmonics: int = 10
     window: float = 2.0
     quantile: float = 0.25
-    above: float = 6.0
+    above: float = 5.0
     alone: float = 20.0
     near: float = 3.0
     far: float = 10.0
@@ -101,8 +101,13 @@ class HumMeter:
         for mains in self.settings.mains:
             frequency, heights = self._lines(steady, mains)
             strong = heights >= self.settings.above * (1 + (self.settings.fewest / len(power)) ** 0.5)
-            strong[[k - 1 for k in range(1, len(strong) + 1) if k * round(mains) % 300 == 0]] = False  # 50 Hz's and 60 Hz's
-            if strong.sum() >= self.settings.several or (strong[:2] & (heights[:2] >= self.settings.alone)).any():
+            strong[[k - 1 for k in range(1, len(strong) + 1) if k * round(mains) % 300 == 0]] = (
+                False  # 50 Hz's and 60 Hz's
+            )
+            if (
+                strong.sum() >= self.settings.several
+                or (strong[:2] & (heights[:2] >= self.settings.alone)).any()
+            ):
                 found.append((frequency, *self._when(power, frequency, strong)))
         return found
 
@@ -120,11 +125,15 @@ class HumMeter:
         heights = np.zeros(max(count, 2))
         for k in range(1, count + 1):
             place = round(k * frequency * scale)
-            beside = np.concatenate([power[max(place - far, 0) : place - near], power[place + near : place + far]])
+            beside = np.concatenate(
+                [power[max(place - far, 0) : place - near], power[place + near : place + far]]
+            )
             heights[k - 1] = power[max(place - 1, 0) : place + 2].max() - np.quantile(beside, 0.75)
         return heights
 
-    def _when(self, power: NDArray[np.float64], frequency: float, strong: NDArray[np.bool_]) -> tuple[float, float]:
+    def _when(
+        self, power: NDArray[np.float64], frequency: float, strong: NDArray[np.bool_]
+    ) -> tuple[float, float]:
         """From when to when its lines are there."""
         heights = np.stack([self._heights(row, frequency)[strong[: len(strong)]].mean() for row in power])
         there = np.flatnonzero(heights >= self.settings.above / 2)

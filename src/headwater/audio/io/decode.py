@@ -221,5 +221,7 @@ def _mend_ogg(path: Path, size: int) -> tuple[Mending, bool]:
     if not whole:
         return Mending(end=start + place), True
     if page[14:18] != serial:
-        raise Misuse(f"The file {path} has several streams one after the other.", "Give each as a file of its own.")
+        raise Misuse(
+            f"The file {path} has several streams one after the other.", "Give each as a file of its own."
+        )
     return Mending(), False

@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.audio.io.chunks import read_extension
-from headwater.audio.io.decode import DAMAGED, EXTRA, Decoder, Mending, find_mending
+from headwater.audio.io.decode import DAMAGED, Decoder, Mending, find_mending
 from headwater.errors import Misuse
 
 BLOCK = 1 << 18
 """Frames of one channel that are copied at a time."""
 CHANNELS, RATES, LOUDEST = 64, (100, 768_000), 1e6
-"""The most channels and the rates (Hz) of recordings, and what no sample of sound exceeds (120 dB over full scale)."""
+"""The most channels and the rates (Hz) of recordings, and what no sample exceeds (120 dB over full scale)."""
 DEPTH = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 FLOATS = ("FLOAT", "DOUBLE")
 SUFFIXES = {
@@ -126,7 +126,9 @@ class Recording:
         """The next samples of the open file, which is at frame `start`, as they are stored."""
         raw = file.read(count, self.dtype)
         if len(raw) < count:
-            raise Misuse(f"The file {self.path} is damaged at {(start + len(raw)) / self.rate:.3f} s.", DAMAGED)
+            raise Misuse(
+                f"The file {self.path} is damaged at {(start + len(raw)) / self.rate:.3f} s.", DAMAGED
+            )
         self._clear_lost(raw, start)
         check_samples(raw, start, self)
         return raw
@@ -232,7 +234,9 @@ def check_file(path: Path) -> None:
     try:
         path.open("rb").close()
     except OSError as error:
-        raise Misuse(f"The file {path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+        raise Misuse(
+            f"The file {path} cannot be read: {error.strerror}.", "Check its permissions."
+        ) from error
 
 
 def check_kind(found: Recording) -> None:
@@ -242,7 +246,8 @@ def check_kind(found: Recording) -> None:
         raise Misuse(f"The file {found.path} has no samples.", "Give a recording.")
     if found.channels > CHANNELS:
         raise Misuse(
-            f"The file {found.path} has {found.channels} channels.", f"Split it into files of at most {CHANNELS}."
+            f"The file {found.path} has {found.channels} channels.",
+            f"Split it into files of at most {CHANNELS}.",
         )
     if not low <= found.rate <= high:
         raise Misuse(

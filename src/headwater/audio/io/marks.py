@@ -86,10 +86,14 @@ def read_labels(path: Path) -> Labels:
             continue
         times = parse_label(line)
         if times is None:
-            raise Misuse(f"Line {number} of {path} has no start and end.", "Write seconds, separated by a tab.")
+            raise Misuse(
+                f"Line {number} of {path} has no start and end.", "Write seconds, separated by a tab."
+            )
         start, stop = times
         if not 0 <= start <= stop < math.inf:
-            raise Misuse(f"Line {number} of {path} is not a gap.", "Write the start, then the end, in seconds.")
+            raise Misuse(
+                f"Line {number} of {path} is not a gap.", "Write the start, then the end, in seconds."
+            )
         points += start == stop
         if start < stop:
             found.append((times, line.split("\t", 2)[2].strip() if line.count("\t") > 1 else ""))
@@ -100,7 +104,7 @@ def read_labels(path: Path) -> Labels:
 
 
 def _read_text(path: Path) -> str:
-    """The text of a file, whose encoding its byte order mark may name; letters that are none become question marks."""
+    """The text of a file, whose encoding its byte order mark may name; what is no text is replaced."""
     check_file(path)
     if path.stat().st_size > LARGEST:
         raise Misuse(f"The file {path} is too large for a label track.", "Give a text file or a mask.")

@@ -27,7 +27,18 @@ from headwater.audio.io.flac import CUESHEET, PICTURE, copy_blocks, list_blocks
 
 FAMILIES = {"WAV": "wave", "WAVEX": "wave", "RF64": "wave", "AIFF": "aiff", "FLAC": "flac"}
 """The containers, by libsndfile's name, whose metadata are copied as bytes."""
-CARRIED = {"title", "copyright", "artist", "comment", "date", "album", "license", "tracknumber", "genre", "encoder"}
+CARRIED = {
+    "title",
+    "copyright",
+    "artist",
+    "comment",
+    "date",
+    "album",
+    "license",
+    "tracknumber",
+    "genre",
+    "encoder",
+}
 """The tags that libsndfile carries from one container to another."""
 CARRIED_ID3 = {"TIT2", "TCOP", "TPE1", "COMM", "TDRC", "TYER", "TALB", "TRCK", "TCON", "TSSE", "TENC"}
 """The same as frames of an ID3v2 tag."""
@@ -72,7 +83,11 @@ def list_lost(path: Path, source: str, target: str, *, other_rate: bool = False)
     kept = stays(source, target)
     if byte_order(path):
         names = [c.name for c in list_chunks(path)]
-        lost = TIMED if kept else set(names) - WRITTEN - STALE - {b"LIST:INFO", b"NAME", b"AUTH", b"(c) ", b"ANNO"}
+        lost = (
+            TIMED
+            if kept
+            else set(names) - WRITTEN - STALE - {b"LIST:INFO", b"NAME", b"AUTH", b"(c) ", b"ANNO"}
+        )
         found = [n.decode("latin-1").strip() for n in names if n in lost] if other_rate or not kept else []
         return found + ([] if kept or read_extension(path) is None else ["speakers"])
     if kept and source == "FLAC":
@@ -101,9 +116,9 @@ def _list_foreign(path: Path) -> Iterator[str]:
 
 
 def list_comments(head: bytes) -> list[str]:
-    """The names of the Vorbis comments (RFC 7845, section 5.2) at the beginning of an Ogg file, in small letters.
+    r"""The names of the Vorbis comments (RFC 7845, section 5.2) at the beginning of an Ogg file, in small letters.
 
-    >>> list_comments(b"..OpusTags" + b"\\1\\0\\0\\0v" + b"\\1\\0\\0\\0" + b"\\7\\0\\0\\0ISRC=17")
+    >>> list_comments(b"..OpusTags" + b"\1\0\0\0v" + b"\1\0\0\0" + b"\7\0\0\0ISRC=17")
     ['isrc']
     """
     found = list[str]()

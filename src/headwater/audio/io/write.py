@@ -109,7 +109,10 @@ def write_new(output: Path, x: Samples, rate: int, *, overwrite: bool = False) -
         The output cannot be written, or its format is unknown.
     """
     target = output_format(Recording(Path(), rate, len(x), x.shape[1], "", "PCM_24"), output)
-    with write_atomically(output, overwrite=overwrite) as temporary, Encoder(temporary, *encoding(target)) as file:
+    with (
+        write_atomically(output, overwrite=overwrite) as temporary,
+        Encoder(temporary, *encoding(target)) as file,
+    ):
         file.write(as_stored(x, target.depth) if target.depth else x)
     return target
 
@@ -158,7 +161,9 @@ def output_format(recording: Recording, output: Path, *, peaks: bool = False) ->
                 output, recording.rate, recording.frames, recording.channels, kind, subtype, endian
             )
             if is_possible(*encoding(found)):
-                bits = recording.bits if subtype == recording.subtype and stays(recording.format, kind) else None
+                bits = (
+                    recording.bits if subtype == recording.subtype and stays(recording.format, kind) else None
+                )
                 return replace(found, bits=bits)
     raise Misuse(
         f"{kind} cannot hold {recording.subtype} samples in {recording.channels} channels at {recording.rate} Hz.",

@@ -15,8 +15,8 @@ from headwater.audio.check.quiet import find_quietest
 from headwater.audio.io.files import SUFFIXES, Recording, examine
 from headwater.audio.io.marks import write_labels
 from headwater.cli.shared.job import Entry, Job
-from headwater.cli.shared.outputs import check_outputs
 from headwater.cli.shared.options import Files
+from headwater.cli.shared.outputs import check_outputs
 from headwater.cli.shared.progress import clock, show_line
 
 
@@ -51,7 +51,9 @@ class CheckJob(Job):
         if any(f.kind == HUM for f in self.findings):
             self.quiet_span = find_quietest(self.recording)
         if self.findings:
-            write_labels(self.labels, [(self.seconds(f), f.text) for f in self.findings], overwrite=self.overwrite)
+            write_labels(
+                self.labels, [(self.seconds(f), f.text) for f in self.findings], overwrite=self.overwrite
+            )
 
     def seconds(self, finding: Finding) -> tuple[float, float]:
         """Where a finding begins and ends."""
@@ -61,7 +63,9 @@ class CheckJob(Job):
         """A row for each finding."""
         spans = [[round(t, 6) for t in self.seconds(f)] for f in self.findings]
         rows = zip(self.findings, spans, strict=True)
-        return [Entry(f.kind, {"start": a, "stop": b, "kind": f.kind, "detail": f.detail}) for f, (a, b) in rows]
+        return [
+            Entry(f.kind, {"start": a, "stop": b, "kind": f.kind, "detail": f.detail}) for f, (a, b) in rows
+        ]
 
     def facts(self) -> Mapping[str, Any]:
         """The files, and what to run."""
@@ -81,7 +85,9 @@ class CheckJob(Job):
                 found.append(f"headwater audio {command} {shlex.quote(str(file))} {options}")
                 suffix = file.suffix if file.suffix.lower() in SUFFIXES else ".wav"
                 lossless = suffix.lower() not in (".flac", ".ogg")
-                file = file.with_name(f"{file.stem}-{command}{suffix if command != 'declip' or lossless else '.wav'}")
+                file = file.with_name(
+                    f"{file.stem}-{command}{suffix if command != 'declip' or lossless else '.wav'}"
+                )
         return found
 
     def tell(self, report: Mapping[str, Any]) -> None:

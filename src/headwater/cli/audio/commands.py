@@ -37,7 +37,7 @@ audio = App(name="audio", help="Repair and generate recordings of any length, ra
 def check(recording: Path, /, *, files: Files = NO_FILES) -> int:
     """Find clicks, drop-outs, clipping, samples that are not finite and hum; write them as a label track.
 
-    The labels open in Audacity, and 'inpaint --labels' and 'declip --labels' take them. The command to run is printed.
+    The labels open in Audacity; 'inpaint --labels' and 'declip --labels' take them. The commands to run are printed.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def denoise(
     noise
         Standard deviation (rms) of white noise, as in 0.01 or -40dB of full scale.
     profile
-        Where the recording has noise alone, as in 0.2-1.4: noise of any colour, and hum, with the spectrum it has there.
+        Where the recording has noise alone, as in 0.2-1.4. It may have any colour, and hum.
     """
     require_packages()
     from headwater.cli.audio import damage

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from headwater.audio.gaps import SETTINGS
 from headwater.audio.check.kinds import is_gap
+from headwater.audio.gaps import SETTINGS
 from headwater.audio.io import marks, times
 from headwater.audio.io.files import Recording, check_readable, examine
 from headwater.audio.io.segments import Gap, merge_gaps, segments_around
@@ -43,7 +43,9 @@ def read_gap_labels(path: Path | None) -> tuple[Sequence[times.Span], list[str]]
     gaps = labels.select(is_gap)
     other = len(labels.spans) - len(gaps.spans)
     if not gaps.spans:
-        raise Misuse(f"The labels of {path} name no gaps, only clipping or hum.", "See 'declip' and 'denoise'.")
+        raise Misuse(
+            f"The labels of {path} name no gaps, only clipping or hum.", "See 'declip' and 'denoise'."
+        )
     told = [f"Labels of points in time are left out: {labels.points}."] if labels.points else []
     return gaps.spans, told + ([f"Labels of clipping and hum are left out: {other}."] if other else [])
 
