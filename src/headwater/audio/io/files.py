@@ -215,7 +215,7 @@ def examine(path: str | Path) -> Recording:
     return measure(found, cut or is_cut_off(log))
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, wanted: str = "a file of sound") -> None:
     """Refuse what is no readable file with something in it, for its true cause."""
     try:
         about = path.stat()
@@ -226,11 +226,11 @@ def check_file(path: Path) -> None:
             raise
         raise Misuse(f"The file {path} cannot be reached: {error.strerror}.", "Check the path.") from error
     if stat.S_ISDIR(about.st_mode):
-        raise Misuse(f"{path} is a folder.", "Give a file of sound.")
+        raise Misuse(f"{path} is a folder.", f"Give {wanted}.")
     if not stat.S_ISREG(about.st_mode):
-        raise Misuse(f"{path} is a pipe or a device.", "Save the recording as a file first.")
+        raise Misuse(f"{path} is a pipe or a device.", f"Give {wanted} on a disk.")
     if about.st_size == 0:
-        raise Misuse(f"The file {path} is empty.", "Give a recording.")
+        raise Misuse(f"The file {path} is empty.", f"Give {wanted}.")
     try:
         path.open("rb").close()
     except OSError as error:

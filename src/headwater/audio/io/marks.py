@@ -105,7 +105,7 @@ def read_labels(path: Path) -> Labels:
 
 def _read_text(path: Path) -> str:
     """The text of a file, whose encoding its byte order mark may name; what is no text is replaced."""
-    check_file(path)
+    check_file(path, "a label track")
     if path.stat().st_size > LARGEST:
         raise Misuse(f"The file {path} is too large for a label track.", "Give a text file or a mask.")
     data = path.read_bytes()
