@@ -45,7 +45,10 @@ def noise(kind: str, count: int, seed: int) -> Signal:
         x /= x.std()
     if kind == "hum":
         t = np.arange(count) / RATE
-        lines = (r.uniform(0.3, 1) / k**0.7 * np.sin(2 * np.pi * 50 * k * t + r.uniform(0, 6)) for k in range(1, 41))
+        lines = (
+            r.uniform(0.3, 1) / k**0.7 * np.sin(2 * np.pi * 50 * k * t + r.uniform(0, 6))
+            for k in range(1, 41)
+        )
         x = 0.5 * x + sum(lines)
     return np.asarray(x / x.std())
 
@@ -57,7 +60,9 @@ def snr(x: Signal, truth: Signal) -> float:
 
 def distance(x: Signal, truth: Signal) -> float:
     """Log-spectral distance, dB."""
-    return log_spectral_distance(torch.from_numpy(x.copy())[None], torch.from_numpy(truth.copy())[None]).item()
+    return log_spectral_distance(
+        torch.from_numpy(x.copy())[None], torch.from_numpy(truth.copy())[None]
+    ).item()
 
 
 def denoised(recording: Recording, damage: ByChannel) -> Signal:
@@ -110,13 +115,23 @@ def main() -> None:
             for name in dict.fromkeys(k for scores in each for k in scores if k != "estimate"):
                 values = np.array([scores[name] for scores in each if name in scores])
                 row[name] = f"{values[:, 0].mean():.1f} ({values[:, 1].mean():.1f})"
-            worse += sum(scores[k][0] < scores["as it is"][0] for scores in each for k in scores if "Headwater" in k)
+            worse += sum(
+                scores[k][0] < scores["as it is"][0] for scores in each for k in scores if "Headwater" in k
+            )
             off, dense = np.mean([scores["estimate"] for scores in each], axis=0)
-            row["estimate off, dB"], row["off without the lead, dB"] = round(float(off), 1), round(float(dense), 1)
+            row["estimate off, dB"], row["off without the lead, dB"] = (
+                round(float(off), 1),
+                round(float(dense), 1),
+            )
             rows.append(row)
             print(row, flush=True)
     note = f"Mean SNR and, in brackets, log-spectral distance, dB. Results of Headwater below the input's SNR: {worse}."
-    write(o.results / "audio_noise", rows, f"python benchmarks/audio_noise.py --count {o.count} --flow {o.flow}", note)
+    write(
+        o.results / "audio_noise",
+        rows,
+        f"python benchmarks/audio_noise.py --count {o.count} --flow {o.flow}",
+        note,
+    )
 
 
 if __name__ == "__main__":

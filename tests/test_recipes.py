@@ -209,9 +209,9 @@ def test_an_estimate_that_is_cut_short_says_so(correct):
     options = RecipeOptions(tau=50.0, gradient=Direct(), callback=callback)
     counting = Flow(lambda x, t: calls.append(1) or flow(x, t), flow.shape)
     result = WarmStart(correct_round_trip=correct)(counting, misfit, [0, 1, 2], guess=guess, options=options)
-    assert seen == [0, 0, 0, 1]
+    assert seen == [0, 0, 0]
     assert result.status == (Status.SECONDS,) * 3 and (result.measure <= 50.0).all()
-    assert result.evaluations.tolist() == [len(calls) - CHECK] * 3
+    assert result.evaluations.tolist() == [len(calls)] * 3
 
 
 def test_the_first_step_of_a_warm_start_is_small():

@@ -89,7 +89,9 @@ def test_other_files_of_chunks_keep_theirs(tmp_path, name, how, extra):
 def test_tags_that_libsndfile_does_not_know_are_kept_in_wav(tmp_path):
     """It writes a list of its own with seven of them, in place of the whole."""
     path, out = stored(tmp_path, 100), tmp_path / "out.wav"
-    info = b"INFO" + b"".join(k + struct.pack("<I", 4) + v for k, v in ((b"INAM", b"song"), (b"IKEY", b"loud")))
+    info = b"INFO" + b"".join(
+        k + struct.pack("<I", 4) + v for k, v in ((b"INAM", b"song"), (b"IKEY", b"loud"))
+    )
     with_chunks(path, (b"LIST", info), (b"id3 ", b"ID3 tag with a cover"))
     write_patched(examine(path), [], out)
     assert body(out, b"LIST:INFO") == [info] and body(out, b"id3 ") == [b"ID3 tag with a cover"]
@@ -137,7 +139,12 @@ def blocks(path):
 
 def picture(data):
     """A FLAC picture block: kind, type, description, four sizes, data."""
-    parts = [struct.pack(">I", 3), struct.pack(">I", 9) + b"image/png", struct.pack(">I", 0), struct.pack(">4I", 1, 1, 8, 0)]
+    parts = [
+        struct.pack(">I", 3),
+        struct.pack(">I", 9) + b"image/png",
+        struct.pack(">I", 0),
+        struct.pack(">4I", 1, 1, 8, 0),
+    ]
     return b"".join(parts) + struct.pack(">I", len(data)) + data
 
 
@@ -178,7 +185,11 @@ def test_tags_that_only_ogg_or_mp3_has_are_told(tmp_path):
     assert list_lost(tmp_path / "a.ogg", "OGG", "WAV") == []
     content = (tmp_path / "a.ogg").read_bytes()
     (tmp_path / "a.ogg").write_bytes(content.replace(b"TITLE=song", b"LYRIC=song"))
-    assert list_lost(tmp_path / "a.ogg", "OGG", "WAV") == ["lyric"] == list_lost(tmp_path / "a.ogg", "OGG", "OGG")
+    assert (
+        list_lost(tmp_path / "a.ogg", "OGG", "WAV")
+        == ["lyric"]
+        == list_lost(tmp_path / "a.ogg", "OGG", "OGG")
+    )
     frame = b"TIT2" + struct.pack(">I", 5) + b"\0\0\0song" + b"APIC" + struct.pack(">I", 5) + b"\0\0\0jpeg"
     soundfile.write(tmp_path / "a.mp3", np.zeros(9000), 44_100)
     path = tmp_path / "b.mp3"

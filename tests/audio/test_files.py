@@ -322,7 +322,9 @@ for write in (lambda out: write_patched(source, [], out), lambda out: write_new(
         print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.stdout.count("cannot be written: File too large. Free some space, or name another output.") == 2
+    assert (
+        done.stdout.count("cannot be written: File too large. Free some space, or name another output.") == 2
+    )
     assert done.stderr == "" and [p.name for p in tmp_path.iterdir()] == ["take.wav"]
 
 

@@ -11,9 +11,9 @@ from headwater.optimizers.status import Status
 SIDE = 16
 EXITS = [
     (Status.CONVERGED, 0),
-    (Status.EVALUATIONS, 0),
-    (Status.STALLED, 0),
-    (Status.SECONDS, 0),
+    (Status.EVALUATIONS, 1),
+    (Status.STALLED, 1),
+    (Status.SECONDS, 1),
     (Status.CANCELLED, 130),
     (Status.DIVERGED, 1),
 ]

@@ -96,7 +96,7 @@ def test_every_command_has_its_operator(here, cheap):
         "declip photo.png --low 20/255 --noise 0.01": ("declip", (16, 20)),
     }
     for line, (name, size) in lines.items():
-        assert call(f"image {line} -o x.png --overwrite --quiet --gradients 3") == 0, line
+        assert call(f"image {line} -o x.png --overwrite --quiet --gradients 3") < 2, line
         asked = cheap[-1]
         task = asked["task"]
         assert (task.operator.name, task.size) == (name, size)
@@ -223,7 +223,7 @@ def interrupting(monkeypatch, at, number=signal.SIGINT):
 
 
 def test_the_time_limit(here):
-    assert call("image denoise photo.png --noise 0.001 --seconds 1e-9 -o x.png --quiet") == 0
+    assert call("image denoise photo.png --noise 0.001 --seconds 1e-9 -o x.png --quiet") == 1
     sample = report(here / "x.json")["samples"][0]
     assert sample["status"] == "SECONDS" and sample["gradients"] == 1
 

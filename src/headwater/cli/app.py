@@ -110,7 +110,7 @@ def demo(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code.
 
-    0 done, 1 a restoration diverged, 2 the call cannot be served (two sentences on stderr), 130 interrupted.
+    0 done, 1 a goal was missed, 2 the call cannot be served (two sentences on stderr), 130 interrupted.
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:

@@ -30,6 +30,7 @@ from headwater.dflow.record import Record
 from headwater.dflow.result import Callback, Result
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow, require_full_precision
+from headwater.flows.watched import Ended
 from headwater.optimizers import LBFGS, Optimizer, OptimizerState, put_rows, take_rows
 from headwater.problem.cost import Cost, Stop
 from headwater.solvers.differentiation import Auto, Strategy
@@ -92,6 +93,9 @@ def control(
 
     Raises
     ------
+    Ended
+        A watched flow (`watch_flow`) ended the run before its first evaluation was complete. Later it ends the
+        problems that still run, with its status, and the best so far is returned.
     Misuse
         If x0 is not a batch of the flow's events; if the cost does not return one differentiable value per problem;
         if the velocity gives two answers for one input; if a problem gives other values alone than in its batch (see
@@ -122,7 +126,13 @@ def control(
         record.resume(state)
     while len(active := record.select_active(gradients)):
         # Algorithm 1: x1 <- solve, then C(x1) + R(x0) and its gradient in x0.
-        evaluation = objective.evaluate_problems(active, current.trial)
+        try:
+            evaluation = objective.evaluate_problems(active, current.trial)
+        except Ended as ended:
+            if not record.trace:
+                raise
+            record.end_running(ended.status)
+            break
         current = optimize_step(optimizer, current, active, evaluation)  # x0 <- optimize_step
         event = record.update(active, evaluation, current, stop.level if stop else -float("inf"))
         if callback is not None and (end := callback(event)) is not None:
@@ -143,7 +153,7 @@ def resume_state(state: Result | OptimizerState, optimizer: Optimizer[Any], x0: 
             "The result to resume has samples that were corrected after the solve, which control cannot go on with.",
             "Resume the recipe that made it, or start from its x0.",
         )
-    found = state.state if isinstance(state, Result) else state
+    found: Any = state.state if isinstance(state, Result) else state
     if type(found) is not type(optimizer.init(x0[:1])):
         raise Misuse(
             f"The state is {type(found).__name__}, of another optimiser than {type(optimizer).__name__}.",
@@ -154,7 +164,7 @@ def resume_state(state: Result | OptimizerState, optimizer: Optimizer[Any], x0: 
             f"The state has the points {list(found.x.shape)} and x0 is {list(x0.shape)}.",
             "Give the x0 of the earlier run; its place is taken by the state.",
         )
-    return found
+    return found  # type: ignore[no-any-return]
 
 
 def optimize_step(optimizer: Optimizer[Any], state: Any, active: Tensor, e: Evaluation) -> Any:

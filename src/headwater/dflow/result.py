@@ -63,7 +63,8 @@ class Result:
     Attributes
     ----------
     x0, x1
-        The best source point `[batch, *event]` and its sample, from one and the same evaluation.
+        The best source point `[batch, *event]` and its sample, from one and the same evaluation. x0 is NaN if a
+        recipe sought no source point.
     cost, measure
         C + R (float64) and the measure of the stop (NaN without one) of that evaluation, `[batch]`.
     status
@@ -76,7 +77,7 @@ class Result:
         Cost and measure of every round `[rounds, 2, batch]`, NaN where a problem was not evaluated.
     state
         The optimiser's state. `control(..., state=result)` resumes the run with its record; this state alone
-        starts a new record.
+        starts a new record. None if there was no control.
     on_flow
         Whether x1 = solve(x0); False if a recipe has corrected x1 after the solve.
     """
@@ -89,7 +90,7 @@ class Result:
     gradients: Tensor
     nfe_per_gradient: int
     trace: Tensor
-    state: OptimizerState
+    state: OptimizerState | None
     preparation: int | Tensor = 0
     on_flow: bool = True
 

@@ -17,17 +17,30 @@ network.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from headwater.flows.flow import Flow
 from headwater.flows.seeds import draw_normal, make_generators
+from headwater.flows.watched import Ended
 from headwater.optimizers import LBFGS
+from headwater.optimizers.status import Status
 from headwater.problem.cost import Misfit
 from headwater.problem.least_squares import solve_least_squares
+
+
+class EstimateWatcher(Protocol):
+    """Who follows an estimate."""
+
+    def __call__(self, x1: Tensor) -> bool:
+        """See the sample `[batch, *event]` of a time, after the proximal step; True ends the pass."""
+
+    def end(self, status: Status) -> None:
+        """Hear that a watched flow (`watch_flow`) ended the pass."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +84,7 @@ class Estimate:
         seeds: Sequence[int],
         *,
         guess: Tensor,
-        watch: Callable[[Tensor], bool] | None = None,
+        watch: EstimateWatcher | None = None,
     ) -> Tensor:
         """An x1 that the flow finds plausible and that agrees with the measurement, `[len(seeds), *event]`.
 
@@ -82,7 +95,12 @@ class Estimate:
         guess
             A rough x1 `[batch or 1, *event]`.
         watch
-            `watch(z)` sees the sample of every time, after the proximal step; it ends the pass by returning True.
+            Follows the pass and may end it; the sample of the last complete time is returned, at first the guess.
+
+        Raises
+        ------
+        Ended
+            A watched flow ended the pass, and nobody follows it.
 
         Examples
         --------
@@ -99,7 +117,13 @@ class Estimate:
             eps = flow.project(draw_normal(flow.shape, generators).to(guess))
             for t in logit_times(self.times, self.first, self.last):
                 x = path.interpolate(eps, z, t)  # x_t = alpha_t z + sigma_t eps
-                xhat = flow.denoise(x, t)
+                try:
+                    xhat = flow.denoise(x, t)
+                except Ended as ended:
+                    if watch is None:
+                        raise
+                    watch.end(ended.status)
+                    break
                 z = solve_proximal(misfit, xhat, self.spread * float(path.sigma(t)), self.iterations)
                 # The noise that the denoiser saw, by the network's own account (DDIM): sqrt of the shares, so that
                 # the variances of old and new add up to 1.

@@ -12,9 +12,10 @@ from headwater.dflow.control import control
 from headwater.dflow.result import Result
 from headwater.dflow.start import blend
 from headwater.flows.flow import Flow
+from headwater.flows.watched import Ended
 from headwater.optimizers import LBFGS, Optimizer
 from headwater.problem.cost import Misfit, discrepancy
-from headwater.recipes.recipe import RecipeOptions
+from headwater.recipes.recipe import RecipeOptions, result_without_control
 from headwater.solvers.fixed import invert
 
 
@@ -59,16 +60,20 @@ class Paper:
         """Solve a batch of inverse problems; see `Recipe`."""
         steps = options.steps or self.steps
         z = flow.noise(seeds, device=guess.device)
-        y0 = invert(flow, guess.expand_as(z), steps=steps)
-        result = control(
-            flow,
-            misfit,
-            blend(y0, z, self.a),
-            stop=discrepancy(misfit, self.tau if options.tau is None else options.tau),
-            steps=steps,
-            gradients=options.gradients or self.gradients,
-            optimizer=self.optimizer,
-            gradient=options.gradient,
-            callback=options.callback,
-        )
+        guess = guess.expand_as(z)
+        try:
+            y0 = invert(flow, guess, steps=steps)
+            result = control(
+                flow,
+                misfit,
+                blend(y0, z, self.a),
+                stop=discrepancy(misfit, self.tau if options.tau is None else options.tau),
+                steps=steps,
+                gradients=options.gradients or self.gradients,
+                optimizer=self.optimizer,
+                gradient=options.gradient,
+                callback=options.callback,
+            )
+        except Ended as ended:
+            return result_without_control(misfit, guess, ended.status, 0)
         return replace(result, preparation=2 * steps)  # the inversion: a midpoint step evaluates twice

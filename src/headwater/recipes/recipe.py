@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from headwater.dflow.result import Callback, Result
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.optimizers.status import Status
 from headwater.problem.cost import Misfit
 from headwater.solvers.differentiation import Strategy
 
@@ -84,3 +86,36 @@ class Recipe(Protocol):
             One problem per seed: x0 and x1 `[len(seeds), *event]`.
         """
         ...
+
+
+def result_without_control(
+    misfit: Misfit, x1: Tensor, status: Status | Sequence[Status], evaluations: int
+) -> Result:
+    """The result for samples x1 `[batch, *event]` that no source point was sought for: x0 is NaN.
+
+    Parameters
+    ----------
+    misfit
+        What was measured.
+    x1
+        The samples.
+    status
+        How all problems ended, or one for each.
+    evaluations
+        Network evaluations per problem.
+    """
+    each = (status,) * len(x1) if isinstance(status, Status) else tuple(status)
+    with torch.no_grad():
+        return Result(
+            x0=torch.full_like(x1, torch.nan),
+            x1=x1,
+            cost=misfit(x1).to(torch.float64),
+            measure=misfit.rms(x1).to(torch.float64),
+            status=each,
+            gradients=torch.zeros(len(x1), dtype=torch.long, device=x1.device),
+            nfe_per_gradient=0,
+            trace=torch.zeros(0, 2, len(x1)),
+            state=None,
+            preparation=evaluations,
+            on_flow=False,
+        )

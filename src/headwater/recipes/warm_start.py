@@ -11,12 +11,13 @@ from torch import Tensor
 from headwater.dflow.control import control
 from headwater.dflow.result import Callback, Event, Result
 from headwater.flows.flow import Flow
+from headwater.flows.watched import Ended
 from headwater.optimizers import LBFGS
 from headwater.optimizers.status import Status
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit, discrepancy
 from headwater.recipes.estimate import Estimate
-from headwater.recipes.recipe import RecipeOptions
+from headwater.recipes.recipe import RecipeOptions, result_without_control
 from headwater.solvers.fixed import invert, logit_grid, solve
 
 
@@ -81,12 +82,23 @@ class WarmStart:
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
         """Solve a batch of inverse problems; see `Recipe`."""
-        steps = options.steps or self.steps
-        finer, grid = logit_grid(int(self.finer * steps)), logit_grid(steps)
         watch = EstimateWatch(misfit, options.callback)
         e = self.estimate.sample(flow, misfit, seeds, guess=guess, watch=watch)
+        if watch.ended is not None:
+            return result_without_control(misfit, e, watch.ended, watch.evaluations)
+        try:
+            return self.control_from(e, flow, misfit, watch.evaluations, options)
+        except Ended as ended:
+            return result_without_control(misfit, e, ended.status, watch.evaluations)
+
+    def control_from(
+        self, e: Tensor, flow: Flow, misfit: Misfit, spent: int, options: RecipeOptions
+    ) -> Result:
+        """Control from the inversion of the estimate e `[batch, *event]`, which took `spent` evaluations."""
+        steps = options.steps or self.steps
+        finer, grid = logit_grid(int(self.finer * steps)), logit_grid(steps)
         x0 = invert(flow, e, steps=finer)
-        spent = watch.evaluations + 2 * (len(finer) - 1)  # a midpoint step evaluates twice
+        spent += 2 * (len(finer) - 1)  # a midpoint step evaluates twice
         # e - solve(invert(e)): the solver's error and what the flow finds implausible in e.
         lost = torch.zeros_like(e)
         if self.correct_round_trip:
@@ -102,13 +114,12 @@ class WarmStart:
             gradients=options.gradients or self.gradients,
             optimizer=LBFGS(first_step=self.first_step),
             gradient=options.gradient,
-            callback=watch.end_control,
+            callback=options.callback,
         )
         return replace(
             result,
             x1=result.x1 + lost,
             preparation=spent,
-            status=watch.final_statuses(result.status),
             on_flow=not self.correct_round_trip,
         )
 
@@ -129,7 +140,7 @@ class Shift:
 
 @dataclass
 class EstimateWatch:
-    """The callback of the estimate, reported as round 0; if it ends that, it also ends the control at its start.
+    """Follows the estimate, which the user's callback sees as round 0, and notes what ended it early.
 
     Attributes
     ----------
@@ -147,6 +158,7 @@ class EstimateWatch:
     ended: Status | None = None
 
     def __call__(self, x1: Tensor) -> bool:
+        """Report the sample of one time; True ends the estimate."""
         self.evaluations += 1
         if self.callback is not None:
             cost, rms = self.misfit(x1).to(torch.float64), self.misfit.rms(x1).to(torch.float64)
@@ -154,11 +166,6 @@ class EstimateWatch:
             self.ended = self.callback(event)
         return self.ended is not None
 
-    def end_control(self, event: Event) -> Status | None:
-        """The callback of the control: the status that ended the estimate ends this, too."""
-        answer = None if self.callback is None else self.callback(event)
-        return self.ended if answer is None else answer
-
-    def final_statuses(self, status: tuple[Status, ...]) -> tuple[Status, ...]:
-        """How the problems ended: after an unfinished estimate none has reached its goal, whatever its misfit."""
-        return tuple(self.ended if self.ended and s is not Status.DIVERGED else s for s in status)
+    def end(self, status: Status) -> None:
+        """Note that the network is not evaluated any more."""
+        self.ended = status

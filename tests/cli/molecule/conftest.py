@@ -39,7 +39,7 @@ def asked(monkeypatch):
     """
     seen = []
 
-    def design(request, networks=None, *, recipe=None, callback=None):
+    def design(request, networks=None, *, recipe=None, callback=None, check=None):
         seen.append((request, recipe))
         n = request.count
         for k in range(1, 4) if request.targets or request.cost else ():

@@ -61,7 +61,7 @@ def test_molecules_are_on_disk_before_the_checks_and_ctrl_c_keeps_them(folder, a
         assert (folder / "hits.sdf").exists() and (folder / "hits.csv").exists()
         calls.append(m)
         if len(calls) == 2:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         e = xtb.Electrons(-7.0, -2.0, 5.0, 1.5)
         return xtb.Relaxation(m, True, 5, 0.1, 0.03, False, e, e)
 

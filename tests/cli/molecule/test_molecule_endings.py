@@ -66,13 +66,13 @@ def interrupting(monkeypatch, at):
     """Press Ctrl-C in the rounds `at` of the design."""
     stub = designing.design
 
-    def design(request, networks=None, *, recipe, callback):
+    def design(request, networks=None, *, recipe, callback, check):
         def press(event):
             for _ in range(at.count(event.round)):
                 signal.raise_signal(signal.SIGINT)
             return callback(event)
 
-        return stub(request, recipe=recipe, callback=press)
+        return stub(request, recipe=recipe, callback=press, check=check)
 
     monkeypatch.setattr(designing, "design", design)
 
@@ -96,7 +96,7 @@ def test_ctrl_c_twice_aborts(folder, asked, monkeypatch, capsys):
 
 
 def test_the_time_limit(folder, asked):
-    assert call(f"{T} --gap 5eV --count 2 --seconds 1e-9 --check none --quiet") == 0
+    assert call(f"{T} --gap 5eV --count 2 --seconds 1e-9 --check none --quiet") == 1
     assert report(folder / "hits.json")["molecules"][0]["status"] == "SECONDS"
 
 

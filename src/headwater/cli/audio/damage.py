@@ -237,6 +237,8 @@ def undo(
 ) -> DamageJob:
     """The job that undoes damage all over a recording; `described` is what the report says of it."""
     own = getattr(damage, "recipe", None)
+    if isinstance(damage, ByChannel):
+        own = getattr(damage.channels[0], "recipe", None)
     fields = shared_fields(command, recording, inputs, o, peaks=isinstance(damage, Clipping), recipe=own)
     check_readable(recording)
     return DamageJob(damage=damage, described=described, **fields)

@@ -12,7 +12,6 @@ from headwater.audio.damage import Clipping, Damage
 from headwater.audio.io.files import Patch, Recording
 from headwater.audio.io.resample import raise_rate
 from headwater.audio.io.write import write_patched
-from headwater.audio.model import models
 from headwater.audio.undo import OVERLAP, undo_damage
 from headwater.cli.audio.repair import RepairJob
 
@@ -42,7 +41,7 @@ class DamageJob(RepairJob):
 
     def work(self) -> None:
         """Undo the damage while the recording is written; peaks become floats, as they may exceed full scale."""
-        with self.watch.running(), tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder:
             if self.source is not None:
                 file = Path(folder) / f"{self.source.path.stem}.wav"
                 self.recording = raise_rate(self.source, self.recording.rate, file)
@@ -60,7 +59,7 @@ class DamageJob(RepairJob):
         self.begin(0)
         options, rate = self.options.solve_options(self.watch), self.recording.rate
         restorations = undo_damage(
-            models.load_prior(), self.recording, self.damage, options, stop=lambda: self.watch.over
+            self.load_prior(), self.recording, self.damage, options, stop=lambda: self.watch.over
         )
         for number, restored in enumerate(restorations, 1):
             patch = restored.patch

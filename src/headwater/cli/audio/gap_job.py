@@ -9,7 +9,6 @@ from headwater.audio.gaps import fill_gaps
 from headwater.audio.io.files import Patch
 from headwater.audio.io.segments import Segment
 from headwater.audio.io.write import write_patched
-from headwater.audio.model import models
 from headwater.cli.audio.repair import RepairJob
 
 
@@ -35,14 +34,13 @@ class GapJob(RepairJob):
 
     def work(self) -> None:
         """Fill the gaps while the recording is written."""
-        with self.watch.running():
-            self.written = write_patched(
-                self.recording,
-                self.keep_what_is_done(self.patches()),
-                self.outputs.main[0],
-                frames=self.frames,
-                overwrite=self.overwrite,
-            )
+        self.written = write_patched(
+            self.recording,
+            self.keep_what_is_done(self.patches()),
+            self.outputs.main[0],
+            frames=self.frames,
+            overwrite=self.overwrite,
+        )
         self.raise_failure()
 
     def patches(self) -> Iterator[Patch]:
@@ -53,7 +51,7 @@ class GapJob(RepairJob):
                 return
             self.begin(number)
             options = self.options.solve_options(self.watch)
-            filled = fill_gaps(models.load_prior(), self.recording, segment, options)
+            filled = fill_gaps(self.load_prior(), self.recording, segment, options)
             seconds = [[round(frame / self.recording.rate, 6) for frame in gap] for gap in segment.gaps]
             name = f"the gap at {seconds[0][0]:.3f} s"
             self.note(name, filled, gaps=seconds, filled_by=filled.filled_by)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -50,6 +50,7 @@ class GenerateJob(Job):
     def work(self) -> None:
         """Draw and write the recordings."""
         o, prior = self.options, models.load_prior()
+        prior = replace(prior, flow=self.watch.guard(prior.flow))
         for i, path in enumerate(self.outputs.main):
             x = set_level(draw_music(prior, o.length, o.seed + i, o.steps)[0])
             write_new(path, x[:, None], prior.rate, overwrite=self.overwrite)

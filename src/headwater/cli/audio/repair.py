@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from headwater.audio.damage import Noise
 from headwater.audio.gaps import SETTINGS
 from headwater.audio.io.files import SUFFIXES, Patch, Recording, Samples
 from headwater.audio.io.metadata import list_lost
@@ -91,6 +90,7 @@ class RepairJob(Job):
     failure: BaseException | None = None
 
     rows: ClassVar[str] = "stretches"
+    row: ClassVar[str] = "stretch"
     packages: ClassVar[tuple[str, ...]] = ("scipy", "soundfile")
     smaller: ClassVar[str] = "Close other programs, or cut the recording into shorter files."
 
@@ -102,6 +102,11 @@ class RepairJob(Job):
     def entries(self) -> Sequence[Entry]:
         """The stretches that were repaired; none before the recording is written as a whole."""
         return self.done if self.written else ()
+
+    def load_prior(self) -> Prior:
+        """The prior of music, which the watch ends between any two evaluations of its network."""
+        prior = models.load_prior()
+        return replace(prior, flow=self.watch.guard(prior.flow))
 
     def keep_what_is_done(self, patches: Iterator[Patch]) -> Iterator[Patch]:
         """The patches; a failure after the first ends them, so that what was repaired is written."""
@@ -127,7 +132,9 @@ class RepairJob(Job):
 
     def note(self, name: str, r: Restoration, **values: Any) -> None:
         """Note how a stretch ended."""
-        self.done.append(Entry(name, values | solved_values(r), solved_statuses(r)))
+        self.done.append(
+            Entry(name, values | solved_values(r) | {"goal": self.watch.level}, solved_statuses(r))
+        )
 
     def keep(self, before: Samples, after: Samples, **content: Any) -> None:
         """Keep the stretch that was just repaired for the sheet."""
@@ -226,6 +233,7 @@ def shared_fields(
     outputs = name_outputs(main)
     check_outputs(outputs.all, inputs, overwrite=o.overwrite)
     import_optional("matplotlib.figure", "audio")
+    level = getattr(o.recipe or recipe, "tau", WarmStart.tau)
     return {
         "command": f"audio {command}",
         "inputs": tuple(inputs),
@@ -237,8 +245,8 @@ def shared_fields(
             limit=o.gradients,
             seconds=o.seconds,
             quiet=o.quiet,
-            goal="resolved",
-            level=getattr(o.recipe or recipe, "tau", WarmStart.tau),
+            goal=f"the noise, or what is resolved; done at {level:.2f}",
+            level=level,
         ),
         "overwrite": o.overwrite,
         "quiet": o.quiet,

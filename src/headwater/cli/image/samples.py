@@ -19,6 +19,7 @@ from headwater.cli.image.prior import load_flow, on_canvas
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import device_named
 from headwater.cli.shared.outputs import Outputs, check_outputs
+from headwater.cli.shared.progress import Watch
 from headwater.dflow.start import inversion
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
@@ -88,13 +89,15 @@ def generate_job(
     device = device_named(common.device)
     if not math.isfinite(guidance):
         raise Misuse(f"--guidance is {guidance}.", "Give a number; 1 means no guidance.")
-    flow = on_canvas(load_flow(common, device, guidance), size)
+    watch = Watch("generate", quiet=True)
+    flow = on_canvas(watch.guard(load_flow(common, device, guidance)), size)
     shape = list(flow.shape[1:])
     settings = {"count": count, "seed": seed, "steps": steps, "guidance": guidance, "size": shape}
     return GenerateJob(
         command="image generate",
         settings=settings,
         report=outputs.report,
+        watch=watch,
         device=device,
         overwrite=common.overwrite,
         quiet=common.quiet,
@@ -171,17 +174,18 @@ def invert_job(photo: Path, steps: int, common: Common) -> InvertJob:
     report = output.with_suffix(".json")
     check_outputs((output, report), (photo,), overwrite=common.overwrite)
     x, _ = read_image(photo, span=common.range)
-    device = device_named(common.device)
+    device, watch = device_named(common.device), Watch("invert", quiet=True)
     return InvertJob(
         command="image invert",
         inputs=(photo,),
         settings={"steps": steps},
         report=report,
+        watch=watch,
         device=device,
         overwrite=common.overwrite,
         quiet=common.quiet,
         common=common,
-        flow=on_canvas(load_flow(common, device), size_of(x), photo),
+        flow=on_canvas(watch.guard(load_flow(common, device)), size_of(x), photo),
         x1=x,
         steps=steps,
         output=output,
@@ -193,6 +197,7 @@ class LikelihoodJob(PriorJob):
     """Bits per dimension of images, each on a canvas of its own."""
 
     rows: ClassVar[str] = "images"
+    row: ClassVar[str] = "image"
 
     images: tuple[Tensor, ...]
     canvases: tuple[Flow, ...]
@@ -234,13 +239,14 @@ def likelihood_job(
             )
         check_outputs((common.output,), photos, overwrite=common.overwrite)
     images = tuple(read_image(photo, span=common.range)[0] for photo in photos)
-    device = device_named(common.device)
-    window = load_flow(common, device)
+    device, watch = device_named(common.device), Watch("likelihood", quiet=True)
+    window = watch.guard(load_flow(common, device))
     return LikelihoodJob(
         command="image likelihood",
         inputs=tuple(photos),
         settings={"probes": probes, "seed": seed, "steps": steps, "bin_width": 2 / 255},
         report=common.output,
+        watch=watch,
         device=device,
         overwrite=common.overwrite,
         quiet=common.quiet,

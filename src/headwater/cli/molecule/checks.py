@@ -7,7 +7,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 from headwater.cli.molecule.designed import DesignedMolecule, rank
-from headwater.cli.shared.progress import abort_on_signal, clock, show_line
+from headwater.cli.shared.progress import Tell, Watch, clock
 from headwater.errors import summarise
 from headwater.extras import import_optional
 from headwater.molecule.checks import xtb
@@ -32,31 +32,31 @@ def choose_check(name: str | None) -> str:
     return name
 
 
-def run_checks(check: str, molecules: list[DesignedMolecule], best: int, *, quiet: bool) -> bool:
+def run_checks(check: str, molecules: list[DesignedMolecule], best: int, *, watch: Watch) -> bool:
     """Check the molecules, in the list itself, so that what is done is kept; whether it came to its end.
 
-    Ctrl-C or SIGTERM ends the checks and drops the one that is running. `best` molecules are computed by DFT.
+    Ctrl-C or SIGTERM ends the checks at once and drops the one that is running, and they do not begin if the watch
+    has heard it before. `best` molecules are computed by DFT.
     """
     try:
-        with abort_on_signal():
+        with watch.interrupt.aborting():
             if check == "xtb" or (check == "dft" and find_spec("tblite")):
-                relax_all(molecules, quiet=quiet)
+                relax_all(molecules, tell=watch.tell)
             if check == "dft":
-                compute_best(molecules, best, quiet=quiet)
+                compute_best(molecules, best, tell=watch.tell)
     except KeyboardInterrupt:
         return False
     return True
 
 
-def relax_all(molecules: list[DesignedMolecule], *, quiet: bool) -> None:
+def relax_all(molecules: list[DesignedMolecule], *, tell: Tell) -> None:
     """GFN2-xTB of every molecule that has coordinates."""
     there = [(i, m) for i, d in enumerate(molecules) if (m := d.molecule) is not None]
     start = time.perf_counter()
-    with show_line("xtb", quiet=quiet) as tell:
-        for done, (i, m) in enumerate(there):
-            left = (time.perf_counter() - start) / done * (len(there) - done) if done else None
-            tell(f"xtb  {done} of {len(there)} molecules, about {clock(left)} left")
-            molecules[i] = replace(molecules[i], xtb=relax_or_explain(m))
+    for done, (i, m) in enumerate(there):
+        left = (time.perf_counter() - start) / done * (len(there) - done) if done else None
+        tell(f"xtb  {done} of {len(there)} molecules, about {clock(left)} left")
+        molecules[i] = replace(molecules[i], xtb=relax_or_explain(m))
 
 
 def relax_or_explain(m: Molecule) -> xtb.Relaxation:
@@ -67,17 +67,16 @@ def relax_or_explain(m: Molecule) -> xtb.Relaxation:
         return xtb.describe_failure(m, f"The check failed: {summarise(error)}.")
 
 
-def compute_best(molecules: list[DesignedMolecule], best: int, *, quiet: bool) -> None:
+def compute_best(molecules: list[DesignedMolecule], best: int, *, tell: Tell) -> None:
     """B3LYP/6-31G(2df,p) of the best molecules, at the geometry as written."""
     from headwater.molecule.checks import dft
 
     first = rank(molecules)[:best]
-    with show_line("dft", quiet=quiet) as tell:
 
-        def say(progress: dft.Progress) -> None:
-            left = clock(progress.seconds_left)
-            tell(f"dft  {progress.done} of {progress.total} molecules, about {left} left (Ctrl-C ends it)")
+    def say(progress: dft.Progress) -> None:
+        left = clock(progress.seconds_left)
+        tell(f"dft  {progress.done} of {progress.total} molecules, about {left} left (Ctrl-C ends it)")
 
-        results = dft.compute_all([m for d in first if (m := d.molecule) is not None], callback=say)
-        for d, result in zip(first, results, strict=False):
-            molecules[d.number - 1] = replace(d, dft=result)
+    results = dft.compute_all([m for d in first if (m := d.molecule) is not None], callback=say)
+    for d, result in zip(first, results, strict=False):
+        molecules[d.number - 1] = replace(d, dft=result)

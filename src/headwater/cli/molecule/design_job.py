@@ -15,6 +15,7 @@ from headwater.cli.molecule.progress import DesignWatch
 from headwater.cli.molecule.table import show_designed
 from headwater.cli.shared.job import Entry, Job
 from headwater.errors import Misuse
+from headwater.flows.watched import Ended
 from headwater.molecule.design import design as designing
 from headwater.molecule.design.request import Request
 from headwater.molecule.design.screened_control import ScreenedControl
@@ -64,6 +65,7 @@ class DesignJob(Job):
     finished: bool = False
 
     rows: ClassVar[str] = "molecules"
+    row: ClassVar[str] = "molecule"
     packages: ClassVar[tuple[str, ...]] = report.PACKAGES
     smaller: ClassVar[str] = "Give a smaller --count or fewer atoms."
 
@@ -76,9 +78,8 @@ class DesignJob(Job):
         """Design, then check; the molecules are in the files after every batch."""
         start = time.perf_counter()
         try:
-            with self.watch.running():
-                self._design()
-        except (Misuse, MemoryError, RuntimeError):
+            self._design()
+        except (Misuse, MemoryError, RuntimeError, Ended):
             if self.designed:  # what ended a later batch takes nothing from those before
                 self.seconds = time.perf_counter() - start
                 self._check()
@@ -93,21 +94,16 @@ class DesignJob(Job):
                 return
             count = min(self.recipe.at_once, self.request.count - start)
             part = replace(self.request, count=count, seed=self.request.seed + start)
-            design = designing.design(part, recipe=self.recipe, callback=self.watch)
+            design = designing.design(part, recipe=self.recipe, callback=self.watch, check=self.watch.check)
             self.designed = add_design(self.designed, design, self.targets, self.request.seed)
             write_molecules(self.designed, self.outputs, overwrite=self.overwrite or start > 0)
 
     def _check(self) -> None:
         """Check what was designed, unless the user ended the design."""
         start = time.perf_counter()
-        interrupted = self.watch.interrupt.asked
-        self.finished = not interrupted and run_checks(self.check, self.designed, self.best, quiet=self.quiet)
+        self.finished = run_checks(self.check, self.designed, self.best, watch=self.watch)
         self.seconds_of_checks = time.perf_counter() - start
         write_molecules(self.designed, self.outputs, overwrite=True)
-
-    def interrupted(self) -> bool:
-        """Whether the user ended the design or the checks."""
-        return not self.finished
 
     def entries(self) -> Sequence[Entry]:
         """One row for each molecule."""

@@ -77,6 +77,7 @@ class ScoreJob(Job):
     scored: list[ScoredMolecule] = field(default_factory=list)
 
     rows: ClassVar[str] = "molecules"
+    row: ClassVar[str] = "molecule"
     packages: ClassVar[tuple[str, ...]] = report.PACKAGES
     smaller: ClassVar[str] = "Give fewer molecules at once."
 

@@ -4,6 +4,9 @@ A command checks its options and files and makes a `Job` of them. `run` then doe
 
     warnings -> work (files appear as they are done) -> report -> sheet -> what to tell -> exit code
 
+The work runs under the job's watch: Ctrl-C, SIGTERM and the limit of time end it between two evaluations of the
+network.
+
 Whatever ends the work early leaves what is written, and a report of it.
 """
 
@@ -18,14 +21,15 @@ from typing import Any, ClassVar
 
 import torch
 
-from headwater.cli.shared.exit_codes import DIVERGED, DONE, INTERRUPTED, MISUSE
+from headwater.cli.shared.exit_codes import DONE, INTERRUPTED, MISSED, MISUSE
 from headwater.cli.shared.machine import Meter, use_idle_cores, versions
 from headwater.cli.shared.outputs import write_json
 from headwater.cli.shared.progress import Watch
 from headwater.errors import Misuse, is_out_of_memory
+from headwater.flows.watched import Ended
 from headwater.optimizers.status import Status
 
-__all__ = ["DIVERGED", "DONE", "INTERRUPTED", "MISUSE", "Entry", "Job", "run"]
+__all__ = ["DONE", "INTERRUPTED", "MISSED", "MISUSE", "Entry", "Job", "run"]
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,19 @@ class Entry:
         The row as it stands in the report, ready for JSON.
     statuses : tuple of Status
         How its solves ended: one, or one for each track; empty where nothing was solved.
+    missed : bool
+        Whether it misses its goal for another reason than how its solves ended.
     """
 
     name: str
     values: Mapping[str, Any]
     statuses: tuple[Status, ...] = ()
+    missed: bool = False
+
+    @property
+    def reached(self) -> bool:
+        """Whether nothing of it missed its goal."""
+        return not self.missed and all(status.ok for status in self.statuses)
 
 
 @dataclass(kw_only=True)
@@ -63,9 +75,9 @@ class Job(ABC):
         The JSON file; without one no report is written.
     warnings : tuple of str
         Sentences that the user reads before the work begins.
-    watch : Watch, optional
-        Follows the work, which runs inside `watch.running()`: there Ctrl-C ends a solve at its next evaluation.
-        Elsewhere Ctrl-C ends the command at once.
+    watch : Watch
+        Follows the work. Guard the flows that are solved, `watch.guard(flow)`: Ctrl-C then ends the work before the
+        next evaluation of a network. Elsewhere Ctrl-C ends the command at once.
     device : torch.device
         Where the work is done.
     overwrite, quiet : bool
@@ -77,13 +89,15 @@ class Job(ABC):
     settings: Mapping[str, Any] = field(default_factory=dict)
     report: Path | None = None
     warnings: tuple[str, ...] = ()
-    watch: Watch | None = None
+    watch: Watch = field(default_factory=lambda: Watch("", quiet=True))
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     overwrite: bool = False
     quiet: bool = False
 
     rows: ClassVar[str] = "samples"
     """What the report calls its list of entries."""
+    row: ClassVar[str] = "sample"
+    """One of them."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages whose versions the report names, if they are installed."""
     smaller: ClassVar[str] = "Ask for less at once."
@@ -118,14 +132,13 @@ class Job(ABC):
 
     def interrupted(self) -> bool:
         """Whether the user ended the work early."""
-        return self.watch is not None and self.watch.interrupt.asked
+        return self.watch.interrupt.asked
 
 
 def run(job: Job) -> int:
     """Carry the job out; the exit code.
 
-    0 also for a solve that ended early, whose status is a warning; 1 if one diverged; 130 if the user interrupted;
-    2 if a Misuse or a lack of memory ended the work after something was done.
+    See `exit_codes`; 2 here if a Misuse or a lack of memory ended the work after something was done.
 
     Raises
     ------
@@ -136,8 +149,12 @@ def run(job: Job) -> int:
         _warn(sentence)
     use_idle_cores()
     meter = Meter(job.device)
-    ended_by = _carry_out(job)
+    with job.watch.running():
+        ended_by = _carry_out(job)
     costs, entries = meter.read(), job.entries()
+    if job.interrupted() and not entries:
+        print("Interrupted. Nothing was done yet.", file=sys.stderr)
+        return INTERRUPTED
     report = build_report(job, entries, costs, ended_by)
     if job.report is not None:
         write_json(job.report, report, overwrite=job.overwrite)
@@ -149,6 +166,8 @@ def run(job: Job) -> int:
     if job.interrupted():
         print("Interrupted. What was done is written.", file=sys.stderr)
     if not job.quiet:
+        if missed := count_missed(entries, job.row):
+            print(missed)
         job.tell(report)
     if ended_by is not None:
         print(f"Error: {ended_by}", file=sys.stderr)
@@ -160,6 +179,9 @@ def _carry_out(job: Job) -> Misuse | None:
     """Do the work; what ended it, if something was done before."""
     try:
         job.work()
+    except Ended as ended:
+        if not job.entries() and not job.interrupted():
+            raise Misuse(ended.status.value, "Give more --seconds.") from None
     except (Misuse, MemoryError, RuntimeError) as error:
         refusal = _refusal(error, job.smaller)
         if not job.entries():
@@ -221,12 +243,37 @@ def enumeration(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+def count_missed(entries: Sequence[Entry], row: str) -> str:
+    """How many entries missed their goal, as a sentence; empty if none did.
+
+    >>> count_missed([Entry("seed 3", {}, (Status.REACHED,)), Entry("seed 4", {}, (Status.STALLED,))], "sample")
+    '1 of 2 samples missed its goal.'
+    >>> count_missed([Entry("seed 4", {}, missed=True)], "sample")
+    'The sample missed its goal.'
+    """
+    missed = sum(not entry.reached for entry in entries)
+    if not missed:
+        return ""
+    if len(entries) == 1:
+        return f"The {row} missed its goal."
+    whose = "its goal" if missed == 1 else "their goals"
+    return f"{missed} of {len(entries)} {plural(row)} missed {whose}."
+
+
+def plural(word: str) -> str:
+    """The plural of a regular noun.
+
+    >>> plural("sample"), plural("stretch")
+    ('samples', 'stretches')
+    """
+    return word + ("es" if word.endswith(("ch", "s", "x")) else "s")
+
+
 def exit_code(job: Job, entries: Sequence[Entry]) -> int:
-    """130 after Ctrl-C, 1 if a solve diverged, else 0."""
-    statuses = {status for entry in entries for status in entry.statuses}
-    if job.interrupted() or Status.CANCELLED in statuses:
+    """130 after Ctrl-C, 1 if a goal was missed, else 0."""
+    if job.interrupted() or any(Status.CANCELLED in entry.statuses for entry in entries):
         return INTERRUPTED
-    return DIVERGED if Status.DIVERGED in statuses else DONE
+    return DONE if all(entry.reached for entry in entries) else MISSED
 
 
 def _warn(sentence: str) -> None:

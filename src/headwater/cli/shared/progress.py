@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from headwater.dflow.result import Event
+from headwater.flows.flow import Flow
+from headwater.flows.watched import watch_flow
 from headwater.optimizers.status import Status
 
 Tell = Callable[[str], None]
@@ -44,10 +47,16 @@ def worst(event: Event) -> float:
 
 
 class Interrupt:
-    """Ctrl-C or SIGTERM once: end at the next evaluation and keep the best. Twice: abort."""
+    """Ctrl-C or SIGTERM once: end at the next evaluation and keep the best. Twice: abort.
 
-    def __init__(self) -> None:
-        self.asked = False
+    Parameters
+    ----------
+    stream : text file
+        Where the answer to the first signal is shown, at once.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.asked, self.aborts = stream, False, False
 
     @contextmanager
     def listening(self) -> Iterator[Interrupt]:
@@ -62,23 +71,31 @@ class Interrupt:
             for number, handler in former.items():
                 signal.signal(number, handler)
 
+    @contextmanager
+    def aborting(self) -> Iterator[None]:
+        """Within this block the first signal raises KeyboardInterrupt at once: for work that asks nobody."""
+        self.aborts = True
+        try:
+            if self.asked:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self.aborts = False
+
     def _ask(self, number: int, frame: Any) -> None:
-        if self.asked:
+        again, self.asked = self.asked, True
+        if again or self.aborts:
             raise KeyboardInterrupt
-        self.asked = True
+        write_at_once(self.stream, "stopping, the best so far is kept (Ctrl-C again aborts)\n")
 
 
-@contextmanager
-def abort_on_signal() -> Iterator[None]:
-    """SIGTERM as Ctrl-C, a KeyboardInterrupt at once, for the length of a block (in the main thread)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def write_at_once(stream: TextIO, text: str) -> None:
+    """Write from a signal handler, which may have interrupted a print to the same stream."""
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
+        os.write(stream.fileno(), text.encode("ascii"))
+    except (OSError, ValueError):  # no file behind it, closed, or full
+        with suppress(OSError, ValueError, RuntimeError):
+            stream.write(text)
 
 
 def seconds_left(
@@ -116,7 +133,9 @@ def clock(seconds: float | None) -> str:
 
 
 class Watch:
-    """The callback of a solve: it shows a line, keeps a `record`, and ends the solve at Ctrl-C or after `seconds`.
+    """Follows a solve: it shows a line, keeps a `record`, and ends the solve at Ctrl-C or after `seconds`.
+
+    As a callback it is told of every round; a flow that it watches ends between any two evaluations of its network.
 
     Parameters
     ----------
@@ -154,13 +173,14 @@ class Watch:
         self.limit, self.seconds = limit, seconds
         self.stream = stream or sys.stderr
         self.show = None if quiet else _rewritten_line if self.stream.isatty() else _log_lines
-        self.interrupt = Interrupt()
+        self.interrupt = Interrupt(self.stream)
         self.tell: Tell = _ignore
+        self.start = self.turned = time.perf_counter()
 
     @contextmanager
     def running(self) -> Iterator[Watch]:
         """Show the line and take Ctrl-C for the length of a block."""
-        self.start = self.turned = time.perf_counter()
+        self.start = self.turned = time.perf_counter()  # again, for work that begins later than the watch
         with self.interrupt.listening():
             if self.show is None:
                 yield self
@@ -177,8 +197,11 @@ class Watch:
         """Note and show the event; a status if the run is to end."""
         self.note(event)
         self.tell(self.line(event))
+        return self.check()
+
+    def check(self) -> Status | None:
+        """CANCELLED after Ctrl-C or SIGTERM, SECONDS after the limit of time, else None."""
         if self.interrupt.asked:
-            self.tell(f"{self.title}  stopping, the best so far is kept (Ctrl-C again aborts)")
             return Status.CANCELLED
         if self.seconds is not None and time.perf_counter() - self.start >= self.seconds:
             return Status.SECONDS
@@ -187,8 +210,11 @@ class Watch:
     @property
     def over(self) -> bool:
         """Whether Ctrl-C was pressed or the time is up."""
-        late = self.seconds is not None and time.perf_counter() - self.start >= self.seconds
-        return self.interrupt.asked or late
+        return self.check() is not None
+
+    def guard(self, flow: Flow) -> Flow:
+        """The flow, which this watch ends between any two evaluations of its network."""
+        return watch_flow(flow, self.check)
 
     def note(self, event: Event) -> None:
         """Keep the event in the record; round 0 is the estimate that the start is made from."""
@@ -217,17 +243,6 @@ def _ignore(text: str) -> None:
 
 
 @contextmanager
-def show_line(title: str, *, quiet: bool) -> Iterator[Tell]:
-    """The line alone, for work without a solve, which Ctrl-C ends at once."""
-    watch = Watch(title, quiet=quiet)
-    if watch.show is None:
-        yield _ignore
-        return
-    with watch.show(watch.stream) as tell:
-        yield tell
-
-
-@contextmanager
 def _rewritten_line(stream: TextIO) -> Iterator[Tell]:
     """One line that is rewritten, on a terminal."""
     from rich.console import Console
@@ -240,13 +255,13 @@ def _rewritten_line(stream: TextIO) -> Iterator[Tell]:
 
 @contextmanager
 def _log_lines(stream: TextIO, seconds: float = 5.0) -> Iterator[Tell]:
-    """A new line in a log, if this many seconds have passed since the last one."""
-    last = -math.inf
+    """A new line in a log, if this many seconds have passed since the last one or it has another title."""
+    last, title = -math.inf, ""
 
     def tell(text: str) -> None:
-        nonlocal last
-        now = time.perf_counter()
-        if now - last >= seconds:
+        nonlocal last, title
+        now, before, title = time.perf_counter(), title, text.split("  ")[0]
+        if now - last >= seconds or title != before:
             last = now
             print(text, file=stream, flush=True)
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from headwater.dflow.result import Callback
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.watched import Check
 from headwater.molecule.design.conditioned import find_known_part
 from headwater.molecule.design.cost import PropertyCost, RoundingPenalty, UserCost
 from headwater.molecule.design.deviation import TargetDeviation
@@ -70,10 +71,13 @@ class DesignTask:
     rounding_weight
         Of the penalty on types that are not definite, beside that of the targets
         (benchmarks/decisions/results/molecule_pareto.md).
+    check
+        Asked before every evaluation of the generator, see `watch_flow`.
     """
 
     request: Request
     rounding_weight: float = 1.0
+    check: Check | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.rounding_weight < float("inf"):
@@ -102,7 +106,7 @@ class DesignTask:
         terms: list[tuple[float, Cost]] = [(self.rounding_weight, RoundingPenalty(mask))]
         terms += [(1.0, cost) for cost in (properties, user) if cost is not None]
         deviation = TargetDeviation(properties, mask, r.sound, user)
-        flow = molecule_flow(model.generator, self.atoms, find_known_part(r, mask))
+        flow = molecule_flow(model.generator, self.atoms, find_known_part(r, mask), self.check)
         objective = DesignObjective(WeightedSum(tuple(terms)), deviation, bounded=user is None)
         return DesignProblem(flow, objective)
 
@@ -162,6 +166,7 @@ def design(
     recipe: ScreenedControl | None = None,
     rounding_weight: float = 1.0,
     callback: Callback | None = None,
+    check: Check | None = None,
 ) -> Design:
     """Molecules that meet the request, each for itself; what missed is tried again from other noise.
 
@@ -177,6 +182,13 @@ def design(
         Of the penalty on types that are not definite.
     callback
         Sees every round of evaluations, draws as round 0; ends the run by returning a `Status`.
+    check
+        Asked before every evaluation of the generator; ends the run, too, by returning a `Status`.
+
+    Raises
+    ------
+    Ended
+        `check` ended the run before every molecule had its first draw.
 
     Examples
     --------
@@ -185,7 +197,7 @@ def design(
     >>> d.x1.shape
     torch.Size([1, 29, 9])
     """
-    task, networks = DesignTask(request, rounding_weight), networks or Networks.load()
+    task, networks = DesignTask(request, rounding_weight, check), networks or Networks.load()
     result = task.pose(networks).solve(request.seeds, recipe=recipe, options=RecipeOptions(callback=callback))
     m = task.finish(result.x1)
     centred = round_state(result.x1, m.mask)  # as in training; a fragment's place changes no property

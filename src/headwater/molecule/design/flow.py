@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.prediction import Velocity
+from headwater.flows.watched import Check, WatchedVelocity
 from headwater.molecule.design.conditioned import ConditionedVelocity, KnownPart
 from headwater.molecule.model.models import find_device
 from headwater.molecule.structure.elements import MAX_ATOMS
@@ -68,7 +70,12 @@ class MoleculeVelocity:
         return MoleculeVelocity(self.network, self.mask[index.to(self.mask.device)])
 
 
-def molecule_flow(network: nn.Module, atoms: Sequence[int] | Tensor, known: KnownPart | None = None) -> Flow:
+def molecule_flow(
+    network: nn.Module,
+    atoms: Sequence[int] | Tensor,
+    known: KnownPart | None = None,
+    check: Check | None = None,
+) -> Flow:
     """The flow of molecules of given sizes, one problem each; events have shape (29, 9).
 
     Parameters
@@ -79,6 +86,8 @@ def molecule_flow(network: nn.Module, atoms: Sequence[int] | Tensor, known: Know
         The number of atoms of each molecule, `[b]`.
     known
         What each molecule is to have; the flow leads to it exactly.
+    check
+        Asked before every evaluation of the network, see `watch_flow`.
 
     Raises
     ------
@@ -91,7 +100,9 @@ def molecule_flow(network: nn.Module, atoms: Sequence[int] | Tensor, known: Know
             f"Molecules of {counts.tolist()} atoms cannot be generated.", f"Give 2 to {MAX_ATOMS} atoms each."
         )
     mask = atom_mask(counts)
-    velocity = MoleculeVelocity(network, mask)
+    velocity: Velocity = MoleculeVelocity(network, mask)
+    if check is not None:
+        velocity = WatchedVelocity(velocity, check)
     conditioned = velocity if known is None else ConditionedVelocity(velocity, known)
     return Flow(conditioned, SHAPE, support=MoleculeSupport(mask))
 

@@ -20,6 +20,7 @@ from headwater.dflow.prior import ChiPrior
 from headwater.dflow.result import Event, Result
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.watched import Ended
 from headwater.molecule.design.deviation import Verdict
 from headwater.molecule.design.flow import FeatureShell
 from headwater.molecule.design.noise import MatchedNoise, derive_seed
@@ -172,7 +173,20 @@ class _Search:
         self.record = SearchRecord(len(seeds), flow.shape)
 
     def run(self) -> SearchRecord:
-        """Attempts until every molecule has hit, they are used up, or the callback ends the run."""
+        """Attempts until every molecule has hit, they are used up, or the callback or a watched flow ends the run."""
+        record = self.record
+        try:
+            self.attempt()
+        except Ended as ended:
+            if bool(record.unseen.any()):
+                raise
+            record.set_status(~record.hit, ended.status)
+        record.set_status(record.hit, Status.REACHED)
+        record.set_status(record.unseen, Status.DIVERGED)
+        return record
+
+    def attempt(self) -> None:
+        """Screen and control the molecules that have not hit, attempt after attempt."""
         record, callback = self.record, self.callback
         for attempt in range(self.recipe.attempts):
             index = torch.nonzero(~record.hit).flatten()
@@ -184,9 +198,6 @@ class _Search:
             record.set_status(index, callback.status or Status.EVALUATIONS)
             if callback.status is None and self.recipe.gradients and len(index):
                 record.add_attempt(index, self.control(index, start))
-        record.set_status(record.hit, Status.REACHED)
-        record.set_status(record.unseen, Status.DIVERGED)
-        return record
 
     def screen(self, index: Tensor, attempt: int) -> Tensor:
         """For the molecules in `index` the draw of the source with the lowest cost, sound ones first, `[k, 29, 9]`.
