@@ -125,7 +125,7 @@ def main() -> None:
             )
             rows.append(row)
             print(row, flush=True)
-    note = f"Mean SNR and, in brackets, log-spectral distance, dB. Results of Headwater below the input's SNR: {worse}."
+    note = f"Mean SNR and (log-spectral distance), dB. Results of Headwater below the input's SNR: {worse}."
     write(
         o.results / "audio_noise",
         rows,

@@ -315,7 +315,8 @@ from headwater.audio.io.write import write_new, write_patched
 from headwater.errors import Misuse
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 source = examine({str(path)!r})
-for write in (lambda out: write_patched(source, [], out), lambda out: write_new(out, source.read(0, 100_000), 44_100)):
+x = source.read(0, 100_000)
+for write in (lambda out: write_patched(source, [], out), lambda out: write_new(out, x, 44_100)):
     try:
         write(Path({str(tmp_path / ("out." + kind))!r}))
     except Misuse as error:

@@ -36,7 +36,11 @@ class Parts:
 
 
 def check_recording(
-    recording: Recording, *, parts: Parts = Parts(), tell: Callable[[float], None] = lambda seconds: None
+    recording: Recording,
+    *,
+    parts: Parts = Parts(),
+    tell: Callable[[float], None] = lambda seconds: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> list[Finding]:
     """The damage in a recording, in order of time; what several channels show at one time is one finding.
 
@@ -48,6 +52,8 @@ def check_recording(
         How it is cut.
     tell
         Called with the seconds that were looked at.
+    stop
+        Asked after each part: if it is True, that was the last.
 
     Raises
     ------
@@ -58,7 +64,7 @@ def check_recording(
     step = max(2.0 ** (1 - recording.depth) if recording.depth else 0.0, FINEST)
     meters = [HumMeter(rate) for _ in range(recording.channels)]
     found: list[Finding] = []
-    for start, stop, first, x, bad in _read(recording, parts):
+    for start, end, first, x, bad in _read(recording, parts):
         broken = find_runs(np.any(bad, axis=1)).tolist()
         found += [
             Finding(a + first, b + first, NOT_FINITE)
@@ -66,13 +72,15 @@ def check_recording(
             if a + first < stop and b + first > start
         ]
         for signal, meter, unknown in zip(x.T, meters, bad.T, strict=True):
-            meter.listen(signal[start - first : stop - first])
+            meter.listen(signal[start - first : end - first])
             found += [
                 f
                 for f in find_in_part(signal, unknown, rate, step, first)
                 if f.start < stop and f.stop > start
             ]
-        tell(stop / rate)
+        tell(end / rate)
+        if stop():
+            break
     return merge(found, rate) + _hum(meters, recording)
 
 

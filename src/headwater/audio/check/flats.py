@@ -27,8 +27,8 @@ class FlatSettings:
     ----------
     fewest
         Samples of a clipped run.
-    shortest, longest
-        Of a drop-out.
+    shortest, longest, samples
+        Of a drop-out: seconds, and the fewest samples, as shorter runs are also chance in soft noise.
     moves
         How far a sound moves from sample to sample beside a drop-out, and how high a cut peak would have risen.
     beside
@@ -45,6 +45,7 @@ class FlatSettings:
     alone: int = 6
     shortest: float = 0.0003
     longest: float = 2.0
+    samples: int = 12
     moves: float = 8.0
     beside: float = 0.001
     around: float = 0.02
@@ -71,7 +72,7 @@ def find_flats(x: Signal, rate: int, step: float, settings: FlatSettings = FLAT)
     cut = cut[[is_extreme(x, run, round(settings.around * rate), step) for run in cut]]
     regions = merge_clipped(cut, x[cut[:, 0]], round(settings.together * rate), settings)
     length = runs[:, 1] - runs[:, 0]
-    right = (length >= max(settings.shortest * rate, 4)) & (length <= settings.longest * rate)
+    right = (length >= max(settings.shortest * rate, settings.samples)) & (length <= settings.longest * rate)
     beside = max(round(settings.beside * rate), 4)
     dropped = [
         run

@@ -29,6 +29,8 @@ class HumSettings:
         fewest spectra, as their scatter falls with the square root of their number.
     several
         How many lines are a hum; a single one at the mains' own frequency or its double if it is `alone` dB above.
+    faintest
+        The least level of a line, dB of full scale: below, rounding to 16 bits makes lines of its own.
     fewest
         Spectra, half a window apart, below which nothing is said: a note can be as long.
     """
@@ -43,6 +45,7 @@ class HumSettings:
     near: float = 3.0
     far: float = 10.0
     several: int = 3
+    faintest: float = -90.0
     fewest: int = 4
 
 
@@ -128,6 +131,8 @@ class HumMeter:
             beside = np.concatenate(
                 [power[max(place - far, 0) : place - near], power[place + near : place + far]]
             )
+            if power[max(place - 1, 0) : place + 2].max() < s.faintest:
+                continue
             heights[k - 1] = power[max(place - 1, 0) : place + 2].max() - np.quantile(beside, 0.75)
         return heights
 

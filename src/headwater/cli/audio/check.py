@@ -17,7 +17,7 @@ from headwater.audio.io.marks import write_labels
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.options import Files
 from headwater.cli.shared.outputs import check_outputs
-from headwater.cli.shared.progress import clock, show_line
+from headwater.cli.shared.progress import Watch, clock
 
 
 @dataclass(kw_only=True)
@@ -43,11 +43,12 @@ class CheckJob(Job):
 
     def work(self) -> None:
         """Look at the recording from end to end."""
-        seconds = self.recording.seconds
-        with show_line("check", quiet=self.quiet) as tell:
-            self.findings = check_recording(
-                self.recording, tell=lambda t: tell(f"check  {clock(t)} of {clock(seconds)}")
-            )
+        whole = clock(self.recording.seconds)
+        self.findings = check_recording(
+            self.recording,
+            tell=lambda seconds: self.watch.tell(f"check  {clock(seconds)} of {whole}"),
+            stop=lambda: self.watch.over,
+        )
         if any(f.kind == HUM for f in self.findings):
             self.quiet_span = find_quietest(self.recording)
         if self.findings:
@@ -135,6 +136,7 @@ def check(path: Path, files: Files) -> CheckJob:
         warnings=tuple(_notes(recording)),
         overwrite=files.overwrite,
         quiet=files.quiet,
+        watch=Watch("check", quiet=files.quiet),
         recording=recording,
         labels=labels,
     )

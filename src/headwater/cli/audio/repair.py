@@ -30,8 +30,9 @@ PARTIAL = ("inpaint", "extend", "declip")
 """The commands that leave most samples as they are."""
 DEFINITIONS = {
     "misfit": "rms(A(x1) - y) / sigma of what the flow found, sigma being the noise but at least"
-    f" {Prior.resolution:g} of the rms of the stretch; 1 is the goal, {Noise(1.0).recipe.tau:g} where noise or a room"
-    " is undone, as the flow does not finish the sound there",
+    f" {Prior.resolution:g} of the rms of the stretch; a stretch is done at its `goal`",
+    "goal": "the misfit at which the flow ends; it ends earlier where a filter or least squares finish the sound: under"
+    " noise and in a room",
     "filled_by": f"linear prediction fills gaps up to {1000 * SETTINGS.predicted:.0f} ms; what is there another time"
     " is repeated; silence stays silent; the flow fills all other gaps",
     "gradients": "gradient evaluations of a channel: each a forward solve and a vector-Jacobian product",
@@ -138,7 +139,7 @@ class RepairJob(Job):
 
     def keep(self, before: Samples, after: Samples, **content: Any) -> None:
         """Keep the stretch that was just repaired for the sheet."""
-        self.shown = Shown(before, after, content | {"curve": self.curve.points})
+        self.shown = Shown(before, after, content | {"curve": self.curve.points, "goal": self.watch.level})
 
     def facts(self) -> Mapping[str, Any]:
         """The file that was written, the model, and what the words of the report mean."""
