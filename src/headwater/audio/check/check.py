@@ -69,14 +69,14 @@ def check_recording(
         found += [
             Finding(a + first, b + first, NOT_FINITE)
             for a, b in broken
-            if a + first < stop and b + first > start
+            if a + first < end and b + first > start
         ]
         for signal, meter, unknown in zip(x.T, meters, bad.T, strict=True):
             meter.listen(signal[start - first : end - first])
             found += [
                 f
                 for f in find_in_part(signal, unknown, rate, step, first)
-                if f.start < stop and f.stop > start
+                if f.start < end and f.stop > start
             ]
         tell(end / rate)
         if stop():
@@ -85,7 +85,7 @@ def check_recording(
 
 
 def _read(recording: Recording, parts: Parts) -> Iterator[tuple[int, int, int, Samples, NDArray[np.bool_]]]:
-    """Part by part: its frames from `start` to `stop`, the first frame that was read, the samples, which are bad."""
+    """Part by part: its frames from `start` to `end`, the first frame that was read, the samples, which are bad."""
     size, margin = round(parts.part * recording.rate), round(parts.margin * recording.rate)
     with recording.open() as file:
         for start in range(0, recording.frames, size):

@@ -31,8 +31,8 @@ PARTIAL = ("inpaint", "extend", "declip")
 DEFINITIONS = {
     "misfit": "rms(A(x1) - y) / sigma of what the flow found, sigma being the noise but at least"
     f" {Prior.resolution:g} of the rms of the stretch; a stretch is done at its `goal`",
-    "goal": "the misfit at which the flow ends; it ends earlier where a filter or least squares finish the sound: under"
-    " noise and in a room",
+    "goal": "the misfit at which the flow ends; it ends earlier where a filter or least squares finish the sound:"
+    " under noise and in a room",
     "filled_by": f"linear prediction fills gaps up to {1000 * SETTINGS.predicted:.0f} ms; what is there another time"
     " is repeated; silence stays silent; the flow fills all other gaps",
     "gradients": "gradient evaluations of a channel: each a forward solve and a vector-Jacobian product",
