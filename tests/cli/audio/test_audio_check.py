@@ -11,6 +11,7 @@ import soundfile
 from audio_takes import RATE
 
 from headwater.cli.app import main
+from headwater.cli.shared.progress import Watch
 
 
 @pytest.fixture
@@ -122,6 +123,7 @@ class Missing:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Missing())
 from headwater.cli.app import main
+from headwater.cli.shared.progress import Watch
 for words in ("inpaint take.wav --gap 1-1.1", "check take.wav", "denoise take.wav", "generate"):
     assert main(["audio", *words.split()]) == 2
 from headwater.errors import Misuse
@@ -138,9 +140,11 @@ if sys.argv[1] == "scipy":
         assert done.stderr == 4 * told
 
 
-def test_misfits_have_one_scale_and_a_goal(folder, capsys):
+def test_misfits_have_one_scale_and_a_goal(folder, monkeypatch):
+    lines, line = [], Watch.line
+    monkeypatch.setattr(Watch, "line", lambda self, event: lines.append(line(self, event)) or lines[-1])
     main(["audio", "denoise", "hiss.wav", "--noise", "0.05", "--steps", "2", "--gradients", "1"])
-    assert "done at 2.00)" in capsys.readouterr().err
+    assert "done at 2.00)" in lines[-1]
     report = json.loads((folder / "hiss-denoise.json").read_text())
     assert [s["goal"] for s in report["stretches"]] == [2.0] and "`goal`" in report["definitions"]["misfit"]
     main(["audio", "inpaint", "take.wav", "--gap", "1-1.1", "--steps", "2", "--gradients", "1", "--quiet"])
