@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -18,13 +17,7 @@ def load_flow(common: Common, device: torch.device, guidance: float = 1.0) -> Fl
     """The shipped model of the options, as a flow."""
     if guidance != 1.0 and common.label is None:
         raise Misuse("Guidance needs a label, and none was given.", "Give --label.")
-    return load_once(common.model, common.label, guidance, str(device))
-
-
-@cache
-def load_once(model: str, label: str | None, guidance: float, device: str) -> Flow:
-    """The flow, loaded once however many files a command is given."""
-    return models.flow(model, label=label, guidance=guidance, device=device)
+    return models.flow(common.model, label=common.label, guidance=guidance, device=str(device))
 
 
 def on_canvas(flow: Flow, size: tuple[int, int] | None, name: Path | None = None) -> Flow:
