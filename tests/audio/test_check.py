@@ -97,13 +97,13 @@ def test_what_is_not_finite_is_found_to_the_sample(tmp_path):
 
 @pytest.mark.parametrize("mains", [50, 60])
 def test_hum_is_told_from_music_of_the_same_pitch(tmp_path, mains):
-    t = np.arange(12 * RATE) / RATE
+    t, music = np.arange(12 * 8000) / 8000, notes(12, rate=8000)
     lines = sum(np.sin(2 * np.pi * k * (mains + 0.05) * t + k) / k for k in range(1, 7))
-    found = checked(tmp_path, notes(12) + 0.004 * lines)
+    found = checked(tmp_path, music + 0.004 * lines, rate=8000)
     assert [f.text for f in found] == [f"hum {mains} Hz"]
-    assert found[0].start <= RATE and found[0].stop >= 11 * RATE
-    meter = HumMeter(RATE)
-    meter.listen(notes(12) + 0.1 * lines * (t % 6 < 2))  # notes of the mains' pitch come and go
+    assert found[0].start <= 8000 and found[0].stop >= 11 * 8000
+    meter = HumMeter(8000)
+    meter.listen(music + 0.1 * lines * (t % 6 < 2))  # notes of the mains' pitch come and go
     assert meter.find() == []
 
 
@@ -120,7 +120,7 @@ def test_whole_music_has_no_damage(tmp_path):
         0.3 * np.sin(2 * np.pi * 40 * t),
         0.001 * notes(),
         np.zeros(6 * RATE),
-        0.5 * (t < 3) * np.exp(-t),
+        0.5 * np.exp(-4 * t) * np.sin(2 * np.pi * 300 * t),
     ):
         assert checked(tmp_path, soft) == []  # slow peaks, few steps of 16 bits, silence, a fade to it
     fade = notes() * np.clip(1 - t / 5, 0, 1)
