@@ -81,11 +81,11 @@ def interpolate(x: Signal, lost: NDArray[np.bool_], order: int = 1000, iteration
     for _ in range(iterations if len(places) else 0):
         a = burg(x, min(order, len(x) // 3))
         x[places] = 0.0
-        x[places] = _solve_for_lost(a, x, places)
+        x[places] = solve_for_lost(a, x, places)
     return x
 
 
-def _solve_for_lost(a: Signal, known: Signal, places: NDArray[np.intp]) -> Signal:
+def solve_for_lost(a: Signal, known: Signal, places: NDArray[np.intp]) -> Signal:
     """The lost samples that make the prediction error least; a single gap is a Toeplitz system."""
     inner = len(a) <= places[0] and places[-1] < len(known) - len(a)
     if inner and places[-1] - places[0] == len(places) - 1:
