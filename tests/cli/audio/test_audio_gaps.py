@@ -153,3 +153,21 @@ def test_what_a_format_loses_is_said_once_and_before_the_work(folder, capsys, mo
         main(["audio", *words.split(), "--quiet"])
     (said,) = found.value.args
     assert said.count("Warning") == bool(told) and told in said
+
+
+def test_several_recordings_and_a_folder(folder, capsys):
+    """Each has its own result; one that is refused does not end the rest."""
+    (folder / "in").mkdir()
+    for name in ("a.wav", "b.flac"):
+        soundfile.write(folder / "in" / name, soundfile.read("take.wav")[0], RATE)
+    (folder / "in" / "broken.wav").write_bytes(b"no sound")
+    line = "audio inpaint in take.wav --gap 1.0-1.02 -o out"
+    assert main(line.split()) == 2
+    written = {path.name for path in (folder / "out").iterdir()}
+    assert {"a.wav", "b.flac", "take.wav"} <= written and "broken.wav" not in written
+    out, err = capsys.readouterr()
+    assert (
+        out.splitlines()[0] == "1 of 4: in/a.wav" and out.splitlines()[-1] == "3 of 4 files done, 1 refused"
+    )
+    assert "Error, in/broken.wav: " in err
+    assert same_outside("out/take.wav", [(1.0, 1.02)])

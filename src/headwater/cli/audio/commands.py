@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from cyclopts import App
 
@@ -22,6 +23,11 @@ from headwater.cli.audio.options import (
 )
 from headwater.cli.shared.options import Files, word
 from headwater.extras import import_optional
+
+if TYPE_CHECKING:
+    from headwater.cli.audio.repair import RepairJob
+
+Options = TypeVar("Options", bound=Repair)
 
 
 def require_packages() -> None:
@@ -52,26 +58,23 @@ def check(recording: Path, /, *, files: Files = NO_FILES) -> int:
 
 
 @audio.command
-def inpaint(recording: Path, /, *, options: GapOptions = NO_GAPS) -> int:
+def inpaint(*recordings: Path, options: GapOptions = NO_GAPS) -> int:
     """Fill gaps: --gap, --labels or --mask say where. In lossless formats all other samples stay identical.
 
     Parameters
     ----------
-    recording
-        A WAV, FLAC, OGG or AIFF file.
+    recordings
+        WAV, FLAC, OGG or AIFF files, or folders of them.
     """
     require_packages()
     from headwater.cli.audio import gaps
-    from headwater.cli.shared.job import run
 
-    return run(gaps.inpaint(recording, options))
+    return _repair(recordings, options, lambda recording, o: gaps.inpaint(recording, o))
 
 
 @audio.command
 def extend(
-    recording: Path,
-    /,
-    *,
+    *recordings: Path,
     by: Annotated[float, word(times.parse_seconds, "TIME", limits=(0.001, 3600.0))] = 1.0,
     options: Repair = NO_REPAIR,
 ) -> int:
@@ -79,28 +82,27 @@ def extend(
 
     Parameters
     ----------
-    recording
-        A WAV, FLAC, OGG or AIFF file.
+    recordings
+        WAV, FLAC, OGG or AIFF files, or folders of them.
     by
         By how much it becomes longer, as in 1.5 or 800ms.
     """
     require_packages()
     from headwater.cli.audio import gaps
-    from headwater.cli.shared.job import run
 
-    return run(gaps.extend(recording, by, options))
+    return _repair(recordings, options, lambda recording, o: gaps.extend(recording, by, o))
 
 
 @audio.command
 def declip(
-    recording: Path, /, *, level: Level = None, labels: LabelTrack = None, options: Repair = NO_REPAIR
+    *recordings: Path, level: Level = None, labels: LabelTrack = None, options: Repair = NO_REPAIR
 ) -> int:
     """Recover peaks that were cut off. Samples below the level stay as they are, to the bit.
 
     Parameters
     ----------
-    recording
-        A WAV, FLAC, OGG or AIFF file.
+    recordings
+        WAV, FLAC, OGG or AIFF files, or folders of them.
     level
         Where it was cut off, as in 0.9 or -1dB. By default the extremes of every channel, where runs of samples are
         as far out.
@@ -109,21 +111,22 @@ def declip(
     """
     require_packages()
     from headwater.cli.audio import damage
-    from headwater.cli.shared.job import run
 
-    return run(damage.declip(recording, level, labels, options))
+    return _repair(
+        recordings, options, lambda recording, o: damage.declip(recording, level, labels, o), peaks=True
+    )
 
 
 @audio.command
 def denoise(
-    recording: Path, /, *, noise: Level = None, profile: Profile = None, options: Repair = NO_REPAIR
+    *recordings: Path, noise: Level = None, profile: Profile = None, options: Repair = NO_REPAIR
 ) -> int:
     """Remove noise: white noise, whose level is estimated unless --noise says it, or noise like that of a --profile.
 
     Parameters
     ----------
-    recording
-        A WAV, FLAC, OGG or AIFF file.
+    recordings
+        WAV, FLAC, OGG or AIFF files, or folders of them.
     noise
         Standard deviation (rms) of white noise, as in 0.01 or -40dB of full scale.
     profile
@@ -131,21 +134,20 @@ def denoise(
     """
     require_packages()
     from headwater.cli.audio import damage
-    from headwater.cli.shared.job import run
 
-    return run(damage.denoise(recording, noise, profile, options))
+    return _repair(recordings, options, lambda recording, o: damage.denoise(recording, noise, profile, o))
 
 
 @audio.command
 def dereverb(
-    recording: Path, /, *, impulse: Path | None = None, noise: Level = None, options: Repair = NO_REPAIR
+    *recordings: Path, impulse: Path | None = None, noise: Level = None, options: Repair = NO_REPAIR
 ) -> int:
     """Remove a room or a device whose impulse response is known, --impulse.
 
     Parameters
     ----------
-    recording
-        A WAV, FLAC, OGG or AIFF file.
+    recordings
+        WAV, FLAC, OGG or AIFF files, or folders of them.
     impulse
         A file of sound of the same rate: the response of the room to a click, direct sound first.
     noise
@@ -153,16 +155,13 @@ def dereverb(
     """
     require_packages()
     from headwater.cli.audio import damage
-    from headwater.cli.shared.job import run
 
-    return run(damage.dereverb(recording, impulse, noise, options))
+    return _repair(recordings, options, lambda recording, o: damage.dereverb(recording, impulse, noise, o))
 
 
 @audio.command
 def restore(
-    recording: Path,
-    /,
-    *,
+    *recordings: Path,
     cutoff: Annotated[float | None, word(times.parse_hertz, "HZ", limits=(1.0, 1e6))] = None,
     rate: Annotated[float | None, word(times.parse_hertz, "HZ", limits=(1.0, 1e6))] = None,
     operator: str | None = None,
@@ -173,8 +172,8 @@ def restore(
 
     Parameters
     ----------
-    recording
-        A WAV, FLAC, OGG or AIFF file.
+    recordings
+        WAV, FLAC, OGG or AIFF files, or folders of them.
     cutoff
         Everything above it was lost, as in 4000 or 4kHz; what is below stays.
     rate
@@ -187,9 +186,10 @@ def restore(
     """
     require_packages()
     from headwater.cli.audio import damage
-    from headwater.cli.shared.job import run
 
-    return run(damage.restore(recording, cutoff, rate, operator, noise, options))
+    return _repair(
+        recordings, options, lambda recording, o: damage.restore(recording, cutoff, rate, operator, noise, o)
+    )
 
 
 @audio.command
@@ -203,3 +203,22 @@ def generate(*, options: Draw = NO_DRAW) -> int:
     from headwater.cli.shared.job import run
 
     return run(generate.generate(options))
+
+
+def _repair(
+    recordings: Sequence[Path],
+    options: Options,
+    make_job: Callable[[Path, Options], RepairJob],
+    *,
+    peaks: bool = False,
+) -> int:
+    """Repair each recording; the exit code. `peaks`: the results may exceed full scale."""
+    from headwater.audio.io.files import SUFFIXES
+    from headwater.cli.audio.repair import name_result
+    from headwater.cli.shared.batch import plan_batch
+    from headwater.cli.shared.job import run_each
+
+    def name(source: Path) -> str:
+        return name_result(source, peaks=peaks)
+
+    return run_each(plan_batch(recordings, options, suffixes=SUFFIXES, name_result=name), make_job)

@@ -229,9 +229,7 @@ def shared_fields(
         A file cannot be read or written, or matplotlib is not installed.
     """
     source = inputs[0]
-    suffix = source.suffix if source.suffix.lower() in SUFFIXES else ".wav"
-    if peaks and suffix.lower() in (".flac", ".ogg"):
-        suffix = ".wav"
+    suffix = Path(name_result(source, peaks=peaks)).suffix
     main = o.output or source.with_name(f"{source.stem}-{command}{suffix}")
     target = output_format(recording, main, peaks=peaks)
     outputs = name_outputs(main)
@@ -258,6 +256,18 @@ def shared_fields(
         "outputs": outputs,
         "options": o,
     }
+
+
+def name_result(source: Path, *, peaks: bool = False) -> str:
+    """The name of a result in a folder of its own: that of the source, in a format that it can be written in.
+
+    >>> name_result(Path("a/take.FLAC")), name_result(Path("take.flac"), peaks=True)
+    ('take.FLAC', 'take.wav')
+    """
+    suffix = source.suffix if source.suffix.lower() in SUFFIXES else ".wav"
+    if peaks and suffix.lower() in (".flac", ".ogg"):
+        suffix = ".wav"
+    return f"{source.stem}{suffix}"
 
 
 def losses(command: str, source: Path, recording: Recording, target: Recording) -> Iterator[str]:
