@@ -143,16 +143,14 @@ def test_parts_do_not_change_what_is_found(tmp_path):
 
 
 def test_memory_is_that_of_a_part(tmp_path):
-    minute = np.tile(notes(6, rate=16_000)[:, None], (10, 2))
-    with soundfile.SoundFile(tmp_path / "long.wav", "w", 16_000, 2, "PCM_16") as file:
-        for _ in range(4):
-            file.write(minute)
-    tracemalloc.start()
-    found = check_recording(examine(tmp_path / "long.wav"))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    joints = [round(f.start / 16_000) for f in found]  # where a piece begins again there is a click indeed
-    assert joints == list(range(6, 240, 6)) and peak < 60e6  # as floats the recording alone has 61 MB
+    piece, peaks = np.tile(notes(6, rate=8000), 5), []
+    for count in (1, 4):
+        soundfile.write(tmp_path / "long.wav", np.tile(piece, count), 8000, subtype="PCM_16")
+        tracemalloc.start()
+        check_recording(examine(tmp_path / "long.wav"))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0]
 
 
 def test_a_cut_file_and_short_ones_are_checked(tmp_path):

@@ -26,7 +26,7 @@ torch.set_num_threads(1)
         ("denoise hiss.wav --noise 0.05 --profile 0.1-0.5", "do not go together."),
         ("denoise hiss.wav --profile 0.1-0.2", "A profile of 0.100 s is too short."),
         ("denoise hiss.wav --profile 0.1-9", "lies beyond the recording"),
-        ("declip loud.wav --labels labels.txt", "name no clipping."),
+        ("declip take.wav --labels labels.txt", "No 3 samples in a row"),
         ("declip loud.wav --level 0.8 --labels labels.txt", "do not go together."),
         ("check missing.wav", "does not exist."),
         ("check take.wav -o no/l.txt", "does not exist."),
