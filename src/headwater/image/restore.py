@@ -19,10 +19,11 @@ from headwater.dflow.result import Result
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.windowed import extend_to_canvas
+from headwater.image.denoise import DenoisePicture
 from headwater.image.io.picture import check_range
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit
-from headwater.problem.operator import Operator
+from headwater.problem.operator import Identity, Operator
 from headwater.recipes.problem import Problem
 from headwater.recipes.recipe import Recipe, RecipeOptions
 
@@ -93,14 +94,25 @@ class ImageTask:
         operator = self._solved_part(canvas)
         if size != self.size:
             operator = compose(operator, Crop(*self.size, size))
-        return Problem(
-            canvas, Misfit(operator, self.y, max(self.noise, self.resolution)), extend(guess, size)
-        )
+        misfit = Misfit(operator, self.y, self.misfit_unit)
+        if self.is_denoising:
+            return Problem(canvas, misfit, extend_mirrored(guess, size), DenoisePicture())
+        return Problem(canvas, misfit, extend(guess, size))
+
+    @property
+    def is_denoising(self) -> bool:
+        """Whether the measurement is the picture itself with noise, which is one evaluation's job."""
+        return isinstance(self.operator, Identity) and self.noise > 0
+
+    @property
+    def misfit_unit(self) -> float:
+        """The misfit that counts as 1, in data units: the noise, but not less than what a solve can resolve."""
+        return self.noise if self.is_denoising else max(self.noise, self.resolution)
 
     def finish(self, x1: Tensor, problem: Problem | None = None) -> Tensor:
         """The images `[samples, channels, height, width]` of a solve, agreeing with y as well as its noise allows.
 
-        Where the operator knows pixels, those of y stand if the noise is below `resolution` or no window solves
+        A denoised picture is x1. Where the operator knows pixels, those of y stand if the noise is below `resolution` or no window solves
         them. With any other linear operator and noise below `resolution` the image is
 
             argmin_x |x - x1|^2 / resolution^2 + |A x - y|^2 / noise^2,
@@ -118,7 +130,9 @@ class ImageTask:
         images = x1[..., : self.size[0], : self.size[1]]
         y, precise = self.y.to(images).expand(len(images), *self.y.shape[1:]), self.noise < self.resolution
         known = known_pixels(self.operator, images.shape)
-        if known is not None:
+        if self.is_denoising:
+            pass
+        elif known is not None:
             solved = self.solved_pixels(problem.flow if problem else None)
             stand = torch.full_like(solved, True) if precise else ~solved
             images = torch.where((known & stand.to(known.device)).to(images.device), y, images)
@@ -268,3 +282,18 @@ def extend(image: Tensor, canvas: tuple[int, int]) -> Tensor:
     """The image `[..., height, width]` extended to the canvas by repeating its last row and column."""
     below, right = canvas[0] - image.shape[-2], canvas[1] - image.shape[-1]
     return pad(image, (0, right, 0, below), mode="replicate")
+
+
+def extend_mirrored(image: Tensor, canvas: tuple[int, int]) -> Tensor:
+    """The image `[..., height, width]` extended to the canvas by its mirror images, whose noise is like its own.
+
+    Examples
+    --------
+    >>> extend_mirrored(torch.tensor([[1.0, 2.0, 3.0]]), (1, 7)).tolist()
+    [[1.0, 2.0, 3.0, 3.0, 2.0, 1.0, 1.0]]
+    """
+    for axis, length in zip((-2, -1), canvas, strict=True):
+        n = image.shape[axis]
+        k = torch.arange(length, device=image.device) % (2 * n)
+        image = image.index_select(axis, torch.minimum(k, 2 * n - 1 - k))
+    return image
