@@ -25,18 +25,18 @@ class Terminal(io.StringIO):
 
 
 def test_the_record_holds_few_frames_evenly_spaced():
-    record = Frames(size=(4, 5))
+    record = Frames()
     for k in range(1, 101):
         record.add(event(k, misfit=float("nan") if k == 1 else 2.0))
     at = [k for k, _ in record.frames]
     assert record.most // 2 <= len(at) <= record.most and at[0] == 1
     assert len({b - a for a, b in itertools.pairwise(at)}) == 1
-    assert all(x.shape == (3, 4, 5) and float(x[0, 0, 0]) == k for k, x in record.frames)
+    assert all(x.shape == (3, 6, 6) and float(x[0, 0, 0]) == k for k, x in record.frames)
     assert len(record.curve) == 99  # without the NaN
 
 
 def test_the_record_follows_the_first_sample_only():
-    record = Frames(size=(4, 4))
+    record = Frames()
     record.add(event(1, active=(1, 2)))
     assert record.evaluations == 0 and record.frames == []
     record.add(event(2, active=(2, 0)))

@@ -89,12 +89,6 @@ def test_windows_along_one_axis_of_frames():
     assert (torch.einsum("iaia->ia", c) - 1).abs().max() < 0.015
     assert (torch.einsum("iaia->ia", c[:-1, :, 1:]) - RHO).abs().max() < 0.015
     assert c[:, 0, :, 1].abs().max() < 1e-10
-    lost = torch.zeros(30, dtype=torch.bool)
-    lost[25] = True
-    only = extend_to_canvas(flow, (30,), axes=(-2,), damaged=lost)
-    assert only.velocity.corners == ((18,),)
-    assert only.velocity.coverage((30,)).tolist() == [k >= 18 for k in range(30)]
-    assert only(normal(1, 30, 2), time(0.3))[:, :18].abs().max() == 0
 
 
 def test_samples_have_the_exact_covariance():
@@ -191,26 +185,6 @@ def test_chunks_change_nothing(chunk):
         assert max(sizes) == chunk and sum(sizes) == 3 * len(corners)
 
 
-def test_only_windows_that_see_damage_are_solved():
-    damaged = torch.zeros(20, 33, dtype=torch.bool)
-    damaged[17, 4] = damaged[3, 30] = True
-    flow = Flow(lambda x, t: torch.ones_like(x), (1, 8, 8))
-    canvas, everywhere = extend_to_canvas(flow, (20, 33), damaged=damaged), extend_to_canvas(flow, (20, 33))
-    want = [
-        (i, j)
-        for i, j in everywhere.velocity.corners
-        if (i <= 17 < i + 8 and j <= 4 < j + 8) or (i <= 3 < i + 8 and j <= 30 < j + 8)
-    ]
-    assert list(canvas.velocity.corners) == want and 0 < len(want) < len(everywhere.velocity.corners)
-    covered = canvas.velocity.coverage((20, 33))
-    v = canvas(torch.zeros(1, 1, 20, 33), time(0.5))[0, 0]
-    assert (v[covered] - 1).abs().max() < 1e-6 and (v[~covered] == 0).all()
-    assert covered[17, 4] and covered[3, 30] and not covered[10, 20]
-    x0 = normal(1, 1, 20, 33)
-    x1 = solve(canvas, x0, steps=3)
-    assert (x1[..., ~covered] == x0[..., ~covered]).all()
-
-
 @pytest.mark.parametrize(
     "length, size, stride", [(64, 64, 32), (65, 64, 32), (100, 64, 32), (31, 8, 3), (9, 2, 2)]
 )
@@ -231,8 +205,6 @@ def test_refusals():
     flow = Flow(mixing, (1, 8, 8))
     with pytest.raises(Misuse, match=r"7 x 20 is smaller than the model's window 8 x 8\. Embed"):
         extend_to_canvas(flow, (7, 20))
-    with pytest.raises(Misuse, match="marks nothing"):
-        extend_to_canvas(flow, (8, 20), damaged=torch.zeros(8, 20, dtype=torch.bool))
     for stride in (0, -1, 9):
         with pytest.raises(Misuse, match="do not cover"):
             extend_to_canvas(flow, (20, 20), stride=stride)

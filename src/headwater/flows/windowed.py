@@ -66,7 +66,7 @@ class WindowedVelocity:
     size
         The lengths of a window along `axes`.
     corners
-        Where the windows that are evaluated begin; the velocity is 0 where none of them lies.
+        Where the windows begin.
     axes
         The axes along which windows slide, counted from the last.
     chunk
@@ -88,19 +88,13 @@ class WindowedVelocity:
         places = [self._place(corner, x.ndim) for corner in self.corners]
         tiles = torch.cat([x[place] for place in places])
         problem = torch.arange(len(x), device=x.device).repeat(len(places))
-        several = len(tiles) > self.chunk
-        parts = [
-            recompute(self._part(rows, t), tiles[k : k + self.chunk])
-            if several
-            else self._part(rows, t)(tiles)
-            for k, rows in enumerate_chunks(problem, self.chunk)
-        ]
+        parts = evaluate_windows(self.window, tiles, problem, t, self.chunk)
         weight = self._weight(x)
         total, mass = torch.zeros_like(x), torch.zeros_like(x[:1])
-        for place, v in zip(places, torch.cat(parts).chunk(len(places)), strict=True):
+        for place, v in zip(places, parts.chunk(len(places)), strict=True):
             total[place] += weight * v
             mass[place] += weight
-        return total / mass.clamp(min=1e-20)  # eq. 5; 0 / 1e-20 where there is no window
+        return total / mass  # eq. 5
 
     def _place(self, corner: tuple[int, ...], dimensions: int) -> tuple[slice, ...]:
         """The index of a window."""
@@ -116,21 +110,22 @@ class WindowedVelocity:
             weight = weight * bump(size).reshape(-1, *[1] * (-1 - axis))
         return weight.to(like)
 
-    def _part(self, problem: Tensor, t: Tensor) -> Callable[[Tensor], Tensor]:
-        """The window's velocity on tiles `[tiles, ...]`, the i-th of which belongs to `problem[i]`."""
-        window = select(self.window, problem)
-        return lambda tiles: window(tiles, t if t.ndim == 0 else t[problem])
 
-    def locate_window(self, corner: tuple[int, ...]) -> tuple[slice, ...]:
-        """The index of the window at `corner` in a mask of the canvas."""
-        return tuple(slice(i, i + n) for i, n in zip(corner, self.size, strict=True))
+def evaluate_windows(window: Velocity, tiles: Tensor, problem: Tensor, t: Tensor, chunk: int = 32) -> Tensor:
+    """The window's velocity on tiles `[tiles, ...]`, the i-th of which belongs to `problem[i]`, in the same shape.
 
-    def coverage(self, canvas: Sequence[int]) -> Tensor:
-        """Where a window lies on a canvas of these lengths along the axes, bool `[*canvas]`."""
-        mask = torch.zeros(*canvas, dtype=torch.bool)
-        for corner in self.corners:
-            mask[self.locate_window(corner)] = True
-        return mask
+    t is one time, or one for each problem. Of more than `chunk` tiles each chunk is computed again in the backward
+    pass, so that a chunk and not all tiles bound the memory.
+    """
+
+    def part(rows: Tensor) -> Callable[[Tensor], Tensor]:
+        own = select(window, rows)
+        return lambda x: own(x, t if t.ndim == 0 else t[rows])
+
+    if len(tiles) <= chunk:
+        return part(problem)(tiles)
+    chunks = enumerate_chunks(problem, chunk)
+    return torch.cat([recompute(part(rows), tiles[k : k + chunk]) for k, rows in chunks])
 
 
 def extend_to_canvas(
@@ -139,7 +134,6 @@ def extend_to_canvas(
     *,
     axes: Sequence[int] = (-2, -1),
     stride: int | None = None,
-    damaged: Tensor | None = None,
 ) -> Flow:
     """The flow on a canvas larger than its events; the given flow is that of a window.
 
@@ -153,13 +147,11 @@ def extend_to_canvas(
         The axes along which windows slide, counted from the last.
     stride
         The largest distance between windows, in entries; None means half a window.
-    damaged
-        A bool mask `[*canvas]`: only the windows that contain some of it are evaluated; None means all.
 
     Raises
     ------
     Misuse
-        If the canvas is smaller than the window, the stride leaves gaps, or nothing is damaged.
+        If the canvas is smaller than the window, or the stride leaves gaps.
 
     Examples
     --------
@@ -187,11 +179,6 @@ def extend_to_canvas(
         )
     starts = [place_windows(n, m, stride or max(m // 2, 1)) for n, m in zip(canvas, size, strict=True)]
     corners = tuple(itertools.product(*starts))
-    if damaged is not None:
-        seen = WindowedVelocity(flow, size, corners, axes)
-        corners = tuple(c for c in corners if bool(damaged[seen.locate_window(c)].any()))
-        if not corners:
-            raise Misuse("The mask marks nothing as damaged.", "Mark the part that is to be restored.")
     if canvas == size:
         return flow
     shape = list(flow.shape)

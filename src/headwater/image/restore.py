@@ -17,10 +17,13 @@ from torch.nn.functional import pad
 
 from headwater.dflow.result import Result
 from headwater.errors import Misuse
+from headwater.flows.cover import Cover, Place, cover_damage
 from headwater.flows.flow import Flow
 from headwater.flows.windowed import extend_to_canvas
 from headwater.image.denoise import DenoisePicture
 from headwater.image.io.picture import check_range
+from headwater.image.noise import estimate_noise
+from headwater.image.operators.inpaint import Inpaint
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit
 from headwater.problem.operator import Identity, Operator
@@ -79,7 +82,8 @@ class ImageTask:
     def pose(self, model: Flow) -> Problem:
         """The problem on the smallest canvas of the model's windows that holds the picture.
 
-        Only the windows that see damage are solved if the operator is a mask.
+        If the operator is a mask, the problem is that of the windows that see damage, on the pixels that they cover
+        (`flows.cover`), so that its cost is that of the damage.
 
         Raises
         ------
@@ -88,16 +92,19 @@ class ImageTask:
         """
         if self.check_span and model.range and self.y.ndim == 4 and self.y.shape[1] in (1, 3):
             check_range(self.y, *model.range)
+        canvas, sigma = self.embed(model), self.misfit_unit
+        if (cover := cover_of(canvas)) is not None:
+            known = Inpaint(self._pack_known(cover))
+            y = self.pack(self.y, cover)
+            guess = known.pinv(y) if self.guess is None else self.pack(self.guess, cover)
+            return Problem(canvas, Misfit(known, y, sigma), guess)
         guess = self._rough_image(model.shape[0]) if self.guess is None else self.guess
-        canvas = self.embed(model)
-        size = (canvas.shape[1], canvas.shape[2])
-        operator = self._solved_part(canvas)
+        size, operator = (canvas.shape[1], canvas.shape[2]), self.operator
         if size != self.size:
             operator = compose(operator, Crop(*self.size, size))
-        misfit = Misfit(operator, self.y, self.misfit_unit)
         if self.is_denoising:
-            return Problem(canvas, misfit, extend_mirrored(guess, size), DenoisePicture())
-        return Problem(canvas, misfit, extend(guess, size))
+            return Problem(canvas, Misfit(operator, self.y, sigma), extend_mirrored(guess, size), DenoisePicture())
+        return Problem(canvas, Misfit(operator, self.y, sigma), extend(guess, size))
 
     @property
     def is_denoising(self) -> bool:
@@ -105,15 +112,25 @@ class ImageTask:
         return isinstance(self.operator, Identity) and self.noise > 0
 
     @property
-    def misfit_unit(self) -> float:
-        """The misfit that counts as 1, in data units: the noise, but not less than what a solve can resolve."""
-        return self.noise if self.is_denoising else max(self.noise, self.resolution)
+    def misfit_unit(self) -> float | Tensor:
+        """The misfit that counts as 1, in data units: a number, or one for every measurement `[1 or samples]`.
+
+        It is the noise of a picture to be denoised, else the noise or `resolution`, whichever is larger. Known pixels
+        that are put back at the end need no better fit than the noise that they show around the damage.
+        """
+        if self.is_denoising:
+            return self.noise
+        if self.noise < self.resolution and (known := known_pixels(self.operator, (1, 1, *self.size))) is not None:
+            rows, columns = surround(~known.all(0)[0])
+            seen = estimate_noise(self.y[..., rows, columns], known[..., rows, columns])
+            return seen.clamp(min=self.resolution)
+        return max(self.noise, self.resolution)
 
     def finish(self, x1: Tensor, problem: Problem | None = None) -> Tensor:
         """The images `[samples, channels, height, width]` of a solve, agreeing with y as well as its noise allows.
 
-        A denoised picture is x1. Where the operator knows pixels, those of y stand if the noise is below `resolution` or no window solves
-        them. With any other linear operator and noise below `resolution` the image is
+        A denoised picture is x1. Where the operator knows pixels, those of y stand if the noise is below `resolution`
+        or no window solves them. With any other linear operator and noise below `resolution` the image is
 
             argmin_x |x - x1|^2 / resolution^2 + |A x - y|^2 / noise^2,
 
@@ -123,19 +140,23 @@ class ImageTask:
         Parameters
         ----------
         x1
-            The sample on the canvas, `[samples, channels, canvas height, canvas width]`.
+            The sample on the canvas, `[samples, channels, canvas height, canvas width]`, or on the covered pixels.
         problem
-            What `pose` gave; without it every pixel counts as solved, and nothing is clamped.
+            What `pose` gave; without it x1 is on a canvas, and nothing is clamped.
         """
+        precise = self.noise < self.resolution
+        if problem is not None and (cover := cover_of(problem.flow)) is not None:
+            if precise:
+                x1 = torch.where(self._pack_known(cover).to(x1.device), self.pack(self.y, cover).to(x1), x1)
+            images = self.unpack(x1, cover, self.y)
+            return images if problem.flow.range is None else images.clamp_(*problem.flow.range)
         images = x1[..., : self.size[0], : self.size[1]]
-        y, precise = self.y.to(images).expand(len(images), *self.y.shape[1:]), self.noise < self.resolution
+        y = self.y.to(images).expand(len(images), *self.y.shape[1:])
         known = known_pixels(self.operator, images.shape)
         if self.is_denoising:
             pass
         elif known is not None:
-            solved = self.solved_pixels(problem.flow if problem else None)
-            stand = torch.full_like(solved, True) if precise else ~solved
-            images = torch.where((known & stand.to(known.device)).to(images.device), y, images)
+            images = torch.where(known.to(images.device), y, images) if precise else images
         elif precise and (pseudo_inverse := getattr(self.operator, "pseudo_inverse", None)):
             gap = self.operator.residual(images, y)
             images = images - pseudo_inverse(gap, ridge=(self.noise / self.resolution) ** 2)
@@ -145,13 +166,29 @@ class ImageTask:
         """The flow on the smallest canvas that holds the picture; of a mask only the windows that see damage."""
         window = (model.shape[1], model.shape[2])
         canvas = (max(self.size[0], window[0]), max(self.size[1], window[1]))
-        damaged, known = None, known_pixels(self.operator, (1, model.shape[0], *self.size))
+        known = known_pixels(self.operator, (1, model.shape[0], *self.size))
         if canvas == window:
             return model
-        if known is not None:
-            damaged = torch.zeros(canvas, dtype=torch.bool)
-            damaged[: self.size[0], : self.size[1]] = ~known.all(0)[0]
-        return extend_to_canvas(model, canvas, damaged=damaged)
+        if known is None:
+            return extend_to_canvas(model, canvas)
+        return cover_damage(model, pad_to(~known.all(0)[0], canvas))
+
+    def pack(self, picture: Tensor, cover: Cover) -> Tensor:
+        """The covered pixels `[..., 1, pixels]` of pictures of the task's size; beyond them its border goes on."""
+        picture = picture if self.size == cover.canvas else extend(picture, cover.canvas)
+        return cover.pack(picture)
+
+    def _pack_known(self, cover: Cover) -> Tensor:
+        """Which covered pixels are known, bool `[1 or samples, 1, 1, pixels]`; none beyond the picture."""
+        known = known_pixels(self.operator, (1, 1, *self.size))
+        assert known is not None  # it has a cover
+        return cover.pack(known if self.size == cover.canvas else pad_to(known, cover.canvas))
+
+    def unpack(self, packed: Tensor, cover: Cover, onto: Tensor) -> Tensor:
+        """Pictures of the task's size: `onto` with the covered pixels put in."""
+        if self.size != cover.canvas:
+            onto = extend(onto, cover.canvas)
+        return cover.unpack(packed, onto)[..., : self.size[0], : self.size[1]]
 
     def _rough_image(self, channels: int) -> Tensor:
         """The pseudo-inverse of y, y itself if it is an image of this size, else zero."""
@@ -160,22 +197,6 @@ class ImageTask:
             rough: Tensor = pinv(self.y)
             return rough
         return self.y if tuple(self.y.shape[1:]) == shape else self.y.new_zeros(1, *shape)
-
-    def solved_pixels(self, canvas: Flow | None) -> Tensor:
-        """Bool `[height, width]`: the pixels of the picture that some window of the canvas solves."""
-        covered = None if canvas is None else getattr(canvas.velocity, "coverage", None)
-        if canvas is None or covered is None:
-            return torch.ones(self.size, dtype=torch.bool)
-        solved: Tensor = covered(canvas.shape[1:])[: self.size[0], : self.size[1]]
-        return solved
-
-    def _solved_part(self, canvas: Flow) -> Operator:
-        """The operator; one that knows pixels asks nothing of those that no window solves."""
-        restrict = getattr(self.operator, "restrict", None)
-        if restrict is None:
-            return self.operator
-        restricted: Operator = restrict(self.solved_pixels(canvas))
-        return restricted
 
 
 @dataclass(frozen=True)
@@ -197,11 +218,28 @@ class Restoration:
     task: ImageTask
     problem: Problem
 
+    @property
+    def region(self) -> Place:
+        """The rows and columns of the picture that were solved: all, or those from the first window to the last."""
+        (height, width), cover = self.task.size, cover_of(self.problem.flow)
+        if cover is None:
+            return slice(0, height), slice(0, width)
+        rows, columns = cover.box
+        return slice(rows.start, min(rows.stop, height)), slice(columns.start, min(columns.stop, width))
+
     def crop(self, x1: Tensor) -> Tensor:
-        """The picture's part of states x1 `[samples, c, *canvas]`; unsolved pixels are as in the first image."""
-        height, width = self.task.size
-        solved = self.task.solved_pixels(self.problem.flow).to(x1.device)
-        return torch.where(solved, x1[..., :height, :width], self.images[:1].to(x1))
+        """The `region` of states x1 `[samples, c, *canvas]`; pixels that no window solves are those of the result."""
+        (rows, columns), cover = self.region, cover_of(self.problem.flow)
+        if cover is None:
+            return x1[..., rows, columns]
+        box = cover.cut_out()
+        onto = extend(self.images[:1, :, rows, columns], box.canvas)
+        return box.unpack(x1, onto)[..., : rows.stop - rows.start, : columns.stop - columns.start]
+
+    def rms(self, images: Tensor) -> Tensor:
+        """The misfit of images `[samples, c, height, width]` in their region, in units of the noise, `[samples]`."""
+        cover = cover_of(self.problem.flow)
+        return self.problem.misfit.rms(images if cover is None else self.task.pack(images, cover))
 
 
 def restore(
@@ -268,6 +306,16 @@ class Crop:
         return pad(y, (0, self.canvas[1] - self.width, 0, self.canvas[0] - self.height))
 
 
+def cover_of(flow: Flow) -> Cover | None:
+    """The cover of a flow that solves damage alone (`cover_damage`), else None."""
+    return getattr(flow.velocity, "cover", None)
+
+
+def pad_to(mask: Tensor, canvas: tuple[int, int]) -> Tensor:
+    """The mask `[..., height, width]` on a canvas, False beyond it."""
+    return pad(mask, (0, canvas[1] - mask.shape[-1], 0, canvas[0] - mask.shape[-2]))
+
+
 def known_pixels(operator: Operator, shape: Sequence[int]) -> Tensor | None:
     """The pixels of x of this shape that y shows as they are, bool `[1 or samples, 1, height, width]`.
 
@@ -282,6 +330,27 @@ def extend(image: Tensor, canvas: tuple[int, int]) -> Tensor:
     """The image `[..., height, width]` extended to the canvas by repeating its last row and column."""
     below, right = canvas[0] - image.shape[-2], canvas[1] - image.shape[-1]
     return pad(image, (0, right, 0, below), mode="replicate")
+
+
+def surround(damaged: Tensor, margin: int = 32) -> tuple[slice, slice]:
+    """The rows and columns from `margin` pixels before the damage to as many behind it, of bool `[height, width]`.
+
+    Examples
+    --------
+    >>> damaged = torch.zeros(100, 200, dtype=torch.bool)
+    >>> damaged[40:50, 180:190] = True
+    >>> surround(damaged)
+    (slice(8, 82, None), slice(148, 200, None))
+    """
+    places = [torch.nonzero(damaged.any(axis)).flatten() for axis in (1, 0)]
+    if not len(places[0]):
+        return slice(None), slice(None)
+    first, last = ([int(place[k]) for place in places] for k in (0, -1))
+    rows, columns = (
+        slice(max(i - margin, 0), min(j + 1 + margin, n))
+        for i, j, n in zip(first, last, damaged.shape, strict=True)
+    )
+    return rows, columns
 
 
 def extend_mirrored(image: Tensor, canvas: tuple[int, int]) -> Tensor:

@@ -17,13 +17,10 @@ class Frames(Record):
 
     Attributes
     ----------
-    size : tuple of int
-        Height and width of the picture; x1 is cut to it.
     frames : list of (evaluations, x1)
-        At most `most` of them, evenly spaced.
+        At most `most` of them, evenly spaced, as the flow has them.
     """
 
-    size: tuple[int, int] = (0, 0)
     most: int = 12
     frames: list[tuple[int, Tensor]] = field(default_factory=list)
     _every: int = 1
@@ -38,8 +35,7 @@ class Frames(Record):
         if math.isfinite(misfit):
             self.curve.append((self.evaluations, misfit))
         if (self.evaluations - 1) % self._every == 0:
-            height, width = self.size
-            x1 = event.x1[place[0], ..., :height, :width].detach().to("cpu", copy=True)
+            x1 = event.x1[place[0]].detach().to("cpu", copy=True)
             self.frames.append((self.evaluations, x1))
             if len(self.frames) > self.most:
                 self.frames, self._every = self.frames[::2], 2 * self._every

@@ -25,7 +25,7 @@ from headwater.flows.flow import Flow
 from headwater.image import restore as restoring
 from headwater.image.io.files import read_image, write_image
 from headwater.image.metrics.compare import compare, finite
-from headwater.image.restore import Restoration
+from headwater.image.restore import ImageTask, Restoration
 from headwater.image.sheet import sheet
 from headwater.recipes.paper import Paper
 from headwater.recipes.recipe import RecipeOptions
@@ -34,8 +34,10 @@ from headwater.solvers.memory import activation_bytes
 
 DEFINITIONS = {
     "noise": "standard deviation of the noise of the measurement, in the range [-1, 1]",
-    "misfit_unit": "the same, but not below what a solve of a few steps can resolve",
-    "misfit": "rms(A(x1) - y) / misfit_unit of the image as written: 1 at the noise level",
+    "misfit_unit": "the same, but not below what a solve of a few steps can resolve; of an inpainting without --noise "
+    "not below the noise that the known pixels around the hole show",
+    "misfit": "rms(A(x1) - y) / misfit_unit of the image as written: 1 at the noise level; a denoised image is a mean, "
+    "whose misfit lies below 1 by nature",
     "gradients": "gradient evaluations of this sample: each a forward solve and a vector-Jacobian product",
     "evaluations": "forward calls of the network for this sample",
     "psnr": "dB, range 2, over all channels and pixels",
@@ -90,7 +92,7 @@ class RestoreJob(Job):
         if self.done is None:
             return []
         images, result = self._as_written(self.done.images), self.done.result
-        misfit = self.done.problem.misfit.rms(images)
+        misfit = self.done.rms(images)
         entries = []
         # Only what was written so far has a file; the length of `files` decides.
         for i, (status, file) in enumerate(zip(result.status, self.files, strict=False)):
@@ -120,7 +122,7 @@ class RestoreJob(Job):
         return {
             "operator": task.operator.name,
             "noise": task.noise,
-            "misfit_unit": max(task.noise, task.resolution),
+            "misfit_unit": unit_of(task),
             "size": list(task.size),
             "model": self.options.model,
             "reference": None if self.options.reference is None else str(self.options.reference),
@@ -132,12 +134,14 @@ class RestoreJob(Job):
         assert self.done is not None
         task, done, first = self.request.task, self.done, report["samples"][0]
         words = [f"{name} {first[name]:.2f}" for name in ("misfit", "psnr") if first.get(name) is not None]
+        rows, columns = done.region
+        y = task.y if task.y.ndim == 4 and task.y.shape[1] in (1, 3) else torch.zeros(1, 1, *task.size)
         sheet(
             self.outputs.sheet,
-            task.y if task.y.ndim == 4 and task.y.shape[1] in (1, 3) else torch.zeros(1, 1, *task.size),
-            self._as_written(done.images[:1]),
+            y[..., rows, columns] if y.shape[-2:] == done.images.shape[-2:] else y,
+            self._as_written(done.images[:1, :, rows, columns]),
             steps=[(at, done.crop(x1[None])[0]) for at, x1 in self.frames.frames],
-            reference=self.reference,
+            reference=None if self.reference is None else self.reference[..., rows, columns],
             curve=self.frames.curve,
             title=f"{self.inputs[0].name}: {task.operator.name}",
             captions=("", ", ".join(words), ""),
@@ -179,7 +183,7 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
     device = device_named(o.device)
     flow = load_flow(o, device)
     check_memory(flow, request, o)
-    frames, level = Frames(size=request.task.size), max(request.task.noise, request.task.resolution)
+    frames, level = Frames(), unit_of(request.task)
     common = ("preset", "steps", "gradients", "seconds", "memory", "label", "seed")
     return RestoreJob(
         command=f"image {request.command}",
@@ -204,6 +208,11 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
         reference=reference,
         frames=frames,
     )
+
+
+def unit_of(task: ImageTask) -> float:
+    """The misfit that counts as 1, in data units."""
+    return float(torch.as_tensor(task.misfit_unit).max())
 
 
 def check_options(o: Restore) -> None:

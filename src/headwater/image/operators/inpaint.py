@@ -80,10 +80,6 @@ class Inpaint(LinearOperator):
         self._require_size(shape)
         return self.mask
 
-    def restrict(self, where: Tensor) -> Inpaint:
-        """The operator that asks nothing of pixels outside of `where`, bool `[height, width]`."""
-        return Inpaint(self.mask & where.to(self.mask.device))
-
     def damaged(self, shape: Sequence[int]) -> Tensor:
         """The missing pixels, bool [1 or batch, 1, h, w]."""
         self._require_size(shape)
