@@ -85,10 +85,12 @@ class DenoisePicture:
 
         def draw() -> Tensor:
             fresh = to_luma_chroma(draw_normal(flow.shape, generators).to(y))
-            return y + from_luma_chroma(join_luma_chroma(torch.zeros_like(y), per_problem(missing, y) * fresh))
+            return y + from_luma_chroma(
+                join_luma_chroma(torch.zeros_like(y), per_problem(missing, y) * fresh)
+            )
 
         x1 = y
-        for x1 in denoise_in_views(flow, draw, levels.luma, self.views):  # noqa: B007 (the last one is used below)
+        for x1 in denoise_in_views(flow, draw, levels.luma, self.views):
             yield self.keep_grey(x1, levels)
         rows = torch.nonzero(~levels.grey & (missing > 0)).flatten()
         if len(rows):

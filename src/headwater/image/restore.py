@@ -23,12 +23,19 @@ from headwater.flows.windowed import extend_to_canvas
 from headwater.image.denoise import DenoisePicture
 from headwater.image.io.picture import check_range
 from headwater.image.noise import estimate_noise
+from headwater.image.operators.blur import Blur
 from headwater.image.operators.inpaint import Inpaint
+from headwater.image.operators.resize import SuperResolution
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit
 from headwater.problem.operator import Identity, Operator
 from headwater.recipes.problem import Problem
 from headwater.recipes.recipe import Recipe, RecipeOptions
+from headwater.recipes.verdict import tell_overfitted
+from headwater.recipes.warm_start import WarmStart
+
+MEASURING_ALL = (Blur, SuperResolution)
+"""Operators that leave no part of a picture open: an estimate at the noise level is the answer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +110,11 @@ class ImageTask:
         if size != self.size:
             operator = compose(operator, Crop(*self.size, size))
         if self.is_denoising:
-            return Problem(canvas, Misfit(operator, self.y, sigma), extend_mirrored(guess, size), DenoisePicture())
-        return Problem(canvas, Misfit(operator, self.y, sigma), extend(guess, size))
+            return Problem(
+                canvas, Misfit(operator, self.y, sigma), extend_mirrored(guess, size), DenoisePicture()
+            )
+        recipe = WarmStart(keep_estimate=0.8) if isinstance(self.operator, MEASURING_ALL) else WarmStart()
+        return Problem(canvas, Misfit(operator, self.y, sigma), extend(guess, size), recipe)
 
     @property
     def is_denoising(self) -> bool:
@@ -120,7 +130,10 @@ class ImageTask:
         """
         if self.is_denoising:
             return self.noise
-        if self.noise < self.resolution and (known := known_pixels(self.operator, (1, 1, *self.size))) is not None:
+        if (
+            self.noise < self.resolution
+            and (known := known_pixels(self.operator, (1, 1, *self.size))) is not None
+        ):
             rows, columns = surround(~known.all(0)[0])
             seen = estimate_noise(self.y[..., rows, columns], known[..., rows, columns])
             return seen.clamp(min=self.resolution)
@@ -285,6 +298,8 @@ def restore(
     task = replace(task, y=task.y.expand(len(seeds), *task.y.shape[1:]))
     problem = task.pose(model)
     result = problem.solve(seeds, recipe=recipe, options=options)
+    if task.noise >= task.resolution:  # below it, the unit of the misfit is no noise that could be fitted
+        result = tell_overfitted(result, problem.misfit.operator.count(problem.misfit.y))
     return Restoration(task.finish(result.x1, problem), result, task, problem)
 
 

@@ -100,8 +100,9 @@ def denoise_in_views(
 class OneEvaluation:
     """E[x1 | y], the mean of what is likely, for measurements y = x1 + white noise of the whole sample.
 
-    It has no settings of a search: of the options only `callback` has a meaning. Its misfit is *below* the noise level
-    by nature, not because it fitted noise: for the exact mean, rms(y - x1)^2 = sigma_y^2 - E|x1 - E[x1 | y]|^2 / n.
+    It has no settings of a search: of the options only `callback` has a meaning. Its misfit is *below* the noise
+    level by nature, not because it fitted noise: the exact mean xhat = E[x1 | y] of n numbers has
+    E|y - xhat|^2 = n sigma_y^2 - E|x1 - xhat|^2.
 
     Attributes
     ----------
@@ -118,8 +119,8 @@ class OneEvaluation:
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
     >>> misfit = Misfit(lambda x: x, torch.tensor([[1.0, -1.0]]), 0.5)
     >>> result = OneEvaluation()(flow, misfit, [0], guess=misfit.y)
-    >>> result.status[0].name, result.x1.round(decimals=4).tolist(), result.evaluations.tolist()
-    ('COMPUTED', [[0.8, -0.8]], [1])
+    >>> result.status[0].name, [round(x, 4) for x in result.x1[0].tolist()], result.evaluations.tolist()
+    ('COMPUTED', [0.8, -0.8], [1])
     """
 
     views: tuple[View, ...] = (torch.clone,)
@@ -166,4 +167,6 @@ def follow(means: Iterator[Tensor], misfit: Misfit, y: Tensor, options: RecipeOp
     except Ended as ended:
         status = ended.status
     finite = torch.isfinite(x1).flatten(1).all(1).tolist()
-    return result_without_control(misfit, x1, [status if ok else Status.DIVERGED for ok in finite], evaluations)
+    return result_without_control(
+        misfit, x1, [status if ok else Status.DIVERGED for ok in finite], evaluations
+    )

@@ -34,10 +34,10 @@ from headwater.solvers.memory import activation_bytes
 
 DEFINITIONS = {
     "noise": "standard deviation of the noise of the measurement, in the range [-1, 1]",
-    "misfit_unit": "the same, but not below what a solve of a few steps can resolve; of an inpainting without --noise "
-    "not below the noise that the known pixels around the hole show",
-    "misfit": "rms(A(x1) - y) / misfit_unit of the image as written: 1 at the noise level; a denoised image is a mean, "
-    "whose misfit lies below 1 by nature",
+    "misfit_unit": "the same, but not below what a solve of a few steps can resolve; of an inpainting without "
+    "--noise not below the noise that the known pixels around the hole show",
+    "misfit": "rms(A(x1) - y) / misfit_unit of the image as written: 1 at the noise level; a denoised image is a "
+    "mean, whose misfit lies below 1 by nature",
     "gradients": "gradient evaluations of this sample: each a forward solve and a vector-Jacobian product",
     "evaluations": "forward calls of the network for this sample",
     "psnr": "dB, range 2, over all channels and pixels",
