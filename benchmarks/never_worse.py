@@ -3,10 +3,10 @@
     python benchmarks/never_worse.py --photographs photos.zip
 
 Five random crops of 64 x 64, at native resolution, of each of the last 40 photographs, which training did not see:
-200 crops. Each of 18 kinds of damage takes one crop of every photograph in turn: colour or grey, noise of 6.4, 12.8 and
-25.5 grey levels, in a PNG or behind a JPEG of quality 95 with its chroma at half the resolution (4:2:0) or at half
-the width (4:2:2). Grey photographs are one channel in the PNG and three equal ones, with equal noise, in the JPEG.
-Files are written and read; the told noise is that before the JPEG.
+200 crops. Each of 18 kinds of damage takes one crop of every photograph in turn: colour or grey, noise of 6.4, 12.8
+and 25.5 grey levels, in a PNG or behind a JPEG of quality 95 with its chroma at half the resolution (4:2:0) or at
+half the width (4:2:2). Grey photographs are one channel in the PNG, and three equal ones with equal noise in the
+JPEG. Files are written and read; the told noise is that before the JPEG.
 
 `one evaluation` is that of the same network at the time whose noise is told, with completed noise for the grey ones.
 BM3D (PyPI `bm3d`) is told the same noise and sees every eighth crop of a cell; `ours there` is our mean on these.

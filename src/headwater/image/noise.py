@@ -55,7 +55,8 @@ def from_luma_chroma(x: Tensor) -> Tensor:
 def luma_chroma_axes(like: Tensor) -> Tensor:
     """The axes as rows, orthonormal `[3, 3]`."""
     axes = like.new_tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [1.0, 1.0, -2.0]])
-    return axes / axes.norm(dim=1, keepdim=True)
+    lengths: Tensor = axes.norm(dim=1, keepdim=True)
+    return axes / lengths
 
 
 def halve_by_haar(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,7 @@ from headwater.image.denoise import DenoisePicture
 from headwater.image.io.picture import check_range
 from headwater.image.noise import estimate_noise
 from headwater.image.operators.blur import Blur
+from headwater.image.operators.clip import Clip
 from headwater.image.operators.inpaint import Inpaint
 from headwater.image.operators.resize import SuperResolution
 from headwater.problem.compose import compose
@@ -298,8 +299,10 @@ def restore(
     task = replace(task, y=task.y.expand(len(seeds), *task.y.shape[1:]))
     problem = task.pose(model)
     result = problem.solve(seeds, recipe=recipe, options=options)
-    if task.noise >= task.resolution:  # below it, the unit of the misfit is no noise that could be fitted
-        result = tell_overfitted(result, problem.misfit.operator.count(problem.misfit.y))
+    # Below the resolution the unit of the misfit is no noise that could be fitted, and the one-sided residuals of
+    # clipped pixels are no noise either.
+    if task.noise >= task.resolution and not isinstance(task.operator, Clip):
+        result = tell_overfitted(result, task.operator.count(task.y))
     return Restoration(task.finish(result.x1, problem), result, task, problem)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from headwater.cli.image.frames import Frames
 from headwater.cli.image.options import Restore
 from headwater.cli.image.outputs import plan_outputs
-from headwater.cli.image.prior import device_of, load_flow
+from headwater.cli.image.prior import device_of, load_flow, model_of
 from headwater.cli.image.requests import Request
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import device_named
@@ -168,6 +168,7 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
         An option, a file or the model cannot be used.
     """
     check_options(o)
+    o = replace(o, model=model_of(o, request.command))
     inputs = (*request.inputs, *([o.reference] if o.reference else []))
     outputs = plan_outputs(
         o.output,
