@@ -5,6 +5,7 @@ A restoration is read by `requests` and done by `restoration`; `samples` uses th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,7 @@ from headwater.cli.shared.options import Whole, whole, word
 
 if TYPE_CHECKING:
     from headwater.cli.image.requests import Request
+    from headwater.cli.shared.job import Job
 
 image = App(name="image", help="Restore, generate and examine images of any size.")
 
@@ -39,14 +41,14 @@ Motion = Annotated[tuple[float, float] | None, word(values.number_parser("LENGTH
 
 @image.command
 def inpaint(
-    photo: Path, /, *, mask: Path | None = None, box: BoxOption = None, options: Restore = NO_RESTORE
+    *photos: Path, mask: Path | None = None, box: BoxOption = None, options: Restore = NO_RESTORE
 ) -> int:
     """Fill a hole: the white of --mask, the --box, or the transparent part of the photo.
 
     Parameters
     ----------
-    photo
-        The image file.
+    photos
+        Image files, or folders of them.
     mask
         An image of the same size: white is filled, black is kept.
     box
@@ -54,19 +56,19 @@ def inpaint(
     """
     from headwater.cli.image import requests
 
-    return _restore(requests.inpaint(photo, mask, box, options), options)
+    return _restore(photos, options, lambda photo, o: requests.inpaint(photo, mask, box, o))
 
 
 @image.command
 def upscale(
-    photo: Path, /, *, factor: Whole = 2, method: Downsampling = "area", options: Restore = NO_RESTORE
+    *photos: Path, factor: Whole = 2, method: Downsampling = "area", options: Restore = NO_RESTORE
 ) -> int:
     """Enlarge a small image.
 
     Parameters
     ----------
-    photo
-        The image file.
+    photos
+        Image files, or folders of them.
     factor
         Pixels of the result per pixel of the photo.
     method
@@ -74,14 +76,12 @@ def upscale(
     """
     from headwater.cli.image import requests
 
-    return _restore(requests.upscale(photo, factor, method, options), options)
+    return _restore(photos, options, lambda photo, o: requests.upscale(photo, factor, method, o))
 
 
 @image.command
 def deblur(
-    photo: Path,
-    /,
-    *,
+    *photos: Path,
     kernel: Path | None = None,
     gaussian: float | None = None,
     motion: Motion = None,
@@ -92,8 +92,8 @@ def deblur(
 
     Parameters
     ----------
-    photo
-        The image file.
+    photos
+        Image files, or folders of them.
     kernel
         The picture of a blurred point: .npy, .txt or an image, of odd size.
     gaussian
@@ -105,44 +105,44 @@ def deblur(
     """
     from headwater.cli.image import requests
 
-    return _restore(requests.deblur(photo, kernel, gaussian, motion, boundary, options), options)
+    return _restore(
+        photos, options, lambda photo, o: requests.deblur(photo, kernel, gaussian, motion, boundary, o)
+    )
 
 
 @image.command
-def denoise(photo: Path, /, *, options: Restore = NO_RESTORE) -> int:
+def denoise(*photos: Path, options: Restore = NO_RESTORE) -> int:
     """Remove noise of a known level, --noise.
 
     Parameters
     ----------
-    photo
-        The image file.
+    photos
+        Image files, or folders of them.
     """
     from headwater.cli.image import requests
 
-    return _restore(requests.denoise(photo, options), options)
+    return _restore(photos, options, lambda photo, o: requests.denoise(photo, o))
 
 
 @image.command
-def colorize(photo: Path, /, *, method: Grey = "luma", options: Restore = NO_RESTORE) -> int:
+def colorize(*photos: Path, method: Grey = "luma", options: Restore = NO_RESTORE) -> int:
     """Give a grey photo colours.
 
     Parameters
     ----------
-    photo
-        The image file; of a colour image the grey version is taken.
+    photos
+        Image files, or folders of them; of a colour image the grey version is taken.
     method
         How grey was made of colour.
     """
     from headwater.cli.image import requests
 
-    return _restore(requests.colorize(photo, method, options), options)
+    return _restore(photos, options, lambda photo, o: requests.colorize(photo, method, o))
 
 
 @image.command
 def dejpeg(
-    photo: Path,
-    /,
-    *,
+    *photos: Path,
     quality: Annotated[int | None, whole()] = None,
     subsampling: Subsampling | None = None,
     options: Restore = NO_RESTORE,
@@ -151,8 +151,8 @@ def dejpeg(
 
     Parameters
     ----------
-    photo
-        The image file.
+    photos
+        Image files, or folders of them.
     quality
         1 to 100; by default read from the quantisation tables of the file.
     subsampling
@@ -160,14 +160,12 @@ def dejpeg(
     """
     from headwater.cli.image import jpeg_request
 
-    return _restore(jpeg_request.dejpeg(photo, quality, subsampling, options), options)
+    return _restore(photos, options, lambda photo, o: jpeg_request.dejpeg(photo, quality, subsampling, o))
 
 
 @image.command
 def declip(
-    photo: Path,
-    /,
-    *,
+    *photos: Path,
     low: Level = -1.0,
     high: Level = 1.0,
     gain: float = 1.0,
@@ -177,8 +175,8 @@ def declip(
 
     Parameters
     ----------
-    photo
-        The image file.
+    photos
+        Image files, or folders of them.
     low
         The level below which the photo lost everything, in [-1, 1] or as 20/255.
     high
@@ -188,11 +186,11 @@ def declip(
     """
     from headwater.cli.image import requests
 
-    return _restore(requests.declip(photo, low, high, gain, options), options)
+    return _restore(photos, options, lambda photo, o: requests.declip(photo, low, high, gain, o))
 
 
 @image.command
-def restore(photo: Path, /, *, operator: str, size: Size = None, options: Restore = NO_RESTORE) -> int:
+def restore(*photos: Path, operator: str, size: Size = None, options: Restore = NO_RESTORE) -> int:
     """Undo any damage that can be written as a Python function.
 
     The file holds a function operator(x) of images [batch, 3, height, width] in [-1, 1], made of
@@ -200,8 +198,8 @@ def restore(photo: Path, /, *, operator: str, size: Size = None, options: Restor
 
     Parameters
     ----------
-    photo
-        What the operator made of the image: an image file, or the array of a .npy file.
+    photos
+        What the operator made of each image: an image file, or the array of a .npy file.
     operator
         The file my.py, or my.py:name if the function has another name than 'operator'.
     size
@@ -209,7 +207,7 @@ def restore(photo: Path, /, *, operator: str, size: Size = None, options: Restor
     """
     from headwater.cli.image import operator_request
 
-    return _restore(operator_request.restore(photo, operator, size, options), options)
+    return _restore(photos, options, lambda photo, o: operator_request.restore(photo, operator, size, o))
 
 
 @image.command
@@ -283,9 +281,14 @@ def likelihood(
     return run(likelihood_job(photos, probes, seed, steps, common))
 
 
-def _restore(request: Request, options: Restore) -> int:
-    """Carry a request out; the exit code."""
+def _restore(photos: Sequence[Path], options: Restore, read: Callable[[Path, Restore], Request]) -> int:
+    """Read a request from each photo and carry it out; the exit code."""
+    from headwater.cli.image.outputs import name_result
     from headwater.cli.image.restoration import restore_job
-    from headwater.cli.shared.job import run
+    from headwater.cli.shared.batch import run_each
+    from headwater.image.io.files import FORMATS
 
-    return run(restore_job(request, options))
+    def make_job(photo: Path, o: Restore) -> Job:
+        return restore_job(read(photo, o), o)
+
+    return run_each(photos, options, make_job, suffixes=FORMATS, name_result=name_result)

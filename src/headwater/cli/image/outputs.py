@@ -48,6 +48,15 @@ def default_output(source: Path, command: str) -> Path:
     >>> str(default_output(Path("a/photo.jpg"), "inpaint"))
     'a/photo-inpaint.png'
     """
+    return source.with_name(f"{source.stem}-{command}{Path(name_result(source)).suffix}")
+
+
+def name_result(source: Path) -> str:
+    """The name of a result in a folder of its own: that of the source, in a format without loss.
+
+    >>> name_result(Path("a/photo.jpg")), name_result(Path("photo.TIF"))
+    ('photo.png', 'photo.tif')
+    """
     suffix = source.suffix.lower()
     keep = suffix in FORMATS and suffix not in LOSSY
-    return source.with_name(f"{source.stem}-{command}{suffix if keep else '.png'}")
+    return f"{source.stem}{suffix if keep else '.png'}"

@@ -83,7 +83,7 @@ class RestoreJob(Job):
 
     def _write(self, image: Tensor, path: Path) -> Path | None:
         """Write a sample; None for one with NaN, after divergence."""
-        if not bool(torch.isfinite(image).all()):
+        if not all(end.isfinite() for end in image.aminmax()):  # of all pixels `isfinite` takes seconds
             return None
         return write_image(image[None], path, self.request.picture, overwrite=self.overwrite)
 
