@@ -12,6 +12,7 @@ from headwater import (
     Estimate,
     Flow,
     Gaussian,
+    GaussianMixture,
     Misfit,
     Paper,
     RecipeOptions,
@@ -135,3 +136,22 @@ def test_few_measurements_lie_below_the_noise_by_chance(rms, count, low):
     result = result_without_control(misfit, torch.full((1, 4), rms), Status.REACHED, 0)
     found = tell_overfitted(result, torch.tensor([count])).status[0]
     assert (found is Status.OVERFITTED) is low and found.ok is not low
+
+
+@pytest.mark.parametrize("limit", [1, 60])
+@pytest.mark.parametrize(
+    "recipe", [WarmStart(), WarmStart(keep_estimate=0.8), Paper()], ids=["own", "kept", "paper"]
+)
+def test_a_status_says_whether_the_goal_was_reached(recipe, limit):
+    """On a law that no recipe was tuned on: four problems, whose measurements no source point may explain."""
+    law = GaussianMixture(
+        [0.5, 0.5], torch.tensor([[-2.0, 0.0, 1.0], [2.0, 1.0, 0.0]]), torch.tensor([0.1, 0.3])
+    )
+    g = torch.Generator().manual_seed(0)
+    y = 2 * torch.randn(4, 2, generator=g)
+    misfit = Misfit(lambda x: x[:, :2] * x[:, 1:], y, 0.05)
+    options = RecipeOptions(gradients=limit)
+    result = recipe(law.flow, misfit, range(4), guess=torch.zeros(1, 3), options=options)
+    reached = misfit.rms(result.x1.double()) <= 1.05 + 1e-4
+    assert [s.ok for s in result.status] == reached.tolist()
+    assert limit == 1 or bool(reached.any())
