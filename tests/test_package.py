@@ -52,3 +52,15 @@ def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\((?!http)([^)#]+)", text):
         assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_the_exit_codes_of_the_docs_are_those_of_the_code():
+    from headwater.cli.shared import exit_codes
+
+    def table(text):
+        return re.findall(r"^\| (\d+) +\| (.*?) +\|$", text, re.MULTILINE)
+
+    rows = table((ROOT / "docs" / "commands.md").read_text())
+    assert rows == table(exit_codes.__doc__) and len(rows) == 4
+    codes = {exit_codes.DONE, exit_codes.MISSED, exit_codes.MISUSE, exit_codes.INTERRUPTED}
+    assert {int(code) for code, _ in rows} == codes

@@ -7,7 +7,7 @@ import pytest
 from cli_tools import call, pixels, report, two_sentences
 from PIL import Image
 
-from headwater.cli.image import prior
+from headwater import zoo
 from headwater.image import restore as restoring
 from headwater.image.model import models
 from headwater.optimizers.status import Status
@@ -53,11 +53,11 @@ def test_one_file_into_a_folder(folder, cheap, no_sheet):
 
 
 def test_the_model_is_loaded_once(folder, cheap, no_sheet, monkeypatch):
-    prior.load_once.cache_clear()
-    loads, load = [], models.flow
-    monkeypatch.setattr(models, "flow", lambda *a, **k: loads.append(a) or load(*a, **k))
+    models.network.cache_clear()
+    loads, load = [], zoo.load_weights
+    monkeypatch.setattr(zoo, "load_weights", lambda name: loads.append(name) or load(name))
     assert call("image denoise photo.png more --noise 0.1 -o out --quiet") == 0
-    assert len(loads) == 1
+    assert loads == ["tiny64"]
 
 
 def test_one_failure_does_not_end_the_rest(folder, cheap, no_sheet, capsys):

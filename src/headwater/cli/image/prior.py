@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -18,7 +17,7 @@ def load_flow(common: Common, device: torch.device, guidance: float = 1.0) -> Fl
     """The shipped model of the options, as a flow."""
     if guidance != 1.0 and common.label is None:
         raise Misuse("Guidance needs a label, and none was given.", "Give --label.")
-    return load_once(model_of(common), common.label, guidance, str(device))
+    return models.flow(model_of(common), label=common.label, guidance=guidance, device=str(device))
 
 
 def model_of(common: Common, command: str = "") -> str:
@@ -27,12 +26,6 @@ def model_of(common: Common, command: str = "") -> str:
     `benchmarks/never_worse.py` speaks for that of `denoise`.
     """
     return common.model or ("photo64" if command == "denoise" else "tiny64")
-
-
-@cache
-def load_once(model: str, label: str | None, guidance: float, device: str) -> Flow:
-    """The flow, loaded once however many files a command is given."""
-    return models.flow(model, label=label, guidance=guidance, device=device)
 
 
 def on_canvas(flow: Flow, size: tuple[int, int] | None, name: Path | None = None) -> Flow:
