@@ -1,5 +1,6 @@
 """The package as a whole: import time, README blocks, lists in documents against the code."""
 
+import os
 import re
 import subprocess
 import sys
@@ -14,11 +15,41 @@ README = (ROOT / "README.md").read_text()
 def test_import_costs_little_over_torch():
     """The modules headwater adds to torch are few and light: none of the heavy ones is imported."""
     code = (
-        "import torch, sys; before = set(sys.modules); import headwater; "
+        "import torch, sys; before = set(sys.modules); import headwater; headwater.Flow; "
         "new = {m.split('.')[0] for m in set(sys.modules) - before}; print(' '.join(sorted(new)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"PIL", "matplotlib", "scipy", "cyclopts", "rich", "tifffile", "skimage"} & set(out.split())
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys; from headwater.cli.app import main; main(['--help']); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+
+def test_the_door_offers_what_is_exported():
+    import headwater
+    from headwater import exports
+
+    assert headwater.__all__ == exports.__all__ and set(headwater.__all__) <= set(dir(headwater))
+    assert all(getattr(headwater, name) is getattr(exports, name) for name in headwater.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        headwater.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("late", ["cyclopts", "rich", "torch"])
+def test_ctrl_c_during_an_import_is_one_line(late, tmp_path):
+    """A package that is imported slowly, and Ctrl-C meanwhile."""
+    (tmp_path / f"{late}.py").write_text("raise KeyboardInterrupt", encoding="utf-8")
+    words = [sys.executable, "-m", "headwater", *(["models"] if late == "torch" else ["--help"])]
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    ended = subprocess.run(
+        words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, cwd=ROOT
+    )
+    assert ended.returncode == 130 and ended.stdout == ""
+    assert ended.stderr.strip().startswith("Interrupted.") and len(ended.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL))

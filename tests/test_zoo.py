@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from headwater import zoo
+from headwater.errors import Misuse
 from headwater.image.model import models
 from headwater.image.model.network import UNet, UNetConfig
 from headwater.zoo import export as exporting
@@ -147,3 +148,12 @@ def test_export_round_trips_through_load(tmp_path, monkeypatch, limit):
         assert_close(flow(x, HALF), rounded(x, HALF, torch.tensor([1, 1])), rtol=1e-4, atol=1e-5)
         assert_close(flow(x, HALF), ema(x, HALF, torch.tensor([1, 1])), rtol=0.02, atol=0.02)
         assert (flow(x, HALF) - net(x, HALF, torch.tensor([1, 1]))).abs().max() > 0.05  # the average ships
+
+
+def test_a_model_is_a_name_and_no_path(tmp_path, capsys):
+    """A JSON file that happens to lie somewhere is no card."""
+    (tmp_path / "secret.json").write_text('{"kind": "secret"}', encoding="utf-8")
+    for name in (tmp_path / "secret", zoo.FOLDER / "tiny64", "../weights/tiny64", "./tiny64", "a" * 5000):
+        with pytest.raises(Misuse, match="There is no model named") as caught:
+            zoo.read_card(str(name))
+        assert "secret'" not in str(caught.value).split("named")[0] and len(str(caught.value)) < 500

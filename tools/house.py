@@ -38,14 +38,14 @@ from typing import Any
 
 SOURCE = Path(__file__).parents[1] / "src/headwater"
 FLOORS = (
-    ("errors", "extras", "atomic"),
+    ("text", "errors", "extras", "atomic", "figures"),
     ("nn", "metrics", "optimizers", "problem"),
     ("flows", "zoo"),
     ("solvers",),
     ("dflow",),
     ("recipes", "adapters"),
     ("image", "audio", "molecule"),
-    ("batch",),
+    ("batch", "exports"),
     ("cli", "web"),
 )
 """The rooms of every floor, from the ground. A floor imports from lower ones only."""

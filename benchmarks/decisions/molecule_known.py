@@ -3,9 +3,10 @@
     python benchmarks/decisions/molecule_known.py --qm9 build/qm9 --count 48
 
 Formulae and fragments are those of molecules of QM9's test part. A fragment is what is left of a molecule, with its
-hydrogens, when a single bond between heavy atoms, in no ring, is cut: the larger part; the number of atoms is that of
-the molecule. `--each` molecules are asked for each. Beside them draws of the same sizes with nothing known. `first
-draw` takes what comes, the other rows draw until a molecule is sound, up to eight times, or search as `grow` does.
+hydrogens, when a single bond between heavy atoms, in no ring, is cut: the larger part; the number of atoms, or the
+formula, is that of the molecule. `--each` molecules are asked for each. Beside them draws of the same sizes with
+nothing known. `first draw` takes what comes, the other rows draw until a molecule is sound, up to eight times, or
+search as `grow` does.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def asked(molecules: Molecules, rows: Tensor, each: int) -> dict[str, object]:
     known = to_molecules(MoleculeBatch(b["positions"], b["types"], b["charges"], b["mask"]))
     formulae = [dict(Counter(m.symbols)) for m in known]
     sizes = torch.tensor([len(m) for m in known]).repeat_interleave(each)
-    parts = [(len(m), part) for m in known if (part := larger_part(m)) is not None]
+    parts = [(m, part) for m in known if (part := larger_part(m)) is not None]
 
     def free(n: Networks, draws: int) -> list[Design]:
         return [generate(len(sizes), atoms=sizes, recipe=ScreenedDraws(candidates=draws), networks=n)]
@@ -78,11 +79,12 @@ def asked(molecules: Molecules, rows: Tensor, each: int) -> dict[str, object]:
             for i, f in enumerate(formulae)
         ]
 
-    def grown(n: Networks, first: bool) -> list[Design]:
+    def grown(n: Networks, first: bool, to_formula: bool) -> list[Design]:
         how = {"candidates": 1, "gradients": 0, "attempts": 1} if first else {}
+        asked = [{"formula": dict(Counter(m.symbols))} if to_formula else {"atoms": len(m)} for m, _ in parts]
         return [
-            design_with(Request(each, 100 * i, atoms=size, fragment=part), how, n)
-            for i, (size, part) in enumerate(parts)
+            design_with(Request(each, 100 * i, fragment=part, **asked[i]), how, n)
+            for i, (_, part) in enumerate(parts)
         ]
 
     return {
@@ -90,8 +92,10 @@ def asked(molecules: Molecules, rows: Tensor, each: int) -> dict[str, object]:
         "size": lambda n: free(n, 8),
         "formula, first draw": lambda n: formula(n, 1),
         "formula": lambda n: formula(n, 8),
-        "fragment, first draw": lambda n: grown(n, True),
-        "fragment": lambda n: grown(n, False),
+        "fragment, first draw": lambda n: grown(n, True, False),
+        "fragment": lambda n: grown(n, False, False),
+        "fragment and formula, first draw": lambda n: grown(n, True, True),
+        "fragment and formula": lambda n: grown(n, False, True),
     }
 
 

@@ -9,38 +9,14 @@
 'REACHED'
 """
 
-from headwater.dflow.control import control
-from headwater.dflow.prior import ChiPrior, TargetLikelihood
-from headwater.dflow.result import Event, Result, deadline
-from headwater.dflow.start import blend, inversion, shell
-from headwater.errors import Misuse
-from headwater.flows.flow import Flow
-from headwater.flows.gaussian import Gaussian, GaussianMixture
-from headwater.flows.path import VP, BetaTable, CondOT, Cosine, Path
-from headwater.optimizers import LBFGS, Adam, GradientDescent, Polyak
-from headwater.optimizers.status import Status
-from headwater.problem.batch import Each, WholeBatch
-from headwater.problem.compose import compose
-from headwater.problem.cost import Misfit, NegativePSNR, Stop, WeightedSum, discrepancy, target_psnr
-from headwater.recipes.estimate import Estimate
-from headwater.recipes.one_evaluation import OneEvaluation
-from headwater.recipes.paper import Paper
-from headwater.recipes.recipe import RecipeOptions
-from headwater.recipes.warm_start import WarmStart
-from headwater.solvers import (
-    DDIM,
-    EULER,
-    HEUN,
-    MIDPOINT,
-    RK4,
-    invert,
-    log_likelihood,
-    logit_grid,
-    solve,
-    solve_adaptive,
-    uniform_grid,
-)
-from headwater.solvers.differentiation import Auto, Checkpoint, Direct
+# ruff: noqa: F405 (the names below come from `exports`)
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headwater.exports import *  # noqa: F403
 
 __version__ = "0.1.0"
 
@@ -97,3 +73,20 @@ __all__ = [
     "target_psnr",
     "uniform_grid",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: torch takes seconds, and help, refusals and Ctrl-C need none of it (PEP 562)."""
+    exports = importlib.import_module("headwater.exports")
+    if name in __all__:
+        return getattr(exports, name)
+    try:
+        return importlib.import_module(f"headwater.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"headwater.{name}":
+            raise
+        raise AttributeError(f"module 'headwater' has no attribute {name!r}") from None
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

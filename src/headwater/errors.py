@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -53,6 +54,20 @@ def summarise(error: BaseException) -> str:
     """
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
+
+
+def as_refusal(error: OSError) -> Misuse:
+    """What the system does not allow, as two sentences.
+
+    Examples
+    --------
+    >>> str(as_refusal(PermissionError(13, "Permission denied", "a.png")))
+    'The system refused a.png: Permission denied. Check the name, the permissions and the free space.'
+    """
+    if error.errno == errno.ENAMETOOLONG:
+        return Misuse("The name of a file is too long.", "Give it a shorter one.")
+    what = f"The system refused {error.filename or 'a file'}: {error.strerror}."
+    return Misuse(what, "Check the name, the permissions and the free space.")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -37,7 +37,7 @@ def test_a_gap_of_a_guitar_sounds_as_what_was_there(here):
     assert distance(x[heard], truth[heard]) < 0.85 * distance(predicted[heard], truth[heard])
     level = 10 * np.log10(np.sum(x[lost] ** 2) / np.sum(truth[lost] ** 2))
     assert abs(level) < 2.5
-    (stretch,) = report(here / "lost-inpaint.json")["stretches"]
+    (stretch,) = report(here / "lost-inpaint.flac.json")["stretches"]
     assert stretch["filled_by"] == "flow and linear prediction" and max(stretch["misfit"]) <= 1.1
 
 

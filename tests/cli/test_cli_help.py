@@ -90,7 +90,7 @@ def test_the_choices_are_those_of_the_code():
     assert get_args(options.Downsampling) == METHODS
     assert get_args(options.Boundary) == BOUNDARIES
     assert get_args(options.Grey) == tuple(GREY_WEIGHTS)
-    assert get_args(options.Subsampling) == SUBSAMPLINGS
+    assert get_args(options.Subsampling) == tuple(SUBSAMPLINGS)
 
 
 def test_the_defaults_name_what_ships():

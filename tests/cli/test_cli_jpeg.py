@@ -1,14 +1,91 @@
 """A JPEG file tells its quality, its subsampling and how its blocks lie."""
 
+import io
+
+import imagecodecs
 import numpy as np
 import pytest
 import torch
 from cli_tools import pixels
 from PIL import Image
 
-from headwater.cli.image.jpeg_request import dejpeg, read_compression, turn_tensor_as_stored
+from headwater.cli.image.jpeg_request import codec_noise, dejpeg, read_compression, turn_tensor_as_stored
 from headwater.cli.image.options import Restore
+from headwater.errors import Misuse
+from headwater.image.io import photos
+from headwater.image.io.files import read_image
 from headwater.image.io.picture import TURNS, turn_as_stored
+
+UNEVEN = [[3 + (i // 8) * 2 + (i % 8) * 4 for i in range(64)], [9 + (i // 8) * 5 + i % 8 for i in range(64)]]
+"""Tables that are not symmetric, and no libjpeg quality."""
+
+
+def by_pillow(array, **how):
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, "JPEG", **how)
+    return stream.getvalue()
+
+
+def by_libjpeg(array, subsampling):
+    return imagecodecs.jpeg8_encode(np.ascontiguousarray(array), 80, subsampling=subsampling)
+
+
+FILES = {  # what wrote the file, and what its header says: quality, subsampling
+    "4:4:4": (lambda a: by_libjpeg(a, "444"), 80, "4:4:4"),
+    "4:2:2": (lambda a: by_libjpeg(a, "422"), 80, "4:2:2"),
+    "4:2:0": (lambda a: by_libjpeg(a, "420"), 80, "4:2:0"),
+    "4:4:0": (lambda a: by_libjpeg(a, "440"), 80, "4:4:0"),
+    "4:1:1": (lambda a: by_libjpeg(a, "411"), 80, "4:1:1"),
+    "flat": (lambda a: by_pillow(a, subsampling=0, qtables=[[16] * 64] * 2), None, "4:4:4"),
+    "uneven": (lambda a: by_pillow(a, subsampling=2, qtables=UNEVEN), None, "4:2:0"),
+    "three tables": (lambda a: by_pillow(a, subsampling=1, qtables=[*UNEVEN, [5] * 64]), None, "4:2:2"),
+    "RGB": (lambda a: by_pillow(a, quality=80, keep_rgb=True), None, "4:4:4"),
+    "progressive": (lambda a: by_pillow(a, quality=80, progressive=True), 80, "4:2:0"),
+    "grey": (lambda a: by_pillow(np.ascontiguousarray(a[..., 1]), quality=60), 60, "4:4:4"),
+}
+
+
+def striped_cat(size):
+    """A cat behind rows of red and blue, which no other subsampling explains."""
+    array = np.asarray(Image.open(photos.path("cat")).convert("RGB").resize((64, 64))).copy()
+    array[16:48:2, 16:48], array[17:48:2, 16:48] = (220, 30, 30), (30, 30, 220)
+    return np.ascontiguousarray(array[: size[0], : size[1]])
+
+
+@pytest.mark.parametrize("size", [(64, 64), (61, 51)])
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_tells_how_it_was_made(name, size, tmp_path):
+    write, quality, subsampling = FILES[name]
+    truth, path = striped_cat(size), tmp_path / "x.jpg"
+    path.write_bytes(write(truth))
+    found = read_compression(path)
+    assert (found.quality, found.subsampling) == (quality, subsampling)
+    x = torch.from_numpy(truth).permute(2, 0, 1)[None] / 127.5 - 1
+    y, _ = read_image(path)
+    x, y = (x[:, 1:2], y[:, :1]) if name == "grey" else (x, y)
+    codec = found.codec()
+    misfit = float((codec(x) - y).square().mean().sqrt()) / codec_noise(codec, y)
+    assert 0.5 < misfit < 1.1, misfit  # A(truth) - y is noise of about the level that the solve is told
+    exact = float((found.codec("straight")(x) - y).square().mean().sqrt())
+    assert exact < 0.016  # 42 dB
+
+
+def test_jpeg_files_of_other_kinds_are_refused(tmp_path):
+    path = tmp_path / "x.jpg"
+    Image.fromarray(pixels()).convert("CMYK").save(path)
+    with pytest.raises(Misuse, match="JPEG file of CMYK"):
+        read_compression(path)
+    assert read_image(path)[0].shape == (1, 3, 16, 20)
+    path.write_bytes(imagecodecs.jpeg8_encode(pixels(), lossless=True, predictor=1))
+    with pytest.raises(Misuse, match=r"quantisation|cannot be read"):
+        read_compression(path)
+
+
+def test_what_the_user_says_stands_before_the_file(here):
+    Image.fromarray(pixels()).save("x.jpg", quality=70, subsampling="4:2:2")
+    for quality, subsampling, steps in [(None, "4:4:4", 70), (30, None, 30)]:
+        task = dejpeg(here / "x.jpg", quality, subsampling, Restore()).task
+        assert task.operator.subsampling == (subsampling or "4:2:2") and task.operator.quality == steps
 
 
 @pytest.mark.parametrize("quality", [1, 10, 30, 50, 75, 95])

@@ -42,7 +42,7 @@ def test_the_contact_sheet_is_about_square():
 
 def test_invert_writes_the_source_and_its_diagnostics(here):
     assert call(["image", "invert", photos.path("cat"), "--steps", "8", "-o", "x0.npy", "--quiet"]) == 0
-    x0, r = torch.from_numpy(np.load("x0.npy"))[None], report(here / "x0.json")
+    x0, r = torch.from_numpy(np.load("x0.npy"))[None], report(here / "x0.npy.json")
     assert x0.shape == (1, 3, 64, 64) and r["radius"] == pytest.approx(float(x0.square().mean().sqrt()), 1e-4)
     truth = read_image(photos.path("cat"))[0]
     back = solve(models.flow(), x0, steps=8).detach()

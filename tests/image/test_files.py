@@ -15,6 +15,7 @@ from headwater.extras import import_optional
 from headwater.image.io import photos, png16
 from headwater.image.io.files import check_range, read_image, write_image
 from headwater.image.io.picture import Picture
+from headwater.image.io.png_chunks import add_chunks, join_chunks
 
 torch.set_num_threads(1)
 SIZES = [(5, 7), (1, 9), (8, 1), (1, 1), (33, 20)]
@@ -94,15 +95,13 @@ def test_16_bit_png_with_every_filter_and_interlacing(channels, interlaced):
     stream = b"".join(filtered(p, [y % 5 for y in range(len(p))]) for p in parts if p.size)
     colour = {1: 0, 3: 2, 4: 6}[channels]
     header = struct.pack(">IIBBBBB", 13, 11, 16, colour, 0, 0, int(interlaced))
-    body = [(b"IHDR", header), (b"IDAT", zlib.compress(stream)), (b"IEND", b"")]
-    data = png16.SIGNATURE + b"".join(png16._chunk(k, b) for k, b in body)
+    data = join_chunks([(b"IHDR", header), (b"IDAT", zlib.compress(stream)), (b"IEND", b"")])
     assert np.array_equal(png16.decode(data), pixels)
 
 
 def test_16_bit_png_transparent_colour():
     pixels = np.array([[[1], [2]]], np.uint16)
-    data = png16.encode(pixels)
-    data = data[:33] + png16._chunk(b"tRNS", b"\0\2") + data[33:]
+    data = add_chunks(png16.encode(pixels), [(b"tRNS", b"\0\2")])
     assert png16.decode(data).tolist() == [[[1, 65535], [2, 0]]]
 
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from headwater.image.operators import as_mask, box_mask, random_mask
+from headwater.errors import Misuse
+from headwater.image.operators import as_mask, box_mask, grow_mask, random_mask
 
 
 def test_box_is_where_it_was_asked_for():
@@ -44,3 +45,20 @@ def test_values_of_files_become_masks(values):
     assert as_mask(values, known="dark").tolist() == [[[[False, True]]]]
     assert as_mask(values[None]).equal(as_mask(values)) and as_mask(values[None, None]).equal(as_mask(values))
     assert as_mask(values[None].repeat(3, 1, 1)).shape == (3, 1, 1, 2)
+
+
+@pytest.mark.parametrize("radius", [0, 1, 2, 5, 9, 1000])
+def test_a_mask_grows_by_a_disk(radius):
+    marked = torch.zeros(2, 1, 23, 31, dtype=torch.bool)
+    marked[0, 0, 3, 5] = marked[0, 0, 22, 30] = marked[1, 0, 11, 0] = True
+    rows, columns = torch.meshgrid(torch.arange(23), torch.arange(31), indexing="ij")
+    expected = torch.zeros_like(marked)
+    for batch, _, row, column in marked.nonzero().tolist():
+        expected[batch, 0] |= (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
+    if radius == 1000:
+        with pytest.raises(Misuse, match="covers the whole"):
+            grow_mask(marked, radius)
+    else:
+        assert torch.equal(grow_mask(marked, radius), expected)
+    with pytest.raises(Misuse, match="cannot grow"):
+        grow_mask(marked, -1)

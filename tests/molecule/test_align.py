@@ -158,15 +158,29 @@ def test_matched_finds_the_atoms_of_what_is_known():
     y = encode_state(1.5 * torch.randn(1, 12, 3, generator=g), types, torch.zeros_like(types), mask)
     x1 = y[:, torch.cat([torch.randperm(n, generator=g), torch.arange(n, 12)])]
     typed = mask & (torch.arange(12) < 5)
-    x0, misfit = match_types(x1, x1, torch.tensor([n]), types, typed)  # x0 = x1: what is done to it shows
+    x0, misfit = match_types(
+        x1, x1, torch.tensor([n]), types, typed, typed & False
+    )  # x0 = x1: what is done to it shows
     assert_close(x0[0, :5, 3:], y[0, :5, 3:])
     assert_close(x0[0].sum(0), x1[0].sum(0), atol=1e-5, rtol=0)  # a reordering: nothing lost
     assert misfit.item() < 1e-3
     hydrogens = encode_state(y[..., :3], types * 0, types * 0, mask)
-    far = match_types(x1, hydrogens, torch.tensor([n]), types * 0 + 3, typed)[1]
+    far = match_types(x1, hydrogens, torch.tensor([n]), types * 0 + 3, typed, typed & False)[1]
     assert far.item() == pytest.approx(-5 * math.log(1e-3))  # oxygens asked for where all are hydrogens
-    lost, misfit = match_types(x1, x1 * torch.nan, torch.tensor([n]), types, typed)
+    lost, misfit = match_types(x1, x1 * torch.nan, torch.tensor([n]), types, typed, typed & False)
     assert torch.equal(lost, x1) and misfit.item() == torch.inf
+
+
+def test_the_atoms_of_a_fragment_keep_their_rows_when_a_formula_is_matched():
+    """Carbon and oxygen are known; of two new atoms the flow makes H and N where N and H are asked for."""
+    mask, kinds = atom_mask(torch.tensor([4])), torch.tensor([[1, 3, 2, 0]])
+    kinds = torch.nn.functional.pad(kinds, (0, 25))
+    made = torch.nn.functional.pad(torch.tensor([[3, 1, 0, 2]]), (0, 25))
+    places = torch.randn(1, 29, 3, generator=torch.Generator().manual_seed(0))
+    x1 = encode_state(places, made, made * 0, mask)
+    x0 = torch.arange(29.0)[None, :, None].expand(1, 29, 9)
+    found, misfit = match_types(x0, x1, torch.tensor([4]), kinds, mask, mask & (torch.arange(29) < 2))
+    assert found[0, :4, 0].tolist() == [0, 1, 3, 2] and misfit.item() < 1e-3
 
 
 def test_towards_is_aligned_the_other_way_round():

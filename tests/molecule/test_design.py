@@ -5,15 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from by_hand import METHANE, design_quickly
+from by_hand import METHANE, design_quickly, embedded
 from torch.testing import assert_close
 
-from headwater.molecule.chemistry.soundness import is_sound
+from headwater.molecule.chemistry.soundness import examine, is_sound
 from headwater.molecule.design.design import design, generate, score
 from headwater.molecule.design.request import Request
 from headwater.molecule.design.screened_control import ScreenedControl, ScreenedDraws
+from headwater.molecule.design.target import Target
 from headwater.molecule.model.regressor import PROPERTIES
-from headwater.molecule.structure.molecule import to_batch, to_molecules
+from headwater.molecule.structure.interval import Interval
+from headwater.molecule.structure.molecule import select_atoms, to_batch, to_molecules
 from headwater.optimizers.status import Status
 
 
@@ -54,6 +56,58 @@ def test_a_formula_and_a_fragment_come_out(networks):
         assert sorted(found.symbols) == ["C"] * 2 + ["H"] * 6
         assert np.abs(found.positions[:4] - fragment.positions).max() < 1e-4  # where it was
     assert d.fragment_rms is not None and d.fragment_rms.max() < 1e-4
+
+
+def phenyl(open_at=0):
+    """Benzene without the hydrogen at one of its carbons."""
+    rows = [i for i in range(12) if i != 6 + open_at]
+    return select_atoms(embedded("c1ccccc1"), np.array(rows))
+
+
+C7H8O = {"C": 7, "H": 8, "O": 1}
+
+
+@pytest.mark.parametrize("open_at", [0, 5])
+def test_a_fragment_grows_to_a_formula_wherever_it_is_open(open_at, networks):
+    """Where the new atoms got elements without asking what becomes of them, one draw in a hundred was sound."""
+    request = Request(2, 1, fragment=phenyl(open_at), formula=C7H8O)
+    d = design(request, recipe=ScreenedControl(gradients=0))
+    found = examine(to_molecules(d.molecules))
+    assert [c.sound for c in found] == [True, True] and bool(d.reached.all())
+    assert [c.formula for c in found] == ["C7H8O"] * 2
+
+
+def ethyl():
+    """Ethane without a hydrogen at each of its carbons: two places to grow at."""
+    return select_atoms(embedded("CC"), np.array([0, 1, 2, 3, 5, 6]))
+
+
+@pytest.mark.parametrize(
+    ("fragment", "asked"),
+    [(phenyl, {"formula": C7H8O}), (ethyl, {"atoms": 12}), (ethyl, {"formula": {"C": 4, "H": 8, "O": 1}})],
+)
+def test_the_order_of_the_atoms_of_a_fragment_changes_nothing(fragment, asked, networks):
+    """Orders of one file: the same new atoms, and the fragment's in the order of the file."""
+    one, recipe = fragment(), ScreenedControl(gradients=0, candidates=1, attempts=1, steps=4)
+    k, first = len(one), design(Request(2, 1, fragment=one, **asked), recipe=recipe)
+    for seed in (1, 2, 3):
+        order = np.random.default_rng(seed).permutation(k)
+        other = design(Request(2, 1, fragment=select_atoms(one, order), **asked), recipe=recipe)
+        rows = torch.cat([torch.from_numpy(order), torch.arange(k, 29)])
+        assert_close(other.x0, first.x0[:, rows], atol=0, rtol=0)
+        assert_close(other.x1, first.x1[:, rows], atol=1e-5, rtol=0)
+        assert_close(other.molecules.positions, first.molecules.positions[:, rows], atol=1e-5, rtol=0)
+        assert torch.equal(other.molecules.types, first.molecules.types[:, rows])
+
+
+def test_draws_and_gradients_are_told_apart(networks):
+    """A target that a draw meets, and one that only control comes nearer to."""
+    hit = design_quickly(targets=(Target("gap", Interval(low=0.5)),))
+    assert bool(hit.reached.all()) and not bool(hit.by_gradient.any())
+    asked = {"targets": (Target("gap", 100.0),), "candidates": 1, "steps": 4}
+    draws, control = design_quickly(**asked, gradients=0), design_quickly(**asked, gradients=8)
+    nearer = control.deviation < draws.deviation
+    assert bool(nearer.any()) and control.by_gradient.tolist() == nearer.tolist()
 
 
 def test_generate_does_not_depend_on_the_batch(networks):

@@ -1,6 +1,7 @@
 """Molecule files: what is written is read back; what is damaged is named and refused."""
 
 import csv
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from headwater.errors import Misuse
 from headwater.molecule.chemistry.soundness import examine
-from headwater.molecule.io.files import read_molecules, write_csv, write_sdf, write_xyz
+from headwater.molecule.io.files import read_molecules, write_sdf, write_xyz
+from headwater.molecule.io.table import write_csv
 from headwater.molecule.structure.elements import ELEMENTS
 from headwater.molecule.structure.molecule import Molecule
 
@@ -262,11 +264,15 @@ def test_a_drawing_is_refused(tmp_path):
 
 
 def test_bad_paths_are_named(tmp_path):
-    for name, words in [("no.sdf", "does not exist"), ("no.pdb", ".mol, .sdf, .xyz"), ("no", "unknown kind")]:
+    for name, words in [
+        ("no.sdf", "There is no file"),
+        ("no.pdb", ".mol, .sdf, .xyz"),
+        ("no", "unknown kind"),
+    ]:
         with pytest.raises(Misuse, match=words):
             read_molecules(tmp_path / name)
     (tmp_path / "folder.xyz").mkdir()
-    with pytest.raises(Misuse, match="cannot be read"):
+    with pytest.raises(Misuse, match="is a folder"):
         read_molecules(tmp_path / "folder.xyz")
 
 
@@ -323,3 +329,109 @@ def test_csv_has_all_columns_and_exact_numbers(tmp_path):
     with pytest.raises(Misuse, match="exists already"):
         write_csv(path, [])
     assert path.read_text().startswith("name,gap")
+
+
+QM9_FRAME = """5
+gdb 1\t157.7118\t157.70997
+C\t-0.0126981359\t 1.0858041578\t 0.0080009958\t-0.535689
+H\t 2.150416*^-3\t-0.0060313176\t 0.0019761204\t 0.133921
+H\t 1.0117308433\t 1.4637511618\t 2.765748*^-4\t 0.133922
+H\t-0.540815069\t 1.4475266138\t-0.8766437152\t 0.133923
+H\t-0.5238136345\t 1.4379326443\t 0.9063972942\t 0.133923
+1341.307\t1341.3284
+C\tC\t
+InChI=1S/CH4/h1H4\tInChI=1S/CH4/h1H4
+"""
+
+
+def test_qm9s_own_xyz(tmp_path):
+    """Its exponents, and the frequencies, SMILES and InChI after each frame (chemfiles#489)."""
+    (tmp_path / "dsgdb9nsd_000001.xyz").write_text(QM9_FRAME + QM9_FRAME.replace("gdb 1", "gdb 2"))
+    first, second = read_molecules(tmp_path / "dsgdb9nsd_000001.xyz")
+    assert (first.name, second.name) == ("gdb 1", "gdb 2") and first.symbols == ("C", "H", "H", "H", "H")
+    assert first.positions[1].tolist() == [0.002150416, -0.0060313176, 0.0019761204]
+    assert first.positions[2, 2] == 2.765748e-4 and examine([first])[0].sound
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        "species:S:1:forces:R:3:pos:R:3",
+        '"forces:R:3:species:S:1:pos:R:3"',
+        "pos:R:3:Z:I:1",
+        "Pos:R:3:id:I:1:element:S:1",
+    ],
+)
+def test_extended_xyz_is_read_by_its_columns(properties, tmp_path):
+    """Water, whatever stands before its positions."""
+    values = {"species": "O H H", "element": "O H H", "z": "8 1 1", "id": "1 2 3"}
+    names = [part.lower() for part in properties.strip('"').split(":")[::3]]
+    places = ["0 0 0", "0.96 0 0", "-0.24 0.93 0"]
+    columns = {"pos": places, "forces": ["9 8 7"] * 3} | {k: v.split() for k, v in values.items()}
+    rows = [" ".join(columns[name][i] for name in names) for i in range(3)]
+    comment = f'Lattice="9 0 0 0 9 0 0 0 9" Properties={properties} name=water pbc="F F F"'
+    (tmp_path / "w.xyz").write_text("\n".join(["3", comment, *rows, ""]))
+    (m,) = read_molecules(tmp_path / "w.xyz")
+    assert m.symbols == ("O", "H", "H") and m.name == "water"
+    assert m.positions.tolist() == [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            "2\nProperties=species:S:1:forces:R:3\nH 0 0 0\nH 1 0 0\n",
+            ["Line 2", "no place of species and pos"],
+        ),
+        ("1\nProperties=pos:R:3:species\nH 0 0 0\n", ["Line 2"]),
+        ("1\nProperties=species:S:1:skip:R:99999999999:pos:R:3\nH 0 0 0\n", ["Line 2"]),
+        ("1\nProperties=species:S:1:skip:R:99999:pos:R:3\nH 0 0 0\n", ["Line 3"]),
+        (WATER_XYZ.replace("water\n", ""), ["line 1", "no comment line"]),
+        (WATER_XYZ.replace("water\n", "") * 2, ["line 1", "no comment line"]),
+        (WATER_XYZ + WATER_XYZ.replace("water\n", ""), ["line 6", "no comment line"]),
+        ("9" * 5000 + "\nmany\nH 0 0 0\n", ["cut off", "(5,000 characters)"]),
+        ("0" * 5000 + "\nnone\nH 0 0 0\n", ["Line 1", "(5,000 characters)"]),
+    ],
+)
+def test_what_columns_and_counts_cannot_be_is_named(content, words, tmp_path):
+    refused(tmp_path, "bad.xyz", content, *words)
+
+
+def test_a_comment_that_looks_like_an_atom_is_a_comment(tmp_path):
+    (tmp_path / "a.xyz").write_text("2\nC 1 2 3\nH 0 0 0\nF 0.92 0 0\n")
+    (m,) = read_molecules(tmp_path / "a.xyz")
+    assert m.symbols == ("H", "F") and m.name == "C 1 2 3"
+
+
+def test_long_lines_of_brackets_take_linear_time(tmp_path):
+    """40,000 of them took seconds by a regular expression; ten times as many take no time here."""
+    whole = sdf_text(tmp_path, WATER)
+    for line in ("> " + "<" * 400_000, ">" * 400_000, "> " + "<>" * 200_000):
+        (tmp_path / "a.sdf").write_text(whole.replace("$$$$", f"{line}\n1\n\n$$$$"))
+        start = time.process_time()
+        (m,) = read_molecules(tmp_path / "a.sdf")
+        assert time.process_time() - start < 1 and m.symbols == WATER.symbols
+
+
+def test_tags_have_the_names_between_the_brackets(tmp_path):
+    text = sdf_text(tmp_path, AMMONIUM)
+    tags = ">  <gap (eV)>  (7)\n1.5\n\n> 25 <a>b>\nx\n\n>  <>\nlost\n\n"
+    (tmp_path / "a.sdf").write_text(text.replace("$$$$", f"{tags}$$$$"))
+    assert read_molecules(tmp_path / "a.sdf")[0].data == {"gap (eV)": 1.5, "a>b": "x"}
+
+
+def test_what_rdkit_fails_on_is_read_without_bonds_and_in_silence(tmp_path, capfd):
+    """A count of hydrogens far too large: RDKit reads the record, and cannot kekulize it."""
+    whole = sdf_text(tmp_path, WATER)
+    (tmp_path / "a.sdf").write_text(whole.replace(" O   0  0  0", " O   0  0  999999999999.9", 1))
+    (m,) = read_molecules(tmp_path / "a.sdf")
+    assert m.symbols == WATER.symbols and m.bonds is None and capfd.readouterr() == ("", "")
+
+
+def test_csv_runs_nothing_in_a_spreadsheet(tmp_path):
+    names = ["=HYPERLINK(0)", "+1+1", "@SUM(A1)", "-2+3", "\t=1", "C=O", "-5.5", "[NH4+]"]
+    write_csv(tmp_path / "t.csv", [{"name": n, "x": -1.5} for n in names])
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [r["name"] for r in rows] == [f"'{n}" for n in names[:5]] + names[5:]
+    assert {r["x"] for r in rows} == {"-1.5"}

@@ -56,7 +56,7 @@ def test_formulae_are_read(text, counts):
         ("C10H22", "has 32 atoms."),
         ("C99999999H4", "atoms. Give 3 to 29"),
         ("H2", "has 2 atoms."),
-        ("O", "has 1 atoms."),
+        ("O", "has 1 atom."),
         ("CH3", "an odd number of electrons"),
         ("C2H5", "an odd number of electrons"),
         ("NO2", "Add a hydrogen."),

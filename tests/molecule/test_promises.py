@@ -9,6 +9,7 @@ from headwater.molecule.design.cost import PropertyCost, RoundingPenalty, UserCo
 from headwater.molecule.design.deviation import TargetDeviation
 from headwater.molecule.design.flow import FeatureShell, MoleculeSupport, MoleculeVelocity, molecule_flow
 from headwater.molecule.design.objective import DesignObjective
+from headwater.molecule.design.target import Target
 from headwater.molecule.model.models import Networks
 from headwater.molecule.structure.state import atom_mask
 from headwater.problem.batch import Each
@@ -34,7 +35,7 @@ def distance(positions, types, mask, centre):
 
 
 def make_parts(networks):
-    properties = PropertyCost(networks.guide, {"gap": GAPS}, {}, MASK)
+    properties = PropertyCost(networks.guide, {"gap": Target("gap", GAPS).make_goal(4)}, {}, MASK)
     user = UserCost(Each(distance, centre=CENTRES), MASK)
     known = KnownPart.from_state(torch.ones(4, 29, 9), MASK & (torch.arange(29) < 3), MASK)
     velocity = MoleculeVelocity(networks.generator, MASK)

@@ -68,7 +68,7 @@ def test_contradictory_requests_are_refused(change, words):
 
 def test_unknown_properties_are_refused():
     with pytest.raises(Misuse, match="Give one of alpha"):
-        Target("logp", 2.0)
+        Target("pka", 2.0)
 
 
 @pytest.mark.parametrize(

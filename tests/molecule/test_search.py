@@ -170,9 +170,9 @@ def test_the_kept_molecule_is_the_best_of_all_that_was_seen(networks):
 
     def judge(x1):
         mask = atom_mask(torch.tensor([9]))
-        v = TargetDeviation(PropertyCost(networks.guide, {"gap": torch.tensor([6.0])}, {}, mask), mask).judge(
-            x1
-        )
+        v = TargetDeviation(
+            PropertyCost(networks.guide, {"gap": Target("gap", 6.0).make_goal(1)}, {}, mask), mask
+        ).judge(x1)
         return v.grade.item(), v.value.item()
 
     d = design_quickly(count=1, atoms=9, gradients=4, attempts=2, sound=True, callback=watch, steps=3)

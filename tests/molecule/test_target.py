@@ -10,16 +10,21 @@ from torch.testing import assert_close
 
 from headwater.molecule.design.cost import PropertyCost, RoundingPenalty, UserCost
 from headwater.molecule.design.deviation import Grade, TargetDeviation
-from headwater.molecule.design.target import TOLERANCE
+from headwater.molecule.design.target import TOLERANCE, Target
 from headwater.molecule.model.prediction import predict_batch
 from headwater.molecule.structure.state import relaxed_types, round_state
+
+
+def goals(values):
+    """A goal for each molecule by single values `[b]`."""
+    return {k: Target(k, v).make_goal(len(v)) for k, v in values.items()}
 
 
 def test_property_cost_is_the_squared_deviation_in_tolerances(networks):
     x, mask = state_of(METHANE, METHANE)
     out = networks.guide(x[..., :3], relaxed_types(x), mask)
     values = {"gap": torch.tensor([9.0, 10.0]), "mu": torch.tensor([0.5, 0.5])}
-    cost = PropertyCost(networks.guide, values, {"mu": 2.0}, mask)
+    cost = PropertyCost(networks.guide, goals(values), {"mu": 2.0}, mask)
     want = 0.5 * ((out["gap"] - values["gap"]) / TOLERANCE["gap"]).square()
     want = want + ((out["mu"] - 0.5) / TOLERANCE["mu"]).square()
     assert_close(cost(x), want, rtol=1e-4, atol=1e-3)
@@ -40,7 +45,7 @@ def test_miss_is_judged_after_rounding_and_far_for_broken_valences(networks):
     broken = replace(good, positions=good.positions * [[1.0], [1.6], [1], [1], [1]])
     x, mask = state_of(good, broken)
     gap = predict_batch(networks.guide, round_state(x, mask))["gap"]
-    cost = PropertyCost(networks.guide, {"gap": gap + 0.5 * TOLERANCE["gap"]}, {}, mask)
+    cost = PropertyCost(networks.guide, goals({"gap": gap + 0.5 * TOLERANCE["gap"]}), {}, mask)
     verdict, measure = TargetDeviation(cost, mask).judge(x), TargetDeviation(cost, mask)(x)
     assert verdict.grade.tolist() == [
         Grade.HIT,
@@ -90,7 +95,7 @@ def test_a_cost_may_differentiate_and_its_failures_pass_with_a_note(networks):
     assert bool(torch.isfinite(d.x1).all())
     with pytest.raises(KeyError) as raised:
         UserCost(lambda positions, types, mask: {}["no"], mask)(x1)
-    assert re.search(r"failed on 1 molecules\. Make it work", "".join(raised.value.__notes__))
+    assert re.search(r"failed on 1 molecule\. Make it work", "".join(raised.value.__notes__))
 
 
 def test_weights_rank_what_missed_but_do_not_decide_a_hit(networks):
@@ -99,10 +104,10 @@ def test_weights_rank_what_missed_but_do_not_decide_a_hit(networks):
     values = {k: out[k] + d * TOLERANCE[k] for k, d in (("gap", 3.0), ("mu", 0.9))}
 
     def verdict(gap, values=values):
-        return TargetDeviation(PropertyCost(networks.guide, values, {"gap": gap}, mask), mask).judge(x)
+        return TargetDeviation(PropertyCost(networks.guide, goals(values), {"gap": gap}, mask), mask).judge(x)
 
-    assert verdict(1.0).value.item() == pytest.approx(3.0, abs=0.01)
-    assert verdict(0.1).value.item() == pytest.approx(0.9, abs=0.01)  # mu ranks
+    assert verdict(1.0).value.item() == pytest.approx(3.9, abs=0.01)  # the sum, not the largest
+    assert verdict(0.1).value.item() == pytest.approx(1.2, abs=0.01)  # mu ranks
     assert verdict(0.1).grade.item() == Grade.MISSED and verdict(0.1).deviation.item() == pytest.approx(
         3.0, abs=0.01
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from headwater.atomic import write_atomically
 from headwater.audio.io.channels import Signal
 from headwater.extras import import_optional
+from headwater.figures import title_style
 
 INK, LINE, OLD, MARK = "#1f2933", "#1f6f8b", "#9aa5b1", "#c8553d"
 
@@ -69,7 +70,8 @@ def draw_sheet(
     if curve:
         _draw_curve(axes["e"], curve)
     if title:
-        figure.suptitle(title, x=0.02, ha="left", weight="bold", color=INK)
+        style = title_style(title)
+        figure.suptitle(style.pop("s"), **style, x=0.02, ha="left", weight="bold", color=INK)
     return figure
 
 

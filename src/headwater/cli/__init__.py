@@ -5,6 +5,12 @@ The modules of this folder import torch, and what stands on it, only inside the 
 
 from __future__ import annotations
 
-from headwater.cli.app import main
+import sys
+
+try:
+    from headwater.cli.app import main
+except KeyboardInterrupt:  # Ctrl-C while the commands are still imported
+    print("\nInterrupted. Nothing was done.", file=sys.stderr)
+    raise SystemExit(130) from None
 
 __all__ = ["main"]

@@ -16,8 +16,9 @@ from headwater.cli.image.commands import image
 from headwater.cli.image.options import NO_COMMON, Common, Size, Strategy
 from headwater.cli.molecule.commands import molecule
 from headwater.cli.shared.exit_codes import INTERRUPTED, MISUSE
-from headwater.cli.shared.options import Whole
-from headwater.errors import Misuse, is_out_of_memory
+from headwater.cli.shared.options import MOST_SAMPLES, Steps, whole
+from headwater.cli.shared.terminal import finish_output, replace_unknown_characters, say
+from headwater.errors import Misuse, as_refusal, is_out_of_memory
 
 
 def _version() -> str:
@@ -62,8 +63,8 @@ def forecast(
     /,
     *,
     size: Size = None,
-    samples: Whole = 1,
-    steps: Whole = 8,
+    samples: Annotated[int, whole(1, MOST_SAMPLES)] = 1,
+    steps: Steps = 8,
     strategy: Strategy | None = None,
     common: Common = NO_COMMON,
 ) -> int:
@@ -112,7 +113,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done, 1 a goal was missed, 2 the call cannot be served (two sentences on stderr), 130 interrupted.
     """
-    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    replace_unknown_characters()
+    code = _run(list(sys.argv[1:] if arguments is None else arguments))
+    lost = finish_output()
+    if lost is None or lost.errno == errno.EPIPE:  # who reads only the first lines has seen what was wanted
+        return code
+    what = f"The words of the command cannot be shown: {lost.strerror}."
+    return _refuse(Misuse(what, "Send them elsewhere; what they tell of is done."))
+
+
+def _run(tokens: list[str]) -> int:
+    """Run the command; the exit code, also of what was refused or interrupted."""
     try:
         return int(app(tokens) or 0)
     except Misuse as error:
@@ -120,12 +131,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         return _refuse(as_misuse(error))
     except KeyboardInterrupt:
-        print("\nInterrupted. Work not yet written is lost.", file=sys.stderr)
+        say("\nInterrupted. Work not yet written is lost.", error=True)
         return INTERRUPTED
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        if error.errno is None:
             raise
-        return _refuse(Misuse("The name of a file is too long.", "Give it a shorter one."))
+        return _refuse(as_refusal(error))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -151,5 +162,5 @@ def _ended(sentence: str) -> str:
 
 
 def _refuse(error: Misuse) -> int:
-    print(f"Error: {error}", file=sys.stderr)
+    say(f"Error: {error}", error=True)
     return MISUSE

@@ -23,6 +23,7 @@ from headwater.cli.image.restoration import restore_job
 from headwater.cli.molecule.options import Aim
 from headwater.cli.shared.exit_codes import INTERRUPTED
 from headwater.cli.shared.job import run
+from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
 from headwater.image.io import photos
 from headwater.image.io.files import read_image, write_image
@@ -81,7 +82,7 @@ def photo_with_hole(photo: str, top: int, left: int, height: int, width: int) ->
     return Scene(
         photo,
         cut_hole,
-        lambda file, o: requests.inpaint(file, None, (top, left, height, width), o),
+        lambda file, o: requests.inpaint(file, None, (top, left, height, width), None, o),
         0.0,
         f"a hole of {height} x {width} pixels, inpainted",
     )
@@ -112,8 +113,8 @@ def demo(folder: Path, quiet: bool) -> int:
             line, ended = more(folder, quiet=quiet)
             lines.append(line)
             code = ended or code
-    print("\n".join(lines))
-    print(f"Look at {folder}: NAME-sheet.png tells each restoration ({time.perf_counter() - start:.0f} s).")
+    say("\n".join(lines))
+    say(f"Look at {folder}: NAME-sheet.png tells each restoration ({time.perf_counter() - start:.0f} s).")
     return code
 
 
@@ -153,7 +154,7 @@ def design_molecules(folder: Path, *, quiet: bool) -> tuple[str, int]:
     output = folder / "molecules.sdf"
     options = replace(MOLECULES, output=output, overwrite=True, quiet=quiet)
     code = run(target_job(options))
-    hits = json.loads(output.with_suffix(".json").read_text())["summary"]["hits"]
+    hits = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))["summary"]["hits"]
     words = f"{hits} of {options.count} hit within {TOLERANCE['gap']} eV, as the evaluator says; see molecules.html"
     return f"molecules  gap {options.gap:g} eV asked: {words}", code
 
@@ -175,7 +176,7 @@ def restore_scene(scene: Scene, folder: Path, *, seed: int, quiet: bool) -> tupl
     )
     code = run(restore_job(scene.request(damaged, options), options))
     seen = interpolate(read_image(damaged)[0], truth.shape[-2:], mode="bicubic", align_corners=False)
-    after = json.loads(report.read_text())["samples"][0].get("psnr")
+    after = json.loads(report.read_text(encoding="utf-8"))["samples"][0].get("psnr")
     before = float(psnr(seen.clamp(-1, 1), truth))
     gain = "not restored" if after is None else f"PSNR {before:.1f} dB damaged, {after:.1f} dB restored"
     return f"{scene.photo:10s} {scene.words}: {gain}", code

@@ -9,6 +9,7 @@ from torch import Tensor
 from headwater.cli.image.options import Common
 from headwater.cli.image.prior import load_flow, on_canvas
 from headwater.cli.shared.machine import device_named, use_idle_cores
+from headwater.cli.shared.terminal import say
 from headwater.dflow.forecast import forecast
 from headwater.errors import Misuse
 from headwater.image.io.files import read_image
@@ -27,8 +28,6 @@ def show(
     common: Common,
 ) -> int:
     """Print one line per strategy; an image smaller than the model's window counts as the window."""
-    if samples < 1 or steps < 1:
-        raise Misuse(f"--samples is {samples} and --steps {steps}.", "Give positive numbers.")
     if photo is not None and size is not None:
         raise Misuse("Both a photo and --size say how large the image is.", "Give one of them.")
     if photo is not None:
@@ -38,16 +37,15 @@ def show(
     device = device_named(common.device)
     flow = load_flow(common, device)
     if size is not None:
-        if min(size) < 1:
-            raise Misuse(f"No image is {size[0]} x {size[1]}.", "Give positive numbers.")
-        flow = on_canvas(flow, (max(size[0], flow.shape[1]), max(size[1], flow.shape[2])))
-    print(
+        size = (max(size[0], flow.shape[1]), max(size[1], flow.shape[2]))
+        flow = on_canvas(flow, size, samples=samples)
+    say(
         f"{samples} x {flow.shape[1]} x {flow.shape[2]}, {steps} midpoint steps, {device}; "
         f"{available_memory(device) / 1e9:.1f} GB free"
     )
     for name in [strategy] if strategy else STRATEGIES:
         need = forecast(flow, _some_cost, samples, steps=steps, gradient=STRATEGIES[name])
-        print(f"{name:10s}  {need.bytes / 1e6:8.0f} MB  {need.seconds_per_gradient:8.2f} s per gradient")
+        say(f"{name:10s}  {need.bytes / 1e6:8.0f} MB  {need.seconds_per_gradient:8.2f} s per gradient")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headwater import zoo
+from headwater.cli.shared.terminal import say, say_table
 
 LONG = ("classes", "architecture", "training", "log", "files", "counts")
 
@@ -17,10 +18,10 @@ def show(name: str | None, classes: bool) -> int:
     card = zoo.read_card(name)
     if classes:
         for number, (wnid, words) in enumerate(card.get("classes", [])):
-            print(f"{number:4d}  {wnid}  {words}")
+            say(f"{number:4d}  {wnid}  {words}")
         return 0
     for line in card_lines(card):
-        print(line)
+        say(line)
     return 0
 
 
@@ -59,7 +60,6 @@ def event_words(card: dict[str, Any]) -> str:
 
 def print_table() -> None:
     """Name, kind, sample, size and purpose of every model."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -71,5 +71,5 @@ def print_table() -> None:
         table.add_row(
             name, card.get("kind", "image"), event_words(card), f"{size / 1e6:.1f} MB", card["what"]
         )
-    Console().print(table)
-    print("'headwater models NAME' prints a card, with --classes its classes.")
+    say_table(table)
+    say("'headwater models NAME' prints a card, with --classes its classes.")

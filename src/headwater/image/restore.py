@@ -293,7 +293,7 @@ def restore(
     """
     if len(seeds) == 0 or len(task.y) not in (1, len(seeds)):
         raise Misuse(
-            f"There are {len(seeds)} seeds for {len(task.y)} measurements.",
+            f"The seeds are {len(seeds)} and the measurements {len(task.y)}.",
             "Give at least one seed, and one measurement for all of them.",
         )
     task = replace(task, y=task.y.expand(len(seeds), *task.y.shape[1:]))

@@ -13,6 +13,7 @@ from torch import Tensor
 from headwater.atomic import write_atomically
 from headwater.errors import Misuse
 from headwater.extras import import_optional
+from headwater.figures import title_style
 from headwater.image.io.picture import Array
 
 INK, QUIET, LINE, NOISE = "#1f2933", "#7b8794", "#1f6f8b", "#c8553d"
@@ -176,7 +177,7 @@ class _Page:
 
     def write(self, left: float, top: float, words: str, **style: Any) -> float:
         """Write words at a place; their width."""
-        text = self.figure.text(left / self.width, 1 - top / self.height, words, **style)
+        text = self.figure.text(left / self.width, 1 - top / self.height, **title_style(words), **style)
         return float(text.get_window_extent().width / self.figure.dpi)
 
 

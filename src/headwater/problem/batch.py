@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
+from headwater.text import counted
 
 T = TypeVar("T")
 
@@ -95,7 +96,8 @@ class Each:
             for count in row_counts(value):
                 if count not in (1, len(x)):
                     raise Misuse(
-                        f"The data {name!r} of {self.__name__} has {count} rows for {len(x)} problems.",
+                        f"The data {name!r} of {self.__name__} has {counted(count, 'row')} for "
+                        f"{counted(len(x), 'problem')}.",
                         "Give one row for each problem, or a single one for all of them.",
                     )
         return self.function(x, *arguments, **self.data)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.problem.batch import per_problem, select, select_rows
+from headwater.text import counted
 
 Cost = Callable[[Tensor], Tensor]
 
@@ -70,7 +71,7 @@ class Misfit:
             )
         if sigma.ndim > 1 or (sigma.ndim and len(self.y) > 1 and len(sigma) not in (1, len(self.y))):
             raise Misuse(
-                f"sigma_y has the shape {list(sigma.shape)} for {len(self.y)} problems.",
+                f"sigma_y has the shape {list(sigma.shape)} for {counted(len(self.y), 'problem')}.",
                 "Give a number, or one noise level per problem; for levels within y divide A x and y by them.",
             )
         if self.measured is not None:
@@ -243,7 +244,7 @@ def discrepancy(misfit: Misfit, tau: float = 1.0) -> Stop:
     """
     if not hasattr(misfit, "rms"):
         raise Misuse(
-            f"A {type(misfit).__name__} has no noise level, so no discrepancy.",
+            f"{type(misfit).__name__} has no noise level, so no discrepancy.",
             "Give a Misfit, or a Stop of your own.",
         )
     if tau <= 0:
@@ -270,20 +271,19 @@ def check_values(cost: object, value: Any, batch: int, x1: Tensor) -> Tensor:
         If they have another shape, are not real, or carry no gradient to an x1 that requires one.
     """
     name = getattr(cost, "__name__", type(cost).__name__)
+    who = "The cost" if name == "cost" else f"The cost {name}"
     if not isinstance(value, Tensor) or value.shape != (batch,):
         got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise Misuse(
-            f"The cost {name} returned {got} for {batch} problems.",
+            f"{who} returned {got} for {counted(batch, 'problem')}.",
             f"Return one value per problem, shape ({batch},): reduce over all axes but the first.",
         )
     if not value.is_floating_point():
         kind = "complex" if value.is_complex() else str(value.dtype).removeprefix("torch.")
-        raise Misuse(
-            f"The cost {name} returned {kind} values.", "Return real numbers, e.g. the squared modulus."
-        )
+        raise Misuse(f"{who} returned {kind} values.", "Return real numbers, e.g. the squared modulus.")
     if x1.requires_grad and not value.requires_grad:
         raise Misuse(
-            f"The cost {name} does not carry a gradient to x1.",
+            f"{who} does not carry a gradient to x1.",
             "Compute it with differentiable torch operations, without detach, no_grad, item or numpy.",
         )
     return value

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.problem.least_squares import estimate_norm, solve_least_squares
+from headwater.text import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +177,7 @@ def require_problems(size: int, x: Tensor, what: str) -> None:
     """Refuse a per-problem tensor whose first axis, `size`, is neither 1 nor that of x; `what` names its entries."""
     if size not in (1, x.shape[0]):
         raise Misuse(
-            f"There are {size} {what}s but {x.shape[0]} problems in the batch.",
+            f"There are {size} {what}s but {counted(x.shape[0], 'problem')} in the batch.",
             f"Give one {what} for all problems, or one for each.",
         )
 
@@ -194,7 +195,7 @@ def check_measurement(y: Any, x: Tensor, name: str) -> Tensor:
         )
     if y.ndim == 0 or y.shape[0] != x.shape[0]:
         raise Misuse(
-            f"The operator '{name}' made {list(y.shape)} out of {x.shape[0]} problems.",
+            f"The operator '{name}' made {list(y.shape)} out of {counted(x.shape[0], 'problem')}.",
             "Keep the first axis: one measurement per problem.",
         )
     if torch.is_grad_enabled() and x.requires_grad and not y.requires_grad:

@@ -102,7 +102,7 @@ def available_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:
-        with open("/proc/meminfo") as lines:
+        with open("/proc/meminfo", encoding="ascii") as lines:
             free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
         free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
@@ -112,7 +112,10 @@ def available_memory(device: torch.device) -> int:
 def _left_in_container() -> int:
     """Bytes up to the limit of a container (cgroup v2), or a very large number."""
     try:
-        limit, used = (Path("/sys/fs/cgroup", f"memory.{n}").read_text().strip() for n in ("max", "current"))
+        limit, used = (
+            Path("/sys/fs/cgroup", f"memory.{n}").read_text(encoding="utf-8").strip()
+            for n in ("max", "current")
+        )
     except OSError:
         return 2**62
     return 2**62 if limit == "max" else max(int(limit) - int(used), 0)

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from headwater.errors import Misuse, suggest
+from headwater.text import shorten
 
 FOLDER = Path(__file__).parent / "weights"
 
@@ -38,10 +39,9 @@ def read_card(name: str) -> dict[str, Any]:
     Misuse
         If no model has this name; the nearest name is suggested.
     """
-    path = FOLDER / f"{name}.json"
-    if not path.exists():
-        raise Misuse(f"There is no model named {name!r}.", suggest(name, list_models()))
-    content: dict[str, Any] = json.loads(path.read_text())
+    if name not in (known := list_models()):  # a name, and not a path to another file
+        raise Misuse(f"There is no model named {shorten(name)!r}.", suggest(name, known))
+    content: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     return content
 
 

@@ -31,8 +31,8 @@ def write_evaluation(path: Path, rows: Sequence[dict[str, Any]], command: str, n
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "toy-evaluation.json"
-    >>> stored = write_evaluation(path, [{"of": "samples", "Frechet": 1.0}], "python -m toy").read_text()
-    >>> json.loads(stored)["rows"]
+    >>> stored = write_evaluation(path, [{"of": "samples", "Frechet": 1.0}], "python -m toy")
+    >>> json.loads(stored.read_text(encoding="utf-8"))["rows"]
     [{'of': 'samples', 'Frechet': 1.0}]
     """
     about = {
@@ -43,5 +43,7 @@ def write_evaluation(path: Path, rows: Sequence[dict[str, Any]], command: str, n
         "note": note,
     }
     with write_atomically(path) as temporary:
-        temporary.write_text(json.dumps({"about": about, "rows": list(rows)}, indent=1) + "\n")
+        temporary.write_text(
+            json.dumps({"about": about, "rows": list(rows)}, indent=1) + "\n", encoding="utf-8"
+        )
     return path

@@ -50,7 +50,7 @@ def export_model(checkpoint: Path, facts: Path, name: str, folder: Path) -> None
     for file, part in zip(files, parts, strict=True):
         save_file(part, folder / file)
     step, seen, seconds = state["counters"]
-    known = json.loads(facts.read_text())
+    known = json.loads(facts.read_text(encoding="utf-8"))
     kind = known.get("kind", "image")
     state["log"] = [{k: v if math.isfinite(v) else None for k, v in line.items()} for line in state["log"]]
     training: dict[str, object] = {"steps": step, f"{SEEN.get(kind, 'molecules')}_seen": seen}
@@ -66,7 +66,7 @@ def export_model(checkpoint: Path, facts: Path, name: str, folder: Path) -> None
         training["script"] = "headwater.image.model.train"
         model = {"kind": "image", **model, "range": [-1, 1]}
     card = {"name": name, "files": files, **model, "training": training | {"log": state["log"]}, **known}
-    (folder / f"{name}.json").write_text(json.dumps(card, indent=1, allow_nan=False) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(card, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

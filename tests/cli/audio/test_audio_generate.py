@@ -23,8 +23,8 @@ def test_draws_of_the_model(folder, count):
     assert all(
         len(x) == 6000 and rate == 4000 and x.std() == pytest.approx(0.1, rel=0.02) for x, rate in tracks
     )
-    assert json.loads((folder / "song.json").read_text())["samples"][-1]["seed"] == 4 + count
-    assert (folder / "song-sheet.png").read_bytes()[:4] == b"\x89PNG"
+    assert json.loads((folder / "song.flac.json").read_text())["samples"][-1]["seed"] == 4 + count
+    assert (folder / "song.flac-sheet.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_a_draw_depends_on_its_own_seed_alone(folder):

@@ -51,6 +51,7 @@ def a_design(names, value=5.0, status=Status.REACHED, off=0.1):
         relaxed=near,
         status=(status,) * n,
         deviation=torch.zeros(n),
+        by_gradient=steps % 2 == 1,
         gradients=steps + 3,
         evaluations=24 * (steps + 3),
         x0=x,

@@ -1,5 +1,6 @@
 """`--check xtb` and `--check dft`: what stands beside the target, and that no failure takes a molecule with it."""
 
+import csv
 import os
 import signal
 
@@ -29,7 +30,7 @@ def fake_xtb(monkeypatch):
 
 
 def test_xtb_stands_beside_the_target(folder, asked, fake_xtb, capsys):
-    assert call(f"{T} --gap 5eV --alpha 70Bohr^3 --count 2 -o hits.sdf") == 0
+    assert call(f"{T} --gap 5eV --alpha 70Bohr^3 --count 2 -o hits.sdf") == 1  # alpha is missed
     out = capsys.readouterr().out
     assert "xTB" in out and "bonds change in xTB" in out and "xTB did not converge" in out
     line = xtb.RELAXED_CALIBRATION["gap"]
@@ -37,6 +38,43 @@ def test_xtb_stands_beside_the_target(folder, asked, fake_xtb, capsys):
     assert first["on_b3lyp_scale"]["gap"] == pytest.approx(5 * line.slope + line.intercept, abs=1e-5)
     assert first["relaxed"]["gap_ev"] == 5.0 and first["bond_change"] is True and len(fake_xtb) == 2
     assert "gap_xtb_eV" in (folder / "hits.csv").read_text()
+
+
+def strained(gap, strain):
+    """A relaxation by its gap on the scale of B3LYP, eV, and the energy it frees, kcal/mol."""
+    line = xtb.RELAXED_CALIBRATION["gap"]
+    raw = (gap - line.intercept) / line.slope
+    e = xtb.Electrons(-7.0, -7.0 + raw, raw, 1.5)
+    return lambda m: xtb.Relaxation(m, True, 5, strain / 23.0605, 0.03, False, e, e)
+
+
+def test_what_xtb_contradicts_is_no_hit_and_ranks_behind(folder, asked, monkeypatch, capsys):
+    """Water, the nearer one by the evaluator, is 1.6 eV off by xTB and strained; methane stands the test."""
+    monkeypatch.setattr(xtb, "relax", lambda m: strained(*((3.4, 57.0) if len(m) == 3 else (5.2, 1.5)))(m))
+    assert call(f"{T} --gap 5eV --count 2 -o hits.sdf --check xtb") == 1
+    out = capsys.readouterr().out
+    assert out.splitlines()[0] == "1 of 2 molecules missed its goal."
+    best = out.splitlines()[-1]
+    assert best.startswith("Best: number 2, C, by gradient") and "xTB gap 5.200 eV" in best
+    water, methane = report(folder / "hits.json")["molecules"]
+    assert water["notes"][-2:] == ["xTB: gap 1.60 eV below the evaluator's", "strain 57 kcal/mol"]
+    assert (water["hit"], water["rank"], water["contradicted"]) == (False, 2, True)
+    assert (methane["hit"], methane["rank"], methane["contradicted"]) == (True, 1, False)
+    assert water["disagreement"]["gap"] == pytest.approx(-1.6, abs=1e-3)
+    assert water["xtb"]["strain_kcal_per_mol"] == pytest.approx(57.0, abs=0.01)
+    with (folder / "hits.csv").open() as handle:
+        row = next(csv.DictReader(handle))
+    assert float(row["gap_disagreement_eV"]) == pytest.approx(-1.6, abs=1e-3)
+    assert float(row["strain_kcal_per_mol"]) == pytest.approx(57.0, abs=0.01) and row["hit"] == "False"
+
+
+def test_of_two_that_stand_the_test_the_less_doubtful_is_better(folder, asked, monkeypatch, capsys):
+    """The evaluator prefers water by 0.1 eV, 0.8 tolerances; xTB is 0.7 eV off there, 1.5 mean errors."""
+    monkeypatch.setattr(xtb, "relax", lambda m: strained(5.7 if len(m) == 3 else 5.1, 1.0)(m))
+    assert call(f"{T} --gap 5eV --count 2 -o hits.sdf --check xtb") == 0
+    assert [m["rank"] for m in report(folder / "hits.json")["molecules"]] == [2, 1]
+    assert call(f"{T} --gap 5eV --count 2 -o plain.sdf --check none") == 0
+    assert [m["rank"] for m in report(folder / "plain.json")["molecules"]] == [1, 2]
 
 
 def test_a_check_that_fails_takes_no_other_molecule_with_it(folder, asked, fake_xtb, monkeypatch):
@@ -48,7 +86,7 @@ def test_a_check_that_fails_takes_no_other_molecule_with_it(folder, asked, fake_
         return relax(m)
 
     monkeypatch.setattr(xtb, "relax", failing)
-    assert call(f"{T} --gap 5eV --count 3 -o hits.sdf --check xtb --quiet") == 0
+    assert call(f"{T} --gap 5eV --count 3 -o hits.sdf --check xtb --quiet") == 1
     found = [m["xtb"] for m in report(folder / "hits.json")["molecules"]]
     assert found[1]["sentence"] == "The check failed: MemoryError." and found[1]["relaxed"]["gap_ev"] is None
     assert found[0]["relaxed"]["gap_ev"] == found[2]["relaxed"]["gap_ev"] == 5.0
@@ -97,7 +135,7 @@ def test_dft_computes_the_best(folder, asked, fake_xtb, monkeypatch, capsys):
 
     monkeypatch.setattr(dft, "compute_all", check)
     monkeypatch.setitem(molecule_checks.PACKAGES, "dft", ())
-    assert call(f"{T} --gap 5eV --count 4 -o hits.sdf --check dft --best 2") == 0
+    assert call(f"{T} --gap 5eV --count 4 -o hits.sdf --check dft --best 2") == 1
     assert got == ["OHH", "CHHHH"]  # not the duplicate, and not the radical
     molecules = report(folder / "hits.json")["molecules"]
     assert molecules[0]["dft"]["gap"] == 5.1 and molecules[2]["dft"] is None and molecules[0]["xtb"]

@@ -1,6 +1,7 @@
 """How `headwater molecule` ends: exit codes, Ctrl-C, limits of time and memory, defects; nothing written is lost."""
 
 import signal
+import time
 from dataclasses import replace
 
 import pytest
@@ -24,14 +25,54 @@ def ended(monkeypatch, *statuses, spoil=None):
     monkeypatch.setattr(designing, "design", design)
 
 
+SPENT = (Status.EVALUATIONS, Status.STALLED)
+
+
 @pytest.mark.parametrize("status, code", EXITS)
 def test_how_it_ends_is_an_exit_code_and_a_warning(status, code, folder, asked, capsys, monkeypatch):
+    """A hit by the evaluator is one, also where the guide, which ends the search, found none."""
     ended(monkeypatch, status, Status.REACHED)
-    assert call(f"{T} --gap 5eV --count 2 --check none --quiet") == code
+    assert call(f"{T} --gap 5eV --count 2 --check none --quiet") == (0 if status in SPENT else code)
     out, err = capsys.readouterr()
-    assert out == "" and (status.value in err) is not status.ok
+    assert out == "" and (status.value in err) is not (status.ok or status in SPENT)
     assert report(folder / "hits.json")["molecules"][0]["status"] == status.name
     assert len((folder / "hits.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("status", SPENT)
+def test_what_misses_is_counted_in_the_first_line(status, folder, asked, capsys, monkeypatch):
+    """The first is a hit at 5.0 eV, the second one misses 4.9 eV by more than its tolerance."""
+    ended(monkeypatch, status, status)
+    assert call(f"{T} --gap 4.95eV --count 2 --check none") == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == "1 of 2 molecules missed its goal." and f"molecule 2: {status.value}" in err
+    assert [m["hit"] for m in report(folder / "hits.json")["molecules"]] == [True, False]
+
+
+def test_a_cost_has_no_goal_to_miss(folder, asked, monkeypatch, capsys):
+    ended(monkeypatch, Status.EVALUATIONS, Status.STALLED)
+    assert call(f"{T} --cost good.py --count 2 --check none --quiet") == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_broken_molecules_miss_and_stay_out_of_the_files(folder, asked, capsys):
+    """Of water, methane, water and a radical; no 'Best' is named where nothing was asked."""
+    assert call("molecule generate --formula C2H6O --count 4 --check none -o g.sdf") == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == "1 of 4 molecules missed its goal." and "Best" not in out
+    assert "1 of 4 molecules is not sound and not in SDF and XYZ; --keep-broken writes all." in err
+    assert (folder / "g.sdf").read_text().count("$$$$") == 3
+    assert call("molecule generate --count 4 --check none -o k.sdf --keep-broken --quiet") == 1
+    assert (folder / "k.sdf").read_text().count("$$$$") == 4
+    assert call("molecule generate --count 4 --candidates 1 --check none -o d.sdf --quiet") == 0
+    assert (folder / "d.sdf").read_text().count("$$$$") == 4
+
+
+def test_no_sound_molecule_is_no_best_one(folder, asked, capsys, monkeypatch):
+    monkeypatch.setattr(designing, "design", lambda request, **how: a_design(["radical"]))
+    assert call(f"{T} --gap 5eV --count 1 --check none") == 1
+    out = capsys.readouterr().out
+    assert out.startswith("The molecule missed its goal.") and "Best" not in out and "nearest" not in out
 
 
 @pytest.mark.parametrize("spoil", [float("nan"), 0.0])
@@ -95,8 +136,15 @@ def test_ctrl_c_twice_aborts(folder, asked, monkeypatch, capsys):
     assert everything(folder) == before and "Work not yet written is lost." in capsys.readouterr().err
 
 
-def test_the_time_limit(folder, asked):
-    assert call(f"{T} --gap 5eV --count 2 --seconds 1e-9 --check none --quiet") == 1
+def test_the_time_limit(folder, asked, monkeypatch):
+    stub = designing.design
+
+    def slow(*arguments, **options):
+        time.sleep(0.01)
+        return stub(*arguments, **options)
+
+    monkeypatch.setattr(designing, "design", slow)
+    assert call(f"{T} --gap 5eV --count 2 --seconds 0.001 --check none --quiet") == 1
     assert report(folder / "hits.json")["molecules"][0]["status"] == "SECONDS"
 
 
@@ -146,7 +194,7 @@ def test_a_defect_in_a_later_batch_leaves_the_molecules_before(folder, asked, mo
 
 
 def test_batches_are_numbered_on_and_duplicates_found_across_them(folder, asked):
-    assert call(f"{T} --gap 5eV --count 66 -o hits.sdf --check none --quiet") == 0
+    assert call(f"{T} --gap 5eV --count 66 -o hits.sdf --check none --quiet") == 1
     last = report(folder / "hits.json")["molecules"][-2:]
     assert [(m["number"], m["seed"], m["smiles"], m["duplicate_of"]) for m in last] == [
         (65, 64, "O", 1), (66, 65, "C", 2)

@@ -1,6 +1,7 @@
 """What `headwater molecule` refuses: two sentences, exit 2, every file as it was."""
 
 import pytest
+import torch
 from cli_tools import call, two_sentences
 from molecule_stubs import G, S, T, everything
 
@@ -27,17 +28,23 @@ BAD = [
     (f"{T} --gap 5eV --weight gap=-1", "Give a positive number"),
     (f"{T} --gap 5eV --weight gap=nan", "Give a positive number"),
     (f"{T} --gap 5eV --weight gap", "Give a positive number"),
+    (f"{T} --gap 5..6", "--gap 5 has no unit."),
+    (f"{T} --gap 6..5eV", "no value between its ends."),
+    (f"{T} --gap >8", "has no unit."),
+    (f"{T} --qed 0.5eV", "is not a number without a unit."),
+    (f"{T} --qed 0.5 --weight logp=2", "Give --logp as well."),
+    (f"{T} --homo -7..-6eV --lumo 0..1eV --gap 9eV", "Leave one of the three out"),
     # counts
-    (f"{T} --gap 5eV --count 0", "Give a positive number."),
+    (f"{T} --gap 5eV --count 0", "Give 1 to 100,000."),
     (f"{T} --gap 5eV --count 1.5", "Give a whole number"),
     (f"{T} --gap 5eV --seed -1", "--seed is -1."),
-    (f"{T} --gap 5eV --steps 0", "Give a positive number."),
-    (f"{T} --gap 5eV --gradients -3", "Give 0 to screen draws only"),
-    (f"{T} --gap 5eV --candidates 0", "Give a positive number."),
-    (f"{T} --gap 5eV --seconds nan", "Give a positive number."),
-    (f"{T} --gap 5eV --seconds 0", "Give a positive number."),
+    (f"{T} --gap 5eV --steps 0", "Give 1 to 10,000."),
+    (f"{T} --gap 5eV --gradients -3", "--gradients is -3. Give 0 to 1,000,000."),
+    (f"{T} --gap 5eV --candidates 0", "Give 1 to 100,000."),
+    (f"{T} --gap 5eV --seconds nan", "'nan' is not a number."),
+    (f"{T} --gap 5eV --seconds 0", "Give 0.001 to 10,000,000."),
     (f"{T} --gap 5eV --best 2", "Give --check dft as well."),
-    (f"{T} --gap 5eV --check dft --best 0", "Give a positive number."),
+    (f"{T} --gap 5eV --check dft --best 0", "--best is 0. Give 1 to 100,000."),
     (f"{T} --gap 5eV --check dtf", "Did you mean 'dft'?"),
     # atoms and formulae
     (f"{T} --gap 5eV --atoms 30", "Give 3 to 29"),
@@ -63,17 +70,20 @@ BAD = [
     (f"{T} --cost steep.py", "a gradient that is not finite."),
     (f"{T} --cost mixing.py", "mixes the molecules of a batch."),
     (f"{T} --cost flat.py", "has no gradient"),
+    (f"{T} --cost plain.py", "or give --gradients 0 if it leaves torch"),
+    (f"{T} --cost nan.py --gradients 0", "Return finite floats"),
+    (f"{T} --cost scalar.py --gradients 0", "one value per problem"),
     (f"{T} --cost fails.py", "AttributeError"),
     (f"{T} --cost two.py", "TypeError"),
     (f"{T} --cost alone.py", "any number of molecules"),
-    (f"{T} --cost other.py", "Rename one of loss"),
+    (f"{T} --cost other.py", "Rename loss, or define def cost("),
     (f"{T} --cost kost.py", "Did you mean 'kost'?"),
     (f"{T} --cost shape.py", "is a class."),
     (f"{T} --cost number.py", "is of type int."),
     (f"{T} --cost syntax.py", "SyntaxError"),
     (f"{T} --cost raises.py", "SystemExit: no"),
     # fragments
-    (f"{G} none.xyz", "none.xyz does not exist."),
+    (f"{G} none.xyz", "There is no file none.xyz."),
     (f"{G} folder", "unknown kind"),
     (f"{G} ch3.pdb", "unknown kind"),
     (f"{G} empty.sdf", "is empty."),
@@ -105,7 +115,7 @@ BAD = [
     (f"{G} ch3.xyz -o ch3.sdf --overwrite", "is also an input."),
     (f"{G} ch3.xyz -o ch3.xyz --overwrite", "is also an input."),
     # scores
-    (f"{S} none.sdf", "does not exist."),
+    (f"{S} none.sdf", "There is no file none.sdf."),
     (f"{S} empty.sdf", "is empty."),
     (f"{S} text.sdf", "M  END"),
     (f"{S} chlorine.xyz", "has the element Cl."),
@@ -127,6 +137,15 @@ def test_bad_input_is_refused(line, words, folder, asked, capsys):
     assert err.startswith("Error: ") and two_sentences(err), err
     assert words in err and "Traceback" not in err and out == ""
     assert everything(folder) == before and asked == []
+
+
+def test_a_cost_that_leaves_torch_runs_without_gradients(folder, asked):
+    """As a score of RDKit does: numpy arrays of what carries a gradient are refused by torch."""
+    assert call(f"{T} --cost plain.py --gradients 0 --count 1 --check none --quiet") == 0
+    ((request, recipe),) = asked
+    positions, types, mask = torch.ones(2, 29, 3), torch.ones(2, 29, 5), torch.ones(2, 29, dtype=torch.bool)
+    value = request.cost(positions.requires_grad_(), types.requires_grad_(), mask)
+    assert recipe.gradients == 0 and value.tolist() == [87.0, 87.0]
 
 
 def test_a_missing_package_is_named_before_the_work(folder, asked, capsys, monkeypatch):

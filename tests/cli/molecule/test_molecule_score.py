@@ -56,8 +56,9 @@ def test_an_aromatic_molecule_has_one_name_everywhere(folder, monkeypatch, capsy
     assert "c1ccccc1" in capsys.readouterr().out
     (row,) = csv.DictReader((folder / "scored.csv").open())
     (entry,) = report(folder / "scored.json")["molecules"]
-    assert row["smiles"] == entry["smiles"] == entry["smiles_by_table"] == "c1ccccc1"
-    assert row["sound"] == "True" and row["stable"] == "False" and row["notes"] == ""
+    assert row["smiles"] == entry["smiles"] == entry["smiles_edm"] == "c1ccccc1"
+    assert row["sound"] == "True" and row["stable_edm"] == "False" and row["notes"] == ""
+    assert row["sound_by_table"] == "False" and row["sound_by_rdkit"] == "True"
 
 
 def test_charges_are_noted(folder, monkeypatch, capsys):
@@ -82,3 +83,43 @@ M  END
     assert call("molecule score nh4.mol") == 0
     out = capsys.readouterr().out
     assert "[NH4+]" in out and "charged: the networks know no charges" in out
+
+
+def test_what_the_networks_did_not_learn_is_said(folder, monkeypatch, capsys):
+    """Water and methane have one heavy atom; chlorine and 30 atoms have no row, and end nothing."""
+    stub_scores(monkeypatch)
+    chlorine = "2\nhydrogen chloride\nH 0 0 0\nCl 1.27 0 0\n"
+    huge = (folder / "huge.xyz").read_text()
+    (folder / "mixed.xyz").write_text((folder / "two.xyz").read_text() + chlorine + huge)
+    assert call(f"{S} mixed.xyz -o mixed.csv") == 0
+    out, err = capsys.readouterr()
+    assert (
+        "1 heavy atom, QM9 has 4 to 9" in out and "not scored: the models know H, C, N, O, F, not Cl" in out
+    )
+    assert "2 molecules have fewer than 4 or more than 9 atoms other than hydrogen" in err
+    assert "2 molecules have no scores: the models cannot hold their elements or their size." in err
+    assert "not scored: 30 atoms, the models hold 29" in out
+    water, methane, other, _ = report(folder / "mixed.json")["molecules"]
+    assert water["notes"] == "1 heavy atom, QM9 has 4 to 9" and methane["evaluator"]["gap"] == 9.0
+    assert (
+        other["evaluator"]["gap"] is None and other["sound"] is None and other["name"] == "hydrogen chloride"
+    )
+    assert report(folder / "mixed.json")["summary"]["valid"] == 1.0
+
+
+def test_one_molecule_is_one(folder, monkeypatch, capsys):
+    stub_scores(monkeypatch)
+    assert call(f"{S} whole.xyz -o one.csv") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "one.csv, one.json: 1 molecule"
+
+
+def test_names_can_harm_neither_a_terminal_nor_a_spreadsheet(folder, monkeypatch, capsys):
+    stub_scores(monkeypatch)
+    names = ["\x1b[2J\x1b]0;title\x07red", "=HYPERLINK(0)", "@b\u202e", "+c", "-d"]
+    (folder / "odd.xyz").write_text("".join(f"3\n{n}\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n" for n in names))
+    assert call(f"{S} odd.xyz -o odd.csv") == 0
+    out = capsys.readouterr().out
+    assert not {c for c in out if not c.isprintable()} - {"\n"} and "[2J ]0;title red" in out
+    with (folder / "odd.csv").open(encoding="utf-8", newline="") as handle:
+        cells = [row["name"] for row in csv.DictReader(handle)]
+    assert cells == [names[0], *(f"'{n}" for n in names[1:])]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import Misuse
+from headwater.text import counted
 
 Gap = tuple[int, int]
 """The first lost frame, and the one after the last."""
@@ -73,7 +74,8 @@ def merge_gaps(gaps: Iterable[Gap], frames: int) -> list[Gap]:
     for start, stop in sorted(gaps):
         if not 0 <= start < stop <= frames:
             raise Misuse(
-                f"The gap from frame {start} to {stop} is empty or beyond the recording of {frames} frames.",
+                f"The gap from frame {start} to {stop} is empty or beyond the recording of "
+                f"{counted(frames, 'frame')}.",
                 "Give a start before its end, both in the recording.",
             )
         if found and start <= found[-1][1]:

@@ -70,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     o = p.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "facts.json"
-        file.write_text(json.dumps(collect_facts(o.checkpoint, o.hours, o.hardware, o.frechet)))
+        file.write_text(
+            json.dumps(collect_facts(o.checkpoint, o.hours, o.hardware, o.frechet)), encoding="utf-8"
+        )
         export_model(o.checkpoint, file, o.name, zoo.FOLDER)
 
 

@@ -72,7 +72,7 @@ class Convolution(LinearOperator):
         require_problems(len(self.kernel), x, "filter")
         if x.shape[1] % self.every:
             raise Misuse(
-                f"{x.shape[1]} samples are not a multiple of {self.every}.",
+                f"The number of samples, {x.shape[1]}, is not a multiple of {self.every}.",
                 "Pad the recording to a multiple.",
             )
         return self._product(x, False, self.delay)[:, :: self.every]

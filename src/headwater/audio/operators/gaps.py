@@ -12,6 +12,7 @@ from torch import Tensor
 from headwater.audio.operators.base import require_signals
 from headwater.errors import Misuse
 from headwater.problem.operator import LinearOperator, require_problems
+from headwater.text import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,7 @@ class Gaps(LinearOperator):
         require_problems(len(self.known), x, "mask")
         if self.known.shape[1] != x.shape[1]:
             raise Misuse(
-                f"The mask has {self.known.shape[1]} samples and the recording {x.shape[1]}.",
+                f"The mask has {counted(self.known.shape[1], 'sample')} and the recording {x.shape[1]}.",
                 "Give a mask of the recording.",
             )
         return torch.where(self.known, x, 0.0)

@@ -34,7 +34,7 @@ def extend(
     recording: Path,
     /,
     *,
-    by: Annotated[float, word(times.parse_seconds, "TIME")] = 1.0,
+    by: Annotated[float, word(times.parse_seconds, "TIME", limits=(0.001, 3600.0))] = 1.0,
     options: Repair = NO_REPAIR,
 ) -> int:
     """Continue a recording after its end.
@@ -113,8 +113,8 @@ def restore(
     recording: Path,
     /,
     *,
-    cutoff: Annotated[float | None, word(times.parse_hertz, "HZ")] = None,
-    rate: Annotated[float | None, word(times.parse_hertz, "HZ")] = None,
+    cutoff: Annotated[float | None, word(times.parse_hertz, "HZ", limits=(1.0, 1e6))] = None,
+    rate: Annotated[float | None, word(times.parse_hertz, "HZ", limits=(1.0, 1e6))] = None,
     operator: str | None = None,
     noise: Level = None,
     options: Repair = NO_REPAIR,
@@ -145,7 +145,7 @@ def restore(
 def generate(*, options: Draw = NO_DRAW) -> int:
     """Draw music from the model: what it would fill gaps with if nothing were around them.
 
-    NAME.flac, numbered if there are several, comes with NAME.json and a sheet of spectrograms.
+    NAME.flac, numbered if there are several, comes with NAME.flac.json and a sheet of spectrograms.
     """
     from headwater.cli.audio import generate
     from headwater.cli.shared.job import run

@@ -21,6 +21,7 @@ from headwater.cli.audio.repair import shared_fields
 from headwater.cli.shared import python_file
 from headwater.errors import Misuse
 from headwater.extras import import_optional
+from headwater.text import counted
 
 
 def declip(path: Path, level: float | None, o: Repair) -> DamageJob:
@@ -70,7 +71,7 @@ def dereverb(path: Path, impulse: Path | None, noise: float | None, o: Repair) -
         )
     if room.channels not in (1, recording.channels):
         raise Misuse(
-            f"The impulse response has {room.channels} channels and the recording {recording.channels}.",
+            f"The impulse response has {counted(room.channels, 'channel')} and the recording {recording.channels}.",
             "Give a response with one channel, or one for each of the recording's.",
         )
     h = room.read(0, room.frames).T

@@ -20,7 +20,7 @@ from headwater.audio.sheet import write_gallery
 from headwater.cli.audio.options import Draw
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
-from headwater.errors import Misuse
+from headwater.cli.shared.terminal import say
 from headwater.extras import import_optional
 from headwater.flows.windowed import extend_to_canvas
 from headwater.solvers import solve
@@ -57,7 +57,7 @@ class GenerateJob(Job):
             self.shown += [x] if i < self.most_shown else []
             self.done.append(Entry(f"seed {o.seed + i}", {"seed": o.seed + i, "file": str(path)}))
             if not self.quiet and o.count > 1:
-                print(f"{path}: {i + 1} of {o.count}")
+                say(f"{path}: {i + 1} of {o.count}")
 
     def entries(self) -> Sequence[Entry]:
         """The recordings that are written."""
@@ -75,7 +75,7 @@ class GenerateJob(Job):
 
     def tell(self, report: Mapping[str, Any]) -> None:
         """The files and the time."""
-        print(f"{', '.join(map(str, self.outputs.all))}: {report['seconds']:.1f} s")
+        say(f"{', '.join(map(str, self.outputs.all))}: {report['seconds']:.1f} s")
 
 
 def generate(o: Draw) -> GenerateJob:
@@ -84,13 +84,8 @@ def generate(o: Draw) -> GenerateJob:
     Raises
     ------
     Misuse
-        An option is not positive, or an output cannot be written.
+        An output cannot be written.
     """
-    for name in ("count", "length", "steps"):
-        if not getattr(o, name) > 0:
-            raise Misuse(f"--{name} is {getattr(o, name):g}.", "Give a positive number.")
-    if not 0 <= o.seed < 2**63 - o.count:
-        raise Misuse(f"--seed is {o.seed}.", "Give 0 or a positive whole number.")
     main = o.output or Path("music.flac")
     output_format(Recording(Path(), models.RATE, 1, 1, "", "PCM_24"), main)
     outputs = name_outputs(main, o.count)

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from headwater.audio.io import times
-from headwater.cli.shared.options import SEARCH, Files, PresetName, whole, word
+from headwater.cli.shared.options import (
+    LAST_SEED,
+    MOST_GRADIENTS,
+    MOST_SECONDS,
+    MOST_STEPS,
+    SEARCH,
+    SHORTEST,
+    Files,
+    PresetName,
+    number,
+    whole,
+    word,
+)
 
 if TYPE_CHECKING:  # help needs no solver
     from headwater.audio.restoration import SolveOptions
@@ -24,16 +36,16 @@ DAMAGE = Group("What is lost", sort_key=0)
 class Draw(Files):
     """What `generate` understands."""
 
-    count: Annotated[int, whole(alias="-n", group=SEARCH)] = 4
+    count: Annotated[int, whole(1, 10_000, alias="-n", group=SEARCH)] = 4
     """How many recordings."""
 
-    length: Annotated[float, word(times.parse_seconds, "TIME", group=SEARCH)] = 4.0
+    length: Annotated[float, word(times.parse_seconds, "TIME", limits=(SHORTEST, 600.0), group=SEARCH)] = 4.0
     """How long each is, as in 4 or 1:30."""
 
-    seed: Annotated[int, whole(group=SEARCH)] = 0
+    seed: Annotated[int, whole(0, LAST_SEED, group=SEARCH)] = 0
     """Seed of the first recording; recording i has seed + i."""
 
-    steps: Annotated[int, whole(group=SEARCH)] = 32
+    steps: Annotated[int, whole(1, MOST_STEPS, group=SEARCH)] = 32
     """Steps of the ODE solver (midpoint)."""
 
 
@@ -42,19 +54,19 @@ class Draw(Files):
 class Repair(Files):
     """What every repair understands."""
 
-    seed: Annotated[int, whole(group=SEARCH)] = 0
+    seed: Annotated[int, whole(0, LAST_SEED, group=SEARCH)] = 0
     """Seed of the noise; another one gives another filling."""
 
     preset: Annotated[PresetName, Parameter(group=SEARCH)] = "default"
     """The recipe: 'paper' is D-Flow as published."""
 
-    steps: Annotated[int | None, whole(group=SEARCH)] = None
+    steps: Annotated[int | None, whole(1, MOST_STEPS, group=SEARCH)] = None
     """Steps of the ODE solver; by default the preset's."""
 
-    gradients: Annotated[int | None, whole(group=SEARCH)] = None
+    gradients: Annotated[int | None, whole(1, MOST_GRADIENTS, group=SEARCH)] = None
     """Most gradient evaluations per stretch; by default the preset's."""
 
-    seconds: Annotated[float | None, Parameter(group=SEARCH)] = None
+    seconds: Annotated[float | None, number(SHORTEST, MOST_SECONDS, group=SEARCH)] = None
     """Stop after this many seconds and keep the best so far; a stretch that was begun takes a little more."""
 
     @property
@@ -88,7 +100,7 @@ class GapOptions(Repair):
     """A file of sound of the same rate and length that is not zero where something is lost."""
 
 
-Level = Annotated[float | None, word(times.parse_amplitude, "LEVEL")]
+Level = Annotated[float | None, word(times.parse_amplitude, "LEVEL", limits=(0.0, 1e6))]
 """An amplitude: a share of full scale, or dB below it."""
 NO_DRAW = Draw()
 NO_REPAIR = Repair()

@@ -21,10 +21,12 @@ from headwater.cli.audio.options import Repair
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
 from headwater.cli.shared.progress import Record, Watch, clock, worst
+from headwater.cli.shared.terminal import say
 from headwater.dflow.result import Event
 from headwater.errors import Misuse, is_out_of_memory
 from headwater.extras import import_optional
 from headwater.recipes.warm_start import WarmStart
+from headwater.text import counted
 
 PARTIAL = ("inpaint", "extend", "declip")
 """The commands that leave most samples as they are."""
@@ -167,9 +169,10 @@ class RepairJob(Job):
     def remarks(self, report: Mapping[str, Any]) -> Iterable[str]:
         """What was cut off, and what was not begun."""
         if over := report["output"]["over"]:
-            yield f"{over} samples were beyond full scale and are cut off."
+            yield f"{counted(over, 'sample')} beyond full scale {'was' if over == 1 else 'were'} cut off."
         if left := report["not_begun"]:
-            yield f"{left} stretch{'es were' if left > 1 else ' was'} not begun and stayed as before."
+            which = counted(left, "stretch", "stretches")
+            yield f"{which} {'was' if left == 1 else 'were'} not begun and stayed as before."
 
     def tell(self, report: Mapping[str, Any]) -> None:
         """The files, and what filled how many gaps without the flow."""
@@ -178,7 +181,7 @@ class RepairJob(Job):
         words = {"linear prediction": "by linear prediction alone", "repetition": "by repetition"}
         alone = "".join(f", {by.count(k)} {how}" for k, how in words.items() if k in by)
         count = len(self.done)
-        print(f"{files}: {count} stretch{'es' * (count != 1)}{alone}, {report['seconds']:.1f} s")
+        say(f"{files}: {counted(count, 'stretch', 'stretches')}{alone}, {report['seconds']:.1f} s")
 
 
 def solved_values(r: Restoration) -> dict[str, Any]:
@@ -213,14 +216,8 @@ def shared_fields(
     Raises
     ------
     Misuse
-        An option is not positive, a file cannot be read or written, or matplotlib is not installed.
+        A file cannot be read or written, or matplotlib is not installed.
     """
-    for name in ("steps", "gradients", "seconds"):
-        value = getattr(o, name)
-        if value is not None and not value > 0:
-            raise Misuse(f"--{name} is {value}.", "Give a positive number.")
-    if not 0 <= o.seed < 2**63:
-        raise Misuse(f"--seed is {o.seed}.", "Give 0 or a positive whole number.")
     source = inputs[0]
     suffix = source.suffix if source.suffix.lower() in SUFFIXES else ".wav"
     if peaks and suffix.lower() in (".flac", ".ogg"):

@@ -24,7 +24,7 @@ from headwater.cli.image.options import (
     Subsampling,
 )
 from headwater.cli.shared import values
-from headwater.cli.shared.options import Whole, whole, word
+from headwater.cli.shared.options import Seed, Steps, number, whole, word
 
 if TYPE_CHECKING:
     from headwater.cli.image.requests import Request
@@ -34,14 +34,21 @@ image = App(name="image", help="Restore, generate and examine images of any size
 
 BoxOption = Annotated[
     tuple[int, int, int, int] | None,
-    word(values.number_parser("TOP,LEFT,HEIGHT,WIDTH", int), "TOP,LEFT,HEIGHT,WIDTH"),
+    word(values.number_parser("TOP,LEFT,HEIGHT,WIDTH", int, (0, 100_000)), "TOP,LEFT,HEIGHT,WIDTH"),
 ]
-Motion = Annotated[tuple[float, float] | None, word(values.number_parser("LENGTH,ANGLE"), "LENGTH,ANGLE")]
+Motion = Annotated[
+    tuple[float, float] | None,
+    word(values.number_parser("LENGTH,ANGLE", limits=(-1000, 1000)), "LENGTH,ANGLE"),
+]
 
 
 @image.command
 def inpaint(
-    *photos: Path, mask: Path | None = None, box: BoxOption = None, options: Restore = NO_RESTORE
+    *photos: Path,
+    mask: Path | None = None,
+    box: BoxOption = None,
+    grow: Annotated[int | None, whole(0, 1000)] = None,
+    options: Restore = NO_RESTORE,
 ) -> int:
     """Fill a hole: the white of --mask, the --box, or the transparent part of the photo.
 
@@ -53,15 +60,20 @@ def inpaint(
         An image of the same size: white is filled, black is kept.
     box
         A rectangle to fill, in pixels.
+    grow
+        Fill this many pixels around the hole too: the halo that JPEG compression or a soft brush leaves.
     """
     from headwater.cli.image import requests
 
-    return _restore(photos, options, lambda photo, o: requests.inpaint(photo, mask, box, o))
+    return _restore(photos, options, lambda photo, o: requests.inpaint(photo, mask, box, grow, o))
 
 
 @image.command
 def upscale(
-    *photos: Path, factor: Whole = 2, method: Downsampling = "area", options: Restore = NO_RESTORE
+    *photos: Path,
+    factor: Annotated[int, whole(1, 32)] = 2,
+    method: Downsampling = "area",
+    options: Restore = NO_RESTORE,
 ) -> int:
     """Enlarge a small image.
 
@@ -83,7 +95,7 @@ def upscale(
 def deblur(
     *photos: Path,
     kernel: Path | None = None,
-    gaussian: float | None = None,
+    gaussian: Annotated[float | None, number(0.01, 200)] = None,
     motion: Motion = None,
     boundary: Boundary = "reflect",
     options: Restore = NO_RESTORE,
@@ -143,7 +155,7 @@ def colorize(*photos: Path, method: Grey = "luma", options: Restore = NO_RESTORE
 @image.command
 def dejpeg(
     *photos: Path,
-    quality: Annotated[int | None, whole()] = None,
+    quality: Annotated[int | None, whole(1, 100)] = None,
     subsampling: Subsampling | None = None,
     options: Restore = NO_RESTORE,
 ) -> int:
@@ -168,7 +180,7 @@ def declip(
     *photos: Path,
     low: Level = -1.0,
     high: Level = 1.0,
-    gain: float = 1.0,
+    gain: Annotated[float, number(0.01, 100)] = 1.0,
     options: Restore = NO_RESTORE,
 ) -> int:
     """Recover what an over- or under-exposed photo lost.
@@ -213,10 +225,10 @@ def restore(*photos: Path, operator: str, size: Size = None, options: Restore = 
 @image.command
 def generate(
     *,
-    count: Annotated[int, whole(alias="-n")] = 4,
-    seed: Whole = 0,
-    steps: Whole = 24,
-    guidance: float = 1.0,
+    count: Annotated[int, whole(1, 10_000, alias="-n")] = 4,
+    seed: Seed = 0,
+    steps: Steps = 24,
+    guidance: Annotated[float, number(-100, 100)] = 1.0,
     size: Size = None,
     common: Common = NO_COMMON,
 ) -> int:
@@ -242,7 +254,7 @@ def generate(
 
 
 @image.command
-def invert(photo: Path, /, *, steps: Whole = 24, common: Common = NO_COMMON) -> int:
+def invert(photo: Path, /, *, steps: Steps = 24, common: Common = NO_COMMON) -> int:
     """Find the source point x0 that the model maps to an image; writes .npy and the diagnostics.
 
     Parameters
@@ -260,7 +272,11 @@ def invert(photo: Path, /, *, steps: Whole = 24, common: Common = NO_COMMON) -> 
 
 @image.command
 def likelihood(
-    *photos: Path, probes: Whole = 1, seed: Whole = 0, steps: Whole = 24, common: Common = NO_COMMON
+    *photos: Path,
+    probes: Annotated[int, whole(1, 10_000)] = 1,
+    seed: Seed = 0,
+    steps: Steps = 24,
+    common: Common = NO_COMMON,
 ) -> int:
     """Print the bits per dimension that the model needs for images; lower is more plausible.
 

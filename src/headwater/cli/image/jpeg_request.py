@@ -13,36 +13,82 @@ from headwater.atomic import read_bytes
 from headwater.cli.image.options import Restore
 from headwater.cli.image.requests import Request
 from headwater.errors import Misuse
-from headwater.extras import import_optional
+from headwater.image.io.decode import open_image, refuse_damage
 from headwater.image.io.files import read_image
 from headwater.image.io.picture import TURNS
 from headwater.image.operators import JPEG, Colorize, Operator, UserOperator, chain
-from headwater.image.operators.jpeg import LUMINANCE, scaled_table
+from headwater.image.operators.jpeg import SUBSAMPLINGS, sampling_ratios
 from headwater.image.restore import ImageTask
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Compression:
-    """How a file was compressed."""
+    """How a file was compressed.
 
-    quality: int
-    subsampling: str
+    Attributes
+    ----------
+    tables : Tensor
+        Quantisation steps of the components, `[1 or 3, 8, 8]`.
+    factors : tuple of (int, int)
+        Sampling factors (horizontal, vertical) of each component.
+    colour : "YCbCr" or "RGB"
+        What the components are.
+    """
+
+    tables: Tensor
+    factors: tuple[tuple[int, int], ...]
+    colour: str = "YCbCr"
+
+    @property
+    def quality(self) -> int | None:
+        """The quality of libjpeg that has these tables, if one has."""
+        return next((q for q in range(1, 101) if self._are_those_of(JPEG(q))), None)
+
+    @property
+    def subsampling(self) -> str | tuple[tuple[int, int], ...]:
+        """The name of the sampling factors, or the factors if they have none; of a grey file "4:4:4"."""
+        if len(self.factors) == 1:
+            return "4:4:4"
+        ratios = sampling_ratios(self.factors)
+        return next((name for name in SUBSAMPLINGS if sampling_ratios(name) == ratios), self.factors)
+
+    def _are_those_of(self, codec: JPEG) -> bool:
+        return bool((codec.steps[: len(self.tables)] == self.tables).all())
+
+    def codec(self, rounding: str = "smooth") -> JPEG:
+        """The operator that compresses so."""
+        return JPEG(self.quality, self.subsampling, rounding, self.tables, self.colour)
 
 
 def read_compression(path: Path) -> Compression | None:
-    """The compression of a JPEG file, from its quantisation tables; None if it is not a JPEG file.
+    """The compression of a JPEG file, from its header; None if it is not a JPEG file.
 
-    The quality is that of libjpeg's scale whose luminance table is nearest.
+    Raises
+    ------
+    Misuse
+        It has no quantisation tables, or stores neither grey, YCbCr nor RGB.
     """
-    read_bytes(path)
-    image = import_optional("PIL.Image").open(path)
-    tables = getattr(image, "quantization", None)
-    if not tables:
+    data = read_bytes(path)
+    with refuse_damage(path, "an image"):
+        image = open_image(path, data)
+    if image.format not in ("JPEG", "MPO"):
         return None
-    table = torch.tensor(tables[0], dtype=torch.float64).reshape(8, 8)
-    quality = min(range(1, 101), key=lambda q: float((scaled_table(LUMINANCE, q) - table).abs().sum()))
-    sampling = import_optional("PIL.JpegImagePlugin").get_sampling(image)
-    return Compression(quality, "4:4:4" if sampling == 0 else "4:2:0")
+    layers, tables = image.layer, image.quantization
+    if len(layers) not in (1, 3):
+        raise Misuse(f"{path} is a JPEG file of {image.mode}.", "Only grey and RGB ones can be restored.")
+    if any(table not in tables for *_, table in layers):
+        raise Misuse(f"{path} has no quantisation tables.", "Give a JPEG file that is not lossless.")
+    steps = torch.tensor([tables[table] for *_, table in layers], dtype=torch.float64).reshape(-1, 8, 8)
+    return Compression(steps, tuple((h, v) for _, h, v, _ in layers), _stored_colour(image))
+
+
+def _stored_colour(image: Any) -> str:
+    """What libjpeg takes the components for: `default_decompress_parms` in its jdapimin.c."""
+    if "jfif" in image.info or len(image.layer) == 1:
+        return "YCbCr"
+    if "adobe" in image.info:
+        return "RGB" if image.info.get("adobe_transform") == 0 else "YCbCr"
+    return "RGB" if [layer[0] for layer in image.layer] == list(b"RGB") else "YCbCr"
 
 
 def dejpeg(photo: Path, quality: int | None, subsampling: str | None, o: Restore) -> Request:
@@ -51,11 +97,7 @@ def dejpeg(photo: Path, quality: int | None, subsampling: str | None, o: Restore
     found = read_compression(photo)
     if quality is None and found is None:
         raise Misuse(f"{photo} is not a JPEG file, so its quality is not known.", "Give --quality, 1 to 100.")
-    codec = JPEG(
-        quality or (found.quality if found else 0),
-        subsampling or (found.subsampling if found else "4:2:0"),
-        rounding="smooth",
-    )
+    codec = _codec(found, quality, subsampling)
     operator: Operator = codec
     y = x
     if picture.grey:
@@ -65,9 +107,16 @@ def dejpeg(photo: Path, quality: int | None, subsampling: str | None, o: Restore
         y = turn_tensor_as_stored(y, picture.orientation)
     size = (x.shape[-2], x.shape[-1])
     settings: dict[str, Any] = {"quality": codec.quality, "subsampling": codec.subsampling}
-    noise = codec_noise(codec, x) if o.noise is None else o.noise
+    noise = codec_noise(codec, y) if o.noise is None else o.noise
     task = ImageTask(operator, y, noise, size, guess=x, check_span=False)
     return Request("dejpeg", (photo,), task, picture, settings)
+
+
+def _codec(found: Compression | None, quality: int | None, subsampling: str | None) -> JPEG:
+    """The codec of the file, as far as the user does not say another."""
+    if found is None or quality is not None:
+        return JPEG(quality, subsampling or (found.subsampling if found else "4:2:0"), rounding="smooth")
+    return replace(found.codec(), subsampling=subsampling or found.subsampling)
 
 
 def codec_noise(codec: JPEG, x: Tensor, least: float = 0.01) -> float:

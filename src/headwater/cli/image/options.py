@@ -10,15 +10,32 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from headwater.cli.shared import values
-from headwater.cli.shared.options import MODEL, OUTPUT, SEARCH, Files, PresetName, whole, word
+from headwater.cli.shared.options import (
+    LAST_SEED,
+    MODEL,
+    MOST_GRADIENTS,
+    MOST_SAMPLES,
+    MOST_SECONDS,
+    MOST_STEPS,
+    OUTPUT,
+    SEARCH,
+    SHORTEST,
+    Files,
+    PresetName,
+    number,
+    whole,
+    word,
+)
 
 Downsampling = Literal["area", "decimate", "bicubic"]
 Boundary = Literal["reflect", "circular", "valid"]
 Grey = Literal["luma", "mean"]
-Subsampling = Literal["4:2:0", "4:4:4"]
+Subsampling = Literal["4:2:0", "4:2:2", "4:4:0", "4:1:1", "4:4:4"]
 Strategy = Literal["direct", "checkpoint"]
-Size = Annotated[tuple[int, int] | None, word(values.number_parser("HEIGHT,WIDTH", int), "HEIGHT,WIDTH")]
-Level = Annotated[float, word(values.parse_level, "LEVEL")]
+Size = Annotated[
+    tuple[int, int] | None, word(values.number_parser("HEIGHT,WIDTH", int, (1, 100_000)), "HEIGHT,WIDTH")
+]
+Level = Annotated[float, word(values.parse_level, "LEVEL", limits=(-100.0, 100.0))]
 
 
 @Parameter(name="*")
@@ -35,10 +52,9 @@ class Common(Files):
     device: Annotated[str | None, Parameter(group=MODEL)] = None
     """Where to compute: cpu, cuda, cuda:1, mps. By default a GPU if there is one."""
 
-    range: Annotated[
-        tuple[float, float] | None, word(values.number_parser("BLACK,WHITE"), "BLACK,WHITE", group=MODEL)
-    ] = None
-    """Stored values of black and white in .npy and float files, e.g. 0,1. By default -1,1."""
+    range: Annotated[tuple[float, float] | None, word(values.parse_range, "BLACK,WHITE", group=MODEL)] = None
+    """Stored values of black and white: in .npy and float files, e.g. 0,1, by default -1,1; in 16-bit files
+    where white is above 255, e.g. 0,4095."""
 
 
 @Parameter(name="*")
@@ -49,22 +65,22 @@ class Restore(Common):
     noise: Annotated[float | None, word(values.parse_noise, "STD", group=SEARCH)] = None
     """Standard deviation of the noise in the range [-1, 1], or in grey levels of 0..255 as in 13/255."""
 
-    seed: Annotated[int, whole(group=SEARCH)] = 0
+    seed: Annotated[int, whole(0, LAST_SEED, group=SEARCH)] = 0
     """Seed of the first sample; sample i has seed + i."""
 
-    samples: Annotated[int, whole(group=SEARCH)] = 1
+    samples: Annotated[int, whole(1, MOST_SAMPLES, group=SEARCH)] = 1
     """How many restorations; more than one are written as NAME-0.png, NAME-1.png, ..."""
 
     preset: Annotated[PresetName, Parameter(group=SEARCH)] = "default"
     """The recipe: 'paper' is D-Flow as published."""
 
-    steps: Annotated[int | None, whole(group=SEARCH)] = None
+    steps: Annotated[int | None, whole(1, MOST_STEPS, group=SEARCH)] = None
     """Steps of the ODE solver; by default the preset's."""
 
-    gradients: Annotated[int | None, whole(group=SEARCH)] = None
+    gradients: Annotated[int | None, whole(1, MOST_GRADIENTS, group=SEARCH)] = None
     """Most gradient evaluations per sample; by default the preset's."""
 
-    seconds: Annotated[float | None, Parameter(group=SEARCH)] = None
+    seconds: Annotated[float | None, number(SHORTEST, MOST_SECONDS, group=SEARCH)] = None
     """Stop after this many seconds and keep the best so far."""
 
     memory: Annotated[float | None, word(values.parse_memory, "SIZE", group=MODEL)] = None

@@ -25,7 +25,7 @@ def plan_outputs(
     """The files of a command, all of them writable.
 
     `output` names the image, by default `STEM-command` beside the `source`; of `count` > 1 images each gets
-    its number. The report is NAME.json, the sheet NAME-sheet.png.
+    its number. The report is NAME.json, the sheet NAME-sheet.png; of other endings than .png NAME.tif.json and so on.
 
     Raises
     ------

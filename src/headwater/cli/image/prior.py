@@ -7,10 +7,15 @@ from pathlib import Path
 import torch
 
 from headwater.cli.image.options import Common
+from headwater.cli.shared.machine import check_room
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.windowed import extend_to_canvas
 from headwater.image.model import models
+
+STATES = 16
+"""States that a solve on a canvas holds at once: two of the solver, two sums of windows, and the windows, which
+cover every pixel four times, before the network, after it and joined."""
 
 
 def load_flow(common: Common, device: torch.device, guidance: float = 1.0) -> Flow:
@@ -28,8 +33,16 @@ def model_of(common: Common, command: str = "") -> str:
     return common.model or ("photo64" if command == "denoise" else "tiny64")
 
 
-def on_canvas(flow: Flow, size: tuple[int, int] | None, name: Path | None = None) -> Flow:
-    """The flow on a canvas of `size`, by default its own window."""
+def on_canvas(
+    flow: Flow, size: tuple[int, int] | None, name: Path | None = None, *, samples: int = 1
+) -> Flow:
+    """The flow on a canvas of `size`, by default its own window, if `samples` of it fit in memory.
+
+    Raises
+    ------
+    Misuse
+        The canvas is smaller than the window, or too large for the machine.
+    """
     height, width = flow.shape[1:]
     if size is None:
         return flow
@@ -38,6 +51,9 @@ def on_canvas(flow: Flow, size: tuple[int, int] | None, name: Path | None = None
             f"{name or 'The size'} is {size[0]} x {size[1]} but the model's window is {height} x {width}.",
             "Give at least that size.",
         )
+    check_room(
+        STATES * 4 * samples * flow.shape[0] * size[0] * size[1], device_of(flow), "Give a smaller size."
+    )
     return extend_to_canvas(flow, size)
 
 

@@ -24,6 +24,7 @@ from headwater.image.operators import (
     SuperResolution,
     box_mask,
     gaussian_kernel,
+    grow_mask,
     motion_kernel,
 )
 from headwater.image.restore import ImageTask
@@ -45,6 +46,8 @@ class Request:
         How the result is written.
     settings : mapping
         What the report says of the command's own options.
+    hints : tuple of str
+        Sentences that the user reads before the work begins, beside those of the picture.
     """
 
     command: str
@@ -52,10 +55,22 @@ class Request:
     task: ImageTask
     picture: Picture | None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    hints: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user reads before the work begins."""
+        return (*(() if self.picture is None else self.picture.notes), *self.hints)
 
 
-def inpaint(photo: Path, mask: Path | None, box: tuple[int, int, int, int] | None, o: Restore) -> Request:
-    """Fill the hole: white in the mask, or the box, or the transparent part of the photo."""
+def inpaint(
+    photo: Path,
+    mask: Path | None,
+    box: tuple[int, int, int, int] | None,
+    grow: int | None,
+    o: Restore,
+) -> Request:
+    """Fill the hole and `grow` pixels around it: white in the mask, or the box, or what is transparent."""
     if mask is not None and box is not None:
         raise Misuse("Both --mask and --box say where the hole is.", "Give one of them.")
     x, picture = read_image(photo, span=o.range)
@@ -71,14 +86,27 @@ def inpaint(photo: Path, mask: Path | None, box: tuple[int, int, int, int] | Non
             f"Nothing says where the hole of {photo} is.",
             "Give --mask FILE (white is filled) or --box TOP,LEFT,HEIGHT,WIDTH.",
         )
+    hole = grow_mask(hole, grow or 0)
     operator = Inpaint(~hole)
     settings = {
         "mask": None if mask is None else str(mask),
         "box": box,
+        "grow": grow or 0,
         "pixels_to_fill": int(hole.sum()),
     }
     task = image_task(operator, operator(x), picture, o)
-    return Request("inpaint", given_paths(photo, mask), task, picture.make_opaque(hole), settings)
+    hints = () if grow is not None else compression_hints(photo, picture)
+    return Request("inpaint", given_paths(photo, mask), task, picture.make_opaque(hole), settings, hints)
+
+
+def compression_hints(photo: Path, picture: Picture) -> tuple[str, ...]:
+    """A word on photos whose compression has spread what was in the hole over its surroundings."""
+    if picture.format not in ("JPEG", "MPO"):
+        return ()
+    return (
+        f"{photo} is a JPEG file, whose blocks of 8 or 16 pixels carry traces of the hole around it. "
+        "If a halo stays, give --grow 4 to 16 pixels (--grow 0: no such warning).",
+    )
 
 
 def upscale(photo: Path, factor: int, method: str, o: Restore) -> Request:
@@ -179,8 +207,10 @@ def rounding_noise(picture: Picture) -> float:
 
     The least noise a file has: without it a deblurring would sharpen the rounding errors.
     """
-    steps = {"uint8": 255, "uint16": 65535}.get(picture.dtype)
-    return 0.0 if steps is None else 2 / steps / 12**0.5
+    if picture.dtype not in ("uint8", "uint16") or picture.format == "NPY":
+        return 0.0
+    black, white = picture.span
+    return 2 / (white - black) / 12**0.5
 
 
 def given_paths(*paths: Path | None) -> tuple[Path, ...]:

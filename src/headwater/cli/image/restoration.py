@@ -16,9 +16,10 @@ from headwater.cli.image.outputs import plan_outputs
 from headwater.cli.image.prior import device_of, load_flow, model_of
 from headwater.cli.image.requests import Request
 from headwater.cli.shared.job import Entry, Job
-from headwater.cli.shared.machine import device_named
+from headwater.cli.shared.machine import check_room, device_named
 from headwater.cli.shared.outputs import Outputs
 from headwater.cli.shared.progress import Watch
+from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
 from headwater.extras import import_optional
 from headwater.flows.flow import Flow
@@ -31,6 +32,7 @@ from headwater.recipes.paper import Paper
 from headwater.recipes.recipe import RecipeOptions
 from headwater.solvers.differentiation import Auto
 from headwater.solvers.memory import activation_bytes
+from headwater.text import counted
 
 DEFINITIONS = {
     "noise": "standard deviation of the noise of the measurement, in the range [-1, 1]",
@@ -155,8 +157,8 @@ class RestoreJob(Job):
         for sample in report["samples"]:
             if sample["file"] is not None:
                 words = [f"{n} {f.format(sample[n])}" for n, f in shown if sample.get(n) is not None]
-                print(f"{sample['file']}: {', '.join([*words, str(sample['gradients']) + ' gradients'])}")
-        print(f"{self.outputs.sheet}, {self.report}: how it went, in {report['seconds']:.1f} s")
+                say(f"{sample['file']}: {', '.join([*words, counted(sample['gradients'], 'gradient')])}")
+        say(f"{self.outputs.sheet}, {self.report}: how it went, in {report['seconds']:.1f} s")
 
 
 def restore_job(request: Request, o: Restore) -> RestoreJob:
@@ -167,7 +169,6 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
     Misuse
         An option, a file or the model cannot be used.
     """
-    check_options(o)
     o = replace(o, model=model_of(o, request.command))
     inputs = (*request.inputs, *([o.reference] if o.reference else []))
     outputs = plan_outputs(
@@ -191,6 +192,7 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
         inputs=request.inputs,
         settings={**request.settings, **{name: getattr(o, name) for name in common}},
         report=outputs.report,
+        warnings=request.warnings,
         watch=Watch(
             request.command,
             frames,
@@ -216,16 +218,6 @@ def unit_of(task: ImageTask) -> float:
     return float(torch.as_tensor(task.misfit_unit).max())
 
 
-def check_options(o: Restore) -> None:
-    """Refuse counts and limits that are not positive."""
-    for name in ("samples", "steps", "gradients", "seconds"):
-        value = getattr(o, name)
-        if value is not None and not value > 0:
-            raise Misuse(f"--{name} is {value}.", "Give a positive number.")
-    if o.seed < 0 or o.seed + o.samples > 2**63:
-        raise Misuse(f"--seed is {o.seed}.", "Give 0 or a positive whole number.")
-
-
 def read_reference(o: Restore, size: tuple[int, int]) -> Tensor | None:
     """The true image `[1, 3, *size]`, if one is given."""
     if o.reference is None:
@@ -240,9 +232,19 @@ def read_reference(o: Restore, size: tuple[int, int]) -> Tensor | None:
     return x
 
 
+RESULTS = 4
+"""Images that a restoration holds for each sample at least: the guess, x1, the result, and as it is written."""
+
+
 def check_memory(flow: Flow, request: Request, o: Restore) -> None:
-    """Refuse a limit of memory below what one evaluation of the network keeps for all samples."""
+    """Refuse what does not fit: images that cannot be held, or one evaluation of the network for all samples."""
+    device = device_of(flow)
+    images = RESULTS * 4 * o.samples * flow.shape[0] * request.task.size[0] * request.task.size[1]
+    check_room(images, device, "Give a smaller image, or fewer --samples.")
     if o.memory is None:
+        if o.samples > 1 and tuple(request.task.size) == tuple(flow.shape[1:]):
+            one = activation_bytes(flow, flow.noise([0], device=device))
+            check_room(o.samples * one, device, "Give fewer --samples.")
         return
     canvas = request.task.embed(flow)
     needed = o.samples * activation_bytes(canvas, canvas.noise([0], device=device_of(flow)))

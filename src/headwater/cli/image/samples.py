@@ -18,8 +18,9 @@ from headwater.cli.image.outputs import plan_outputs
 from headwater.cli.image.prior import load_flow, model_of, on_canvas
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import device_named
-from headwater.cli.shared.outputs import Outputs, check_outputs
+from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
 from headwater.cli.shared.progress import Watch
+from headwater.cli.shared.terminal import say
 from headwater.dflow.start import inversion
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
@@ -48,24 +49,27 @@ class GenerateJob(PriorJob):
     outputs: Outputs
     seeds: range
     steps: int
+    most_shown: int
     batch: int = 16
+    written: int = 0
     images: list[Tensor] = field(default_factory=list)
 
     def work(self) -> None:
-        """Draw batch after batch; every batch is written when it is done."""
+        """Draw batch after batch; every batch is written when it is done, the first ones are kept for the sheet."""
         for seeds in (self.seeds[i : i + self.batch] for i in range(0, len(self.seeds), self.batch)):
             with torch.no_grad():
                 x1 = solve(self.flow, self.flow.noise(seeds, device=self.device), steps=self.steps)
             for image in x1.clamp(-1, 1).cpu():
-                write_image(image[None], self.outputs.main[len(self.images)], overwrite=self.overwrite)
-                self.images.append(image)
+                write_image(image[None], self.outputs.main[self.written], overwrite=self.overwrite)
+                self.images += [image] if self.written < self.most_shown else []
+                self.written += 1
             if not self.quiet and len(self.seeds) > self.batch:
-                print(f"{len(self.images)} of {len(self.seeds)} samples")
+                say(f"{self.written} of {len(self.seeds)} samples")
 
     def entries(self) -> Sequence[Entry]:
         """One row for each sample that is written."""
-        rows = zip(self.seeds, self.outputs.main, self.images, strict=False)
-        return [Entry(f"seed {seed}", {"seed": seed, "file": str(file)}) for seed, file, _ in rows]
+        rows = zip(self.seeds[: self.written], self.outputs.main, strict=False)
+        return [Entry(f"seed {seed}", {"seed": seed, "file": str(file)}) for seed, file in rows]
 
     def show(self, report: Mapping[str, Any]) -> None:
         """The contact sheet."""
@@ -73,9 +77,10 @@ class GenerateJob(PriorJob):
 
     def tell(self, report: Mapping[str, Any]) -> None:
         """The first files, and the sheet."""
-        files = self.outputs.main
-        print(
-            f"{', '.join(map(str, files[:4]))}{', ...' if len(files) > 4 else ''}; all on {self.outputs.sheet}"
+        files, shown = self.outputs.main, len(self.images)
+        which = "all" if shown == self.written else f"the first {shown}"
+        say(
+            f"{', '.join(map(str, files[:4]))}{', ...' if len(files) > 4 else ''}; {which} on {self.outputs.sheet}"
         )
 
 
@@ -83,14 +88,12 @@ def generate_job(
     count: int, seed: int, steps: int, guidance: float, size: tuple[int, int] | None, common: Common
 ) -> GenerateJob:
     """The job of `generate`, checked."""
-    check_positive(count=count, steps=steps)
     output = common.output or Path("samples.png")
     outputs = plan_outputs(output, output, "generate", count, overwrite=common.overwrite)
     device = device_named(common.device)
-    if not math.isfinite(guidance):
-        raise Misuse(f"--guidance is {guidance}.", "Give a number; 1 means no guidance.")
     watch = Watch("generate", quiet=True)
-    flow = on_canvas(watch.guard(load_flow(common, device, guidance)), size)
+    flow = watch.guard(load_flow(common, device, guidance))
+    flow = on_canvas(flow, size, samples=min(count, GenerateJob.batch))
     shape = list(flow.shape[1:])
     settings = {"count": count, "seed": seed, "steps": steps, "guidance": guidance, "size": shape}
     return GenerateJob(
@@ -106,6 +109,7 @@ def generate_job(
         outputs=outputs,
         seeds=range(seed, seed + count),
         steps=steps,
+        most_shown=max(1, min(256, 64_000_000 // (shape[0] * shape[1]))),  # the sheet is an image too
     )
 
 
@@ -156,7 +160,7 @@ class InvertJob(PriorJob):
 
     def tell(self, report: Mapping[str, Any]) -> None:
         """The file and the diagnostics."""
-        print(
+        say(
             f"{self.output}: round trip off by {report['round_trip_rms']:.2g} rms in [-1, 1], "
             f"radius {report['radius']:.3f} (1 = a draw of the source)"
         )
@@ -164,14 +168,13 @@ class InvertJob(PriorJob):
 
 def invert_job(photo: Path, steps: int, common: Common) -> InvertJob:
     """The job of `invert`, checked."""
-    check_positive(steps=steps)
     output = common.output or photo.with_name(f"{photo.stem}-x0.npy")
     if output.suffix != ".npy":
         raise Misuse(
             f"A source point is not a picture: it cannot be written to {output}.",
             "Name an output that ends in .npy.",
         )
-    report = output.with_suffix(".json")
+    report = name_outputs(output).report
     check_outputs((output, report), (photo,), overwrite=common.overwrite)
     x, _ = read_image(photo, span=common.range)
     device, watch = device_named(common.device), Watch("invert", quiet=True)
@@ -215,7 +218,7 @@ class LikelihoodJob(PriorJob):
             bits, radius = float(bits_per_dimension(logp, flow.event_size)), float(x0.square().mean().sqrt())
             row = {"file": str(photo), "bits_per_dimension": round(bits, 6), "radius": round(radius, 6)}
             self.found.append(row)
-            print(f"{photo}: {bits:.4f} bits per dimension")
+            say(f"{photo}: {bits:.4f} bits per dimension")
 
     def entries(self) -> Sequence[Entry]:
         """One row for each image."""
@@ -229,7 +232,6 @@ def likelihood_job(
     photos: Sequence[Path], probes: int, seed: int, steps: int, common: Common
 ) -> LikelihoodJob:
     """The job of `likelihood`, checked."""
-    check_positive(probes=probes, steps=steps)
     if not photos:
         raise Misuse("No image was given.", "Name one or more image files.")
     if common.output is not None:
@@ -262,10 +264,3 @@ def likelihood_job(
 def size_of(x: Tensor) -> tuple[int, int]:
     """Height and width of an image `[..., h, w]`."""
     return (x.shape[-2], x.shape[-1])
-
-
-def check_positive(**counts: int) -> None:
-    """Refuse counts below 1; the names are those of the options."""
-    for name, value in counts.items():
-        if value < 1:
-            raise Misuse(f"--{name} is {value}.", "Give a positive number.")

@@ -15,6 +15,7 @@ from headwater.molecule.design.cost import UserCost
 from headwater.molecule.structure.elements import ELEMENTS, MAX_ATOMS
 from headwater.molecule.structure.state import MoleculeBatch, atom_mask, centre
 from headwater.problem.cost import check_values
+from headwater.text import counted
 
 Cost = Callable[[Tensor, Tensor, Tensor], Tensor]
 SIGNATURE = "cost(positions, types, mask)"
@@ -22,24 +23,30 @@ SIGNATURE = "cost(positions, types, mask)"
 
 @dataclass(frozen=True)
 class FileCost:
-    """The function of a user's file; what it raises becomes a Misuse, so that it ends a run with two sentences."""
+    """The function of a user's file; what it raises becomes a Misuse, so that it ends a run with two sentences.
+
+    Where nothing is differentiated (`gradients` is False) its tensors carry no gradient, so it may leave torch.
+    """
 
     function: Cost
+    gradients: bool = True
 
     def __call__(self, positions: Tensor, types: Tensor, mask: Tensor) -> Tensor:
+        if not self.gradients:
+            positions, types = positions.detach(), types.detach()
         try:
             return self.function(positions, types, mask)
         except Exception as error:
             if isinstance(error, Misuse) or is_out_of_memory(error):
                 raise
             raise Misuse(
-                f"The cost failed on {len(positions)} molecules: {summarise(error)}.",
+                f"The cost failed on {counted(len(positions), 'molecule')}: {summarise(error)}.",
                 "Make it work for any positions, relaxed and definite types, and any number of molecules.",
             ) from error
 
 
-def load_cost(file: Path) -> FileCost:
-    """The function `cost` of a file, if it is fit for use.
+def load_cost(file: Path, *, gradients: bool = True) -> FileCost:
+    """The function `cost` of a file, if it is fit for use: with `gradients`, to be differentiated.
 
     Raises
     ------
@@ -47,12 +54,14 @@ def load_cost(file: Path) -> FileCost:
         As `function_in` and `try_cost`.
     """
     cost: Cost = function_in(file, "cost", SIGNATURE)
-    try_cost(cost, file)
-    return FileCost(cost)
+    try_cost(cost, file, gradients=gradients)
+    return FileCost(cost, gradients)
 
 
-def try_cost(cost: Cost, file: Path) -> None:
+def try_cost(cost: Cost, file: Path, *, gradients: bool = True) -> None:
     """Call a cost with two molecules, one padded, whose types are relaxed, and with one of definite types.
+
+    Without `gradients` nothing is differentiated, here as in the run.
 
     Raises
     ------
@@ -61,15 +70,17 @@ def try_cost(cost: Cost, file: Path) -> None:
         everywhere, or mixes the molecules of a batch.
     """
     positions, types, mask = draw_example()
+    if not gradients:
+        positions, types = positions.detach(), types.detach()
     try:
         value = cost(positions, types, mask)
     except Misuse:
         raise
     except Exception as error:
         raise Misuse(
-            f"The cost in {file} failed on two molecules: {summarise(error)}.",
+            f"The cost in {file} failed on two molecules: {summarise(error).split('. ')[0]}.",
             f"Write it for positions [batch, {MAX_ATOMS}, 3], types [batch, {MAX_ATOMS}, {len(ELEMENTS)}] "
-            f"and mask [batch, {MAX_ATOMS}].",
+            f"and mask [batch, {MAX_ATOMS}]{', or give --gradients 0 if it leaves torch' if gradients else ''}.",
         ) from error
     value = check_values(cost, value, len(positions), positions)
     if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
@@ -77,17 +88,16 @@ def try_cost(cost: Cost, file: Path) -> None:
             f"The cost in {file} is {value.tolist()} for two random molecules.",
             "Return finite floats, also for molecules that are far from good.",
         )
-    _check_gradients(value, positions, types, mask, file)
-    _try_definite(cost, positions, types, mask)
+    if gradients:
+        _check_gradients(value, positions, types, mask, file)
+    _try_definite(FileCost(cost, gradients), positions, types, mask)
 
 
-def _try_definite(cost: Cost, positions: Tensor, types: Tensor, mask: Tensor) -> None:
+def _try_definite(cost: FileCost, positions: Tensor, types: Tensor, mask: Tensor) -> None:
     """As at the end of a solve: one molecule alone, and its types are definite."""
     kinds = types.argmax(-1)[:1] * mask[:1]
     with torch.no_grad():
-        UserCost(FileCost(cost), mask[:1]).evaluate_batch(
-            MoleculeBatch(positions[:1], kinds, kinds * 0, mask[:1])
-        )
+        UserCost(cost, mask[:1]).evaluate_batch(MoleculeBatch(positions[:1], kinds, kinds * 0, mask[:1]))
 
 
 def _check_gradients(value: Tensor, positions: Tensor, types: Tensor, mask: Tensor, file: Path) -> None:

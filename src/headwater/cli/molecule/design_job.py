@@ -10,17 +10,26 @@ from typing import Any, ClassVar
 from headwater.cli.molecule import report
 from headwater.cli.molecule.checks import run_checks
 from headwater.cli.molecule.designed import DesignedMolecule, add_design, rank
-from headwater.cli.molecule.files import Outputs, write_molecules, write_pictures
+from headwater.cli.molecule.files import write_molecules, write_pictures
 from headwater.cli.molecule.progress import DesignWatch
 from headwater.cli.molecule.table import show_designed
 from headwater.cli.shared.job import Entry, Job
+from headwater.cli.shared.outputs import Outputs
+from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
 from headwater.flows.watched import Ended
 from headwater.molecule.design import design as designing
 from headwater.molecule.design.request import Request
 from headwater.molecule.design.screened_control import ScreenedControl
+from headwater.molecule.design.target import as_asked
 from headwater.molecule.model import models
 from headwater.molecule.structure import units
+from headwater.molecule.structure.interval import Asked
+from headwater.optimizers.status import Status
+from headwater.text import counted
+
+NATURAL = (Status.EVALUATIONS, Status.STALLED, Status.CONVERGED)
+"""How a search ends that finds no hit by the guide; the evaluator may say otherwise, and a cost knows no hit."""
 
 
 @dataclass(kw_only=True)
@@ -44,8 +53,16 @@ class DesignJob(Job):
         "none", "xtb" or "dft".
     best
         How many molecules DFT computes.
+    unique
+        Whether duplicates are left out, and more seeds tried in their place.
+    broken
+        Whether molecules that are not sound are written to SDF and XYZ.
+    most_tries
+        With `unique`, the seeds that are tried for each molecule asked for.
     designed
         The molecules so far.
+    tried
+        The seeds so far.
     seconds, seconds_of_checks
         Of the design, and of the checks.
     finished
@@ -59,7 +76,11 @@ class DesignJob(Job):
     watch: DesignWatch
     check: str = "none"
     best: int = 3
+    unique: bool = False
+    broken: bool = False
+    most_tries: int = 4
     designed: list[DesignedMolecule] = field(default_factory=list)
+    tried: int = 0
     seconds: float = 0.0
     seconds_of_checks: float = 0.0
     finished: bool = False
@@ -70,9 +91,9 @@ class DesignJob(Job):
     smaller: ClassVar[str] = "Give a smaller --count or fewer atoms."
 
     @property
-    def targets(self) -> dict[str, float]:
-        """The properties asked for, canonical units."""
-        return {t.property: float(t.value) for t in self.request.targets}
+    def asked(self) -> dict[str, Asked]:
+        """The properties and scores asked for, canonical units."""
+        return {t.property: as_asked(t) for t in self.request.targets}
 
     def work(self) -> None:
         """Design, then check; the molecules are in the files after every batch."""
@@ -88,26 +109,45 @@ class DesignJob(Job):
         self._check()
 
     def _design(self) -> None:
-        """Batches until all molecules are there, the time is up or Ctrl-C was pressed."""
-        for start in range(0, self.request.count, self.recipe.at_once):
+        """Batches until all molecules are there, no more are tried, the time is up or Ctrl-C was pressed."""
+        most = self.request.count * (self.most_tries if self.unique else 1)
+        while (left := min(self.request.count - len(self.designed), most - self.tried)) > 0:
             if self.designed and self.watch.over:
                 return
-            count = min(self.recipe.at_once, self.request.count - start)
-            part = replace(self.request, count=count, seed=self.request.seed + start)
+            seed, first = self.request.seed + self.tried, self.tried == 0
+            part = replace(self.request, count=min(self.recipe.at_once, left), seed=seed)
             design = designing.design(part, recipe=self.recipe, callback=self.watch, check=self.watch.check)
-            self.designed = add_design(self.designed, design, self.targets, self.request.seed)
-            write_molecules(self.designed, self.outputs, overwrite=self.overwrite or start > 0)
+            targets = self.request.targets
+            self.designed = add_design(self.designed, design, targets, seed, unique=self.unique)
+            self.tried += part.count
+            self._write(overwrite=self.overwrite or not first)
+
+    def _write(self, *, overwrite: bool) -> None:
+        write_molecules(self.designed, self.outputs, broken=self.broken, overwrite=overwrite)
 
     def _check(self) -> None:
         """Check what was designed, unless the user ended the design."""
         start = time.perf_counter()
         self.finished = run_checks(self.check, self.designed, self.best, watch=self.watch)
         self.seconds_of_checks = time.perf_counter() - start
-        write_molecules(self.designed, self.outputs, overwrite=True)
+        self._write(overwrite=True)
 
     def entries(self) -> Sequence[Entry]:
         """One row for each molecule."""
-        return [Entry(f"molecule {d.number}", report.describe(d), (d.status,)) for d in self.designed]
+        places = {d.number: i for i, d in enumerate(rank(self.designed), 1)}
+        return [
+            Entry(
+                name=f"molecule {d.number}",
+                values=report.describe(d, places.get(d.number)),
+                statuses=() if self._reached(d) and d.status in NATURAL else (d.status,),
+                missed=not self._reached(d),
+            )
+            for d in self.designed
+        ]
+
+    def _reached(self, d: DesignedMolecule) -> bool:
+        """Whether a molecule is what was asked for: a hit, or sound; with one candidate every draw is."""
+        return bool(d.hit) if self.asked else d.sound or not self.request.sound
 
     def facts(self) -> Mapping[str, Any]:
         """What was asked, what was found over all molecules, and what every number means."""
@@ -127,25 +167,46 @@ class DesignJob(Job):
         write_pictures(self.designed, self.outputs, self.title, overwrite=self.overwrite)
 
     def remarks(self, report: Mapping[str, Any]) -> Iterable[str]:
-        """How many molecules were not begun."""
-        left = self.request.count - len(self.designed)
-        if left:
-            yield f"{left} of {self.request.count} molecules were not begun."
+        """How many molecules were not begun or not found, and how many are broken."""
+        count, found = self.request.count, len(self.designed)
+        if self.unique and self.tried >= count * self.most_tries > 0 and found < count:
+            yield f"Only {counted(found, 'different molecule')} of {count} came out of {self.tried} tries."
+        elif found < count:
+            yield f"{count - found} of {counted(count, 'molecule')} were not begun."
+        if broken := [d for d in self.designed if not d.sound]:
+            what = f"{len(broken)} of {counted(found, 'molecule')} {'is' if len(broken) == 1 else 'are'} not sound"
+            yield f"{what}." if self.broken else f"{what} and not in SDF and XYZ; --keep-broken writes all."
 
     def tell(self, report: Mapping[str, Any]) -> None:
         """The table, the files, and the best molecule."""
-        targets = self.targets
-        show_designed(self.designed, targets)
-        there = [p for p in self.outputs.all if p.exists()]
-        print(f"{', '.join(map(str, there))}: {len(self.designed)} molecules in {self.seconds:.1f} s")
-        best = next(iter(rank(self.designed)), None)
-        if best is None or not targets:
+        show_designed(self.designed, self.asked)
+        kept = sum(d.molecule is not None and (d.sound or self.broken) for d in self.designed)
+        beside = [str(p) for p in self.outputs.all if p.exists() and p not in self.outputs.main]
+        say(f"{', '.join(map(str, self.outputs.main))}: {counted(kept, 'molecule')}")
+        say(f"{', '.join(beside)}: {counted(len(self.designed), 'molecule')} in {self.seconds:.1f} s")
+        best = next((d for d in rank(self.designed) if d.sound), None)
+        if best is None or not self.asked:
             return
         own = models.load_test_errors()
-        print(f"The evaluator's own mean error on QM9: {_quantities({k: own[k] for k in targets})}.")
-        found = _quantities({k: best.evaluator.get(k) for k in targets})
-        doubt = "" if best.sound else f" ({', '.join(best.notes)})"
-        print(f"Best: number {best.number}, {best.smiles or 'no SMILES'}{doubt}, evaluator: {found}")
+        errors = _quantities({k: own[k] for k in self.asked if k in own})
+        if errors:
+            say(f"The evaluator's own mean error on QM9: {errors}.")
+        say(_describe_best(best))
+
+
+def _describe_best(d: DesignedMolecule) -> str:
+    """The best molecule in a line; of one that misses, that it is the nearest only."""
+    judged = {**d.evaluator, **d.scores}
+    found = [_quantities({k: judged.get(k) for k in d.asked})]
+    found += [
+        f"{c} {_quantities({k: v[k] for k in d.asked if k in v})}"
+        for c, v in d.checks.items()
+        if set(d.asked) & set(v)
+    ]
+    word = "Best" if d.hit else "No hit, the nearest"
+    why = f"sum of deviations {d.deviation:.2f} tolerances"
+    notes = f" ({', '.join(d.notes)})" if d.notes else ""
+    return f"{word}: number {d.number}, {d.smiles}, by {d.found_by}{notes}: {'; '.join(found)}; {why}"
 
 
 def _quantities(values: Mapping[str, float | None]) -> str:

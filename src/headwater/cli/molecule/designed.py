@@ -5,23 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from headwater.cli.molecule.notes import note_size
 from headwater.molecule.checks.dft import DftResult
-from headwater.molecule.checks.xtb import RELAXED_CALIBRATION, Relaxation, on_b3lyp_scale
+from headwater.molecule.checks.physics import Physics
+from headwater.molecule.checks.xtb import Relaxation
+from headwater.molecule.chemistry.scores import compute_scores
 from headwater.molecule.chemistry.soundness import Chemistry, examine, find_duplicates
 from headwater.molecule.design.design import Design
-from headwater.molecule.design.target import TOLERANCE
+from headwater.molecule.design.target import Target, find_deviation
 from headwater.molecule.structure import units
+from headwater.molecule.structure.interval import Asked, find_error
 from headwater.molecule.structure.molecule import Molecule, to_molecules
 from headwater.optimizers.status import Status
 
 Values = Mapping[str, float | None]
-SLUGS = {"Bohr^3": "bohr3", "eV": "eV", "D": "debye", "cal/mol/K": "cal_per_mol_K"}
-"""Units as they stand in the names of columns and tags."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -36,12 +37,16 @@ class DesignedMolecule:
         None if it has no finite coordinates.
     status
         How its search ended.
-    asked
-        Property: its target, canonical units, as of all values here.
+    targets
+        What was asked, canonical units, as of all values here.
     guide, evaluator
         Property: what each network predicts for the molecule as written.
     relaxed
         Property: the guide's prediction before rounding.
+    scores
+        Score of RDKit that was asked for: its value; None without a structure.
+    by_gradient
+        Whether it is from a gradient's step, and not a draw.
     gradients, evaluations
         Gradient evaluations and forward calls of the generator.
     fragment_rms
@@ -58,17 +63,24 @@ class DesignedMolecule:
     seed: int
     molecule: Molecule | None
     status: Status
-    asked: Values
+    targets: tuple[Target, ...]
     guide: Values
     evaluator: Values
     relaxed: Values
+    by_gradient: bool
     gradients: int
     evaluations: int
+    scores: Values
     fragment_rms: float | None = None
     chemistry: Chemistry | None = None
     duplicate_of: int | None = None
     xtb: Relaxation | None = None
     dft: DftResult | None = None
+
+    @property
+    def asked(self) -> dict[str, Asked]:
+        """Property: the value or the range that was asked for."""
+        return {t.property: t.value for t in self.targets if not isinstance(t.value, Tensor)}
 
     @property
     def sound(self) -> bool:
@@ -77,47 +89,75 @@ class DesignedMolecule:
 
     @property
     def smiles(self) -> str | None:
-        """The structure, by RDKit's perception where the distance table fails; None if there is none."""
+        """The structure with its stereo, by RDKit's perception where the distance table fails; None if none."""
         return None if self.chemistry is None else self.chemistry.structure
 
     @property
+    def found_by(self) -> str:
+        """How it was found: by a draw of the source, or by a gradient's step from one."""
+        return "gradient" if self.by_gradient else "draw"
+
+    @property
     def errors(self) -> dict[str, float]:
-        """|evaluator - asked| of every target that has both."""
-        return {
-            k: abs(v - y)
-            for k, y in self.asked.items()
-            if y is not None and (v := self.evaluator.get(k)) is not None
-        }
+        """How far each target is missed by the evaluator, or by RDKit; of those that have a value."""
+        judged = {**self.evaluator, **self.scores}
+        return {k: find_error(y, v) for k, y in self.asked.items() if (v := judged.get(k)) is not None}
 
     @property
     def deviation(self) -> float:
-        """The largest of the `errors` in units of its tolerance; infinite if a prediction is missing."""
-        if len(self.errors) < len(self.asked):
-            return math.inf
-        return max((e / TOLERANCE[k] for k, e in self.errors.items()), default=0.0)
+        """The sum of the weighted deviations from the targets, in tolerances; infinite if a value is missing."""
+        return self._sum_deviations(self.evaluator)
 
     @property
     def hit(self) -> bool | None:
-        """Whether it is what was asked for, by the evaluator; None if nothing was."""
-        return self.sound and self.deviation <= 1 if self.asked else None
+        """Whether it is what was asked for, by the evaluator, and no check contradicts it; None if nothing was."""
+        if not self.asked:
+            return None
+        each = [self._deviation(t, self.evaluator) for t in self.targets]
+        return self.sound and max(each) <= 1 and not self.contradicted
 
     @property
-    def xtb_values(self) -> Values:
-        """Gap, HOMO, LUMO and dipole after the relaxation, on the scale of B3LYP."""
-        if self.xtb is None:
-            return {}
-        e = on_b3lyp_scale(self.xtb.after, RELAXED_CALIBRATION)
-        found = {"gap": e.gap_ev, "homo": e.homo_ev, "lumo": e.lumo_ev, "mu": e.dipole_debye}
-        return {k: finite_or_none(v) for k, v in found.items()}
+    def physics(self) -> Physics:
+        """What the checks say beside the evaluator."""
+        return Physics(self.evaluator, self.xtb, self.dft)
 
     @property
-    def dft_values(self) -> Values:
-        """Gap, HOMO, LUMO and dipole by B3LYP at the geometry as written."""
-        d = self.dft
-        if d is None:
-            return {}
-        found = {"gap": d.gap_ev, "homo": d.homo_ev, "lumo": d.lumo_ev, "mu": d.dipole_debye}
-        return {k: finite_or_none(v) for k, v in found.items()}
+    def contradicted(self) -> bool:
+        """Whether a check contradicts the evaluator on a target, or the molecule as it is."""
+        return bool(self.physics.notes(self.asked))
+
+    @property
+    def checks(self) -> dict[str, Values]:
+        """The checks that were made, by name: gap, HOMO, LUMO and dipole; xTB's on the scale of B3LYP."""
+        made = {"xTB": (self.xtb, self.physics.xtb_values), "DFT": (self.dft, self.physics.dft_values)}
+        names = ("gap", "homo", "lumo", "mu")
+        return {
+            name: {k: finite_or_none(values.get(k)) for k in names}
+            for name, (check, values) in made.items()
+            if check is not None
+        }
+
+    @property
+    def disagreement(self) -> dict[str, float | None]:
+        """Property: the value by DFT, or else by xTB, minus the evaluator's."""
+        return {k: finite_or_none(v) for k, v in self.physics.disagreement.items()}
+
+    @property
+    def strain(self) -> float | None:
+        """The energy that xTB's relaxation sets free, kcal/mol."""
+        return finite_or_none(self.physics.strain)
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """What sorts molecules, the best first.
+
+        Sound ones, new ones, those that no check contradicts, those that DFT computed; then by the deviation in
+        tolerances, by DFT where it has a value and else by the evaluator, plus the doubt of the checks.
+        """
+        value = self._sum_deviations({**self.evaluator, **self.physics.dft_values})
+        doubt = self.physics.doubt(self.asked)
+        barred = (not self.sound, self.duplicate_of is not None, self.contradicted, self.dft is None)
+        return (*map(float, barred), value + doubt, float(self.number))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -129,11 +169,19 @@ class DesignedMolecule:
             notes.append("no coordinates")
         if self.chemistry is not None:
             notes += self.chemistry.notes
-        if self.xtb is not None:
-            notes += ["bonds change in xTB"] * self.xtb.bond_change
-            notes += ["xTB did not converge"] * (not self.xtb.converged)
+        if self.molecule is not None:
+            notes += note_size(self.molecule)
+        notes += self.physics.notes(self.asked)
+        notes += ["xTB did not converge"] * (self.xtb is not None and not self.xtb.converged)
         notes += [self.status.name.lower()] * (self.status in (Status.DIVERGED, Status.CANCELLED))
         return (*notes, *(["DFT did not converge"] * (self.dft is not None and not self.dft.converged)))
+
+    def _sum_deviations(self, predicted: Values) -> float:
+        return sum(t.weight * self._deviation(t, predicted) for t in self.targets)
+
+    def _deviation(self, t: Target, predicted: Values) -> float:
+        value = {**predicted, **self.scores}.get(t.property)
+        return math.inf if value is None else find_deviation(t.property, self.asked[t.property], value)
 
 
 def finite_or_none(value: float | Tensor | None) -> float | None:
@@ -147,39 +195,59 @@ def finite_or_none(value: float | Tensor | None) -> float | None:
 
 
 def add_design(
-    before: Sequence[DesignedMolecule], design: Design, asked: Mapping[str, float], seed: int
+    before: Sequence[DesignedMolecule],
+    design: Design,
+    targets: tuple[Target, ...],
+    seed: int,
+    *,
+    unique: bool = False,
 ) -> list[DesignedMolecule]:
     """The molecules of a run so far and those of one more batch, numbered on and examined.
 
-    `seed` is that of the run's first molecule. A molecule of several parts never counts as a duplicate.
+    `seed` is that of the batch's first molecule. A molecule of several parts never counts as a duplicate. If
+    `unique`, duplicates are left out.
     """
     molecules = [m if has_coordinates(m) else None for m in to_molecules(design.molecules)]
     chemistry = iter(examine([m for m in molecules if m is not None]))
     new = [
-        DesignedMolecule(
-            number=len(before) + i + 1,
-            seed=seed + len(before) + i,
-            molecule=m,
-            status=design.status[i],
-            asked=asked,
-            guide=_select_values(design.guide, i, m),
-            evaluator=_select_values(design.evaluator, i, m),
-            relaxed=_select_values(design.relaxed, i, m),
-            gradients=int(design.gradients[i]),
-            evaluations=int(design.evaluations[i]),
-            fragment_rms=None
-            if m is None or design.fragment_rms is None
-            else finite_or_none(design.fragment_rms[i]),
-            chemistry=None if m is None else next(chemistry),
-        )
+        _make_one(design, i, m, None if m is None else next(chemistry), targets, seed)
         for i, m in enumerate(molecules)
     ]
     together = [*before, *new]
     names = [c.structure if (c := d.chemistry) and (c.whole or c.sound) else None for d in together]
+    firsts = find_duplicates(names)
+    kept = [d for d, k in zip(together, firsts, strict=True) if k is None or not unique]
+    if unique:
+        firsts = [None] * len(kept)
     return [
-        replace(d, duplicate_of=None if k is None else k + 1)
-        for d, k in zip(together, find_duplicates(names), strict=True)
+        replace(d, number=i, duplicate_of=None if k is None else k + 1)
+        for i, (d, k) in enumerate(zip(kept, firsts, strict=True), 1)
     ]
+
+
+def _make_one(
+    design: Design, i: int, m: Molecule | None, c: Chemistry | None, targets: tuple[Target, ...], seed: int
+) -> DesignedMolecule:
+    """One molecule of a batch."""
+    rms, structure = design.fragment_rms, None if c is None else c.structure
+    scores = [t.property for t in targets if not t.by_guide()]
+    found = {} if structure is None else compute_scores(structure, scores)
+    return DesignedMolecule(
+        number=i + 1,
+        seed=seed + i,
+        molecule=m,
+        status=design.status[i],
+        targets=targets,
+        guide=_select_values(design.guide, i, m),
+        evaluator=_select_values(design.evaluator, i, m),
+        relaxed=_select_values(design.relaxed, i, m),
+        scores={k: finite_or_none(found.get(k)) for k in scores},
+        by_gradient=bool(design.by_gradient[i]),
+        gradients=int(design.gradients[i]),
+        evaluations=int(design.evaluations[i]),
+        fragment_rms=None if m is None or rms is None else finite_or_none(rms[i]),
+        chemistry=c,
+    )
 
 
 def has_coordinates(m: Molecule) -> bool:
@@ -188,49 +256,8 @@ def has_coordinates(m: Molecule) -> bool:
 
 
 def rank(molecules: Iterable[DesignedMolecule]) -> list[DesignedMolecule]:
-    """The best first: sound before unsound, new before duplicates, then by the deviation."""
-    there = (d for d in molecules if d.molecule is not None)
-    return sorted(there, key=lambda d: (not d.sound, d.duplicate_of is not None, d.deviation, d.number))
-
-
-def to_row(d: DesignedMolecule) -> dict[str, str | float | int | None]:
-    """A molecule as a row of a table; the name of every column with a unit ends with it."""
-    c = d.chemistry
-    flat: dict[str, str | float | int | None] = {
-        "number": d.number,
-        "seed": d.seed,
-        "formula": None if c is None else c.formula,
-        "smiles": d.smiles,
-        "sound": d.sound,
-        "valid": None if c is None else c.valid,
-        "stable": None if c is None else c.stable,
-        "fragments": None if c is None else c.fragments,
-        "duplicate_of": d.duplicate_of,
-    }
-    sources = {
-        "asked": d.asked,
-        "guide": d.guide,
-        "evaluator": d.evaluator,
-        "xtb": d.xtb_values,
-        "dft": d.dft_values,
-    }
-    for name, unit in units.UNITS.items():
-        flat |= {
-            f"{name}_{source}_{SLUGS[unit]}": values[name]
-            for source, values in sources.items()
-            if name in values
-        }
-    if d.fragment_rms is not None:
-        flat["fragment_rms_angstrom"] = d.fragment_rms
-    more: dict[str, Any] = {"status": d.status.name, "notes": "; ".join(d.notes)}
-    return flat | {"gradients": d.gradients, "evaluations": d.evaluations} | more
-
-
-def add_tags(d: DesignedMolecule, name: str) -> Molecule:
-    """The molecule as it goes into a file: named, with its row as tags."""
-    assert d.molecule is not None
-    data = {k: v for k, v in to_row(d).items() if v is not None and v != ""}
-    return replace(d.molecule, name=f"{name}-{d.number}", data=data)
+    """Those with coordinates, the best first (`DesignedMolecule.rank`)."""
+    return sorted((d for d in molecules if d.molecule is not None), key=lambda d: d.rank)
 
 
 def _select_values(values: Mapping[str, Tensor], i: int, m: Molecule | None) -> dict[str, float | None]:

@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from headwater.cli.molecule.designed import DesignedMolecule, add_tags, to_row
-from headwater.cli.shared.outputs import check_outputs
+from headwater.cli.molecule.columns import add_tags, to_row
+from headwater.cli.molecule.designed import DesignedMolecule
+from headwater.cli.shared.outputs import Outputs, check_outputs
 from headwater.errors import Misuse, suggest
 from headwater.molecule.io.card import Card, Line
-from headwater.molecule.io.files import write_csv, write_sdf, write_xyz
+from headwater.molecule.io.files import WRITERS
+from headwater.molecule.io.table import write_csv
 from headwater.molecule.io.viewer import write_page
 from headwater.molecule.sheet import write_sheet
 from headwater.molecule.structure import units
-
-FORMATS = (".sdf", ".xyz")
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The molecules as `main` (and `xyz` beside an SDF), their `table`, `report`, `sheet` and `page`."""
-
-    main: Path
-    xyz: Path
-    table: Path
-    report: Path
-    sheet: Path
-    page: Path
-
-    @property
-    def all(self) -> tuple[Path, ...]:
-        """Every file."""
-        return tuple(dict.fromkeys(vars(self).values()))
+from headwater.molecule.structure.interval import Interval
 
 
-def name_outputs(main: Path, inputs: Iterable[Path], *, overwrite: bool) -> Outputs:
-    """The files of a run, all of them writable.
+def name_files(main: Path, inputs: Iterable[Path], *, overwrite: bool) -> Outputs:
+    """The files of a run, all of them writable: the molecules as `main`, and as XYZ beside an SDF.
 
     Raises
     ------
@@ -46,52 +29,62 @@ def name_outputs(main: Path, inputs: Iterable[Path], *, overwrite: bool) -> Outp
     suffix = main.suffix.lower()
     if main.is_dir():
         raise Misuse(f"The output {main} is a folder.", f"Name a file, such as {main / 'hits.sdf'}.")
-    if suffix not in FORMATS:
-        raise Misuse(f"No molecules are written as {suffix!r} here.", suggest(suffix, FORMATS))
+    if suffix not in WRITERS:
+        raise Misuse(f"No molecules are written as {suffix!r} here.", suggest(suffix, WRITERS))
     outputs = Outputs(
-        main=main,
-        xyz=main if suffix == ".xyz" else main.with_suffix(".xyz"),
-        table=main.with_suffix(".csv"),
+        main=(main,) if suffix == ".xyz" else (main, main.with_suffix(".xyz")),
         report=main.with_suffix(".json"),
         sheet=main.with_name(f"{main.stem}-sheet.png"),
+        table=main.with_suffix(".csv"),
         page=main.with_suffix(".html"),
     )
     check_outputs(outputs.all, inputs, overwrite=overwrite)
     return outputs
 
 
-def write_molecules(molecules: Sequence[DesignedMolecule], outputs: Outputs, *, overwrite: bool) -> None:
-    """Write the molecules that have coordinates, and the table of all."""
-    there = [add_tags(d, outputs.main.stem) for d in molecules if d.molecule is not None]
-    if outputs.main != outputs.xyz:
-        write_sdf(outputs.main, there, overwrite=overwrite)
-    write_xyz(outputs.xyz, there, overwrite=overwrite)
-    write_csv(outputs.table, [to_row(d) for d in molecules], overwrite=overwrite)
+def write_molecules(
+    molecules: Sequence[DesignedMolecule], outputs: Outputs, *, broken: bool, overwrite: bool
+) -> None:
+    """Write the table of all molecules, and those that have coordinates; unsound ones only if `broken`."""
+    name = outputs.main[0].stem
+    kept = [add_tags(d, name) for d in molecules if d.molecule is not None and (d.sound or broken)]
+    for path in outputs.main:
+        WRITERS[path.suffix.lower()](path, kept, overwrite=overwrite)
+    if outputs.table is not None:
+        write_csv(outputs.table, [to_row(d) for d in molecules], overwrite=overwrite)
 
 
 def write_pictures(
     molecules: Sequence[DesignedMolecule], outputs: Outputs, title: str, *, overwrite: bool
 ) -> None:
-    """Write the sheet of structures and the page, if there is a molecule to show."""
-    cards = [make_card(d, outputs.main.stem) for d in molecules if d.molecule is not None]
-    if cards:
-        write_sheet(outputs.sheet, cards, title=title, overwrite=overwrite)
+    """Write the sheet of structures and the page, if there is a molecule to show; broken ones are marked there."""
+    cards = [make_card(d, outputs.main[0].stem) for d in molecules if d.molecule is not None]
+    if not cards:
+        return
+    write_sheet(outputs.sheet, cards, title=title, overwrite=overwrite)
+    if outputs.page is not None:
         write_page(outputs.page, cards, title=title, overwrite=overwrite)
 
 
 def make_card(d: DesignedMolecule, name: str) -> Card:
     """A molecule as sheet and page show it: the targets, or all properties if there is none."""
-    lines = tuple(_make_line(d, property) for property in d.asked or d.evaluator)
-    return Card(add_tags(d, name), f"seed {d.seed}", lines, d.notes)
+    lines = [_make_line(d, property) for property in d.asked or d.evaluator]
+    if d.xtb is not None:
+        lines.append(Line("strain", "kcal/mol", (("xTB", d.strain),)))
+    notes = (*(["no hit"] if d.hit is False else []), *d.notes)
+    return Card(add_tags(d, name), f"seed {d.seed}, by {d.found_by}", tuple(lines), notes)
 
 
 def _make_line(d: DesignedMolecule, property: str) -> Line:
-    values = []
+    values: list[tuple[str, float | str | None]] = []
     if property in d.asked:
-        values += [("asked", d.asked[property]), ("guide", d.guide.get(property))]
+        asked = d.asked[property]
+        values.append(("asked", str(asked) if isinstance(asked, Interval) else asked))
+    if property in d.scores:
+        values.append(("RDKit", d.scores[property]))
+        return Line(property, "", tuple(values))
+    if property in d.asked:
+        values.append(("guide", d.guide.get(property)))
     values.append(("evaluator", d.evaluator.get(property)))
-    if d.xtb is not None:
-        values.append(("xTB", d.xtb_values.get(property)))
-    if d.dft is not None:
-        values.append(("DFT", d.dft_values.get(property)))
+    values += [(name, found.get(property)) for name, found in d.checks.items()]
     return Line(property, units.UNITS[property], tuple(values))

@@ -13,19 +13,21 @@ import numpy as np
 from headwater.cli.molecule.checks import choose_check
 from headwater.cli.molecule.cost import load_cost
 from headwater.cli.molecule.design_job import DesignJob
-from headwater.cli.molecule.files import name_outputs
+from headwater.cli.molecule.files import name_files
 from headwater.cli.molecule.options import Aim, Draw
 from headwater.cli.molecule.progress import DesignWatch
 from headwater.errors import Misuse, suggest
 from headwater.extras import import_optional
+from headwater.molecule.chemistry.scores import load_score
 from headwater.molecule.chemistry.stability import is_sound_by_table
 from headwater.molecule.design.request import Request
 from headwater.molecule.design.screened_control import ScreenedControl, ScreenedDraws
 from headwater.molecule.design.sizes import load_ranges
-from headwater.molecule.design.target import Target
+from headwater.molecule.design.target import TOLERANCE, Target, as_asked
 from headwater.molecule.io.files import read_molecules
 from headwater.molecule.structure import formula, units
 from headwater.molecule.structure.elements import MAX_ATOMS
+from headwater.molecule.structure.interval import Asked, Interval, as_interval, format_asked
 from headwater.molecule.structure.molecule import Molecule, check_molecule, to_batch
 
 
@@ -47,7 +49,6 @@ class Refusals:
 
 def generate_job(o: Draw) -> DesignJob:
     """Molecules with no target; one candidate is taken as it is, sound or not."""
-    _check_draw(o)
     recipe = _make_recipe(ScreenedDraws(), o)
     request = replace(_make_request(o), sound=recipe.candidates > 1)
     return _make_job("generate", request, recipe, o, o.output or Path("molecules.sdf"))
@@ -84,10 +85,12 @@ def _make_job(
     """The job of a request, whose files and packages are there."""
     cost, seconds = (o.cost, o.seconds) if isinstance(o, Aim) else (None, None)
     inputs = tuple(path for path in (fragment, cost) if path is not None)
-    outputs = name_outputs(output, inputs, overwrite=o.overwrite)
+    outputs = name_files(output, inputs, overwrite=o.overwrite)
     for module in ("rdkit.Chem", "PIL.ImageFont"):
         import_optional(module, "molecules")
     check = choose_check(o.check)
+    for score in (t.property for t in request.targets if not t.by_guide()):
+        load_score(score)
     settings = {} if fragment is None else {"fragment": str(fragment)}
     return DesignJob(
         command=f"molecule {command}",
@@ -104,37 +107,41 @@ def _make_job(
         title=_make_title(command, request, fragment),
         check=check,
         best=o.best or DesignJob.best,
+        unique=o.unique,
+        broken=o.keep_broken or not request.sound,
     )
 
 
 def _make_request(o: Draw) -> Request:
     """What is asked of any molecules: how many, and which atoms."""
+    if o.best is not None and o.check != "dft":
+        raise Misuse("--best says how many molecules DFT computes.", "Give --check dft as well.")
     if o.atoms is not None and o.formula is not None:
         raise Misuse("Both --atoms and --formula say how many atoms there are.", "Give one of them.")
-    if o.atoms is not None and not formula.MIN_ATOMS <= o.atoms <= MAX_ATOMS:
-        raise Misuse(
-            f"--atoms is {o.atoms}.", f"Give {formula.MIN_ATOMS} to {MAX_ATOMS}, hydrogens included."
-        )
     counts = None if o.formula is None else formula.parse_formula(o.formula)
     return Request(o.count, o.seed, atoms=o.atoms, formula=counts)
 
 
 def _aim_request(o: Aim) -> Request:
     """The request with its targets and its cost."""
-    _check_draw(o)
-    _check_positive(seconds=o.seconds)
-    if o.gradients is not None and o.gradients < 0:
-        raise Misuse(f"--gradients is {o.gradients}.", "Give 0 to screen draws only, or a positive number.")
     request = _make_request(o)
     _check_orbitals(o.targets)
     weights = read_weights(o.weight, o.targets)
     targets = tuple(Target(name, value, weights[name]) for name, value in o.targets.items())
-    return replace(request, targets=targets, cost=None if o.cost is None else load_cost(o.cost))
+    cost = None if o.cost is None else load_cost(o.cost, gradients=o.gradients != 0)
+    return replace(request, targets=targets, cost=cost)
 
 
 def _make_recipe(recipe: ScreenedControl, o: Draw) -> ScreenedControl:
-    """The recipe with what the options change in it."""
+    """The recipe with what the options change in it; where only scores are asked for, there is no gradient."""
     given = {name: getattr(o, name, None) for name in ("steps", "gradients", "candidates")}
+    if isinstance(o, Aim) and o.cost is None and o.targets and not set(o.targets) & set(units.UNITS):
+        if o.gradients:
+            raise Misuse(
+                "Only RDKit's scores are asked for, to which no gradient leads.",
+                "Leave --gradients out, or add a target such as --gap 5.0eV.",
+            )
+        given["gradients"] = 0
     return replace(recipe, **{name: value for name, value in given.items() if value is not None})
 
 
@@ -166,7 +173,7 @@ def read_fragment(path: Path) -> Molecule:
     return fragment
 
 
-def read_weights(words: tuple[str, ...], targets: Mapping[str, float]) -> dict[str, float]:
+def read_weights(words: tuple[str, ...], targets: Mapping[str, Asked]) -> dict[str, float]:
     """The weight of every target from words such as 'gap=2' or 'gap=2,mu=0.5'; 1 where none is given.
 
     >>> read_weights(("gap=2",), {"gap": 5.0, "mu": 1.0})
@@ -176,8 +183,8 @@ def read_weights(words: tuple[str, ...], targets: Mapping[str, float]) -> dict[s
     for word in (part for text in words for part in text.split(",")):
         name, _, text = word.partition("=")
         name = name.strip()
-        if name not in units.UNITS:
-            raise Misuse(f"--weight {word} names no property.", suggest(name, units.UNITS))
+        if name not in TOLERANCE:
+            raise Misuse(f"--weight {word} names no property.", suggest(name, TOLERANCE))
         if name not in targets:
             raise Misuse(f"--weight {word} weighs a property without a target.", f"Give --{name} as well.")
         try:
@@ -193,11 +200,11 @@ def _warn_of_range(targets: tuple[Target, ...]) -> tuple[str, ...]:
     """A sentence for every target outside of what nearly all of QM9 has."""
     ranges = load_ranges() if targets else {}
     return tuple(
-        f"--{name} {units.format_quantity(name, value)} is outside QM9, where 99.8 % of the molecules have "
-        f"{units.format_number(name, ranges[name][0])} to {units.format_quantity(name, ranges[name][1])}; "
-        "the networks guess there."
-        for name, value in ((t.property, float(t.value)) for t in targets)
-        if not ranges[name][0] <= value <= ranges[name][1]
+        f"--{t.property} {format_asked(t.property, as_asked(t))} is outside QM9, where 99.8 % of the molecules have "
+        f"{units.format_number(t.property, ranges[t.property][0])} to "
+        f"{units.format_quantity(t.property, ranges[t.property][1])}; the networks guess there."
+        for t in targets
+        if t.by_guide() and not as_interval(as_asked(t)).overlaps(*ranges[t.property])
     )
 
 
@@ -207,40 +214,25 @@ def _warn_of_size(request: Request) -> tuple[str, ...]:
     return () if sentence is None else (sentence,)
 
 
-def _check_draw(o: Draw) -> None:
-    _check_positive(count=o.count, steps=o.steps, candidates=o.candidates, best=o.best)
-    if o.seed < 0 or o.seed + o.count > 2**63:
-        raise Misuse(f"--seed is {o.seed}.", "Give 0 or a positive whole number.")
-    if o.best is not None and o.check != "dft":
-        raise Misuse("--best says how many molecules DFT computes.", "Give --check dft as well.")
-
-
-def _check_positive(**values: float | None) -> None:
-    for name, value in values.items():
-        if value is not None and not value > 0:
-            raise Misuse(f"--{name} is {value}.", "Give a positive number.")
-
-
-def _check_orbitals(targets: Mapping[str, float]) -> None:
+def _check_orbitals(targets: Mapping[str, Asked]) -> None:
     """Refuse orbitals that contradict each other: the gap is LUMO - HOMO."""
     if not {"homo", "lumo"} <= set(targets):
         return
-    gap = targets["lumo"] - targets["homo"]
-    if gap < 0:
+    homo, lumo, gap = (as_interval(targets.get(name, Interval(low=0.0))) for name in ("homo", "lumo", "gap"))
+    least, most = lumo.low - homo.high, lumo.high - homo.low
+    if most < 0:
         raise Misuse("--homo is above --lumo.", "Give a LUMO that is higher than the HOMO.")
-    if abs(targets.get("gap", gap) - gap) > Refusals.slack:
+    if "gap" in targets and not gap.overlaps(least - Refusals.slack, most + Refusals.slack):
+        apart = units.format_quantity("gap", least if gap.high < least else most)
         raise Misuse(
-            f"--homo and --lumo are {units.format_quantity('gap', gap)} apart, and --gap asks for "
-            f"{units.format_quantity('gap', targets['gap'])}.",
+            f"--homo and --lumo are {apart} apart, and --gap asks for {format_asked('gap', targets['gap'])}.",
             "Leave one of the three out, or make them agree.",
         )
 
 
 def _make_title(command: str, request: Request, fragment: Path | None) -> str:
     """The title of sheet and page."""
-    asked = ", ".join(
-        f"{t.property} {units.format_quantity(t.property, float(t.value))}" for t in request.targets
-    )
+    asked = ", ".join(f"{t.property} {format_asked(t.property, as_asked(t))}" for t in request.targets)
     what = {"generate": "Generated molecules", "target": "Molecules", "grow": "Molecules grown"}[command]
     if fragment is not None:
         what += f" from {fragment.name}"
@@ -249,5 +241,5 @@ def _make_title(command: str, request: Request, fragment: Path | None) -> str:
 
 def _list_settings(o: Draw) -> dict[str, Any]:
     """The options as the report repeats them; targets and weights have a place of their own."""
-    left_out = {"output", "overwrite", "quiet", "weight", *units.UNITS}
+    left_out = {"output", "overwrite", "quiet", "weight", *TOLERANCE}
     return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(o).items() if k not in left_out}

@@ -5,22 +5,50 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from headwater.cli.shared.options import Files, whole, word
+from headwater.cli.shared.options import (
+    LAST_SEED,
+    MOST_GRADIENTS,
+    MOST_SECONDS,
+    MOST_STEPS,
+    OUTPUT,
+    SHORTEST,
+    Files,
+    number,
+    whole,
+    word,
+)
 from headwater.molecule.structure import units
+from headwater.molecule.structure.elements import MAX_ATOMS
+from headwater.molecule.structure.formula import MIN_ATOMS
+from headwater.molecule.structure.interval import Asked, read_number, read_target
 
-TARGETS = Group("Targets, each with its unit", sort_key=0)
-DESIGN = Group("Molecules", sort_key=1)
-CHECKS = Group("Check", sort_key=2)
+TARGETS = Group(
+    "Targets",
+    help="A value with its unit, e.g. 5.0eV, or a range, e.g. 5..6eV, '>8eV' or '<3eV' (with quotes).",
+    sort_key=0,
+)
+SCORED = Group(
+    "Scores by RDKit",
+    help="A value or a range without a unit, e.g. '>0.6'. They choose among draws; no gradient leads to them.",
+    sort_key=1,
+)
+DESIGN = Group("Molecules", sort_key=2)
+CHECKS = Group("Check", sort_key=3)
 
 Check = Literal["none", "xtb", "dft"]
+MOST_MOLECULES = 100_000
 
 
 def _target(property: str, metavar: str) -> Parameter:
-    return word(partial(units.read_quantity, property), metavar, group=TARGETS)
+    return word(partial(read_target, property), metavar, group=TARGETS)
+
+
+def _score(name: str) -> Parameter:
+    return word(partial(read_number, name), "NUMBER", group=SCORED)
 
 
 @Parameter(name="*")
@@ -28,22 +56,22 @@ def _target(property: str, metavar: str) -> Parameter:
 class Draw(Files):
     """What every command that makes molecules understands."""
 
-    count: Annotated[int, whole(alias="-n", group=DESIGN)] = 16
+    count: Annotated[int, whole(1, MOST_MOLECULES, alias="-n", group=DESIGN)] = 16
     """How many molecules."""
 
-    seed: Annotated[int, whole(group=DESIGN)] = 0
+    seed: Annotated[int, whole(0, LAST_SEED, group=DESIGN)] = 0
     """Seed of the first molecule; molecule i has seed + i."""
 
-    atoms: Annotated[int | None, whole(group=DESIGN)] = None
+    atoms: Annotated[int | None, whole(MIN_ATOMS, MAX_ATOMS, group=DESIGN)] = None
     """Atoms per molecule, hydrogens included: 3 to 29. By default drawn as in QM9."""
 
     formula: Annotated[str | None, Parameter(group=DESIGN)] = None
     """The atoms of every molecule, e.g. C7H10O2."""
 
-    steps: Annotated[int | None, whole(group=DESIGN)] = None
+    steps: Annotated[int | None, whole(1, MOST_STEPS, group=DESIGN)] = None
     """Steps of the ODE solver; by default the recipe's."""
 
-    candidates: Annotated[int | None, whole(group=DESIGN)] = None
+    candidates: Annotated[int | None, whole(1, MOST_MOLECULES, group=DESIGN)] = None
     """Most draws per molecule (and attempt): the first that is sound and near the targets is taken; by default the
     recipe's. With 'generate', 1 takes every draw as it is."""
 
@@ -51,8 +79,14 @@ class Draw(Files):
     """Check without our networks: 'xtb' relaxes every molecule with GFN2-xTB; 'dft' computes the --best ones by
     B3LYP/6-31G(2df,p), minutes each, after xtb. By default xtb if tblite is installed, else none."""
 
-    best: Annotated[int | None, whole(group=CHECKS)] = None
+    best: Annotated[int | None, whole(1, MOST_MOLECULES, group=CHECKS)] = None
     """How many molecules --check dft computes; by default 3."""
+
+    unique: Annotated[bool, Parameter(negative="", group=DESIGN)] = False
+    """Only molecules with different SMILES: draw on with further seeds, up to four times --count."""
+
+    keep_broken: Annotated[bool, Parameter(negative="", group=OUTPUT)] = False
+    """Write broken molecules too: without it those that are not sound stay out of SDF and XYZ."""
 
 
 @Parameter(name="*")
@@ -60,40 +94,50 @@ class Draw(Files):
 class Aim(Draw):
     """What a search understands."""
 
-    gap: Annotated[float | None, _target("gap", "ENERGY")] = None
+    gap: Annotated[Any, _target("gap", "ENERGY")] = None
     """HOMO-LUMO gap, e.g. 5.0eV."""
 
-    homo: Annotated[float | None, _target("homo", "ENERGY")] = None
+    homo: Annotated[Any, _target("homo", "ENERGY")] = None
     """Energy of the highest occupied orbital, e.g. -6.5eV."""
 
-    lumo: Annotated[float | None, _target("lumo", "ENERGY")] = None
+    lumo: Annotated[Any, _target("lumo", "ENERGY")] = None
     """Energy of the lowest unoccupied orbital, e.g. 0.3eV."""
 
-    mu: Annotated[float | None, _target("mu", "DIPOLE")] = None
+    mu: Annotated[Any, _target("mu", "DIPOLE")] = None
     """Dipole moment, e.g. 2.5D."""
 
-    alpha: Annotated[float | None, _target("alpha", "VOLUME")] = None
+    alpha: Annotated[Any, _target("alpha", "VOLUME")] = None
     """Isotropic polarisability, e.g. 75Bohr^3."""
 
-    cv: Annotated[float | None, _target("cv", "HEAT")] = None
+    cv: Annotated[Any, _target("cv", "HEAT")] = None
     """Heat capacity Cv at 298.15 K, e.g. 30cal/mol/K; the full Cv, as QM9 lists it."""
+
+    qed: Annotated[Any, _score("qed")] = None
+    """Drug-likeness QED, 0 to 1."""
+
+    logp: Annotated[Any, _score("logp")] = None
+    """Octanol-water partition coefficient logP, by Wildman and Crippen."""
+
+    sa: Annotated[Any, _score("sa")] = None
+    """Synthetic accessibility, 1 (easy) to 10, by Ertl and Schuffenhauer."""
 
     weight: Annotated[tuple[str, ...], Parameter(group=TARGETS, negative="")] = ()
     """How much a missed target counts beside others, e.g. --weight gap=2; 1 by default, may be repeated."""
 
     cost: Annotated[Path | None, Parameter(group=TARGETS)] = None
-    """A Python file with a function cost(positions, types, mask), one differentiable value per molecule."""
+    """A Python file with a function cost(positions, types, mask), one value per molecule: differentiable, or any with
+    --gradients 0, such as a score of RDKit."""
 
-    gradients: Annotated[int | None, whole(group=DESIGN)] = None
+    gradients: Annotated[int | None, whole(0, MOST_GRADIENTS, group=DESIGN)] = None
     """Most gradient evaluations per attempt (0: screen draws only); by default the recipe's."""
 
-    seconds: Annotated[float | None, Parameter(group=DESIGN)] = None
+    seconds: Annotated[float | None, number(SHORTEST, MOST_SECONDS, group=DESIGN)] = None
     """Stop after this many seconds and keep the best so far."""
 
     @property
-    def targets(self) -> dict[str, float]:
-        """The properties asked for, in canonical units."""
-        asked = {name: getattr(self, name) for name in units.UNITS}
+    def targets(self) -> dict[str, Asked]:
+        """The properties and scores asked for, in canonical units."""
+        asked = {name: getattr(self, name) for name in (*units.UNITS, *units.SCORES)}
         return {name: value for name, value in asked.items() if value is not None}
 
 

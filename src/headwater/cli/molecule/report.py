@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from headwater.cli.molecule.columns import describe_chemistry, describe_ends
 from headwater.cli.molecule.designed import DesignedMolecule, finite_or_none
 from headwater.molecule.checks.xtb import RELAXED_CALIBRATION
 from headwater.molecule.chemistry.soundness import Chemistry, summarise
 from headwater.molecule.design.request import Request
-from headwater.molecule.design.target import TOLERANCE
+from headwater.molecule.design.target import TOLERANCE, as_asked
 from headwater.molecule.model import models
 from headwater.molecule.structure import units
+from headwater.molecule.structure.interval import Asked, Interval
 
 PACKAGES = ("rdkit", "tblite", "pyscf")
 """What a report names the versions of, beside Headwater's own."""
@@ -20,37 +22,52 @@ PREDICTED = {
     "evaluator": "prediction for the molecule as written, by a network trained on other molecules than guide and "
     "generator (half_a of QM9); it never guides",
     "guide": "prediction for the molecule as written, by the network that guided the search",
-    "valid": "RDKit sanitises the molecule with its formal charges and with the bonds of its file, or else of EDM's "
-    "distance table",
-    "stable": "the bond orders of every atom, by that table, add up to the valence of its neutral element",
-    "atom_stable": "share of such atoms",
+    "smiles": "canonical SMILES of the largest fragment, with the stereochemistry of the positions; by RDKit's "
+    "perception where EDM's table is too narrow, as for aromatic rings",
+    "smiles_edm": "canonical SMILES without stereo, by the bonds that decide on valid_edm; the literature's measures "
+    "compare these",
+    "sound": "one molecule without radicals, formal charges and atoms too close: sound_by_table or sound_by_rdkit",
+    "sound_by_table": "so by the bond orders of EDM's distance table",
+    "sound_by_rdkit": "so by that table's bonds with RDKit's orders, which knows aromatic rings and cumulated bonds",
+    "valid_edm": "RDKit sanitises the molecule with its formal charges and with the bonds of its file, or else of "
+    "EDM's distance table",
+    "stable_edm": "the bond orders of every atom, by that table, add up to the valence of its neutral element",
+    "atom_stable_edm": "share of such atoms",
     "fragments": "parts that no bond connects",
-    "smiles": "canonical SMILES of the largest fragment, without stereo; by RDKit's perception where that table is "
-    "too narrow, as for aromatic rings",
-    "smiles_by_table": "the same by the bonds that decide on valid; the literature's measures compare these",
-    "sound": "one molecule without radicals and formal charges: stable and of one fragment by that table, or by "
-    "RDKit's perception",
     "units": "of all properties in this report",
 }
 DEFINITIONS = PREDICTED | {
     "guide_before_rounding": "the guide's prediction while types were still relaxed",
-    "asked": "the targets",
-    "hit": "a sound molecule, for which the evaluator is within the tolerance of every target",
-    "tolerance": "twice the published error of QM9 regressors",
+    "asked": "the targets; of a range its ends",
+    "hit": "a sound molecule, for which the evaluator (of a score RDKit) is within the tolerance of every value and "
+    "inside every range, and which no check contradicts",
+    "contradicted": "a check that was made is more than two mean errors of xTB away from the evaluator and from what "
+    "was asked, the strain is above 20 kcal/mol, or bonds change in xTB; the notes say which",
+    "tolerance": "twice the published error of QM9 regressors; of RDKit's scores how near a single value is to be",
+    "deviation": "sum over the targets of weight times distance in tolerances; of a range from the values inside it "
+    "that are a tolerance away from its ends",
+    "rank": "place from 1: sound molecules, new ones, those that no check contradicts, those that DFT computed; then "
+    "by the deviation, by DFT where it has a value, plus the disagreement of the checks in mean errors of xTB, plus "
+    "the strain in units of 20 kcal/mol",
+    "found_by": "draw: a random draw of the source that was sound and near enough; gradient: D-Flow from a draw",
     "evaluator_test_mae": "the evaluator's own mean absolute error on QM9's test part",
-    "mae": "mean |evaluator - asked| over all molecules with a prediction, unsound ones included",
+    "mae": "mean distance of the evaluator from what was asked over all molecules with a prediction, unsound ones "
+    "included",
     "mae_of_sound": "the same over the sound molecules",
     "duplicate_of": "number of the first molecule with the same SMILES",
     "unique": "share of distinct SMILES by the table, of the valid molecules",
+    "rdkit": units.SCORES,
     "xtb": "GFN2-xTB, relaxed from the molecule as written; on_b3lyp_scale maps its values with the lines of "
-    "calibration, b3lyp = slope * xtb + intercept; rmsd over all atoms between the two geometries",
+    "calibration, b3lyp = slope * xtb + intercept; rmsd over all atoms between the two geometries; strain is the "
+    "energy that the relaxation sets free",
     "dft": "B3LYP/6-31G(2df,p), QM9's level of theory, at the geometry as written",
+    "disagreement": "the value by DFT, or else by xTB on the scale of B3LYP, minus the evaluator's, in units",
     "gradients": "gradient evaluations of this molecule: each a forward solve and a vector-Jacobian product",
     "evaluations": "forward calls of the generator for this molecule",
     "fragment_rms": "rms distance of the fragment's atoms from where they were given, angstrom",
     "seconds": "of the design; the checks' are seconds_of_checks",
-    "seed": "molecule i of a run has the seed of the run + i - 1; its draws are the same in any batch, up to "
-    "rounding, which control can amplify to another molecule",
+    "seed": "molecule i of a run has the seed of the run + i - 1, unless duplicates are left out; its draws are the "
+    "same in any batch, up to rounding, which control can amplify to another molecule",
 }
 
 
@@ -61,10 +78,10 @@ def describe_request(request: Request) -> dict[str, Any]:
         "formula": None if request.formula is None else dict(request.formula),
         "targets": {
             t.property: {
-                "asked": t.value,
+                "asked": describe_asked(as_asked(t)),
                 "weight": t.weight,
                 "tolerance": TOLERANCE[t.property],
-                "evaluator_test_mae": errors[t.property],
+                "evaluator_test_mae": errors.get(t.property),
             }
             for t in request.targets
         },
@@ -82,43 +99,38 @@ def describe_calibration() -> dict[str, Any]:
     return {name: asdict(line) for name, line in RELAXED_CALIBRATION.items()}
 
 
-def describe(d: DesignedMolecule) -> dict[str, Any]:
+def describe_asked(asked: Asked) -> float | Mapping[str, float | None]:
+    """A value, or the ends of a range, ready for JSON."""
+    return describe_ends(asked) if isinstance(asked, Interval) else asked
+
+
+def describe(d: DesignedMolecule, rank: int | None) -> dict[str, Any]:
     """One molecule."""
     return {
         "number": d.number,
         "seed": d.seed,
+        "rank": rank,
         "status": d.status.name,
         "sentence": d.status.value,
+        "found_by": d.found_by,
         **describe_chemistry(d.chemistry),
         "duplicate_of": d.duplicate_of,
         "notes": list(d.notes),
-        "asked": dict(d.asked),
+        "asked": {k: describe_asked(v) for k, v in d.asked.items()},
         "guide_before_rounding": dict(d.relaxed),
         "guide": dict(d.guide),
         "evaluator": dict(d.evaluator),
+        "rdkit": dict(d.scores),
         "hit": d.hit,
+        "deviation": finite_or_none(d.deviation) if d.asked else None,
         "xtb": _describe_xtb(d),
         "dft": _describe_dft(d),
+        "disagreement": d.disagreement,
+        "contradicted": d.contradicted,
         "gradients": d.gradients,
         "evaluations": d.evaluations,
         "fragment_rms": d.fragment_rms,
     }
-
-
-def describe_chemistry(c: Chemistry | None) -> dict[str, Any]:
-    """Formula, SMILES and soundness; None for a molecule that has no coordinates."""
-    fields = {
-        "formula": "formula",
-        "atoms": "atoms",
-        "smiles": "structure",
-        "smiles_by_table": "smiles",
-        "sound": "sound",
-        "valid": "valid",
-        "stable": "stable",
-        "atom_stable": "atom_stable",
-        "fragments": "fragments",
-    }
-    return {name: None if c is None else getattr(c, field) for name, field in fields.items()}
 
 
 def summarise_chemistry(chemistry: Sequence[Chemistry]) -> dict[str, float | None]:
@@ -155,7 +167,8 @@ def _describe_xtb(d: DesignedMolecule) -> dict[str, Any] | None:
         "converged": xtb.converged,
         "rmsd_angstrom": finite_or_none(xtb.rmsd),
         "bond_change": xtb.bond_change,
-        "on_b3lyp_scale": dict(d.xtb_values),
+        "strain_kcal_per_mol": d.strain,
+        "on_b3lyp_scale": dict(d.checks["xTB"]),
         "as_written": {k: finite_or_none(v) for k, v in asdict(xtb.before).items()},
         "relaxed": {k: finite_or_none(v) for k, v in asdict(xtb.after).items()},
         "sentence": xtb.sentence,
@@ -167,4 +180,4 @@ def _describe_dft(d: DesignedMolecule) -> dict[str, Any] | None:
     if dft is None:
         return None
     rest = {"converged": dft.converged, "seconds": finite_or_none(dft.seconds), "sentence": dft.sentence}
-    return {**d.dft_values, **rest}
+    return {**d.checks["DFT"], **rest}

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from headwater.cli.molecule import report
-from headwater.cli.molecule.designed import SLUGS, Values, finite_or_none
+from headwater.cli.molecule.columns import describe_chemistry, name_column
+from headwater.cli.molecule.designed import Values, finite_or_none
+from headwater.cli.molecule.notes import note_size, note_unknown, warn_of_sizes
 from headwater.cli.molecule.table import show_scores
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.options import Files
 from headwater.cli.shared.outputs import check_outputs
+from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse, suggest
 from headwater.extras import import_optional
 from headwater.molecule.chemistry.soundness import Chemistry, examine, find_duplicates
 from headwater.molecule.design import design as designing
-from headwater.molecule.io.files import read_molecules, write_csv
+from headwater.molecule.io.files import read_molecules
+from headwater.molecule.io.table import write_csv
 from headwater.molecule.structure import units
 from headwater.molecule.structure.molecule import Molecule, check_molecule, to_batch
+from headwater.text import counted
 
 FORMATS = (".csv", ".json")
+UNKNOWN: Values = dict.fromkeys(units.UNITS)
 
 
 @dataclass(frozen=True)
 class ScoredMolecule:
-    """A molecule of a file with what is known of it; `number` from 1, properties in canonical units."""
+    """A molecule of a file with what is known of it; `number` from 1, properties in canonical units.
+
+    One that the models cannot hold has no chemistry and no properties.
+    """
 
     number: int
     molecule: Molecule
-    chemistry: Chemistry
+    chemistry: Chemistry | None
     duplicate_of: int | None
     guide: Values
     evaluator: Values
@@ -38,8 +47,11 @@ class ScoredMolecule:
     @property
     def notes(self) -> list[str]:
         """The notes of the molecule; of one with charges, that its predictions mean nothing."""
+        if self.chemistry is None:
+            return note_unknown(self.molecule)
         charged = "charged: the networks know no charges"
         notes = [charged if note == "charged" else note for note in self.chemistry.notes]
+        notes += note_size(self.molecule)
         return notes + ([] if self.duplicate_of is None else [f"duplicate of {self.duplicate_of}"])
 
     def describe(self) -> dict[str, Any]:
@@ -47,7 +59,7 @@ class ScoredMolecule:
         return {
             "number": self.number,
             "name": self.molecule.name,
-            **report.describe_chemistry(self.chemistry),
+            **describe_chemistry(self.chemistry),
             "duplicate_of": self.duplicate_of,
             "notes": "; ".join(self.notes),
             "guide": self.guide,
@@ -83,27 +95,31 @@ class ScoreJob(Job):
 
     def work(self) -> None:
         """Score the molecules, and write the table."""
-        chemistry = examine(self.molecules)
-        firsts = find_duplicates([c.structure if c.whole or c.sound else None for c in chemistry])
+        known = [m for m in self.molecules if not note_unknown(m)]
+        found = iter(zip(examine(known), self._predict(known), strict=True))
+        parts = [(None, (UNKNOWN, UNKNOWN)) if note_unknown(m) else next(found) for m in self.molecules]
+        names = [c.structure if c is not None and (c.whole or c.sound) else None for c, _ in parts]
         self.scored = [
             ScoredMolecule(
-                number=i + 1,
-                molecule=self.molecules[i],
-                chemistry=chemistry[i],
+                number=i,
+                molecule=m,
+                chemistry=c,
                 duplicate_of=None if first is None else first + 1,
                 guide=guide,
                 evaluator=evaluator,
             )
-            for i, (first, (guide, evaluator)) in enumerate(zip(firsts, self._predict(), strict=True))
+            for i, (m, (c, (guide, evaluator)), first) in enumerate(
+                zip(self.molecules, parts, find_duplicates(names), strict=True), 1
+            )
         ]
         if self.table is not None:
             rows = [_flatten(s.describe()) for s in self.scored]
             write_csv(self.table, rows, overwrite=self.overwrite)
 
-    def _predict(self) -> Iterator[tuple[Values, Values]]:
+    def _predict(self, molecules: Sequence[Molecule]) -> Iterator[tuple[Values, Values]]:
         """The six properties of each molecule by guide and evaluator."""
-        for start in range(0, len(self.molecules), self.at_once):
-            part = self.molecules[start : start + self.at_once]
+        for start in range(0, len(molecules), self.at_once):
+            part = molecules[start : start + self.at_once]
             both = designing.score(to_batch(part))
             for i in range(len(part)):
                 guide, evaluator = ({k: finite_or_none(values[k][i]) for k in units.UNITS} for values in both)
@@ -115,11 +131,20 @@ class ScoreJob(Job):
 
     def facts(self) -> Mapping[str, Any]:
         """The measures of the set, and what every number means."""
+        chemistry = [s.chemistry for s in self.scored if s.chemistry is not None]
         return {
             **report.describe_models(),
-            "summary": report.summarise_chemistry([s.chemistry for s in self.scored]),
+            "summary": report.summarise_chemistry(chemistry),
             "definitions": report.PREDICTED,
         }
+
+    def remarks(self, report: Mapping[str, Any]) -> Iterable[str]:
+        """How many molecules are unlike those that the networks learnt from."""
+        strange = sum(s.chemistry is None for s in self.scored)
+        if strange:
+            what = "has no scores" if strange == 1 else "have no scores"
+            yield f"{counted(strange, 'molecule')} {what}: the models cannot hold their elements or their size."
+        yield from warn_of_sizes(s.molecule for s in self.scored if s.chemistry is not None)
 
     def tell(self, report: Mapping[str, Any]) -> None:
         """The table, and which files were written."""
@@ -127,11 +152,11 @@ class ScoreJob(Job):
             (s.molecule.name or str(s.number), s.chemistry, s.evaluator, s.notes) for s in self.scored
         )
         if self.table is not None:
-            print(f"{self.table}, {self.report}: {len(self.scored)} molecules")
+            say(f"{self.table}, {self.report}: {counted(len(self.scored), 'molecule')}")
 
 
 def score_job(path: Path, o: Files) -> ScoreJob:
-    """The molecules of a file, if the models can hold all of them; its outputs are checked.
+    """The molecules of a file, if the models can hold one of them; its outputs are checked.
 
     Raises
     ------
@@ -158,17 +183,19 @@ def score_job(path: Path, o: Files) -> ScoreJob:
 
 
 def read_checked(path: Path) -> list[Molecule]:
-    """The molecules of a file, if the models can hold all of them; a refusal names the one that they cannot."""
+    """The molecules of a file, if the models can hold one of them; else a refusal names the first."""
     molecules = read_molecules(path)
+    none = all(map(note_unknown, molecules))
     for i, m in enumerate(molecules, 1):
         name = f"{m.name or 'number'} ({i} of {path})" if len(molecules) > 1 else str(path)
-        check_molecule(replace(m, name=name))
+        if none or not note_unknown(m):
+            check_molecule(replace(m, name=name))
     return molecules
 
 
 def _flatten(entry: dict[str, Any]) -> dict[str, Any]:
     """An entry of the report as a row of the table; the name of every column with a unit ends with it."""
     flat = {k: v for k, v in entry.items() if k not in ("guide", "evaluator")}
-    for name, unit in units.UNITS.items():
-        flat |= {f"{name}_{source}_{SLUGS[unit]}": entry[source][name] for source in ("evaluator", "guide")}
+    for name in units.UNITS:
+        flat |= {name_column(name, source): entry[source][name] for source in ("evaluator", "guide")}
     return flat

@@ -2,59 +2,72 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from headwater.cli.molecule.designed import DesignedMolecule, Values
+from headwater.cli.shared.terminal import say_table
+from headwater.molecule.chemistry.soundness import Chemistry
+from headwater.molecule.io.card import clean_text
 from headwater.molecule.structure import units
+from headwater.molecule.structure.interval import Asked, Interval
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def show_designed(molecules: Sequence[DesignedMolecule], asked: Mapping[str, float]) -> None:
+def show_designed(molecules: Sequence[DesignedMolecule], asked: Mapping[str, Asked]) -> None:
     """Asked, guide, evaluator and checks of every target; without targets what the evaluator says of all six."""
     if not asked:
         show_scores((str(d.number), d.chemistry, d.evaluator, d.notes) for d in molecules)
         return
-    checks = [
-        n
-        for n, some in (("xTB", any(d.xtb for d in molecules)), ("DFT", any(d.dft for d in molecules)))
-        if some
-    ]
+    checks = list(dict.fromkeys(name for d in molecules for name in d.checks))
     table = _make_table("")
     for name in asked:
-        for source in ("asked", "guide", "evaluator", *checks):
-            table.add_column(f"{source}\n{name}, {units.UNITS[name]}", justify="right", no_wrap=True)
-    table.add_column("sound")
+        for source in ("asked", *(("RDKit",) if name in units.SCORES else ("guide", "evaluator", *checks))):
+            unit = f", {units.UNITS[name]}" if name in units.UNITS else ""
+            table.add_column(f"{source}\n{name}{unit}", justify="right", no_wrap=True)
+    if "xTB" in checks:
+        table.add_column("strain\nkcal/mol", justify="right", no_wrap=True)
+    for column in ("hit", "found by", "sound"):
+        table.add_column(column, no_wrap=True)
     table.add_column("SMILES", overflow="fold")
     table.add_column("note", overflow="fold")
     for d in molecules:
-        sources: dict[str, Values] = {"xTB": d.xtb_values, "DFT": d.dft_values}
-        cells = []
-        for name in asked:
-            values = [d.asked, d.guide, d.evaluator, *(sources[c] for c in checks)]
-            cells += [units.format_number(name, v.get(name)) for v in values]
-        table.add_row(str(d.number), *cells, _yes_or_no(d.sound), d.smiles or "-", ", ".join(d.notes))
-    _print(table)
+        cells = [text for name in asked for text in _list_values(d, name, checks)]
+        if "xTB" in checks:
+            cells.append("-" if d.strain is None else f"{d.strain:.1f}")
+        cells += [_yes_or_no(bool(d.hit)), d.found_by, _yes_or_no(d.sound)]
+        table.add_row(str(d.number), *cells, d.smiles or "-", ", ".join(d.notes))
+    say_table(table)
 
 
-def show_scores(rows: Iterable[tuple[str, object, Values, Sequence[str]]]) -> None:
-    """Formula, validity, soundness, the evaluator's six properties and SMILES, one row per molecule."""
+def _list_values(d: DesignedMolecule, name: str, checks: Sequence[str]) -> list[str]:
+    """What was asked of a property and what each source says of it."""
+    asked = d.asked[name]
+    first = str(asked) if isinstance(asked, Interval) else units.format_number(name, asked)
+    sources = (
+        [d.scores] if name in units.SCORES else [d.guide, d.evaluator, *(d.checks.get(c, {}) for c in checks)]
+    )
+    return [first, *(units.format_number(name, values.get(name)) for values in sources)]
+
+
+def show_scores(rows: Iterable[tuple[str, Chemistry | None, Values, Sequence[str]]]) -> None:
+    """Formula, soundness by each rule, the evaluator's six properties and SMILES, one row per molecule."""
     table = _make_table("")
-    for column in ("formula", "valid", "sound"):
+    for column in ("formula", "sound", "by table", "by RDKit"):
         table.add_column(column, no_wrap=True)
     for name, unit in units.UNITS.items():
         table.add_column(f"{name}\n{unit}", justify="right", no_wrap=True)
     table.add_column("SMILES", overflow="fold")
     table.add_column("note", overflow="fold")
-    for name, chemistry, values, notes in rows:
-        formula, smiles = getattr(chemistry, "formula", "-"), getattr(chemistry, "structure", None) or "-"
-        sound = [_yes_or_no(bool(getattr(chemistry, what, False))) for what in ("valid", "sound")]
+    for name, c, values, notes in rows:
+        verdicts = () if c is None else (c.sound, c.sound_by_table, c.sound_by_rdkit)
+        sound = [_yes_or_no(verdict) for verdict in verdicts] or ["-"] * 3
         numbers = [units.format_number(k, values.get(k)) for k in units.UNITS]
-        table.add_row(name, formula, *sound, *numbers, smiles, ", ".join(notes))
-    _print(table)
+        formula, smiles = ("-", "-") if c is None else (c.formula, c.structure or "-")
+        table.add_row(clean_text(name), formula, *sound, *numbers, smiles, ", ".join(notes))
+    say_table(table)
 
 
 def _make_table(first: str) -> Table:
@@ -63,15 +76,6 @@ def _make_table(first: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(first, overflow="fold")
     return table
-
-
-def _print(table: Table) -> None:
-    from rich.console import Console
-
-    # a file or a pipe gets wide lines, so that no SMILES is broken
-    Console(width=None if sys.stdout.isatty() else 240, markup=False, highlight=False, emoji=False).print(
-        table
-    )
 
 
 def _yes_or_no(whether: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TypeVar
 from headwater.cli.shared.exit_codes import DONE, INTERRUPTED, MISSED, MISUSE
 from headwater.cli.shared.job import Job, run
 from headwater.cli.shared.options import Files
-from headwater.errors import Misuse
+from headwater.cli.shared.terminal import say
+from headwater.errors import Misuse, as_refusal
 
 Options = TypeVar("Options", bound=Files)
 
@@ -65,12 +65,12 @@ def run_each(
     codes: list[int] = []
     for number, file in enumerate(files, 1):
         if not options.quiet:
-            print(f"{number} of {len(files)}: {file}", flush=True)
+            say(f"{number} of {len(files)}: {file}")
         own = options if output is None else replace(options, output=output / name_result(file))
         codes.append(run_one(file, own, make_job))
         if codes[-1] == INTERRUPTED:
             break
-    print(summarise(codes, len(files)), file=sys.stderr if options.quiet else sys.stdout)
+    say(summarise(codes, len(files)), error=options.quiet)
     return max(codes)
 
 
@@ -79,7 +79,12 @@ def run_one(file: Path, options: Options, make_job: Callable[[Path, Options], Jo
     try:
         return run(make_job(file, options))
     except Misuse as error:
-        print(f"Error, {file}: {error}", file=sys.stderr)
+        say(f"Error, {file}: {error}", error=True)
+        return MISUSE
+    except OSError as error:
+        if error.errno is None:
+            raise
+        say(f"Error, {file}: {as_refusal(error)}", error=True)
         return MISUSE
 
 

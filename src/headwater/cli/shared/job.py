@@ -12,7 +12,6 @@ Whatever ends the work early leaves what is written, and a report of it.
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from headwater.cli.shared.exit_codes import DONE, INTERRUPTED, MISSED, MISUSE
 from headwater.cli.shared.machine import Meter, use_idle_cores, versions
 from headwater.cli.shared.outputs import write_json
 from headwater.cli.shared.progress import Watch
+from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse, is_out_of_memory
 from headwater.flows.watched import Ended
 from headwater.optimizers.status import Status
@@ -138,7 +138,8 @@ class Job(ABC):
 def run(job: Job) -> int:
     """Carry the job out; the exit code.
 
-    See `exit_codes`; 2 here if a Misuse or a lack of memory ended the work after something was done.
+    See `exit_codes`; 2 here if a Misuse or a lack of memory ended the work after something was done, or kept the
+    report from being written.
 
     Raises
     ------
@@ -153,26 +154,38 @@ def run(job: Job) -> int:
         ended_by = _carry_out(job)
     costs, entries = meter.read(), job.entries()
     if job.interrupted() and not entries:
-        print("Interrupted. Nothing was done yet.", file=sys.stderr)
+        say("Interrupted. Nothing was done yet.", error=True)
         return INTERRUPTED
     report = build_report(job, entries, costs, ended_by)
-    if job.report is not None:
-        write_json(job.report, report, overwrite=job.overwrite)
-    job.show(report)
+    refusals = [*([] if ended_by is None else [ended_by]), *_write_report(job, report)]
     for line in status_warnings(entries):
-        print(line, file=sys.stderr)
+        say(line, error=True)
     for sentence in job.remarks(report):
         _warn(sentence)
     if job.interrupted():
-        print("Interrupted. What was done is written.", file=sys.stderr)
+        say("Interrupted. What was done is written.", error=True)
     if not job.quiet:
         if missed := count_missed(entries, job.row):
-            print(missed)
+            say(missed)
         job.tell(report)
-    if ended_by is not None:
-        print(f"Error: {ended_by}", file=sys.stderr)
-        return MISUSE
-    return exit_code(job, entries)
+    for refusal in refusals:
+        say(f"Error: {refusal}", error=True)
+    return MISUSE if refusals else exit_code(job, entries)
+
+
+def _write_report(job: Job, report: Mapping[str, Any]) -> list[Misuse]:
+    """Write the report and the pictures; what keeps one of them from being written does not keep the others."""
+    refusals = []
+    try:
+        if job.report is not None:
+            write_json(job.report, report, overwrite=job.overwrite)
+    except Misuse as error:
+        refusals.append(error)
+    try:
+        job.show(report)
+    except Misuse as error:
+        refusals.append(error)
+    return refusals
 
 
 def _carry_out(job: Job) -> Misuse | None:
@@ -277,4 +290,4 @@ def exit_code(job: Job, entries: Sequence[Entry]) -> int:
 
 
 def _warn(sentence: str) -> None:
-    print(f"Warning: {sentence}", file=sys.stderr)
+    say(f"Warning: {sentence}", error=True)

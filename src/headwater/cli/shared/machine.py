@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from headwater.errors import Misuse, suggest
+from headwater.solvers.memory import available_memory
 
 DEVICES = ("cpu", "cuda", "mps")
 
@@ -42,6 +43,23 @@ def device_named(name: str | None) -> torch.device:
     if missing[device.type]:
         raise Misuse(f"The device {name} is not available on this machine.", "Use --device cpu.")
     return device
+
+
+def check_room(needed: float, device: torch.device, cure: str) -> None:
+    """Refuse work that needs more bytes than are free on a device, before it begins.
+
+    Raises
+    ------
+    Misuse
+        It does not fit; the sentence names both numbers.
+    """
+    free = available_memory(device)
+    if needed > free:
+        raise Misuse(f"This needs {_gigabytes(needed)} of memory and {_gigabytes(free)} are free.", cure)
+
+
+def _gigabytes(count: float) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"
 
 
 def use_idle_cores() -> None:

@@ -3,38 +3,52 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headwater.atomic import check_output, write_atomically
+from headwater.atomic import check_output, real_path, write_atomically
 from headwater.errors import Misuse
+from headwater.text import printable
+
+USUAL = (".png", ".wav")
+"""Endings that a report's name leaves out; no domain writes both."""
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """The main files, one per sample, and the report and the picture sheet beside them."""
+    """The main files, and the report and the picture sheet beside them; of molecules a `table` and a `page` too."""
 
     main: tuple[Path, ...]
     report: Path
     sheet: Path
+    table: Path | None = None
+    page: Path | None = None
 
     @property
     def all(self) -> tuple[Path, ...]:
         """Every file."""
-        return (*self.main, self.report, self.sheet)
+        beside = (self.table, self.report, self.sheet, self.page)
+        return (*self.main, *(path for path in beside if path is not None))
 
 
 def name_outputs(main: Path, count: int = 1) -> Outputs:
     """The files of a command whose main file is `main`; of `count` > 1 main files each gets its number.
 
+    Results that differ in their ending alone have reports of their own: only the usual endings are left out of
+    the report's name.
+
     >>> str(name_outputs(Path("a.png"), 2).main[1]), str(name_outputs(Path("a.png")).sheet)
     ('a-1.png', 'a-sheet.png')
+    >>> str(name_outputs(Path("a.jpg")).report), str(name_outputs(Path("a.jpg")).sheet)
+    ('a.jpg.json', 'a.jpg-sheet.png')
     """
     numbered = tuple(main.with_name(f"{main.stem}-{i}{main.suffix}") for i in range(count))
     files = numbered if count > 1 else (main,)
-    return Outputs(files, main.with_suffix(".json"), main.with_name(f"{main.stem}-sheet.png"))
+    name = main.stem if main.suffix in USUAL else main.name
+    return Outputs(files, main.with_name(f"{name}.json"), main.with_name(f"{name}-sheet.png"))
 
 
 def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path], *, overwrite: bool) -> None:
@@ -60,9 +74,9 @@ def check_free(paths: Iterable[Path], *, overwrite: bool) -> None:
 
 def check_distinct(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Refuse to write over what was read."""
-    read = {path.resolve() for path in inputs}
+    read = {real_path(path) for path in inputs}
     for path in outputs:
-        if path.resolve() in read:
+        if real_path(path) in read:
             raise Misuse(f"The output {path} is also an input.", "Name another output with -o.")
 
 
@@ -70,5 +84,10 @@ def write_json(path: Path, content: Mapping[str, Any], *, overwrite: bool) -> Pa
     """Write a report, readable and in one step."""
     with write_atomically(path, overwrite=overwrite) as temporary:
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(_as_unicode(text), encoding="utf-8")
     return path
+
+
+def _as_unicode(text: str) -> str:
+    """JSON in which bytes of file names that are not UTF-8 are shown as in `printable`: they have no code point."""
+    return re.sub("[\ud800-\udfff]", lambda found: json.dumps(printable(found[0]))[1:-1], text)

@@ -17,6 +17,7 @@ from headwater.dflow.result import Event
 from headwater.flows.flow import Flow
 from headwater.flows.watched import watch_flow
 from headwater.optimizers.status import Status
+from headwater.text import counted, printable
 
 Tell = Callable[[str], None]
 
@@ -229,12 +230,14 @@ class Watch:
         left = seconds_left(self.record.curve, each, self.limit, time_left, self.level)
         largest = worst(event)
         misfit = f"{largest:.2f}" if math.isfinite(largest) else "-"
-        of = f"/{self.limit}" if self.limit is not None else ""
+        spent_gradients = (
+            counted(done, "gradient") if self.limit is None else f"{done}/{self.limit} gradients"
+        )
         if event.round == 0:
             return f"{self.title}  estimate  misfit {misfit} (1.00 = {self.goal})  {clock(spent)} elapsed"
         return (
             f"{self.title}  misfit {misfit} (1.00 = {self.goal})  "
-            f"{done}{of} gradients  {clock(spent)} elapsed, about {clock(left)} left"
+            f"{spent_gradients}  {clock(spent)} elapsed, about {clock(left)} left"
         )
 
 
@@ -263,6 +266,6 @@ def _log_lines(stream: TextIO, seconds: float = 5.0) -> Iterator[Tell]:
         now, before, title = time.perf_counter(), title, text.split("  ")[0]
         if now - last >= seconds or title != before:
             last = now
-            print(text, file=stream, flush=True)
+            print(printable(text), file=stream, flush=True)
 
     yield tell

@@ -46,7 +46,8 @@ def object_in(file: Path, name: str, signature: str) -> Any:
         ]
         cure = suggest(name, own) if own else f"Define one as def {signature}."
         if own and not cure.startswith("Did you mean"):
-            cure = f"Rename one of {', '.join(own)}, or define def {signature}."
+            which = own[0] if len(own) == 1 else f"one of {', '.join(own)}"
+            cure = f"Rename {which}, or define def {signature}."
         raise Misuse(f"{file} has no function named {name!r}.", cure)
     return found
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from headwater.errors import Misuse
+from headwater.text import shorten
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -21,10 +22,10 @@ def parse_noise(text: str) -> float:
     grey = re.fullmatch(r"(.+)/255", text.strip())
     value = 2 * _number(grey[1], "--noise") / 255 if grey else _number(text, "--noise")
     if value < 0:
-        raise Misuse(f"The noise level {text} is negative.", "Give 0 or more, e.g. 0.1 or 13/255.")
+        raise Misuse(f"The noise level {shorten(text)} is negative.", "Give 0 or more, e.g. 0.1 or 13/255.")
     if value >= 2:
-        cure = f"Write {text}/255 for grey levels of 0..255." if not grey else "Give less."
-        raise Misuse(f"A noise of {text} is wider than the range [-1, 1].", cure)
+        cure = f"Write {shorten(text)}/255 for grey levels of 0..255." if not grey else "Give less."
+        raise Misuse(f"A noise of {shorten(text)} is wider than the range [-1, 1].", cure)
     return value
 
 
@@ -36,8 +37,39 @@ def parse_whole(text: str) -> int:
     """
     try:
         return int(text)
+    except ValueError:  # Python reads no more than 4300 digits, in time that grows as their square
+        what = f"{shorten(text)!r} is not a whole number."
+        raise Misuse(what, "Give a whole number, e.g. 2.") from None
+
+
+def parse_number(text: str) -> float:
+    """A finite number.
+
+    >>> parse_number("1e-3")
+    0.001
+    """
+    try:
+        value = float(text)
     except ValueError:
-        raise Misuse(f"{text!r} is not a whole number.", "Give a whole number, e.g. 2.") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise Misuse(f"{shorten(text)!r} is not a number.", "Give one in digits, e.g. 2 or 0.5.")
+    return value
+
+
+def check_within(value: float, low: float, high: float, name: str, text: str) -> None:
+    """Refuse a number below `low` or above `high`; the refusal names both.
+
+    >>> check_within(10, 1, 9, "--count", "10")
+    Traceback (most recent call last):
+    headwater.errors.Misuse: --count is 10. Give 1 to 9.
+    """
+    if not low <= value <= high:
+        raise Misuse(f"{name} is {shorten(text)}.", f"Give {_limit(low)} to {_limit(high)}.")
+
+
+def _limit(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:,.12g}"
 
 
 def parse_level(text: str) -> float:
@@ -59,12 +91,15 @@ def parse_memory(text: str) -> float:
     match = re.fullmatch(r"\s*([0-9.eE+]+)\s*([A-Za-z]*)\s*", text)
     unit = UNITS.get(match[2].upper()) if match else None
     if match is None or unit is None or not _number(match[1], "--memory") > 0:
-        raise Misuse(f"{text!r} is not an amount of memory.", "Write it like 2GB, 500MB or 1.5GiB.")
-    return _number(match[1], "--memory") * unit
+        what = f"{shorten(text)!r} is not an amount of memory."
+        raise Misuse(what, "Write it like 2GB, 500MB or 1.5GiB.")
+    return min(_number(match[1], "--memory") * unit, 2.0**62)
 
 
-def number_parser(names: str, kind: type = float) -> Callable[[str], tuple[Any, ...]]:
-    """A reader of comma-separated numbers with these names.
+def number_parser(
+    names: str, kind: type = float, limits: tuple[float, float] = (-1e9, 1e9)
+) -> Callable[[str], tuple[Any, ...]]:
+    """A reader of comma-separated numbers with these names, each within the limits.
 
     >>> number_parser("HEIGHT,WIDTH", int)("48,64")
     (48, 64)
@@ -72,21 +107,47 @@ def number_parser(names: str, kind: type = float) -> Callable[[str], tuple[Any, 
     count = names.count(",") + 1
 
     def read(text: str) -> tuple[Any, ...]:
+        parts = text.replace("x", ",").split(",")
         try:
-            values = tuple(kind(part) for part in text.replace("x", ",").split(","))
+            values = tuple(kind(part) for part in parts)
         except ValueError:
             values = ()
         if len(values) != count or not all(math.isfinite(v) for v in values):
             example = ",".join(str(8 * (i + 1)) for i in range(count))
-            raise Misuse(f"{text!r} is not {names}.", f"Give {count} numbers with commas, e.g. {example}.")
+            what = f"{shorten(text)!r} is not {names}."
+            raise Misuse(what, f"Give {count} numbers with commas, e.g. {example}.")
+        for name, value, part in zip(names.split(","), values, parts, strict=True):
+            check_within(value, *limits, f"{name} in {shorten(text)!r}", part)
         return values
 
     return read
 
 
-def as_converter(read: Callable[[str], Any]) -> Callable[[Any, Sequence[Any]], Any]:
-    """What cyclopts calls for an option of one word that `read` understands."""
-    return lambda _type, tokens: read(tokens[0].value)
+def parse_range(text: str) -> tuple[float, float]:
+    """The stored values of black and white, which differ.
+
+    >>> parse_range("0,1")
+    (0.0, 1.0)
+    """
+    black, white = number_parser("BLACK,WHITE")(text)
+    if black == white:
+        raise Misuse(f"Black and white are both {black:g}.", "Give two values, e.g. 0,1.")
+    return black, white
+
+
+def as_converter(
+    read: Callable[[str], Any], limits: tuple[float, float] | None = None
+) -> Callable[[Any, Sequence[Any]], Any]:
+    """What cyclopts calls for an option of one word that `read` understands, of a number within the limits."""
+
+    def convert(_type: Any, tokens: Sequence[Any]) -> Any:
+        token = tokens[0]
+        value = read(token.value)
+        if limits is not None:
+            check_within(value, *limits, token.keyword or "The number", token.value)
+        return value
+
+    return convert
 
 
 def _number(text: str, what: str) -> float:
@@ -95,5 +156,6 @@ def _number(text: str, what: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise Misuse(f"{text!r} is not a number for {what}.", "Write it like 0.1, or 13/255 for grey levels.")
+        cure = "Write it like 0.1, or 13/255 for grey levels."
+        raise Misuse(f"{shorten(text)!r} is not a number for {what}.", cure)
     return value

@@ -2,31 +2,70 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from headwater.errors import Misuse
 from headwater.extras import import_optional
-from headwater.image.io import png16
-from headwater.image.io.picture import (
-    DESCRIPTION,
-    ORIENTATION,
-    TURNS,
-    Array,
-    Picture,
-    opacity,
-    turn_as_stored,
-)
+from headwater.image.io import png16, png_chunks, tiff
+from headwater.image.io.exif import read_exif, read_orientation
+from headwater.image.io.limits import check_size
+from headwater.image.io.npy import decode_npy
+from headwater.image.io.picture import Array, Picture, turn_as_stored
 
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-ICC = 34675
-DAMAGED = (OSError, ValueError, KeyError, SyntaxError, EOFError, TypeError, struct.error, zlib.error)
+READ = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "QOI")
+"""Pillow's names of the formats that are read: those that the fuzz test damages."""
+WRITE_NPY = "Write the array with numpy.save."
+
+
+@contextmanager
+def refuse_damage(path: Path, kind: str, cure: str = "Is the file whole?") -> Iterator[None]:
+    """Whatever a decoder raises about the bytes of a file, as a Misuse that names it; warnings are not shown.
+
+    >>> with refuse_damage(Path("x.png"), "an image"):
+    ...     raise KeyError("IHDR")
+    Traceback (most recent call last):
+    headwater.errors.Misuse: x.png cannot be read as an image: 'IHDR'. Is the file whole?
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (Misuse, MemoryError):
+        raise
+    except (
+        Exception
+    ) as error:  # decoders raise all there is: struct.error, TokenError, ZeroDivisionError, ...
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise Misuse(f"{path} cannot be read as {kind}: {reason[:200]}.", cure) from error
+
+
+@contextmanager
+def mute_libtiff() -> Iterator[None]:
+    """Nothing is printed meanwhile: libtiff, inside Pillow, writes what it finds to the file descriptor 2 itself."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # nobody listens there
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        sys.stderr.flush()
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 def decode(path: Path, data: bytes) -> tuple[Array, Picture]:
@@ -37,35 +76,61 @@ def decode(path: Path, data: bytes) -> tuple[Array, Picture]:
     Misuse
         The file is damaged, of no known format, too large or of several frames.
     """
-    try:
-        return _decode(path, data)
-    except Misuse:
-        raise
-    except DAMAGED as error:
-        raise Misuse(f"{path} cannot be read as an image: {error}.", "Is the file whole?") from error
-    except Exception as error:
-        if type(error).__name__ != "DecompressionBombError":
-            raise
-        raise Misuse(f"{path} has too many pixels.", "Cut or shrink it first.") from error
-
-
-def _decode(path: Path, data: bytes) -> tuple[Array, Picture]:
     if path.suffix.lower() == ".npy":
-        return _decode_npy(np.load(BytesIO(data), allow_pickle=False))
-    deep = _deep_tiff(path, data) if data[:4] in TIFF else None
-    if deep is not None:
-        return deep
-    image = import_optional("PIL.Image").open(BytesIO(data))
+        with refuse_damage(path, "an image", WRITE_NPY):
+            return _arrange_npy(decode_npy(data))
+    with refuse_damage(path, "an image"):
+        if data[:4] not in tiff.MAGIC:
+            return _decode_pillow(path, data)
+        deep = tiff.decode_deep_tiff(path, data)
+        if deep is not None:
+            return deep
+        with mute_libtiff():
+            return _decode_pillow(path, data)
+
+
+def open_image(path: Path, data: bytes) -> Any:
+    """The image in the bytes of a file as Pillow opens it, its pixels not yet decoded.
+
+    Raises
+    ------
+    Misuse
+        It is of no format that is read here, or `check_size` refuses it.
+    """
+    pil = import_optional("PIL.Image")
+    pil.init()
+    try:
+        image = pil.open(BytesIO(data), formats=READ)
+    except pil.UnidentifiedImageError as error:
+        cure = f"Give a whole file of {', '.join(READ)} or .npy."
+        raise Misuse(f"{path} cannot be read as an image.", cure) from error
+    except pil.DecompressionBombError as error:
+        raise Misuse(f"{path} has too many pixels.", "Cut or shrink it first.") from error
+    check_size(path, image.size, len(data))
+    return image
+
+
+def _decode_pillow(path: Path, data: bytes) -> tuple[Array, Picture]:
+    image = open_image(path, data)
+    chunks: tuple[png_chunks.Chunk, ...] = ()
     if image.format == "PNG":
+        png_chunks.check_pixel_data(data)
+        chunks = png_chunks.kept_chunks(data)
         image.load()  # its metadata may stand behind the pixels
     _one_frame(path, 1 if image.format == "MPO" else getattr(image, "n_frames", 1))  # MPO: JPEG with preview
-    exif = _exif(image)
-    picture = Picture(format=image.format or "", icc=image.info.get("icc_profile"), exif=exif)
-    picture = replace(picture, orientation=_orientation(exif))
+    exif = read_exif(image)
+    picture = Picture(
+        format=image.format or "",
+        icc=image.info.get("icc_profile"),
+        exif=exif,
+        orientation=read_orientation(exif),
+        dpi=_resolution(image),
+        chunks=chunks,
+    )
     if png16.is_png16(data):
         pixels = png16.decode(data)
         return pixels, replace(picture, mode="grey" if pixels.shape[2] < 3 else "RGB", dtype="uint16")
-    array, picture = _decode_pillow(image, picture)
+    array, picture = _to_array(image, picture)
     # Pillow turns TIFF upright by itself, and no other format
     return turn_as_stored(array, picture.orientation) if image.format == "TIFF" else array, picture
 
@@ -75,7 +140,16 @@ def _one_frame(path: Path, frames: int) -> None:
         raise Misuse(f"{path} holds {frames} frames.", "Save the one you mean as a file of its own.")
 
 
-def _decode_npy(array: Array) -> tuple[Array, Picture]:
+def _resolution(image: Any) -> tuple[float, float] | None:
+    """Pixels per inch in x and y, if the file states two positive numbers."""
+    try:
+        x, y = (float(value) for value in image.info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (x, y) if 0 < x < 1e6 and 0 < y < 1e6 else None
+
+
+def _arrange_npy(array: Array) -> tuple[Array, Picture]:
     array = array[0] if array.ndim == 4 and len(array) == 1 else array
     array = array[..., None] if array.ndim == 2 else array
     first = array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3)
@@ -87,28 +161,7 @@ def _decode_npy(array: Array) -> tuple[Array, Picture]:
     return array, kind
 
 
-def _deep_tiff(path: Path, data: bytes) -> tuple[Array, Picture] | None:
-    """A TIFF file of more than 8 bits, or None: Pillow reads those cut to 8 bits, or not at all."""
-    with import_optional("tifffile").TiffFile(BytesIO(data)) as file:
-        page = file.pages[0]
-        if page.dtype is None or page.dtype.itemsize == 1:
-            return None
-        _one_frame(path, len(file.pages))
-        array: Array = page.asarray()
-        tags = {tag: page.tags[tag].value for tag in (*DESCRIPTION, ICC) if tag in page.tags}
-        if page.photometric == 0:  # white is zero
-            array = opacity(array.dtype) - array
-        array = np.moveaxis(array, 0, 2) if page.axes == "SYX" else array
-    array = array[..., None] if array.ndim == 2 else array
-    exif = import_optional("PIL.Image").Exif()
-    exif.update({tag: value for tag, value in tags.items() if tag != ICC})
-    block = bytes(exif.tobytes()) if len(exif) else None
-    mode: Literal["grey", "RGB"] = "grey" if array.shape[2] < 3 else "RGB"
-    kind = Picture(format="TIFF", mode=mode, dtype=str(array.dtype), icc=tags.get(ICC), exif=block)
-    return array, replace(kind, orientation=_orientation(block))
-
-
-def _decode_pillow(image: Any, picture: Picture) -> tuple[Array, Picture]:
+def _to_array(image: Any, picture: Picture) -> tuple[Array, Picture]:
     if image.mode.startswith(("I", "F")):  # 16-bit or float grey of the rarer formats
         array = np.asarray(image)
         array = array if image.mode == "F" else array.astype(np.uint16)
@@ -120,28 +173,3 @@ def _decode_pillow(image: Any, picture: Picture) -> tuple[Array, Picture]:
     array = np.asarray(image.convert(transparent if image.has_transparency_data else plain))
     array = array[..., None] if array.ndim == 2 else array
     return array, replace(picture, mode="grey" if grey else "palette" if palette else "RGB")
-
-
-def _exif(image: Any) -> bytes | None:
-    if image.format != "TIFF":
-        raw: bytes | None = image.info.get("exif")
-        return raw
-    full, kept = image.getexif(), import_optional("PIL.Image").Exif()
-    for tag in DESCRIPTION & set(full):
-        kept[tag] = full[tag]
-    for group in (34665, 34853):  # EXIF and GPS
-        if block := full.get_ifd(group):
-            kept.get_ifd(group).update(block)
-    return bytes(kept.tobytes()) if len(kept) or kept.get_ifd(34665) or kept.get_ifd(34853) else None
-
-
-def _orientation(exif: bytes | None) -> int:
-    if exif is None:
-        return 1
-    tags = import_optional("PIL.Image").Exif()
-    try:
-        tags.load(exif)
-        value = tags.get(ORIENTATION, 1)
-    except DAMAGED:  # a broken EXIF block does not make the pixels unreadable
-        return 1
-    return value if value in TURNS else 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from headwater.extras import import_optional
 from headwater.image.io import png16
 from headwater.image.io.picture import DESCRIPTION, ORIENTATION, Array, Picture, opacity
+from headwater.image.io.png_chunks import Chunk, add_chunks
 
 FORMATS = {  # extension of an output: format, whether it holds transparency, 16 bits, an orientation tag
     ".png": ("PNG", True, True, True),
@@ -39,7 +42,8 @@ def fit(picture: Picture, path: Path) -> Picture:
     elif name != "NPY":
         floats = np.dtype(dtype).kind == "f"
         dtype = "uint8" if not deep else "uint16" if floats and name == "PNG" else dtype
-        span = span if name == "TIFF" and floats else (0.0, float(opacity(np.dtype(dtype))))
+        kept = dtype == picture.dtype and picture.format != "NPY"
+        span = span if kept else (0.0, float(opacity(np.dtype(dtype))))
     orientation = picture.orientation if turned else 1
     return replace(picture, format=name, dtype=dtype, span=span, orientation=orientation)
 
@@ -72,15 +76,26 @@ def encode(pixels: Array, path: Path, picture: Picture) -> None:
         with open(path, "wb") as handle:  # given a name, numpy would append a suffix of its own
             np.save(handle, np.moveaxis(pixels, 2, 0) if picture.channels_first else plain)
     elif picture.format == "PNG" and pixels.dtype == np.uint16:
-        path.write_bytes(png16.encode(pixels, icc=picture.icc, exif=picture.exif))
+        more = [*_resolution_chunk(picture), *picture.chunks]
+        path.write_bytes(png16.encode(pixels, icc=picture.icc, exif=picture.exif, more=more))
     elif picture.format == "TIFF" and pixels.dtype != np.uint8:
         _encode_tiff(plain, path, picture)
     else:
         image = import_optional("PIL.Image").fromarray(plain)
-        tags = {"exif": picture.exif, "icc_profile": picture.icc}
-        image.save(
-            path, picture.format, **QUALITY.get(picture.format, {}), **{k: v for k, v in tags.items() if v}
-        )
+        tags = {"exif": picture.exif, "icc_profile": picture.icc, "dpi": picture.dpi}
+        how = {**QUALITY.get(picture.format, {}), **{k: v for k, v in tags.items() if v}}
+        data = BytesIO()  # given a path, Pillow writes half a JPEG or TIFF on a full disk and says nothing
+        image.save(data, picture.format, **how)
+        chunks = picture.chunks if picture.format == "PNG" else ()
+        path.write_bytes(add_chunks(data.getvalue(), chunks) if chunks else data.getvalue())
+
+
+def _resolution_chunk(picture: Picture) -> list[Chunk]:
+    """PNG counts pixels per metre."""
+    if picture.dpi is None:
+        return []
+    x, y = (round(dots / 0.0254) for dots in picture.dpi)
+    return [(b"pHYs", struct.pack(">IIB", x, y, 1))]
 
 
 def _encode_tiff(pixels: Array, path: Path, picture: Picture) -> None:
@@ -99,5 +114,7 @@ def _encode_tiff(pixels: Array, path: Path, picture: Picture) -> None:
         metadata=None,
         software=False,
         iccprofile=picture.icc,
+        resolution=picture.dpi,
+        resolutionunit=None if picture.dpi is None else "INCH",
         extratags=[(ORIENTATION, "H", 1, picture.orientation, True), *extra],
     )

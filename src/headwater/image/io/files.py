@@ -33,20 +33,30 @@ __all__ = [
 ]
 
 
+LARGEST = 1e9
+"""Floats beyond it are damage: no picture has as many levels."""
+
+
 def read_image(
-    path: str | Path, *, span: tuple[float, float] | None = None, smallest: int = 1
+    path: str | Path,
+    *,
+    span: tuple[float, float] | None = None,
+    smallest: int = 1,
 ) -> tuple[Tensor, Picture]:
     """One image as a float32 tensor [1, 3, h, w] in [-1, 1], upright, and the record of how it came.
 
     Integers are taken from black = 0 to white = their largest value, floats (.npy, float TIFF) from
     `span`, which is [-1, 1] unless given. Grey is repeated in three channels, alpha goes to the record.
+    CMYK and L*a*b* become RGB.
 
     Parameters
     ----------
     path : str or Path
-        Any file Pillow reads, TIFF with 16 bits or floats, or .npy with [h, w], [h, w, c] or [c, h, w].
+        PNG, JPEG, TIFF (8 to 16 bits or floats), WebP, BMP, GIF, PPM, JPEG 2000, AVIF, TGA or QOI of one frame, or
+        .npy with [h, w], [h, w, c] or [c, h, w].
     span : tuple of float, optional
-        The stored values of black and white, for floats and .npy.
+        The stored values of black and white, for floats and .npy. For 16-bit files too if white is above 255:
+        12 bits in a 16-bit file have (0, 4095).
     smallest : int
         The least height and width accepted.
 
@@ -84,8 +94,9 @@ def write_image(
     """Write one image [1, 3, h, w] in [-1, 1] as the source described by `picture` came.
 
     The extension gives the format (JPEG at quality 95, WebP without loss); depth, grey, alpha,
-    orientation, EXIF and ICC follow the source as far as the format holds them. An alpha channel is
-    resized where the size of the image changed. With no record: 8-bit RGB, or float32 for .npy.
+    orientation, resolution, EXIF, ICC and the text of a PNG file follow the source as far as the format
+    holds them; previews of the source do not. An alpha channel is resized where the size of the image
+    changed. With no record: 8-bit RGB, or float32 for .npy.
 
     Raises
     ------
@@ -108,12 +119,7 @@ def write_image(
         pixels = np.concatenate([pixels, alpha[..., None]], 2)
     stored = np.ascontiguousarray(turn_as_stored(pixels, picture.orientation))
     with write_atomically(path, overwrite=overwrite) as temporary:
-        try:
-            encode(stored, temporary, picture)
-        except OSError as error:
-            raise Misuse(
-                f"{path} could not be written: {error}.", "Look at the disk's free space."
-            ) from error
+        encode(stored, temporary, picture)
     return path
 
 
@@ -146,5 +152,22 @@ def _with_span(picture: Picture, pixels: Array, span: tuple[float, float] | None
         raise Misuse(f"{path} holds {dtype} pixels.", "Save it with 8 or 16 bits, or as floats in [-1, 1].")
     if dtype.kind == "f" and not np.isfinite(pixels).all():
         raise Misuse(f"{path} holds NaN or Inf.", "Replace those pixels, or mark them in a mask.")
-    integer = dtype.kind == "u" and picture.format != "NPY"  # an array says nothing about its white
-    return replace(picture, span=(0.0, float(opacity(dtype))) if integer else span or (-1.0, 1.0))
+    if dtype.kind == "f" and pixels.size and np.abs(pixels).max() > LARGEST:
+        raise Misuse(f"{path} holds values above {LARGEST:g}.", "Write its pixels in [-1, 1] or [0, 1].")
+    if dtype.kind == "f" or picture.format == "NPY":  # an array says nothing about its white
+        return replace(picture, span=span or (-1.0, 1.0))
+    if dtype == np.uint16 and span and span[1] > 255:
+        return replace(picture, span=span)
+    return replace(picture, span=(0.0, float(opacity(dtype))), notes=_depth_notes(pixels, path))
+
+
+def _depth_notes(pixels: Array, path: Path) -> tuple[str, ...]:
+    """A word on 16-bit files that seem to hold fewer bits: read as 16, they are dark and hardly differ."""
+    largest = int(pixels.max())
+    bits = next((b for b in (8, 10, 12, 14) if largest < 2**b), 16)
+    if pixels.dtype != np.uint16 or bits == 16 or largest == 0:
+        return ()
+    return (
+        f"{path} has 16 bits but no value above {largest}. "
+        f"If it holds {bits} bits, give --range 0,{2**bits - 1}.",
+    )

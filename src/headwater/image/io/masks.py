@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,9 @@ from torch import Tensor
 
 from headwater.atomic import read_bytes
 from headwater.errors import Misuse
-from headwater.image.io.decode import DAMAGED
+from headwater.image.io.decode import WRITE_NPY, refuse_damage
 from headwater.image.io.files import read_image
+from headwater.image.io.npy import decode_npy
 from headwater.image.io.picture import Array, Picture, opacity
 
 
@@ -104,18 +104,20 @@ def read_kernel(path: str | Path, size: tuple[int, int] | None = None) -> Tensor
     --------
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "kernel.txt"
-    >>> _ = file.write_text("1 2 1")
+    >>> _ = file.write_text("1 2 1", encoding="utf-8")
     >>> read_kernel(file).tolist()
     [[0.25, 0.5, 0.25]]
     """
     path = Path(path)
     table = _load_table(path)
-    if table.ndim != 2 or not table.size or not np.isfinite(table).all() or table.sum() <= 0:
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = table.sum()
+    if table.ndim != 2 or not 0 < total < np.inf:  # NaN and Inf fail both
         raise Misuse(f"{path} is not a kernel.", "Give a table of finite numbers with a positive sum.")
     if size is not None and (table.shape[0] > size[0] or table.shape[1] > size[1]):
         given = " x ".join(map(str, table.shape))
         raise Misuse(f"The kernel is {given} but the image is {size[0]} x {size[1]}.", "Give a smaller one.")
-    return torch.from_numpy((table / table.sum()).astype(np.float32))
+    return torch.from_numpy((table / total).astype(np.float32))
 
 
 def _check_mask(marked: Tensor, name: str, cure: str) -> Tensor:
@@ -127,26 +129,34 @@ def _check_mask(marked: Tensor, name: str, cure: str) -> Tensor:
 def load_npy(path: Path) -> Array:
     """The array of numbers or truth values of a .npy file; a damaged file or another content is a Misuse."""
     data = read_bytes(path)
-    try:
-        array: Array = np.load(BytesIO(data), allow_pickle=False)
-    except DAMAGED as error:
-        raise Misuse(f"{path} cannot be read: {error}.", "Write it with numpy.save.") from error
+    with refuse_damage(path, "an array", WRITE_NPY):
+        array = decode_npy(data)
     if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
         raise Misuse(f"{path} holds no numbers but {array.dtype}.", "Write it from an array of numbers.")
     return array
 
 
+LONGEST_TEXT = 2**24
+
+
 def _load_table(path: Path) -> Array:
     if path.suffix.lower() == ".npy":
-        return load_npy(path).astype(np.float64)
+        array = load_npy(path)
+        if array.dtype.kind == "c":
+            raise Misuse(f"{path} holds complex numbers.", "Write it from an array of real numbers.")
+        return array.astype(np.float64)
     if path.suffix.lower() in (".txt", ".csv"):
-        text = read_bytes(path).decode("utf-8", "replace").replace(",", " ")
-        try:
-            return np.array([[float(v) for v in row.split()] for row in text.splitlines() if row.strip()])
-        except ValueError as error:
-            raise Misuse(
-                f"{path} is not a table of numbers: {error}.", "Give rows of equal length."
-            ) from error
+        return _parse_table(path, read_bytes(path))
     x, _ = read_image(path, span=(0, 1))
     table: Array = (x[0].mean(0).double().numpy() + 1) / 2
     return table
+
+
+def _parse_table(path: Path, data: bytes) -> Array:
+    if len(data) > LONGEST_TEXT:
+        raise Misuse(f"{path} has {len(data)} bytes, too many for a kernel.", "Give a smaller one, or .npy.")
+    text = data.decode("utf-8-sig", "replace").replace(",", " ")
+    try:
+        return np.array([[float(v) for v in row.split()] for row in text.splitlines() if row.strip()])
+    except ValueError:
+        raise Misuse(f"{path} is not a table of numbers.", "Give rows of equal length.") from None

@@ -51,9 +51,15 @@ class Picture:
     orientation : int
         EXIF orientation, 1 to 8.
     exif, icc : bytes or None
-        Metadata that go along with the pixels.
+        Metadata that go along with the pixels, without previews.
+    dpi : tuple of float or None
+        Pixels per inch in x and y, as the file states them.
+    chunks : tuple of (bytes, bytes)
+        Kind and content of a PNG file's text and colour chunks.
     channels_first : bool
         Whether a .npy file held [c, h, w] and not [h, w, c].
+    notes : tuple of str
+        Sentences that the user should read, of how the file was understood.
 
     Examples
     --------
@@ -70,7 +76,10 @@ class Picture:
     orientation: int = 1
     exif: bytes | None = None
     icc: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
     channels_first: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def grey(self) -> bool:
@@ -127,11 +136,13 @@ def to_tensor(pixels: Array, span: tuple[float, float]) -> Tensor:
     [[-1.0, 1.0], [-1.0, 1.0], [-1.0, 1.0]]
     """
     low, high = span
-    values = pixels.astype(np.float64)
-    if (low, high) != (-1, 1):  # the identity stays exact
-        values = (values - low) * (2 / (high - low)) - 1
-    colour = np.broadcast_to(values, (*values.shape[:2], 3)).astype(np.float32)
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(colour, 2, 0)))[None]
+    height, width, channels = pixels.shape
+    colour = np.empty((3, height, width), np.float32)
+    for k in range(3):  # one by one: whole in float64 a large photo takes a gigabyte
+        values = pixels[..., min(k, channels - 1)].astype(np.float64)
+        # the identity stays exact
+        colour[k] = values if (low, high) == (-1, 1) else (values - low) * (2 / (high - low)) - 1
+    return torch.from_numpy(colour)[None]
 
 
 def to_pixels(x: Tensor, dtype: str, span: tuple[float, float], *, grey: bool) -> Array:
@@ -160,7 +171,8 @@ def to_pixels(x: Tensor, dtype: str, span: tuple[float, float], *, grey: bool) -
     values = values.mean(2, keepdims=True) if grey else values
     low, high = span
     if np.dtype(dtype).kind == "u":
-        return np.rint((values.clip(-1, 1) + 1) * ((high - low) / 2) + low).astype(dtype)
+        levels = np.rint((values + 1) * ((high - low) / 2) + low)
+        return levels.clip(0, opacity(np.dtype(dtype))).astype(dtype)
     if (low, high) != (-1, 1):
         values = (values + 1) * ((high - low) / 2) + low
     return values.astype(dtype)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type: grey, RGB, grey + alpha, RGBA
+from headwater.image.io.png_chunks import CHANNELS, SIGNATURE, Chunk, iterate_chunks, join_chunks
+
+COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels
 ADAM7 = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
 
 Pixels = NDArray[np.uint16]
@@ -44,12 +45,16 @@ def decode(data: bytes) -> Pixels:
     >>> bool((decode(encode(pixels)) == pixels).all())
     True
     """
-    chunks: dict[bytes, bytes] = {}
-    for kind, body in _chunks(data):
-        chunks[kind] = chunks.get(kind, b"") + body
+    found: dict[bytes, list[bytes]] = {}
+    for kind, body in iterate_chunks(data):
+        found.setdefault(kind, []).append(body)
+    chunks = {kind: b"".join(bodies) for kind, bodies in found.items()}
     width, height, _, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+    if colour == 3:
+        raise ValueError("a palette has no 16 bits")
     shape = (height, width, CHANNELS[colour])
-    stream = zlib.decompress(chunks[b"IDAT"])
+    parts = _parts(shape) if interlaced else [shape]
+    stream = _inflate(chunks[b"IDAT"], sum(h * (1 + 2 * w * c) for h, w, c in parts if h and w))
     pixels = _interlaced(stream, shape) if interlaced else _unfilter(stream, shape)[0]
     if b"tRNS" in chunks and colour in (0, 2):
         opaque = (pixels != np.frombuffer(chunks[b"tRNS"], ">u2")).any(-1, keepdims=True)
@@ -57,40 +62,45 @@ def decode(data: bytes) -> Pixels:
     return pixels
 
 
-def encode(pixels: Pixels, *, icc: bytes | None = None, exif: bytes | None = None) -> bytes:
+def encode(
+    pixels: Pixels, *, icc: bytes | None = None, exif: bytes | None = None, more: Iterable[Chunk] = ()
+) -> bytes:
     r"""A 16-bit PNG file of pixels [h, w, c], c = 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA.
+
+    `more` are further chunks, that stand before the pixels.
 
     >>> encode(np.zeros((1, 1, 3), np.uint16))[:4]
     b'\x89PNG'
     """
     height, width, channels = pixels.shape
-    colour = {count: kind for kind, count in CHANNELS.items()}[channels]
     rows = pixels.astype(">u2").view(np.uint8).reshape(height, -1)
     filtered = rows.copy()
     filtered[1:] -= rows[:-1]  # filter 2, "up": cheap, and good for photographs
     lines = np.concatenate([np.full((height, 1), 2, np.uint8), filtered], 1)
-    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0))]
+    header = struct.pack(">IIBBBBB", width, height, 16, COLOUR_TYPES[channels], 0, 0, 0)
+    parts = [(b"IHDR", header), *more]
     if icc:
         parts.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)))
     if exif:
         parts.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
-    parts += [(b"IDAT", zlib.compress(lines.tobytes(), 6)), (b"IEND", b"")]
-    return SIGNATURE + b"".join(_chunk(kind, body) for kind, body in parts)
+    return join_chunks([*parts, (b"IDAT", zlib.compress(lines.tobytes(), 6)), (b"IEND", b"")])
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+def _inflate(packed: bytes, size: int) -> bytes:
+    """Exactly `size` bytes of pixel data: more of them are not even inflated."""
+    inflater = zlib.decompressobj()
+    stream = inflater.decompress(packed, max(size, 1))
+    if len(stream) < size:
+        raise ValueError("its pixel data are shorter than its size says")
+    if inflater.decompress(inflater.unconsumed_tail, 1):
+        raise ValueError("its pixel data are longer than its size says")
+    return stream
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at, kind = len(SIGNATURE), b""
-    while kind != b"IEND":
-        (length,) = struct.unpack_from(">I", data, at)
-        kind, body = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
-        if data[at + 8 + length : at + 12 + length] != struct.pack(">I", zlib.crc32(kind + body)):
-            raise ValueError("a checksum is wrong or the file ends early")
-        yield kind, body
-        at += 12 + length
+def _parts(shape: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+    """The sizes of the seven passes of an interlaced image."""
+    height, width, channels = shape
+    return [(len(range(t, height, d)), len(range(s, width, r)), channels) for t, s, d, r in ADAM7]
 
 
 def _interlaced(stream: bytes, shape: tuple[int, int, int]) -> Pixels:

@@ -15,7 +15,7 @@ from headwater.image.operators.colorize import Colorize
 from headwater.image.operators.inpaint import Inpaint
 from headwater.image.operators.jpeg import JPEG
 from headwater.image.operators.kernels import as_kernel, gaussian_kernel, motion_kernel
-from headwater.image.operators.masks import as_mask, box_mask, random_mask
+from headwater.image.operators.masks import as_mask, box_mask, grow_mask, random_mask
 from headwater.image.operators.phase import PhaseRetrieval
 from headwater.image.operators.physics import LinearPhysics, Physics, from_physics
 from headwater.image.operators.resize import SuperResolution
@@ -44,6 +44,7 @@ __all__ = [
     "examples",
     "from_physics",
     "gaussian_kernel",
+    "grow_mask",
     "motion_kernel",
     "random_mask",
 ]

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.problem.operator import Operator
+from headwater.text import counted
 
 
 def require_images(x: Tensor, operator: Operator) -> None:
@@ -17,6 +18,6 @@ def require_images(x: Tensor, operator: Operator) -> None:
         )
     if operator.channels not in (None, x.shape[1]):
         raise Misuse(
-            f"The operator '{operator.name}' needs {operator.channels} channels but got {x.shape[1]}.",
+            f"The operator '{operator.name}' needs {counted(operator.channels, 'channel')} but got {x.shape[1]}.",
             "Give a colour image, or choose another operator for a grey one.",
         )

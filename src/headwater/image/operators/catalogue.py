@@ -57,6 +57,10 @@ CATALOGUE: Mapping[str, Callable[[int, int], Operator]] = {
     "chain (linear)": lambda h, w: chain(Blur(gaussian_kernel(0.6, 5)), SuperResolution(2)),
     "dejpeg": lambda h, w: JPEG(50, rounding="smooth"),
     "dejpeg (4:4:4)": lambda h, w: JPEG(50, "4:4:4", rounding="smooth"),
+    "dejpeg (4:1:1)": lambda h, w: JPEG(50, "4:1:1", rounding="smooth"),
+    "dejpeg (tables)": lambda h, w: JPEG(
+        subsampling="4:4:0", rounding="smooth", tables=torch.arange(5, 197).reshape(3, 8, 8)
+    ),
     "declip": lambda h, w: Clip(gain=2.0),
     "phase": lambda h, w: PhaseRetrieval(),
     "restore": lambda h, w: UserOperator(gamma_curve, "gamma", radius=0),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -52,32 +52,46 @@ def smooth_round(u: Tensor) -> Tensor:
 
 
 ROUNDINGS: dict[str, Callable[[Tensor], Tensor]] = {"straight": straight_round, "smooth": smooth_round}
-SUBSAMPLINGS = ("4:2:0", "4:4:4")
+# Factors (horizontal, vertical) of luminance and of each chrominance, T.81, A.1.1.
+SUBSAMPLINGS: dict[str, tuple[tuple[int, int], ...]] = {
+    "4:2:0": ((2, 2), (1, 1), (1, 1)),
+    "4:2:2": ((2, 1), (1, 1), (1, 1)),
+    "4:4:0": ((1, 2), (1, 1), (1, 1)),
+    "4:1:1": ((4, 1), (1, 1), (1, 1)),
+    "4:4:4": ((1, 1), (1, 1), (1, 1)),
+}
+TRIANGLE = ((1, 2), (2, 1), (2, 2))
+"""Ratios (vertical, horizontal) that libjpeg-turbo enlarges by a triangle filter; it repeats others."""
 
 
 @dataclass(frozen=True, eq=False)
 class JPEG(Operator):
     """What is left of an image after it was saved as JPEG, y = decode(encode(x)), in [-1, 1] like x.
 
-    YCbCr; chroma halved if "4:2:0" (2 x 2 means, and back by the triangle filter of libjpeg); 8 x 8 DCT;
-    division by the tables of Annex K scaled to the quality, rounding, and all the way back. Grey images use
-    the luminance table only. Sizes that are not multiples of the block are padded by the last row and column.
+    YCbCr; a subsampled component shrunk by the means of boxes (and enlarged by the filter of libjpeg); 8 x 8 DCT;
+    division by the quantisation tables, rounding, and all the way back. Grey images use the first table only. Sizes
+    that are not multiples of the block are padded by the last row and column.
 
     Parameters
     ----------
     quality
-        1 to 100, as in libjpeg and Pillow.
+        1 to 100, as in libjpeg and Pillow: the tables of Annex K, scaled. Or None, with `tables`.
     subsampling
-        "4:2:0" (the default of Pillow) or "4:4:4".
+        A name, as in "4:2:0" (the default of Pillow), or the factors (horizontal, vertical) of the three components
+        as the header of a file states them.
     rounding
         "straight": the true value, all samples in 8 bits, with the gradient of the same map without any
         rounding; "smooth": the rounding of coefficients replaced by u - sin(2 pi u) / (2 pi) and no other,
         so that value and gradient belong together.
+    tables
+        Quantisation steps of the components, `[1 or 3, 8, 8]`, in place of a quality.
+    colour
+        "YCbCr", or "RGB" for a file that stores these components as they are.
 
     Raises
     ------
     Misuse
-        On another quality, subsampling or rounding, or on an image that has neither 1 nor 3 channels.
+        On another quality, table, subsampling, rounding or colour, or on an image that has neither 1 nor 3 channels.
 
     Notes
     -----
@@ -86,40 +100,62 @@ class JPEG(Operator):
 
     References
     ----------
-    ITU-T T.81 (tables, DCT), ITU-T T.871 (colours); quality: `jpeg_quality_scaling` of the IJG's libjpeg.
+    ITU-T T.81 (tables, DCT, sampling factors), ITU-T T.871 (colours); quality: `jpeg_quality_scaling`, filters:
+    `jcsample.c` and `jdsample.c` of libjpeg-turbo.
 
     Examples
     --------
     >>> flat = torch.full((1, 3, 8, 8), 0.5)
     >>> bool((JPEG(50)(flat) - flat).abs().max() < 0.02)
     True
+    >>> JPEG(subsampling=((2, 1), (1, 1), (1, 1)), tables=torch.full((3, 8, 8), 16)).ratios
+    ((1, 1), (1, 2), (1, 2))
     """
 
-    quality: int
-    subsampling: str = "4:2:0"
+    quality: int | None = None
+    subsampling: str | tuple[tuple[int, int], ...] = "4:2:0"
     rounding: str = "straight"
+    tables: Tensor | None = None
+    colour: str = "YCbCr"
+    steps: Tensor = field(init=False, repr=False)
+    ratios: tuple[tuple[int, int], ...] = field(init=False, repr=False)
     kind: ClassVar[str] = "dejpeg"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.quality, int) or not 1 <= self.quality <= 100:
-            raise Misuse(f"There is no JPEG quality {self.quality!r}.", "Give a whole number from 1 to 100.")
-        if self.subsampling not in SUBSAMPLINGS:
+        if self.tables is None:
+            if not isinstance(self.quality, int) or not 1 <= self.quality <= 100:
+                raise Misuse(
+                    f"There is no JPEG quality {self.quality!r}.", "Give a whole number from 1 to 100."
+                )
+            chroma = scaled_table(CHROMINANCE, self.quality)
+            tables = torch.stack([scaled_table(LUMINANCE, self.quality), chroma, chroma])
+        else:
+            tables = self.tables.double()
+        if tables.shape not in [(1, 8, 8), (3, 8, 8)] or not bool((tables >= 1).all()):
             raise Misuse(
-                f"There is no chroma subsampling called {self.subsampling!r}.",
-                suggest(self.subsampling, SUBSAMPLINGS),
+                "The quantisation tables are not 1 or 3 tables of 8 x 8.", "Give steps of 1 or more."
             )
-        if self.rounding not in ROUNDINGS:
-            raise Misuse(f"There is no rounding called {self.rounding!r}.", suggest(self.rounding, ROUNDINGS))
+        object.__setattr__(self, "steps", tables)
+        object.__setattr__(self, "ratios", sampling_ratios(self.subsampling))
+        for what, given, known in [
+            ("rounding", self.rounding, ROUNDINGS),
+            ("colour", self.colour, ("YCbCr", "RGB")),
+        ]:
+            if given not in known:
+                raise Misuse(f"There is no {what} called {given!r}.", suggest(given, known))
 
     @property
     def name(self) -> str:
         """For example "dejpeg (quality 30)"."""
-        return f"{self.kind} (quality {self.quality})"
+        return (
+            f"{self.kind} (quality {self.quality})" if self.quality else f"{self.kind} (tables of the file)"
+        )
 
     @property
     def local(self) -> int:
-        """16: the block of a chroma sample and of its neighbour; 7, a single block, for 4:4:4."""
-        return 16 if self.subsampling == "4:2:0" else 7
+        """How far a block reaches: 7; 16 for 4:2:0, where a chroma sample sees its neighbour too."""
+        widest = max(max(ratio) for ratio in self.ratios)
+        return 8 * widest - 1 + any(ratio in TRIANGLE for ratio in self.ratios)
 
     def __call__(self, x: Tensor) -> Tensor:
         """The image as the decoder sees it."""
@@ -131,7 +167,7 @@ class JPEG(Operator):
             )
         image = self._round_samples(x * 127.5 + 127.5)
         # T.81, A.3.1: samples are shifted by half the range before the DCT
-        decoded = self._quantise(image - 128, LUMINANCE) + 128 if x.shape[1] == 1 else self._colour(image)
+        decoded = self._quantise(image - 128, 0) + 128 if x.shape[1] == 1 else self._colour(image)
         return self._round_samples(decoded.clamp(0, 255)) / 127.5 - 1
 
     def _round_samples(self, samples: Tensor) -> Tensor:
@@ -140,33 +176,51 @@ class JPEG(Operator):
 
     def _colour(self, image: Tensor) -> Tensor:
         """Code RGB in [0, 255] by its components and bring them together again."""
-        matrix = torch.tensor(TO_YCC, dtype=torch.float64)
-        ycc = self._round_samples(torch.einsum("ij,bjhw->bihw", matrix.to(image), image))
-        luma = self._quantise(ycc[:, :1] - 128, LUMINANCE) + 128
-        chroma = self._chroma(ycc[:, 1:])
-        return torch.einsum("ij,bjhw->bihw", matrix.inverse().to(image), torch.cat([luma, chroma], 1))
+        if len(self.steps) == 1:
+            raise Misuse("A colour image needs three quantisation tables.", "Give tables [3, 8, 8].")
+        plain = self.colour == "RGB"
+        matrix = (torch.eye(3) if plain else torch.tensor(TO_YCC, dtype=torch.float64)).to(image)
+        shift = torch.tensor([128.0, *((128.0, 128.0) if plain else (0.0, 0.0))]).to(image).reshape(3, 1, 1)
+        planes = self._round_samples(torch.einsum("ij,bjhw->bihw", matrix, image)) - shift
+        coded = torch.cat([self._component(planes[:, k : k + 1], k) for k in range(3)], 1)
+        inverse = matrix.double().inverse().to(image)
+        return torch.einsum("ij,bjhw->bihw", inverse, coded + shift)
 
-    def _chroma(self, chroma: Tensor) -> Tensor:
-        """Code Cb and Cr, at half the resolution if they are subsampled."""
-        if self.subsampling == "4:4:4":
-            return self._quantise(chroma, CHROMINANCE)
-        h, w = chroma.shape[-2:]
-        halved = self._quantise(self._halve(chroma), CHROMINANCE)
-        doubled = F.interpolate(halved, scale_factor=2, mode="bilinear", align_corners=False)
-        return self._round_samples(doubled)[..., :h, :w]
+    def _component(self, plane: Tensor, k: int) -> Tensor:
+        """Code the k-th component `[b, 1, h, w]` at its own resolution."""
+        return self._enlarge(self._quantise(self._shrink(plane, k), k), k, plane.shape[-2:])
 
-    def _halve(self, chroma: Tensor) -> Tensor:
-        """2 x 2 means; libjpeg rounds halves down in even columns and up in odd ones."""
-        means = F.avg_pool2d(_pad(chroma, 2), 2)
+    def _shrink(self, plane: Tensor, k: int) -> Tensor:
+        """Means of boxes; libjpeg rounds halves up, or down in even columns where the width is halved."""
+        ratio = self.ratios[k]
+        if ratio == (1, 1):
+            return plane
+        means = F.avg_pool2d(_pad(plane, *ratio), ratio)
+        if self.rounding == "smooth":
+            return means
         odd = torch.arange(means.shape[-1], device=means.device) % 2
-        return self._round_samples(means + (odd - 0.5) / 4) if self.rounding == "straight" else means
+        bias = (odd - 0.5) / 4 if ratio in ((1, 2), (2, 2)) else 0.01
+        return self._round_samples(means + bias)
 
-    def _quantise(self, planes: Tensor, table: tuple[tuple[int, ...], ...]) -> Tensor:
-        """DCT, round, inverse DCT of every 8 x 8 block; limited to 8 bits as the decoder does."""
+    def _enlarge(self, plane: Tensor, k: int, size: Sequence[int]) -> Tensor:
+        """Back to height and width `size`: by a triangle filter, or by repetition where libjpeg has none."""
+        vertical, horizontal = ratio = self.ratios[k]
+        if ratio == (1, 1):
+            return plane
+        if ratio in TRIANGLE and (horizontal == 1 or plane.shape[-1] > 2):
+            wide = F.interpolate(
+                plane, scale_factor=(float(vertical), float(horizontal)), mode="bilinear", align_corners=False
+            )
+        else:
+            wide = plane.repeat_interleave(vertical, -2).repeat_interleave(horizontal, -1)
+        return self._round_samples(wide)[..., : size[0], : size[1]]
+
+    def _quantise(self, planes: Tensor, k: int) -> Tensor:
+        """DCT, round by the k-th table, inverse DCT of every 8 x 8 block; limited to 8 bits as the decoder does."""
         h, w = planes.shape[-2:]
-        steps = scaled_table(table, self.quality).to(planes)
+        steps = self.steps[k].to(planes)
         dct = dct_matrix().to(planes)
-        padded = _pad(planes, 8)
+        padded = _pad(planes, 8, 8)
         rows, columns = padded.shape[-2] // 8, padded.shape[-1] // 8
         blocks = padded.reshape(*planes.shape[:2], rows, 8, columns, 8).transpose(-3, -2)
         coefficients = dct @ blocks @ dct.mT
@@ -202,7 +256,35 @@ def dct_matrix() -> Tensor:
     return torch.where(u == 0, rows / math.sqrt(2), rows)
 
 
-def _pad(planes: Tensor, multiple: int) -> Tensor:
-    """Repeat the last row and column up to a multiple."""
+def sampling_ratios(subsampling: str | tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    """Pixels per sample (vertical, horizontal) of each of three components.
+
+    Raises
+    ------
+    Misuse
+        The name is unknown, or a component has no whole number of pixels per sample: libjpeg reads no such file.
+
+    Examples
+    --------
+    >>> sampling_ratios("4:1:1")
+    ((1, 1), (1, 4), (1, 4))
+    """
+    if isinstance(subsampling, str) and subsampling not in SUBSAMPLINGS:
+        raise Misuse(
+            f"There is no chroma subsampling called {subsampling!r}.", suggest(subsampling, SUBSAMPLINGS)
+        )
+    factors = SUBSAMPLINGS[subsampling] if isinstance(subsampling, str) else subsampling
+    valid = len(factors) == 3 and all(len(pair) == 2 and min(pair) >= 1 for pair in factors)
+    most = [max(pair[axis] for pair in factors) for axis in (0, 1)] if valid else [1, 1]
+    if not valid or any(most[axis] % pair[axis] for pair in factors for axis in (0, 1)):
+        raise Misuse(
+            f"The sampling factors {factors} are not those of three components.",
+            "Give (horizontal, vertical) of each, such that each divides the largest.",
+        )
+    return tuple((most[1] // v, most[0] // h) for h, v in factors)
+
+
+def _pad(planes: Tensor, down: int, right: int) -> Tensor:
+    """Repeat the last row and column up to multiples."""
     h, w = planes.shape[-2:]
-    return F.pad(planes, (0, -w % multiple, 0, -h % multiple), mode="replicate")
+    return F.pad(planes, (0, -w % right, 0, -h % down), mode="replicate")

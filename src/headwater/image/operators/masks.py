@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from headwater.errors import Misuse, suggest
 
@@ -25,7 +28,7 @@ def box_mask(
     inside = 0 <= top <= h - height and 0 <= left <= w - width
     if min(height, width) < 1 or not inside or (height, width) == (h, w):
         raise Misuse(
-            f"A {height} x {width} box at row {top}, column {left} does not fit in a {h} x {w} image.",
+            f"The box {height} x {width} at row {top}, column {left} does not fit in the image {h} x {w}.",
             "Give a box of at least one pixel that lies inside the image and leaves something known.",
         )
     mask = torch.ones(1, 1, h, w, dtype=torch.bool)
@@ -46,13 +49,50 @@ def random_mask(h: int, w: int, *, missing: float = 0.7, seed: int | torch.Gener
     lost = round(missing * h * w) if 0 <= missing < 1 else h * w
     if lost == h * w:
         raise Misuse(
-            f"A share of {missing} missing pixels leaves nothing known of a {h} x {w} image.",
+            f"A share of {missing} missing pixels leaves nothing known of the image {h} x {w}.",
             "Give a share from 0 up to, but not including, 1.",
         )
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
     mask = torch.ones(h * w, dtype=torch.bool)
     mask[torch.randperm(h * w, generator=generator)[:lost]] = False
     return mask.reshape(1, 1, h, w)
+
+
+def grow_mask(marked: Tensor, radius: int) -> Tensor:
+    """The marked pixels and all within `radius` pixels of one, by the straight line: bool like `marked`.
+
+    Parameters
+    ----------
+    marked
+        Bool `[batch, 1, h, w]`, True = marked; `Inpaint` marks what is known, so give it the opposite.
+    radius
+        0 or more; 0 changes nothing.
+
+    Raises
+    ------
+    Misuse
+        The radius is negative, or no pixel is left unmarked.
+
+    Examples
+    --------
+    >>> grow_mask(torch.tensor([[[[0, 0, 0, 1, 0]]]]).bool(), 2)[0, 0].int().tolist()
+    [[0, 1, 1, 1, 1]]
+    """
+    if radius < 0:
+        raise Misuse(f"A mask cannot grow by {radius} pixels.", "Give 0 or more.")
+    height, width = marked.shape[-2:]
+    # marked pixels left of each, so that a stretch of a row is one difference
+    left = pad(marked.int().cumsum(-1), (1, 0))
+    columns, grown = torch.arange(width, device=marked.device), marked.clone()
+    for down in range(min(radius, height - 1) + 1):  # the disk, row by row
+        reach = math.isqrt(radius**2 - down**2)
+        first, last = (columns - reach).clamp(min=0), (columns + reach + 1).clamp(max=width)
+        wide = left[..., last] > left[..., first]
+        grown[..., down:, :] |= wide[..., : height - down, :]
+        grown[..., : height - down, :] |= wide[..., down:, :]
+    if bool(grown.flatten(1).all(1).any()):
+        raise Misuse(f"Grown by {radius} pixels the mask covers the whole image.", "Grow it by less.")
+    return grown
 
 
 def as_mask(values: Tensor, *, known: str = "bright") -> Tensor:

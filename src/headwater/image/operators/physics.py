@@ -65,7 +65,7 @@ def forward_of(physics: Any) -> Callable[[Tensor], Any]:
     forward = getattr(physics, "A", physics)
     if not callable(forward):
         raise Misuse(
-            f"A {type(physics).__name__} is not an operator: it has no method A and cannot be called.",
+            f"{type(physics).__name__} is not an operator: it has no method A and cannot be called.",
             "Give an object with A(x), and A_adjoint(y) if it is linear, or a function of x.",
         )
     result: Callable[[Tensor], Any] = forward

@@ -74,7 +74,9 @@ def align_noise(x0: Tensor, x1: Tensor, atoms: Tensor) -> Tensor:
     return out
 
 
-def match_types(x0: Tensor, x1: Tensor, atoms: Tensor, kinds: Tensor, typed: Tensor) -> tuple[Tensor, Tensor]:
+def match_types(
+    x0: Tensor, x1: Tensor, atoms: Tensor, kinds: Tensor, typed: Tensor, placed: Tensor
+) -> tuple[Tensor, Tensor]:
     """x0 reordered so that what the flow makes of it, x1, has atoms of known types in their rows; and the misfit.
 
     x0 in another order is the same draw of the source, and the flow is equivariant. With aligned training, noise
@@ -88,6 +90,8 @@ def match_types(x0: Tensor, x1: Tensor, atoms: Tensor, kinds: Tensor, typed: Ten
         The number of atoms of each molecule, `[b]`.
     kinds, typed
         The known types as numbers and the rows in which they are known, `[b, n]` each.
+    placed
+        Rows that keep their place in the order, since their atoms do, `[b, n]`.
 
     Returns
     -------
@@ -99,11 +103,12 @@ def match_types(x0: Tensor, x1: Tensor, atoms: Tensor, kinds: Tensor, typed: Ten
     for i, n in enumerate(atoms.tolist()):
         if not bool(torch.isfinite(x1[i, :n]).all()):
             continue
-        weights = relaxed_types(x1[i, :n]).clamp(1e-3, 1.0).log()
-        surprise = torch.where(typed[i, :n, None], -weights[:, kinds[i, :n]].T, 0.0)  # [row, atom]
+        free = torch.nonzero(~placed[i, :n]).flatten()
+        weights = relaxed_types(x1[i, free]).clamp(1e-3, 1.0).log()
+        surprise = torch.where(typed[i, free, None], -weights[:, kinds[i, free]].T, 0.0)  # [row, atom]
         order = _assign_atoms(surprise)  # the order that makes the known types likeliest
-        misfit[i] = surprise[torch.arange(n), order].sum()
-        out[i, :n] = x0[i, order]
+        misfit[i] = surprise[torch.arange(len(free)), order].sum()
+        out[i, free] = x0[i, free[order]]
     return out, misfit
 
 

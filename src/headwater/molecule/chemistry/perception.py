@@ -206,3 +206,21 @@ def smiles(mol: Mol) -> str:
     chem = import_optional("rdkit.Chem", EXTRA)
     with import_optional("rdkit.rdBase", EXTRA).BlockLogs():
         return str(chem.MolToSmiles(chem.RemoveHs(mol, sanitize=False)))
+
+
+def isomeric_smiles(mol: Mol) -> str:
+    """Canonical SMILES of a sanitised molecule with the stereochemistry of its positions.
+
+    >>> corners = np.array([[0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 3**0.5
+    >>> places = corners * np.array([[0], [1.09], [1.35], [1.4], [1.45]])
+    >>> both = (Molecule(("C", "H", "F", "O", "N"), places * [s, 1, 1], (0, 0, 0, -1, -1)) for s in (1, -1))
+    >>> [isomeric_smiles(sanitise(to_rdkit(m))) for m in both]
+    ['[N-][C@H]([O-])F', '[N-][C@@H]([O-])F']
+    """
+    chem = import_optional("rdkit.Chem", EXTRA)
+    with import_optional("rdkit.rdBase", EXTRA).BlockLogs():
+        copy = chem.Mol(mol)
+        chem.AssignStereochemistryFrom3D(copy)
+        text = str(chem.MolToSmiles(chem.RemoveHs(copy, sanitize=False)))
+        again = chem.MolFromSmiles(text)  # read once more, it no longer depends on the order of the atoms
+        return text if again is None else str(chem.MolToSmiles(again))

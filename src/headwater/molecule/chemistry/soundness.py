@@ -19,6 +19,7 @@ from headwater.errors import Misuse
 from headwater.extras import import_optional
 from headwater.molecule.chemistry.perception import (
     EXTRA,
+    isomeric_smiles,
     perceive_closed_shell,
     sanitise,
     smiles,
@@ -66,6 +67,10 @@ class Chemistry:
         Whether two atoms are nearer than atoms of molecules are (`stability.clashing`).
     charged : bool
         Whether an atom has a formal charge: guide and evaluator know none.
+    sound_by_table, sound_by_rdkit : bool
+        Whether it is sound by the table alone, and by the table's bonds with RDKit's orders.
+    isomeric : str or None
+        Canonical SMILES with the stereochemistry of the positions.
     """
 
     valid: bool
@@ -80,20 +85,24 @@ class Chemistry:
     perceived: str | None = None
     clash: bool = False
     charged: bool = False
+    sound_by_table: bool = False
+    sound_by_rdkit: bool = False
+    isomeric: str | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know before using it, in a few words each."""
         said = []
         if not self.sound:
-            said += ["not valid"] * (not self.valid) + ["unstable"] * (not self.stable)
+            said += ["wrong valences"] * (not self.valid)
+            said += ["open valences"] * (self.valid and not self.stable and not self.charged)
             said += [f"{self.fragments} fragments"] * (not self.whole) + ["atoms too close"] * self.clash
         return (*said, *["charged"] * self.charged)
 
     @property
     def structure(self) -> str | None:
-        """The SMILES that a chemist would write: the perceived one where there is one."""
-        return self.perceived or self.smiles
+        """The SMILES that a chemist would write: with stereo, and the perceived one where there is one."""
+        return self.isomeric or self.perceived or self.smiles
 
 
 def is_sound(m: MoleculeBatch) -> torch.Tensor:
@@ -160,31 +169,34 @@ def examine(
             strict=True,
         ):
             mol = to_rdkit_with_orders(m, orders[mask][:, mask], charges=charges)
-            found = None if by_table else perceive_closed_shell(m)
-            judged = _chemistry(mol, share, found, sound=by_table)
+            judged = _chemistry(mol, share, perceive_closed_shell(m), by_table=by_table)
             out.append(replace(judged, clash=clash, charged=any(m.charges)))
     return out
 
 
-def _chemistry(mol: Mol, share: float, perceived: Mol | None, *, sound: bool) -> Chemistry:
+def _chemistry(mol: Mol, share: float, perceived: Mol | None, *, by_table: bool) -> Chemistry:
     chem = import_optional("rdkit.Chem", EXTRA)
     fragments = len(chem.GetMolFrags(mol))
-    text = None
     sane = sanitise(mol)
+    largest = None
     if sane is not None:
         parts = chem.GetMolFrags(sane, asMols=True, sanitizeFrags=False)
-        text = smiles(max(parts, key=lambda part: part.GetNumAtoms()))  # the first of equals, as EDM
+        largest = max(parts, key=lambda part: part.GetNumAtoms())  # the first of equals, as EDM
+    drawn = largest if by_table or perceived is None else perceived
     return Chemistry(
         valid=sane is not None,
         atom_stable=share,
         stable=share == 1,
         fragments=fragments,
-        smiles=text,
+        smiles=None if largest is None else smiles(largest),
         whole=fragments == 1,
         formula=hill_formula(Counter(a.GetSymbol() for a in mol.GetAtoms())),
         atoms=mol.GetNumAtoms(),
-        sound=sound or perceived is not None,
-        perceived=None if perceived is None else smiles(perceived),
+        sound=by_table or perceived is not None,
+        sound_by_table=by_table,
+        sound_by_rdkit=perceived is not None,
+        perceived=None if by_table or perceived is None else smiles(perceived),
+        isomeric=None if drawn is None else isomeric_smiles(drawn),
     )
 
 

@@ -53,6 +53,21 @@ class KnownPart:
         return torch.cat([(x[..., :3] - mean) * keep, x[..., 3:] * self.typed[..., None]], dim=-1)
 
     @property
+    def fragment(self) -> KnownPart:
+        """The atoms of which places are known, without the other types of a formula."""
+        return KnownPart(self.y * self.placed[..., None], self.placed, self.placed)
+
+    @property
+    def has_fragment(self) -> bool:
+        """Whether places are known of an atom."""
+        return bool(self.placed.any())
+
+    @property
+    def has_formula(self) -> bool:
+        """Whether types are known of atoms that have no known place."""
+        return bool((self.typed & ~self.placed).any())
+
+    @property
     def types(self) -> Tensor:
         """The elements of the known atoms as numbers `[b, 29]`; 0 where nothing is known."""
         return self.y[..., 3 : 3 + KINDS].argmax(-1)

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from headwater.molecule.design.target import TOLERANCE
+from headwater.molecule.design.target import Goal
 from headwater.molecule.model.prediction import predict
 from headwater.molecule.model.regressor import Regressor
 from headwater.molecule.structure.state import KINDS, MoleculeBatch, relaxed_types
 from headwater.problem.batch import select
+from headwater.text import counted
 
 UserFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -25,16 +26,16 @@ UserFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 class PropertyCost:
     """The squared deviation from the targets, `[b]`.
 
-        C(x1) = sum_k w_k ((f_k(x1) - y_k) / tolerance_k)^2 / 2
+        C(x1) = sum_k w_k d_k(f_k(x1))^2 / 2
 
-    with f the guide on relaxed types.
+    with f the guide on relaxed types and d the deviation in tolerances (`Goal`).
 
     Parameters
     ----------
     guide
         The regressor that guides the search.
-    values
-        Property: its targets y_k `[b]`, canonical units.
+    goals
+        Property: what is asked of each molecule, canonical units.
     weights
         Property: w_k; 1 where it is missing.
     mask
@@ -42,20 +43,19 @@ class PropertyCost:
     """
 
     guide: Regressor
-    values: dict[str, Tensor]
+    goals: dict[str, Goal]
     weights: dict[str, float]
     mask: Tensor
 
     def select(self, index: Tensor) -> PropertyCost:
         """The cost of the molecules in `index`."""
-        values = {k: v[index] for k, v in self.values.items()}
-        return replace(self, values=values, mask=self.mask[index])
+        goals = {k: goal.select(index) for k, goal in self.goals.items()}
+        return replace(self, goals=goals, mask=self.mask[index])
 
     def __call__(self, x1: Tensor) -> Tensor:
         out = predict(self.guide, x1[..., :3], relaxed_types(x1), self.mask)
         return sum(  # type: ignore[return-value]
-            0.5 * self.weights.get(k, 1.0) * ((out[k] - y.to(x1)) / TOLERANCE[k]).square()
-            for k, y in self.values.items()
+            0.5 * self.weights.get(k, 1.0) * goal.deviation(out[k]).square() for k, goal in self.goals.items()
         )
 
 
@@ -105,7 +105,7 @@ class UserCost:
             return self.function(positions, types, self.mask)
         except Exception as error:
             error.add_note(
-                f"The cost failed on {len(positions)} molecules. Make it work for any positions, relaxed and "
-                "definite types, and any number of molecules."
+                f"The cost failed on {counted(len(positions), 'molecule')}. Make it work for any positions, "
+                "relaxed and definite types, and any number of molecules."
             )
             raise

@@ -24,7 +24,7 @@ from headwater.flows.flow import Flow
 from headwater.flows.watched import Check
 from headwater.molecule.design.conditioned import find_known_part
 from headwater.molecule.design.cost import PropertyCost, RoundingPenalty, UserCost
-from headwater.molecule.design.deviation import TargetDeviation
+from headwater.molecule.design.deviation import ScoreTargets, TargetDeviation
 from headwater.molecule.design.flow import molecule_flow
 from headwater.molecule.design.objective import DesignObjective
 from headwater.molecule.design.record import SearchResult
@@ -34,7 +34,7 @@ from headwater.molecule.design.sizes import draw_atoms
 from headwater.molecule.model.models import Networks
 from headwater.molecule.model.prediction import predict, predict_batch
 from headwater.molecule.structure.elements import MAX_ATOMS
-from headwater.molecule.structure.molecule import Molecule
+from headwater.molecule.structure.molecule import Molecule, select_atoms, sort_atoms
 from headwater.molecule.structure.state import MoleculeBatch, atom_mask, relaxed_types, round_state
 from headwater.optimizers.status import Status
 from headwater.problem.cost import Cost, WeightedSum
@@ -94,25 +94,44 @@ class DesignTask:
         drawn = draw_atoms(r.seeds, r.targets)
         return drawn if r.fragment is None else drawn.clamp(min=len(r.fragment) + 2, max=MAX_ATOMS)
 
+    @property
+    def order(self) -> Tensor:
+        """Which atom of a molecule as given each row of a state is, `[29]`: a fragment's atoms are sorted.
+
+        So the order of the atoms in a file changes nothing: noise belongs to rows.
+        """
+        order, fragment = torch.arange(MAX_ATOMS), self.request.fragment
+        if fragment is not None:
+            order[: len(fragment)] = torch.from_numpy(sort_atoms(fragment))
+        return order
+
     def pose(self, model: Networks) -> DesignProblem:
         """The request on these networks: the flow of its molecules, the cost of their targets, their deviation."""
         r, mask = self.request, atom_mask(self.atoms)
-        values = {
-            t.property: torch.as_tensor(t.value, dtype=torch.float32).expand(r.count) for t in r.targets
-        }
+        if r.fragment is not None:
+            r = replace(r, fragment=select_atoms(r.fragment, self.order[: len(r.fragment)].numpy()))
         weights = {t.property: t.weight for t in r.targets}
-        properties = PropertyCost(model.guide, values, weights, mask) if values else None
+        guided, scored = (
+            {t.property: t.make_goal(r.count) for t in r.targets if t.by_guide() is whose}
+            for whose in (True, False)
+        )
+        properties = PropertyCost(model.guide, guided, weights, mask) if guided else None
+        scores = ScoreTargets(scored, weights) if scored else None
         user = None if r.cost is None else UserCost(r.cost, mask)
         terms: list[tuple[float, Cost]] = [(self.rounding_weight, RoundingPenalty(mask))]
         terms += [(1.0, cost) for cost in (properties, user) if cost is not None]
-        deviation = TargetDeviation(properties, mask, r.sound, user)
+        deviation = TargetDeviation(properties, mask, r.sound, user, scores)
         flow = molecule_flow(model.generator, self.atoms, find_known_part(r, mask), self.check)
         objective = DesignObjective(WeightedSum(tuple(terms)), deviation, bounded=user is None)
         return DesignProblem(flow, objective)
 
+    def restore_order(self, x: Tensor) -> Tensor:
+        """States `[count, 29, 9]` with the atoms of a fragment in the order in which they were given."""
+        return x[:, self.order.argsort()]
+
     def finish(self, x1: Tensor) -> MoleculeBatch:
-        """The molecules of states `[count, 29, 9]`: rounded, and a fragment back where it was given."""
-        m = round_state(x1, atom_mask(self.atoms))
+        """The molecules of states `[count, 29, 9]`: rounded, and a fragment back where and as it was given."""
+        m = round_state(self.restore_order(x1), atom_mask(self.atoms))
         return m if self.request.fragment is None else _move_to_fragment(m, self.request.fragment)
 
 
@@ -133,6 +152,8 @@ class Design:
         says.
     deviation
         The largest deviation from a target by the guide, in tolerances, `[b]`.
+    by_gradient
+        Whether the molecule is from a gradient's step, and not a draw, `[b]`.
     gradients, evaluations
         Gradient evaluations and forward calls of the generator, over all draws and attempts, `[b]`.
     x0, x1
@@ -147,6 +168,7 @@ class Design:
     relaxed: dict[str, Tensor]
     status: tuple[Status, ...]
     deviation: Tensor
+    by_gradient: Tensor
     gradients: Tensor
     evaluations: Tensor
     x0: Tensor
@@ -210,10 +232,11 @@ def design(
         relaxed=relaxed,
         status=result.status,
         deviation=result.measure,
+        by_gradient=result.by_gradient,
         gradients=result.gradients,
         evaluations=result.evaluations,
-        x0=result.x0,
-        x1=result.x1,
+        x0=task.restore_order(result.x0),
+        x1=task.restore_order(result.x1),
         fragment_rms=None if request.fragment is None else _fragment_rms(m, request.fragment),
     )
 

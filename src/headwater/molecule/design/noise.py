@@ -14,8 +14,8 @@ from torch import Tensor
 
 from headwater.flows.flow import Flow
 from headwater.molecule.chemistry.align import align_noise, match_types
-from headwater.molecule.chemistry.stability import is_sound_by_table
-from headwater.molecule.design.conditioned import ConditionedVelocity, KnownPart
+from headwater.molecule.chemistry.soundness import is_sound
+from headwater.molecule.design.conditioned import ConditionedVelocity
 from headwater.molecule.design.grow import GrowthGuess
 from headwater.molecule.structure.state import project, round_state
 from headwater.solvers import solve
@@ -26,8 +26,8 @@ class MatchedNoise:
     """Draws of the source; where something is known, those that the flow leads near it.
 
     A fragment: the noise is turned and reordered towards a guess of the whole molecule. A formula: of `pool` draws
-    the one which by itself leads nearest to it, since what is far from a formula breaks on the way. All of it is
-    measured in benchmarks/decisions/results/molecule_known.md.
+    the one which by itself, or from the fragment, leads nearest to it, since what is far from a formula breaks on the
+    way. All of it is measured in benchmarks/decisions/results/molecule_known.md.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class MatchedNoise:
     def count_solves(self, flow: Flow) -> int:
         """How many solves a draw of this flow takes, the one of the draw itself included."""
         v = flow.velocity
-        return self.pool + 1 if isinstance(v, ConditionedVelocity) and not bool(v.known.placed.any()) else 1
+        return self.pool + 1 if isinstance(v, ConditionedVelocity) and v.known.has_formula else 1
 
     def __call__(self, flow: Flow, mask: Tensor, seeds: Sequence[int], steps: int) -> Tensor:
         """Source points x0 `[b, 29, 9]`, one for each seed.
@@ -64,10 +64,8 @@ class MatchedNoise:
             Of the midpoint solver, where a pool is solved.
         """
         v = flow.velocity
-        if not isinstance(v, ConditionedVelocity):
-            return flow.noise(seeds)
-        if bool(v.known.placed.any()):
-            return self._align_with_fragment(flow.noise(seeds), v.known, mask, seeds)
+        if not isinstance(v, ConditionedVelocity) or not v.known.has_formula:
+            return self._draw_aligned(flow, mask, seeds)
         all_rows = torch.arange(len(seeds)).repeat(self.pool)
         own = [derive_seed(s, number) for number in range(self.pool) for s in seeds]
         found = [
@@ -80,28 +78,35 @@ class MatchedNoise:
         nearest = misfit.reshape(self.pool, len(seeds)).argmin(0)
         return x0.reshape(self.pool, len(seeds), *x0.shape[1:])[nearest, torch.arange(len(seeds))]
 
-    def _align_with_fragment(
-        self, x0: Tensor, known: KnownPart, mask: Tensor, seeds: Sequence[int]
-    ) -> Tensor:
-        """Noise turned and reordered for molecules around a fragment, whose atoms come first."""
-        guess, types = torch.zeros_like(x0), known.types
+    def _draw_aligned(self, flow: Flow, mask: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Noise; with a fragment, whose atoms come first, turned and reordered for molecules around it."""
+        v, x0 = flow.velocity, flow.noise(seeds)
+        if not isinstance(v, ConditionedVelocity) or not v.known.has_fragment:
+            return x0
+        guess, known = torch.zeros_like(x0), v.known
         for i, seed in enumerate(seeds):
             n, k = int(mask[i].sum()), int(known.placed[i].sum())
             generator = torch.Generator().manual_seed(seed)
             # only the order and orientation of the noise follow from the guess, not its length
-            guess[i, :n, :3] = self.guess(known.y[i, :k, :3], types[i, :k], n, generator)
+            guess[i, :n, :3] = self.guess(known.y[i, :k, :3], known.types[i, :k], n, generator)
         return align_noise(x0, project(guess, mask), mask.sum(1))
 
     def _match_with_formula(
         self, flow: Flow, mask: Tensor, seeds: Sequence[int], steps: int
     ) -> tuple[Tensor, Tensor]:
-        """Noise reordered to match a formula, and how badly what it leads to by itself fits, `[b]`."""
+        """Noise reordered to match a formula, and how badly what it leads to without it fits, `[b]`.
+
+        The new atoms of a fragment are reordered among themselves.
+        """
         v = flow.velocity
         assert isinstance(v, ConditionedVelocity)
-        x0 = flow.noise(seeds)
-        x1 = solve(replace(flow, velocity=v.velocity), x0, steps=steps)
-        x0, misfit = match_types(x0, x1, mask.sum(1), v.known.types, v.known.typed)
-        return x0, misfit + self.unsound * ~is_sound_by_table(round_state(x1, mask))
+        known, x0 = v.known, self._draw_aligned(flow, mask, seeds)
+        without = replace(
+            flow, velocity=replace(v, known=known.fragment) if known.has_fragment else v.velocity
+        )
+        x1 = solve(without, x0, steps=steps)
+        x0, misfit = match_types(x0, x1, mask.sum(1), known.types, known.typed, known.placed)
+        return x0, misfit + self.unsound * ~is_sound(round_state(x1, mask))
 
 
 def derive_seed(seed: int, number: int) -> int:

@@ -38,6 +38,8 @@ class SearchRecord:
         Of the best point, `[b]`.
     lowest
         The lowest cost that was seen, which the callback is told, `[b]`.
+    by_gradient
+        Whether the best point is one of a control, and not a draw, `[b]`.
     status
         How each search ended.
     gradients, evaluations
@@ -48,6 +50,7 @@ class SearchRecord:
         self.x0, self.x1 = torch.zeros(count, *shape), torch.zeros(count, *shape)
         self.cost, self.lowest = torch.full((2, count), torch.inf, dtype=torch.float64)
         self.verdict = Verdict.worst(count)
+        self.by_gradient = torch.zeros(count, dtype=torch.bool)
         self.status = [Status.RUNNING] * count
         self.gradients, self.evaluations = torch.zeros(2, count, dtype=torch.long)
 
@@ -61,14 +64,14 @@ class SearchRecord:
         """Of which molecules no point was finite, `[b]`."""
         return self.verdict.grade == Grade.UNSEEN
 
-    def keep_better(self, index: Tensor, found: Draws) -> None:
+    def keep_better(self, index: Tensor, found: Draws, *, by_gradient: bool) -> None:
         """Keep what is better of the molecules in `index`; a point that is not finite never is."""
         self.lowest[index] = torch.fmin(self.lowest[index], found.cost)
         finite = torch.isfinite(found.x1).flatten(1).all(1)
         better = found.verdict.is_better(self.verdict.select(index)) & finite
         rows = index[better]
         self.x0[rows], self.x1[rows] = found.x0[better], found.x1[better]
-        self.cost[rows] = found.cost[better]
+        self.cost[rows], self.by_gradient[rows] = found.cost[better], by_gradient
         self.verdict.put(rows, found.verdict.select(better))
 
     def add_attempt(self, index: Tensor, result: Result) -> None:
@@ -97,6 +100,8 @@ class SearchResult:
         The best point and its sample `[b, 29, 9]`, from one and the same evaluation.
     cost, measure
         Of that point `[b]`: its cost, and the largest deviation of the rounded molecule, in tolerances.
+    by_gradient
+        Whether that point is one of a control, and not a draw, `[b]`.
     status
         How the search for each molecule ended; REACHED for a hit.
     gradients, evaluations
@@ -107,6 +112,7 @@ class SearchResult:
     x1: Tensor
     cost: Tensor
     measure: Tensor
+    by_gradient: Tensor
     status: tuple[Status, ...]
     gradients: Tensor
     evaluations: Tensor
@@ -123,6 +129,7 @@ def join_records(records: Sequence[SearchRecord]) -> SearchResult:
         x1=join("x1"),
         cost=join("cost"),
         measure=torch.cat([r.verdict.deviation for r in records]),
+        by_gradient=join("by_gradient"),
         status=tuple(s for r in records for s in r.status),
         gradients=join("gradients"),
         evaluations=join("evaluations"),

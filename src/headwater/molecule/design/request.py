@@ -13,6 +13,7 @@ from headwater.molecule.design.target import Target
 from headwater.molecule.structure.elements import MAX_ATOMS
 from headwater.molecule.structure.formula import check_formula
 from headwater.molecule.structure.molecule import Molecule, check_molecule
+from headwater.text import counted
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,13 @@ def _check(request: Request) -> None:
     names = [t.property for t in request.targets]
     if len(set(names)) < len(names):
         raise Misuse(f"Two targets name the same property: {', '.join(names)}.", "Give one for each.")
-    for what in (*(t.value for t in request.targets), request.atoms):
-        if isinstance(what, Tensor) and what.ndim and len(what) not in (1, request.count):
-            raise Misuse(f"{len(what)} values are given for {request.count} molecules.", "Give one for each.")
+    given = [t.value for t in request.targets if isinstance(t.value, Tensor)]
+    for what in (*given, *([request.atoms] if isinstance(request.atoms, Tensor) else [])):
+        if what.ndim and len(what) not in (1, request.count):
+            raise Misuse(
+                f"{len(what)} values are given for {counted(request.count, 'molecule')}.",
+                "Give one for each.",
+            )
     if request.formula is not None:
         check_formula(request.formula)
     if request.fragment is not None:
@@ -88,7 +93,7 @@ def _check(request: Request) -> None:
     for size in sizes:
         if not 2 <= size <= MAX_ATOMS:
             raise Misuse(
-                f"A molecule of {size} atoms cannot be generated.",
+                f"A molecule of {counted(size, 'atom')} cannot be generated.",
                 f"Give 2 to {MAX_ATOMS} atoms, hydrogens included.",
             )
     if request.fragment is None:
@@ -96,7 +101,7 @@ def _check(request: Request) -> None:
     k, least = len(request.fragment), min(sizes, default=MAX_ATOMS)
     if k >= least:
         raise Misuse(
-            f"The fragment has {k} atoms, which leaves none to generate of {least}.",
+            f"The fragment has {counted(k, 'atom')}, which leaves none to generate of {least}.",
             f"Give {k + 1} to {MAX_ATOMS} atoms, or a smaller fragment.",
         )
     if request.formula is not None:
@@ -119,7 +124,7 @@ def _sizes_asked(request: Request) -> list[int]:
     total = sum(request.formula.values())
     if asked not in ([], [total]):
         raise Misuse(
-            f"The formula has {total} atoms but {', '.join(map(str, asked))} are asked for.",
+            f"The formula has {counted(total, 'atom')} but {', '.join(map(str, asked))} are asked for.",
             "Give one of the two.",
         )
     return [total]

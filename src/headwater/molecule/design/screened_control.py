@@ -3,7 +3,7 @@
 for each attempt, for each molecule that has not hit
 screen    draw x0 until the rounded molecule hits; else keep the draw of the lowest cost as a start
 control   D-Flow (Ben-Hamu et al., ICML 2024, Algorithm 1) from that start, until the rounded molecule hits
-return the best of all points seen: hits before sound molecules before others, then the smallest deviation
+return the best of all points seen: hits before sound molecules before others, then the smallest sum of deviations
 """
 
 from __future__ import annotations
@@ -243,7 +243,7 @@ class _Search:
     def note(self, rows: Tensor, draws: Draws) -> None:
         """Keep draws where they are the best so far, and tell the callback."""
         if len(rows):
-            self.record.keep_better(rows, draws)
+            self.record.keep_better(rows, draws, by_gradient=False)
             self.callback(
                 Event(
                     round=0,
@@ -264,7 +264,8 @@ class _Search:
             rows = index[event.active]
             if event.x0 is not None:
                 verdict = misfit.deviation.select(event.active).judge(event.x1)
-                self.record.keep_better(rows, Draws(event.x0, event.x1, event.cost, verdict))
+                found = Draws(event.x0, event.x1, event.cost, verdict)
+                self.record.keep_better(rows, found, by_gradient=True)
             return self.callback(replace(event, active=rows, best=self.record.lowest.clone()))
 
         # Ben-Hamu et al., Algorithm 1, with the renormalisation of sec. 5.4 inside what is differentiated

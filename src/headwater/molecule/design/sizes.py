@@ -39,14 +39,14 @@ def draw_atoms(seeds: Sequence[int], targets: Sequence[Target] = ()) -> Tensor:
     seeds
         One for each molecule, whose size depends on its own seed alone.
     targets
-        The properties y_k, canonical units.
+        The properties y_k, canonical units; of a range the value nearest to the mean of a size counts.
     """
     s = load_statistics()
     log = s["counts"].log().expand(len(seeds), -1)
-    for target in targets:
+    for target in (t for t in targets if t.by_guide()):
         mean, std = s[target.property].T
         std = std.clamp(min=TOLERANCE[target.property])
-        y = torch.as_tensor(target.value, dtype=torch.float64).reshape(-1, 1)
+        y = target.nearest(mean)
         log = log - 0.5 * ((y - mean) / std).square() - std.log()
     log = torch.where(s["counts"] > 20, log, -torch.inf)
     weights = (log - log.amax(1, keepdim=True)).exp()

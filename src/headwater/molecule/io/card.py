@@ -15,7 +15,7 @@ SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 @dataclass(frozen=True)
 class Line:
-    """One property of a molecule: where each value comes from, and the value (None: not computed).
+    """One property of a molecule: where each value comes from, and the value (None: not computed; words as they are).
 
     >>> Line("gap", "eV", (("asked", 5.0), ("guide", 5.03), ("xTB", None))).format_values()
     {'asked': '5.00', 'guide': '5.03', 'xTB': '–'}
@@ -23,13 +23,13 @@ class Line:
 
     label: str
     unit: str
-    values: tuple[tuple[str, float | None], ...]
+    values: tuple[tuple[str, float | str | None], ...]
 
     def format_values(self) -> dict[str, str]:
         """The values as text, all with one number of decimals, by which the largest has three digits or four."""
-        numbers = [v for _, v in self.values if v is not None and math.isfinite(v)]
+        numbers = [v for _, v in self.values if isinstance(v, float | int) and math.isfinite(v)]
         places = _decimals(max(map(abs, numbers), default=0.0))
-        return {name: _number(value, places) for name, value in self.values}
+        return {name: v if isinstance(v, str) else _number(v, places) for name, v in self.values}
 
 
 @dataclass(frozen=True)

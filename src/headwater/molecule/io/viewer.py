@@ -129,12 +129,12 @@ def _mol_block(m: Molecule, name: str) -> str:
 def _tags(card: Card) -> str:
     """The properties as data items of an SDF record."""
     items = [
-        (f"{line.label} {name} {line.unit}", value)
+        (f"{line.label} {name} {line.unit}", value if isinstance(value, str) else f"{value:.10g}")
         for line in card.lines
         for name, value in line.values
-        if value is not None and math.isfinite(value)
+        if isinstance(value, str) or (value is not None and math.isfinite(value))
     ]
-    return "".join(f">  <{re.sub('[<>]', '', clean_text(tag))}>\n{value:.10g}\n\n" for tag, value in items)
+    return "".join(f">  <{re.sub('[<>]', '', clean_text(tag))}>\n{value}\n\n" for tag, value in items)
 
 
 def _xyz(m: Molecule, name: str) -> str:

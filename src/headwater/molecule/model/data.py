@@ -100,7 +100,7 @@ def read_rows() -> Iterator[dict[str, str]]:
     csv.field_size_limit(1 << 24)
     for part in (1, 2, 3):
         table = Path(found.submodule_search_locations[0]) / "data" / f"qm9_part{part}.csv"
-        with table.open(newline="") as handle:
+        with table.open(newline="", encoding="utf-8") as handle:
             yield from csv.DictReader(handle)
 
 

@@ -57,7 +57,7 @@ def facts_of(name: str, checkpoint: Path, molecules: Molecules, hardware: str) -
             COMMON
             | {
                 "kind": "molecule generator",
-                "what": "flow of organic molecules up to 9 heavy atoms H C N O F: positions, types, formal charges",
+                "what": "flow of molecules of H C N O F like QM9's, of up to 9 heavy atoms (some draws have 10)",
                 "script": "headwater.molecule.model.train_generator",
                 "hardware": hardware,
             }
@@ -84,13 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     facts = facts_of(o.name, o.checkpoint, molecules, o.hardware)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "facts.json"
-        file.write_text(json.dumps(facts))
+        file.write_text(json.dumps(facts), encoding="utf-8")
         export_model(o.checkpoint, file, o.name, zoo.FOLDER)
     if facts["kind"] == "molecule regressor":
         card = zoo.read_card(o.name)
         card["test_mae"] = mean_errors(models.load_regressor(o.name), molecules, split("test"))
         card["test_mae_units"] = "alpha Bohr^3; gap, homo, lumo meV; mu Debye; cv cal/mol/K"
-        (zoo.FOLDER / f"{o.name}.json").write_text(json.dumps(card, indent=1) + "\n")
+        (zoo.FOLDER / f"{o.name}.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from headwater.errors import Misuse
 from headwater.molecule.model.generator import Generator
 from headwater.molecule.model.network import TrunkConfig
 from headwater.molecule.model.regressor import Regressor, RegressorConfig
+from headwater.text import with_article
 
 GENERATOR, GUIDE, EVALUATOR = "qm9-generator", "qm9-guide", "qm9-evaluator"
 
@@ -81,7 +82,8 @@ def _card(name: str, kind: str) -> dict[str, Any]:
     card = zoo.read_card(name)
     if card.get("kind") != kind:
         raise Misuse(
-            f"The model {name!r} is not a {kind}.", f"Give one of {', '.join(zoo.list_models(kind))}."
+            f"The model {name!r} is not {with_article(kind)}.",
+            f"Give one of {', '.join(zoo.list_models(kind))}.",
         )
     return card
 

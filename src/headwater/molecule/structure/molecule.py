@@ -38,6 +38,21 @@ class Molecule:
         return sum(self.charges)
 
 
+def sort_atoms(m: Molecule) -> NDArray[np.int64]:
+    """The atoms by element, then by x, y and z, `[n]`: an order that does not depend on the one they have.
+
+    >>> sort_atoms(Molecule(("O", "H", "H"), np.array([[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]), (0, 0, 0)))
+    array([2, 1, 0])
+    """
+    return np.lexsort((*m.positions.T[::-1], np.array(m.symbols)))
+
+
+def select_atoms(m: Molecule, rows: NDArray[np.int64]) -> Molecule:
+    """The molecule of these atoms `[k]`, in this order, without bonds and data."""
+    symbols, charges = (tuple(part[i] for i in rows) for part in (m.symbols, m.charges))
+    return Molecule(symbols, m.positions[rows], charges, m.name)
+
+
 def to_molecules(batch: MoleculeBatch) -> list[Molecule]:
     """The molecules of a batch, without its padding.
 
@@ -84,3 +99,20 @@ def check_molecule(m: Molecule, length: int = MAX_ATOMS) -> None:
         raise Misuse(f"{name} has {len(m)} atoms.", f"Give 1 to {length}, hydrogens included.")
     if not np.isfinite(m.positions).all():
         raise Misuse(f"{name} has positions that are not finite.", "Give coordinates in angstrom.")
+
+
+def check_positions(positions: NDArray[np.float64], what: str) -> None:
+    """Refuse positions `[n, 3]` that are not finite or all zero; planar molecules are fine."""
+    if not np.isfinite(positions).all():
+        raise Misuse(f"{what} has coordinates that are not finite.", "Give coordinates in angstrom.")
+    if len(positions) > 1 and not positions.any():
+        raise Misuse(f"{what} has no coordinates: all are zero.", "Give a structure in three dimensions.")
+
+
+def one_line(text: str) -> str:
+    r"""Text with every run of white space as one space.
+
+    >>> one_line("two\nlines")
+    'two lines'
+    """
+    return " ".join(text.split())

@@ -11,6 +11,7 @@ import re
 import unicodedata
 
 from headwater.errors import Misuse, suggest
+from headwater.text import shorten, with_article
 
 HARTREE = 27.211386245988
 """eV per Hartree."""
@@ -35,6 +36,15 @@ MEANING = {
     "cv": "heat capacity at 298.15 K and constant volume, the full Cv that QM9 lists (not Cv minus 2.981 per atom)",
 }
 """What each property is, at QM9's level of theory, B3LYP/6-31G(2df,p)."""
+
+SCORES = {
+    "qed": "drug-likeness from 0 to 1 (QED; Bickerton et al., Nature Chemistry 4, 90, 2012), by RDKit",
+    "logp": "octanol-water partition coefficient, log10 (Wildman and Crippen, J. Chem. Inf. Comput. Sci. 39, 868, "
+    "1999), by RDKit",
+    "sa": "synthetic accessibility from 1, easy, to 10 (Ertl and Schuffenhauer, J. Cheminf. 1, 8, 2009), by RDKit's "
+    "Contrib",
+}
+"""What each score is; all are functions of the SMILES alone."""
 
 KINDS = {
     "alpha": "polarisability", "gap": "energy", "homo": "energy", "lumo": "energy", "mu": "dipole moment",
@@ -68,7 +78,10 @@ EXAMPLES = {
     "heat capacity": ("{}cal/mol/K", "{}J/mol/K"),
 }
 PLACES = {"alpha": 2, "gap": 3, "homo": 3, "lumo": 3, "mu": 3, "cv": 2}
+"""Decimals that are shown; 2 of anything else."""
 SIGNED = ("homo", "lumo")
+LARGEST = 1e6
+"""The largest value that may be asked for, in canonical units; QM9 stays below 200."""
 _NUMBER = re.compile(
     r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?)(?![a-z]))(.*)", re.IGNORECASE
 )
@@ -92,9 +105,8 @@ def read_quantity(property: str, text: str) -> float:
         There is no number, no unit or one of another kind; or no molecule can have the value (not finite, or
         negative where only `SIGNED` properties are).
     """
-    words = f"--{property} {text.strip()}"
-    plain = "".join(unicodedata.normalize("NFKC", text).translate(_PLAIN).split())  # ³ becomes 3, ₀ becomes 0
-    match = _NUMBER.fullmatch(plain)
+    words = f"--{property} {shorten(text.strip())}"
+    match = parse_number(text)
     if match is None:
         raise Misuse(f"{words} does not begin with a number.", f"Write it like {_examples(property, '5')}.")
     if re.match(r",\d", match[2]):
@@ -103,9 +115,11 @@ def read_quantity(property: str, text: str) -> float:
         raise Misuse(f"{words} is not finite.", f"Write it like {_examples(property, '5')}.")
     value = float(match[1]) * unit_factor(property, match[2], words, match[1])
     if value < 0 and property not in SIGNED:
-        raise Misuse(
-            f"{words} is negative.", f"Give 0 or more: this is a {KINDS[property]} that has no sign."
-        )
+        kind = with_article(KINDS[property])
+        raise Misuse(f"{words} is negative.", f"Give 0 or more: this is {kind} that has no sign.")
+    if abs(value) > LARGEST:
+        what = f"{words} is more than any molecule has."
+        raise Misuse(what, f"Give at most {LARGEST:,.0f} {UNITS[property]}.")
     return value
 
 
@@ -114,14 +128,16 @@ def unit_factor(property: str, unit: str, words: str, number: str = "5") -> floa
     kind = KINDS[property]
     known = FACTORS[kind]
     if not unit:
-        raise Misuse(f"{words} has no unit.", f"Write {_examples(property, number)}, whichever is meant.")
+        raise Misuse(
+            f"{words} has no unit.", f"Write {_examples(property, shorten(number))}, whichever is meant."
+        )
     found = _lookup(unit, known)
     if found is not None:
         return found
     other = next((k for k, units in FACTORS.items() if _lookup(unit, units) is not None), None)
     if other is not None:
         raise Misuse(
-            f"{words} has a unit of {_with_article(other)}, but {property} is {_with_article(kind)}.",
+            f"{words} has a unit of {with_article(other)}, but {property} is {with_article(kind)}.",
             f"Write {_examples(property, number)}, whichever is meant.",
         )
     raise Misuse(f"{words} has the unknown unit {unit!r}.", suggest(unit, [u for u in known if u != "au"]))
@@ -134,7 +150,7 @@ def format_quantity(property: str, value: float | None) -> str:
     ('5.000 eV', '30.13 cal/mol/K', '-')
     """
     text = format_number(property, value)
-    return text if text == "-" else f"{text} {UNITS[property]}"
+    return text if text == "-" else f"{text} {UNITS.get(property, '')}".rstrip()
 
 
 def format_number(property: str, value: float | None) -> str:
@@ -143,7 +159,12 @@ def format_number(property: str, value: float | None) -> str:
     >>> format_number("homo", -6.54321)
     '-6.543'
     """
-    return "-" if value is None or not math.isfinite(value) else f"{value:.{PLACES[property]}f}"
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{PLACES.get(property, 2)}f}"
+
+
+def parse_number(text: str) -> re.Match[str] | None:
+    """A number and what follows it, None for anything else; spaces do not matter, ³ is 3, ₀ is 0."""
+    return _NUMBER.fullmatch("".join(unicodedata.normalize("NFKC", text).translate(_PLAIN).split()))
 
 
 def _lookup(unit: str, known: dict[str, float]) -> float | None:
@@ -159,7 +180,3 @@ def _lookup(unit: str, known: dict[str, float]) -> float | None:
 def _examples(property: str, number: str) -> str:
     *first, last = (form.format(number) for form in EXAMPLES[KINDS[property]])
     return f"{', '.join(first)} or {last}"
-
-
-def _with_article(kind: str) -> str:
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
