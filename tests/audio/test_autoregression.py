@@ -42,7 +42,7 @@ def test_both_forms_of_the_normal_equations_agree():
     gap = np.arange(300, 340)
     x[gap] = 0
     gram, right = ar._equations_anywhere(a, x, gap)
-    assert np.allclose(ar._solve_for_lost(a, x, gap), np.linalg.solve(gram, right), atol=1e-8)
+    assert np.allclose(ar.solve_for_lost(a, x, gap), np.linalg.solve(gram, right), atol=1e-8)
 
 
 def test_scattered_samples_are_interpolated():

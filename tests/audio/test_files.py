@@ -1,6 +1,11 @@
 """Files of sound: exact in and out, whatever the depth; damaged ones are refused with two sentences."""
 
+import os
 import re
+import struct
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -119,9 +124,11 @@ def damaged(folder):
     flac = stored(folder, 50_000, kind="flac", name="whole").read_bytes()
     (folder / "empty.wav").touch()
     (folder / "text.wav").write_text("no sound at all")
-    (folder / "cut.wav").write_bytes(whole[: len(whole) // 2])
     (folder / "head.wav").write_bytes(whole[:20])
-    (folder / "cut.flac").write_bytes(flac[: len(flac) // 2])
+    (folder / "bent.flac").write_bytes(flac[:60_000] + bytes(300) + flac[60_300:])
+    soundfile.write(folder / "slow.wav", noise(100), 1)
+    soundfile.write(folder / "many.wav", noise(100, 65), 8000)
+    os.mkfifo(folder / "pipe.wav")
     soundfile.write(folder / "nothing.wav", np.zeros((0, 1)), 8000)
     x = noise(100)
     x[30, 1] = np.nan
@@ -131,9 +138,11 @@ def damaged(folder):
         ".": "is a folder",
         "empty.wav": "is empty",
         "text.wav": "cannot be read as sound",
-        "head.wav": "cannot be read as sound|has no samples|cut off",
-        "cut.wav": "cut off",
-        "cut.flac": "cut off",
+        "head.wav": "cannot be read as sound|has no samples",
+        "bent.flac": r"damaged",
+        "slow.wav": "a sampling rate of 1 Hz",
+        "many.wav": "65 channels",
+        "pipe.wav": "a pipe or a device",
         "nothing.wav": "has no samples",
         "nan.wav": r"not finite, at 0\.0300 s",
     }
@@ -225,15 +234,99 @@ def test_tags_that_a_format_lacks_are_left_out(tmp_path):
     assert write_patched(examine(tmp_path / "a.wav"), [], tmp_path / "a.w64").exact
 
 
-@pytest.mark.parametrize("kind", ["wav", "aiff", "w64", "caf", "flac", "ogg"])
-def test_half_a_file_is_no_shorter_recording(tmp_path, kind):
-    path = stored(tmp_path, 40_000, 1, kind, "VORBIS" if kind == "ogg" else "PCM_16")
-    content = path.read_bytes()
-    for part in (len(content) // 2, len(content) - 9):
-        path.write_bytes(content[:part])
-        with pytest.raises(Misuse):
-            write_patched(examine(path), [], tmp_path / f"out.{kind}")
-    assert not (tmp_path / f"out.{kind}").exists()
+@pytest.mark.parametrize("kind", ["wav", "aiff", "w64", "caf", "flac", "ogg", "mp3"])
+@pytest.mark.parametrize("left", [0.5, 0.9, -9])
+def test_a_file_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path, kind, left):
+    path = tmp_path / f"take.{kind}"
+    x = 0.3 * np.sin(np.arange(400_000) / 9)[:, None] + 0.1 * noise(400_000, 1)
+    soundfile.write(path, x, 44_100)
+    whole, content = raw(path, "int32"), path.read_bytes()
+    path.write_bytes(content[: left if left < 0 else int(left * len(content))])
+    source = examine(path)
+    assert "ends early" in source.note and f"{source.seconds:.3f} s" in source.note
+    share = 0.95 if left < 0 else left
+    assert (share - 0.15) * 400_000 < source.frames < 400_000
+    got = np.concatenate([part for _, part in source.blocks()])
+    assert len(got) == source.frames and np.allclose(as_float(got), source.read(0, source.frames), atol=1e-6)
+    if source.lossless:
+        assert np.array_equal(got, whole[: source.frames])
+    written = write_patched(source, [], tmp_path / "out.wav")
+    assert examine(tmp_path / "out.wav").frames == written.file.frames == source.frames
+
+
+@pytest.mark.parametrize(
+    ("riff", "data", "cut"),
+    [(0, 0, True), (None, 0, True), (2**32 - 1, 2**32 - 1, False), (0, None, False), (None, 10**6, True)],
+)
+def test_the_header_of_a_crashed_recorder_is_not_believed(tmp_path, riff, data, cut):
+    path = stored(tmp_path, 1000, 2, "wav")
+    content, whole = bytearray(path.read_bytes()), raw(path, "int32")
+    place = content.find(b"data") + 4
+    for at, size in ((4, riff), (place, data)):
+        if size is not None:
+            content[at : at + 4] = struct.pack("<I", size)
+    path.write_bytes(content)
+    source = examine(path)
+    assert source.frames == 1000 and bool(source.note) == cut
+    assert np.array_equal(np.concatenate([part for _, part in source.blocks()]), whole)
+    assert path.read_bytes() == content
+
+
+def test_what_is_not_finite_is_read_as_zero_where_it_is_to_be_repaired(tmp_path):
+    x = noise(1000)
+    x[300:310, 0], x[305, 1] = np.nan, -np.inf
+    soundfile.write(tmp_path / "a.wav", x, 8000, subtype="DOUBLE")
+    source = examine(tmp_path / "a.wav")
+    with pytest.raises(Misuse, match=r"not finite, at 0\.0375 s"):
+        source.read(0, 1000)
+    got = replace(source, lost=((290, 320),)).read(0, 1000)
+    assert np.array_equal(got, np.where(np.isfinite(x), x, 0))
+    with pytest.raises(Misuse, match=r"not finite, at 0\.038[67] s"):
+        replace(source, lost=((290, 309),)).read(0, 1000)
+    x[305, 1], x[300:310, 0] = 0, 1e30
+    soundfile.write(tmp_path / "a.wav", x, 8000, subtype="DOUBLE")
+    with pytest.raises(Misuse, match=r"has a sample of 1e\+30, at"):
+        examine(tmp_path / "a.wav").read(0, 1000)
+
+
+def test_a_file_that_may_not_be_read_says_so(tmp_path, monkeypatch):
+    path = stored(tmp_path)
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+    with pytest.raises(Misuse, match="cannot be reached: Too many levels of symbolic links"):
+        examine(tmp_path / "loop.wav")
+
+    def denied(self, *_):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(type(path), "open", denied)
+    with pytest.raises(Misuse, match=r"cannot be read: Permission denied\. Check its permissions"):
+        examine(path)
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "aiff", "caf"])
+def test_a_full_disk_is_told_and_nothing_half_is_left(tmp_path, kind):
+    """The system refuses bytes beyond a limit, as a full disk does; libsndfile alone would swallow that."""
+    path = stored(tmp_path, 100_000, 2)
+    code = f"""
+import resource, signal
+from pathlib import Path
+from headwater.audio.io.files import examine
+from headwater.audio.io.write import write_new, write_patched
+from headwater.errors import Misuse
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+source = examine({str(path)!r})
+x = source.read(0, 100_000)
+for write in (lambda out: write_patched(source, [], out), lambda out: write_new(out, x, 44_100)):
+    try:
+        write(Path({str(tmp_path / ("out." + kind))!r}))
+    except Misuse as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (
+        done.stdout.count("cannot be written: File too large. Free some space, or name another output.") == 2
+    )
+    assert done.stderr == "" and [p.name for p in tmp_path.iterdir()] == ["take.wav"]
 
 
 def test_several_ogg_streams_are_refused_and_an_open_end_is_none(tmp_path):

@@ -44,7 +44,7 @@ def test_the_commands_are_those_we_promise():
     assert sorted(names(image)) == sorted([*RESTORING, "generate", "invert", "likelihood"])
     assert sorted(names(app)) == ["audio", "demo", "forecast", "image", "models", "molecule"]
     damage = ["declip", "denoise", "dereverb", "restore"]
-    assert sorted(names(audio)) == sorted([*damage, "inpaint", "extend", "generate"])
+    assert sorted(names(audio)) == sorted([*damage, "check", "inpaint", "extend", "generate"])
 
 
 @pytest.mark.parametrize(

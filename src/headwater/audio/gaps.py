@@ -1,16 +1,17 @@
 """Gaps of a recording: only what is lost is made, at the file's rate, and it continues what is around it.
 
-Linear prediction fills gaps up to 50 ms. Longer ones that repeat what is elsewhere in the recording are filled with
-that (`signal.repetition`). In all others, at the rate of the prior, prediction and the flow each fill in what they
-know (`signal.join`). What neither can know is all that lies above the flow's band, and what its solve leaves
-unexplained: the residual on the known samples. Prediction carries it into the gap from both sides, in phase, so that
-the filled part begins and ends on the waveform that is there. Above the flow's band, where prediction soon dies away,
-noise of the right spectrum goes on.
+Gaps that repeat what is elsewhere in the recording are filled with that, if it predicts the sound beside them better
+than linear prediction does (`signal.repetition`). Of the others, linear prediction fills those up to 50 ms. Longer
+ones in speech, which the flow has never heard, fade to the tone of the room (`signal.speech`). In all others, at the
+rate of the prior, prediction and the flow each fill in what they know (`signal.join`). What neither can know is all
+that lies above the flow's band, and what its solve leaves unexplained: the residual on the known samples. Prediction
+carries it into the gap from both sides, in phase, so that the filled part begins and ends on the waveform that is
+there. Above the flow's band, where prediction soon dies away, noise of the right spectrum goes on (`signal.air`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,9 +27,11 @@ from headwater.audio.io.times import most_frames_within
 from headwater.audio.operators import Gaps
 from headwater.audio.prior import Canvas, Prior, warm_start
 from headwater.audio.restoration import Restoration, Solution, SolveOptions
+from headwater.audio.signal.air import add_high_band_noise
 from headwater.audio.signal.join import hold_level, join_flow
-from headwater.audio.signal.prediction import add_high_band_noise, carry_residual, predict_gaps
+from headwater.audio.signal.prediction import carry_residual, predict_gaps
 from headwater.audio.signal.repetition import repeat_gaps
+from headwater.audio.signal.speech import VOICE, fade_to_room_tone, make_room_tone, sounds_like_speech
 from headwater.recipes.problem import Problem
 from headwater.recipes.warm_start import WarmStart
 
@@ -62,6 +65,8 @@ class GapSettings:
 
 
 SETTINGS = GapSettings()
+ROOM_TONE = "linear prediction and room tone"
+"""What fills longer gaps in speech."""
 
 
 def fill_gaps(
@@ -91,13 +96,53 @@ def fill_gaps(
         The recording is damaged.
     """
     options = options or SolveOptions()
-    if options.recipe is None:
-        if is_predictable(recording, segment, settings):
-            task = GapTask.read(prior, recording, segment, options.seed, settings)
-            return _describe(task.finish(None), "linear prediction")
-        if (patch := repeat_gaps(recording, segment)) is not None:
-            return Restoration(patch, "repetition")
+    if options.recipe is not None:
+        return fill_by_flow(prior, recording, segment, options, settings=settings)
+    repeated = repeat_gaps(recording, segment)
+    if repeated is None:
+        return _fill_new(prior, recording, segment, options, settings)
+    rest = tuple(g for g in segment.gaps if not repeated.changed[g[0] - segment.start].any())
+    if not rest:
+        return Restoration(repeated, "repetition")
+    lost = tuple(g for g in segment.lost if g in rest or g not in segment.gaps)
+    known = PatchedRecording(**vars(recording), patch=repeated)
+    filled = _fill_new(prior, known, replace(segment, gaps=rest, lost=lost), options, settings)
+    join = ", " if " and " in filled.filled_by else " and "
+    changed, patch = filled.patch.changed | repeated.changed, filled.patch
+    samples = np.where(repeated.changed, repeated.samples, patch.samples)
+    return replace(
+        filled, patch=Patch(patch.start, samples, changed), filled_by=f"repetition{join}{filled.filled_by}"
+    )
+
+
+def _fill_new(
+    prior: Prior, recording: Recording, segment: Segment, options: SolveOptions, settings: GapSettings
+) -> Restoration:
+    """Fill the gaps of a segment that repeat nothing."""
+    if is_predictable(recording, segment, settings):
+        task = GapTask.read(prior, recording, segment, options.seed, settings)
+        return _describe(task.finish(None), "linear prediction")
+    if is_speech(recording, segment):
+        task = GapTask.read(prior, recording, segment, options.seed, settings)
+        return _describe(task.finish_speech(), ROOM_TONE)
     return fill_by_flow(prior, recording, segment, options, settings=settings)
+
+
+@dataclass(frozen=True)
+class PatchedRecording(Recording):
+    """A recording with a patch in it, as what is filled in next sees it."""
+
+    patch: Patch | None = None
+
+    def read(self, start: int, stop: int) -> Samples:
+        """The frames from `start` to `stop`, float64 `[frames, channels]`."""
+        x = super().read(start, stop)
+        if self.patch is not None:
+            first, changed = self.patch.start - start, self.patch.changed
+            inside = slice(max(first, 0), max(first + len(changed), 0))
+            part = slice(max(-first, 0), max(-first, 0) + len(x[inside]))
+            x[inside] = np.where(changed[part], self.patch.samples[part], x[inside])
+        return x
 
 
 def fill_by_flow(
@@ -125,6 +170,21 @@ def is_predictable(recording: Recording, segment: Segment, settings: GapSettings
     longest = max(stop - start for start, stop in segment.gaps)
     at_an_end = segment.gaps[0][0] == 0 or segment.gaps[-1][1] >= recording.frames
     return longest <= most_frames_within(settings.predicted, recording.rate) and not at_an_end
+
+
+def is_speech(recording: Recording, segment: Segment) -> bool:
+    """Whether what is around the gaps sounds like one voice that speaks, which no prior of music has heard."""
+    x, known = read_around(recording, segment)
+    return sounds_like_speech(x[0], known, recording.rate)
+
+
+def read_around(recording: Recording, segment: Segment) -> tuple[Samples, NDArray[np.bool_]]:
+    """What is judged as speech or not: the signals `[signals, frames]`, and which frames are known, `[frames]`."""
+    wide = segment.widen(round(VOICE.around * recording.rate))
+    frames = np.arange(wide.start, wide.stop)
+    known = (frames >= 0) & (frames < recording.frames) & ~wide.unknown
+    x = recording.read(wide.start, wide.stop)
+    return to_mid_side(x - x[known].mean(0) if known.any() else x), known
 
 
 @dataclass(frozen=True)
@@ -238,9 +298,21 @@ class GapTask:
         if x1 is not None:
             for i, signal in zip(self.audible, self._join(self.canvas(x1)), strict=True):
                 filled[i] = signal
+        return self._patch(self._add_air(filled))
+
+    def finish_speech(self) -> Patch:
+        """The gaps faded from both sides to the tone of the room, as `finish`."""
+        around, heard = read_around(self.recording, self.segment)
+        rate, known = self.recording.rate, self.known
+        tone = make_room_tone(around, heard, len(known), rate, seed=self.seeds[0])
+        filled = [fade_to_room_tone(x, known, y, rate) for x, y in zip(self.predicted, tone, strict=True)]
+        return self._patch(np.stack(filled))
+
+    def _patch(self, filled: Samples) -> Patch:
+        """The signals `[signals, frames]` as a patch of the gaps."""
         segment, frames = self.segment, np.arange(self.segment.start, self.segment.stop)
         changed = segment.to_fill & (frames >= 0)
-        samples = from_mid_side(self._add_air(filled)) + self.mean
+        samples = from_mid_side(filled) + self.mean
         return Patch(segment.start, samples, np.repeat(changed[:, None], self.recording.channels, axis=1))
 
     def _join(self, waveforms: Tensor) -> Samples:
@@ -260,11 +332,10 @@ class GapTask:
         above, rate = self.settings.band * self.canvas.rate / 2, self.recording.rate
         if 2 * above >= rate:
             return filled
-        lost = self.segment.unknown
         return np.stack(
             [
-                add_high_band_noise(x, y, lost, self.known, rate, above=above, seed=seed)
-                for x, y, seed in zip(self.signals, filled, self.seeds, strict=True)
+                add_high_band_noise(x, self.known, rate, above=above, seed=seed)
+                for x, seed in zip(filled, self.seeds, strict=True)
             ]
         )
 

@@ -36,6 +36,7 @@ def draw_sheet(
     gaps: Sequence[tuple[int, int]] = (),
     start: float = 0.0,
     curve: Sequence[tuple[float, float]] = (),
+    goal: float = 1.0,
     title: str = "",
 ) -> Any:
     """A matplotlib figure of a segment before and after it was repaired.
@@ -55,6 +56,8 @@ def draw_sheet(
         The time of the first frame, seconds.
     curve
         (number, misfit): numbers up to 0 are times of the estimate, the others gradient evaluations.
+    goal
+        The misfit at which the solve was to end.
     title
         Above the picture.
     """
@@ -68,7 +71,7 @@ def draw_sheet(
     for key, frame, name in zip("cd", *_choose_frames(before, after, gaps), strict=True):
         _draw_waveform(axes[key], before, after, rate, start, frame, name)
     if curve:
-        _draw_curve(axes["e"], curve)
+        _draw_curve(axes["e"], curve, goal)
     if title:
         style = title_style(title)
         figure.suptitle(style.pop("s"), **style, x=0.02, ha="left", weight="bold", color=INK)
@@ -108,7 +111,7 @@ def _write(figure: Any, path: Path, overwrite: bool) -> Path:
     return path
 
 
-def _draw_curve(axes: Any, curve: Sequence[tuple[float, float]]) -> None:
+def _draw_curve(axes: Any, curve: Sequence[tuple[float, float]], goal: float) -> None:
     """The misfit in the estimate, and from its end on in the control run."""
     for points, color, name in (
         ([p for p in curve if p[0] <= 0], OLD, "estimate"),
@@ -116,8 +119,10 @@ def _draw_curve(axes: Any, curve: Sequence[tuple[float, float]]) -> None:
     ):
         if points:
             axes.semilogy(*zip(*points, strict=True), color=color, marker="o", markersize=3, label=name)
-    axes.axhline(1.0, color=MARK, linewidth=0.8)
-    axes.set(xlabel="times of the estimate up to 0, then gradient evaluations", ylabel="misfit, 1 = goal")
+    axes.axhline(goal, color=MARK, linewidth=0.8)
+    axes.set(
+        xlabel="times of the estimate up to 0, then gradient evaluations", ylabel=f"misfit, goal {goal:g}"
+    )
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False, fontsize=8)
 

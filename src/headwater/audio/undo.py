@@ -86,8 +86,9 @@ def undo_damage(
         first, last = max(start - margin, 0), min(end + margin, recording.frames)
         x = recording.read(first, last)
         seeds = seeds_for(options.seed, start, range(recording.channels))
+        here = damage.for_segment(first, last)
         restored, solutions = restore_segment(
-            prior, x, recording.rate, damage, seeds, options, begins=not first
+            prior, x, recording.rate, here, seeds, options, begins=not first
         )
         begin = start if tail is None else start - fade
         x, y = x[begin - first : end - first], restored[begin - first : end - first]

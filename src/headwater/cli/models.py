@@ -55,7 +55,9 @@ def event_words(card: dict[str, Any]) -> str:
     if kind == "music":
         return f"{card['window'] / card['rate']:.3g} s at {card['rate'] / 1000:g} kHz"
     net = card["architecture"]
-    return f"{net['size']} x {net['size']} x {net['channels']}" if kind == "image" else "2 to 29 atoms"
+    if kind == "image":
+        return f"{net['size']} x {net['size']} x {net['channels']}"
+    return "2 to 29 atoms" if kind.startswith("molecule") else ""
 
 
 def print_table() -> None:

@@ -59,11 +59,16 @@ def test_the_gap_of_half_an_hour_costs_the_gap(folder):
         second = np.tile(soundfile.read("take.wav", dtype="int16")[0][:RATE], (60, 1))
         for _ in range(30):
             file.write(second)
+    with soundfile.SoundFile(
+        "long.wav", "r+"
+    ) as file:  # the file repeats itself: without damage nothing changes
+        file.seek(start)
+        file.write(np.zeros((160, 2), dtype=np.int16))
     tracemalloc.start()
     assert main(["audio", "inpaint", "long.wav", "--gap", "29:59+20ms", "--quiet"]) == 0
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 60e6
+    assert peak < 90e6
     a, b = (soundfile.read(name, dtype="int16")[0] for name in ("long.wav", "long-inpaint.wav"))
     assert len(b) == frames and np.array_equal(a[:start], b[:start])
     assert (

@@ -63,6 +63,9 @@ class Damage(Protocol):
     def mixes(self) -> bool:
         """Whether two channels may be restored as mid and side."""
 
+    def for_segment(self, first: int, last: int) -> Damage:
+        """What happened from a frame of the recording to before another."""
+
     def for_signal(self, number: int, begins: bool) -> Damage:
         """What happened to one signal; `begins`: there is silence before its segment."""
 
@@ -79,9 +82,42 @@ class Uniform:
     reach: ClassVar[float] = 0.0
     mixes: ClassVar[bool] = False
 
+    def for_segment(self, first: int, last: int) -> Self:
+        """Itself."""
+        return self
+
     def for_signal(self, number: int, begins: bool) -> Self:
         """Itself."""
         return self
+
+
+@dataclass(frozen=True)
+class ByChannel:
+    """Damage that is another in every channel: one of a kind for each, `channels`."""
+
+    channels: tuple[Damage, ...]
+    mixes: ClassVar[bool] = False
+
+    @property
+    def reach(self) -> float:
+        """The longest."""
+        return max(each.reach for each in self.channels)
+
+    def for_segment(self, first: int, last: int) -> ByChannel:
+        """That of every channel."""
+        return ByChannel(tuple(each.for_segment(first, last) for each in self.channels))
+
+    def for_signal(self, number: int, begins: bool) -> Damage:
+        """That of one channel."""
+        return self.channels[number].for_signal(number, begins)
+
+    def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement | None:
+        """That of the first channel; `for_signal` says which one is meant."""
+        return self.channels[0].measure(x, rate, prior, scale)
+
+    def finish(self, measurement: Measurement, x: Signal, estimate: Signal, rate: int, low: int) -> Signal:
+        """That of the first channel."""
+        return self.channels[0].finish(measurement, x, estimate, rate, low)
 
 
 @dataclass(frozen=True, eq=False)

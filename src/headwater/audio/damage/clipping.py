@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -40,6 +41,10 @@ class HigherRate:
         return interpolate_spectrum(x, self.low, self.rate, self.high.shape[1]) + self.high.to(x)
 
 
+Rails = tuple[tuple[float, float], ...]
+"""How far below and above zero the rails of each channel lie."""
+
+
 @dataclass(frozen=True)
 class Clipping:
     """Hard clipping: a sample near a rail was at least there.
@@ -53,10 +58,14 @@ class Clipping:
         Infinite where nothing is clipped.
     slack
         How near to a rail a sample is clipped, relative to the rail.
+    regions
+        Where the recording is clipped, each with rails of its own: the first frame, the one after the last, and the
+        rails as above. Without any, all of it is, at `rails`.
     """
 
-    rails: tuple[tuple[float, float], ...]
+    rails: Rails
     slack: float = 1e-4
+    regions: tuple[tuple[int, int, Rails], ...] | None = None
     reach: ClassVar[float] = 0.0
     mixes: ClassVar[bool] = False
 
@@ -65,13 +74,38 @@ class Clipping:
         """The same level on both sides of zero, in every channel."""
         return cls(((level, level),), slack)
 
+    @classmethod
+    def in_regions(cls, regions: Sequence[tuple[int, int, Rails]], slack: float = 1e-4) -> Clipping:
+        """Clipping in some regions only."""
+        lowest = np.min([rails for _, _, rails in regions], axis=0)
+        return cls(tuple((float(low), float(high)) for low, high in lowest), slack, tuple(regions))
+
+    def for_segment(self, first: int, last: int) -> Clipping:
+        """The regions there, counted from its first frame."""
+        if self.regions is None:
+            return self
+        here = tuple((a - first, b - first, rails) for a, b, rails in self.regions if a < last and b > first)
+        return replace(self, regions=here)
+
     def for_signal(self, number: int, begins: bool) -> Clipping:
         """That of one channel."""
-        return self if len(self.rails) == 1 else replace(self, rails=self.rails[number : number + 1])
+        if len(self.rails) == 1:
+            return self
+        regions = self.regions and tuple((a, b, rails[number : number + 1]) for a, b, rails in self.regions)
+        return replace(self, rails=self.rails[number : number + 1], regions=regions)
 
     def clipped(self, x: Signal) -> NDArray[np.bool_]:
         """The clipped samples of a channel, `[frames]`."""
-        low, high = self.rails[0]
+        if self.regions is None:
+            return self._beyond(x, self.rails[0])
+        found = np.zeros(len(x), dtype=bool)
+        for a, b, rails in self.regions:
+            part = slice(max(a, 0), max(b, 0))
+            found[part] |= self._beyond(x[part], rails[0])
+        return found
+
+    def _beyond(self, x: Signal, rails: tuple[float, float]) -> NDArray[np.bool_]:
+        low, high = rails
         return np.asarray((x >= high * (1 - self.slack)) | (x <= -low * (1 - self.slack)))
 
     def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement | None:

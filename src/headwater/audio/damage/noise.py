@@ -1,26 +1,33 @@
-"""White noise."""
+"""Noise, white or of a known spectrum."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+import torch
+
 from headwater.audio.damage.base import Measurement, Uniform, std_in_band
 from headwater.audio.io.channels import Signal
 from headwater.audio.io.resample import resample, upsample
+from headwater.audio.operators import Whiten
 from headwater.audio.prior import Prior, warm_start
 from headwater.audio.signal.suppression import subtract_noise, wiener_filter
-from headwater.problem.operator import Identity
+from headwater.problem.operator import Identity, Operator
 from headwater.recipes.warm_start import WarmStart
 
 
 @dataclass(frozen=True)
 class Noise(Uniform):
-    """White noise.
+    """Noise.
 
     Parameters
     ----------
     std
         Its standard deviation, full scale being 1.
+    gain
+        By how much it is louder, in power, at frequencies evenly spaced from 0 to half the recording's rate, with a
+        mean of 1. None is white noise.
     recipe
         With new noise only, the estimate is near the mean of what is likely: under noise a draw only adds to the
         error. A misfit of 2 suffices, as the filter finishes the estimate: what gradients then still change is lost
@@ -28,26 +35,44 @@ class Noise(Uniform):
     """
 
     std: float
+    gain: Signal | None = field(default=None, compare=False)
     recipe: WarmStart = field(default_factory=lambda: warm_start(fresh=1.0, tau=2.0))
 
+    @classmethod
+    def from_profile(cls, power: Signal) -> Noise:
+        """Noise of a power at each frequency, as `signal.noise_level.estimate_profile` measures it."""
+        mean = float(power.mean())
+        return cls(mean**0.5, power / mean if mean else None)
+
     def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement:
-        """The identity; noise that is finer than what the flow resolves is left to the filter."""
-        rough, sigma = subtract_noise(x, self.std, rate), std_in_band(self.std, rate, prior.rate) / scale
+        """The recording, whitened where the noise is not; noise too fine for the flow is left to the filter."""
+        rough = subtract_noise(x, self.std, rate, self.gain)
         y, guess = (resample(z - x.mean(), rate, prior.rate) for z in (x, rough))
-        improvable = sigma >= prior.resolution
+        operator, std = self.whiten(rate, prior.rate)
+        sigma = std / scale
         return Measurement(
-            operator=Identity(),
-            y=y,
+            operator=operator,
+            y=operator(torch.from_numpy(y)[None])[0].numpy(),
             sigma=sigma,
             guess=guess,
             rough=rough,
-            improvable=improvable,
+            improvable=self.gain is None and sigma >= prior.resolution,
             recipe=self.recipe,
         )
+
+    def whiten(self, rate: int, low: int) -> tuple[Operator, float]:
+        """The operator at the rate `low` under which the noise is white, and the std that it then has there."""
+        std = std_in_band(self.std, rate, low)
+        if self.gain is None:
+            return Identity(), std
+        count = min(round((len(self.gain) - 1) * low / rate) + 1, len(self.gain))
+        power = torch.from_numpy(np.maximum(self.gain[:count], 0.0))
+        mean = float(power.mean())
+        return (Whiten.from_profile(power / mean), std * mean**0.5) if mean else (Identity(), std)
 
     def finish(self, measurement: Measurement, x: Signal, estimate: Signal, rate: int, low: int) -> Signal:
         """Wiener's filter; the pilot is the mean of spectral subtraction, and of it after the estimate."""
         assert measurement.rough is not None
         e = upsample(estimate, low, rate, len(x))
-        pilot = (measurement.rough + e + subtract_noise(x - e, self.std, rate)) / 2
-        return wiener_filter(x, pilot, self.std, rate)
+        pilot = (measurement.rough + e + subtract_noise(x - e, self.std, rate, self.gain)) / 2
+        return wiener_filter(x, pilot, self.std, rate, self.gain)

@@ -52,6 +52,10 @@ class Room:
         """Mid and side have one response if the channels have; noise is of each channel."""
         return len(self.impulse) == 1 and not self.noise
 
+    def for_segment(self, first: int, last: int) -> Room:
+        """Itself."""
+        return self
+
     def for_signal(self, number: int, begins: bool) -> Room:
         """The room of one channel."""
         impulse = self.impulse if len(self.impulse) == 1 else self.impulse[number : number + 1]

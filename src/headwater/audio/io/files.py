@@ -1,4 +1,4 @@
-"""Recordings in files: what they are, whether they are whole, and their samples part by part.
+"""Recordings in files: what they are, how far they go, and their samples part by part.
 
 A file is never held in memory as a whole. Samples of integer formats travel as 32-bit integers and those of float
 formats as 64-bit floats, which both are exact.
@@ -6,21 +6,25 @@ formats as 64-bit floats, which both are exact.
 
 from __future__ import annotations
 
+import errno
 import re
+import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headwater.audio.io.chunks import read_extension
+from headwater.audio.io.decode import DAMAGED, Decoder, Mending, find_mending
 from headwater.errors import Misuse
-from headwater.extras import import_optional
 
-EXTRA = "audio"
 BLOCK = 1 << 18
-"""Frames that are copied at a time."""
+"""Frames of one channel that are copied at a time."""
+CHANNELS, RATES, LOUDEST = 64, (100, 768_000), 1e6
+"""The most channels and the rates (Hz) of recordings, and what no sample exceeds (120 dB over full scale)."""
 DEPTH = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 FLOATS = ("FLOAT", "DOUBLE")
 SUFFIXES = {
@@ -50,6 +54,15 @@ class Recording:
         Its length, and the samples of a frame.
     format, subtype, endian
         As libsndfile names them.
+    bits
+        How many bits of an integer sample are valid, if a WAVE_FORMAT_EXTENSIBLE header says so.
+    note
+        What the user should know of the file: that it ends early.
+    mending
+        What the decoder is shown in place of a damaged header.
+    lost
+        Frames (first, one after the last), in order and apart, that are to be repaired: what is not finite there is
+        read as zero.
     """
 
     path: Path
@@ -59,11 +72,16 @@ class Recording:
     format: str
     subtype: str
     endian: str = "FILE"
+    bits: int | None = None
+    note: str = ""
+    mending: Mending = field(default_factory=Mending)
+    lost: tuple[tuple[int, int], ...] = ()
 
     @property
     def depth(self) -> int | None:
         """Bits of an integer sample; None for floats and lossy codings."""
-        return DEPTH.get(self.subtype)
+        container = DEPTH.get(self.subtype)
+        return self.bits if container and self.bits and self.bits < container else container
 
     @property
     def lossless(self) -> bool:
@@ -94,20 +112,55 @@ class Recording:
         inner = slice(max(start, 0), min(stop, self.frames))
         x = np.zeros((stop - start, self.channels))
         if inner.stop > inner.start:
-            with import_optional("soundfile", EXTRA).SoundFile(self.path) as file:
+            with self.open() as file:
                 file.seek(inner.start)
                 raw = self.read_next(file, inner.start, inner.stop - inner.start)
             x[inner.start - start : inner.stop - start] = as_float(raw)
         return x
 
-    def read_next(self, file: Any, start: int, count: int) -> Samples:
+    def open(self) -> Decoder:
+        """The file, opened at its first frame; to be closed, or used in a `with`."""
+        return Decoder(self.path, self.mending)
+
+    def read_next(self, file: Decoder, start: int, count: int) -> Samples:
         """The next samples of the open file, which is at frame `start`, as they are stored."""
-        try:
-            raw = file.read(count, dtype=self.dtype, always_2d=True)
-        except import_optional("soundfile", EXTRA).LibsndfileError as error:
-            raise _cut_off(self) from error
-        check_samples(raw, count, start, self)
-        return np.asarray(raw)
+        raw = file.read(count, self.dtype)
+        if len(raw) < count:
+            raise Misuse(
+                f"The file {self.path} is damaged at {(start + len(raw)) / self.rate:.3f} s.", DAMAGED
+            )
+        self._clear_lost(raw, start)
+        check_samples(raw, start, self)
+        return raw
+
+    def blocks(self, first: int = 0, last: int | None = None) -> Iterator[tuple[int, Samples]]:
+        """The samples block by block as they are stored, `[frames, channels]`, each with its first frame.
+
+        Parameters
+        ----------
+        first, last
+            The first frame, and the one after the last; by default all.
+
+        Raises
+        ------
+        Misuse
+            As `read`.
+        """
+        size, last = max(BLOCK // self.channels, 1), self.frames if last is None else last
+        with self.open() as file:
+            if first:
+                file.seek(first)
+            for start in range(first, last, size):
+                yield start, self.read_next(file, start, min(size, last - start))
+
+    def _clear_lost(self, raw: Samples, start: int) -> None:
+        """Zeros for what is not finite in lost frames, in place."""
+        if raw.dtype.kind != "f":
+            return
+        for first, last in self.lost:
+            if first < start + len(raw) and last > start:
+                part = raw[max(first - start, 0) : last - start]
+                part[~(np.abs(part) < LOUDEST)] = 0
 
     @property
     def dtype(self) -> str:
@@ -135,43 +188,109 @@ class Patch:
 
 
 def examine(path: str | Path) -> Recording:
-    """What a file of sound is, without reading its samples.
+    """What a file of sound is. Of its samples only the last is read, and all of a file that ends too early.
 
     Raises
     ------
     Misuse
-        The file is missing, empty, cut off, or not a file of sound.
+        The file is missing, unreadable, empty, not a file of sound, or beyond what recordings are: of more than 64
+        channels, or of a rate below 100 Hz or above 768 kHz.
 
     >>> examine("no-such-take.wav")
     Traceback (most recent call last):
     headwater.errors.Misuse: The file no-such-take.wav does not exist. Check the path.
     """
     path = Path(path)
-    if not path.exists():
-        raise Misuse(f"The file {path} does not exist.", "Check the path.")
-    if path.is_dir():
-        raise Misuse(f"{path} is a folder.", "Give a file of sound.")
-    if path.stat().st_size == 0:
-        raise Misuse(f"The file {path} is empty.", "Give a recording.")
-    soundfile = import_optional("soundfile", EXTRA)
+    check_file(path)
+    mending, cut = find_mending(path)
+    with Decoder(path, mending) as decoder:
+        file = decoder.file
+        about = (file.samplerate, file.frames, file.channels, file.format, file.subtype, file.endian)
+        log = str(file.extra_info)
+    found = Recording(path, *about, mending=mending)
+    check_kind(found)
+    extension = read_extension(path)
+    if extension is not None and found.depth and 0 < extension.bits < found.depth:
+        found = replace(found, bits=extension.bits)
+    return measure(found, cut or is_cut_off(log))
+
+
+def check_file(path: Path, wanted: str = "a file of sound") -> None:
+    """Refuse what is no readable file with something in it, for its true cause."""
     try:
-        with soundfile.SoundFile(path) as file:
-            found = Recording(
-                path, file.samplerate, file.frames, file.channels, file.format, file.subtype, file.endian
-            )
-            log = str(file.extra_info)
-    except (soundfile.LibsndfileError, TypeError, RuntimeError) as error:
+        about = path.stat()
+    except FileNotFoundError:
+        raise Misuse(f"The file {path} does not exist.", "Check the path.") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise
+        raise Misuse(f"The file {path} cannot be reached: {error.strerror}.", "Check the path.") from error
+    if stat.S_ISDIR(about.st_mode):
+        raise Misuse(f"{path} is a folder.", f"Give {wanted}.")
+    if not stat.S_ISREG(about.st_mode):
+        raise Misuse(f"{path} is a pipe or a device.", f"Give {wanted} on a disk.")
+    if about.st_size == 0:
+        raise Misuse(f"The file {path} is empty.", f"Give {wanted}.")
+    try:
+        path.open("rb").close()
+    except OSError as error:
         raise Misuse(
-            f"The file {path} cannot be read as sound: {_reason(error)}.",
-            f"Give one of: {', '.join(sorted(SUFFIXES))}.",
+            f"The file {path} cannot be read: {error.strerror}.", "Check its permissions."
         ) from error
+
+
+def check_kind(found: Recording) -> None:
+    """Refuse a file without sound, and channels and rates that no recording has."""
+    low, high = RATES
     if found.channels < 1 or found.frames < 1:
-        raise Misuse(f"The file {path} has no samples.", "Give a recording.")
-    if is_cut_off(log):
-        raise _cut_off(found)
-    if found.format == "OGG":
-        check_ogg(found)
-    return found
+        raise Misuse(f"The file {found.path} has no samples.", "Give a recording.")
+    if found.channels > CHANNELS:
+        raise Misuse(
+            f"The file {found.path} has {found.channels} channels.",
+            f"Split it into files of at most {CHANNELS}.",
+        )
+    if not low <= found.rate <= high:
+        raise Misuse(
+            f"The file {found.path} has a sampling rate of {found.rate} Hz.",
+            f"Give a recording of {low} to {high} Hz, or correct the rate in its header.",
+        )
+
+
+def measure(found: Recording, cut: bool) -> Recording:
+    """The recording with as many frames as can be decoded, and a note if they are fewer than it says."""
+    try:
+        with found.open() as file:
+            file.seek(found.frames - 1)
+            whole = len(file.read(1, found.dtype)) == 1
+    except Misuse:
+        whole = False
+    if not whole:
+        found, cut = replace(found, frames=count_frames(found)), True
+    if not cut:
+        return found
+    note = f"The file {found.path} ends early, as if it was cut off; its {found.seconds:.3f} s are read."
+    return replace(found, note=note)
+
+
+def count_frames(recording: Recording, step: int = 1024) -> int:
+    """How many frames can be decoded, in steps; all of them are decoded.
+
+    Raises
+    ------
+    Misuse
+        None can.
+    """
+    count = 0
+    with recording.open() as file:
+        try:
+            while count < recording.frames and (got := len(file.read(step, recording.dtype))):
+                count += got
+        except Misuse:
+            if not count:
+                raise
+    if not count:
+        raise Misuse(f"The file {recording.path} has no samples that can be read.", DAMAGED)
+    return count
 
 
 def is_cut_off(log: str) -> bool:
@@ -184,61 +303,26 @@ def is_cut_off(log: str) -> bool:
     return any(int(there) < int(claimed) < 2**31 - 1 for claimed, there in claims)
 
 
-def check_ogg(recording: Recording) -> None:
-    """Refuse an Ogg file whose last page is cut, or with several streams, of which one is read (RFC 3533)."""
-    longest, header = 27 + 255 + 255 * 255, 27
-    with recording.path.open("rb") as file:
-        first = file.read(header)
-        file.seek(-min(longest, recording.path.stat().st_size), 2)
-        end = file.read()
-    page = end[max(end.rfind(b"OggS"), 0) :]
-    if not page.startswith(b"OggS"):  # something else follows the last page
+def check_samples(raw: Samples, start: int, recording: Recording) -> None:
+    """Refuse samples that are not finite, or so large that they are no sound."""
+    if raw.dtype.kind != "f":
         return
-    count = page[26] if len(page) > 26 else 255
-    if len(page) < header + count or len(page) < header + count + sum(page[header : header + count]):
-        raise _cut_off(recording)
-    if page[14:18] != first[14:18]:
-        raise Misuse(
-            f"The file {recording.path} has several streams one after the other.",
-            "Give each as a file of its own.",
-        )
-
-
-def _reason(error: Exception) -> str:
-    """What libsndfile says, without its file name and full stop."""
-    return str(error).rpartition(": ")[2].strip().rstrip(".").lower() or type(error).__name__
-
-
-def _cut_off(recording: Recording) -> Misuse:
-    return Misuse(
-        f"The file {recording.path} is cut off or damaged.",
-        "Copy it again, or export what is there to a new file.",
+    good = np.abs(raw) < LOUDEST
+    if good.all():
+        return
+    first = int(np.nonzero(~good.all(1))[0][0])
+    value = raw[first][~good[first]][0]
+    what = f"a sample of {value:.3g}" if np.isfinite(value) else "a sample that is not finite"
+    raise Misuse(
+        f"The file {recording.path} has {what}, at {(start + first) / recording.rate:.4f} s.",
+        f"Run 'headwater audio check {recording.path.name}', and fill what it finds with 'inpaint'.",
     )
-
-
-def check_samples(raw: Samples, wanted: int, start: int, recording: Recording) -> None:
-    """Refuse a part that is shorter than it should be or not finite."""
-    if len(raw) < wanted:
-        raise _cut_off(recording)
-    if raw.dtype.kind == "f" and not np.isfinite(raw).all():
-        first = start + int(np.nonzero(~np.isfinite(raw).all(1))[0][0])
-        raise Misuse(
-            f"The file {recording.path} has a sample that is not finite, at {first / recording.rate:.4f} s.",
-            "Replace NaN and infinite samples, for instance by zeros, and name the place as a gap.",
-        )
-
-
-def read_blocks(file: Any, recording: Recording) -> Iterator[tuple[int, Samples]]:
-    """The samples of an open file block by block, each with its first frame."""
-    for start in range(0, recording.frames, BLOCK):
-        yield start, recording.read_next(file, start, min(BLOCK, recording.frames - start))
 
 
 def check_readable(recording: Recording) -> None:
     """Read the whole file once, so that damage is known before hours of work."""
-    with import_optional("soundfile", EXTRA).SoundFile(recording.path) as file:
-        for _ in read_blocks(file, recording):
-            pass
+    for _ in recording.blocks():
+        pass
 
 
 def as_float(raw: Samples) -> Samples:

@@ -9,21 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.signal import firwin, resample_poly
 from torch import Tensor
 
 from headwater.audio.io.channels import Signal
-from headwater.audio.io.files import FLOATS, Recording, Samples, as_stored
-from headwater.audio.io.write import copy_tags
+from headwater.audio.io.decode import Mending
+from headwater.audio.io.encode import Encoder
+from headwater.audio.io.files import FLOATS, RATES, Recording, Samples, as_stored
+from headwater.audio.io.metadata import carry_bytes, carry_tags, stays
+from headwater.audio.io.write import encoding
 from headwater.errors import Misuse
-from headwater.extras import import_optional
 
 FILTER = 32
 """Zero crossings of the low-pass on each side."""
 PASSBAND = 0.95
 """The share of its band that a recording of a low rate has, as far as this low-pass, or a usual one, lets it pass."""
-HIGHEST = 768_000
-"""The highest rate, Hz, that recordings come in."""
 BLOCK = 1 << 17
 """Frames of a file that are resampled at a time."""
 MARGIN = 1 << 11
@@ -37,6 +36,8 @@ def resample(x: Samples, rate: int, wanted: int) -> Samples:
     common = math.gcd(rate, wanted)
     up, down = wanted // common, rate // common
     widest = max(up, down)
+    from scipy.signal import firwin, resample_poly
+
     taps = firwin(2 * FILTER * widest + 1, 1 / widest, window=("kaiser", 8.0))
     return np.asarray(resample_poly(x, up, down, window=taps))
 
@@ -68,10 +69,10 @@ def plan_rate(recording: Recording, rate: int) -> Recording:
     Raises
     ------
     Misuse
-        The rate is not higher, or higher than `HIGHEST`.
+        The rate is not higher, or higher than recordings have.
     """
-    if rate > HIGHEST:
-        raise Misuse(f"No recording has {rate} Hz.", f"Give a rate of at most {HIGHEST} Hz.")
+    if rate > RATES[1]:
+        raise Misuse(f"No recording has {rate} Hz.", f"Give a rate of at most {RATES[1]} Hz.")
     if rate <= recording.rate:
         raise Misuse(
             f"The recording has {recording.rate} Hz already.", f"Give a rate above that, not {rate}."
@@ -83,9 +84,10 @@ def plan_rate(recording: Recording, rate: int) -> Recording:
         path=recording.path.with_suffix(".wav"),
         rate=rate,
         frames=-(-recording.frames * (rate // common) // (recording.rate // common)),
-        format="WAV",
+        format="WAVEX" if recording.format == "WAVEX" else "WAV",
         subtype="PCM_U8" if subtype == "PCM_S8" else subtype,
         endian="FILE",
+        mending=Mending(),
     )
 
 
@@ -98,14 +100,13 @@ def raise_rate(recording: Recording, rate: int, path: Path) -> Recording:
         As `plan_rate`, or the recording is damaged.
     """
     target = replace(plan_rate(recording, rate), path=path)
-    soundfile = import_optional("soundfile", "audio")
-    with (
-        soundfile.SoundFile(recording.path) as before,
-        soundfile.SoundFile(path, "w", rate, recording.channels, target.subtype) as file,
-    ):
-        copy_tags(before, file)
+    with Encoder(path, *encoding(target)) as file:
+        if not stays(recording.format, target.format):
+            with recording.open() as before:
+                carry_tags(before, file)
         for x in _raised(recording, rate):
             file.write(as_stored(x, target.depth) if target.depth else x)
+    carry_bytes(recording.path, path, other_rate=True)
     return target
 
 

@@ -6,32 +6,18 @@ block beside their name and moved there when they are whole.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from headwater.atomic import write_atomically
-from headwater.audio.io.chunks import copy_chunks
-from headwater.audio.io.files import (
-    BLOCK,
-    EXTRA,
-    FLOATS,
-    SUFFIXES,
-    Patch,
-    Recording,
-    Samples,
-    as_float,
-    as_stored,
-    read_blocks,
-)
+from headwater.audio.io.encode import Encoder, is_possible
+from headwater.audio.io.files import BLOCK, FLOATS, SUFFIXES, Patch, Recording, Samples, as_float, as_stored
+from headwater.audio.io.metadata import carry_bytes, carry_tags, stays
 from headwater.errors import Misuse
-from headwater.extras import import_optional
 
 DEFAULT = {"OGG": "VORBIS", "FLAC": "PCM_24"}
 """The coding of a format that lacks the one of the recording."""
@@ -61,30 +47,28 @@ def write_patched(
     Misuse
         The output cannot be written, its format is unknown or has no such subtype, or the recording is damaged.
     """
-    soundfile = import_optional("soundfile", EXTRA)
     target = replace(output_format(recording, output, peaks=peaks), frames=max(frames or 0, recording.frames))
     over = 0
-    how = (recording.rate, recording.channels, target.subtype, target.endian, target.format)
-    with (
-        write_atomically(output, overwrite=overwrite) as temporary,
-        soundfile.SoundFile(recording.path) as before,
-        soundfile.SoundFile(temporary, "w", *how) as after,
-    ):
-        copy_tags(before, after)
-        queue = PatchQueue(patches)
-        for start, raw in itertools.chain(
-            read_blocks(before, recording), silent_blocks(recording, target.frames)
-        ):
-            block = (
-                raw if recording.dtype == target.dtype and target.holds(recording) else convert(raw, target)
-            )
-            over += count_over_full_scale(raw) if target.depth else 0
-            for patch in queue.overlapping(start + len(block)):
-                over += _insert(block, start, patch, target.depth)
-            after.write(block)
-        after.close()
-        copy_chunks(recording.path, temporary)
+    with write_atomically(output, overwrite=overwrite) as temporary:
+        with Encoder(temporary, *encoding(target)) as after:
+            if not stays(recording.format, target.format):
+                with recording.open() as before:
+                    carry_tags(before, after)
+            queue = PatchQueue(patches)
+            for start, raw in itertools.chain(recording.blocks(), silent_blocks(recording, target.frames)):
+                same = recording.dtype == target.dtype and target.holds(recording)
+                block = raw if same else convert(raw, target)
+                over += count_over_full_scale(raw) if target.depth else 0
+                for patch in queue.overlapping(start + len(block)):
+                    over += _insert(block, start, patch, target.depth)
+                after.write(block)
+        carry_bytes(recording.path, temporary)
     return Written(target, over, target.lossless and target.holds(recording))
+
+
+def encoding(target: Recording) -> tuple[int, int, str, str, str]:
+    """A format as libsndfile's encoder takes it."""
+    return target.rate, target.channels, target.subtype, target.endian, target.format
 
 
 @dataclass(frozen=True)
@@ -116,13 +100,6 @@ def count_over_full_scale(x: Samples) -> int:
     return int(np.count_nonzero(np.abs(x) > 1)) if x.dtype.kind == "f" else 0
 
 
-def copy_tags(before: Any, after: Any) -> None:
-    """Title, artist and so on, as far as the new format has them."""
-    for key, value in before.copy_metadata().items():
-        with contextlib.suppress(import_optional("soundfile", EXTRA).LibsndfileError):
-            setattr(after, key, value)
-
-
 def write_new(output: Path, x: Samples, rate: int, *, overwrite: bool = False) -> Recording:
     """Write samples `[frames, channels]`, full scale 1, as a new recording: 24 bit where the format has it.
 
@@ -132,10 +109,9 @@ def write_new(output: Path, x: Samples, rate: int, *, overwrite: bool = False) -
         The output cannot be written, or its format is unknown.
     """
     target = output_format(Recording(Path(), rate, len(x), x.shape[1], "", "PCM_24"), output)
-    how = (rate, target.channels, target.subtype, target.endian, target.format)
     with (
         write_atomically(output, overwrite=overwrite) as temporary,
-        import_optional("soundfile", EXTRA).SoundFile(temporary, "w", *how) as file,
+        Encoder(temporary, *encoding(target)) as file,
     ):
         file.write(as_stored(x, target.depth) if target.depth else x)
     return target
@@ -175,7 +151,7 @@ def output_format(recording: Recording, output: Path, *, peaks: bool = False) ->
     if peaks and recording.subtype not in FLOATS:
         floats = "FLOAT" if (recording.depth or 0) <= 24 else "DOUBLE"
         found = Recording(output, recording.rate, recording.frames, recording.channels, kind, floats)
-        if not is_possible(found):
+        if not is_possible(*encoding(found)):
             raise Misuse(f"{kind} cannot hold peaks beyond full scale.", "Name a .wav file as output.")
         return found
     endian = recording.endian if kind == recording.format else "FILE"
@@ -184,29 +160,22 @@ def output_format(recording: Recording, output: Path, *, peaks: bool = False) ->
             found = Recording(
                 output, recording.rate, recording.frames, recording.channels, kind, subtype, endian
             )
-            if is_possible(found):
-                return found
+            if is_possible(*encoding(found)):
+                bits = (
+                    recording.bits if subtype == recording.subtype and stays(recording.format, kind) else None
+                )
+                return replace(found, bits=bits)
     raise Misuse(
         f"{kind} cannot hold {recording.subtype} samples in {recording.channels} channels at {recording.rate} Hz.",
         "Name a .wav file as output.",
     )
 
 
-def is_possible(target: Recording) -> bool:
-    """Whether libsndfile can write such a file; only an attempt tells."""
-    soundfile = import_optional("soundfile", EXTRA)
-    how = (target.rate, target.channels, target.subtype, target.endian, target.format)
-    try:
-        soundfile.SoundFile(io.BytesIO(), "w", *how).close()
-    except (soundfile.LibsndfileError, ValueError):
-        return False
-    return True
-
-
 def silent_blocks(recording: Recording, frames: int) -> Iterator[tuple[int, Samples]]:
     """Zeros from the end of the recording up to `frames`, block by block, each with its first frame."""
-    for start in range(recording.frames, frames, BLOCK):
-        yield start, np.zeros((min(BLOCK, frames - start), recording.channels), dtype=recording.dtype)
+    size = max(BLOCK // recording.channels, 1)
+    for start in range(recording.frames, frames, size):
+        yield start, np.zeros((min(size, frames - start), recording.channels), dtype=recording.dtype)
 
 
 def _insert(raw: Samples, start: int, patch: Patch, depth: int | None) -> int:

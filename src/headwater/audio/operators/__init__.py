@@ -8,7 +8,7 @@
 
 from headwater.audio.operators.catalogue import CATALOGUE
 from headwater.audio.operators.clip import Clip
-from headwater.audio.operators.filters import Convolution, Decimate, Lowpass, Reverb, lowpass_taps
+from headwater.audio.operators.filters import Convolution, Decimate, Lowpass, Reverb, Whiten, lowpass_taps
 from headwater.audio.operators.gaps import Gaps
 from headwater.audio.operators.user import UserOperator
 from headwater.problem.operator import Identity
@@ -23,5 +23,6 @@ __all__ = [
     "Lowpass",
     "Reverb",
     "UserOperator",
+    "Whiten",
     "lowpass_taps",
 ]

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 import torch
 
 from headwater.audio.operators.clip import Clip
-from headwater.audio.operators.filters import Decimate, Lowpass, Reverb
+from headwater.audio.operators.filters import Decimate, Lowpass, Reverb, Whiten
 from headwater.audio.operators.gaps import Gaps
 from headwater.audio.operators.user import UserOperator
 from headwater.problem.operator import Identity, Operator
 
 CATALOGUE: Mapping[str, Callable[[int], Operator]] = {
     "denoise": lambda n: Identity(),
+    "denoise with a profile": lambda n: Whiten.from_profile(1 / (1 + torch.arange(17.0)), taps=15),
     "inpaint": lambda n: Gaps((torch.arange(n) < n // 2)[None] | (torch.arange(n) > 3 * n // 4)),
     "declip": lambda n: Clip(0.4),
     "band-limit": lambda n: Lowpass.with_cutoff(0.5, 31),

@@ -145,3 +145,46 @@ def lowpass_taps(cutoff: float, taps: int) -> Tensor:
     n = torch.arange(taps, dtype=torch.float64) - (taps - 1) / 2
     h = torch.sinc(cutoff * n) * torch.kaiser_window(taps, periodic=False, beta=5.0, dtype=torch.float64)
     return h / h.sum()
+
+
+class Whiten(Convolution):
+    """A filter under which noise of a known spectrum becomes white: its misfit is then that of white noise."""
+
+    kind: ClassVar[str] = "whiten"
+
+    @classmethod
+    def from_profile(cls, power: Tensor, *, taps: int = 255, range_: float = 1e3) -> Self:
+        """The filter with the gain 1 / sqrt(power), of linear phase.
+
+        Parameters
+        ----------
+        power
+            The power of the noise at frequencies evenly spaced from 0 to half the rate, `[bins]`, of mean 1.
+        taps
+            The length of the filter, odd.
+        range_
+            Powers below the greatest by more than this count as that: a filter cannot raise them without end.
+
+        Raises
+        ------
+        Misuse
+            The powers are negative, or all zero.
+
+        Examples
+        --------
+        >>> Whiten.from_profile(torch.ones(129)).kernel.abs().argmax().item()
+        127
+        """
+        if not bool((power >= 0).all()) or not bool((power > 0).any()):
+            raise Misuse("The noise has no power.", "Give powers of at least 0, some of them above.")
+        gain = power.clamp(min=float(power.max()) / range_).rsqrt()
+        grid = torch.nn.functional.interpolate(
+            gain[None, None], 2 * taps + 1, mode="linear", align_corners=True
+        )[0, 0]
+        response = torch.fft.irfft(grid.to(torch.complex128), 4 * taps)
+        half = taps // 2
+        kernel = (
+            response.roll(half)[:taps]
+            * torch.hann_window(taps + 2, periodic=False, dtype=torch.float64)[1:-1]
+        )
+        return cls(kernel.to(power.dtype)[None], half)

@@ -50,23 +50,14 @@ def burg(x: Signal, order: int, *, dither: float = 3e-5) -> Signal:
     return a
 
 
-def extrapolate(x: Signal, count: int, order: int, rng: np.random.Generator | None = None) -> Signal:
-    """The `count` samples with which linear prediction continues x `[samples]`; they die away.
-
-    With `rng` a draw of the process instead, driven by noise as strong as the prediction error of x: as loud as x,
-    and with its spectrum.
-    """
+def extrapolate(x: Signal, count: int, order: int) -> Signal:
+    """The `count` samples with which linear prediction continues x `[samples]`; they die away."""
     order = min(order, len(x) // 3)
     a = burg(x, order) if len(x) > 3 else np.ones(1)
     if len(a) < 2:
         return np.zeros(count)
     state = lfiltic([1.0], a, x[::-1][: len(a) - 1])
-    e = np.zeros(count)
-    if rng is not None:
-        # smaller than that of new samples, as the model was fitted to it
-        error = lfilter(a, [1.0], x)[len(a) - 1 :]
-        e = rng.standard_normal(count) * np.sqrt(np.mean(error**2) / (1 - order / len(x)))
-    return np.asarray(lfilter([1.0], a, e, zi=state)[0])
+    return np.asarray(lfilter([1.0], a, np.zeros(count), zi=state)[0])
 
 
 def bridge_gap(before: Signal, after: Signal, count: int, order: int = 1000) -> Signal:
@@ -77,15 +68,6 @@ def bridge_gap(before: Signal, after: Signal, count: int, order: int = 1000) -> 
     fade = np.sin(0.5 * np.pi * (np.arange(count) + 0.5) / count) ** 2
     left, right = (extrapolate(x, count, order) for x in (before, after[::-1]))
     return np.asarray((1 - fade) * left + fade * right[::-1])
-
-
-def draw_gap(before: Signal, after: Signal, count: int, order: int, rng: np.random.Generator) -> Signal:
-    """As `bridge_gap` with a draw of the process of each side, cross-faded at equal power; of one if one is empty."""
-    angle = 0.5 * np.pi * (np.arange(count) + 0.5) / count
-    left, right = extrapolate(before, count, order, rng), extrapolate(after[::-1], count, order, rng)[::-1]
-    if not (len(before) and len(after)):
-        return np.asarray(left + right)
-    return np.asarray(np.cos(angle) * left + np.sin(angle) * right)
 
 
 def interpolate(x: Signal, lost: NDArray[np.bool_], order: int = 1000, iterations: int = 3) -> Signal:
@@ -99,11 +81,11 @@ def interpolate(x: Signal, lost: NDArray[np.bool_], order: int = 1000, iteration
     for _ in range(iterations if len(places) else 0):
         a = burg(x, min(order, len(x) // 3))
         x[places] = 0.0
-        x[places] = _solve_for_lost(a, x, places)
+        x[places] = solve_for_lost(a, x, places)
     return x
 
 
-def _solve_for_lost(a: Signal, known: Signal, places: NDArray[np.intp]) -> Signal:
+def solve_for_lost(a: Signal, known: Signal, places: NDArray[np.intp]) -> Signal:
     """The lost samples that make the prediction error least; a single gap is a Toeplitz system."""
     inner = len(a) <= places[0] and places[-1] < len(known) - len(a)
     if inner and places[-1] - places[0] == len(places) - 1:

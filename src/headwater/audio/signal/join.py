@@ -107,27 +107,6 @@ def hold_level(prediction: Signal, known: NDArray[np.bool_], rate: int, *, setti
     return np.asarray(prediction + np.sin(np.pi / 2 * inside) ** 2 * (louder - prediction))
 
 
-def underlay_noise(
-    noise: Signal,
-    prediction: Signal,
-    known: NDArray[np.bool_],
-    rate: int,
-    above: float,
-    *,
-    settings: Join = JOIN,
-) -> Signal:
-    """The prediction and, in the gaps and above a frequency in Hz, as much of a noise as it lacks; `[samples]`.
-
-    X = G + sqrt(max(0, 1 - P / S)) F, as powers of what is independent add up. The noise is to be no louder than what
-    is around the gap is between its attacks: S is a geometric mean, and F has at most this power.
-    """
-    s = PredictedSpectrum.from_signal(prediction, known, rate, settings)
-    expected = s.expect(geometric=True)
-    share = s.missing_share(expected)
-    share[s.spectrum.frequencies < above] = 0.0
-    return np.where(known, prediction, s.add(noise, share, expected))
-
-
 @dataclass(frozen=True)
 class PredictedSpectrum:
     """The spectrum G `[bins, frames]` of a prediction; `complete`: which of its frames see no gap."""
@@ -151,19 +130,17 @@ class PredictedSpectrum:
         power = uniform_filter(np.abs(z) ** 2, self.settings.smooth, mode="nearest")
         return np.asarray(np.maximum(power, 0))
 
-    def expect(self, *, geometric: bool = False) -> Power:
+    def expect(self) -> Power:
         """S, what the power in the gaps is expected to be: from the mean of the frames before to that of those after.
 
-        In frames that see no gap it is their own power. The means may be geometric.
+        In frames that see no gap it is their own power.
         """
         reach = max(round(self.settings.around * self.spectrum.rate / self.spectrum.hop), 1)
         power, found = self.smooth(self.g), self.smooth(self.g)
         for start, stop in find_runs(~self.complete).tolist():
             sides = (slice(max(start - reach, 0), start), slice(stop, stop + reach))
             levels = [
-                mean_power(power[:, side][:, self.complete[side]], geometric=geometric)
-                for side in sides
-                if self.complete[side].any()
+                power[:, side][:, self.complete[side]].mean(1) for side in sides if self.complete[side].any()
             ]
             if levels:
                 count = stop - start
@@ -179,11 +156,6 @@ class PredictedSpectrum:
         f = self.spectrum(filling)
         limited = f * np.sqrt(np.minimum(1, most / np.maximum(self.smooth(f), TINY)))
         return self.spectrum.inverse(self.g + np.sqrt(share) * limited)
-
-
-def mean_power(p: Power, *, geometric: bool) -> Power:
-    """The mean of a power `[bins, frames]` over frames, arithmetic or geometric, `[bins]`."""
-    return np.asarray(np.exp(np.log(np.maximum(p, TINY)).mean(1)) if geometric else p.mean(1))
 
 
 def interpolate_in_db(before: Power, after: Power, count: int, floor: float = JOIN.floor) -> Power:

@@ -1,7 +1,4 @@
-"""Linear prediction of all the gaps of a signal: both sides together in short ones, each fading out in longer ones.
-
-`add_high_band_noise` adds what prediction cannot know in the band above the flow's: noise with the right spectrum.
-"""
+"""Linear prediction of the gaps of a signal: both sides together in short ones, each fading out in longer ones."""
 
 from __future__ import annotations
 
@@ -13,8 +10,7 @@ from scipy.ndimage import binary_dilation
 
 from headwater.audio.io.channels import Signal, find_runs
 from headwater.audio.io.times import most_frames_within
-from headwater.audio.signal.autoregression import bridge_gap, draw_gap, interpolate
-from headwater.audio.signal.join import underlay_noise
+from headwater.audio.signal.autoregression import bridge_gap, interpolate
 
 
 @dataclass(frozen=True)
@@ -148,40 +144,6 @@ def carry_residual(
         if stop < len(x) and known[stop]:
             y[stop - len(fade) : stop] += off[stop] * fade[::-1]
     return np.where(lost, y, x)
-
-
-def add_high_band_noise(
-    x: Signal,
-    filled: Signal,
-    lost: NDArray[np.bool_],
-    known: NDArray[np.bool_],
-    rate: int,
-    *,
-    above: float,
-    seed: int,
-    settings: LinearPrediction = PREDICTION,
-) -> Signal:
-    """A signal with filled gaps, with noise above a frequency where it is softer there than around the gaps.
-
-    The noise is a draw of the autoregressive process of each side of x. Predicted, or drawn by a flow of a lower
-    rate, a gap would be dull.
-
-    Parameters
-    ----------
-    x, filled
-        The signal and the same with filled gaps, `[samples]`.
-    lost, known, rate
-        As for `predict_gaps`.
-    above
-        In Hz.
-    seed
-        Of the noise.
-    """
-    noisy, rng, memory = filled.copy(), np.random.default_rng(seed), round(settings.memory * rate)
-    for start, stop in find_runs(lost):
-        sides = _sides(x, known, (start, stop), memory)
-        noisy[start:stop] = draw_gap(*sides, stop - start, min(settings.order, memory // 6), rng)
-    return np.where(lost, underlay_noise(noisy, filled, ~lost, rate, above), filled)
 
 
 def _sides(x: Signal, there: NDArray[np.bool_], gap: tuple[int, int], memory: int) -> tuple[Signal, Signal]:

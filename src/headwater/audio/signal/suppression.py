@@ -1,4 +1,4 @@
-"""White noise of a known level taken out of the short-time spectrum of a signal.
+"""Noise of a known level, and spectrum, taken out of the short-time spectrum of a signal.
 
 Two steps, as in image denoising: a rough result, the pilot, says how strong the recording is in every bin. Wiener's
 filter with these powers is then applied to the recording itself. Nothing is drawn: the result has the phases of the
@@ -51,11 +51,13 @@ def subtract_noise(
     return spectrum.inverse(np.maximum(1 - times * noise / power, 0.0) * s)
 
 
-def wiener_filter(x: Signal, pilot: Signal, std: float, rate: int, *, floor: float = 0.02) -> Signal:
-    """Wiener's filter of a signal with white noise, its powers those of a pilot.
+def wiener_filter(
+    x: Signal, pilot: Signal, std: float, rate: int, gain: Signal | None = None, *, floor: float = 0.02
+) -> Signal:
+    """Wiener's filter of a signal with noise, its powers those of a pilot.
 
-    Each bin X of the short-time spectrum becomes max(P / (P + sigma^2 |w|^2), floor) X with the pilot's power P there
-    and the window w.
+    Each bin X of the short-time spectrum becomes max(P / (P + sigma^2 |w|^2 g), floor) X with the pilot's power P
+    there, the window w, and g as in `subtract_noise`.
 
     Parameters
     ----------
@@ -63,6 +65,8 @@ def wiener_filter(x: Signal, pilot: Signal, std: float, rate: int, *, floor: flo
         The signal and a rough estimate of it without noise, `[samples]`, and their rate in Hz.
     std
         Standard deviation sigma of the noise, in the units of x.
+    gain
+        As in `subtract_noise`.
     floor
         The least gain. Noise that stays 34 dB below what it was hides the tones into which a filter cuts it
         (docs/notes/audio.md).
@@ -81,4 +85,5 @@ def wiener_filter(x: Signal, pilot: Signal, std: float, rate: int, *, floor: flo
     """
     spectrum = Spectrum(len(x), rate)
     power = np.maximum(np.abs(spectrum(pilot)) ** 2, TINY)
-    return spectrum.inverse(np.maximum(power / (power + std**2 * spectrum.noise_power), floor) * spectrum(x))
+    noise = std**2 * spectrum.noise_power * (1.0 if gain is None else spectrum.average_to_bins(gain))
+    return spectrum.inverse(np.maximum(power / (power + noise), floor) * spectrum(x))

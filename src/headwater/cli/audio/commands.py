@@ -8,10 +8,47 @@ from typing import Annotated
 from cyclopts import App
 
 from headwater.audio.io import times
-from headwater.cli.audio.options import NO_DRAW, NO_GAPS, NO_REPAIR, Draw, GapOptions, Level, Repair
-from headwater.cli.shared.options import word
+from headwater.cli.audio.options import (
+    NO_DRAW,
+    NO_FILES,
+    NO_GAPS,
+    NO_REPAIR,
+    Draw,
+    GapOptions,
+    LabelTrack,
+    Level,
+    Profile,
+    Repair,
+)
+from headwater.cli.shared.options import Files, word
+from headwater.extras import import_optional
+
+
+def require_packages() -> None:
+    """Name the extra if a package of it is missing, before a module that needs it is imported."""
+    for package in ("scipy", "soundfile"):
+        import_optional(package, "audio")
+
 
 audio = App(name="audio", help="Repair and generate recordings of any length, rate and format.")
+
+
+@audio.command
+def check(recording: Path, /, *, files: Files = NO_FILES) -> int:
+    """Find clicks, drop-outs, clipping, samples that are not finite and hum; write them as a label track.
+
+    The labels open in Audacity; 'inpaint --labels' and 'declip --labels' take them. The commands to run are printed.
+
+    Parameters
+    ----------
+    recording
+        A WAV, FLAC, OGG or AIFF file.
+    """
+    require_packages()
+    from headwater.cli.audio.check import check
+    from headwater.cli.shared.job import run
+
+    return run(check(recording, files))
 
 
 @audio.command
@@ -23,6 +60,7 @@ def inpaint(recording: Path, /, *, options: GapOptions = NO_GAPS) -> int:
     recording
         A WAV, FLAC, OGG or AIFF file.
     """
+    require_packages()
     from headwater.cli.audio import gaps
     from headwater.cli.shared.job import run
 
@@ -46,6 +84,7 @@ def extend(
     by
         By how much it becomes longer, as in 1.5 or 800ms.
     """
+    require_packages()
     from headwater.cli.audio import gaps
     from headwater.cli.shared.job import run
 
@@ -53,7 +92,9 @@ def extend(
 
 
 @audio.command
-def declip(recording: Path, /, *, level: Level = None, options: Repair = NO_REPAIR) -> int:
+def declip(
+    recording: Path, /, *, level: Level = None, labels: LabelTrack = None, options: Repair = NO_REPAIR
+) -> int:
     """Recover peaks that were cut off. Samples below the level stay as they are, to the bit.
 
     Parameters
@@ -63,28 +104,36 @@ def declip(recording: Path, /, *, level: Level = None, options: Repair = NO_REPA
     level
         Where it was cut off, as in 0.9 or -1dB. By default the extremes of every channel, where runs of samples are
         as far out.
+    labels
+        A label track, as 'check' writes it: only its regions of clipping are looked at, each with its own level.
     """
+    require_packages()
     from headwater.cli.audio import damage
     from headwater.cli.shared.job import run
 
-    return run(damage.declip(recording, level, options))
+    return run(damage.declip(recording, level, labels, options))
 
 
 @audio.command
-def denoise(recording: Path, /, *, noise: Level = None, options: Repair = NO_REPAIR) -> int:
-    """Remove white noise of a known level, --noise.
+def denoise(
+    recording: Path, /, *, noise: Level = None, profile: Profile = None, options: Repair = NO_REPAIR
+) -> int:
+    """Remove noise: white noise, whose level is estimated unless --noise says it, or noise like that of a --profile.
 
     Parameters
     ----------
     recording
         A WAV, FLAC, OGG or AIFF file.
     noise
-        Standard deviation (rms) of the noise, as in 0.01 or -40dB of full scale.
+        Standard deviation (rms) of white noise, as in 0.01 or -40dB of full scale.
+    profile
+        Where the recording has noise alone, as in 0.2-1.4. It may have any colour, and hum.
     """
+    require_packages()
     from headwater.cli.audio import damage
     from headwater.cli.shared.job import run
 
-    return run(damage.denoise(recording, noise, options))
+    return run(damage.denoise(recording, noise, profile, options))
 
 
 @audio.command
@@ -102,6 +151,7 @@ def dereverb(
     noise
         Standard deviation (rms) of the noise in the recording, as in 0.001 or -60dB.
     """
+    require_packages()
     from headwater.cli.audio import damage
     from headwater.cli.shared.job import run
 
@@ -135,6 +185,7 @@ def restore(
     noise
         Standard deviation (rms) of the noise in the recording, for --operator.
     """
+    require_packages()
     from headwater.cli.audio import damage
     from headwater.cli.shared.job import run
 
@@ -147,6 +198,7 @@ def generate(*, options: Draw = NO_DRAW) -> int:
 
     NAME.flac, numbered if there are several, comes with NAME.flac.json and a sheet of spectrograms.
     """
+    require_packages()
     from headwater.cli.audio import generate
     from headwater.cli.shared.job import run
 

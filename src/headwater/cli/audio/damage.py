@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +10,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headwater.audio.damage import BandLimit, Clipping, Damage, Noise, Room, UserDamage
+from headwater.audio.check.kinds import CLIPPING
+from headwater.audio.check.quiet import find_quietest
+from headwater.audio.damage import BandLimit, ByChannel, Clipping, Damage, Noise, Room, UserDamage
 from headwater.audio.damage.rails import find_peaks
-from headwater.audio.io.files import Recording, as_float, check_readable, examine, read_blocks
+from headwater.audio.io import marks, times
+from headwater.audio.io.channels import SILENCE, Signal
+from headwater.audio.io.files import Recording, as_float, check_readable, examine
+from headwater.audio.io.metadata import list_lost
 from headwater.audio.io.resample import PASSBAND, plan_rate
 from headwater.audio.model import models
+from headwater.audio.signal.noise_level import estimate_profile, estimate_std
 from headwater.cli.audio.damage_job import DamageJob
 from headwater.cli.audio.options import Repair
 from headwater.cli.audio.repair import shared_fields
 from headwater.cli.shared import python_file
 from headwater.errors import Misuse
-from headwater.extras import import_optional
 from headwater.text import counted
 
+SHORTEST_PROFILE, LONGEST_PROFILE = 0.25, 60.0
+"""Seconds of a noise profile: a few windows of its spectrum; more than the longest tells no more."""
+FAINTEST, COLOURED = 10 ** (-90 / 20), 10.0
+"""The least noise that is removed unasked, full scale being 1; and from how many dB on a floor is not white."""
 
-def declip(path: Path, level: float | None, o: Repair) -> DamageJob:
+
+def declip(path: Path, level: float | None, labels: Path | None, o: Repair) -> DamageJob:
     """Clipped peaks recovered."""
+    if labels is not None:
+        return declip_regions(path, level, labels, o)
     recording = examine(path)
     peaks, clipped = find_peaks(recording)
     top = float(peaks.max())
@@ -50,13 +62,103 @@ def declip(path: Path, level: float | None, o: Repair) -> DamageJob:
     return undo("declip", recording, damage, [path], {"levels": levels, "by": by}, o)
 
 
-def denoise(path: Path, noise: float | None, o: Repair) -> DamageJob:
-    """White noise removed."""
-    if not noise:
-        raise Misuse("The level of the noise is not known.", "Give --noise 0.01 or --noise -40dB.")
+def declip_regions(path: Path, level: float | None, labels: Path, o: Repair) -> DamageJob:
+    """Clipped peaks recovered where a label track says so, in each region at its own level."""
+    if level is not None or o.recipe is not None:
+        what = "--level" if level is not None else "--preset"
+        raise Misuse(
+            f"--labels and {what} do not go together.",
+            "Give one of them; each region has a level of its own.",
+        )
+    recording, track = examine(path), marks.read_labels(labels)
+    named = track.select(lambda text: text.lower().startswith(CLIPPING))
+    spans = marks.to_frames((named if named.spans else track.select(marks.is_unnamed)).spans, recording)
+    if not spans:
+        raise Misuse(
+            f"The labels of {labels} name no clipping.", "Label regions 'clipping', or leave out --labels."
+        )
+    regions = []
+    for first, last in spans:
+        peaks, runs = find_peaks(recording, (first, last))
+        rails = np.where(runs, peaks, np.inf)
+        if np.isfinite(rails).any():
+            regions.append((first, last, tuple((float(low), float(high)) for low, high in rails)))
+    if not regions:
+        raise Misuse(
+            f"No 3 samples in a row are at the peak of a region of {labels}.",
+            "Label the regions that are clipped.",
+        )
+    described = {"regions": len(regions), "left_out": len(spans) - len(regions), "by": "sparsity"}
+    return undo("declip", recording, Clipping.in_regions(regions), [path, labels], described, o)
+
+
+def denoise(path: Path, noise: float | None, profile: times.Span | None, o: Repair) -> DamageJob:
+    """Noise removed: of a level that is given or estimated, or like that of a part of the recording."""
     recording = examine(path)
+    if noise is not None and profile is not None:
+        raise Misuse(
+            "--noise and --profile do not go together.", "Give one of them; a profile has its own level."
+        )
+    if profile is not None:
+        return denoise_by_profile(recording, profile, o)
+    if noise is None:
+        return denoise_by_estimate(recording, o)
+    if not noise:
+        raise Misuse("The level of the noise is 0.", "Give --noise 0.01 or --noise -40dB, or leave it out.")
     check_noise(noise, recording)
-    return undo("denoise", recording, Noise(noise), [path], {"noise": noise}, o)
+    return undo("denoise", recording, Noise(noise), [path], {"noise": noise, "estimated": False}, o)
+
+
+def denoise_by_profile(recording: Recording, profile: times.Span, o: Repair) -> DamageJob:
+    """Noise removed that is like that of a part of the recording, each channel's its own."""
+    ((first, last),) = marks.to_frames([profile], recording)
+    if last - first < SHORTEST_PROFILE * recording.rate:
+        raise Misuse(
+            f"A profile of {(last - first) / recording.rate:.3f} s is too short.",
+            f"Give at least {SHORTEST_PROFILE:g} s with noise alone.",
+        )
+    last = min(last, first + round(LONGEST_PROFILE * recording.rate))
+    powers = [estimate_profile(x, recording.rate) for x in recording.read(first, last).T if x.std() > SILENCE]
+    if len(powers) < recording.channels:
+        raise Misuse("The profile is silent.", "Give a part of the recording where the noise is heard alone.")
+    noises = tuple(Noise.from_profile(power) for power in powers)
+    check_noise(min(n.std for n in noises), recording)
+    about = {"profile": list(profile), "noise": [n.std for n in noises], "estimated": True}
+    return undo("denoise", recording, ByChannel(noises), [recording.path], about, o)
+
+
+def denoise_by_estimate(recording: Recording, o: Repair) -> DamageJob:
+    """White noise removed, whose level is estimated for each channel."""
+    levels = [estimate_std(samples_of(recording, i), recording.rate) for i in range(recording.channels)]
+    loudest, spread = max(std for std, _ in levels), max(spread for _, spread in levels)
+    if loudest < FAINTEST:
+        raise Misuse(
+            f"No white noise above {decibels(FAINTEST)} is found in {recording.path}.",
+            "Give --noise, or --profile where the noise is heard alone.",
+        )
+    described = {"noise": [std for std, _ in levels], "estimated": True}
+    damage = ByChannel(tuple(Noise(std) for std, _ in levels))
+    job = undo("denoise", recording, damage, [recording.path], described, o)
+    told = [
+        f"White noise of {', '.join(decibels(max(std, 1e-9)) for std, _ in levels)} is assumed, as estimated."
+    ]
+    if spread > COLOURED:
+        told.append(
+            "What is always there is not white; if the noise is coloured or hums, give --profile START-END where it"
+            " is alone, such as {:.2f}-{:.2f}.".format(*find_quietest(recording))
+        )
+    job.warnings = (*job.warnings, *told)
+    return job
+
+
+def samples_of(
+    recording: Recording, channel: int, *, count: int = 60, seconds: float = 1.0
+) -> Iterator[Signal]:
+    """Pieces of a channel from all over a recording, so many at most; all of it if it is short."""
+    size = max(round(seconds * recording.rate), 1)
+    starts = np.linspace(0, max(recording.frames - size, 0), min(count, -(-recording.frames // size)))
+    for start in np.unique(starts.astype(int)).tolist():
+        yield recording.read(start, min(start + size, recording.frames))[:, channel]
 
 
 def dereverb(path: Path, impulse: Path | None, noise: float | None, o: Repair) -> DamageJob:
@@ -120,6 +222,8 @@ def upsample(recording: Recording, rate: int, described: dict[str, Any], o: Repa
         )
     lost, higher = BandLimit(PASSBAND * recording.rate / 2), plan_rate(recording, rate)
     fields = shared_fields("restore", higher, [recording.path], o)
+    if left := list_lost(recording.path, recording.format, higher.format, other_rate=True):
+        fields["warnings"] += (f"Not taken over at another rate: {', '.join(left)}.",)
     check_readable(recording)
     return DamageJob(damage=lost, described=described, source=recording, **fields)
 
@@ -134,6 +238,8 @@ def undo(
 ) -> DamageJob:
     """The job that undoes damage all over a recording; `described` is what the report says of it."""
     own = getattr(damage, "recipe", None)
+    if isinstance(damage, ByChannel):
+        own = getattr(damage.channels[0], "recipe", None)
     fields = shared_fields(command, recording, inputs, o, peaks=isinstance(damage, Clipping), recipe=own)
     check_readable(recording)
     return DamageJob(damage=damage, described=described, **fields)
@@ -155,9 +261,7 @@ def check_noise(noise: float | None, recording: Recording) -> None:
     """Refuse noise that is as loud as the loudest part of the recording: nothing of it would be left."""
     if not noise:
         return
-    with import_optional("soundfile", "audio").SoundFile(recording.path) as file:
-        blocks = read_blocks(file, recording)
-        level = max(float(np.square(as_float(raw)).mean(0).max()) for _, raw in blocks) ** 0.5
+    level = max(float(np.square(as_float(raw)).mean(0).max()) for _, raw in recording.blocks()) ** 0.5
     if 0 < level <= noise:
         raise Misuse(
             f"Noise of {noise:.3g} ({decibels(noise)}) is as loud as the recording, {level:.3g} ({decibels(level)}).",

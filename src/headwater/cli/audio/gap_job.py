@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from headwater.audio.gaps import fill_gaps
 from headwater.audio.io.files import Patch
@@ -58,6 +59,16 @@ class GapJob(RepairJob):
             if number in (0, longest):
                 self.keep_segment(segment, filled.patch)
             yield filled.patch
+
+    def remarks(self, report: Mapping[str, Any]) -> Iterable[str]:
+        """Also where the recording sounds like speech."""
+        yield from super().remarks(report)
+        heard = [e.name for e in self.done if "room tone" in e.values["filled_by"]]
+        if heard:
+            yield (
+                f"The recording sounds like speech around {', '.join(heard)}. The model has heard music only, so long"
+                " gaps fade to the tone of the room; --preset paper asks the model anyway."
+            )
 
     def keep_segment(self, segment: Segment, patch: Patch) -> None:
         """Keep a segment for the sheet."""

@@ -102,6 +102,11 @@ class GapOptions(Repair):
 
 Level = Annotated[float | None, word(times.parse_amplitude, "LEVEL", limits=(0.0, 1e6))]
 """An amplitude: a share of full scale, or dB below it."""
+LabelTrack = Annotated[Path | None, Parameter(negative="")]
+"""A label track as Audacity exports it."""
+Profile = Annotated[tuple[float, float] | None, word(times.parse_span, "START-END")]
+"""From when to when, in seconds."""
 NO_DRAW = Draw()
+NO_FILES = Files()
 NO_REPAIR = Repair()
 NO_GAPS = GapOptions()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from headwater.audio.damage import Noise
-from headwater.audio.gaps import SETTINGS
+from headwater.audio.gaps import ROOM_TONE, SETTINGS
 from headwater.audio.io.files import SUFFIXES, Patch, Recording, Samples
+from headwater.audio.io.metadata import list_lost
 from headwater.audio.io.write import Written, output_format
 from headwater.audio.model import models
 from headwater.audio.prior import Prior
@@ -32,10 +32,13 @@ PARTIAL = ("inpaint", "extend", "declip")
 """The commands that leave most samples as they are."""
 DEFINITIONS = {
     "misfit": "rms(A(x1) - y) / sigma of what the flow found, sigma being the noise but at least"
-    f" {Prior.resolution:g} of the rms of the stretch; 1 is the goal, {Noise(1.0).recipe.tau:g} where noise or a room"
-    " is undone, as the flow does not finish the sound there",
-    "filled_by": f"linear prediction fills gaps up to {1000 * SETTINGS.predicted:.0f} ms; what is there another time"
-    " is repeated; silence stays silent; the flow fills all other gaps",
+    f" {Prior.resolution:g} of the rms of the stretch; a stretch is done at its `goal`",
+    "goal": "the misfit at which the flow ends; it ends earlier where a filter or least squares finish the sound:"
+    " under noise and in a room",
+    "filled_by": "repetition fills what is there another time and repeats what is beside the gap better than linear"
+    f" prediction tells it; linear prediction fills other gaps up to {1000 * SETTINGS.predicted:.0f} ms; longer ones"
+    " fade to the room tone in what sounds like speech; silence stays silent; the flow, which has heard music and no"
+    " speech, fills all others",
     "gradients": "gradient evaluations of a channel: each a forward solve and a vector-Jacobian product",
     "exact": "whether samples that were not repaired are as they were; over: samples cut off at full scale",
     "evaluations": "forward calls of the network for a channel, mid and side of two where they are restored as such;"
@@ -134,19 +137,22 @@ class RepairJob(Job):
 
     def note(self, name: str, r: Restoration, **values: Any) -> None:
         """Note how a stretch ended."""
-        self.done.append(Entry(name, values | solved_values(r), solved_statuses(r)))
+        self.done.append(
+            Entry(name, values | solved_values(r) | {"goal": self.watch.level}, solved_statuses(r))
+        )
 
     def keep(self, before: Samples, after: Samples, **content: Any) -> None:
         """Keep the stretch that was just repaired for the sheet."""
-        self.shown = Shown(before, after, content | {"curve": self.curve.points})
+        self.shown = Shown(before, after, content | {"curve": self.curve.points, "goal": self.watch.level})
 
     def facts(self) -> Mapping[str, Any]:
         """The file that was written, the model, and what the words of the report mean."""
         assert self.written is not None
-        about = {k: v for k, v in asdict(self.written.file).items() if k not in ("path", "endian")}
+        written = self.written.file
+        about = {k: getattr(written, k) for k in ("rate", "frames", "channels", "format", "subtype")}
         return {
             "output": {
-                "file": str(self.written.file.path),
+                "file": str(written.path),
                 **about,
                 "exact": self.written.exact,
                 "over": self.written.over,
@@ -178,7 +184,11 @@ class RepairJob(Job):
         """The files, and what filled how many gaps without the flow."""
         files = ", ".join(map(str, self.outputs.all))
         by = [e.values.get("filled_by") for e in self.done]
-        words = {"linear prediction": "by linear prediction alone", "repetition": "by repetition"}
+        words = {
+            "linear prediction": "by linear prediction alone",
+            "repetition": "by repetition",
+            ROOM_TONE: "faded to the room tone",
+        }
         alone = "".join(f", {by.count(k)} {how}" for k, how in words.items() if k in by)
         count = len(self.done)
         say(f"{files}: {counted(count, 'stretch', 'stretches')}{alone}, {report['seconds']:.1f} s")
@@ -227,19 +237,20 @@ def shared_fields(
     outputs = name_outputs(main)
     check_outputs(outputs.all, inputs, overwrite=o.overwrite)
     import_optional("matplotlib.figure", "audio")
+    level = getattr(o.recipe or recipe, "tau", WarmStart.tau)
     return {
         "command": f"audio {command}",
         "inputs": tuple(inputs),
         "settings": {name: getattr(o, name) for name in ("seed", "preset", "steps", "gradients", "seconds")},
         "report": outputs.report,
-        "warnings": tuple(losses(command, recording, target)),
+        "warnings": tuple(losses(command, source, recording, target)),
         "watch": Watch(
             command,
             limit=o.gradients,
             seconds=o.seconds,
             quiet=o.quiet,
-            goal="resolved",
-            level=getattr(o.recipe or recipe, "tau", WarmStart.tau),
+            goal=f"the noise, or what is resolved; done at {level:.2f}",
+            level=level,
         ),
         "overwrite": o.overwrite,
         "quiet": o.quiet,
@@ -249,8 +260,13 @@ def shared_fields(
     }
 
 
-def losses(command: str, recording: Recording, target: Recording) -> Iterator[str]:
-    """What the format of the output loses besides what is repaired."""
+def losses(command: str, source: Path, recording: Recording, target: Recording) -> Iterator[str]:
+    """What the input lacks, and what the format of the output loses besides what is repaired."""
+    if recording.note:
+        yield recording.note
+    lost = list_lost(source, recording.format, target.format) if source == recording.path else []
+    if lost:
+        yield f"{target.format} does not take over from the input: {', '.join(lost)}."
     if target.lossless and (command not in PARTIAL or target.holds(recording)):
         return
     what = "is narrower than the input, all samples are rounded"

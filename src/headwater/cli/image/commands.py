@@ -301,10 +301,11 @@ def _restore(photos: Sequence[Path], options: Restore, read: Callable[[Path, Res
     """Read a request from each photo and carry it out; the exit code."""
     from headwater.cli.image.outputs import name_result
     from headwater.cli.image.restoration import restore_job
-    from headwater.cli.shared.batch import run_each
+    from headwater.cli.shared.batch import plan_batch
+    from headwater.cli.shared.job import run_each
     from headwater.image.io.files import FORMATS
 
     def make_job(photo: Path, o: Restore) -> Job:
         return restore_job(read(photo, o), o)
 
-    return run_each(photos, options, make_job, suffixes=FORMATS, name_result=name_result)
+    return run_each(plan_batch(photos, options, suffixes=FORMATS, name_result=name_result), make_job)

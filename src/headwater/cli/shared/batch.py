@@ -1,33 +1,42 @@
-"""Several files in one command: a job for each, one after the other; what fails for one does not end the rest."""
+"""Several files in one command: which they are, and where the result of each goes. `job.run_each` runs them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-from headwater.cli.shared.exit_codes import DONE, INTERRUPTED, MISSED, MISUSE
-from headwater.cli.shared.job import Job, run
 from headwater.cli.shared.options import Files
-from headwater.cli.shared.terminal import say
-from headwater.errors import Misuse, as_refusal
+from headwater.errors import Misuse
 
 Options = TypeVar("Options", bound=Files)
 
 
-def run_each(
+@dataclass(frozen=True)
+class Batch(Generic[Options]):
+    """The files of a command, each with the options that name its own output.
+
+    Attributes
+    ----------
+    files
+        One or more.
+    alone
+        Whether it is one file with a file as its output: what refuses it is then an error of the command.
+    """
+
+    files: tuple[tuple[Path, Options], ...]
+    alone: bool
+
+
+def plan_batch(
     inputs: Sequence[Path],
     options: Options,
-    make_job: Callable[[Path, Options], Job],
     *,
     suffixes: Collection[str],
     name_result: Callable[[Path], str],
-) -> int:
-    """Make and run a job for every file; the exit code of the worst, where 130 is worse than 2, 1 and 0.
-
-    One file with a file as its output is run alone, and what refuses it is raised. Otherwise the output is a folder,
-    which is made if need be.
+) -> Batch[Options]:
+    """The files of a command; unless it is one file with a file as its output, the output is a folder, which is made.
 
     Parameters
     ----------
@@ -35,8 +44,6 @@ def run_each(
         Files, and folders of them.
     options
         Of the command.
-    make_job
-        The job of one file; it gets the options with the file's own output.
     suffixes
         Which files of a folder are taken, in lower case.
     name_result
@@ -54,38 +61,17 @@ def run_each(
         )
     into_folder = output is not None and (output.is_dir() or not output.suffix)
     if len(files) == 1 and not into_folder:
-        return run(make_job(files[0], options))
-    if output is not None and not into_folder:
+        return Batch(((files[0], options),), alone=True)
+    if output is None:
+        return Batch(tuple((file, options) for file in files), alone=False)
+    if not into_folder:
         raise Misuse(
             f"The output {output} is one file for {len(files)} inputs.", "Name a folder, as in -o out/."
         )
-    if output is not None:
-        check_names(files, name_result)
-        make_folder(output)
-    codes: list[int] = []
-    for number, file in enumerate(files, 1):
-        if not options.quiet:
-            say(f"{number} of {len(files)}: {file}")
-        own = options if output is None else replace(options, output=output / name_result(file))
-        codes.append(run_one(file, own, make_job))
-        if codes[-1] == INTERRUPTED:
-            break
-    say(summarise(codes, len(files)), error=options.quiet)
-    return max(codes)
-
-
-def run_one(file: Path, options: Options, make_job: Callable[[Path, Options], Job]) -> int:
-    """The exit code of one file of several; what refuses it is printed."""
-    try:
-        return run(make_job(file, options))
-    except Misuse as error:
-        say(f"Error, {file}: {error}", error=True)
-        return MISUSE
-    except OSError as error:
-        if error.errno is None:
-            raise
-        say(f"Error, {file}: {as_refusal(error)}", error=True)
-        return MISUSE
+    check_names(files, name_result)
+    make_folder(output)
+    own = ((file, replace(options, output=output / name_result(file))) for file in files)
+    return Batch(tuple(own), alone=False)
 
 
 def find_files(inputs: Sequence[Path], suffixes: Collection[str]) -> list[Path]:
@@ -125,23 +111,3 @@ def make_folder(path: Path) -> None:
     except OSError as error:
         reason = error.strerror or "unknown reason"
         raise Misuse(f"The folder {path} cannot be made: {reason}.", "Name another with -o.") from None
-
-
-def summarise(codes: Sequence[int], count: int) -> str:
-    """How many files were done, in one line.
-
-    >>> summarise([0, 1, 2], 4)
-    '2 of 4 files done, 1 missed a goal, 1 refused, 1 not begun'
-    """
-    done = sum(code in (DONE, MISSED) for code in codes)
-    more = [
-        f"{number} {words}"
-        for number, words in (
-            (codes.count(MISSED), "missed a goal"),
-            (codes.count(MISUSE), "refused"),
-            (codes.count(INTERRUPTED), "interrupted"),
-            (count - len(codes), "not begun"),
-        )
-        if number
-    ]
-    return ", ".join([f"{done} of {count} files done", *more])

@@ -13,13 +13,14 @@ Whatever ends the work early leaves what is written, and a report of it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
+from headwater.cli.shared.batch import Batch, Options
 from headwater.cli.shared.exit_codes import DONE, INTERRUPTED, MISSED, MISUSE
 from headwater.cli.shared.machine import Meter, use_idle_cores, versions
 from headwater.cli.shared.outputs import write_json
@@ -186,6 +187,49 @@ def _write_report(job: Job, report: Mapping[str, Any]) -> list[Misuse]:
     except Misuse as error:
         refusals.append(error)
     return refusals
+
+
+def run_each(batch: Batch[Options], make_job: Callable[[Path, Options], Job]) -> int:
+    """Make and run a job for every file; the exit code of the worst, where 130 is worse than 2, 1 and 0.
+
+    What fails for one of several files does not end the rest; Ctrl-C does.
+    """
+    if batch.alone:
+        return run(make_job(*batch.files[0]))
+    codes: list[int] = []
+    quiet = batch.files[0][1].quiet
+    for number, (file, options) in enumerate(batch.files, 1):
+        if not quiet:
+            say(f"{number} of {len(batch.files)}: {file}")
+        try:
+            codes.append(run(make_job(file, options)))
+        except Misuse as error:
+            say(f"Error, {file}: {error}", error=True)
+            codes.append(MISUSE)
+        if codes[-1] == INTERRUPTED:
+            break
+    say(summarise(codes, len(batch.files)), error=quiet)
+    return max(codes)
+
+
+def summarise(codes: Sequence[int], count: int) -> str:
+    """How many files were done, in one line.
+
+    >>> summarise([0, 1, 2], 4)
+    '2 of 4 files done, 1 missed a goal, 1 refused, 1 not begun'
+    """
+    done = sum(code in (DONE, MISSED) for code in codes)
+    more = [
+        f"{number} {words}"
+        for number, words in (
+            (codes.count(MISSED), "missed a goal"),
+            (codes.count(MISUSE), "refused"),
+            (codes.count(INTERRUPTED), "interrupted"),
+            (count - len(codes), "not begun"),
+        )
+        if number
+    ]
+    return ", ".join([f"{done} of {count} files done", *more])
 
 
 def _carry_out(job: Job) -> Misuse | None:

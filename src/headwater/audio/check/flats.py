@@ -1,0 +1,135 @@
+"""Runs of samples that do not move: clipping, where they are extreme, and drop-outs, with sound on both sides.
+
+Quiet passages, slow waves and fades into silence have such runs as well. A run is damage only if the sound beside it
+moves: a peak that was cut off would have risen by about slope x length / 4 above the plateau (the height of a
+parabola with these slopes at its ends).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.audio.io.channels import Signal, find_runs
+
+Runs = NDArray[np.intp]
+"""The first frame of each run and the one after its last, `[runs, 2]`."""
+
+
+@dataclass(frozen=True)
+class FlatSettings:
+    """What counts as flat; times in seconds, steps in units of the tolerance.
+
+    Parameters
+    ----------
+    fewest
+        Samples of a clipped run.
+    shortest, longest, samples
+        Of a drop-out: seconds, and the fewest samples, as shorter runs are also chance in soft noise.
+    moves
+        How far a sound moves from sample to sample beside a drop-out, and how high a cut peak would have risen.
+    beside
+        How much is looked at on both sides of a drop-out.
+    around
+        A clipped run is the extreme of so much on both sides.
+    together
+        Clipped runs that are not further apart make one region. It has `several` at its highest level, or one of
+        `alone` samples.
+    """
+
+    fewest: int = 3
+    several: int = 3
+    alone: int = 6
+    shortest: float = 0.0003
+    longest: float = 2.0
+    samples: int = 12
+    moves: float = 8.0
+    beside: float = 0.001
+    around: float = 0.02
+    together: float = 0.5
+
+
+FLAT = FlatSettings()
+
+
+def find_flats(x: Signal, rate: int, step: float, settings: FlatSettings = FLAT) -> tuple[Runs, Runs]:
+    """The clipped regions and the drop-outs of a signal `[frames]`.
+
+    Parameters
+    ----------
+    x, rate
+        The signal, full scale 1, and its rate in Hz.
+    step
+        The step of its quantisation; samples that differ by less than 1.1 steps do not move.
+    """
+    moved = np.abs(np.diff(x, prepend=x[:1], append=x[-1:]))
+    runs = find_runs(moved[1:-1] <= 1.1 * step) + np.array([0, 1])
+    runs = runs[(runs[:, 1] - runs[:, 0] >= settings.fewest) & (runs[:, 0] >= 2) & (runs[:, 1] <= len(x) - 2)]
+    cut = runs[have_risen(x, runs, step, settings)]
+    cut = cut[[is_extreme(x, run, round(settings.around * rate), step) for run in cut]]
+    regions = merge_clipped(cut, x[cut[:, 0]], round(settings.together * rate), settings)
+    length = runs[:, 1] - runs[:, 0]
+    right = (length >= max(settings.shortest * rate, settings.samples)) & (length <= settings.longest * rate)
+    beside = max(round(settings.beside * rate), 4)
+    dropped = [
+        run
+        for run in runs[right]
+        if has_sound_beside(moved, run, beside, settings.moves * step)
+        and np.ptp(x[slice(*run)]) <= 1.6 * step
+    ]
+    reach, near = round(settings.around * rate), regions + np.array([-1, 1]) * round(settings.together * rate)
+    return regions, as_runs(
+        run for run in dropped if not (is_within(run, near) and is_extreme(x, run, reach, step))
+    )
+
+
+def is_within(run: NDArray[np.intp], regions: Runs) -> bool:
+    """Whether a run lies in one of the regions."""
+    return bool(((regions[:, 0] <= run[0]) & (run[1] <= regions[:, 1])).any())
+
+
+def as_runs(found: Iterable[NDArray[np.intp]]) -> Runs:
+    """Runs as one array, `[runs, 2]`."""
+    return np.array(list(found), dtype=np.intp).reshape(-1, 2)
+
+
+def have_risen(x: Signal, runs: Runs, step: float, settings: FlatSettings = FLAT) -> NDArray[np.bool_]:
+    """Which runs are reached and left at a slope that would have led far beyond them, `[runs]`."""
+    a, b = runs.T
+    sign = np.where(x[a] > 0, 1.0, -1.0)
+    rise, fall = sign * (x[a - 1] - x[a - 2]), sign * (x[b] - x[b + 1])
+    height = 0.25 * (b - a) * 0.5 * (rise + fall)
+    found = (np.minimum(rise, fall) > 0) & (height > settings.moves * step) & (np.abs(x[a]) > 100 * step)
+    return np.asarray(found)
+
+
+def is_extreme(x: Signal, run: NDArray[np.intp], reach: int, step: float) -> bool:
+    """Whether nothing around a run lies further out."""
+    a, b = run
+    sign, level = (1.0 if x[a] > 0 else -1.0), x[a:b].mean()
+    highest = float((sign * x[max(a - reach, 0) : b + reach]).max())
+    return highest <= float(sign * level + 1.6 * step)
+
+
+def has_sound_beside(moved: Signal, run: NDArray[np.intp], beside: int, least: float) -> bool:
+    """Whether the sound moves by at least so much from sample to sample, right before and right after a run."""
+    a, b = run
+    before, after = moved[max(a - beside, 1) : a + 1], moved[b : b + beside]
+    return min(len(before), len(after)) >= 4 and bool(min(before.mean(), after.mean()) >= least)
+
+
+def merge_clipped(runs: Runs, levels: Signal, apart: int, settings: FlatSettings = FLAT) -> Runs:
+    """The regions of clipped runs `[runs, 2]` with their levels `[runs]`: many at one level, or a long one."""
+    if not len(runs):
+        return runs
+    breaks = np.flatnonzero(runs[1:, 0] - runs[:-1, 1] > apart) + 1
+    groups = zip(np.split(runs, breaks), np.split(np.abs(levels), breaks), strict=True)
+    return as_runs(
+        np.array((group[0, 0], group[-1, 1]))
+        for group, level in groups
+        if np.sum(level >= 0.99 * level.max()) >= settings.several
+        or np.max(group[:, 1] - group[:, 0]) >= settings.alone
+    )

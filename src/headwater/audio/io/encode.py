@@ -1,0 +1,122 @@
+"""The encoder, libsndfile, wrapped where it is called: a full disk is told as what it is, whatever the format."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from headwater.audio.io.decode import EXTRA
+from headwater.errors import Misuse, summarise
+from headwater.extras import import_optional
+
+
+class Sink(io.FileIO):
+    """A file that libsndfile writes to, which keeps the first error of the system: libsndfile swallows it."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """All of the data, or none if the system refuses."""
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.error = self.error or error
+            return 0
+        return len(data)
+
+
+class Encoder:
+    """A file of sound that is written.
+
+    Parameters
+    ----------
+    path
+        Where.
+    how
+        Rate, channels, subtype, endian and format, as `soundfile.SoundFile` takes them.
+
+    Raises
+    ------
+    OSError
+        From any method: what the system refused.
+    Misuse
+        libsndfile refuses the format.
+    """
+
+    def __init__(self, path: Path, *how: Any) -> None:
+        self.path, self.frames = path, 0
+        self.sink = Sink(path, "w+")
+        try:
+            self.file = self._calling(
+                lambda: import_optional("soundfile", EXTRA).SoundFile(self.sink, "w", *how)
+            )
+        except BaseException:
+            self.sink.close()
+            raise
+
+    def __enter__(self) -> Encoder:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:  # the file is thrown away
+            try:
+                self.close()
+            except (OSError, Misuse):
+                self.sink.close()
+
+    def write(self, x: NDArray[Any]) -> None:
+        """The next samples `[frames, channels]`."""
+        self._calling(lambda: self.file.write(x))
+        self.frames += len(x)
+
+    def tag(self, name: str, value: str) -> None:
+        """A tag such as the title, if the format has it."""
+        soundfile = import_optional("soundfile", EXTRA)
+        try:
+            setattr(self.file, name, value)
+        except (soundfile.LibsndfileError, ValueError):
+            return
+
+    def close(self) -> None:
+        """End the file."""
+        if self.sink.closed:
+            return
+        self._calling(self.file.close)
+        self.sink.close()
+
+    def _calling(self, call: Callable[[], Any]) -> Any:
+        """What a call of libsndfile returns; the error of the system that it swallowed is raised."""
+        try:
+            result = call()
+        except (MemoryError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            raise self.sink.error or Misuse(
+                f"The file {self.path.name} cannot be written: {summarise(error)}.",
+                "Name a .wav file as output.",
+            ) from error
+        if self.sink.error is not None:
+            raise self.sink.error
+        return result
+
+
+def is_possible(*how: Any) -> bool:
+    """Whether libsndfile can write files of this rate, channels, subtype, endian and format; only an attempt tells.
+
+    >>> is_possible(8000, 1, "PCM_16", "FILE", "WAV"), is_possible(8000, 10, "PCM_16", "FILE", "FLAC")
+    (True, False)
+    """
+    soundfile = import_optional("soundfile", EXTRA)
+    try:
+        soundfile.SoundFile(io.BytesIO(), "w", *how).close()
+    except (soundfile.LibsndfileError, ValueError, OverflowError):
+        return False
+    return True

@@ -1,0 +1,147 @@
+"""`headwater audio check`: what is damaged, as a label track, and the commands that mend it."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from headwater.audio.check.check import check_recording
+from headwater.audio.check.kinds import CLIPPING, GAPS, HUM, Finding
+from headwater.audio.check.quiet import find_quietest
+from headwater.audio.io.files import SUFFIXES, Recording, examine
+from headwater.audio.io.marks import write_labels
+from headwater.cli.shared.job import Entry, Job
+from headwater.cli.shared.options import Files
+from headwater.cli.shared.outputs import check_outputs
+from headwater.cli.shared.progress import Watch, clock
+
+
+@dataclass(kw_only=True)
+class CheckJob(Job):
+    """A recording checked; labels are written if there is anything to label.
+
+    Attributes
+    ----------
+    recording, labels
+        What is checked, and the label track.
+    findings
+        The damage that was found.
+    """
+
+    recording: Recording
+    labels: Path
+    findings: list[Finding] = field(default_factory=list)
+    quiet_span: tuple[float, float] | None = None
+
+    rows: ClassVar[str] = "findings"
+    packages: ClassVar[tuple[str, ...]] = ("scipy", "soundfile")
+    most_told: ClassVar[int] = 12
+
+    def work(self) -> None:
+        """Look at the recording from end to end."""
+        whole = clock(self.recording.seconds)
+        self.findings = check_recording(
+            self.recording,
+            tell=lambda seconds: self.watch.tell(f"check  {clock(seconds)} of {whole}"),
+            stop=lambda: self.watch.over,
+        )
+        if any(f.kind == HUM for f in self.findings):
+            self.quiet_span = find_quietest(self.recording)
+        if self.findings:
+            write_labels(
+                self.labels, [(self.seconds(f), f.text) for f in self.findings], overwrite=self.overwrite
+            )
+
+    def seconds(self, finding: Finding) -> tuple[float, float]:
+        """Where a finding begins and ends."""
+        return finding.start / self.recording.rate, finding.stop / self.recording.rate
+
+    def entries(self) -> Sequence[Entry]:
+        """A row for each finding."""
+        spans = [[round(t, 6) for t in self.seconds(f)] for f in self.findings]
+        rows = zip(self.findings, spans, strict=True)
+        return [
+            Entry(f.kind, {"start": a, "stop": b, "kind": f.kind, "detail": f.detail}) for f, (a, b) in rows
+        ]
+
+    def facts(self) -> Mapping[str, Any]:
+        """The files, and what to run."""
+        labels = str(self.labels) if self.findings else None
+        return {"labels": labels, "seconds_checked": self.recording.seconds, "commands": self.commands()}
+
+    def commands(self) -> list[str]:
+        """The commands that mend what was found, each of the result of the one before."""
+        kinds = {f.kind for f in self.findings}
+        file, found = self.recording.path, []
+        for command, wanted, options in (
+            ("inpaint", set(GAPS), f"--labels {shlex.quote(str(self.labels))}"),
+            ("declip", {CLIPPING}, f"--labels {shlex.quote(str(self.labels))}"),
+            ("denoise", {HUM}, "--profile {:.2f}-{:.2f}".format(*self.quiet_span or (0, 1))),
+        ):
+            if kinds & wanted:
+                found.append(f"headwater audio {command} {shlex.quote(str(file))} {options}")
+                suffix = file.suffix if file.suffix.lower() in SUFFIXES else ".wav"
+                lossless = suffix.lower() not in (".flac", ".ogg")
+                file = file.with_name(
+                    f"{file.stem}-{command}{suffix if command != 'declip' or lossless else '.wav'}"
+                )
+        return found
+
+    def tell(self, report: Mapping[str, Any]) -> None:
+        """What was found, where, and what to run."""
+        if not self.findings:
+            print(f"{self.recording.path}: no damage found in {clock(self.recording.seconds)}")
+            return
+        print(f"{self.labels}: {summarise_kinds(self.findings)}")
+        for finding in self.findings[: self.most_told]:
+            a, b = self.seconds(finding)
+            print(f"  {a:10.4f} s  {1000 * (b - a):9.2f} ms  {finding.text}")
+        if len(self.findings) > self.most_told:
+            print(f"  and {len(self.findings) - self.most_told} more")
+        print("To mend it, in this order:")
+        for line in self.commands():
+            print(f"  {line}")
+
+
+def summarise_kinds(findings: Sequence[Finding]) -> str:
+    """How many of each kind.
+
+    >>> summarise_kinds([Finding(0, 1, "click"), Finding(3, 4, "click"), Finding(5, 9, "hum", "50 Hz")])
+    '2 x click, hum 50 Hz'
+    """
+    counts = Counter(f.text if f.kind == HUM else f.kind for f in findings)
+    return ", ".join(f"{n} x {kind}" if n > 1 else kind for kind, n in counts.items())
+
+
+def check(path: Path, files: Files) -> CheckJob:
+    """The job that checks a recording.
+
+    Raises
+    ------
+    Misuse
+        The recording cannot be read, or the labels cannot be written.
+    """
+    recording = examine(path)
+    labels = files.output or path.with_name(f"{path.stem}-check.txt")
+    report = labels.with_suffix(".json")
+    check_outputs((labels, report), (path,), overwrite=files.overwrite)
+    return CheckJob(
+        command="audio check",
+        inputs=(path,),
+        report=report,
+        warnings=tuple(_notes(recording)),
+        overwrite=files.overwrite,
+        quiet=files.quiet,
+        watch=Watch("check", quiet=files.quiet),
+        recording=recording,
+        labels=labels,
+    )
+
+
+def _notes(recording: Recording) -> Iterator[str]:
+    if recording.note:
+        yield recording.note

@@ -1,0 +1,193 @@
+"""The check of a recording: damage is found where it is and as what it is, and in whole music nothing is."""
+
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+
+from headwater.audio.check.check import Parts, check_recording, merge
+from headwater.audio.check.clicks import find_clicks
+from headwater.audio.check.flats import find_flats
+from headwater.audio.check.hum import HumMeter
+from headwater.audio.check.kinds import CLICK, CLIPPING, DROPOUT, NOT_FINITE, Finding
+from headwater.audio.check.quiet import find_quietest
+from headwater.audio.io import recordings
+from headwater.audio.io.files import examine
+from headwater.audio.io.marks import read_labels, to_frames, write_labels
+
+RATE = 44_100
+
+
+def notes(seconds=6.0, seed=0, rate=RATE):
+    """Plucked chords with noise at -70 dB: each begins abruptly, as clicks do."""
+    r, t = np.random.default_rng(seed), np.arange(round(seconds * rate)) / rate
+    x = np.zeros(len(t))
+    for beat in np.arange(0.1, seconds - 0.2, 0.35):
+        after = np.maximum(t - beat, 0)
+        for f in 110 * 2 ** (r.integers(0, 30, 3) / 12):
+            tone = sum(np.sin(2 * np.pi * k * f * after) / k**1.3 for k in range(1, 9))
+            x += 0.06 * tone * np.exp(-4 * after) * (1 - np.exp(-after / 0.003)) * (t > beat)
+    return 0.8 * x / np.abs(x).max() + 3e-4 * r.standard_normal(len(x))
+
+
+def checked(folder, x, subtype="PCM_16", rate=RATE, **more):
+    soundfile.write(folder / "take.wav", x, rate, subtype=subtype)
+    return check_recording(examine(folder / "take.wav"), **more)
+
+
+def spike(x, i):
+    x[i] += 0.3
+
+
+def scratch(x, i):
+    x[i : i + 130] += 0.25 * np.random.default_rng(0).standard_normal(130)
+
+
+def zeros(x, i):
+    x[i : i + 441] = 0
+
+
+def short_zeros(x, i):
+    x[i : i + 50] = 0
+
+
+def held(x, i):
+    x[i : i + 300] = x[i]
+
+
+DAMAGE = [
+    (spike, 1, CLICK),
+    (scratch, 130, CLICK),
+    (zeros, 441, DROPOUT),
+    (short_zeros, 50, DROPOUT),
+    (held, 300, DROPOUT),
+]
+
+
+@pytest.mark.parametrize(("damage", "size", "kind"), DAMAGE, ids=lambda v: getattr(v, "__name__", v))
+def test_short_damage_is_found_as_what_it_is_and_where(tmp_path, damage, size, kind):
+    x, i = notes(3), round(1.63 * RATE)
+    damage(x, i)
+    (found,) = checked(tmp_path, x)
+    assert found.kind == kind
+    assert i - 60 < found.start <= i + size // 5 and i + 0.8 * size <= found.stop < i + size + 60
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+@pytest.mark.parametrize(("over", "gain"), [(1.2, 1.0), (2.0, 0.5)])
+def test_clipping_is_found_at_and_below_full_scale(tmp_path, subtype, over, gain):
+    x = notes(3)
+    x *= over / np.abs(x).max()
+    cut = np.flatnonzero(np.abs(x) > 1)
+    found = checked(tmp_path, gain * x.clip(-1, 1), subtype)
+    assert {f.kind for f in found} == {CLIPPING} and f"at {gain:.2g}" in found[0].text
+    assert abs(found[0].start - cut[0]) < 50 and abs(found[-1].stop - cut[-1]) < 50
+
+
+def test_what_is_not_finite_is_found_to_the_sample(tmp_path):
+    x = np.stack([notes(4), notes(4, seed=1)], axis=1)
+    x[70_000:70_012, 1], x[150_000, 0] = np.nan, np.inf
+    assert checked(tmp_path, x, "FLOAT") == [
+        Finding(70_000, 70_012, NOT_FINITE),
+        Finding(150_000, 150_001, NOT_FINITE),
+    ]
+
+
+@pytest.mark.parametrize("mains", [50, 60])
+def test_hum_is_told_from_music_of_the_same_pitch(tmp_path, mains):
+    t, music = np.arange(12 * 8000) / 8000, notes(12, rate=8000)
+    lines = sum(np.sin(2 * np.pi * k * (mains + 0.05) * t + k) / k for k in range(1, 7))
+    found = checked(tmp_path, music + 0.004 * lines, rate=8000)
+    assert [f.text for f in found] == [f"hum {mains} Hz"]
+    assert found[0].start <= 8000 and found[0].stop >= 11 * 8000
+    meter = HumMeter(8000)
+    meter.listen(music + 0.1 * lines * (t % 6 < 2))  # notes of the mains' pitch come and go
+    assert meter.find() == []
+
+
+def test_whole_music_has_no_damage(tmp_path):
+    r = np.random.default_rng(3)
+    assert checked(tmp_path, notes()) == []
+    drums = sum(
+        np.roll(np.pad(r.standard_normal(9000) * np.exp(-np.arange(9000) / n), (0, 6 * RATE - 9000)), i)
+        for n, i in ((300, 20_000), (1500, 60_000), (600, 130_000))
+    )
+    assert checked(tmp_path, 0.5 * notes() + 0.1 * drums) == []
+    t = np.arange(6 * RATE) / RATE
+    for soft in (
+        0.3 * np.sin(2 * np.pi * 40 * t),
+        0.001 * notes(),
+        np.zeros(6 * RATE),
+        0.5 * np.exp(-4 * t) * np.sin(2 * np.pi * 300 * t),
+    ):
+        assert checked(tmp_path, soft) == []  # slow peaks, few steps of 16 bits, silence, a fade to it
+    fade = notes() * np.clip(1 - t / 5, 0, 1)
+    assert checked(tmp_path, fade) == []
+
+
+def test_a_real_guitar_hums_and_has_no_other_damage():
+    """The shipped recording has a line at 60.0 Hz, 25 dB above what is beside it, but only 4 s of it."""
+    assert check_recording(examine(recordings.GUITAR)) == []
+
+
+def test_parts_do_not_change_what_is_found(tmp_path):
+    x = notes(9)
+    for i, damage in ((3 * RATE - 60, scratch), (6 * RATE - 100, zeros), (200_000, spike)):
+        damage(x, i)
+    whole = checked(tmp_path, x)
+    apart = checked(tmp_path, x, parts=Parts(part=3.0, margin=1.0))
+    assert len(whole) == 3 and [f.kind for f in apart] == [f.kind for f in whole]
+    assert all(abs(a.start - b.start) < 8 for a, b in zip(whole, apart, strict=True))
+
+
+def test_memory_is_that_of_a_part(tmp_path):
+    minute = np.tile(notes(6, rate=16_000)[:, None], (10, 2))
+    with soundfile.SoundFile(tmp_path / "long.wav", "w", 16_000, 2, "PCM_16") as file:
+        for _ in range(4):
+            file.write(minute)
+    tracemalloc.start()
+    found = check_recording(examine(tmp_path / "long.wav"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    joints = [round(f.start / 16_000) for f in found]  # where a piece begins again there is a click indeed
+    assert joints == list(range(6, 240, 6)) and peak < 60e6  # as floats the recording alone has 61 MB
+
+
+def test_a_cut_file_and_short_ones_are_checked(tmp_path):
+    for count in (1, 2, 10, 500, 5000):
+        assert checked(tmp_path, notes()[RATE : RATE + count]) == []
+    empty = np.zeros((0, 2), dtype=np.intp)
+    assert find_clicks(np.zeros(10), RATE).shape == empty.shape
+    assert all(found.shape == empty.shape for found in find_flats(np.zeros(10), RATE, 2**-15))
+
+
+def test_findings_of_channels_are_merged():
+    found = merge(
+        [Finding(10, 20, CLICK), Finding(15, 30, CLICK), Finding(15, 30, DROPOUT), Finding(90, 99, CLICK)],
+        1000,
+    )
+    assert found == [Finding(10, 30, CLICK), Finding(15, 30, DROPOUT), Finding(90, 99, CLICK)]
+
+
+def test_findings_survive_as_labels(tmp_path):
+    x = notes()
+    for i, damage in ((50_001, spike), (120_001, zeros)):
+        damage(x, i)
+    found = checked(tmp_path, x)
+    write_labels(tmp_path / "l.txt", [((f.start / RATE, f.stop / RATE), f.text) for f in found])
+    labels = read_labels(tmp_path / "l.txt")
+    assert to_frames(labels.spans, examine(tmp_path / "take.wav")) == [(f.start, f.stop) for f in found]
+    assert labels.texts == (CLICK, DROPOUT)
+
+
+def test_the_quietest_part_is_neither_silent_nor_music(tmp_path):
+    r, x = np.random.default_rng(0), notes()
+    x[2 * RATE : 3 * RATE + 4410] = 1e-3 * r.standard_normal(RATE + 4410)
+    x[5 * RATE :] = 0
+    soundfile.write(tmp_path / "take.wav", x, RATE)
+    start, stop = find_quietest(examine(tmp_path / "take.wav"))
+    assert 2.0 <= start <= 2.1 and stop - start == pytest.approx(1.0)
+    source = examine(tmp_path / "take.wav")
+    assert find_quietest(replace(source, frames=4000)) == (0.0, 4000 / RATE)
