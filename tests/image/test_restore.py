@@ -253,7 +253,10 @@ REFUSED = {
     "nan noise": ({"noise": math.nan}, r"noise level nan is not 0 or more\. Give"),
     "infinite noise": ({"noise": math.inf}, r"noise level inf is not 0 or more\. Give"),
     "no seed": ({"seeds": []}, r"seeds are 0 and the measurements 1\. Give"),
-    "measurements": ({"y": torch.cat([X, X]), "seeds": [1, 2, 3]}, r"seeds are 3 and the measurements 2\. Give"),
+    "measurements": (
+        {"y": torch.cat([X, X]), "seeds": [1, 2, 3]},
+        r"seeds are 3 and the measurements 2\. Give",
+    ),
     "size": ({"size": (16, 18)}, r"measurement is .*16, 16\] but .*\[1, 3, 16, 18\]\. Give the measurement"),
     "nan": ({"y": X / 0}, r"The image holds NaN or Inf\. Replace"),
     "mask": ({"operator": Inpaint(hole(12, 16, 2, 2))}, r"mask is 12 x 16 .* 16 x 16\. Give a mask"),
