@@ -53,6 +53,7 @@ __all__ = [
     "WarmStart",
     "Paper",
     "Estimate",
+    "OneEvaluation",
     "RecipeOptions",
     "Each",
     "WholeBatch",

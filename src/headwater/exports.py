@@ -16,6 +16,7 @@ from headwater.problem.batch import Each, WholeBatch
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit, NegativePSNR, Stop, WeightedSum, discrepancy, target_psnr
 from headwater.recipes.estimate import Estimate
+from headwater.recipes.one_evaluation import OneEvaluation
 from headwater.recipes.paper import Paper
 from headwater.recipes.recipe import RecipeOptions
 from headwater.recipes.warm_start import WarmStart
@@ -67,6 +68,7 @@ __all__ = [
     "WarmStart",
     "Paper",
     "Estimate",
+    "OneEvaluation",
     "RecipeOptions",
     "Each",
     "WholeBatch",

@@ -57,7 +57,7 @@ def test_the_model_is_loaded_once(folder, cheap, no_sheet, monkeypatch):
     loads, load = [], zoo.load_weights
     monkeypatch.setattr(zoo, "load_weights", lambda name: loads.append(name) or load(name))
     assert call("image denoise photo.png more --noise 0.1 -o out --quiet") == 0
-    assert loads == ["tiny64"]
+    assert loads == ["photo64"]
 
 
 def test_one_failure_does_not_end_the_rest(folder, cheap, no_sheet, capsys):

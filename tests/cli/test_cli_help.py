@@ -95,8 +95,11 @@ def test_the_choices_are_those_of_the_code():
 
 def test_the_defaults_name_what_ships():
     from headwater import zoo
+    from headwater.cli.image.prior import model_of
 
-    assert options.Common().model in zoo.list_models()
+    for command, name in (("denoise", "photo64"), ("deblur", "tiny64"), ("", "tiny64")):
+        assert model_of(options.Common(), command) == name and name in zoo.list_models("image")
+        assert model_of(options.Common(model="photo64"), command) == "photo64"
 
 
 @pytest.mark.parametrize(

@@ -241,3 +241,11 @@ def test_quiet_and_lines_when_no_terminal(here, capsys):
     out, err = capsys.readouterr()
     assert "b.png: misfit" in out and err == "denoise  starting\n"  # the next line only after seconds
     assert not sys.stderr.isatty()
+
+
+def test_denoising_has_a_model_of_its_own_unless_one_is_named(here):
+    for more, name in (("", "photo64"), (" --model tiny64", "tiny64")):
+        assert call(f"image denoise photo.png --noise 0.1 -o x.png --overwrite --quiet{more}") == 0
+        assert report(here / "x.json")["model"] == name
+    assert call("image deblur photo.png --gaussian 1 --noise 0.1 -o y.png --quiet") == 0
+    assert report(here / "y.json")["model"] == "tiny64"

@@ -22,7 +22,7 @@ from headwater.image.operators import (
 from headwater.image.restore import ImageTask, restore
 from headwater.recipes.paper import Paper
 from headwater.recipes.problem import Task
-from headwater.recipes.recipe import RecipeOptions
+from headwater.recipes.recipe import RecipeOptions, result_without_control
 
 torch.set_num_threads(1)
 SIGMA = 0.05
@@ -73,7 +73,7 @@ def test_pictures_of_any_size_come_back_in_it(size, recipe):
     y = x + SIGMA * normal(*x.shape, seed=1)
     done = restore(ImageTask(Identity(), y, SIGMA, size), FLOW, recipe=recipe)
     assert done.images.shape == x.shape and done.images.abs().max() <= 1
-    assert done.result.status == (Status.REACHED,)
+    assert done.result.status == (Status.COMPUTED if recipe is None else Status.REACHED,)
     assert done.problem.flow.shape == (3, max(size[0], 16), max(size[1], 16))
     assert_close(done.crop(done.result.x1).clamp(-1, 1), done.images)
     assert 0.3 < rms(done.images - y) / SIGMA < 1.06
@@ -169,9 +169,10 @@ def test_noisy_restoration_ends_at_the_noise_level(operator, recipe):
     x = field(20, 24)
     y = operator(x) + SIGMA * normal(*operator(x).shape, seed=1)
     done = restore(ImageTask(operator, y, SIGMA, (20, 24)), FLOW, recipe=recipe)
-    assert done.result.status == (Status.REACHED,)
+    low = done.result.measure[0] < 0.8  # far below the noise: a failure, not a success
+    assert done.result.status == (Status.OVERFITTED if low else Status.REACHED,)
     level = rms(operator(done.images) - y) / SIGMA
-    assert 0.3 < level < 1.06
+    assert 0.3 < level < 1.06 and low == (operator.kind == "colorize" and recipe is None)
 
 
 def test_the_discrepancy_is_approached_from_above():
@@ -187,7 +188,7 @@ def test_the_discrepancy_is_approached_from_above():
 
 @pytest.mark.parametrize(
     "operator",
-    [SuperResolution(2), Inpaint(hole(20, 40, 9, 2)), Identity()],
+    [SuperResolution(2), Inpaint(hole(20, 40, 9, 2)), Blur(gaussian_kernel(std=1.0))],
     ids=lambda o: o.name,
 )
 def test_every_seed_is_its_own_run(operator):
@@ -237,7 +238,8 @@ def test_a_recipe_is_a_value_and_its_options_reach_it():
     x = field(16, 16)
     rounds = []
     options = RecipeOptions(gradients=2, steps=3, tau=1e-4, callback=lambda e: rounds.append(e.round))
-    done = restore(ImageTask(Identity(), x, SIGMA, (16, 16)), FLOW, options=options)
+    operator = Blur(gaussian_kernel(std=1.0))
+    done = restore(ImageTask(operator, operator(x), SIGMA, (16, 16)), FLOW, options=options)
     assert (
         [r for r in rounds if r] == [1, 2]
         and rounds.count(0) == 32
@@ -250,8 +252,11 @@ REFUSED = {
     "negative": ({"noise": -0.1}, r"noise level -0\.1 is not 0 or more\. Give"),
     "nan noise": ({"noise": math.nan}, r"noise level nan is not 0 or more\. Give"),
     "infinite noise": ({"noise": math.inf}, r"noise level inf is not 0 or more\. Give"),
-    "no seed": ({"seeds": []}, r"0 seeds for 1 measurements\. Give"),
-    "measurements": ({"y": torch.cat([X, X]), "seeds": [1, 2, 3]}, r"3 seeds for 2 measurements\. Give"),
+    "no seed": ({"seeds": []}, r"seeds are 0 and the measurements 1\. Give"),
+    "measurements": (
+        {"y": torch.cat([X, X]), "seeds": [1, 2, 3]},
+        r"seeds are 3 and the measurements 2\. Give",
+    ),
     "size": ({"size": (16, 18)}, r"measurement is .*16, 16\] but .*\[1, 3, 16, 18\]\. Give the measurement"),
     "nan": ({"y": X / 0}, r"The image holds NaN or Inf\. Replace"),
     "mask": ({"operator": Inpaint(hole(12, 16, 2, 2))}, r"mask is 12 x 16 .* 16 x 16\. Give a mask"),
@@ -267,3 +272,44 @@ def test_refusals_are_two_sentences(case):
         restore(ImageTask(**arguments), FLOW, seeds)
     assert str(caught.value) == f"{caught.value.what} {caught.value.cure}"
     assert caught.value.what.endswith(".") and caught.value.cure[-1] in ".?"
+
+
+def test_known_pixels_that_are_noisy_are_not_fitted():
+    """Without a told noise they are put back at the end, so the hole needs no better fit than the noise they show."""
+    y = torch.linspace(-0.5, 0.5, 16) + 0.1 * normal(1, 3, 16, 16, seed=4)
+    task = ImageTask(Inpaint(hole(16, 16, 6, 6)), y, 0.0, (16, 16))
+    assert task.misfit_unit.item() == pytest.approx(0.1, rel=0.2)
+    done = restore(task, FLOW)
+    known = task.operator.mask.expand_as(y)
+    assert torch.equal(done.images[known], y.clamp(-1, 1)[known]) and done.result.gradients[0] <= 3
+    forced = done.problem.misfit.sigma_y.item()
+    assert done.result.measure[0] > 0.3 and forced == task.misfit_unit.item()
+
+
+def test_a_clean_picture_is_still_fitted_down_to_the_resolution():
+    task = ImageTask(
+        Inpaint(hole(16, 16, 6, 6)), torch.full((1, 3, 16, 16), 0.25), 0.0, (16, 16), check_span=False
+    )
+    assert task.misfit_unit.tolist() == pytest.approx([ImageTask.resolution])
+    assert ImageTask(SuperResolution(2), X, 0.0, (32, 32)).misfit_unit == ImageTask.resolution
+    assert ImageTask(Identity(), X, 0.004, (16, 16)).misfit_unit == 0.004
+
+
+def test_an_estimate_at_the_noise_level_is_the_answer_of_a_deblurring():
+    x, operator = field(16, 16), Blur(gaussian_kernel(std=1.0))
+    y = operator(x) + SIGMA * normal(1, 3, 16, 16, seed=1)
+    done = restore(ImageTask(operator, y, SIGMA, (16, 16)), FLOW)
+    assert done.result.status == (Status.REACHED,) and 0.8 <= done.result.measure[0] <= 1.05
+    assert done.result.gradients.tolist() == [0] and done.result.evaluations.tolist() == [32]
+
+
+@pytest.mark.parametrize("noise, wanted", [(0.1, (Status.OVERFITTED,)), (0.01, (Status.REACHED,))])
+def test_a_fitted_noise_is_told_as_a_failure_where_there_is_one(noise, wanted):
+    """The measurement itself as the answer: misfit 0. Below the resolution there is no noise that could be fitted."""
+    operator = Blur(gaussian_kernel(std=1.0))
+
+    def exact(flow, misfit, seeds, *, guess, options):
+        return result_without_control(misfit, field(16, 16), Status.REACHED, 0)
+
+    done = restore(ImageTask(operator, operator(field(16, 16)), noise, (16, 16)), FLOW, recipe=exact)
+    assert done.result.status == wanted and not (noise == 0.1 and done.result.status[0].ok)

@@ -20,13 +20,23 @@ from headwater.errors import Misuse
 from headwater.flows.cover import Cover, Place, cover_damage
 from headwater.flows.flow import Flow
 from headwater.flows.windowed import extend_to_canvas
+from headwater.image.denoise import DenoisePicture
 from headwater.image.io.picture import check_range
+from headwater.image.noise import estimate_noise
+from headwater.image.operators.blur import Blur
+from headwater.image.operators.clip import Clip
 from headwater.image.operators.inpaint import Inpaint
+from headwater.image.operators.resize import SuperResolution
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit
-from headwater.problem.operator import Operator
+from headwater.problem.operator import Identity, Operator
 from headwater.recipes.problem import Problem
 from headwater.recipes.recipe import Recipe, RecipeOptions
+from headwater.recipes.verdict import tell_overfitted
+from headwater.recipes.warm_start import WarmStart
+
+MEASURING_ALL = (Blur, SuperResolution)
+"""Operators that leave no part of a picture open: an estimate at the noise level is the answer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +100,7 @@ class ImageTask:
         """
         if self.check_span and model.range and self.y.ndim == 4 and self.y.shape[1] in (1, 3):
             check_range(self.y, *model.range)
-        canvas, sigma = self.embed(model), max(self.noise, self.resolution)
+        canvas, sigma = self.embed(model), self.misfit_unit
         if (cover := cover_of(canvas)) is not None:
             known = Inpaint(self._pack_known(cover))
             y = self.pack(self.y, cover)
@@ -100,13 +110,41 @@ class ImageTask:
         size, operator = (canvas.shape[1], canvas.shape[2]), self.operator
         if size != self.size:
             operator = compose(operator, Crop(*self.size, size))
-        return Problem(canvas, Misfit(operator, self.y, sigma), extend(guess, size))
+        if self.is_denoising:
+            return Problem(
+                canvas, Misfit(operator, self.y, sigma), extend_mirrored(guess, size), DenoisePicture()
+            )
+        recipe = WarmStart(keep_estimate=0.8) if isinstance(self.operator, MEASURING_ALL) else WarmStart()
+        return Problem(canvas, Misfit(operator, self.y, sigma), extend(guess, size), recipe)
+
+    @property
+    def is_denoising(self) -> bool:
+        """Whether the measurement is the picture itself with noise, which is one evaluation's job."""
+        return isinstance(self.operator, Identity) and self.noise > 0
+
+    @property
+    def misfit_unit(self) -> float | Tensor:
+        """The misfit that counts as 1, in data units: a number, or one for every measurement `[1 or samples]`.
+
+        It is the noise of a picture to be denoised, else the noise or `resolution`, whichever is larger. Known pixels
+        that are put back at the end need no better fit than the noise that they show around the damage.
+        """
+        if self.is_denoising:
+            return self.noise
+        if (
+            self.noise < self.resolution
+            and (known := known_pixels(self.operator, (1, 1, *self.size))) is not None
+        ):
+            rows, columns = surround(~known.all(0)[0])
+            seen = estimate_noise(self.y[..., rows, columns], known[..., rows, columns])
+            return seen.clamp(min=self.resolution)
+        return max(self.noise, self.resolution)
 
     def finish(self, x1: Tensor, problem: Problem | None = None) -> Tensor:
         """The images `[samples, channels, height, width]` of a solve, agreeing with y as well as its noise allows.
 
-        Where the operator knows pixels, those of y stand if the noise is below `resolution` or no window solves
-        them. With any other linear operator and noise below `resolution` the image is
+        A denoised picture is x1. Where the operator knows pixels, those of y stand if the noise is below `resolution`
+        or no window solves them. With any other linear operator and noise below `resolution` the image is
 
             argmin_x |x - x1|^2 / resolution^2 + |A x - y|^2 / noise^2,
 
@@ -129,7 +167,9 @@ class ImageTask:
         images = x1[..., : self.size[0], : self.size[1]]
         y = self.y.to(images).expand(len(images), *self.y.shape[1:])
         known = known_pixels(self.operator, images.shape)
-        if known is not None:
+        if self.is_denoising:
+            pass
+        elif known is not None:
             images = torch.where(known.to(images.device), y, images) if precise else images
         elif precise and (pseudo_inverse := getattr(self.operator, "pseudo_inverse", None)):
             gap = self.operator.residual(images, y)
@@ -259,6 +299,10 @@ def restore(
     task = replace(task, y=task.y.expand(len(seeds), *task.y.shape[1:]))
     problem = task.pose(model)
     result = problem.solve(seeds, recipe=recipe, options=options)
+    # Below the resolution the unit of the misfit is no noise that could be fitted, and the one-sided residuals of
+    # clipped pixels are no noise either.
+    if task.noise >= task.resolution and not isinstance(task.operator, Clip):
+        result = tell_overfitted(result, task.operator.count(task.y))
     return Restoration(task.finish(result.x1, problem), result, task, problem)
 
 
@@ -304,3 +348,39 @@ def extend(image: Tensor, canvas: tuple[int, int]) -> Tensor:
     """The image `[..., height, width]` extended to the canvas by repeating its last row and column."""
     below, right = canvas[0] - image.shape[-2], canvas[1] - image.shape[-1]
     return pad(image, (0, right, 0, below), mode="replicate")
+
+
+def surround(damaged: Tensor, margin: int = 32) -> tuple[slice, slice]:
+    """The rows and columns from `margin` pixels before the damage to as many behind it, of bool `[height, width]`.
+
+    Examples
+    --------
+    >>> damaged = torch.zeros(100, 200, dtype=torch.bool)
+    >>> damaged[40:50, 180:190] = True
+    >>> surround(damaged)
+    (slice(8, 82, None), slice(148, 200, None))
+    """
+    places = [torch.nonzero(damaged.any(axis)).flatten() for axis in (1, 0)]
+    if not len(places[0]):
+        return slice(None), slice(None)
+    first, last = ([int(place[k]) for place in places] for k in (0, -1))
+    rows, columns = (
+        slice(max(i - margin, 0), min(j + 1 + margin, n))
+        for i, j, n in zip(first, last, damaged.shape, strict=True)
+    )
+    return rows, columns
+
+
+def extend_mirrored(image: Tensor, canvas: tuple[int, int]) -> Tensor:
+    """The image `[..., height, width]` extended to the canvas by its mirror images, whose noise is like its own.
+
+    Examples
+    --------
+    >>> extend_mirrored(torch.tensor([[1.0, 2.0, 3.0]]), (1, 7)).tolist()
+    [[1.0, 2.0, 3.0, 3.0, 2.0, 1.0, 1.0]]
+    """
+    for axis, length in zip((-2, -1), canvas, strict=True):
+        n = image.shape[axis]
+        k = torch.arange(length, device=image.device) % (2 * n)
+        image = image.index_select(axis, torch.minimum(k, 2 * n - 1 - k))
+    return image

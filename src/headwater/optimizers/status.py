@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Status(Enum):
-    """How the control of one problem ended; the value is the sentence for the user.
+    """How one problem ended; the value is the sentence for the user.
 
     Examples
     --------
@@ -16,14 +16,17 @@ class Status(Enum):
 
     RUNNING = "The problem is still being optimised."
     REACHED = "The stop criterion was reached."
+    COMPUTED = "The answer was computed directly; nothing was optimised."
     CONVERGED = "No step improves the cost any more, up to rounding."
     EVALUATIONS = "The limit of evaluations was reached before the stop criterion."
     SECONDS = "The time limit was reached before the stop criterion."
     STALLED = "The line search found no better point, not even along the negative gradient."
     DIVERGED = "The cost or its gradient became NaN or infinite; the last finite point was kept."
+    MISSED = "The misfit is still above the noise level, and no step lowers it any more."
+    OVERFITTED = "The misfit is far below the noise level: noise was fitted, or there is less than was told."
     CANCELLED = "The run was cancelled; the best point so far was kept."
 
     @property
     def ok(self) -> bool:
         """Whether the optimisation ended by its own criterion."""
-        return self in (Status.REACHED, Status.CONVERGED)
+        return self in (Status.REACHED, Status.COMPUTED, Status.CONVERGED)

@@ -16,6 +16,7 @@ from headwater.flows.watched import Ended
 from headwater.optimizers import LBFGS, Optimizer
 from headwater.problem.cost import Misfit, discrepancy
 from headwater.recipes.recipe import RecipeOptions, result_without_control
+from headwater.recipes.verdict import tell_missed
 from headwater.solvers.fixed import invert
 
 
@@ -60,14 +61,14 @@ class Paper:
         """Solve a batch of inverse problems; see `Recipe`."""
         steps = options.steps or self.steps
         z = flow.noise(seeds, device=guess.device)
-        guess = guess.expand_as(z)
+        guess, tau = guess.expand_as(z), self.tau if options.tau is None else options.tau
         try:
             y0 = invert(flow, guess, steps=steps)
             result = control(
                 flow,
                 misfit,
                 blend(y0, z, self.a),
-                stop=discrepancy(misfit, self.tau if options.tau is None else options.tau),
+                stop=discrepancy(misfit, tau),
                 steps=steps,
                 gradients=options.gradients or self.gradients,
                 optimizer=self.optimizer,
@@ -76,4 +77,7 @@ class Paper:
             )
         except Ended as ended:
             return result_without_control(misfit, guess, ended.status, 0)
-        return replace(result, preparation=2 * steps)  # the inversion: a midpoint step evaluates twice
+        status = tell_missed(result, tau)
+        return replace(
+            result, status=status, preparation=2 * steps
+        )  # the inversion: a midpoint step evaluates twice

@@ -43,8 +43,8 @@ Level = Annotated[float, word(values.parse_level, "LEVEL", limits=(-100.0, 100.0
 class Common(Files):
     """What every command that uses a model understands."""
 
-    model: Annotated[str, Parameter(group=MODEL)] = "tiny64"
-    """A shipped model, see 'headwater models'."""
+    model: Annotated[str | None, Parameter(group=MODEL)] = None
+    """A shipped model, see 'headwater models'; by default photo64 to denoise, and tiny64 for all else."""
 
     label: Annotated[str | None, Parameter(group=MODEL)] = None
     """The class of the image: a name, WNID or number of the model's classes. None by default."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from headwater.cli.image.frames import Frames
 from headwater.cli.image.options import Restore
 from headwater.cli.image.outputs import plan_outputs
-from headwater.cli.image.prior import device_of, load_flow
+from headwater.cli.image.prior import device_of, load_flow, model_of
 from headwater.cli.image.requests import Request
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import check_room, device_named
@@ -26,7 +26,7 @@ from headwater.flows.flow import Flow
 from headwater.image import restore as restoring
 from headwater.image.io.files import read_image, write_image
 from headwater.image.metrics.compare import compare, finite
-from headwater.image.restore import Restoration
+from headwater.image.restore import ImageTask, Restoration
 from headwater.image.sheet import sheet
 from headwater.recipes.paper import Paper
 from headwater.recipes.recipe import RecipeOptions
@@ -36,8 +36,10 @@ from headwater.text import counted
 
 DEFINITIONS = {
     "noise": "standard deviation of the noise of the measurement, in the range [-1, 1]",
-    "misfit_unit": "the same, but not below what a solve of a few steps can resolve",
-    "misfit": "rms(A(x1) - y) / misfit_unit of the image as written: 1 at the noise level",
+    "misfit_unit": "the same, but not below what a solve of a few steps can resolve; of an inpainting without "
+    "--noise not below the noise that the known pixels around the hole show",
+    "misfit": "rms(A(x1) - y) / misfit_unit of the image as written: 1 at the noise level; a denoised image is a "
+    "mean, whose misfit lies below 1 by nature",
     "gradients": "gradient evaluations of this sample: each a forward solve and a vector-Jacobian product",
     "evaluations": "forward calls of the network for this sample",
     "psnr": "dB, range 2, over all channels and pixels",
@@ -122,7 +124,7 @@ class RestoreJob(Job):
         return {
             "operator": task.operator.name,
             "noise": task.noise,
-            "misfit_unit": max(task.noise, task.resolution),
+            "misfit_unit": unit_of(task),
             "size": list(task.size),
             "model": self.options.model,
             "reference": None if self.options.reference is None else str(self.options.reference),
@@ -167,6 +169,7 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
     Misuse
         An option, a file or the model cannot be used.
     """
+    o = replace(o, model=model_of(o, request.command))
     inputs = (*request.inputs, *([o.reference] if o.reference else []))
     outputs = plan_outputs(
         o.output,
@@ -182,7 +185,7 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
     device = device_named(o.device)
     flow = load_flow(o, device)
     check_memory(flow, request, o)
-    frames, level = Frames(), max(request.task.noise, request.task.resolution)
+    frames, level = Frames(), unit_of(request.task)
     common = ("preset", "steps", "gradients", "seconds", "memory", "label", "seed")
     return RestoreJob(
         command=f"image {request.command}",
@@ -208,6 +211,11 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
         reference=reference,
         frames=frames,
     )
+
+
+def unit_of(task: ImageTask) -> float:
+    """The misfit that counts as 1, in data units."""
+    return float(torch.as_tensor(task.misfit_unit).max())
 
 
 def read_reference(o: Restore, size: tuple[int, int]) -> Tensor | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from headwater.atomic import write_atomically
 from headwater.cli.image.options import Common
 from headwater.cli.image.outputs import plan_outputs
-from headwater.cli.image.prior import load_flow, on_canvas
+from headwater.cli.image.prior import load_flow, model_of, on_canvas
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import device_named
 from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
@@ -38,7 +38,7 @@ class PriorJob(Job):
 
     def facts(self) -> Mapping[str, Any]:
         """The model and the label."""
-        return {"model": self.common.model, "label": self.common.label}
+        return {"model": model_of(self.common), "label": self.common.label}
 
 
 @dataclass(kw_only=True)
