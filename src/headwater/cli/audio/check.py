@@ -18,6 +18,7 @@ from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.options import Files
 from headwater.cli.shared.outputs import check_outputs
 from headwater.cli.shared.progress import Watch, clock
+from headwater.cli.shared.terminal import say
 
 
 @dataclass(kw_only=True)
@@ -94,17 +95,17 @@ class CheckJob(Job):
     def tell(self, report: Mapping[str, Any]) -> None:
         """What was found, where, and what to run."""
         if not self.findings:
-            print(f"{self.recording.path}: no damage found in {clock(self.recording.seconds)}")
+            say(f"{self.recording.path}: no damage found in {clock(self.recording.seconds)}")
             return
-        print(f"{self.labels}: {summarise_kinds(self.findings)}")
+        say(f"{self.labels}: {summarise_kinds(self.findings)}")
         for finding in self.findings[: self.most_told]:
             a, b = self.seconds(finding)
-            print(f"  {a:10.4f} s  {1000 * (b - a):9.2f} ms  {finding.text}")
+            say(f"  {a:10.4f} s  {1000 * (b - a):9.2f} ms  {finding.text}")
         if len(self.findings) > self.most_told:
-            print(f"  and {len(self.findings) - self.most_told} more")
-        print("To mend it, in this order:")
+            say(f"  and {len(self.findings) - self.most_told} more")
+        say("To mend it, in this order:")
         for line in self.commands():
-            print(f"  {line}")
+            say(f"  {line}")
 
 
 def summarise_kinds(findings: Sequence[Finding]) -> str:
