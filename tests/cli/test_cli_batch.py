@@ -8,6 +8,7 @@ from cli_tools import call, pixels, report, two_sentences
 from PIL import Image
 
 from headwater import zoo
+from headwater.cli.image import requests, restoration
 from headwater.image import restore as restoring
 from headwater.image.model import models
 from headwater.optimizers.status import Status
@@ -102,6 +103,8 @@ def test_ctrl_c_ends_all(folder, cheap, no_sheet, monkeypatch, capsys):
         ("image denoise more more/c/../a.png empty --noise 0.1 -o out", "The folder empty holds no file"),
         ("image denoise photo.png other/photo.jpg --noise 0.1 -o out", "would have one name."),
         ("image denoise photo.png more --noise 0.1 -o photo.png/out", "cannot be made:"),
+        ("image denoise photo.png photo.jpg --noise 0.1", "would have one name."),
+        ("image denoise photo.png photo-sheet.png --noise 0.1 -o out", "would have one name."),
     ],
 )
 def test_refusals_before_any_work(folder, cheap, capsys, line, words):
@@ -111,3 +114,60 @@ def test_refusals_before_any_work(folder, cheap, capsys, line, words):
     assert call(line) == 2
     err = capsys.readouterr().err
     assert words in err and two_sentences(err.removeprefix("Error: ")) and cheap == []
+
+
+def test_a_folder_may_have_a_dot_in_its_name(folder, cheap, no_sheet):
+    assert call("image denoise photo.png more/b.jpg --noise 0.1 --quiet -o out.v2/") == 0
+    assert (folder / "out.v2" / "photo.png").exists()
+
+
+def test_the_results_of_one_command_are_the_input_of_the_next(folder, cheap, no_sheet, capsys):
+    """Without their sheets, and without what is hidden."""
+    call("image denoise photo.png more --noise 0.1 -o first --quiet")
+    (folder / "first" / "._photo.png").write_bytes(b"resource fork")
+    (folder / "first" / "deep.png").mkdir()
+    assert call("image upscale first -o second") < 2
+    assert capsys.readouterr().out.splitlines()[-1].startswith("3 of 3 files done")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(5, "Input/output error", "b.jpg")])
+def test_whatever_fails_for_one_file_does_not_end_the_rest(
+    folder, cheap, no_sheet, monkeypatch, capsys, error
+):
+    read = requests.read_image
+
+    def read_image(path, **options):
+        if path.name == "b.jpg":
+            raise error
+        return read(path, **options)
+
+    monkeypatch.setattr(requests, "read_image", read_image)
+    assert call("image denoise more photo.png --noise 0.1 -o out --quiet") == 2
+    err = capsys.readouterr().err.splitlines()
+    assert err[0].startswith("Error, more/b.jpg: ") and err[-1] == "2 of 3 files done, 1 refused"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_file_is_read(folder, cheap, no_sheet, monkeypatch, capsys, number):
+    read, former = requests.read_image, signal.getsignal(number)
+
+    def read_image(path, **options):
+        if path.name == "a.PNG":
+            signal.raise_signal(number)
+        return read(path, **options)
+
+    monkeypatch.setattr(requests, "read_image", read_image)
+    assert call("image denoise photo.png more --noise 0.1 -o out") == 130
+    assert capsys.readouterr().out.splitlines()[-1] == "1 of 3 files done, 1 interrupted, 1 not begun"
+    assert signal.getsignal(number) is former
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_report_is_written_waits_for_it(folder, cheap, monkeypatch, capsys, number):
+    def sheet(path, *arguments, **options):
+        signal.raise_signal(number)
+        path.write_bytes(b"sheet")
+
+    monkeypatch.setattr(restoration, "sheet", sheet)
+    assert call("image denoise photo.png more --noise 0.1 -o out") == 130
+    assert {"photo.png", "photo.json", "photo-sheet.png"} == set(names(folder / "out"))

@@ -11,7 +11,7 @@ from headwater.cli.app import app, main
 KINDS = {"int", "float"}
 WORDS = {"STD": "/255", "SIZE": "GB", "ENERGY": "eV", "DIPOLE": "D", "VOLUME": "Bohr^3", "HEAT": "cal/mol/K"}
 """What is written behind a number of this metavar; none behind others."""
-OWN = {"STD", "SIZE", "ENERGY", "DIPOLE", "VOLUME", "HEAT", "TIME", "HZ", "LEVEL"}
+OWN = {"STD", "SIZE", "ENERGY", "DIPOLE", "VOLUME", "HEAT", "TIME", "HZ", "LEVEL", "START-END"}
 """Readers with refusals of their own, which name a cure and not always both limits."""
 
 

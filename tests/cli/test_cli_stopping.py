@@ -14,6 +14,7 @@ from headwater import Flow
 from headwater.audio.model import models as audio_models
 from headwater.audio.model.space import Spectral
 from headwater.audio.prior import Prior
+from headwater.cli.shared.progress import Watch
 from headwater.image.model import models as image_models
 from headwater.molecule.model.models import Networks
 
@@ -101,7 +102,7 @@ def test_sigterm_is_the_same(files, press):
 )
 def test_the_time_limit_is_heard_at_once_and_is_a_missed_goal(files, press, line, preset):
     velocity = press(0)
-    assert call(f"{line} --preset {preset} --seconds 1e-9 --quiet") == 1
+    assert call(f"{line} --preset {preset} --seconds 0.001 --quiet") == 1
     assert velocity.count == 0 and report(files / "x.json")[{"i": "samples", "a": "stretches"}[line[0]]]
 
 
@@ -165,3 +166,25 @@ def test_a_signal_is_answered_while_nothing_is_evaluated(files):
     work.send_signal(signal.SIGTERM)
     assert work.stderr.readline().startswith("stopping")
     assert work.poll() is None and work.wait() == 0
+
+
+def test_what_was_not_begun_is_a_missed_goal(files, press, monkeypatch):
+    """The time is up after the first gap, which linear prediction fills."""
+    press(0)
+    monkeypatch.setattr(Watch, "over", property(lambda watch: bool(watch.turned > watch.start)))
+    line = "audio inpaint take.wav --gap 0.5-0.51 --gap 1.5-1.51 --gap 2.5-2.51 -o x.wav --quiet"
+    assert call(line) == 1
+    assert report(files / "x.json")["not_begun"] == 2
+
+
+def test_molecules_in_a_file_are_scored_until_a_signal(files, capsys):
+    pytest.importorskip("rdkit")
+    water = "3\n\nO 0 0 0.12\nH 0 0.76 -0.47\nH 0 -0.76 -0.47\n"
+    (files / "many.xyz").write_text(200 * water)
+    evaluator, pressed = Networks.load().evaluator, Pressed(1, signal.SIGINT)
+    hook = evaluator.register_forward_pre_hook(lambda *_: pressed.note())
+    try:
+        assert call("molecule score many.xyz") == 130  # 4 batches of molecules, each of 4 evaluations
+    finally:
+        hook.remove()
+    assert pressed.count == 4 and "Nothing was done yet." in capsys.readouterr().err

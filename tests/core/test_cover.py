@@ -1,11 +1,14 @@
 """The flow on damage alone: which windows and pixels, the velocity of the whole canvas, the same answer anywhere."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 from headwater import Flow, Misuse
 from headwater.flows.cover import Cover, cover_damage, find_groups
+from headwater.flows.watched import watch_flow
 from headwater.flows.windowed import WindowedVelocity
 from headwater.image.operators import Inpaint
 from headwater.image.restore import ImageTask, restore
@@ -93,9 +96,8 @@ def test_a_hole_has_the_same_answer_in_a_picture_of_any_size():
         hole = torch.zeros(height, width, dtype=torch.bool)
         hole[top + 18 : top + 24, left + 15 : left + 25] = True
         options = RecipeOptions(gradients=3)
-        done = restore(ImageTask(Inpaint(~hole), x, 0.0, (height, width)), flow, [4], options=options)
+        done = restore(ImageTask(Inpaint(~hole), x, 0.05, (height, width)), flow, [4], options=options)
         fillings.append(done.images[..., hole])
-        assert torch.equal(done.images[..., ~hole], x.clamp(-1, 1)[..., ~hole])
         assert len(done.problem.flow.velocity.cover.corners) == 2
     assert_close(fillings[1], fillings[0])
     assert_close(fillings[2], fillings[0])
@@ -110,3 +112,54 @@ def test_a_picture_narrower_than_a_window():
     assert done.images.shape == x.shape and torch.equal(done.images[..., ~hole], x.clamp(-1, 1)[..., ~hole])
     assert done.region[0] == slice(0, 9) and done.crop(done.result.x1).shape[-2:] == (9, 16)
     assert bool((done.rms(done.images) < 1e-6).all())
+
+
+def a_hole(height=40, width=56):
+    hole = torch.zeros(height, width, dtype=torch.bool)
+    hole[18:24, 15:25] = True
+    return hole
+
+
+def test_a_transposed_picture_is_filled_too():
+    """Its strides are those of its transpose, so that a flattened picture is a copy."""
+    flow, hole, x = Flow(mixing, (3, 16, 16), range=(-1, 1)), a_hole(), 0.2 * normal(1, 3, 56, 40)
+    options, images = RecipeOptions(gradients=2), []
+    for y in (x.mT, x.mT.contiguous()):
+        images.append(restore(ImageTask(Inpaint(~hole), y, 0.0, (40, 56)), flow, [0], options=options).images)
+    assert torch.equal(*images) and not torch.equal(images[0][..., hole], x.mT[..., hole])
+
+
+def test_each_sample_is_shown_in_its_own_picture():
+    flow, hole, y = Flow(mixing, (3, 16, 16), range=(-1, 1)), a_hole(), 0.2 * normal(2, 3, 40, 56)
+    options = RecipeOptions(gradients=2)
+    done = restore(ImageTask(Inpaint(~hole), y, 0.0, (40, 56)), flow, [0, 1], options=options)
+    rows, columns = done.region
+    unsolved = torch.ones(40, 56, dtype=torch.bool).flatten()
+    unsolved[done.problem.flow.velocity.cover.index] = False
+    beside = unsolved.reshape(40, 56)[rows, columns]
+    assert torch.equal(done.crop(done.result.x1)[..., beside], done.images[..., rows, columns][..., beside])
+
+
+def test_different_masks_are_refused_where_they_would_disturb_each_other():
+    flow, x = Flow(mixing, (3, 16, 16), range=(-1, 1)), 0.2 * normal(2, 3, 40, 56)
+    masks = torch.stack([~a_hole(), ~a_hole().roll(9, 1)])[:, None]
+    with pytest.raises(Misuse, match="one by one"):
+        restore(ImageTask(Inpaint(masks), x, 0.0, (40, 56)), flow, [0, 1])
+    same = Inpaint(masks[:1].expand(2, -1, -1, -1))
+    options = RecipeOptions(gradients=2)
+    together = restore(ImageTask(same, x, 0.0, (40, 56)), flow, [3, 7], options=options)
+    alone = restore(ImageTask(Inpaint(masks[:1]), x[1:], 0.0, (40, 56)), flow, [7], options=options)
+    assert_close(together.images[1:], alone.images, rtol=0, atol=1e-4)
+
+
+def test_a_watched_flow_keeps_its_cover():
+    flow, hole, y = Flow(mixing, (3, 16, 16), range=(-1, 1)), a_hole(), 0.2 * normal(1, 3, 40, 56)
+    task = ImageTask(Inpaint(~hole), y, 0.0, (40, 56))
+    problem = task.pose(flow)
+    watched = replace(problem, flow=watch_flow(problem.flow, lambda: None))
+    assert task.finish(watched.solve([0]).x1, watched).shape == y.shape
+
+
+def test_all_of_a_large_picture_may_be_damaged():
+    cover = Cover.over(torch.ones(400, 300, dtype=torch.bool), (64, 64))
+    assert len(cover.index) == 400 * 300 and cover.box == (slice(0, 400), slice(0, 300))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import re
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -114,12 +117,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 1 a goal was missed, 2 the call cannot be served (two sentences on stderr), 130 interrupted.
     """
     replace_unknown_characters()
-    code = _run(list(sys.argv[1:] if arguments is None else arguments))
+    with sigterm_as_ctrl_c():
+        code = _run(list(sys.argv[1:] if arguments is None else arguments))
     lost = finish_output()
     if lost is None or lost.errno == errno.EPIPE:  # who reads only the first lines has seen what was wanted
         return code
     what = f"The words of the command cannot be shown: {lost.strerror}."
     return _refuse(Misuse(what, "Send them elsewhere; what they tell of is done."))
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Within this block SIGTERM raises KeyboardInterrupt (in the main thread, where Python delivers signals)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def _run(tokens: list[str]) -> int:

@@ -21,7 +21,7 @@ from headwater.cli.image.options import Restore
 from headwater.cli.image.requests import Request
 from headwater.cli.image.restoration import restore_job
 from headwater.cli.molecule.options import Aim
-from headwater.cli.shared.exit_codes import INTERRUPTED
+from headwater.cli.shared.exit_codes import INTERRUPTED, MISUSE
 from headwater.cli.shared.job import run
 from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
@@ -110,7 +110,10 @@ def demo(folder: Path, quiet: bool) -> int:
             break
     for more in (fill_gap, design_molecules):
         if code != INTERRUPTED:
-            line, ended = more(folder, quiet=quiet)
+            try:
+                line, ended = more(folder, quiet=quiet)
+            except Misuse as error:
+                line, ended = str(error), MISUSE
             lines.append(line)
             code = ended or code
     say("\n".join(lines))
@@ -138,6 +141,8 @@ def fill_gap(folder: Path, *, quiet: bool, start: float = 1.42, stop: float = 1.
     write_patched(source, [Patch(first, np.zeros(shape), np.ones(shape, bool))], damaged, overwrite=True)
     options = GapOptions(gap=(f"{start}-{stop}",), output=output, overwrite=True, quiet=quiet)
     code = run(gaps.inpaint(damaged, options))
+    if code in (MISUSE, INTERRUPTED):
+        return "guitar     not repaired", code
     found, truth = (torch.from_numpy(examine(p).read(first, last).T) for p in (output, recordings.GUITAR))
     decibel = float(si_sdr(found.reshape(1, -1), truth.reshape(1, -1)))
     words = f"a gap of {1000 * (stop - start):.0f} ms, filled"
@@ -154,6 +159,8 @@ def design_molecules(folder: Path, *, quiet: bool) -> tuple[str, int]:
     output = folder / "molecules.sdf"
     options = replace(MOLECULES, output=output, overwrite=True, quiet=quiet)
     code = run(target_job(options))
+    if code in (MISUSE, INTERRUPTED):
+        return "molecules  not designed", code
     hits = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))["summary"]["hits"]
     words = f"{hits} of {options.count} hit within {TOLERANCE['gap']} eV, as the evaluator says; see molecules.html"
     return f"molecules  gap {options.gap:g} eV asked: {words}", code

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
@@ -61,7 +62,7 @@ class Cover:
         """
         if not bool(damaged.any()):
             raise Misuse("The mask marks nothing as damaged.", "Mark the part that is to be restored.")
-        canvas = (damaged.shape[0], damaged.shape[1])
+        damaged, canvas = damaged.cpu(), (damaged.shape[0], damaged.shape[1])
         grids = (place_over_box(box, window, canvas) for box in find_groups(damaged, window))
         corners = tuple(
             corner
@@ -104,8 +105,9 @@ class Cover:
 
     def unpack(self, packed: Tensor, onto: Tensor) -> Tensor:
         """Pictures `[batch, c, *canvas]`: a copy of `onto` `[1 or batch, c, *canvas]` with these pixels put in."""
-        pictures = onto.to(packed).expand(len(packed), *onto.shape[1:]).clone()
-        pictures.flatten(-2)[..., self.index.to(packed.device)] = packed.squeeze(-2)
+        pictures = onto.to(packed).expand(len(packed), *onto.shape[1:])
+        pictures = pictures.clone(memory_format=torch.contiguous_format)
+        pictures.view(*pictures.shape[:-2], -1)[..., self.index.to(packed.device)] = packed.squeeze(-2)
         return pictures
 
 
@@ -116,14 +118,21 @@ def place_of(corner: tuple[int, int], window: tuple[int, int]) -> Place:
 
 def find_groups(damaged: Tensor, window: tuple[int, int]) -> list[tuple[int, int, int, int]]:
     """The first and last row and column of each group of damage; groups are half a window or more apart."""
-    rows, columns = damaged.nonzero(as_tuple=True)
     high, wide = (max(n // 2, 1) for n in window)
-    cells, inverse = torch.unique(torch.stack([rows // high, columns // wide], 1), dim=0, return_inverse=True)
-    label = torch.tensor(label_neighbours([(a, b) for a, b in cells.tolist()]))[inverse]
-    ends = torch.stack([rows, -rows, columns, -columns])
-    lowest = torch.full((4, int(label.max()) + 1), torch.iinfo(torch.long).max)
-    lowest = lowest.scatter_reduce(1, label.expand(4, -1), ends, "amin")
-    return [(top, -bottom, left, -right) for top, bottom, left, right in lowest.T.tolist()]
+    seen = max_pool2d(damaged[None].float(), (high, wide), ceil_mode=True)[0]
+    cells = [(row, column) for row, column in seen.nonzero().tolist()]
+    groups: dict[int, list[tuple[int, int]]] = {}
+    for cell, number in zip(cells, label_neighbours(cells), strict=True):
+        groups.setdefault(number, []).append(cell)
+    boxes = []
+    for group in groups.values():
+        rows, columns = zip(*group, strict=True)
+        top, left = high * min(rows), wide * min(columns)
+        part = damaged[top : high * (max(rows) + 1), left : wide * (max(columns) + 1)]
+        down, right = part.any(1).nonzero(), part.any(0).nonzero()
+        ends = (top + int(down[0]), top + int(down[-1]), left + int(right[0]), left + int(right[-1]))
+        boxes.append(ends)
+    return boxes
 
 
 def label_neighbours(cells: Sequence[tuple[int, int]]) -> list[int]:

@@ -19,6 +19,7 @@ from headwater.dflow.result import Result
 from headwater.errors import Misuse
 from headwater.flows.cover import Cover, Place, cover_damage
 from headwater.flows.flow import Flow
+from headwater.flows.watched import WatchedVelocity
 from headwater.flows.windowed import extend_to_canvas
 from headwater.image.denoise import DenoisePicture
 from headwater.image.io.picture import check_range
@@ -185,6 +186,11 @@ class ImageTask:
             return model
         if known is None:
             return extend_to_canvas(model, canvas)
+        if bool((known != known[:1]).any()):
+            raise Misuse(
+                "The masks of the batch differ, and its pictures are larger than the model's window.",
+                "Restore pictures with different masks one by one, as each is solved around its own damage.",
+            )
         return cover_damage(model, pad_to(~known.all(0)[0], canvas))
 
     def pack(self, picture: Tensor, cover: Cover) -> Tensor:
@@ -247,7 +253,7 @@ class Restoration:
         if cover is None:
             return x1[..., rows, columns]
         box = cover.cut_out()
-        onto = extend(self.images[:1, :, rows, columns], box.canvas)
+        onto = extend(self.images[: len(x1), :, rows, columns], box.canvas)
         return box.unpack(x1, onto)[..., : rows.stop - rows.start, : columns.stop - columns.start]
 
     def rms(self, images: Tensor) -> Tensor:
@@ -326,7 +332,10 @@ class Crop:
 
 def cover_of(flow: Flow) -> Cover | None:
     """The cover of a flow that solves damage alone (`cover_damage`), else None."""
-    return getattr(flow.velocity, "cover", None)
+    velocity = flow.velocity
+    while isinstance(velocity, WatchedVelocity):
+        velocity = velocity.velocity
+    return getattr(velocity, "cover", None)
 
 
 def pad_to(mask: Tensor, canvas: tuple[int, int]) -> Tensor:

@@ -145,6 +145,10 @@ class RepairJob(Job):
         """Keep the stretch that was just repaired for the sheet."""
         self.shown = Shown(before, after, content | {"curve": self.curve.points, "goal": self.watch.level})
 
+    def not_begun(self) -> int:
+        """Stretches after the end."""
+        return self.count - len(self.done)
+
     def facts(self) -> Mapping[str, Any]:
         """The file that was written, the model, and what the words of the report mean."""
         assert self.written is not None
@@ -158,7 +162,7 @@ class RepairJob(Job):
                 "over": self.written.over,
             },
             "model": models.MUSIC if any(e.values["evaluations"] for e in self.done) else None,
-            "not_begun": self.count - len(self.done),
+            "not_begun": self.not_begun(),
             "definitions": DEFINITIONS,
         }
 

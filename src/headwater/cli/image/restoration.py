@@ -110,7 +110,8 @@ class RestoreJob(Job):
             }
             if self.reference is not None and file is not None:
                 row |= compare(images[i : i + 1].cpu(), self.reference)
-            entries.append(Entry(f"seed {seed}", row, (status,)))
+            # Clamping and rounding may take an image from where the solve had it.
+            entries.append(Entry(f"seed {seed}", row, (status,), missed=float(misfit[i]) > 1.25))
         return entries
 
     def _as_written(self, images: Tensor) -> Tensor:

@@ -166,6 +166,10 @@ class DesignJob(Job):
         """Write the sheet of structures and the page."""
         write_pictures(self.designed, self.outputs, self.title, overwrite=self.overwrite)
 
+    def not_begun(self) -> int:
+        """Molecules that were asked for and are not there."""
+        return self.request.count - len(self.designed)
+
     def remarks(self, report: Mapping[str, Any]) -> Iterable[str]:
         """How many molecules were not begun or not found, and how many are broken."""
         count, found = self.request.count, len(self.designed)

@@ -18,6 +18,7 @@ from headwater.cli.shared.outputs import check_outputs
 from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse, suggest
 from headwater.extras import import_optional
+from headwater.flows.watched import Ended
 from headwater.molecule.chemistry.soundness import Chemistry, examine, find_duplicates
 from headwater.molecule.design import design as designing
 from headwater.molecule.io.files import read_molecules
@@ -119,6 +120,8 @@ class ScoreJob(Job):
     def _predict(self, molecules: Sequence[Molecule]) -> Iterator[tuple[Values, Values]]:
         """The six properties of each molecule by guide and evaluator."""
         for start in range(0, len(molecules), self.at_once):
+            if (status := self.watch.check()) is not None:
+                raise Ended(status)
             part = molecules[start : start + self.at_once]
             both = designing.score(to_batch(part))
             for i in range(len(part)):

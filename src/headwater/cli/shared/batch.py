@@ -59,10 +59,14 @@ def plan_batch(
         raise Misuse(
             "A folder is read, and nothing says where its results go.", "Name a folder, as in -o out/."
         )
-    into_folder = output is not None and (output.is_dir() or not output.suffix)
+    known = output is not None and output.suffix.lower() in suffixes
+    into_folder = output is not None and (
+        output.is_dir() or not output.suffix or (len(files) > 1 and not known)
+    )
     if len(files) == 1 and not into_folder:
         return Batch(((files[0], options),), alone=True)
     if output is None:
+        check_names(files, lambda file: str(file.with_name(name_result(file))))
         return Batch(tuple((file, options) for file in files), alone=False)
     if not into_folder:
         raise Misuse(
@@ -83,7 +87,7 @@ def find_files(inputs: Sequence[Path], suffixes: Collection[str]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = [file for file in sorted(path.iterdir()) if file.suffix.lower() in suffixes]
+        inside = [file for file in sorted(path.iterdir()) if is_input(file, suffixes)]
         if not inside:
             kinds = ", ".join(sorted(suffixes))
             raise Misuse(f"The folder {path} holds no file that ends in {kinds}.", "Name the files.")
@@ -91,17 +95,24 @@ def find_files(inputs: Sequence[Path], suffixes: Collection[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def is_input(file: Path, suffixes: Collection[str]) -> bool:
+    """Whether a file of a folder is taken: no hidden file, no folder, and none of the sheets that commands write."""
+    own = file.name.startswith(".") or file.stem.endswith("-sheet")
+    return file.suffix.lower() in suffixes and not own and not file.is_dir()
+
+
 def check_names(files: Sequence[Path], name_result: Callable[[Path], str]) -> None:
     """Refuse files whose results, reports or sheets would have one name in the output folder."""
-    seen: dict[str, Path] = {}
+    seen: dict[Path, Path] = {}
     for file in files:
-        stem = Path(name_result(file)).stem
-        if stem in seen:
-            raise Misuse(
-                f"The results of {seen[stem]} and {file} would have one name.",
-                "Rename one of them, or write them to two folders.",
-            )
-        seen[stem] = file
+        plain = Path(name_result(file)).with_suffix("")
+        for name in (plain, plain.with_name(f"{plain.name}-sheet")):
+            if name in seen:
+                raise Misuse(
+                    f"The results of {seen[name]} and {file} would have one name.",
+                    "Rename one of them, or write them to two folders.",
+                )
+            seen[name] = file
 
 
 def make_folder(path: Path) -> None:

@@ -26,7 +26,7 @@ from headwater.cli.shared.machine import Meter, use_idle_cores, versions
 from headwater.cli.shared.outputs import write_json
 from headwater.cli.shared.progress import Watch
 from headwater.cli.shared.terminal import say
-from headwater.errors import Misuse, is_out_of_memory
+from headwater.errors import Misuse, as_refusal, is_out_of_memory
 from headwater.flows.watched import Ended
 from headwater.optimizers.status import Status
 
@@ -115,6 +115,10 @@ class Job(ABC):
     def entries(self) -> Sequence[Entry]:
         """The rows of what was done so far."""
 
+    def not_begun(self) -> int:
+        """How many rows were asked for and not begun, each a missed goal."""
+        return 0
+
     def facts(self) -> Mapping[str, Any]:
         """What the domain adds to the report, `definitions` last; a key of the runner's own is replaced."""
         return {}
@@ -153,12 +157,12 @@ def run(job: Job) -> int:
     meter = Meter(job.device)
     with job.watch.running():
         ended_by = _carry_out(job)
-    costs, entries = meter.read(), job.entries()
-    if job.interrupted() and not entries:
-        say("Interrupted. Nothing was done yet.", error=True)
-        return INTERRUPTED
-    report = build_report(job, entries, costs, ended_by)
-    refusals = [*([] if ended_by is None else [ended_by]), *_write_report(job, report)]
+        costs, entries = meter.read(), job.entries()
+        if job.interrupted() and not entries:
+            say("Interrupted. Nothing was done yet.", error=True)
+            return INTERRUPTED
+        report = build_report(job, entries, costs, ended_by)
+        refusals = [*([] if ended_by is None else [ended_by]), *_write_report(job, report)]
     for line in status_warnings(entries):
         say(line, error=True)
     for sentence in job.remarks(report):
@@ -166,7 +170,7 @@ def run(job: Job) -> int:
     if job.interrupted():
         say("Interrupted. What was done is written.", error=True)
     if not job.quiet:
-        if missed := count_missed(entries, job.row):
+        if not job.interrupted() and (missed := count_missed(entries, job.row)):
             say(missed)
         job.tell(report)
     for refusal in refusals:
@@ -203,12 +207,15 @@ def run_each(batch: Batch[Options], make_job: Callable[[Path, Options], Job]) ->
             say(f"{number} of {len(batch.files)}: {file}")
         try:
             codes.append(run(make_job(file, options)))
-        except Misuse as error:
-            say(f"Error, {file}: {error}", error=True)
+        except KeyboardInterrupt:
+            codes.append(INTERRUPTED)
+        except (Misuse, OSError, MemoryError, RuntimeError) as error:
+            say(f"Error, {file}: {_refusal(error, 'Give it alone, or a smaller one.')}", error=True)
             codes.append(MISUSE)
         if codes[-1] == INTERRUPTED:
             break
-    say(summarise(codes, len(batch.files)), error=quiet)
+    if not quiet or max(codes) != DONE:
+        say(summarise(codes, len(batch.files)), error=quiet)
     return max(codes)
 
 
@@ -253,6 +260,8 @@ def _refusal(error: Exception, smaller: str) -> Misuse:
         return error
     if is_out_of_memory(error):
         return Misuse("The machine ran out of memory.", smaller)
+    if isinstance(error, OSError) and error.errno is not None:
+        return as_refusal(error)
     raise error
 
 
@@ -330,7 +339,7 @@ def exit_code(job: Job, entries: Sequence[Entry]) -> int:
     """130 after Ctrl-C, 1 if a goal was missed, else 0."""
     if job.interrupted() or any(Status.CANCELLED in entry.statuses for entry in entries):
         return INTERRUPTED
-    return DONE if all(entry.reached for entry in entries) else MISSED
+    return DONE if all(entry.reached for entry in entries) and not job.not_begun() else MISSED
 
 
 def _warn(sentence: str) -> None:

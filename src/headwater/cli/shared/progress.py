@@ -93,7 +93,8 @@ class Interrupt:
 def write_at_once(stream: TextIO, text: str) -> None:
     """Write from a signal handler, which may have interrupted a print to the same stream."""
     try:
-        os.write(stream.fileno(), text.encode("ascii"))
+        clear = "\r\x1b[2K" if stream.isatty() else ""  # the line that is rewritten
+        os.write(stream.fileno(), (clear + text).encode("ascii"))
     except (OSError, ValueError):  # no file behind it, closed, or full
         with suppress(OSError, ValueError, RuntimeError):
             stream.write(text)
