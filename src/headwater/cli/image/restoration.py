@@ -158,7 +158,8 @@ class RestoreJob(Job):
         for sample in report["samples"]:
             if sample["file"] is not None:
                 words = [f"{n} {f.format(sample[n])}" for n, f in shown if sample.get(n) is not None]
-                say(f"{sample['file']}: {', '.join([*words, counted(sample['gradients'], 'gradient')])}")
+                spent = "gradient" if sample["gradients"] else "evaluation"
+                say(f"{sample['file']}: {', '.join([*words, counted(sample[f'{spent}s'], spent)])}")
         say(f"{self.outputs.sheet}, {self.report}: how it went, in {report['seconds']:.1f} s")
 
 
