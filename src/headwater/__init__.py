@@ -77,6 +77,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for: torch takes seconds, and help, refusals and Ctrl-C need none of it (PEP 562)."""
+    if name.startswith("_") or "." in name:
+        raise AttributeError(f"module 'headwater' has no attribute {name!r}")
     exports = importlib.import_module("headwater.exports")
     if name in __all__:
         return getattr(exports, name)

@@ -21,7 +21,7 @@ class Letters(Job):
     statuses: tuple[Status, ...] = (Status.REACHED, Status.REACHED)
     trouble: dict[int, BaseException] = field(default_factory=dict)
     smaller = "Give fewer letters."
-    rows = "letters"
+    rows, row = "letters", "letter"
     packages = ("numpy", "no-such-package")
 
     def __post_init__(self):
@@ -87,7 +87,8 @@ def test_without_a_report_nothing_is_written_beside_the_work(letters, tmp_path):
 def test_how_it_ends_is_an_exit_code_and_a_warning(status, code, letters, capsys):
     assert run(letters(statuses=(Status.REACHED, status), quiet=True)) == code
     warned = "" if status.ok else f"Warning, letter b: {status.value}\n"
-    assert capsys.readouterr() == ("", warned)
+    missed = "" if code in (0, 130) else "1 of 2 letters missed its goal.\n"
+    assert capsys.readouterr() == ("", warned + missed)
 
 
 @pytest.mark.parametrize(
@@ -132,3 +133,11 @@ def test_many_names_are_counted(letters, capsys):
     many = "abcdefghijk"
     run(letters(letters=many, statuses=(Status.SECONDS,) * len(many), quiet=True))
     assert capsys.readouterr().err.startswith("Warning, letter a, letter b,")
+
+
+def test_what_was_not_begun_is_counted_as_missed(letters, monkeypatch, capsys):
+    monkeypatch.setattr(Letters, "not_begun", lambda job: 2)
+    assert run(letters(letters="ab")) == 1
+    assert capsys.readouterr().out.splitlines()[0] == "2 of 4 letters missed their goals."
+    assert run(letters(letters="a", quiet=True, overwrite=True)) == 1
+    assert capsys.readouterr().err == "2 of 3 letters missed their goals.\n"

@@ -1,6 +1,7 @@
 """Denoised pictures: the noise of luma and chroma, exact answers on closed forms, and never worse than the input."""
 
 import io
+import pickle
 
 import numpy as np
 import pytest
@@ -186,3 +187,25 @@ def test_the_shipped_networks_are_never_worse_than_the_input_or_one_evaluation(n
     assert bool((after > psnr(one.clamp(-1, 1), truth) - 0.1).all())
     if kind == "grey":
         assert bool((after > psnr(one.clamp(-1, 1).mean(1, keepdim=True), truth[:, :1]) + 1).all())
+
+
+@pytest.mark.parametrize("part", ["round field", "black border", "white paper"])
+def test_parts_without_noise_do_not_change_the_level(part):
+    """Black around a microscope's field, a border, paper: cut off at an end of the range, they show no noise."""
+    generator = torch.Generator().manual_seed(3)
+    y = 0.1 * torch.randn(1, 3, 64, 64, generator=generator) + torch.linspace(-0.4, 0.4, 64)
+    rows, columns = torch.meshgrid(torch.arange(64) - 32, torch.arange(64) - 32, indexing="ij")
+    flat = {"round field": rows**2 + columns**2 > 484, "black border": (rows < -10) | (columns < -10)}
+    flat |= {"white paper": rows > 0}
+    y[..., flat[part]] = 1.0 if part == "white paper" else -1.0
+    levels = estimate_levels(y, torch.tensor([0.1]))
+    assert_close(levels.luma, torch.tensor([0.1]))
+    assert_close(levels.chroma, torch.tensor([0.1]))
+
+
+def test_a_recipe_can_be_sent_to_another_process():
+    assert pickle.loads(pickle.dumps(DenoisePicture())).views[1](torch.arange(3.0)).tolist() == [
+        2.0,
+        1.0,
+        0.0,
+    ]

@@ -127,3 +127,14 @@ def test_sizes_are_drawn_for_a_range_as_for_its_nearest_value():
 def test_what_was_asked_is_shown_with_its_unit():
     assert format_asked("gap", Interval(5.0, 6.5)) == "5..6.5 eV" and format_asked("qed", 0.6) == "0.60"
     assert as_interval(5.0) == Interval(5.0, 5.0) and str(Interval(low=0.25)) == ">0.25"
+
+
+@pytest.mark.parametrize("name, text", [("qed", "5"), ("qed", ">1.5"), ("sa", "<0.5"), ("qed", "-0.1..0.5")])
+def test_scores_outside_their_scale_are_refused(name, text):
+    with pytest.raises(Misuse, match=f"--{name} goes from .* is outside"):
+        read_number(name, text)
+
+
+def test_signs_and_dots_of_other_keyboards():
+    assert read_number("logp", "\u22651") == Interval(low=1.0)
+    assert read_number("logp", "1\u20262") == Interval(1.0, 2.0)

@@ -53,6 +53,15 @@ def test_what_is_not_known_is_left_out():
     lost = Relaxation(METHANE, False, 0, math.nan, math.nan, False, *[Electrons(*[math.nan] * 4)] * 2, "No.")
     p = Physics({"gap": 5.0}, lost, DftResult(*[math.nan] * 5, 1.0, False, "No."))
     assert p.xtb_values == p.dft_values == p.disagreement == {} and p.strain is None
-    assert p.notes({"gap": 5.0}) == [] and p.doubt({"gap": 5.0}) == 0
+    assert p.notes({"gap": 5.0}) == [] and p.doubt({"gap": 5.0}) == 3.0
     changed = Physics({"gap": None}, relaxed(5.0, bond_change=True))
     assert changed.notes({"gap": 5.0}) == ["bonds change in xTB"] and "gap" not in changed.disagreement
+
+
+def test_a_check_that_failed_ranks_behind_one_that_agrees():
+    lost = Electrons(math.nan, math.nan, math.nan, math.nan)
+    failed = Relaxation(METHANE, False, 5, math.nan, math.nan, False, lost, lost)
+    agrees = Physics({"gap": 6.0}, relaxed(6.2)).doubt({"gap": 6.0})
+    assert Physics({"gap": 6.0}).doubt({"gap": 6.0}) == 0 < agrees
+    assert Physics({"gap": 6.0}, failed).doubt({"gap": 6.0}) > max(agrees, PhysicsLimits().errors)
+    assert Physics({"gap": 6.0}, failed, computed(6.0)).doubt({"gap": 6.0}) == 0

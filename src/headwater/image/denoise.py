@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ from headwater.recipes.recipe import RecipeOptions
 
 def mirror(*axes: int) -> View:
     """The mirror image along some axes."""
-    return lambda x: x.flip(axes)
+    return partial(torch.flip, dims=axes)
 
 
 MIRRORS: tuple[View, ...] = (mirror(), mirror(-1), mirror(-2), mirror(-2, -1))

@@ -75,6 +75,24 @@ def robust_std(details: Tensor) -> Tensor:
     return moduli.median(1).values / 0.6745 if moduli.shape[1] else details.new_zeros(len(details))
 
 
+def robust_std_within(details: Tensor, blocks: Tensor, least: int = 64) -> Tensor:
+    """`robust_std` of details `[batch, c, h, w]` in some blocks, bool `[batch, 1, h, w]`; in all if those are few."""
+    pairs = zip(details, blocks, strict=True)
+    some = (d[:, b[0]] if int(b.sum()) >= least else d for d, b in pairs)
+    return torch.cat([robust_std(d[None]) for d in some])
+
+
+def find_noisy_blocks(y: Tensor) -> tuple[Tensor, Tensor]:
+    """Which blocks of 2 x 2 and of 4 x 4 pixels of y `[batch, c, h, w]` show its noise, bool `[batch, 1, h/2, w/2]`.
+
+    None of their pixels is at an extreme of its channel, where noise is cut off: the black around a microscope's
+    field, white paper.
+    """
+    inside = (y > y.amin((-2, -1), keepdim=True)) & (y < y.amax((-2, -1), keepdim=True))
+    fine = halve_by_haar(inside.all(1, keepdim=True).to(y))[0] == 2  # four ones over 2
+    return fine, halve_by_haar(fine.to(y))[0] == 2
+
+
 def estimate_noise(y: Tensor, known: Tensor | None = None) -> Tensor:
     """The standard deviation of white noise in pictures y `[batch, c, h, w]`, `[batch]`, in data units.
 
@@ -108,10 +126,11 @@ def estimate_levels(y: Tensor, sigma_y: Tensor) -> NoiseLevels:
     is at least that of white noise behind the weights w of JPEG's luma, sqrt(3) |w| sigma_y = 1.16 sigma_y, and what
     the total, luma^2 + 2 chroma^2 = 3 sigma_y^2, leaves for it.
     """
-    axes = to_luma_chroma(y)
+    axes, (fine_blocks, coarse_blocks) = to_luma_chroma(y), find_noisy_blocks(y)
     smooth, fine = halve_by_haar(axes[:, 1:])
-    fine_chroma, coarse_chroma = robust_std(fine), robust_std(halve_by_haar(smooth)[1])
-    fine_luma = robust_std(halve_by_haar(axes[:, :1])[1])
+    fine_chroma = robust_std_within(fine, fine_blocks)
+    coarse_chroma = robust_std_within(halve_by_haar(smooth)[1], coarse_blocks)
+    fine_luma = robust_std_within(halve_by_haar(axes[:, :1])[1], fine_blocks)
     sigma = sigma_y.to(fine_luma)
     # Of chroma halved both ways the finest details keep 0.1 of the noise, halved one way 0.25; what serves best as
     # its level is then 0.55 and 0.75 (docs/notes/denoising.md).

@@ -27,6 +27,7 @@ from headwater.image.noise import estimate_noise
 from headwater.image.operators.blur import Blur
 from headwater.image.operators.clip import Clip
 from headwater.image.operators.inpaint import Inpaint
+from headwater.image.operators.jpeg import JPEG
 from headwater.image.operators.resize import SuperResolution
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit
@@ -306,9 +307,11 @@ def restore(
     problem = task.pose(model)
     result = problem.solve(seeds, recipe=recipe, options=options)
     # Below the resolution the unit of the misfit is no noise that could be fitted, and the one-sided residuals of
-    # clipped pixels are no noise either.
-    if task.noise >= task.resolution and not isinstance(task.operator, Clip):
-        result = tell_overfitted(result, task.operator.count(task.y))
+    # clipped pixels and the bounded ones of a quantisation are no noise either.
+    if task.noise >= task.resolution and not isinstance(task.operator, (Clip, JPEG)):
+        result = tell_overfitted(
+            result, task.operator.count(task.y), 0.8 * share_inside(task.y, model).sqrt()
+        )
     return Restoration(task.finish(result.x1, problem), result, task, problem)
 
 
@@ -328,6 +331,14 @@ class Crop:
     def adjoint(self, y: Tensor) -> Tensor:
         """The picture y `[..., height, width]` on the canvas, zero beyond it."""
         return pad(y, (0, self.canvas[1] - self.width, 0, self.canvas[0] - self.height))
+
+
+def share_inside(y: Tensor, model: Flow) -> Tensor:
+    """The share of y within the model's data range, `[batch]`; at its ends, as in a dark photo, noise is cut off."""
+    if model.range is None:
+        return torch.ones(len(y))
+    low, high = model.range
+    return ((y > low) & (y < high)).flatten(1).float().mean(1)
 
 
 def cover_of(flow: Flow) -> Cover | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from headwater.dflow.result import Result
@@ -18,7 +19,7 @@ def tell_missed(result: Result, tau: float) -> tuple[Status, ...]:
     )
 
 
-def tell_overfitted(result: Result, count: Tensor, least: float = 0.8) -> Result:
+def tell_overfitted(result: Result, count: Tensor, least: float | Tensor = 0.8) -> Result:
     """The result, in which samples far nearer to the measurement than its noise allows are told as failures.
 
     The measurement of a plausible sample lies at the noise level, like that of the truth: rms 1 +- 1 / sqrt(2n) with
@@ -32,7 +33,7 @@ def tell_overfitted(result: Result, count: Tensor, least: float = 0.8) -> Result
     count
         How many measurements each problem has, `[batch]`.
     least
-        The misfit below which noise was fitted, if there are enough measurements to tell.
+        The misfit below which noise was fitted, if there are enough measurements to tell; one, or `[batch]`.
 
     Examples
     --------
@@ -43,7 +44,8 @@ def tell_overfitted(result: Result, count: Tensor, least: float = 0.8) -> Result
     >>> [tell_overfitted(result, torch.tensor([n])).status[0].name for n in (1000, 20)]
     ['OVERFITTED', 'REACHED']
     """
-    lowest = (1 - 4 / (2 * count.to(result.measure)).sqrt()).clamp(max=least)
+    chance = 1 - 4 / (2 * count.to(result.measure)).sqrt()
+    lowest = chance.minimum(torch.as_tensor(least).to(chance))
     low = (result.measure < lowest).tolist()
     reached = (Status.REACHED, Status.CONVERGED)
     return replace(

@@ -135,7 +135,8 @@ def merge(
     merged: list[Finding] = []
     last: dict[str, int] = {}
     for each in sorted(found):
-        gap = (clipping if each.kind == CLIPPING else apart) * rate
+        # What lies between two drop-outs is sound, however short.
+        gap = {CLIPPING: clipping, DROPOUT: 0.0}.get(each.kind, apart) * rate
         i = last.get(each.kind)
         if i is not None and each.start - merged[i].stop <= gap:
             merged[i] = replace(merged[i], stop=max(merged[i].stop, each.stop))

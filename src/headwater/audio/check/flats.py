@@ -34,7 +34,9 @@ class FlatSettings:
     beside
         How much is looked at on both sides of a drop-out.
     around
-        A clipped run is the extreme of so much on both sides.
+        A clipped run is the extreme of so much on both sides, and a drop-out is not.
+    most
+        The share of the signal in drop-outs above which they are its nature: gated drums, square waves.
     together
         Clipped runs that are not further apart make one region. It has `several` at its highest level, or one of
         `alone` samples.
@@ -49,6 +51,7 @@ class FlatSettings:
     moves: float = 8.0
     beside: float = 0.001
     around: float = 0.02
+    most: float = 0.2
     together: float = 0.5
 
 
@@ -80,15 +83,9 @@ def find_flats(x: Signal, rate: int, step: float, settings: FlatSettings = FLAT)
         if has_sound_beside(moved, run, beside, settings.moves * step)
         and np.ptp(x[slice(*run)]) <= 1.6 * step
     ]
-    reach, near = round(settings.around * rate), regions + np.array([-1, 1]) * round(settings.together * rate)
-    return regions, as_runs(
-        run for run in dropped if not (is_within(run, near) and is_extreme(x, run, reach, step))
-    )
-
-
-def is_within(run: NDArray[np.intp], regions: Runs) -> bool:
-    """Whether a run lies in one of the regions."""
-    return bool(((regions[:, 0] <= run[0]) & (run[1] <= regions[:, 1])).any())
+    reach = round(settings.around * rate)
+    lost = as_runs(run for run in dropped if not is_extreme(x, run, reach, step))
+    return regions, lost if (lost[:, 1] - lost[:, 0]).sum() <= settings.most * len(x) else lost[:0]
 
 
 def as_runs(found: Iterable[NDArray[np.intp]]) -> Runs:

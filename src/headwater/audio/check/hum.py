@@ -123,7 +123,8 @@ class HumMeter:
 
     def _heights(self, power: Signal, frequency: float) -> Signal:
         s, scale = self.settings, 2 * self.size * self.factor / self.rate
-        count = min(s.harmonics, int((self.bins - 1) / scale / frequency))
+        mains = min(s.mains, key=lambda f: abs(f - frequency))  # all drifts of one have as many lines
+        count = min(s.harmonics, int((self.bins - 1) / scale / (mains * (1 + s.drift))))
         near, far = round(s.near * scale), round(s.far * scale)
         heights = np.zeros(max(count, 2))
         for k in range(1, count + 1):
@@ -142,5 +143,6 @@ class HumMeter:
         """From when to when its lines are there."""
         heights = np.stack([self._heights(row, frequency)[strong[: len(strong)]].mean() for row in power])
         there = np.flatnonzero(heights >= self.settings.above / 2)
+        there = there if len(there) else np.arange(len(power))
         step = self.settings.window / 2
         return float(there[0] * step), float((there[-1] + 2) * step)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from headwater.audio.check.check import check_recording
 from headwater.audio.check.kinds import CLIPPING, GAPS, HUM, Finding
-from headwater.audio.check.quiet import find_quietest
+from headwater.audio.check.quiet import find_noise_alone
 from headwater.audio.io.files import SUFFIXES, Recording, examine
 from headwater.audio.io.marks import write_labels
 from headwater.cli.shared.job import Entry, Job
@@ -51,7 +51,7 @@ class CheckJob(Job):
             stop=lambda: self.watch.over,
         )
         if any(f.kind == HUM for f in self.findings):
-            self.quiet_span = find_quietest(self.recording)
+            self.quiet_span = find_noise_alone(self.recording)
         if self.findings:
             write_labels(
                 self.labels, [(self.seconds(f), f.text) for f in self.findings], overwrite=self.overwrite
@@ -79,18 +79,21 @@ class CheckJob(Job):
         kinds = {f.kind for f in self.findings}
         file, found = self.recording.path, []
         for command, wanted, options in (
-            ("inpaint", set(GAPS), f"--labels {shlex.quote(str(self.labels))}"),
-            ("declip", {CLIPPING}, f"--labels {shlex.quote(str(self.labels))}"),
-            ("denoise", {HUM}, "--profile {:.2f}-{:.2f}".format(*self.quiet_span or (0, 1))),
+            ("inpaint", set(GAPS), f"--labels {quote(self.labels)}"),
+            ("declip", {CLIPPING}, f"--labels {quote(self.labels)}"),
+            ("denoise", {HUM} if self.quiet_span else set(), self._profile()),
         ):
             if kinds & wanted:
-                found.append(f"headwater audio {command} {shlex.quote(str(file))} {options}")
+                found.append(f"headwater audio {command} {quote(file)} {options}")
                 suffix = file.suffix if file.suffix.lower() in SUFFIXES else ".wav"
                 lossless = suffix.lower() not in (".flac", ".ogg")
                 file = file.with_name(
                     f"{file.stem}-{command}{suffix if command != 'declip' or lossless else '.wav'}"
                 )
         return found
+
+    def _profile(self) -> str:
+        return "--profile {:.2f}-{:.2f}".format(*self.quiet_span) if self.quiet_span else ""
 
     def tell(self, report: Mapping[str, Any]) -> None:
         """What was found, where, and what to run."""
@@ -103,9 +106,23 @@ class CheckJob(Job):
             say(f"  {a:10.4f} s  {1000 * (b - a):9.2f} ms  {finding.text}")
         if len(self.findings) > self.most_told:
             say(f"  and {len(self.findings) - self.most_told} more")
-        say("To mend it, in this order:")
-        for line in self.commands():
+        if commands := self.commands():
+            say("To mend it, in this order:")
+        for line in commands:
             say(f"  {line}")
+        if self.quiet_span is None and any(f.kind == HUM for f in self.findings):
+            say(
+                "No second with the hum alone was found: name one, headwater audio denoise --profile START-END."
+            )
+
+
+def quote(file: Path) -> str:
+    """A file as it is written in a shell.
+
+    >>> quote(Path("-a b.wav"))
+    "'./-a b.wav'"
+    """
+    return shlex.quote(f"./{file}" if str(file).startswith("-") else str(file))
 
 
 def summarise_kinds(findings: Sequence[Finding]) -> str:

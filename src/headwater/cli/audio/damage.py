@@ -118,11 +118,14 @@ def denoise_by_profile(recording: Recording, profile: times.Span, o: Repair) -> 
             f"Give at least {SHORTEST_PROFILE:g} s with noise alone.",
         )
     last = min(last, first + round(LONGEST_PROFILE * recording.rate))
-    powers = [estimate_profile(x, recording.rate) for x in recording.read(first, last).T if x.std() > SILENCE]
-    if len(powers) < recording.channels:
+    noises = tuple(
+        Noise.from_profile(estimate_profile(x, recording.rate)) if x.std() > SILENCE else Noise(0.0)
+        for x in recording.read(first, last).T
+    )
+    heard = [noise.std for noise in noises if noise.std > 0]
+    if not heard:
         raise Misuse("The profile is silent.", "Give a part of the recording where the noise is heard alone.")
-    noises = tuple(Noise.from_profile(power) for power in powers)
-    check_noise(min(n.std for n in noises), recording)
+    check_noise(min(heard), recording)
     about = {"profile": list(profile), "noise": [n.std for n in noises], "estimated": True}
     return undo("denoise", recording, ByChannel(noises), [recording.path], about, o)
 

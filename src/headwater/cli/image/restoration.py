@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -194,7 +194,7 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
         inputs=request.inputs,
         settings={**request.settings, **{name: getattr(o, name) for name in common}},
         report=outputs.report,
-        warnings=request.warnings,
+        warnings=(*request.warnings, *warn_of_one_answer(request, o)),
         watch=Watch(
             request.command,
             frames,
@@ -218,6 +218,15 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
 def unit_of(task: ImageTask) -> float:
     """The misfit that counts as 1, in data units."""
     return float(torch.as_tensor(task.misfit_unit).max())
+
+
+def warn_of_one_answer(request: Request, o: Restore) -> Iterator[str]:
+    """Of options that `denoise` does not use, as it searches for nothing."""
+    if request.command == "denoise" and o.preset == "default" and (o.samples > 1 or o.steps or o.gradients):
+        yield (
+            "A denoised picture is the mean of what is likely, without a search: all samples are equal, and --steps"
+            " and --gradients have no effect. For samples give --preset paper."
+        )
 
 
 def read_reference(o: Restore, size: tuple[int, int]) -> Tensor | None:

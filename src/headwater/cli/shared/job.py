@@ -169,9 +169,9 @@ def run(job: Job) -> int:
         _warn(sentence)
     if job.interrupted():
         say("Interrupted. What was done is written.", error=True)
+    if exit_code(job, entries) == MISSED and (missed := count_missed(entries, job.row, job.not_begun())):
+        say(missed, error=job.quiet)
     if not job.quiet:
-        if not job.interrupted() and (missed := count_missed(entries, job.row)):
-            say(missed)
         job.tell(report)
     for refusal in refusals:
         say(f"Error: {refusal}", error=True)
@@ -309,21 +309,21 @@ def enumeration(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def count_missed(entries: Sequence[Entry], row: str) -> str:
-    """How many entries missed their goal, as a sentence; empty if none did.
+def count_missed(entries: Sequence[Entry], row: str, not_begun: int = 0) -> str:
+    """How many entries missed their goal or were not begun, as a sentence; empty if none did.
 
     >>> count_missed([Entry("seed 3", {}, (Status.REACHED,)), Entry("seed 4", {}, (Status.STALLED,))], "sample")
     '1 of 2 samples missed its goal.'
     >>> count_missed([Entry("seed 4", {}, missed=True)], "sample")
     'The sample missed its goal.'
     """
-    missed = sum(not entry.reached for entry in entries)
+    missed, count = sum(not entry.reached for entry in entries) + not_begun, len(entries) + not_begun
     if not missed:
         return ""
-    if len(entries) == 1:
+    if count == 1:
         return f"The {row} missed its goal."
     whose = "its goal" if missed == 1 else "their goals"
-    return f"{missed} of {len(entries)} {plural(row)} missed {whose}."
+    return f"{missed} of {count} {plural(row)} missed {whose}."
 
 
 def plural(word: str) -> str:

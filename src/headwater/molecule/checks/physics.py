@@ -78,8 +78,12 @@ class Physics:
     def doubt(self, asked: Mapping[str, Asked]) -> float:
         """What ranks molecules: the disagreements on what was asked in mean errors of xTB, plus the strain.
 
-        The strain counts in units of its limit. 0 without a check, and without doubt.
+        The strain counts in units of its limit. 0 without a check, and without doubt; a check that failed counts as
+        one at the limits, as it says nothing for the molecule.
         """
+        checked = self.xtb is not None or self.dft is not None
+        if checked and not (self.xtb_values or self.dft_values):
+            return self.limits.errors + 1.0
         return sum(self._in_errors(asked).values()) + (self.strain or 0.0) / self.limits.strain
 
     def notes(self, asked: Mapping[str, Asked]) -> list[str]:

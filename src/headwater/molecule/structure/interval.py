@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, isfinite
@@ -101,15 +102,24 @@ def read_target(property: str, text: str) -> Asked:
     return _read_range(text, lambda part: read_quantity(property, part), f"--{property}")
 
 
+SCORES = {"qed": (0.0, 1.0), "sa": (1.0, 10.0)}
+"""The scores that have ends, by definition (Bickerton et al. 2012; Ertl & Schuffenhauer 2009)."""
+
+
 def read_number(name: str, text: str) -> Asked:
     """What is asked of a number without a unit, as `read_target`.
 
     >>> str(read_number("qed", ">0.6")), read_number("logp", "-1.5")
     ('>0.6', -1.5)
     """
+    ends = SCORES.get(name, (-math.inf, math.inf))
 
     def read(part: str) -> float:
         match = parse_number(part)
+        value = math.nan if match is None or match[2] else float(match[1])
+        if value < ends[0] or value > ends[1]:
+            what = f"--{name} goes from {ends[0]:g} to {ends[1]:g}, and {shorten(part.strip())} is outside."
+            raise Misuse(what, "Give a value or a range in it.")
         if match is None or match[2] or not isfinite(float(match[1])):
             cure = "Write a number or a range, as in 0.6, 0.5..0.7 or '>0.6'."
             raise Misuse(f"--{name} {shorten(text.strip())} is not a number without a unit.", cure)
@@ -120,7 +130,7 @@ def read_number(name: str, text: str) -> Asked:
 
 def _read_range(text: str, read: Callable[[str], float], option: str) -> Asked:
     """A value that `read` understands, or a range of two, whose unit may stand at the second one only."""
-    plain = text.strip()
+    plain = text.strip().replace("\u2265", ">").replace("\u2264", "<").replace("\u2026", "..")
     if plain[:1] in ("<", ">"):
         value = read(plain[1:].removeprefix("="))
         return Interval(low=value) if plain[0] == ">" else Interval(high=value)
