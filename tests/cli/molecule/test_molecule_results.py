@@ -8,8 +8,9 @@ import torch
 from cli_tools import call, report
 from molecule_stubs import RANGES, G, T, a_design
 
+from headwater.cli.molecule.designed import add_design, leave_out_broken
 from headwater.molecule.design import design as designing
-from headwater.molecule.design.target import TOLERANCE
+from headwater.molecule.design.target import TOLERANCE, Target
 from headwater.molecule.structure import units
 from headwater.molecule.structure.interval import Interval
 from headwater.optimizers.status import Status
@@ -146,7 +147,7 @@ def test_the_best_of_several_targets_has_the_smallest_sum(folder, asked, monkeyp
 def test_unique_leaves_duplicates_out_and_draws_on(folder, asked, capsys):
     """The stub has water, methane, water, a radical in every batch: three different ones, whatever is asked."""
     assert call("molecule generate -n 4 --unique --keep-broken --check none -o u.sdf") == 1
-    assert [(r.count, r.seed) for r, _ in asked] == [(4, 0)] + [(1, seed) for seed in range(4, 16)]
+    assert [(r.count, r.seed) for r, _ in asked] == [(4, 0)] + [(2, seed) for seed in range(4, 16, 2)]
     found = report(folder / "u.json")["molecules"]
     assert [(m["number"], m["seed"], m["smiles"]) for m in found] == [
         (1, 0, "O"),
@@ -157,6 +158,21 @@ def test_unique_leaves_duplicates_out_and_draws_on(folder, asked, capsys):
     assert "Only 3 different molecules of 4 came out of 16 tries." in capsys.readouterr().err
     assert call("molecule generate -n 2 --unique --check none -o pair.sdf --quiet") == 0
     assert len(report(folder / "pair.json")["molecules"]) == 2 and asked[-1][0].count == 2
+
+
+def test_of_equal_molecules_the_best_is_kept_in_the_place_of_the_first():
+    """Water with a gap of 5.0 and of 5.2 eV; 5.2 is asked."""
+    targets = (Target("gap", 5.2),)
+    kept = add_design([], a_design(["water", "methane", "water"]), targets, 7, unique=True)
+    assert [(d.number, d.seed) for d in kept] == [(1, 9), (2, 8)]
+    assert [d.seed for d in add_design([], a_design(["water", "water"]), targets, 7)] == [7, 8]
+
+
+def test_broken_molecules_make_room():
+    radical = add_design([], a_design(["radical", "water", "methane"]), (), 0, unique=True)
+    assert [d.sound for d in radical] == [False, True, True]
+    assert [(d.number, d.seed) for d in leave_out_broken(radical, 2)] == [(1, 1), (2, 2)]
+    assert len(leave_out_broken(radical, 3)) == 3 and len(leave_out_broken(radical, 1)) == 2
 
 
 def test_the_help_tells_how_a_target_is_hit(capsys):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from headwater.cli.molecule import report
 from headwater.cli.molecule.checks import run_checks
-from headwater.cli.molecule.designed import DesignedMolecule, add_design, rank
+from headwater.cli.molecule.designed import DesignedMolecule, add_design, leave_out_broken, rank
 from headwater.cli.molecule.files import write_molecules, write_pictures
 from headwater.cli.molecule.progress import DesignWatch
 from headwater.cli.molecule.table import show_designed
@@ -111,7 +111,7 @@ class DesignJob(Job):
     def _design(self) -> None:
         """Batches until all molecules are there, no more are tried, the time is up or Ctrl-C was pressed."""
         most = self.request.count * (self.most_tries if self.unique else 1)
-        while (left := min(self.request.count - len(self.designed), most - self.tried)) > 0:
+        while (left := min(self.request.count - self._count_kept(), most - self.tried)) > 0:
             if self.designed and self.watch.over:
                 return
             seed, first = self.request.seed + self.tried, self.tried == 0
@@ -119,8 +119,15 @@ class DesignJob(Job):
             design = designing.design(part, recipe=self.recipe, callback=self.watch, check=self.watch.check)
             targets = self.request.targets
             self.designed = add_design(self.designed, design, targets, seed, unique=self.unique)
+            if self.unique:
+                self.designed = leave_out_broken(self.designed, self.request.count)
             self.tried += part.count
             self._write(overwrite=self.overwrite or not first)
+
+    def _count_kept(self) -> int:
+        """How many molecules need no other draw: with `unique` a broken one does."""
+        redrawn = self.unique and self.request.sound
+        return sum(d.sound for d in self.designed) if redrawn else len(self.designed)
 
     def _write(self, *, overwrite: bool) -> None:
         write_molecules(self.designed, self.outputs, broken=self.broken, overwrite=overwrite)

@@ -205,7 +205,7 @@ def add_design(
     """The molecules of a run so far and those of one more batch, numbered on and examined.
 
     `seed` is that of the batch's first molecule. A molecule of several parts never counts as a duplicate. If
-    `unique`, duplicates are left out.
+    `unique`, of duplicates the best is kept, in the place of the first.
     """
     molecules = [m if has_coordinates(m) else None for m in to_molecules(design.molecules)]
     chemistry = iter(examine([m for m in molecules if m is not None]))
@@ -216,13 +216,36 @@ def add_design(
     together = [*before, *new]
     names = [c.structure if (c := d.chemistry) and (c.whole or c.sound) else None for d in together]
     firsts = find_duplicates(names)
-    kept = [d for d, k in zip(together, firsts, strict=True) if k is None or not unique]
     if unique:
-        firsts = [None] * len(kept)
+        return number_from_one(choose_best(together, firsts))
     return [
         replace(d, number=i, duplicate_of=None if k is None else k + 1)
-        for i, (d, k) in enumerate(zip(kept, firsts, strict=True), 1)
+        for i, (d, k) in enumerate(zip(together, firsts, strict=True), 1)
     ]
+
+
+def choose_best(
+    molecules: Sequence[DesignedMolecule], firsts: Sequence[int | None]
+) -> list[DesignedMolecule]:
+    """Of the molecules with one structure, whose first is at `firsts[i]`, the best (`DesignedMolecule.rank`)."""
+    best: dict[int, DesignedMolecule] = {}
+    for i, (d, first) in enumerate(zip(molecules, firsts, strict=True)):
+        place = i if first is None else first
+        best[place] = min(best.get(place, d), d, key=lambda each: each.rank[:-1])
+    return list(best.values())
+
+
+def leave_out_broken(molecules: Sequence[DesignedMolecule], count: int) -> list[DesignedMolecule]:
+    """The molecules without the last unsound ones, where there are more than `count`."""
+    surplus = max(len(molecules) - count, 0)
+    broken = [i for i, d in enumerate(molecules) if not d.sound]
+    dropped = set(broken[len(broken) - surplus :] if surplus < len(broken) else broken)
+    return number_from_one([d for i, d in enumerate(molecules) if i not in dropped])
+
+
+def number_from_one(molecules: Sequence[DesignedMolecule]) -> list[DesignedMolecule]:
+    """The molecules numbered in their order, none of them a duplicate."""
+    return [replace(d, number=i, duplicate_of=None) for i, d in enumerate(molecules, 1)]
 
 
 def _make_one(
