@@ -85,8 +85,6 @@ def test_the_sheet_shows_the_longest_gap_that_was_filled(folder, monkeypatch, in
         monkeypatch.setattr(Watch, "over", property(lambda self: True))
     line = "audio inpaint take.wav --gap 0.5-0.6 --gap 2.0-2.3 --quiet"
     assert main(line.split()) == int(interrupted)
-        interrupted
-    )
     assert shown["start"] == pytest.approx(-0.25 if interrupted else 1.25) and shown["curve"]
     left = json.loads((folder / "take-inpaint.json").read_text())["not_begun"]
     assert left == int(interrupted)
