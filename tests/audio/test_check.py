@@ -12,7 +12,7 @@ from headwater.audio.check.clicks import find_clicks
 from headwater.audio.check.flats import find_flats
 from headwater.audio.check.hum import HumMeter
 from headwater.audio.check.kinds import CLICK, CLIPPING, DROPOUT, NOT_FINITE, Finding
-from headwater.audio.check.quiet import find_quietest
+from headwater.audio.check.quiet import find_noise_alone, find_quietest
 from headwater.audio.io import recordings
 from headwater.audio.io.files import examine
 from headwater.audio.io.marks import read_labels, to_frames, write_labels
@@ -189,3 +189,27 @@ def test_the_quietest_part_is_neither_silent_nor_music(tmp_path):
     assert 2.0 <= start <= 2.1 and stop - start == pytest.approx(1.0)
     source = examine(tmp_path / "take.wav")
     assert find_quietest(replace(source, frames=4000)) == (0.0, 4000 / RATE)
+
+
+def test_music_is_no_profile_of_noise(tmp_path):
+    """The quietest second counts only where it is 20 dB below what sounds."""
+    r, x = np.random.default_rng(0), notes()
+    soundfile.write(tmp_path / "music.wav", x, RATE)
+    assert find_noise_alone(examine(tmp_path / "music.wav")) is None
+    x[2 * RATE : 3 * RATE + 4410] = 1e-3 * r.standard_normal(RATE + 4410)
+    soundfile.write(tmp_path / "pause.wav", x, RATE)
+    assert find_noise_alone(examine(tmp_path / "pause.wav")) == pytest.approx((2.0, 3.0), abs=0.11)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
+    assert find_noise_alone(examine(tmp_path / "silent.wav")) is None
+
+
+def test_gates_and_square_waves_have_no_drop_outs():
+    """What is flat for a fifth of the time is so by nature; nor is a plateau at the extreme a drop-out."""
+    r, step = np.random.default_rng(1), 2.0**-15
+    gated = 0.3 * r.standard_normal(4 * RATE) * (np.arange(4 * RATE) % 8820 < 4410)
+    assert len(find_flats(gated, RATE, step)[1]) == 0
+    once = 0.3 * r.standard_normal(4 * RATE)
+    once[8820:9261] = 0
+    assert find_flats(once, RATE, step)[1].tolist() == [[8820, 9261]]
+    square = 0.5 * np.sign(np.sin(2 * np.pi * 220 * np.arange(RATE) / RATE))
+    assert len(find_flats(square, RATE, step)[1]) == 0

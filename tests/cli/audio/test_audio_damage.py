@@ -149,3 +149,12 @@ def test_the_time_left_is_that_to_the_level_of_the_recipe(folder, monkeypatch, w
     monkeypatch.setattr(progress, "seconds_left", lambda *a: levels.append(a[4]) or guess(*a))
     main(["audio", *f"denoise hiss.wav --noise 0.05 --steps 2 --gradients 1 {words}".split()])
     assert set(levels) == {level}
+
+
+def test_a_profile_may_be_silent_in_one_channel(folder):
+    x = soundfile.read("hiss.wav")[0]
+    x[: RATE // 2, 0] = 0.01 * np.random.default_rng(5).standard_normal(RATE // 2)
+    x[:, 1] = 0
+    soundfile.write("left.wav", x, RATE, subtype="PCM_16")
+    assert main(["audio", "denoise", "left.wav", "--profile", "0.1-0.45", "--quiet"]) == 0
+    assert not samples("left-denoise.wav")[:, 1].any()
