@@ -89,7 +89,7 @@ def main() -> None:
                 }
             )
             print(rows[-1], flush=True)
-    note = "Of the columns after the first two: beyond reading and writing."
+    note = "Of the columns after the first three: beyond reading and writing."
     write(o.results / "damage_cost", rows, f"python benchmarks/damage_cost.py --threads {o.threads}", note)
 
 

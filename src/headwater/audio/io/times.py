@@ -102,10 +102,10 @@ def parse_span(text: str) -> Span:
     )
     if not (first and sign and second):
         raise Misuse(
-            f"{shorten(text)!r} is not a gap.", "Write its start and end as in 12.40-12.65, or 12.4+250ms."
+            f"{shorten(text)!r} is not a start and an end.", "Write them as in 12.40-12.65, or 12.4+250ms."
         )
     start = parse_seconds(first)
     stop = parse_seconds(second) + (start if sign == "+" else 0.0)
     if not stop > start:
-        raise Misuse(f"The gap {text} ends before it begins.", "Write the start first.")
+        raise Misuse(f"The end of {text} lies before its start.", "Write the start first.")
     return start, stop
