@@ -9,7 +9,7 @@ from PIL import Image
 
 from headwater import zoo
 from headwater.cli.image import requests, restoration
-from headwater.image import restore as restoring
+from headwater.image import restoration as restoring
 from headwater.image.model import models
 from headwater.optimizers.status import Status
 
