@@ -61,7 +61,7 @@ def no_sheet(monkeypatch):
         drawn.append(dict(measurement=measurement, result=result, **more))
         path.write_bytes(b"sheet")
 
-    monkeypatch.setattr(restoration, "sheet", sheet)
+    monkeypatch.setattr(restoration, "write_sheet", sheet)
     return drawn
 
 
