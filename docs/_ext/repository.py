@@ -6,6 +6,7 @@ repository, so that they work where the pages are read as files; here they are t
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def turn_links(text: str, page: Path) -> str:
         words, target, anchor = found[1], found[2], found[3] or ""
         if target.startswith(("/", "auto_examples/", "generated/", "api/")):
             return found[0]
-        path = (page.parent / target).resolve()
+        path = Path(os.path.normpath(page.parent / target))
         if not path.is_relative_to(ROOT):
             return found[0]
         place = place_of(str(path.relative_to(ROOT)))
