@@ -1,0 +1,125 @@
+"""The network as the rivals use it: every evaluation counted as ours are, and the loop that turns answers into a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from headwater.dflow.result import Event, Result
+from headwater.flows.flow import Flow
+from headwater.flows.watched import Ended
+from headwater.optimizers.status import Status
+from headwater.problem.cost import Misfit
+from headwater.recipes.recipe import RecipeOptions, result_without_control
+from headwater.recipes.warm_start import WarmStart
+
+Pullback = Callable[[Tensor], Tensor]
+
+
+@dataclass
+class Network:
+    """A flow whose evaluations are counted.
+
+    Attributes
+    ----------
+    flow
+        The prior.
+    evaluations, gradients
+        So far per problem: forward calls, and calls with a vector-Jacobian product, each of one evaluation.
+
+    Examples
+    --------
+    >>> from headwater import Gaussian
+    >>> network = Network(Gaussian(torch.zeros(1), torch.tensor([1.0])).flow)
+    >>> x, t = torch.ones(1, 1), torch.tensor(0.5)  # xhat = t x / (t^2 + (1 - t)^2)
+    >>> xhat, pull = network.linearise(x, t)
+    >>> xhat.item(), pull(torch.ones(1, 1)).item(), network.evaluations, network.gradients
+    (1.0, 1.0, 0, 1)
+    """
+
+    flow: Flow
+    evaluations: int = 0
+    gradients: int = 0
+
+    def velocity(self, x: Tensor, t: Tensor) -> Tensor:
+        """v(x, t) `[batch, *event]`, without a gradient."""
+        self.evaluations += 1
+        with torch.no_grad():
+            return self.flow(x, t)
+
+    def denoise(self, x: Tensor, t: Tensor) -> Tensor:
+        """xhat(x, t) `[batch, *event]`, without a gradient."""
+        self.evaluations += 1
+        with torch.no_grad():
+            return self.flow.denoise(x, t)
+
+    def linearise(self, x: Tensor, t: Tensor) -> tuple[Tensor, Pullback]:
+        """xhat(x, t) `[batch, *event]` and w -> (d xhat / d x)' w, to be called once."""
+        self.gradients += 1
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            xhat = self.flow.denoise(x, t)
+
+        def pull(w: Tensor) -> Tensor:
+            return torch.autograd.grad(xhat, x, w.to(xhat))[0]
+
+        return xhat.detach(), pull
+
+
+def misfit_gradient(misfit: Misfit, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The misfit `[batch]` at x `[batch, *event]` and its gradient, for a linear A that is A'(A x - y) / sigma_y^2."""
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        value = misfit(x)
+        (gradient,) = torch.autograd.grad(value.sum(), x)
+    return value.detach(), gradient
+
+
+def follow_answers(
+    network: Network, answers: Iterator[Tensor], misfit: Misfit, first: Tensor, options: RecipeOptions
+) -> Result:
+    """The last of some answers `[batch, *event]` as a result, with what it cost.
+
+    Parameters
+    ----------
+    network
+        Counts what the answers cost.
+    answers
+        x1 as it comes, one or more a step of the method.
+    misfit
+        What was measured. An answer within `options.tau` (by default 1.05) of the noise is REACHED, else MISSED.
+    first
+        The answer if the run ends before there is one, `[batch, *event]`.
+    options
+        Its callback sees every answer as round 0 and may end the run.
+    """
+    x1, ended = first, None
+    try:
+        for answer in answers:
+            x1 = answer.detach()
+            if options.callback is not None and (ended := show(x1, misfit, options)) is not None:
+                break
+    except Ended as stopped:
+        ended = stopped.status
+    with torch.no_grad():
+        rms = misfit.rms(x1)
+    tau = WarmStart.tau if options.tau is None else options.tau
+    verdicts = [Status.REACHED if value <= tau else Status.MISSED for value in rms.tolist()]
+    finite = torch.isfinite(x1).flatten(1).all(1).tolist()
+    status = [
+        (ended or verdict) if ok else Status.DIVERGED for ok, verdict in zip(finite, verdicts, strict=True)
+    ]
+    result = result_without_control(misfit, x1, status, network.evaluations)
+    return replace(result, gradients=torch.full_like(result.gradients, network.gradients), nfe_per_gradient=1)
+
+
+def show(x1: Tensor, misfit: Misfit, options: RecipeOptions) -> Status | None:
+    """Show the callback an answer as round 0; what ends the run, if it says so."""
+    assert options.callback is not None
+    with torch.no_grad():
+        cost, rms = misfit(x1).to(torch.float64), misfit.rms(x1).to(torch.float64)
+    event = Event(round=0, active=torch.arange(len(x1)), cost=cost, measure=rms, x1=x1, best=cost)
+    return options.callback(event)
