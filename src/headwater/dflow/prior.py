@@ -55,6 +55,23 @@ class ChiPrior:
 
 
 @dataclass(frozen=True)
+class GaussianPrior:
+    """|x0|^2 / 2, `[batch]`: minus the log density of x0 ~ N(0, I), up to a constant.
+
+    Beside a `Misfit`, whose unit is minus a log likelihood, it makes the cost minus the log posterior of the source:
+    its minimum is the most likely x0. Beside a cost of any other scale it pulls x0 to 0.
+
+    Examples
+    --------
+    >>> GaussianPrior()(torch.tensor([[3.0, 4.0]])).item()
+    12.5
+    """
+
+    def __call__(self, x0: Tensor) -> Tensor:
+        return 0.5 * x0.flatten(1).square().sum(1)
+
+
+@dataclass(frozen=True)
 class TargetLikelihood:
     """-weight log p1(x1(x0)), `[batch]`, by the change of variables along the solve from x0.
 

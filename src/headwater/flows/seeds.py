@@ -36,6 +36,17 @@ def _checked(seed: int) -> int:
     return number
 
 
+def derive_seed(seed: int, number: int) -> int:
+    """The seed of draw `number` of a problem; torch's generator keeps 32 bits of it.
+
+    Examples
+    --------
+    >>> derive_seed(2, 1)
+    2000007
+    """
+    return (seed * 1_000_003 + number) % 2**32
+
+
 def draw_normal(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
     """A draw of N(0, I) for every problem from its own generator, `[len(generators), *shape]`, float32 on the CPU.
 

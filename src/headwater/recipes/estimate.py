@@ -24,6 +24,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from headwater.dflow.result import Callback, Event, Result
 from headwater.flows.flow import Flow
 from headwater.flows.seeds import draw_normal, make_generators
 from headwater.flows.watched import Ended
@@ -31,6 +32,7 @@ from headwater.optimizers import LBFGS
 from headwater.optimizers.status import Status
 from headwater.problem.cost import Misfit
 from headwater.problem.least_squares import solve_least_squares
+from headwater.recipes.recipe import RecipeOptions, judge_answer
 
 
 class EstimateWatcher(Protocol):
@@ -41,6 +43,39 @@ class EstimateWatcher(Protocol):
 
     def end(self, status: Status) -> None:
         """Hear that a watched flow (`watch_flow`) ended the pass."""
+
+
+@dataclass
+class EstimateWatch:
+    """Follows the estimate, which the user's callback sees as round 0, and notes what ended it early.
+
+    Attributes
+    ----------
+    misfit, callback
+        What is reported, and to whom; None means to nobody.
+    evaluations
+        Network evaluations per problem so far.
+    ended
+        The status that ended the estimate early.
+    """
+
+    misfit: Misfit
+    callback: Callback | None
+    evaluations: int = 0
+    ended: Status | None = None
+
+    def __call__(self, x1: Tensor) -> bool:
+        """Report the sample of one time; True ends the estimate."""
+        self.evaluations += 1
+        if self.callback is not None:
+            cost, rms = self.misfit(x1).to(torch.float64), self.misfit.rms(x1).to(torch.float64)
+            event = Event(round=0, active=torch.arange(len(x1)), cost=cost, measure=rms, x1=x1, best=cost)
+            self.ended = self.callback(event)
+        return self.ended is not None
+
+    def end(self, status: Status) -> None:
+        """Note that the network is not evaluated any more."""
+        self.ended = status
 
 
 @dataclass(frozen=True)
@@ -76,6 +111,21 @@ class Estimate:
     last: float = 0.97
     fresh: float = 1.0
     iterations: int = 16
+
+    def __call__(
+        self,
+        flow: Flow,
+        misfit: Misfit,
+        seeds: Sequence[int],
+        *,
+        guess: Tensor,
+        options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
+    ) -> Result:
+        """The estimate as the answer; see `Recipe`. There is no source point: x0 is NaN."""
+        watch = EstimateWatch(misfit, options.callback)
+        x1 = self.sample(flow, misfit, seeds, guess=guess, watch=watch)
+        tau = 1.05 if options.tau is None else options.tau
+        return judge_answer(misfit, x1, tau, watch.ended, watch.evaluations)
 
     def sample(
         self,

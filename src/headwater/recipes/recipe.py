@@ -119,3 +119,33 @@ def result_without_control(
             preparation=evaluations,
             on_flow=False,
         )
+
+
+def judge_answer(misfit: Misfit, x1: Tensor, tau: float, ended: Status | None, evaluations: int) -> Result:
+    """The result for samples x1 `[batch, *event]` without a source point, judged by their misfit.
+
+    Parameters
+    ----------
+    misfit
+        What was measured.
+    x1
+        The samples. One that is not finite is DIVERGED.
+    tau
+        The misfit, in units of the noise, up to which a sample is REACHED; else it is MISSED.
+    ended
+        The status that ended the run early, if one did.
+    evaluations
+        Network evaluations per problem.
+
+    Examples
+    --------
+    >>> misfit = Misfit(lambda x: x, torch.zeros(1, 4), 0.1)
+    >>> [s.name for s in judge_answer(misfit, torch.tensor([[0.1] * 4, [0.2] * 4]), 1.05, None, 32).status]
+    ['REACHED', 'MISSED']
+    """
+    with torch.no_grad():
+        rms = misfit.rms(x1)
+    status = [ended or (Status.REACHED if value <= tau else Status.MISSED) for value in rms.tolist()]
+    finite = torch.isfinite(x1).flatten(1).all(1).tolist()
+    each = [s if ok else Status.DIVERGED for s, ok in zip(status, finite, strict=True)]
+    return result_without_control(misfit, x1, each, evaluations)

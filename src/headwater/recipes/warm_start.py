@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from headwater.dflow.control import control
-from headwater.dflow.result import Callback, Event, Result
+from headwater.dflow.result import Result
 from headwater.flows.flow import Flow
 from headwater.flows.watched import Ended
 from headwater.optimizers import LBFGS
@@ -17,7 +17,7 @@ from headwater.optimizers.status import Status
 from headwater.problem.batch import select
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit, discrepancy
-from headwater.recipes.estimate import Estimate
+from headwater.recipes.estimate import Estimate, EstimateWatch
 from headwater.recipes.recipe import RecipeOptions, result_without_control
 from headwater.recipes.verdict import tell_missed
 from headwater.solvers.fixed import invert, logit_grid, solve
@@ -185,36 +185,3 @@ class Shift:
 
     def __call__(self, x: Tensor) -> Tensor:
         return x + self.by
-
-
-@dataclass
-class EstimateWatch:
-    """Follows the estimate, which the user's callback sees as round 0, and notes what ended it early.
-
-    Attributes
-    ----------
-    misfit, callback
-        What is reported, and to whom; None means to nobody.
-    evaluations
-        Network evaluations per problem so far.
-    ended
-        The status that ended the estimate early.
-    """
-
-    misfit: Misfit
-    callback: Callback | None
-    evaluations: int = 0
-    ended: Status | None = None
-
-    def __call__(self, x1: Tensor) -> bool:
-        """Report the sample of one time; True ends the estimate."""
-        self.evaluations += 1
-        if self.callback is not None:
-            cost, rms = self.misfit(x1).to(torch.float64), self.misfit.rms(x1).to(torch.float64)
-            event = Event(round=0, active=torch.arange(len(x1)), cost=cost, measure=rms, x1=x1, best=cost)
-            self.ended = self.callback(event)
-        return self.ended is not None
-
-    def end(self, status: Status) -> None:
-        """Note that the network is not evaluated any more."""
-        self.ended = status

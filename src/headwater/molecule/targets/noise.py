@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from headwater.flows.flow import Flow
+from headwater.flows.seeds import derive_seed
 from headwater.molecule.chemistry.align import align_noise, match_types
 from headwater.molecule.chemistry.soundness import is_sound
 from headwater.molecule.structure.state import project, round_state
@@ -107,8 +108,3 @@ class MatchedNoise:
         x1 = solve(without, x0, steps=steps)
         x0, misfit = match_types(x0, x1, mask.sum(1), known.types, known.typed, known.placed)
         return x0, misfit + self.unsound * ~is_sound(round_state(x1, mask))
-
-
-def derive_seed(seed: int, number: int) -> int:
-    """The seed of draw `number` of a molecule; torch's generator keeps 32 bits of it."""
-    return (seed * 1_000_003 + number) % 2**32

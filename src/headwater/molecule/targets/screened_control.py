@@ -20,10 +20,11 @@ from headwater.dflow.prior import ChiPrior
 from headwater.dflow.result import Event, Result
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.seeds import derive_seed
 from headwater.flows.watched import Ended
 from headwater.molecule.targets.deviation import Verdict
 from headwater.molecule.targets.flow import FeatureShell
-from headwater.molecule.targets.noise import MatchedNoise, derive_seed
+from headwater.molecule.targets.noise import MatchedNoise
 from headwater.molecule.targets.objective import DesignObjective
 from headwater.molecule.targets.record import Draws, RunCallback, SearchRecord, SearchResult, join_records
 from headwater.optimizers import LBFGS, Optimizer, Polyak

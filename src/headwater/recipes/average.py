@@ -1,0 +1,73 @@
+"""The mean of several estimates: nearer to the posterior mean than any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from headwater.dflow.result import Result
+from headwater.flows.flow import Flow
+from headwater.flows.seeds import derive_seed
+from headwater.optimizers.status import Status
+from headwater.problem.cost import Misfit
+from headwater.recipes.estimate import Estimate, EstimateWatch
+from headwater.recipes.recipe import RecipeOptions, result_without_control
+
+
+@dataclass(frozen=True)
+class Average:
+    """The mean of `count` estimates from different noise.
+
+    If estimates were draws of the posterior, the mean of k of them had the squared error (1 + 1/k) / 2 of one. Like
+    any mean it is smoother than a sample, and its misfit is below the noise level by nature (see `OneEvaluation`).
+
+    Attributes
+    ----------
+    estimate
+        How each is made.
+    count
+        How many. The first has the problem's own seed, the others seeds derived from it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from headwater import Gaussian
+    >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
+    >>> misfit = Misfit(lambda x: x, torch.tensor([[1.0, -1.0]]), 0.5)
+    >>> result = Average(count=8)(flow, misfit, [0], guess=torch.zeros(1, 2))
+    >>> result.status[0].name, result.evaluations.tolist()
+    ('COMPUTED', [256])
+    """
+
+    estimate: Estimate = field(default_factory=Estimate)
+    count: int = 4
+
+    def __call__(
+        self,
+        flow: Flow,
+        misfit: Misfit,
+        seeds: Sequence[int],
+        *,
+        guess: Tensor,
+        options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
+    ) -> Result:
+        """Solve a batch of inverse problems; see `Recipe`."""
+        watch = EstimateWatch(misfit, options.callback)
+        x1 = self.sample(flow, misfit, seeds, guess=guess, watch=watch)
+        return result_without_control(misfit, x1, watch.ended or Status.COMPUTED, watch.evaluations)
+
+    def sample(
+        self, flow: Flow, misfit: Misfit, seeds: Sequence[int], *, guess: Tensor, watch: EstimateWatch
+    ) -> Tensor:
+        """The mean `[len(seeds), *event]`; if the watch ends it, that of the estimates that were complete by then."""
+        total: Tensor | None = None
+        for k in range(self.count):
+            own = [derive_seed(seed, k) if k else seed for seed in seeds]
+            e = self.estimate.sample(flow, misfit, own, guess=guess, watch=watch)
+            if watch.ended is not None:
+                return e if total is None else total / k
+            total = e if total is None else total + e
+        assert total is not None
+        return total / self.count
