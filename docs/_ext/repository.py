@@ -119,6 +119,11 @@ def wrap(line: str) -> str:
     return textwrap.fill(line, 96, initial_indent="", subsequent_indent=indent, break_on_hyphens=False)
 
 
+def show(value: Any) -> str:
+    """A cell of the table: four digits of a number, and whole numbers as they are."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def draw_curve(card: dict[str, Any]) -> str:
     """The training log of a card as a table."""
     log = card.get("training", {}).get("log") or card.get("log") or []
@@ -127,7 +132,7 @@ def draw_curve(card: dict[str, Any]) -> str:
         return ""
     keys = list(dict.fromkeys(key for row in rows for key in row))
     head = "## Training curve\n\n| " + " | ".join(k.replace("_", " ") for k in keys) + " |\n"
-    body = "".join("| " + " | ".join(str(row.get(k, "")) for k in keys) + " |\n" for row in rows)
+    body = "".join("| " + " | ".join(show(row.get(k, "")) for k in keys) + " |\n" for row in rows)
     return head + "|" + "---|" * len(keys) + "\n" + body
 
 
