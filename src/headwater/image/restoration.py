@@ -28,7 +28,9 @@ from headwater.image.operators.blur import Blur
 from headwater.image.operators.clip import Clip
 from headwater.image.operators.inpaint import Inpaint
 from headwater.image.operators.jpeg import JPEG
+from headwater.image.operators.physics import LinearPhysics, Physics
 from headwater.image.operators.resize import SuperResolution
+from headwater.image.operators.user import UserOperator
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit
 from headwater.problem.operator import Identity, Operator
@@ -100,7 +102,7 @@ class ImageTask:
         Misuse
             y does not fit the operator and the size, or looks like another range than the flow's.
         """
-        if self.check_span and model.range and self.y.ndim == 4 and self.y.shape[1] in (1, 3):
+        if self.check_span and model.range and self.measures_picture:
             check_range(self.y, *model.range)
         canvas, sigma = self.embed(model), self.misfit_unit
         if (cover := cover_of(canvas)) is not None:
@@ -123,6 +125,12 @@ class ImageTask:
     def is_denoising(self) -> bool:
         """Whether the measurement is the picture itself with noise, which is one evaluation's job."""
         return isinstance(self.operator, Identity) and self.noise > 0
+
+    @property
+    def measures_picture(self) -> bool:
+        """Whether y is a picture in the data range, by its shape; what a user's operator makes is its own affair."""
+        own = isinstance(self.operator, (UserOperator, Physics, LinearPhysics))
+        return not own and self.y.ndim == 4 and self.y.shape[1] in (1, 3) and not self.y.is_complex()
 
     @property
     def misfit_unit(self) -> float | Tensor:
@@ -167,7 +175,8 @@ class ImageTask:
             images = self.unpack(x1, cover, self.y)
             return images if problem.flow.range is None else images.clamp_(*problem.flow.range)
         images = x1[..., : self.size[0], : self.size[1]]
-        y = self.y.to(images).expand(len(images), *self.y.shape[1:])
+        y = self.y.to(images.device) if self.y.is_complex() else self.y.to(images)
+        y = y.expand(len(images), *self.y.shape[1:])
         known = known_pixels(self.operator, images.shape)
         if self.is_denoising:
             pass
@@ -309,9 +318,8 @@ def restore(
     # Below the resolution the unit of the misfit is no noise that could be fitted, and the one-sided residuals of
     # clipped pixels and the bounded ones of a quantisation are no noise either.
     if task.noise >= task.resolution and not isinstance(task.operator, (Clip, JPEG)):
-        result = tell_overfitted(
-            result, task.operator.count(task.y), 0.8 * share_inside(task.y, model).sqrt()
-        )
+        inside = share_inside(task.y, model).sqrt() if task.measures_picture else torch.tensor(1.0)
+        result = tell_overfitted(result, task.operator.count(task.y), 0.8 * inside)
     return Restoration(task.finish(result.x1, problem), result, task, problem)
 
 

@@ -1,4 +1,4 @@
-"""Molecule files: SDF and MOL (V2000), and XYZ, by their suffix.
+"""Molecule files: SDF and MOL (V2000 and V3000), and XYZ, by their suffix.
 
 Files are read as they are: no hydrogens are added, no chemistry is judged. XYZ has no bonds and no charges. Whether
 the models can hold a molecule is `structure.molecule.check_molecule`.

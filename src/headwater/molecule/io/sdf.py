@@ -1,4 +1,4 @@
-"""SDF and MOL files (V2000): read by RDKit, and written with the bonds that a chemist would draw."""
+"""SDF and MOL files (V2000, V3000): read by RDKit, and written with the bonds that a chemist would draw."""
 
 from __future__ import annotations
 
