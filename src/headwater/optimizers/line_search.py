@@ -78,8 +78,9 @@ class StrongWolfe:
 
     phi(alpha) <= phi(0) + c1 alpha dphi(0)  and  |dphi(alpha)| <= c2 |dphi(0)|   (3.7)
 
-    phi(alpha) is the cost of a problem at x + alpha p. Where the costs differ by less than their rounding error, `noise` |phi(0)|, the second condition alone decides. A
-    NaN or infinite evaluation counts as a step that is too long.
+    phi(alpha) is the cost of a problem at x + alpha p. Where the costs differ by less than their rounding error,
+    `noise` |phi(0)|, the second condition alone decides. A NaN or infinite evaluation counts as a step that is too
+    long.
 
     Parameters
     ----------
