@@ -144,5 +144,5 @@ class Result:
 
     @property
     def evaluations(self) -> Tensor:
-        """Network evaluations (NFE) of each problem, int64 `[batch]`: those of the start and of all gradients."""
+        """Network evaluations (NFE) of each problem, int64 `[batch]`, for the start and for all gradients."""
         return self.preparation + self.gradients * self.nfe_per_gradient

@@ -53,7 +53,7 @@ def blend(y0: Tensor, z: Tensor, a: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Inversion:
-    """The source point of a sample, with its diagnostics.
+    """The source point of a sample, with its diagnostics; from `inversion`.
 
     Attributes
     ----------
@@ -64,6 +64,13 @@ class Inversion:
     radius
         |y0| / sqrt(d) `[batch]`, about 1 for a draw of the source. A radius far from 1 says that the flow finds x1
         implausible: blend with a small a, or start from noise.
+
+    Examples
+    --------
+    >>> from headwater import Flow, inversion
+    >>> found = inversion(Flow(lambda x, t: 0 * x, shape=(4,)), torch.tensor([[2.0, 2.0, 2.0, 2.0]]))
+    >>> found.y0.tolist(), found.round_trip.tolist(), found.radius.tolist()
+    ([[2.0, 2.0, 2.0, 2.0]], [0.0], [2.0])
     """
 
     y0: Tensor
@@ -88,8 +95,8 @@ def inversion(
     Returns
     -------
     inversion
-        `y0` `[batch, *event]`; `round_trip`, the rms of the miss in data units, and `radius` = |y0| / sqrt(d), both
-        `[batch]`. A radius far from 1 says that the flow finds x1 implausible.
+        An `Inversion`: `y0` `[batch, *event]`; `round_trip`, the rms of the miss in data units, and `radius` =
+        |y0| / sqrt(d), both `[batch]`.
 
     Raises
     ------

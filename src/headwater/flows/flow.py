@@ -35,6 +35,7 @@ class Support(Protocol):
     --------
     Events of 3 entries, of which each problem has the first n.
 
+    >>> from headwater import Flow
     >>> class FirstEntries:
     ...     def __init__(self, n):
     ...         self.dimension = n
@@ -101,7 +102,7 @@ class Flow:
     >>> flow(torch.ones(3, 2), torch.tensor(0.5)).shape
     torch.Size([3, 2])
     >>> from headwater import RK4, solve
-    >>> solve(flow, torch.ones(1, 2), method=RK4, steps=[0.0, 0.25, 0.5, math.log(2)]).round(decimals=3)
+    >>> solve(flow, torch.ones(1, 2), method=RK4, steps=[0.0, 0.25, 0.5, 0.693147]).round(decimals=3)
     tensor([[0.5000, 0.5000]])
     """
 
@@ -127,7 +128,7 @@ class Flow:
 
     @property
     def source_dimension(self) -> int | Tensor:
-        """The dimension d of the source: `event_size`, or that of the support for each problem `[batch]`."""
+        """The dimension d of the source, `event_size`, or with a support that of each problem, int64 `[batch]`."""
         return self.event_size if self.support is None else self.support.dimension
 
     def project(self, x: Tensor) -> Tensor:
@@ -248,8 +249,10 @@ class Flow:
         ----------
         seeds
             One whole number from 0 to 2^64 - 1 per problem.
-        dtype, device
-            Of the result: float32 or float64.
+        dtype
+            Of the result, float32 or float64.
+        device
+            Of the result.
 
         Raises
         ------
@@ -326,6 +329,7 @@ class Flow:
         --------
         A denoiser that always answers 3 belongs to data that are 3: on a straight path v = (3 - x) / (1 - t).
 
+        >>> from headwater import CondOT
         >>> flow = Flow.from_denoiser(lambda x, t: 3 * torch.ones_like(x), (1,), CondOT())
         >>> flow(torch.ones(1, 1), torch.tensor(0.5)).item()
         4.0

@@ -150,8 +150,8 @@ class GaussianMixture:
 class Gaussian(GaussianMixture):
     """The law N(m, S) on vectors of dimension d, with its exact flow and endpoint map: an oracle for tests.
 
-    On a path with alpha_0 = 0 the endpoint map is x1 = m + S^(1/2) x0. Its Jacobian S^(1/2) gives the gradient of
-    D-Flow in closed form, grad_x0 C = S^(1/2) grad C.
+    A `GaussianMixture` of one component, with all of its methods. On a path with alpha_0 = 0 the endpoint map is
+    x1 = m + S^(1/2) x0. Its Jacobian S^(1/2) gives the gradient of D-Flow in closed form, grad_x0 C = S^(1/2) grad C.
 
     Parameters
     ----------

@@ -27,6 +27,7 @@ class Ended(Exception):
 
     Examples
     --------
+    >>> from headwater import Status
     >>> str(Ended(Status.CANCELLED))
     'The run was cancelled; the best point so far was kept.'
     """
@@ -76,7 +77,7 @@ def watch_flow(flow: Flow, check: Check) -> Flow:
     A run that is cancelled after 40 evaluations keeps its best point.
 
     >>> import torch
-    >>> from headwater import control
+    >>> from headwater import Flow, Status, control
     >>> left = iter(range(40))
     >>> flow = Flow(lambda x, t: -x, (2,))
     >>> watched = watch_flow(flow, lambda: None if next(left, None) is not None else Status.CANCELLED)

@@ -168,6 +168,7 @@ def extend_to_canvas(
 
     Examples
     --------
+    >>> from headwater import Flow
     >>> flow = Flow(lambda x, t: -x, shape=(3, 8, 8))
     >>> canvas = extend_to_canvas(flow, (12, 20))
     >>> x = torch.ones(2, 3, 12, 20)

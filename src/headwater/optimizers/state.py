@@ -49,6 +49,13 @@ class OptimizerState:
         0 RUNNING, 1 CONVERGED, 2 STALLED or 3 DIVERGED, int8 `[batch]`.
     fresh
         Whether the next evaluation is that of a starting point, bool `[batch]`.
+
+    Examples
+    --------
+    >>> from headwater import Polyak
+    >>> state = Polyak(max_step=1.0).init(torch.zeros(2, 3))
+    >>> state.trial.shape, state.value.tolist(), state.code.tolist()
+    (torch.Size([2, 3]), [inf, inf], [0, 0])
     """
 
     trial: Tensor

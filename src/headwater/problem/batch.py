@@ -27,7 +27,24 @@ T = TypeVar("T")
 
 
 class CannotRestrict(Misuse):
-    """Something declared `WholeBatch` was to be evaluated for some of its problems."""
+    """Something declared `WholeBatch` was to be evaluated for some of its problems.
+
+    `control` and the solvers catch it and evaluate the whole batch.
+
+    Parameters
+    ----------
+    what, cure
+        As those of `Misuse`.
+
+    Examples
+    --------
+    >>> from headwater import WholeBatch
+    >>> try:
+    ...     WholeBatch(lambda x1: x1.sum(1)).select(torch.tensor([0]))
+    ... except CannotRestrict as error:
+    ...     print(error.cure)
+    Declare its per-problem data with Each(f, **data), or evaluate all problems together.
+    """
 
 
 def select(thing: T, index: Tensor) -> T:
@@ -66,7 +83,7 @@ def select_rows(value: Any, index: Tensor) -> Any:
 class Each:
     """A function with per-problem data: `Each(f, **data)(x, ...)` is `f(x, ..., **data)`.
 
-    It serves velocities f(x, t, **data), costs f(x1, **data), priors f(x0, **data) and operators alike.
+    It serves velocities `f(x, t, **data)`, costs `f(x1, **data)`, priors `f(x0, **data)` and operators alike.
 
     Parameters
     ----------
@@ -101,7 +118,7 @@ class Each:
         self.__name__ = getattr(function, "__name__", type(function).__name__)
 
     def __call__(self, x: Tensor, *arguments: Any) -> Any:
-        """f(x, ..., data) of x `[batch, ...]`, after a check that the data has rows for these problems."""
+        """f(x, ...) with the data, x `[batch, ...]`; a `Misuse` if the data has rows for other problems than x."""
         for name, value in self.data.items():
             for count in row_counts(value):
                 if count not in (1, len(x)):

@@ -48,6 +48,7 @@ def compose(outer: Any, inner: Map) -> Any:
 
     The misfit of latents z, through a decoder that doubles them:
 
+    >>> from headwater import Misfit
     >>> misfit = compose(Misfit(lambda x: x, torch.zeros(1, 3), 0.5), lambda z: 2 * z)
     >>> type(misfit).__name__, misfit.rms(torch.ones(1, 3)).item()
     ('Misfit', 4.0)

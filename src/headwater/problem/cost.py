@@ -190,6 +190,7 @@ class NegativePSNR:
 
     Examples
     --------
+    >>> from headwater import Misfit
     >>> misfit = Misfit(lambda x: x, torch.zeros(1, 2), 0.5)
     >>> round(NegativePSNR(misfit)(torch.full((1, 2), 0.02)).item(), 4)  # 20 log10(0.02 / 2)
     -40.0
@@ -309,6 +310,7 @@ def discrepancy(misfit: Misfit, tau: float = 1.0) -> Stop:
 
     Examples
     --------
+    >>> from headwater import Misfit
     >>> misfit = Misfit(lambda x: x, torch.zeros(1, 2), 0.5)
     >>> stop = discrepancy(misfit, tau=1.05)
     >>> stop.measure(torch.ones(1, 2)).item(), stop.level
@@ -354,6 +356,7 @@ def target_psnr(misfit: Misfit, decibel: float, span: float = 2.0) -> Stop:
 
     Examples
     --------
+    >>> from headwater import Misfit
     >>> misfit = Misfit(lambda x: x, torch.zeros(1, 2), 0.5)
     >>> stop = target_psnr(misfit, 32.0)
     >>> round(stop.measure(torch.full((1, 2), 0.2)).item(), 4), stop.level  # a PSNR of 20 dB: go on

@@ -199,7 +199,7 @@ class Identity(LinearOperator):
 
     @property
     def local(self) -> int:
-        """0: an entry of y depends on the same entry of x."""
+        """0, as an entry of y depends on the same entry of x."""
         return 0
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -81,8 +81,7 @@ class Estimate:
     --------
     The first of two numbers is measured; the flow knows that the second is nearly equal to it.
 
-    >>> from headwater import Gaussian, Misfit
-    >>> from headwater.problem.operator import Identity
+    >>> from headwater import Gaussian, Identity, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([[1.0, 0.99], [0.99, 1.0]])).flow
     >>> y, measured = torch.tensor([[2.0, 0.0]]), torch.tensor([[True, False]])
     >>> misfit = Misfit(Identity(), y, 0.01, measured=measured)
@@ -132,8 +131,7 @@ class Estimate:
 
         Examples
         --------
-        >>> from headwater import Gaussian, Misfit
-        >>> from headwater.problem.operator import Identity
+        >>> from headwater import Gaussian, Identity, Misfit
         >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
         >>> misfit = Misfit(Identity(), torch.tensor([[0.5, -0.5]]), 0.01)
         >>> x1 = Estimate().sample(flow, misfit, [0], guess=torch.zeros(1, 2))

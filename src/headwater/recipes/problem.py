@@ -39,8 +39,7 @@ class Problem:
     Examples
     --------
     >>> import torch
-    >>> from headwater import Gaussian, Misfit, Paper
-    >>> from headwater.problem.operator import Identity
+    >>> from headwater import Gaussian, Identity, Misfit, Paper
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
     >>> misfit = Misfit(Identity(), torch.tensor([[0.5, -0.5]]), 0.1)
     >>> problem = Problem(flow, misfit, guess=torch.zeros(1, 2))
@@ -88,6 +87,7 @@ class Task(Protocol[Model, Sample]):
 
     >>> import torch
     >>> from headwater import Gaussian, Misfit, OneEvaluation
+    >>> from headwater.recipes.problem import Problem
     >>> class Numbers:
     ...     def __init__(self, numbers):
     ...         self.y = torch.tensor([numbers]) / 100

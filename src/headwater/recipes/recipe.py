@@ -74,7 +74,7 @@ class Recipe(Protocol):
     --------
     A recipe of one's own: plain control from noise.
 
-    >>> from headwater import Gaussian, Misfit, control, discrepancy
+    >>> from headwater import Gaussian, Misfit, RecipeOptions, control, discrepancy
     >>> def plain(flow, misfit, seeds, *, guess, options=RecipeOptions()):
     ...     return control(flow, misfit, flow.noise(seeds), stop=discrepancy(misfit), callback=options.callback)
     >>> flow = Gaussian(torch.zeros(2), torch.ones(2)).flow

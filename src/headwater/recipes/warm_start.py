@@ -74,8 +74,7 @@ class WarmStart:
 
     Examples
     --------
-    >>> from headwater import Gaussian, Misfit
-    >>> from headwater.problem.operator import Identity
+    >>> from headwater import Gaussian, Identity, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
     >>> misfit = Misfit(Identity(), torch.tensor([[0.5, -0.5]]), 0.01)
     >>> result = WarmStart(gradients=20)(flow, misfit, [0], guess=torch.zeros(1, 2))

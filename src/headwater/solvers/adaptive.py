@@ -24,14 +24,16 @@ class AdaptiveResult:
         The state at the end, or where the problem failed, `[batch, *event]`.
     reached
         Whether the problem came to the end, bool `[batch]`.
-    evaluations, accepted, rejected
-        Network evaluations, accepted and rejected steps, int64 `[batch]`.
+    evaluations
+        Network evaluations, int64 `[batch]`.
+    accepted, rejected
+        Accepted and rejected steps, int64 `[batch]`.
 
     Examples
     --------
     Each problem has its own steps: the second one decays 20 times as fast. A step takes six evaluations.
 
-    >>> from headwater import Each, Flow
+    >>> from headwater import Each, Flow, solve_adaptive
     >>> decay = Each(lambda x, t, rate: -rate[:, None] * x, rate=torch.tensor([1.0, 20.0]))
     >>> found = solve_adaptive(Flow(decay, shape=(1,)), torch.ones(2, 1))
     >>> bool((found.evaluations == 1 + 6 * (found.accepted + found.rejected)).all())
@@ -97,6 +99,7 @@ def solve_adaptive(
 
     Examples
     --------
+    >>> from headwater import Flow
     >>> flow = Flow(lambda x, t: -x, shape=(1,))
     >>> out = solve_adaptive(flow, torch.ones(2, 1, dtype=torch.float64), rtol=1e-8, atol=1e-8)
     >>> round(out.x[0].item(), 7), out.reached.tolist()  # exp(-1)

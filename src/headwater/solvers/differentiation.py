@@ -96,7 +96,7 @@ class Checkpoint:
     --------
     The gradient is that of `Direct`:
 
-    >>> from headwater import Flow, solve
+    >>> from headwater import Direct, Flow, solve
     >>> flow, x0 = Flow(lambda x, t: -(x**3), (1,)), torch.ones(1, 1, dtype=torch.float64, requires_grad=True)
     >>> ways = [solve(flow, x0, gradient=way) for way in (Direct(), Checkpoint(states=2))]
     >>> a, b = [torch.autograd.grad(x1.sum(), x0)[0].item() for x1 in ways]

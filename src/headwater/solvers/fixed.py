@@ -91,6 +91,11 @@ def logit_grid(steps: int, slope: float = 1.3, shift: float = -0.7) -> Grid:
 def reverse_grid(grid: Grid) -> Grid:
     """The same times in reverse, from data to source: what `invert` steps along.
 
+    Parameters
+    ----------
+    grid
+        Times, such as those of `uniform_grid`.
+
     Examples
     --------
     >>> reverse_grid((0.0, 0.25, 1.0))
@@ -184,6 +189,7 @@ def solve(
 
     Examples
     --------
+    >>> from headwater import Flow
     >>> flow = Flow(lambda x, t: -x, shape=(1,))
     >>> x1 = solve(flow, torch.ones(1, 1, dtype=torch.float64), steps=100)
     >>> round(x1.item(), 4)  # exp(-1)
@@ -233,6 +239,7 @@ def invert(flow: Flow, x1: Tensor, *, method: Method = MIDPOINT, steps: int | Se
 
     Examples
     --------
+    >>> from headwater import Flow
     >>> flow = Flow(lambda x, t: -x, shape=(1,))
     >>> y0 = invert(flow, torch.full((1, 1), 0.3679))  # exp(-1)
     >>> round(y0.item(), 2)

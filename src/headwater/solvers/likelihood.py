@@ -106,6 +106,7 @@ def log_likelihood(
 
     Examples
     --------
+    >>> from headwater import Flow
     >>> flow = Flow(lambda x, t: 0 * x, shape=(1,))
     >>> logp, _ = log_likelihood(flow, torch.zeros(1, 1, dtype=torch.float64))
     >>> round(logp.item(), 4)  # log N(0; 0, 1)

@@ -91,6 +91,7 @@ def activation_bytes(flow: Flow, x: Tensor, t: float = 0.5) -> int:
 
     Examples
     --------
+    >>> from headwater import Flow
     >>> activation_bytes(Flow(lambda x, t: x**2, shape=(1000,)), torch.ones(2, 1000))   # a copy of x, in float32
     8000
     """
@@ -113,6 +114,11 @@ def activation_bytes(flow: Flow, x: Tensor, t: float = 0.5) -> int:
 
 def available_memory(device: torch.device) -> int:
     """Bytes that are free on a device; in a container, at most those up to its limit.
+
+    Parameters
+    ----------
+    device
+        A CPU or a CUDA device.
 
     Examples
     --------

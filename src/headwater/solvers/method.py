@@ -88,7 +88,7 @@ class RungeKutta:
 
     @property
     def evaluations(self) -> int:
-        """Evaluations of the field per step: the stages."""
+        """Evaluations of the field per step, the number of stages."""
         return len(self.b)
 
     def stages(
