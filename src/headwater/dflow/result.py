@@ -40,7 +40,7 @@ class Event:
     >>> def note(event):
     ...     costs.append(round(event.cost[0].item(), 4))
     >>> x0 = torch.tensor([[4.0]], dtype=torch.float64)
-    >>> result = control(flow, lambda x1: 0.5 * (x1 - 1).square().sum(1), x0, steps=64, callback=note)
+    >>> result = control(flow, lambda x1: 0.5 * (x1 - 1).square().sum(1), x0, steps=24, callback=note)
     >>> costs[0], costs[-1]
     (4.5, 0.0)
     """

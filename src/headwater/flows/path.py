@@ -182,7 +182,7 @@ class CondOT(Path):
     """The conditional optimal transport path, a straight line: alpha = t, sigma = 1 - t.
 
     Its velocity is v = xhat - eps, finite at both ends. It is the path of a `Flow` that is given none, and that of
-    rectified flows. t and the coefficients are `[]` or `[batch]`.
+    rectified flows. t and the coefficients are `[]` or `[batch]`; the conversions are those of `Path`.
 
     References
     ----------
@@ -215,7 +215,7 @@ class Cosine(Path):
     """The cosine path: alpha = sin(pi t / 2), sigma = cos(pi t / 2), so alpha^2 + sigma^2 = 1.
 
     It is the cosine schedule of diffusion without its offset; sigma' is finite at both ends. t and the coefficients
-    are `[]` or `[batch]`.
+    are `[]` or `[batch]`; the conversions are those of `Path`.
 
     References
     ----------
@@ -277,7 +277,7 @@ class VP(_VariancePreserving):
 
     sigma = sqrt(1 - alpha^2). At t = 0 alpha is small (0.0066) but not zero, and sigma' is infinite at t = 1, so the
     velocity is evaluated up to t = 0.999: step with `DDIM`, or with a method that does not evaluate at t = 1
-    (`EULER`, `MIDPOINT`). t and the coefficients are `[]` or `[batch]`.
+    (`EULER`, `MIDPOINT`). t and the coefficients are `[]` or `[batch]`; all methods are those of `Path`.
 
     Parameters
     ----------
@@ -308,7 +308,8 @@ class BetaTable(_VariancePreserving):
 
     Level k of the table, alpha_k^2 = prod_{j <= k} (1 - beta_j), sits at N (1 - t) = k + 1, so t = 0 is the
     noisiest level and t = 1 is clean; in between, log alpha is interpolated linearly. sigma = sqrt(1 - alpha^2), and
-    the velocity is evaluated up to t = 1 - 1/N, the cleanest level. t and the coefficients are `[]` or `[batch]`.
+    the velocity is evaluated up to t = 1 - 1/N, the cleanest level. t and the coefficients are `[]` or `[batch]`; all
+    other methods are those of `Path`.
 
     Parameters
     ----------

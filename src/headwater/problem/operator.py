@@ -121,7 +121,7 @@ class Operator(ABC):
 class LinearOperator(Operator):
     """A linear measurement y = A x with its exact adjoint, A' y: the inner products (A x, y) and (x, A' y) agree.
 
-    A subclass gives the call and `adjoint`; the rest follows from them.
+    A subclass gives the call and `adjoint`; the rest follows from them. Its other methods are those of `Operator`.
 
     References
     ----------
@@ -187,6 +187,8 @@ class LinearOperator(Operator):
 @dataclass(frozen=True, eq=False)
 class Identity(LinearOperator):
     """y = x `[batch, ...]`: the measurement is the sample itself, with noise.
+
+    Its other methods are those of `LinearOperator`.
 
     Examples
     --------

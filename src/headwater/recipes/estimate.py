@@ -40,7 +40,7 @@ class EstimateWatcher(Protocol):
         """See the sample `[batch, *event]` of a time, after the proximal step; True ends the pass."""
 
     def end(self, status: Status) -> None:
-        """Hear that a watched flow (`watch_flow`) ended the pass."""
+        """Hear that a watched flow (`watch_flow`) ended the pass, and with which status."""
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class Solvable(Protocol):
     """A problem on a flow: `Problem`, or a domain's own with another aim than a measurement."""
 
     def solve(self, seeds: Any, *, recipe: Any = None, options: RecipeOptions | None = None) -> Any:
-        """The samples, one per seed, with how each problem ended."""
+        """The samples `[len(seeds), *event]`, one per seed, with how each problem ended."""
 
 
 class Task(Protocol[Model, Sample]):

@@ -96,6 +96,11 @@ def reverse_grid(grid: Grid) -> Grid:
     grid
         Times, such as those of `uniform_grid`.
 
+    Returns
+    -------
+    grid
+        A tuple of as many floats.
+
     Examples
     --------
     >>> reverse_grid((0.0, 0.25, 1.0))

@@ -120,6 +120,11 @@ def available_memory(device: torch.device) -> int:
     device
         A CPU or a CUDA device.
 
+    Returns
+    -------
+    bytes
+        What the driver of a GPU or the system reports; half of the memory of a system that reports nothing.
+
     Examples
     --------
     >>> available_memory(torch.device("cpu")) > 0
