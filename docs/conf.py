@@ -34,6 +34,7 @@ html_math_renderer = "mathml"
 exclude_patterns = ["_ext", "**/GALLERY_HEADER.rst"]
 templates_path = ["_templates"]
 default_role = "py:obj"
+smartquotes = False  # "--gap" is no dash
 
 html_theme = "furo"
 html_title = "Headwater"
