@@ -38,7 +38,7 @@ class Event:
     >>> from headwater import Gaussian, control
     >>> flow, costs = Gaussian(torch.zeros(1), torch.ones(1)).flow, []
     >>> def note(event):
-    ...     costs.append(round(event.cost[0].item(), 4))
+    ...     costs.append(round(event.cost[0].item(), 2))
     >>> x0 = torch.tensor([[4.0]], dtype=torch.float64)
     >>> result = control(flow, lambda x1: 0.5 * (x1 - 1).square().sum(1), x0, steps=24, callback=note)
     >>> costs[0], costs[-1]
