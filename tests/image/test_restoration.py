@@ -323,9 +323,8 @@ def test_what_an_own_operator_measures_may_have_any_range_and_be_complex(wrap):
     x = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for function in (lambda u: (u + 1) / 2, lambda u: 200 * (u + 1), torch.fft.fft2):
         task = ImageTask(wrap(function), function(x), 0.1, size=(8, 8), guess=x)
-        assert (
-            restore(task, Flow(lambda v, t: -v, (3, 8, 8)), recipe=Paper(gradients=1)).images.shape == x.shape
-        )
+        flow = Flow(lambda v, t: -v, (3, 8, 8), range=(-1, 1))
+        assert restore(task, flow, recipe=Paper(gradients=1)).images.shape == x.shape
     with pytest.raises(Misuse, match="looks like"):
         ImageTask(Identity(), (x + 1) / 2, 0.1, size=(8, 8)).pose(
             Flow(lambda v, t: -v, (3, 8, 8), range=(-1, 1))

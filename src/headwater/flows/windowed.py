@@ -160,7 +160,7 @@ def extend_to_canvas(
     Raises
     ------
     Misuse
-        If the canvas is smaller than the window, or the stride leaves gaps.
+        If the canvas is smaller than the window, the stride leaves gaps, or the flow has a support.
 
     References
     ----------
@@ -195,6 +195,11 @@ def extend_to_canvas(
     corners = tuple(itertools.product(*starts))
     if canvas == size:
         return flow
+    if flow.support is not None:
+        raise Misuse(
+            "The states of this flow lie in a subspace, which its windows do not know.",
+            "Use the flow at its own size.",
+        )
     shape = list(flow.shape)
     for axis, n in zip(axes, canvas, strict=True):
         shape[axis] = n

@@ -98,7 +98,7 @@ class Misfit:
         fits = mask.ndim == self.y.ndim and all(
             m in (1, n) for m, n in zip(mask.shape[1:], self.y.shape[1:], strict=True)
         )
-        if mask.dtype != torch.bool or not fits or not bool(mask.flatten(1).any(1).all()):
+        if mask.dtype != torch.bool or not fits or not bool(mask.reshape(len(mask), -1).any(1).all()):
             raise Misuse(
                 f"measured is {mask.dtype} {list(mask.shape)} for y {list(self.y.shape)}.",
                 "Give a bool mask that broadcasts to y, with something measured in every problem.",
@@ -130,7 +130,7 @@ class Misfit:
         r = residual(x1, self.y) if residual else self._difference(self.operator(x1))
         if self.measured is not None:
             r = torch.where(self.measured.to(r.device), r, torch.zeros_like(r))
-        r = r.flatten(1)
+        r = r.reshape(len(r), -1)  # y may be one number per problem
         r = r.to(torch.promote_types(r.dtype, torch.float32))
         sigma = torch.as_tensor(self.sigma_y, device=r.device)
         return r / (per_problem(sigma, r) if sigma.ndim else sigma)
@@ -164,7 +164,7 @@ class Misfit:
     def _count(self) -> Tensor:
         """How many entries of y are measurements: by `measured`, else by `operator.count(y)`, else all of y."""
         if self.measured is not None:
-            return self.measured.expand(-1, *self.y.shape[1:]).flatten(1).sum(1)
+            return self.measured.expand(-1, *self.y.shape[1:]).reshape(len(self.measured), -1).sum(1)
         # y may hold zeros where nothing was measured, so the operator can say how many entries count.
         count = getattr(self.operator, "count", None)
         return torch.tensor(self.y[:1].numel()) if count is None else count(self.y)
