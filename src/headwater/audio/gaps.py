@@ -87,7 +87,8 @@ def fill_gaps(
     recording
         The file.
     gaps
-        In frames: the first lost one, and the one after the last. Those that touch or overlap become one.
+        In frames of the recording: the first lost one, and the one after the last. Those that touch or overlap become
+        one.
     options
         Seed, recipe and its options.
     settings
@@ -96,7 +97,8 @@ def fill_gaps(
     Yields
     ------
     restoration
-        Its patch holds the filled frames, and `filled_by` says what filled them; patches come in order.
+        Its patch holds the filled frames `[frames, channels]`, and `filled_by` says what filled them; patches come in
+        order.
 
     Raises
     ------
@@ -105,10 +107,10 @@ def fill_gaps(
 
     Examples
     --------
-    >>> from headwater.audio.io.files import examine
-    >>> from headwater.audio.io.recordings import GUITAR
-    >>> from headwater.audio.model.models import load_prior
-    >>> [r.filled_by for r in fill_gaps(load_prior(), examine(GUITAR), [(50_000, 50_900), (120_000, 120_400)])]
+    >>> import headwater as hw
+    >>> recording, prior = hw.audio.examine(hw.audio.recordings.GUITAR), hw.audio.load_prior()
+    >>> gaps = [(50_000, 50_900), (120_000, 120_400)]  # 20 ms and 9 ms
+    >>> [r.filled_by for r in hw.audio.fill_gaps(prior, recording, gaps)]
     ['linear prediction', 'linear prediction']
     """
     lost = merge_gaps(gaps, recording.frames)

@@ -71,12 +71,25 @@ def undo_damage(
     Yields
     ------
     restoration
-        Its patch begins where the one before ends.
+        Its patch of samples `[frames, channels]` begins where the one before ends.
 
     Raises
     ------
     Misuse
         The recording is damaged, or the damage cannot be undone at the prior's rate.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import headwater as hw
+    >>> path = Path(tempfile.mkdtemp()) / "clipped.wav"
+    >>> tone = np.sin(np.arange(1000) / 5)[:, None]  # [frames, 1]
+    >>> _ = hw.audio.write_new(path, tone.clip(-0.5, 0.5), rate=16_000)
+    >>> clipped, damage = hw.audio.examine(path), hw.audio.Clipping.at_level(0.5)
+    >>> (restoration,) = hw.audio.undo_damage(hw.audio.load_prior(), clipped, damage)
+    >>> restoration.patch.samples.shape, bool(restoration.patch.samples.max() > 0.8)
+    ((1000, 1), True)
     """
     options = options or SolveOptions()
     fade = max(round(overlap.fade * recording.rate), 1)
