@@ -68,6 +68,20 @@ class ImageTask:
     ------
     Misuse
         The noise is negative, NaN or infinite.
+
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> y = torch.full((1, 3, 4, 4), 0.2)  # a picture of half the height and width
+    >>> task = hw.image.ImageTask(hw.image.SuperResolution(2), y, noise=0.0, size=(8, 8))
+    >>> model = hw.Flow(lambda x, t: -x, (3, 8, 8), range=(-1, 1))
+    >>> problem = task.pose(model)
+    >>> problem.guess.shape
+    torch.Size([1, 3, 8, 8])
+    >>> result = problem.solve(seeds=[0])
+    >>> x = task.finish(result.x1, problem)
+    >>> bool((task.operator(x) - y).abs().max() < 1e-5)  # no noise: x agrees with y
+    True
     """
 
     operator: Operator
@@ -94,6 +108,11 @@ class ImageTask:
 
         If the operator is a mask, the problem is that of the windows that see damage, on the pixels that they cover
         (`flows.cover`), so that its cost is that of the damage.
+
+        Parameters
+        ----------
+        model
+            The prior on its window `[channels, height, width]`.
 
         Raises
         ------
@@ -227,11 +246,23 @@ class Restoration:
     Attributes
     ----------
     images : Tensor
-        `[samples, channels, height, width]`, finished.
+        `[samples, channels, height, width]` in the data range of the flow, one for each seed, finished.
     result : Result
-        Of the control run, on its canvas; see `crop`.
+        Of the recipe: x1 `[samples, channels, canvas height, canvas width]`, or of a mask on the covered pixels; see
+        `crop`.
     task, problem
         What was asked, and how it was posed on the flow.
+
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> y = torch.full((1, 3, 4, 4), 0.2)
+    >>> task = hw.image.ImageTask(hw.image.SuperResolution(2), y, noise=0.0, size=(8, 8))
+    >>> found = hw.image.restore(task, hw.Flow(lambda x, t: -x, (3, 8, 8)), seeds=[1, 2])
+    >>> found.images.shape, [status.name for status in found.result.status]
+    (torch.Size([2, 3, 8, 8]), ['REACHED', 'REACHED'])
+    >>> bool(found.rms(found.images).max() < 1e-4)
+    True
     """
 
     images: Tensor
@@ -286,6 +317,11 @@ def restore(
     options
         What the user says about any method.
 
+    Returns
+    -------
+    restoration
+        The images `[samples, channels, height, width]`, one per seed, and how each solve ended.
+
     Raises
     ------
     Misuse
@@ -293,9 +329,9 @@ def restore(
 
     Examples
     --------
-    >>> from headwater.image.operators import Identity
-    >>> task = ImageTask(Identity(), torch.zeros(1, 3, 8, 8), 0.1, size=(8, 8))
-    >>> restore(task, Flow(lambda x, t: -x, (3, 8, 8)), seeds=[1, 2]).images.shape
+    >>> import headwater as hw
+    >>> task = hw.image.ImageTask(hw.Identity(), torch.zeros(1, 3, 8, 8), noise=0.1, size=(8, 8))
+    >>> hw.image.restore(task, hw.Flow(lambda x, t: -x, (3, 8, 8)), seeds=[1, 2]).images.shape
     torch.Size([2, 3, 8, 8])
     """
     if len(seeds) == 0 or len(task.y) not in (1, len(seeds)):

@@ -91,7 +91,7 @@ class Picture:
         return replace(self, mode="RGB", icc=None if self.grey else self.icc)
 
     def make_opaque(self, where: Tensor | None = None) -> Picture:
-        """The same without transparency at the pixels `where` (bool [..., h, w]), or without any alpha."""
+        """The same without transparency at the pixels `where` (bool `[..., h, w]`), or without any alpha."""
         if self.alpha is None or where is None:
             return replace(self, alpha=None)
         alpha = np.where(where.cpu().numpy().reshape(self.size), opacity(self.alpha.dtype), self.alpha)

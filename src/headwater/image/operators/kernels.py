@@ -20,6 +20,11 @@ def gaussian_kernel(std: float, size: int | None = None) -> Tensor:
     size
         Odd edge length in pixels; by default 2 ceil(3 std) + 1.
 
+    Raises
+    ------
+    Misuse
+        The standard deviation is not positive and finite, or the size is even.
+
     Examples
     --------
     >>> gaussian_kernel(1.0).shape, round(gaussian_kernel(1.0).sum().item(), 12)
@@ -44,6 +49,11 @@ def motion_kernel(length: float, angle: float = 0.0) -> Tensor:
         Length of the stroke in pixels, at least 1 (which does not blur).
     angle
         Direction in degrees, counter-clockwise from the horizontal.
+
+    Raises
+    ------
+    Misuse
+        The stroke is shorter than a pixel, or not finite.
 
     Notes
     -----

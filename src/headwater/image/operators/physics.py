@@ -77,6 +77,22 @@ def from_physics(physics: Any) -> Physics | LinearPhysics:
 
     Tensors that it holds for single problems are not followed by `select`: use one object per problem.
 
+    Parameters
+    ----------
+    physics
+        An object with `A(x)`, or a function of x, on images `[batch, channels, height, width]`, made of differentiable
+        torch operations: floating or complex y `[batch, ...]`. `A_adjoint(y)`, if there is one, has the shape of x.
+
+    Returns
+    -------
+    operator
+        A `LinearOperator` if there is an `A_adjoint`, else an `Operator`.
+
+    Raises
+    ------
+    Misuse
+        The object has no method `A` and cannot be called.
+
     Examples
     --------
     >>> class Halve:
