@@ -80,8 +80,8 @@ def from_physics(physics: Any) -> Physics | LinearPhysics:
     Parameters
     ----------
     physics
-        An object with `A(x)`, or a function of x, on images `[batch, channels, height, width]`, made of differentiable
-        torch operations: floating or complex y `[batch, ...]`. `A_adjoint(y)`, if there is one, has the shape of x.
+        An object with `A(x)`, or a function of x, on images `[batch, channels, height, width]`: floating or complex y
+        `[batch, ...]`, made of differentiable torch operations. `A_adjoint(y)`, if there is one, has the shape of x.
 
     Returns
     -------

@@ -21,6 +21,11 @@ from headwater.text import shorten
 class Interval:
     """The values from `low` to `high`, both included; an end that is infinite is open.
 
+    Parameters
+    ----------
+    low, high
+        The ends, in the unit of the property: eV for a gap, D for a dipole moment ... (see `Target`).
+
     Raises
     ------
     Misuse
