@@ -40,7 +40,9 @@ def si_sdr(x: Tensor, reference: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> f"{si_sdr(torch.tensor([[2.0, 2.2]]), torch.tensor([[1.0, 1.0]])).item():.1f}"
+    >>> import torch
+    >>> import headwater as hw
+    >>> f"{hw.audio.si_sdr(torch.tensor([[2.0, 2.2]]), torch.tensor([[1.0, 1.0]])).item():.1f}"
     '26.4'
     """
     _same(x, reference)
@@ -87,8 +89,10 @@ def log_spectral_distance(x: Tensor, reference: Tensor, size: int = 512, floor: 
 
     Examples
     --------
+    >>> import torch
+    >>> import headwater as hw
     >>> x = torch.randn(1, 4000, dtype=torch.float64)
-    >>> log_spectral_distance(10 * x, x).round(decimals=2).tolist()
+    >>> hw.audio.log_spectral_distance(10 * x, x).round(decimals=2).tolist()
     [20.0]
     """
     _same(x, reference)

@@ -103,6 +103,7 @@ class Prior:
 
     Examples
     --------
+    >>> import torch
     >>> import headwater as hw
     >>> prior = hw.audio.load_prior()
     >>> prior.rate, prior.flow.shape, prior.window

@@ -44,6 +44,8 @@ def write_sheet(path: Path, *signals: Signal, overwrite: bool = False, **content
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
     >>> import headwater as hw
     >>> tone = np.sin(np.arange(4000) / 10)
     >>> hw.audio.write_sheet(Path(tempfile.mkdtemp()) / "sheet.png", tone, 0.5 * tone, rate=16_000).name
@@ -97,6 +99,7 @@ def draw_sheet(
 
     Examples
     --------
+    >>> import numpy as np
     >>> import headwater as hw
     >>> tone = np.sin(np.arange(4000) / 10)
     >>> figure = hw.audio.draw_sheet(tone, 0.5 * tone, rate=16_000, title="Half as loud")

@@ -59,8 +59,10 @@ def undo_damage(
     ----------
     prior
         A flow of music.
-    recording, damage
-        The file, and what happened to it.
+    recording
+        The file.
+    damage
+        What happened to it.
     options
         Seed, recipe and its options.
     overlap
@@ -82,6 +84,7 @@ def undo_damage(
     --------
     >>> import tempfile
     >>> from pathlib import Path
+    >>> import numpy as np
     >>> import headwater as hw
     >>> path = Path(tempfile.mkdtemp()) / "clipped.wav"
     >>> tone = np.sin(np.arange(1000) / 5)[:, None]  # [frames, 1]

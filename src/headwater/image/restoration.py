@@ -48,7 +48,7 @@ class ImageTask:
     Attributes
     ----------
     operator : Operator
-        A. Optional methods of it are used: `adjoint` and `pinv` of a linear one, and `known_pixels` of a mask.
+        The map A. Methods that it may have are used: `adjoint` and `pinv` if it is linear, `known_pixels` of a mask.
     y : Tensor
         The measurement `[1 or samples, ...]`, in the data range of the flow.
     noise : float
@@ -71,6 +71,7 @@ class ImageTask:
 
     Examples
     --------
+    >>> import torch
     >>> import headwater as hw
     >>> y = torch.full((1, 3, 4, 4), 0.2)  # a picture of half the height and width
     >>> task = hw.image.ImageTask(hw.image.SuperResolution(2), y, noise=0.0, size=(8, 8))
@@ -145,7 +146,7 @@ class ImageTask:
 
     @property
     def misfit_unit(self) -> float | Tensor:
-        """The misfit that counts as 1, in data units: a number, or one for every measurement `[1 or samples]`.
+        """The misfit that counts as 1, in data units, a number or one for every measurement `[1 or samples]`.
 
         It is the noise of a picture to be denoised, else the noise or `resolution`, whichever is larger. Known pixels
         that are put back at the end need no better fit than the noise that they show around the damage.
@@ -250,11 +251,14 @@ class Restoration:
     result : Result
         Of the recipe: x1 `[samples, channels, canvas height, canvas width]`, or of a mask on the covered pixels; see
         `crop`.
-    task, problem
-        What was asked, and how it was posed on the flow.
+    task : ImageTask
+        What was asked.
+    problem : Problem
+        How it was posed on the flow.
 
     Examples
     --------
+    >>> import torch
     >>> import headwater as hw
     >>> y = torch.full((1, 3, 4, 4), 0.2)
     >>> task = hw.image.ImageTask(hw.image.SuperResolution(2), y, noise=0.0, size=(8, 8))
@@ -272,7 +276,7 @@ class Restoration:
 
     @property
     def region(self) -> Place:
-        """The rows and columns of the picture that were solved: all, or those from the first window to the last."""
+        """The rows and columns of the picture that were solved, all or those from the first window to the last."""
         (height, width), cover = self.task.size, cover_of(self.problem.flow)
         if cover is None:
             return slice(0, height), slice(0, width)
@@ -329,6 +333,7 @@ def restore(
 
     Examples
     --------
+    >>> import torch
     >>> import headwater as hw
     >>> task = hw.image.ImageTask(hw.Identity(), torch.zeros(1, 3, 8, 8), noise=0.1, size=(8, 8))
     >>> hw.image.restore(task, hw.Flow(lambda x, t: -x, (3, 8, 8)), seeds=[1, 2]).images.shape

@@ -34,6 +34,7 @@ class BandLimit(Uniform):
 
     Examples
     --------
+    >>> import torch
     >>> import headwater as hw
     >>> times = torch.arange(1600, dtype=torch.float64) / 16_000  # seconds
     >>> tones = torch.stack([torch.sin(2 * torch.pi * f * times) for f in (1000, 6000)])  # [2, samples]

@@ -110,10 +110,12 @@ class Damage(Protocol):
         ----------
         measurement
             What `measure` gave.
-        x, rate
-            The signal with damage, `[frames]`, and its rate, Hz.
-        estimate, low
-            The sound as the prior found it, `[samples]` in the units of x, and the prior's rate, Hz.
+        x
+            The signal with damage, `[frames]`.
+        estimate
+            The sound as the prior found it, `[samples]` in the units of x.
+        rate, low
+            The rates of x and of the estimate, Hz.
         """
 
 

@@ -64,6 +64,7 @@ class Clipping:
 
     Examples
     --------
+    >>> import numpy as np
     >>> import headwater as hw
     >>> hw.audio.Clipping.at_level(0.5).clipped(np.array([0.1, 0.5, -0.5])).tolist()
     [False, True, True]

@@ -35,6 +35,7 @@ class Noise(Uniform):
 
     Examples
     --------
+    >>> import numpy as np
     >>> import headwater as hw
     >>> hw.audio.Noise(0.01).gain is None  # white
     True

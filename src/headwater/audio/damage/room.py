@@ -26,9 +26,10 @@ class Room:
 
     Parameters
     ----------
-    impulse, rate
-        The response `[1 or channels, taps]`, one for all channels or one for each, and its rate, Hz, which must be
-        that of the recording `[frames, channels]`.
+    impulse
+        The response `[1 or channels, taps]`, one for all channels or one for each.
+    rate
+        Its rate, Hz, which must be that of the recording `[frames, channels]`.
     noise
         The std of white noise in the recording, full scale being 1; 0 if it is not known.
     begins
@@ -38,6 +39,7 @@ class Room:
 
     Examples
     --------
+    >>> import numpy as np
     >>> import headwater as hw
     >>> room = hw.audio.Room(np.array([[1.0, 0.0, 0.5]]), rate=48_000)  # an echo after 2 frames, half as loud
     >>> round(room.gain, 3), round(1000 * room.reach, 4)  # and the length in ms
@@ -71,7 +73,7 @@ class Room:
 
     @property
     def gain(self) -> float:
-        """The norm of the response: the sound without the room is that much softer than the recording."""
+        """The norm of the response, by which the sound without the room is softer than the recording."""
         return float(np.linalg.norm(self.impulse[0]))
 
     @property

@@ -50,8 +50,10 @@ class Recording:
         Where it lies.
     rate
         Frames a second, Hz.
-    frames, channels
-        Its length in frames, and the samples of a frame.
+    frames
+        Its length; a frame has one sample of each channel.
+    channels
+        How many there are.
     format, subtype, endian
         As libsndfile names them.
     bits
@@ -153,8 +155,10 @@ class Recording:
 
         Parameters
         ----------
-        first, last
-            The first frame, and the one after the last; by default all.
+        first
+            The first frame.
+        last
+            The frame after the last; by default all are read.
 
         Raises
         ------
@@ -198,6 +202,7 @@ class Patch:
 
     Examples
     --------
+    >>> import numpy as np
     >>> import headwater as hw
     >>> patch = hw.audio.Patch(start=100, samples=np.zeros((2, 1)), changed=np.array([[True], [False]]))
     >>> patch.start + len(patch.samples), int(patch.changed.sum())  # where it ends, and how much is written

@@ -69,6 +69,8 @@ def write_patched(
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
     >>> import headwater as hw
     >>> folder = Path(tempfile.mkdtemp())
     >>> silence = hw.audio.write_new(folder / "silence.wav", np.zeros((4, 1)), rate=8000)
@@ -159,6 +161,8 @@ def write_new(output: str | Path, x: Samples, rate: int, *, overwrite: bool = Fa
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
     >>> import headwater as hw
     >>> tone = 0.5 * np.sin(np.arange(800) / 10)[:, None]  # [frames, 1]
     >>> recording = hw.audio.write_new(Path(tempfile.mkdtemp()) / "tone.flac", tone, rate=8000)

@@ -130,9 +130,11 @@ def write_image(
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> import torch
-    >>> out = write_image(torch.zeros(1, 3, 8, 8), Path(tempfile.mkdtemp()) / "grey.png")
-    >>> read_image(out)[1].size
+    >>> import headwater as hw
+    >>> out = hw.image.write_image(torch.zeros(1, 3, 8, 8), Path(tempfile.mkdtemp()) / "grey.png")
+    >>> hw.image.read_image(out)[1].size
     (8, 8)
     """
     path = check_image_output(path, picture, overwrite=overwrite)

@@ -63,7 +63,8 @@ class Picture:
 
     Examples
     --------
-    >>> Picture(size=(64, 48), mode="grey").with_colour().mode
+    >>> import headwater as hw
+    >>> hw.image.Picture(size=(64, 48), mode="grey").with_colour().mode
     'RGB'
     """
 

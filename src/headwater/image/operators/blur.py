@@ -41,7 +41,9 @@ class Blur(LinearOperator):
 
     Examples
     --------
-    >>> A = Blur(torch.tensor([[1.0, 2.0, 1.0]]))
+    >>> import torch
+    >>> import headwater as hw
+    >>> A = hw.image.Blur(torch.tensor([[1.0, 2.0, 1.0]]))
     >>> A(torch.tensor([0.0, 0.0, 4.0, 0.0, 0.0]).reshape(1, 1, 1, 5)).round(decimals=4).flatten().tolist()
     [0.0, 1.0, 2.0, 1.0, 0.0]
     """

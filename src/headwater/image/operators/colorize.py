@@ -34,8 +34,10 @@ class Colorize(LinearOperator):
 
     Examples
     --------
+    >>> import torch
+    >>> import headwater as hw
     >>> red = torch.tensor([1.0, -1.0, -1.0]).reshape(1, 3, 1, 1)
-    >>> round(Colorize()(red).item(), 3)
+    >>> round(hw.image.Colorize()(red).item(), 3)
     -0.402
     """
 
@@ -52,7 +54,7 @@ class Colorize(LinearOperator):
 
     @property
     def local(self) -> int:
-        """0: a pixel sees itself."""
+        """0, as a pixel sees itself."""
         return 0
 
     def weights(self, like: Tensor) -> Tensor:

@@ -27,7 +27,8 @@ def gaussian_kernel(std: float, size: int | None = None) -> Tensor:
 
     Examples
     --------
-    >>> gaussian_kernel(1.0).shape, round(gaussian_kernel(1.0).sum().item(), 12)
+    >>> import headwater as hw
+    >>> hw.image.gaussian_kernel(1.0).shape, round(hw.image.gaussian_kernel(1.0).sum().item(), 12)
     (torch.Size([7, 7]), 1.0)
     """
     if not 0 < std < math.inf:
@@ -61,7 +62,8 @@ def motion_kernel(length: float, angle: float = 0.0) -> Tensor:
 
     Examples
     --------
-    >>> motion_kernel(3).round(decimals=3).tolist()[1]
+    >>> import headwater as hw
+    >>> hw.image.motion_kernel(3).round(decimals=3).tolist()[1]
     [0.333, 0.333, 0.333]
     """
     if not 1 <= length < math.inf:

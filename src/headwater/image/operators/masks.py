@@ -37,7 +37,8 @@ def box_mask(
 
     Examples
     --------
-    >>> box_mask(4, 4, 2, 2)[0, 0].int().tolist()
+    >>> import headwater as hw
+    >>> hw.image.box_mask(4, 4, 2, 2)[0, 0].int().tolist()
     [[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]]
     """
     top = (h - height) // 2 if top is None else top
@@ -77,7 +78,8 @@ def random_mask(h: int, w: int, *, missing: float = 0.7, seed: int | torch.Gener
 
     Examples
     --------
-    >>> int(random_mask(10, 10, missing=0.7).sum())
+    >>> import headwater as hw
+    >>> int(hw.image.random_mask(10, 10, missing=0.7).sum())
     30
     """
     lost = round(missing * h * w) if 0 <= missing < 1 else h * w

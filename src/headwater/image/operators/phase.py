@@ -36,8 +36,10 @@ class PhaseRetrieval(Operator):
 
     Examples
     --------
+    >>> import torch
+    >>> import headwater as hw
     >>> x = torch.randn(1, 1, 4, 4)
-    >>> A = PhaseRetrieval()
+    >>> A = hw.image.PhaseRetrieval()
     >>> A(x).shape, bool((A(x) - A(-x)).abs().max() < 1e-6)
     (torch.Size([1, 1, 8, 8]), True)
     """

@@ -95,10 +95,11 @@ def from_physics(physics: Any) -> Physics | LinearPhysics:
 
     Examples
     --------
+    >>> import headwater as hw
     >>> class Halve:
     ...     def A(self, x): return x / 2
     ...     def A_adjoint(self, y): return y / 2
-    >>> A = from_physics(Halve())
+    >>> A = hw.image.from_physics(Halve())
     >>> A.linear, A.name
     (True, 'physics (Halve)')
     """

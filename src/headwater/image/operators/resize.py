@@ -46,8 +46,10 @@ class SuperResolution(LinearOperator):
 
     Examples
     --------
+    >>> import torch
+    >>> import headwater as hw
     >>> x = torch.arange(4.0).reshape(1, 1, 2, 2)
-    >>> SuperResolution(2)(x).item(), SuperResolution(2, "decimate")(x).item()
+    >>> hw.image.SuperResolution(2)(x).item(), hw.image.SuperResolution(2, "decimate")(x).item()
     (1.5, 0.0)
     """
 

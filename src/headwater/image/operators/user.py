@@ -33,7 +33,9 @@ class UserOperator(Operator):
 
     Examples
     --------
-    >>> A = UserOperator(lambda x: x.square(), "square")
+    >>> import torch
+    >>> import headwater as hw
+    >>> A = hw.image.UserOperator(lambda x: x.square(), "square")
     >>> A.name, A(torch.full((1, 1, 1, 1), 0.5)).item()
     ('square', 0.25)
     """

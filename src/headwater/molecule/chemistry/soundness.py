@@ -69,8 +69,10 @@ class Chemistry:
         Whether two atoms are nearer than atoms of molecules are (`stability.has_clash`).
     charged : bool
         Whether an atom has a formal charge: guide and evaluator know none.
-    sound_by_table, sound_by_rdkit : bool
-        Whether it is sound by the table alone, and by the table's bonds with RDKit's orders.
+    sound_by_table : bool
+        Whether it is sound by the table alone.
+    sound_by_rdkit : bool
+        Whether it is sound by the table's bonds with RDKit's orders.
     isomeric : str or None
         Canonical SMILES with the stereochemistry of the positions.
 
@@ -78,6 +80,7 @@ class Chemistry:
     --------
     >>> import numpy as np
     >>> import headwater as hw
+    >>> from headwater.molecule.chemistry.soundness import examine
     >>> radical = hw.molecule.Molecule(("O", "H"), np.array([[0, 0, 0], [0.96, 0, 0]]), (0, 0))  # [n, 3], angstrom
     >>> (found,) = examine([radical])
     >>> found.formula, found.valid, found.sound, found.notes
@@ -112,7 +115,7 @@ class Chemistry:
 
     @property
     def structure(self) -> str | None:
-        """The SMILES that a chemist would write: with stereo, and the perceived one where there is one."""
+        """The SMILES that a chemist would write, with stereo, and the perceived one where there is one."""
         return self.isomeric or self.perceived or self.smiles
 
 
@@ -138,9 +141,8 @@ def is_sound(m: MoleculeBatch) -> torch.Tensor:
     --------
     >>> import numpy as np
     >>> import headwater as hw
-    >>> water = hw.molecule.Molecule(
-    ...     ("O", "H", "H"), np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]), (0, 0, 0)
-    ... )
+    >>> places = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    >>> water = hw.molecule.Molecule(("O", "H", "H"), places, (0, 0, 0))
     >>> radical = hw.molecule.Molecule(("O", "H"), np.array([[0, 0, 0], [0.96, 0, 0]]), (0, 0))
     >>> hw.molecule.is_sound(hw.molecule.to_batch([water, radical])).tolist()
     [True, False]

@@ -29,7 +29,8 @@ class Line:
 
     Examples
     --------
-    >>> Line("gap", "eV", (("asked", 5.0), ("guide", 5.03), ("xTB", None))).format_values()
+    >>> import headwater as hw
+    >>> hw.molecule.Line("gap", "eV", (("asked", 5.0), ("guide", 5.03), ("xTB", None))).format_values()
     {'asked': '5.00', 'guide': '5.03', 'xTB': '–'}
     """
 
@@ -63,9 +64,8 @@ class Card:
     --------
     >>> import numpy as np
     >>> import headwater as hw
-    >>> water = hw.molecule.Molecule(
-    ...     ("O", "H", "H"), np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]), (0, 0, 0)
-    ... )
+    >>> places = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    >>> water = hw.molecule.Molecule(("O", "H", "H"), places, (0, 0, 0))
     >>> card = hw.molecule.Card(water, "water", (hw.molecule.Line("gap", "eV", (("asked", 9.0),)),))
     >>> card.lines[0].format_values()
     {'asked': '9.00'}

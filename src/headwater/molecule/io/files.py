@@ -45,12 +45,14 @@ def read_molecules(path: str | Path) -> list[Molecule]:
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
+    >>> import headwater as hw
     >>> path = Path(tempfile.mkdtemp()) / "hydrogen.xyz"
     >>> _ = path.write_text("2\nhydrogen\nH 0 0 0\nH 0 0 0.74\n")
-    >>> (molecule,) = read_molecules(path)
+    >>> (molecule,) = hw.molecule.read_molecules(path)
     >>> molecule.name, molecule.symbols, molecule.positions.shape
     ('hydrogen', ('H', 'H'), (2, 3))
-    >>> read_molecules("hits.pdb")
+    >>> hw.molecule.read_molecules("hits.pdb")
     Traceback (most recent call last):
     headwater.errors.Misuse: The file hits.pdb is of an unknown kind. Give one of: .mol, .sdf, .xyz.
     """

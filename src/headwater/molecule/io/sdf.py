@@ -160,6 +160,8 @@ def write_sdf(path: str | Path, molecules: Sequence[Molecule], *, overwrite: boo
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
     >>> import headwater as hw
     >>> places = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
     >>> water = hw.molecule.Molecule(("O", "H", "H"), places, (0, 0, 0), "water", {"gap": 7.5})

@@ -172,6 +172,8 @@ def write_xyz(path: str | Path, molecules: Sequence[Molecule], *, overwrite: boo
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
     >>> import headwater as hw
     >>> path = Path(tempfile.mkdtemp()) / "atom.xyz"
     >>> hw.molecule.write_xyz(path, [hw.molecule.Molecule(("H",), np.zeros((1, 3)), (0,), "atom")])

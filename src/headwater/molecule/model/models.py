@@ -52,6 +52,7 @@ class Networks:
 
     Examples
     --------
+    >>> import torch
     >>> import headwater as hw
     >>> networks = hw.molecule.Networks.load()
     >>> mask = torch.arange(29) < torch.tensor([[5]])  # one molecule of five atoms

@@ -26,13 +26,16 @@ class Molecule:
         `[n, 3]`, angstrom.
     charges
         Formal charges, one for each atom.
-    name, data
-        These travel with it through files; `data` are tags with their text or number.
+    name
+        It travels with the molecule through files.
+    data
+        Tags with their text or number, which travel with it, too.
     bonds
         Those that a file states, as (atom, atom, order 1 to 3), atoms counted from 0; None: the distances say it.
 
     Examples
     --------
+    >>> import numpy as np
     >>> import headwater as hw
     >>> places = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
     >>> water = hw.molecule.Molecule(("O", "H", "H"), places, (0, 0, 0), name="water")
@@ -86,6 +89,7 @@ def to_molecules(batch: MoleculeBatch) -> list[Molecule]:
 
     Examples
     --------
+    >>> import numpy as np
     >>> import headwater as hw
     >>> hydrogen = hw.molecule.Molecule(("H", "H"), np.array([[0, 0, 0], [0.74, 0, 0]]), (0, 0))
     >>> hw.molecule.to_molecules(hw.molecule.to_batch([hydrogen]))[0].symbols
@@ -123,6 +127,7 @@ def to_batch(molecules: Sequence[Molecule], length: int = MAX_ATOMS) -> Molecule
 
     Examples
     --------
+    >>> import numpy as np
     >>> import headwater as hw
     >>> hydrogen = hw.molecule.Molecule(("H", "H"), np.array([[0, 0, 0], [0.74, 0, 0]]), (0, 0))
     >>> batch = hw.molecule.to_batch([hydrogen])

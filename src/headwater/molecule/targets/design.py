@@ -155,10 +155,14 @@ class Design:
         The largest deviation from a target by the guide, in tolerances, `[b]`.
     by_gradient
         Whether the molecule is from a gradient's step, and not a draw, `[b]`.
-    gradients, evaluations
-        Gradient evaluations and forward calls of the generator, over all draws and attempts, `[b]`.
-    x0, x1
-        The source point and its sample, `[b, 29, 9]`.
+    gradients
+        Gradient evaluations, over all draws and attempts, `[b]`.
+    evaluations
+        Forward calls of the generator, over all draws and attempts, `[b]`.
+    x0
+        The source points, `[b, 29, 9]`.
+    x1
+        Their samples, `[b, 29, 9]`.
     fragment_rms
         How far the atoms of a fragment are from where they were given, angstrom, `[b]`; None without a fragment.
 
@@ -333,6 +337,7 @@ def score(
 
     Examples
     --------
+    >>> import numpy as np
     >>> import headwater as hw
     >>> corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
     >>> methane = hw.molecule.Molecule(("C",) + 4 * ("H",), np.concatenate([[[0, 0, 0]], 0.63 * corners]), (0,) * 5)

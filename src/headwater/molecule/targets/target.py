@@ -64,6 +64,7 @@ class Target:
 
     Examples
     --------
+    >>> import torch
     >>> import headwater as hw
     >>> gap = hw.molecule.Target("gap", hw.molecule.Interval(5.0, 6.0))
     >>> gap.make_goal(2).deviation(torch.tensor([5.5, 6.13])).round(decimals=2)  # in tolerances of 0.13 eV
