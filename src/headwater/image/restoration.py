@@ -199,7 +199,13 @@ class ImageTask:
         return images if problem is None or problem.flow.range is None else images.clamp(*problem.flow.range)
 
     def embed(self, model: Flow) -> Flow:
-        """The flow on the smallest canvas that holds the picture; of a mask only the windows that see damage."""
+        """The flow on the smallest canvas that holds the picture; of a mask only the windows that see damage.
+
+        Raises
+        ------
+        Misuse
+            The masks of the batch differ, and its pictures are larger than the window.
+        """
         window = (model.shape[1], model.shape[2])
         canvas = (max(self.size[0], window[0]), max(self.size[1], window[1]))
         known = known_pixels(self.operator, (1, model.shape[0], *self.size))
@@ -226,7 +232,7 @@ class ImageTask:
         return cover.pack(known if self.size == cover.canvas else pad_to(known, cover.canvas))
 
     def unpack(self, packed: Tensor, cover: Cover, onto: Tensor) -> Tensor:
-        """Pictures of the task's size: `onto` with the covered pixels put in."""
+        """Pictures `[samples, c, height, width]`: `onto`, of the task's size, with the covered pixels put in."""
         if self.size != cover.canvas:
             onto = extend(onto, cover.canvas)
         return cover.unpack(packed, onto)[..., : self.size[0], : self.size[1]]

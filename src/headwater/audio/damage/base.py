@@ -114,8 +114,10 @@ class Damage(Protocol):
             The signal with damage, `[frames]`.
         estimate
             The sound as the prior found it, `[samples]` in the units of x.
-        rate, low
-            The rates of x and of the estimate, Hz.
+        rate
+            Of x, Hz.
+        low
+            The rate of the estimate, which is the prior's, Hz.
         """
 
 
@@ -126,11 +128,11 @@ class Uniform:
     mixes: ClassVar[bool] = False
 
     def for_segment(self, first: int, last: int) -> Self:
-        """Itself."""
+        """The damage itself, as it is the same at every time."""
         return self
 
     def for_signal(self, number: int, begins: bool) -> Self:
-        """Itself."""
+        """The damage itself, as it is the same in every channel."""
         return self
 
 

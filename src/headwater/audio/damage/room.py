@@ -63,7 +63,7 @@ class Room:
         return len(self.impulse) == 1 and not self.noise
 
     def for_segment(self, first: int, last: int) -> Room:
-        """Itself."""
+        """The room itself, as it is the same at every time."""
         return self
 
     def for_signal(self, number: int, begins: bool) -> Room:

@@ -67,7 +67,7 @@ class Blur(LinearOperator):
         return {"reflect": radius, "circular": None, "valid": 2 * radius}[self.boundary]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The blurred image, k * P x."""
+        """The blurred images k * P x of x `[batch, c, h, w]`: the same shape, smaller if "valid"."""
         require_images(x, self)
         require_problems(self.kernel.shape[0], x, "kernel")
         rows, columns = self._padding(x.shape)

@@ -84,7 +84,7 @@ class Clip(Operator):
         return self.pivot + self.gain * (x - self.pivot)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The saturated exposure, clamp(u, low, high)."""
+        """The saturated exposure clamp(u, low, high) of x, `[batch, c, h, w]`."""
         return self.expose(x).clamp(self.low, self.high)
 
     def residual(self, x: Tensor, y: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ class Colorize(LinearOperator):
         return like.new_tensor(GREY_WEIGHTS[self.method]).reshape(3, 1, 1)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The grey image."""
+        """The grey images `[batch, 1, h, w]` of x `[batch, 3, h, w]`."""
         require_images(x, self)
         return (self.weights(x) * x).sum(1, keepdim=True)
 

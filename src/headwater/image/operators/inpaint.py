@@ -57,7 +57,7 @@ class Inpaint(LinearOperator):
         return 0
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The known pixels, m * x."""
+        """The known pixels m * x of x, `[batch, c, h, w]`."""
         require_images(x, self)
         return self._keep(x)
 

@@ -160,7 +160,7 @@ class JPEG(Operator):
         return 8 * widest - 1 + any(ratio in TRIANGLE for ratio in self.ratios)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The image as the decoder sees it."""
+        """The images x `[batch, 1 or 3, h, w]` as a decoder shows them, in the same shape."""
         require_images(x, self)
         if x.shape[1] not in (1, 3):
             raise Misuse(

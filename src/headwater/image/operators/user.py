@@ -56,6 +56,6 @@ class UserOperator(Operator):
         return self.radius
 
     def __call__(self, x: Tensor) -> Tensor:
-        """What the function makes of x, checked."""
+        """What the function makes of x `[batch, c, h, w]`, checked: `[batch, ...]`."""
         require_images(x, self)
         return check_measurement(self.function(x), x, self.name)
