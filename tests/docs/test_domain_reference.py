@@ -136,6 +136,12 @@ def test_what_refuses_says_so(thing):
 
 
 @every_class
+def test_attributes_are_explained_one_by_one(thing):
+    """Sphinx takes the first of two names for the type of the second."""
+    assert not re.search(r"^\w+, \w+", read_sections(thing.__doc__).get("Attributes", ""), re.MULTILINE)
+
+
+@every_class
 def test_public_methods_say_their_shapes_and_refusals(thing):
     raises = "Misuse" in read_sections(thing.__doc__).get("Raises", "")
     for name, function in own_methods(thing):

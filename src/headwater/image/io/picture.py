@@ -50,8 +50,10 @@ class Picture:
         Upright alpha channel in the stored type; it passes a restoration unchanged.
     orientation : int
         EXIF orientation, 1 to 8.
-    exif, icc : bytes or None
+    exif : bytes or None
         Metadata that go along with the pixels, without previews.
+    icc : bytes or None
+        The colour profile.
     dpi : tuple of float or None
         Pixels per inch in x and y, as the file states them.
     chunks : tuple of (bytes, bytes)

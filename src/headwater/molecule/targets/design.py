@@ -143,9 +143,11 @@ class Design:
     ----------
     molecules
         With definite atoms.
-    guide, evaluator
-        Property: what each network predicts for `molecules`, `[b]`; alpha in Bohr^3, gap, homo and lumo in eV, mu in
-        D, cv in cal/(mol K).
+    guide
+        Property: what the guide predicts for `molecules`, `[b]`; alpha in Bohr^3, gap, homo and lumo in eV, mu in D,
+        cv in cal/(mol K).
+    evaluator
+        Property: what the evaluator predicts for them, `[b]`, in the same units.
     relaxed
         Property: the guide's prediction before rounding, `[b]`, in the same units.
     status
