@@ -109,9 +109,9 @@ def fill_gaps(
     --------
     >>> import headwater as hw
     >>> recording, prior = hw.audio.examine(hw.audio.recordings.GUITAR), hw.audio.load_prior()
-    >>> gaps = [(50_000, 50_900), (120_000, 120_400)]  # 20 ms and 9 ms
-    >>> [r.filled_by for r in hw.audio.fill_gaps(prior, recording, gaps)]
-    ['linear prediction', 'linear prediction']
+    >>> (restoration,) = hw.audio.fill_gaps(prior, recording, [(120_000, 120_400)])  # 9 ms
+    >>> restoration.filled_by, restoration.patch.changed.sum(0).tolist()  # frames of each channel
+    ('linear prediction', [400, 400])
     """
     lost = merge_gaps(gaps, recording.frames)
     recording = replace(recording, lost=tuple(lost))
