@@ -50,7 +50,7 @@ class ImageTask:
     Attributes
     ----------
     operator : Operator
-        A. Optional methods of it are used: `adjoint` and `pinv` of a linear one, and `known_pixels` of a mask.
+        The map A. Methods that it may have are used: `adjoint` and `pinv` if it is linear, `known_pixels` of a mask.
     y : Tensor
         The measurement `[1 or samples, ...]`, in the data range of the flow.
     noise : float
@@ -70,6 +70,21 @@ class ImageTask:
     ------
     Misuse
         The noise is negative, NaN or infinite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import headwater as hw
+    >>> y = torch.full((1, 3, 4, 4), 0.2)  # a picture of half the height and width
+    >>> task = hw.image.ImageTask(hw.image.SuperResolution(2), y, noise=0.0, size=(8, 8))
+    >>> model = hw.Flow(lambda x, t: -x, (3, 8, 8), range=(-1, 1))
+    >>> problem = task.pose(model)
+    >>> problem.guess.shape
+    torch.Size([1, 3, 8, 8])
+    >>> result = problem.solve(seeds=[0])
+    >>> x = task.finish(result.x1, problem)
+    >>> bool((task.operator(x) - y).abs().max() < 1e-5)  # no noise: x agrees with y
+    True
     """
 
     operator: Operator
@@ -96,6 +111,11 @@ class ImageTask:
 
         If the operator is a mask, the problem is that of the windows that see damage, on the pixels that they cover
         (`flows.cover`), so that its cost is that of the damage.
+
+        Parameters
+        ----------
+        model
+            The prior on its window `[channels, height, width]`.
 
         Raises
         ------
@@ -134,7 +154,7 @@ class ImageTask:
 
     @property
     def misfit_unit(self) -> float | Tensor:
-        """The misfit that counts as 1, in data units: a number, or one for every measurement `[1 or samples]`.
+        """The misfit that counts as 1, in data units, a number or one for every measurement `[1 or samples]`.
 
         It is the noise of a picture to be denoised, else the noise or `resolution`, whichever is larger. Known pixels
         that are put back at the end need no better fit than the noise that they show around the damage.
@@ -188,7 +208,13 @@ class ImageTask:
         return images if problem is None or problem.flow.range is None else images.clamp(*problem.flow.range)
 
     def embed(self, model: Flow) -> Flow:
-        """The flow on the smallest canvas that holds the picture; of a mask only the windows that see damage."""
+        """The flow on the smallest canvas that holds the picture; of a mask only the windows that see damage.
+
+        Raises
+        ------
+        Misuse
+            The masks of the batch differ, and its pictures are larger than the window.
+        """
         window = (model.shape[1], model.shape[2])
         canvas = (max(self.size[0], window[0]), max(self.size[1], window[1]))
         known = known_pixels(self.operator, (1, model.shape[0], *self.size))
@@ -215,7 +241,7 @@ class ImageTask:
         return cover.pack(known if self.size == cover.canvas else pad_to(known, cover.canvas))
 
     def unpack(self, packed: Tensor, cover: Cover, onto: Tensor) -> Tensor:
-        """Pictures of the task's size: `onto` with the covered pixels put in."""
+        """Pictures `[samples, c, height, width]`: `onto`, of the task's size, with the covered pixels put in."""
         if self.size != cover.canvas:
             onto = extend(onto, cover.canvas)
         return cover.unpack(packed, onto)[..., : self.size[0], : self.size[1]]
@@ -236,11 +262,26 @@ class Restoration:
     Attributes
     ----------
     images : Tensor
-        `[samples, channels, height, width]`, finished.
+        `[samples, channels, height, width]` in the data range of the flow, one for each seed, finished.
     result : Result
-        Of the control run, on its canvas; see `crop`.
-    task, problem
-        What was asked, and how it was posed on the flow.
+        Of the recipe: x1 `[samples, channels, canvas height, canvas width]`, or of a mask on the covered pixels; see
+        `crop`.
+    task : ImageTask
+        What was asked.
+    problem : Problem
+        How it was posed on the flow.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import headwater as hw
+    >>> y = torch.full((1, 3, 4, 4), 0.2)
+    >>> task = hw.image.ImageTask(hw.image.SuperResolution(2), y, noise=0.0, size=(8, 8))
+    >>> found = hw.image.restore(task, hw.Flow(lambda x, t: -x, (3, 8, 8)), seeds=[1, 2])
+    >>> found.images.shape, [status.name for status in found.result.status]
+    (torch.Size([2, 3, 8, 8]), ['REACHED', 'REACHED'])
+    >>> bool(found.rms(found.images).max() < 1e-4)
+    True
     """
 
     images: Tensor
@@ -250,7 +291,7 @@ class Restoration:
 
     @property
     def region(self) -> Place:
-        """The rows and columns of the picture that were solved: all, or those from the first window to the last."""
+        """The rows and columns of the picture that were solved, all or those from the first window to the last."""
         (height, width), cover = self.task.size, cover_of(self.problem.flow)
         if cover is None:
             return slice(0, height), slice(0, width)
@@ -295,6 +336,11 @@ def restore(
     options
         What the user says about any method.
 
+    Returns
+    -------
+    restoration
+        The images `[samples, channels, height, width]`, one per seed, and how each solve ended.
+
     Raises
     ------
     Misuse
@@ -302,9 +348,10 @@ def restore(
 
     Examples
     --------
-    >>> from headwater.image.operators import Identity
-    >>> task = ImageTask(Identity(), torch.zeros(1, 3, 8, 8), 0.1, size=(8, 8))
-    >>> restore(task, Flow(lambda x, t: -x, (3, 8, 8)), seeds=[1, 2]).images.shape
+    >>> import torch
+    >>> import headwater as hw
+    >>> task = hw.image.ImageTask(hw.Identity(), torch.zeros(1, 3, 8, 8), noise=0.1, size=(8, 8))
+    >>> hw.image.restore(task, hw.Flow(lambda x, t: -x, (3, 8, 8)), seeds=[1, 2]).images.shape
     torch.Size([2, 3, 8, 8])
     """
     if len(seeds) == 0 or len(task.y) not in (1, len(seeds)):
