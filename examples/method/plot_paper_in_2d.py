@@ -50,7 +50,8 @@ for ax, points, title in zip(axes, (x0, x1), ("source $x_0$", "samples $x_1$"), 
 #
 # Two costs. In the first, only one coordinate of the sample was measured, and it is 1. In the second, the sample
 # should be near a target that does *not* lie on the spiral. :py:obj:`headwater.control` is Algorithm 1; with plain
-# gradient descent as its optimizer, every difference to descent on :math:`x_1` comes from where the gradient is taken.
+# gradient descent as its optimizer, every difference to descent on :math:`x_1` comes from where the gradient is
+# taken.
 
 target = torch.tensor([0.9, 0.0], dtype=torch.float64)
 costs = {
@@ -117,8 +118,8 @@ axes[0].set_ylabel(r"$\log p_1(x_1)$ in nats")
 #
 # .. math:: \frac{\partial \hat{x}(x, t)}{\partial x} = \frac{\alpha_t}{\sigma_t^2}\, \mathrm{Var}[x_1 \mid x_t = x]
 #
-# Left: at a few points :math:`x_t` the ellipse of the covariance (filled), which the mixture knows in closed form, and
-# that of the Jacobian times :math:`\sigma_t^2 / \alpha_t`, computed by automatic differentiation of
+# Left: at a few points :math:`x_t` the ellipse of the covariance (filled), which the mixture knows in closed form,
+# and that of the Jacobian times :math:`\sigma_t^2 / \alpha_t`, computed by automatic differentiation of
 # ``flow.denoise`` (dashed). They are centred on the posterior mean :math:`\hat{x}`. They are long where the data are
 # undecided and thin across the spiral.
 
@@ -148,7 +149,7 @@ print(
 # Right: what this does to the gradient. One step of descent on :math:`x_0` moves the sample by
 # :math:`-\eta\, D D^\top \nabla C(x_1)` with :math:`D = \partial x_1 / \partial x_0`. By Theorem 4.2 of the paper
 # :math:`D` is made of all the covariances along the way, so its ellipse lies along the spiral. An arrow shows the
-# gradient of the cost in :math:`x_1` (dashed orange), and the step that control makes of it (blue), both scaled to the
+# gradient of the cost in :math:`x_1` (thin, orange), and the step that control makes of it (blue), both scaled to the
 # same length.
 
 some = torch.tensor([0, 4, 7, 12, 16, 21, 22, 30])
@@ -203,9 +204,9 @@ for name, options in runs.items():
     print(f"{name:18}  {away:22}  {density}")
 
 # %%
-# The Gaussian prior of :math:`x_0` does not help here: that line passes close to the origin, so its points are probable
-# sources, although hardly any sample comes from them. :py:obj:`headwater.TargetLikelihood` counts the tearing, and
-# keeps the sample on the spiral; it costs second derivatives of the network. The stop costs nothing.
+# The Gaussian prior of :math:`x_0` does not help here: that line passes close to the origin, so its points are
+# probable sources, although hardly any sample comes from them. :py:obj:`headwater.TargetLikelihood` counts the
+# tearing, and keeps the sample on the spiral; it costs second derivatives of the network. The stop costs nothing.
 #
 # **What this shows, and what not.** The gradient through the flow follows the data because it is multiplied by
 # posterior covariances. It is no guarantee: run to the end without a stop, control goes where the cost sends it. And
