@@ -5,7 +5,7 @@
 It needs no data: it makes the music. A loop of drums, bass and chords is played again and again, at 44.1 kHz in
 stereo, and on top lies what never repeats, a melody or shakers, 13 to 22 dB below the loop. So a repeat is mostly at
 10 dB or more, and where the shakers are loud its differences are far less alike. Every line has its own music and its
-own gap. The file is written with 24 bits by `fill_gaps` and `write_patched` and read again.
+own gap. The file is written with 24 bits by `fill_segment` and `write_patched` and read again.
 
 `repeat, dB`: the SNR in the gap, 10 log10 |truth|^2 / |truth - repeat|^2, of what lies a period before or after it,
 the better of the two. `written, dB`: that of the file. `10 dB`: whether the file reaches 10 dB if the repeat does.
@@ -27,7 +27,7 @@ import numpy as np
 import soundfile
 
 from common import kept, options, write
-from headwater.audio.gaps import SETTINGS, fill_gaps
+from headwater.audio.gaps import SETTINGS, fill_segment
 from headwater.audio.io.channels import Signal
 from headwater.audio.io.files import Recording, Samples, examine
 from headwater.audio.io.segments import Gap, Segment, segments_around
@@ -151,7 +151,7 @@ def written(x: Samples, gap: Gap) -> tuple[str, Samples]:
     """What filled a gap, and the samples in it of the file that was written."""
     with tempfile.TemporaryDirectory() as folder:
         source, segment = stored(x, gap, folder)
-        done = fill_gaps(models.load_prior(), source, segment)
+        done = fill_segment(models.load_prior(), source, segment)
         write_patched(source, [done.patch], target := Path(folder) / "filled.wav")
         return done.filled_by, soundfile.read(target)[0][slice(*gap)]
 

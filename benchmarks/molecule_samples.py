@@ -20,11 +20,11 @@ import torch
 from common import kept, write
 from headwater.molecule.checks.posebusters import run_posebusters
 from headwater.molecule.chemistry.soundness import examine
-from headwater.molecule.design.design import generate
-from headwater.molecule.design.screened_control import ScreenedDraws
 from headwater.molecule.model.data import Molecules
 from headwater.molecule.structure.molecule import to_molecules
 from headwater.molecule.structure.state import MoleculeBatch
+from headwater.molecule.targets.design import generate
+from headwater.molecule.targets.screened_control import ScreenedDraws
 from molecules import load, options, quality, sample, split
 
 

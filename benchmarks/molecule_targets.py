@@ -24,14 +24,14 @@ import torch
 
 from common import kept, write
 from headwater.molecule.chemistry.soundness import is_sound
-from headwater.molecule.design.design import generate
-from headwater.molecule.design.request import Request
-from headwater.molecule.design.screened_control import ScreenedControl, ScreenedDraws
-from headwater.molecule.design.sizes import load_statistics
-from headwater.molecule.design.target import Target
 from headwater.molecule.model.data import Molecules
 from headwater.molecule.model.models import Networks
 from headwater.molecule.model.train_regressor import mean_errors
+from headwater.molecule.targets.design import generate
+from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.screened_control import ScreenedControl, ScreenedDraws
+from headwater.molecule.targets.sizes import load_statistics
+from headwater.molecule.targets.target import Target
 from molecules import (
     PROPERTIES,
     PUBLISHED,

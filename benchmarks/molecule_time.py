@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 
 from common import kept, write
-from headwater.molecule.design.design import design
-from headwater.molecule.design.flow import FeatureShell, molecule_flow
-from headwater.molecule.design.request import Request
-from headwater.molecule.design.target import Target
 from headwater.molecule.model.data import Molecules
 from headwater.molecule.model.models import Networks
 from headwater.molecule.model.prediction import predict, predict_batch
 from headwater.molecule.structure.state import MoleculeBatch, relaxed_types, round_state
+from headwater.molecule.targets.design import design
+from headwater.molecule.targets.flow import FeatureShell, molecule_flow
+from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.target import Target
 from headwater.solvers import EULER, solve
 from headwater.solvers.differentiation import Direct
 from molecules import from_data, load, mae, options, quality

@@ -12,14 +12,14 @@ from torch import Tensor
 from common import kept
 from common import options as common_options
 from headwater.molecule.chemistry.soundness import examine, is_sound, summarise
-from headwater.molecule.design.design import Design, design
-from headwater.molecule.design.request import Request
-from headwater.molecule.design.screened_control import ScreenedControl
-from headwater.molecule.design.target import TOLERANCE
 from headwater.molecule.model.data import Molecules, load, sample, split
 from headwater.molecule.model.models import Networks
 from headwater.molecule.model.regressor import PROPERTIES
 from headwater.molecule.structure.state import MoleculeBatch
+from headwater.molecule.targets.design import Design, design
+from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.screened_control import ScreenedControl
+from headwater.molecule.targets.target import TOLERANCE
 
 MILLI = ("gap", "homo", "lumo")
 UNITS = {"alpha": "Bohr^3", "gap": "meV", "homo": "meV", "lumo": "meV", "mu": "D", "cv": "cal/mol/K"}

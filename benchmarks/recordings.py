@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from common import options as common_options
 from headwater.audio.damage import Damage
-from headwater.audio.gaps import SETTINGS, fill_gaps
+from headwater.audio.gaps import SETTINGS, fill_segment
 from headwater.audio.io.channels import Signal
 from headwater.audio.io.files import Recording, examine
 from headwater.audio.io.resample import raise_rate
@@ -161,7 +161,7 @@ def filled(y: Signal, start: int, stop: int, rate: int = RATE) -> Repair:
         begin = time.perf_counter()
         context = round(SETTINGS.context * rate)
         segment = Segment(start - context, stop + context, ((start, stop),))
-        restored = fill_gaps(models.load_prior(), source, segment)
+        restored = fill_segment(models.load_prior(), source, segment)
         seconds = time.perf_counter() - begin
     x = y.copy()
     x[start:stop] = restored.patch.samples[start - segment.start : stop - segment.start, 0]

@@ -132,9 +132,9 @@ def write_picture(path):
 def write_image_sheet(path):
     import torch
 
-    from headwater.image.sheet import sheet
+    from headwater.image.sheet import write_sheet
 
-    sheet(path, torch.rand(3, 16, 16), torch.rand(3, 16, 16), overwrite=True)
+    write_sheet(path, torch.rand(3, 16, 16), torch.rand(3, 16, 16), overwrite=True)
 
 
 def write_sound(path):

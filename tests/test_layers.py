@@ -47,7 +47,7 @@ def circles():
 
 
 def exported():
-    tree = ast.parse((house.SOURCE / "__init__.py").read_text())
+    tree = ast.parse((house.SOURCE / "exports.py").read_text())
     (names,) = (
         s.value for s in tree.body if isinstance(s, ast.Assign) and ast.unparse(s.targets[0]) == "__all__"
     )

@@ -1,5 +1,6 @@
 """The package as a whole: import time, README blocks, lists in documents against the code."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -31,12 +32,15 @@ def test_help_needs_no_torch():
 
 def test_the_door_offers_what_is_exported():
     import headwater
-    from headwater import exports
 
-    assert headwater.__all__ == exports.__all__ and set(headwater.__all__) <= set(dir(headwater))
-    assert all(getattr(headwater, name) is getattr(exports, name) for name in headwater.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        headwater.nothing  # noqa: B018
+    for door in (headwater, headwater.image, headwater.audio, headwater.molecule):
+        exports = importlib.import_module(f"{door.__name__}.exports")
+        assert door.__all__ == exports.__all__ and set(door.__all__) <= set(dir(door))
+        assert all(getattr(door, name) is getattr(exports, name) for name in door.__all__)
+        # A submodule of this name would take its place as soon as it is imported anywhere.
+        assert not [n for n in door.__all__ if importlib.util.find_spec(f"{door.__name__}.{n}")]
+        with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+            door.nothing  # noqa: B018
 
 
 @pytest.mark.parametrize("late", ["cyclopts", "rich", "torch"])

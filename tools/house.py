@@ -38,7 +38,7 @@ from typing import Any
 
 SOURCE = Path(__file__).parents[1] / "src/headwater"
 FLOORS = (
-    ("text", "errors", "extras", "atomic", "figures"),
+    ("text", "errors", "extras", "atomic", "figures", "doors"),
     ("nn", "metrics", "optimizers", "problem"),
     ("flows", "zoo"),
     ("solvers",),

@@ -43,7 +43,7 @@ def filled_by(y: Signal, start: int, stop: int, rate: int, *, repeat: bool) -> S
 
 
 def by_flow(source: Recording, segment: Segment) -> Patch:
-    """What `fill_gaps` makes of a gap that nothing repeats."""
+    """What `fill_segment` makes of a gap that nothing repeats."""
     return fill_by_flow(models.load_prior(), source, segment).patch
 
 

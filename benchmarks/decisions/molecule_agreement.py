@@ -15,13 +15,13 @@ import torch
 import _path  # noqa: F401
 from common import write
 from headwater.molecule.checks import dft, xtb
-from headwater.molecule.design.design import design
-from headwater.molecule.design.request import Request
-from headwater.molecule.design.target import Target
 from headwater.molecule.model.models import Networks
 from headwater.molecule.model.prediction import predict_batch
 from headwater.molecule.structure.molecule import Molecule, to_molecules
 from headwater.molecule.structure.state import MoleculeBatch
+from headwater.molecule.targets.design import design
+from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.target import Target
 from molecules import from_data, load, options, sample
 
 HEAD = ("pair", "molecules", "correlation", "MAE eV", "mean difference eV")

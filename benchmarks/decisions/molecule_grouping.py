@@ -21,14 +21,14 @@ from torch import Tensor
 import _path  # noqa: F401
 from common import write
 from headwater import solve
-from headwater.molecule.design.design import generate
-from headwater.molecule.design.flow import molecule_flow
-from headwater.molecule.design.screened_control import ScreenedControl
 from headwater.molecule.model.data import Molecules
 from headwater.molecule.model.models import Networks
 from headwater.molecule.model.prediction import predict_batch
 from headwater.molecule.structure import groups
 from headwater.molecule.structure.state import round_state
+from headwater.molecule.targets.design import generate
+from headwater.molecule.targets.flow import molecule_flow
+from headwater.molecule.targets.screened_control import ScreenedControl
 from molecules import from_data, load, options
 
 GROUP = 16

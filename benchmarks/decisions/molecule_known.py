@@ -22,13 +22,13 @@ from torch import Tensor
 import _path  # noqa: F401
 from common import kept, write
 from headwater.molecule.chemistry.perception import perceive
-from headwater.molecule.design.design import Design, generate
-from headwater.molecule.design.request import Request
-from headwater.molecule.design.screened_control import ScreenedDraws
 from headwater.molecule.model.data import Molecules
 from headwater.molecule.model.models import Networks
 from headwater.molecule.structure.molecule import Molecule, to_molecules
 from headwater.molecule.structure.state import MoleculeBatch
+from headwater.molecule.targets.design import Design, generate
+from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.screened_control import ScreenedDraws
 from molecules import design_with, join_designs, load, options, quality, sample
 
 CUT = Chem.MolFromSmarts("[!#1]-;!@[!#1]")

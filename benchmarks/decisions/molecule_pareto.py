@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 import _path  # noqa: F401
 from common import write
 from headwater import LBFGS
-from headwater.molecule.design.screened_control import ScreenedControl
+from headwater.molecule.targets.screened_control import ScreenedControl
 from molecule_targets import SIDE, run
 from molecules import from_data, load, options
 

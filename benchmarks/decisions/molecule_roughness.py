@@ -19,11 +19,11 @@ from headwater import solve
 from headwater.molecule.checks.xtb import rmsd
 from headwater.molecule.chemistry.soundness import examine
 from headwater.molecule.chemistry.stability import bond_orders
-from headwater.molecule.design.flow import FeatureShell, molecule_flow
-from headwater.molecule.design.screened_control import ScreenedControl
 from headwater.molecule.model.models import Networks
 from headwater.molecule.model.prediction import predict_batch
 from headwater.molecule.structure.state import MoleculeBatch, round_state
+from headwater.molecule.targets.flow import FeatureShell, molecule_flow
+from headwater.molecule.targets.screened_control import ScreenedControl
 from molecules import from_data, load, options
 
 ANGLES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)

@@ -16,9 +16,9 @@ import torch
 
 import _path  # noqa: F401
 from common import kept, write
-from headwater.molecule.design.request import Request
-from headwater.molecule.design.target import TOLERANCE, Target
 from headwater.molecule.model.data import Molecules
+from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.target import TOLERANCE, Target
 from molecule_targets import SIDE
 from molecules import design_with, from_data, load, options, spent
 

@@ -14,11 +14,11 @@ import _path  # noqa: F401
 from common import write
 from headwater.molecule.checks import xtb
 from headwater.molecule.checks.physics import KCAL_MOL, PhysicsLimits
-from headwater.molecule.design.design import design
-from headwater.molecule.design.request import Request
-from headwater.molecule.design.target import Target
 from headwater.molecule.structure.molecule import Molecule, to_molecules
 from headwater.molecule.structure.state import MoleculeBatch
+from headwater.molecule.targets.design import design
+from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.target import Target
 from molecules import load, options, sample
 
 

@@ -10,11 +10,13 @@ from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.gaussian import Gaussian, GaussianMixture
 from headwater.flows.path import VP, BetaTable, CondOT, Cosine, Path
+from headwater.flows.watched import watch_flow
 from headwater.optimizers import LBFGS, Adam, GradientDescent, Polyak
 from headwater.optimizers.status import Status
 from headwater.problem.batch import Each, WholeBatch
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit, NegativePSNR, Stop, WeightedSum, discrepancy, target_psnr
+from headwater.problem.operator import Identity, LinearOperator, Operator
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.one_evaluation import OneEvaluation
 from headwater.recipes.paper import Paper
@@ -26,6 +28,7 @@ from headwater.solvers import (
     HEUN,
     MIDPOINT,
     RK4,
+    bits_per_dimension,
     invert,
     log_likelihood,
     logit_grid,
@@ -36,13 +39,6 @@ from headwater.solvers import (
 from headwater.solvers.differentiation import Auto, Checkpoint, Direct
 
 __all__ = [
-    "DDIM",
-    "EULER",
-    "HEUN",
-    "LBFGS",
-    "MIDPOINT",
-    "RK4",
-    "VP",
     "Adam",
     "Auto",
     "BetaTable",
@@ -50,31 +46,42 @@ __all__ = [
     "ChiPrior",
     "CondOT",
     "Cosine",
+    "DDIM",
     "Direct",
+    "EULER",
+    "Each",
+    "Estimate",
     "Event",
     "Flow",
     "Gaussian",
     "GaussianMixture",
     "GradientDescent",
+    "HEUN",
+    "Identity",
+    "LBFGS",
+    "LinearOperator",
+    "MIDPOINT",
     "Misfit",
     "Misuse",
     "NegativePSNR",
+    "OneEvaluation",
+    "Operator",
+    "Paper",
     "Path",
     "Polyak",
+    "RK4",
+    "RecipeOptions",
     "Result",
     "Status",
     "Stop",
     "TargetLikelihood",
+    "VP",
     "WarmStart",
-    "Paper",
-    "Estimate",
-    "OneEvaluation",
-    "RecipeOptions",
-    "Each",
-    "WholeBatch",
-    "compose",
     "WeightedSum",
+    "WholeBatch",
+    "bits_per_dimension",
     "blend",
+    "compose",
     "control",
     "deadline",
     "discrepancy",
@@ -87,4 +94,5 @@ __all__ = [
     "solve_adaptive",
     "target_psnr",
     "uniform_grid",
+    "watch_flow",
 ]

@@ -8,7 +8,7 @@ from audio_small import BINS, FRAMES, RATE, prior, tones
 
 from headwater import Flow
 from headwater.audio import gaps as module
-from headwater.audio.gaps import SETTINGS, fill_by_flow, fill_gaps
+from headwater.audio.gaps import SETTINGS, fill_by_flow, fill_segment
 from headwater.audio.io.files import examine
 from headwater.audio.io.marks import to_frames
 from headwater.audio.io.segments import Segment, merge_gaps, segments_around
@@ -53,11 +53,11 @@ def test_only_the_gap_changes(tmp_path, gap, channels):
 
 def test_silence_stays_silent_and_ten_samples_are_enough(tmp_path):
     soundfile.write(tmp_path / "silent.wav", np.zeros((9000, 1)), 8000)
-    filling = fill_gaps(prior(), examine(tmp_path / "silent.wav"), Segment(-1000, 9500, ((4000, 4900),)))
+    filling = fill_segment(prior(), examine(tmp_path / "silent.wav"), Segment(-1000, 9500, ((4000, 4900),)))
     assert not filling.solutions and filling.filled_by == "silence" and not filling.patch.samples.any()
     soundfile.write(tmp_path / "short.wav", 0.1 * np.ones((10, 1)), 8000)
     (segment,) = segments_around(merge_gaps([(4, 6)], 10), 8000)
-    patch = fill_gaps(prior(), examine(tmp_path / "short.wav"), segment).patch
+    patch = fill_segment(prior(), examine(tmp_path / "short.wav"), segment).patch
     assert patch.changed.sum() == 2 and np.isfinite(patch.samples).all()
 
 
@@ -70,7 +70,7 @@ def test_short_gaps_need_no_flow_and_are_predicted(tmp_path, monkeypatch):
 
     source, deaf = take(tmp_path), Prior(Flow(asked, (FRAMES, BINS)), prior().space, RATE)
     (segment,) = segments_around([(6000, 6400), (7000, 7010)], source.rate)
-    filling = fill_gaps(deaf, source, segment)
+    filling = fill_segment(deaf, source, segment)
     patch, truth = filling.patch, source.read(segment.start, segment.stop)
     assert not filling.solutions and filling.filled_by == "linear prediction"
     assert patch.changed.sum() == 2 * 410
@@ -78,7 +78,7 @@ def test_short_gaps_need_no_flow_and_are_predicted(tmp_path, monkeypatch):
     ours, paper = SolveOptions(), SolveOptions(recipe=Paper())
     for gaps, how in (([(6000, 6402)], ours), ([(0, 40)], ours), ([(6000, 6400)], paper)):
         with pytest.raises(RuntimeError, match="asked"):
-            fill_gaps(deaf, source, segments_around(gaps, source.rate)[0], how)
+            fill_segment(deaf, source, segments_around(gaps, source.rate)[0], how)
 
 
 @pytest.mark.parametrize("start", [0.5, 0.50001, 0.5123, 0.6345])
@@ -88,7 +88,7 @@ def test_fifty_milliseconds_are_short_wherever_they_begin(tmp_path, monkeypatch,
     monkeypatch.setattr(module, "repeat_gaps", lambda source, segment: None)  # tones repeat themselves
     source = take(tmp_path, rate=rate)
     gaps = to_frames([(start, start + SETTINGS.predicted)], source)
-    assert fill_gaps(prior(), source, segments_around(gaps, rate)[0]).filled_by == "linear prediction"
+    assert fill_segment(prior(), source, segments_around(gaps, rate)[0]).filled_by == "linear prediction"
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000])
@@ -101,7 +101,7 @@ def test_gaps_near_an_end_are_no_burst(tmp_path, rate, place, end):
     start = len(x) - place - size if end else place
     soundfile.write(tmp_path / "x.wav", x, rate, subtype="FLOAT")
     (segment,) = segments_around([(start, start + size)], rate)
-    filling = fill_gaps(prior(), examine(tmp_path / "x.wav"), segment)
+    filling = fill_segment(prior(), examine(tmp_path / "x.wav"), segment)
     found = filling.patch.samples[filling.patch.changed]
     assert (
         filling.filled_by == "linear prediction"
@@ -114,7 +114,7 @@ def test_many_gaps_near_the_start_are_no_burst(tmp_path):
     gaps = [(100, 982), (1082, 1964), (1990, 2400)]
     soundfile.write(tmp_path / "x.wav", x, 44_100, subtype="FLOAT")
     (segment,) = segments_around(gaps, 44_100)
-    patch = fill_gaps(prior(), examine(tmp_path / "x.wav"), segment).patch
+    patch = fill_segment(prior(), examine(tmp_path / "x.wav"), segment).patch
     assert np.abs(patch.samples[patch.changed]).max() < 1.5 * np.abs(x).max()
 
 
@@ -123,11 +123,11 @@ def test_what_repeats_itself_needs_no_flow(tmp_path):
     x = np.tile(0.2 * np.random.default_rng(0).standard_normal((3000, 1)), (4, 1))
     soundfile.write(tmp_path / "x.wav", x, 4000, subtype="DOUBLE")
     (segment,) = segments_around([(6000, 6400)], 4000)
-    filling = fill_gaps(prior(), examine(tmp_path / "x.wav"), segment)
+    filling = fill_segment(prior(), examine(tmp_path / "x.wav"), segment)
     assert filling.filled_by == "repetition" and not filling.solutions
     assert np.abs(filling.patch.samples[filling.patch.changed] - x[6000:6400, 0]).max() < 1e-6
     paper = SolveOptions(recipe=Paper(), options=RecipeOptions(gradients=1))
-    asked = fill_gaps(prior(), examine(tmp_path / "x.wav"), segment, paper)
+    asked = fill_segment(prior(), examine(tmp_path / "x.wav"), segment, paper)
     assert asked.filled_by == "flow and linear prediction" and asked.solutions
 
 

@@ -6,7 +6,7 @@ import soundfile
 from audio_small import prior
 from scipy.signal import lfilter
 
-from headwater.audio.gaps import fill_gaps
+from headwater.audio.gaps import fill_segment
 from headwater.audio.io.files import examine
 from headwater.audio.io.segments import merge_gaps, segments_around
 from headwater.audio.signal.prediction import predict_gaps
@@ -172,7 +172,7 @@ def test_a_loop_under_other_sounds_is_found_wherever_its_repeat_is_like_it(tmp_p
     x[first:last] = 0.0
     soundfile.write(tmp_path / "x.wav", x, rate, subtype="DOUBLE")
     (segment,) = segments_around([(first, last)], rate * 3 // 4)
-    filling = fill_gaps(None, examine(tmp_path / "x.wav"), segment)  # no prior is asked
+    filling = fill_segment(None, examine(tmp_path / "x.wav"), segment)  # no prior is asked
     assert filling.filled_by == "repetition"
     found = filling.patch.samples[first - segment.start : last - segment.start]
     assert snr(x[first - lag : last - lag], truth) > 10
@@ -209,7 +209,7 @@ def test_one_gap_may_repeat_and_its_neighbour_not(tmp_path):
         y[start:stop] = 0.0
     soundfile.write(tmp_path / "x.wav", y, RATE, subtype="DOUBLE")
     (segment,) = segments_around(gaps, RATE)
-    filling = fill_gaps(prior(), examine(tmp_path / "x.wav"), segment)
+    filling = fill_segment(prior(), examine(tmp_path / "x.wav"), segment)
     assert filling.filled_by == "repetition and linear prediction"
     assert filling.patch.changed.sum() == 2 * (200 + 100)
     for start, stop in gaps:

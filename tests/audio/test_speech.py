@@ -9,7 +9,7 @@ import torch
 from audio_small import prior, tones
 from audio_voice import speak
 
-from headwater.audio.gaps import fill_gaps
+from headwater.audio.gaps import fill_segment
 from headwater.audio.io.files import examine
 from headwater.audio.io.segments import segments_around
 from headwater.audio.metrics import seam_jump
@@ -107,7 +107,7 @@ def spoken(folder, seed, gap, room=-50.0, channels=1):
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_long_gap_in_speech_fades_to_the_tone_of_the_room(tmp_path, seed, channels):
     source, segment, room = spoken(tmp_path, seed, 0.6, channels=channels)
-    filling = fill_gaps(prior(), source, segment)
+    filling = fill_segment(prior(), source, segment)
     assert filling.filled_by == "linear prediction and room tone" and not filling.solutions
     (start, stop), inside = segment.gaps[0], slice(segment.gaps[0][0] - segment.start, None)
     found = filling.patch.samples[inside][: stop - start, 0]
@@ -123,7 +123,7 @@ def test_a_long_gap_in_speech_fades_to_the_tone_of_the_room(tmp_path, seed, chan
 
 def test_short_gaps_in_speech_are_predicted(tmp_path):
     source, segment, _ = spoken(tmp_path, 1, 0.04)
-    assert fill_gaps(prior(), source, segment).filled_by == "linear prediction"
+    assert fill_segment(prior(), source, segment).filled_by == "linear prediction"
 
 
 def test_the_command_says_that_the_model_has_heard_no_speech(tmp_path, monkeypatch, capsys):

@@ -9,8 +9,8 @@ from PIL import Image
 
 from headwater.dflow.control import control
 from headwater.flows.flow import Flow
-from headwater.image import restore as restoring
-from headwater.image.restore import Restoration
+from headwater.image import restoration as restoring
+from headwater.image.restoration import Restoration
 from headwater.problem.cost import Misfit, discrepancy
 from headwater.recipes.problem import Problem
 from headwater.solvers import EULER
@@ -61,7 +61,7 @@ def no_sheet(monkeypatch):
         drawn.append(dict(measurement=measurement, result=result, **more))
         path.write_bytes(b"sheet")
 
-    monkeypatch.setattr(restoration, "sheet", sheet)
+    monkeypatch.setattr(restoration, "write_sheet", sheet)
     return drawn
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from headwater import zoo
 from headwater.cli.image import requests, restoration
-from headwater.image import restore as restoring
+from headwater.image import restoration as restoring
 from headwater.image.model import models
 from headwater.optimizers.status import Status
 
@@ -168,6 +168,6 @@ def test_a_signal_while_the_report_is_written_waits_for_it(folder, cheap, monkey
         signal.raise_signal(number)
         path.write_bytes(b"sheet")
 
-    monkeypatch.setattr(restoration, "sheet", sheet)
+    monkeypatch.setattr(restoration, "write_sheet", sheet)
     assert call("image denoise photo.png more --noise 0.1 -o out") == 130
     assert {"photo.png", "photo.json", "photo-sheet.png"} == set(names(folder / "out"))

@@ -144,7 +144,7 @@ def test_an_unwritable_folder(bad, cheap, capsys, monkeypatch):
 
 
 def test_running_out_of_memory_names_the_option(here, monkeypatch, capsys):
-    from headwater.image import restore as restoring
+    from headwater.image import restoration as restoring
 
     def fail(*arguments, **options):
         raise MemoryError
@@ -157,7 +157,7 @@ def test_running_out_of_memory_names_the_option(here, monkeypatch, capsys):
 
 
 def test_a_bug_stays_a_traceback(here, monkeypatch):
-    from headwater.image import restore as restoring
+    from headwater.image import restoration as restoring
 
     def fail(*arguments, **options):
         raise RuntimeError("a bug")

@@ -10,7 +10,7 @@ import torch
 from cli_tools import EXITS, call, pixels, report
 from PIL import Image
 
-from headwater.image import restore as restoring
+from headwater.image import restoration as restoring
 from headwater.optimizers.status import Status
 from headwater.recipes.paper import Paper
 

@@ -4,12 +4,12 @@ from dataclasses import fields, replace
 
 import numpy as np
 
-from headwater.molecule.design.design import design
-from headwater.molecule.design.request import Request
-from headwater.molecule.design.screened_control import ScreenedControl
-from headwater.molecule.design.target import Target
 from headwater.molecule.structure.molecule import Molecule, to_batch
 from headwater.molecule.structure.state import encode_state
+from headwater.molecule.targets.design import design
+from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.screened_control import ScreenedControl
+from headwater.molecule.targets.target import Target
 
 QUICK = Request(2, 3, targets=(Target("gap", 6.0),), sound=False)
 FEW = ScreenedControl(steps=2, gradients=2, candidates=2, attempts=1, least=1)

@@ -9,13 +9,13 @@ from by_hand import METHANE, design_quickly, embedded
 from torch.testing import assert_close
 
 from headwater.molecule.chemistry.soundness import examine, is_sound
-from headwater.molecule.design.design import design, generate, score
-from headwater.molecule.design.request import Request
-from headwater.molecule.design.screened_control import ScreenedControl, ScreenedDraws
-from headwater.molecule.design.target import Target
 from headwater.molecule.model.regressor import PROPERTIES
 from headwater.molecule.structure.interval import Interval
 from headwater.molecule.structure.molecule import select_atoms, to_batch, to_molecules
+from headwater.molecule.targets.design import design, generate, score
+from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.screened_control import ScreenedControl, ScreenedDraws
+from headwater.molecule.targets.target import Target
 from headwater.optimizers.status import Status
 
 

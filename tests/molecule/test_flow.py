@@ -6,10 +6,10 @@ from by_hand import METHANE, state_of
 from torch.testing import assert_close
 
 from headwater import Misuse, solve
-from headwater.molecule.design.conditioned import KnownPart
-from headwater.molecule.design.flow import FeatureShell, molecule_flow
 from headwater.molecule.structure.groups import group_by_size
 from headwater.molecule.structure.state import atom_mask, project
+from headwater.molecule.targets.conditioned import KnownPart
+from headwater.molecule.targets.flow import FeatureShell, molecule_flow
 
 
 def noise(*shape, seed=0):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from headwater.molecule.design.grow import GrowthGuess
 from headwater.molecule.structure.elements import ELEMENTS
+from headwater.molecule.targets.grow import GrowthGuess
 
 A = 0.629
 METHYL = torch.tensor([[0, 0, 0], [A, A, A], [-A, -A, A], [-A, A, -A]])

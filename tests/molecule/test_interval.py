@@ -8,8 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.errors import Misuse
-from headwater.molecule.design.sizes import draw_atoms, load_statistics
-from headwater.molecule.design.target import TOLERANCE, Target, find_deviation
 from headwater.molecule.structure.interval import (
     Interval,
     as_interval,
@@ -18,6 +16,8 @@ from headwater.molecule.structure.interval import (
     read_number,
     read_target,
 )
+from headwater.molecule.targets.sizes import draw_atoms, load_statistics
+from headwater.molecule.targets.target import TOLERANCE, Target, find_deviation
 
 
 @pytest.mark.parametrize(

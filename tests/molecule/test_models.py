@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from headwater import Misuse, zoo
-from headwater.molecule.design.flow import MoleculeVelocity
 from headwater.molecule.model import models
 from headwater.molecule.model.prediction import predict
 from headwater.molecule.model.regressor import PROPERTIES
 from headwater.molecule.structure.state import atom_mask
+from headwater.molecule.targets.flow import MoleculeVelocity
 
 
 class Elsewhere(torch.nn.Module):

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from headwater.molecule.design.conditioned import ConditionedVelocity, KnownPart
-from headwater.molecule.design.cost import PropertyCost, RoundingPenalty, UserCost
-from headwater.molecule.design.deviation import TargetDeviation
-from headwater.molecule.design.flow import FeatureShell, MoleculeSupport, MoleculeVelocity, molecule_flow
-from headwater.molecule.design.objective import DesignObjective
-from headwater.molecule.design.target import Target
 from headwater.molecule.model.models import Networks
 from headwater.molecule.structure.state import atom_mask
+from headwater.molecule.targets.conditioned import ConditionedVelocity, KnownPart
+from headwater.molecule.targets.cost import PropertyCost, RoundingPenalty, UserCost
+from headwater.molecule.targets.deviation import TargetDeviation
+from headwater.molecule.targets.flow import FeatureShell, MoleculeSupport, MoleculeVelocity, molecule_flow
+from headwater.molecule.targets.objective import DesignObjective
+from headwater.molecule.targets.target import Target
 from headwater.problem.batch import Each
 from headwater.problem.cost import WeightedSum
 from headwater.solvers import solve

@@ -8,10 +8,10 @@ from by_hand import METHANE, design_quickly
 from torch.testing import assert_close
 
 from headwater import Misuse, zoo
-from headwater.molecule.design.sizes import draw_atoms, load_ranges
-from headwater.molecule.design.target import Target
 from headwater.molecule.model import models
 from headwater.molecule.model.regressor import PROPERTIES
+from headwater.molecule.targets.sizes import draw_atoms, load_ranges
+from headwater.molecule.targets.target import Target
 
 
 def test_numbers_of_atoms_follow_the_data_and_the_target():

@@ -10,10 +10,10 @@ from headwater.errors import Misuse
 from headwater.molecule.chemistry import scores
 from headwater.molecule.chemistry.scores import compute_scores, load_score
 from headwater.molecule.chemistry.soundness import examine
-from headwater.molecule.design.deviation import Grade, ScoreTargets, TargetDeviation
-from headwater.molecule.design.target import Target
 from headwater.molecule.structure.interval import Interval
 from headwater.molecule.structure.molecule import to_molecules
+from headwater.molecule.targets.deviation import Grade, ScoreTargets, TargetDeviation
+from headwater.molecule.targets.target import Target
 
 pytest.importorskip("rdkit.Chem")
 

@@ -8,13 +8,13 @@ from by_hand import design_quickly
 from torch.testing import assert_close
 
 from headwater.dflow.result import Event
-from headwater.molecule.design.cost import PropertyCost, UserCost
-from headwater.molecule.design.design import design, generate
-from headwater.molecule.design.deviation import TargetDeviation
-from headwater.molecule.design.request import Request
-from headwater.molecule.design.screened_control import ScreenedControl, ScreenedDraws
-from headwater.molecule.design.target import TOLERANCE, Target
 from headwater.molecule.structure.state import atom_mask
+from headwater.molecule.targets.cost import PropertyCost, UserCost
+from headwater.molecule.targets.design import design, generate
+from headwater.molecule.targets.deviation import TargetDeviation
+from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.screened_control import ScreenedControl, ScreenedDraws
+from headwater.molecule.targets.target import TOLERANCE, Target
 from headwater.optimizers.status import Status
 
 

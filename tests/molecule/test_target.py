@@ -8,11 +8,11 @@ import torch
 from by_hand import METHANE, design_quickly, state_of
 from torch.testing import assert_close
 
-from headwater.molecule.design.cost import PropertyCost, RoundingPenalty, UserCost
-from headwater.molecule.design.deviation import Grade, TargetDeviation
-from headwater.molecule.design.target import TOLERANCE, Target
 from headwater.molecule.model.prediction import predict_batch
 from headwater.molecule.structure.state import relaxed_types, round_state
+from headwater.molecule.targets.cost import PropertyCost, RoundingPenalty, UserCost
+from headwater.molecule.targets.deviation import Grade, TargetDeviation
+from headwater.molecule.targets.target import TOLERANCE, Target
 
 
 def goals(values):

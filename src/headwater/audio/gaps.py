@@ -11,6 +11,7 @@ there. Above the flow's band, where prediction soon dies away, noise of the righ
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -22,7 +23,7 @@ from torch import Tensor
 from headwater.audio.io.channels import SILENCE, from_mid_side, seeds_for, to_mid_side
 from headwater.audio.io.files import Patch, Recording, Samples
 from headwater.audio.io.resample import resample
-from headwater.audio.io.segments import Segment
+from headwater.audio.io.segments import Gap, Segment, merge_gaps, segments_around
 from headwater.audio.io.times import most_frames_within
 from headwater.audio.operators import Gaps
 from headwater.audio.prior import Canvas, Prior, warm_start
@@ -70,6 +71,53 @@ ROOM_TONE = "linear prediction and room tone"
 
 
 def fill_gaps(
+    prior: Prior,
+    recording: Recording,
+    gaps: Iterable[Gap],
+    options: SolveOptions | None = None,
+    *,
+    settings: GapSettings = SETTINGS,
+) -> Iterator[Restoration]:
+    """Fill the gaps of a recording, those that are near each other at once; each is made when it is asked for.
+
+    Parameters
+    ----------
+    prior
+        A flow of music.
+    recording
+        The file.
+    gaps
+        In frames: the first lost one, and the one after the last. Those that touch or overlap become one.
+    options
+        Seed, recipe and its options.
+    settings
+        What benchmarks chose.
+
+    Yields
+    ------
+    restoration
+        Its patch holds the filled frames, and `filled_by` says what filled them; patches come in order.
+
+    Raises
+    ------
+    Misuse
+        A gap is empty or beyond the recording, or the recording is damaged elsewhere.
+
+    Examples
+    --------
+    >>> from headwater.audio.io.files import examine
+    >>> from headwater.audio.io.recordings import GUITAR
+    >>> from headwater.audio.model.models import load_prior
+    >>> [r.filled_by for r in fill_gaps(load_prior(), examine(GUITAR), [(50_000, 50_900), (120_000, 120_400)])]
+    ['linear prediction', 'linear prediction']
+    """
+    lost = merge_gaps(gaps, recording.frames)
+    recording = replace(recording, lost=tuple(lost))
+    for segment in segments_around(lost, round(settings.context * recording.rate)):
+        yield fill_segment(prior, recording, segment, options, settings=settings)
+
+
+def fill_segment(
     prior: Prior,
     recording: Recording,
     segment: Segment,

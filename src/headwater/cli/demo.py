@@ -154,7 +154,7 @@ def design_molecules(folder: Path, *, quiet: bool) -> tuple[str, int]:
     if not find_spec("rdkit"):
         return "molecules  left out: pip install headwater[molecules]", 0
     from headwater.cli.molecule.jobs import target_job
-    from headwater.molecule.design.target import TOLERANCE
+    from headwater.molecule.targets.target import TOLERANCE
 
     output = folder / "molecules.sdf"
     options = replace(MOLECULES, output=output, overwrite=True, quiet=quiet)

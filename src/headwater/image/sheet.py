@@ -70,7 +70,7 @@ class Layout:
         return min(most, (self.width - 2 * self.margin - self.gap * (len(panels) - 1)) / aspects)
 
 
-def sheet(
+def write_sheet(
     path: str | Path,
     measurement: Tensor,
     result: Tensor,
@@ -114,7 +114,7 @@ def sheet(
     --------
     >>> import tempfile
     >>> x = torch.zeros(3, 16, 16)
-    >>> sheet(Path(tempfile.mkdtemp()) / "sheet.png", x, x, curve=[(0, 20.0), (9, 1.0)]).name
+    >>> write_sheet(Path(tempfile.mkdtemp()) / "sheet.png", x, x, curve=[(0, 20.0), (9, 1.0)]).name
     'sheet.png'
     """
     named = [("Measurement", measurement), ("Result", result), ("Reference", reference)]

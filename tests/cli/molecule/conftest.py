@@ -7,7 +7,7 @@ from molecule_stubs import RANGES, a_design, xyz
 from headwater.cli.molecule import files as molecule_files
 from headwater.cli.molecule import jobs
 from headwater.dflow.result import Event
-from headwater.molecule.design import design as designing
+from headwater.molecule.targets import design as designing
 
 pytest.importorskip("rdkit")
 

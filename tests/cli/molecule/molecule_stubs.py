@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from headwater.molecule.design import design as designing
-from headwater.molecule.design.design import Design
 from headwater.molecule.structure import units
 from headwater.molecule.structure.molecule import Molecule, to_batch
+from headwater.molecule.targets import design as designing
+from headwater.molecule.targets.design import Design
 from headwater.optimizers.status import Status
 
 T, G, S = "molecule target", "molecule grow", "molecule score"

@@ -9,7 +9,7 @@ from cli_tools import EXITS, call, report, two_sentences
 from molecule_stubs import T, a_design, everything
 
 from headwater.errors import Misuse
-from headwater.molecule.design import design as designing
+from headwater.molecule.targets import design as designing
 from headwater.optimizers.status import Status
 
 

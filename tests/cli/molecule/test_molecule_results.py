@@ -9,10 +9,10 @@ from cli_tools import call, report
 from molecule_stubs import RANGES, G, T, a_design
 
 from headwater.cli.molecule.designed import add_design, leave_out_broken
-from headwater.molecule.design import design as designing
-from headwater.molecule.design.target import TOLERANCE, Target
 from headwater.molecule.structure import units
 from headwater.molecule.structure.interval import Interval
+from headwater.molecule.targets import design as designing
+from headwater.molecule.targets.target import TOLERANCE, Target
 from headwater.optimizers.status import Status
 
 

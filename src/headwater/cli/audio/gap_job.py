@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headwater.audio.gaps import fill_gaps
+from headwater.audio.gaps import fill_segment
 from headwater.audio.io.files import Patch
 from headwater.audio.io.segments import Segment
 from headwater.audio.io.write import write_patched
@@ -52,7 +52,7 @@ class GapJob(RepairJob):
                 return
             self.begin(number)
             options = self.options.solve_options(self.watch)
-            filled = fill_gaps(self.load_prior(), self.recording, segment, options)
+            filled = fill_segment(self.load_prior(), self.recording, segment, options)
             seconds = [[round(frame / self.recording.rate, 6) for frame in gap] for gap in segment.gaps]
             name = f"the gap at {seconds[0][0]:.3f} s"
             self.note(name, filled, gaps=seconds, filled_by=filled.filled_by)

@@ -23,11 +23,11 @@ from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
 from headwater.extras import import_optional
 from headwater.flows.flow import Flow
-from headwater.image import restore as restoring
+from headwater.image import restoration as restoring
 from headwater.image.io.files import read_image, write_image
 from headwater.image.metrics.compare import compare, finite
-from headwater.image.restore import ImageTask, Restoration
-from headwater.image.sheet import sheet
+from headwater.image.restoration import ImageTask, Restoration
+from headwater.image.sheet import write_sheet
 from headwater.recipes.paper import Paper
 from headwater.recipes.recipe import RecipeOptions
 from headwater.solvers.differentiation import Auto
@@ -139,7 +139,7 @@ class RestoreJob(Job):
         words = [f"{name} {first[name]:.2f}" for name in ("misfit", "psnr") if first.get(name) is not None]
         rows, columns = done.region
         y = task.y if task.y.ndim == 4 and task.y.shape[1] in (1, 3) else torch.zeros(1, 1, *task.size)
-        sheet(
+        write_sheet(
             self.outputs.sheet,
             y[..., rows, columns] if y.shape[-2:] == done.images.shape[-2:] else y,
             self._as_written(done.images[:1, :, rows, columns]),

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from headwater.cli.shared.python_file import function_in
 from headwater.errors import Misuse, is_out_of_memory, summarise
-from headwater.molecule.design.cost import UserCost
 from headwater.molecule.structure.elements import ELEMENTS, MAX_ATOMS
 from headwater.molecule.structure.state import MoleculeBatch, atom_mask, centre
+from headwater.molecule.targets.cost import UserCost
 from headwater.problem.cost import check_values
 from headwater.text import counted
 

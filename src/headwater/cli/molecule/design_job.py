@@ -18,13 +18,13 @@ from headwater.cli.shared.outputs import Outputs
 from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
 from headwater.flows.watched import Ended
-from headwater.molecule.design import design as designing
-from headwater.molecule.design.request import Request
-from headwater.molecule.design.screened_control import ScreenedControl
-from headwater.molecule.design.target import as_asked
 from headwater.molecule.model import models
 from headwater.molecule.structure import units
 from headwater.molecule.structure.interval import Asked
+from headwater.molecule.targets import design as designing
+from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.screened_control import ScreenedControl
+from headwater.molecule.targets.target import as_asked
 from headwater.optimizers.status import Status
 from headwater.text import counted
 

@@ -15,11 +15,11 @@ from headwater.molecule.checks.physics import Physics
 from headwater.molecule.checks.xtb import Relaxation
 from headwater.molecule.chemistry.scores import compute_scores
 from headwater.molecule.chemistry.soundness import Chemistry, examine, find_duplicates
-from headwater.molecule.design.design import Design
-from headwater.molecule.design.target import Target, find_deviation
 from headwater.molecule.structure import units
 from headwater.molecule.structure.interval import Asked, find_error
 from headwater.molecule.structure.molecule import Molecule, to_molecules
+from headwater.molecule.targets.design import Design
+from headwater.molecule.targets.target import Target, find_deviation
 from headwater.optimizers.status import Status
 
 Values = Mapping[str, float | None]

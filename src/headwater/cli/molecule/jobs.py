@@ -20,15 +20,15 @@ from headwater.errors import Misuse, suggest
 from headwater.extras import import_optional
 from headwater.molecule.chemistry.scores import load_score
 from headwater.molecule.chemistry.stability import is_sound_by_table
-from headwater.molecule.design.request import Request
-from headwater.molecule.design.screened_control import ScreenedControl, ScreenedDraws
-from headwater.molecule.design.sizes import load_ranges
-from headwater.molecule.design.target import TOLERANCE, Target, as_asked
 from headwater.molecule.io.files import read_molecules
 from headwater.molecule.structure import formula, units
 from headwater.molecule.structure.elements import MAX_ATOMS
 from headwater.molecule.structure.interval import Asked, Interval, as_interval, format_asked
 from headwater.molecule.structure.molecule import Molecule, check_molecule, to_batch
+from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.screened_control import ScreenedControl, ScreenedDraws
+from headwater.molecule.targets.sizes import load_ranges
+from headwater.molecule.targets.target import TOLERANCE, Target, as_asked
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from headwater.cli.molecule.columns import describe_chemistry, describe_ends
 from headwater.cli.molecule.designed import DesignedMolecule, finite_or_none
 from headwater.molecule.checks.xtb import RELAXED_CALIBRATION
 from headwater.molecule.chemistry.soundness import Chemistry, summarise
-from headwater.molecule.design.request import Request
-from headwater.molecule.design.target import TOLERANCE, as_asked
 from headwater.molecule.model import models
 from headwater.molecule.structure import units
 from headwater.molecule.structure.interval import Asked, Interval
+from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.target import TOLERANCE, as_asked
 
 PACKAGES = ("rdkit", "tblite", "pyscf")
 """What a report names the versions of, beside Headwater's own."""

@@ -20,11 +20,11 @@ from headwater.errors import Misuse, suggest
 from headwater.extras import import_optional
 from headwater.flows.watched import Ended
 from headwater.molecule.chemistry.soundness import Chemistry, examine, find_duplicates
-from headwater.molecule.design import design as designing
 from headwater.molecule.io.files import read_molecules
 from headwater.molecule.io.table import write_csv
 from headwater.molecule.structure import units
 from headwater.molecule.structure.molecule import Molecule, check_molecule, to_batch
+from headwater.molecule.targets import design as designing
 from headwater.text import counted
 
 FORMATS = (".csv", ".json")

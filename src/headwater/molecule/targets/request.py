@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.molecule.design.target import Target
 from headwater.molecule.structure.elements import MAX_ATOMS
 from headwater.molecule.structure.formula import check_formula
 from headwater.molecule.structure.molecule import Molecule, check_molecule
+from headwater.molecule.targets.target import Target
 from headwater.text import counted
 
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from headwater.flows.prediction import Velocity
-from headwater.molecule.design.request import Request
 from headwater.molecule.structure.elements import ELEMENTS
 from headwater.molecule.structure.molecule import to_batch
 from headwater.molecule.structure.state import KINDS, encode_types
+from headwater.molecule.targets.request import Request
 from headwater.problem.batch import select
 
 

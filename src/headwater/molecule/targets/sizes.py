@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from headwater import zoo
-from headwater.molecule.design.target import TOLERANCE, Target
 from headwater.molecule.model import models
+from headwater.molecule.targets.target import TOLERANCE, Target
 
 
 def load_ranges() -> dict[str, tuple[float, float]]:

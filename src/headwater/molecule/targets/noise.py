@@ -15,9 +15,9 @@ from torch import Tensor
 from headwater.flows.flow import Flow
 from headwater.molecule.chemistry.align import align_noise, match_types
 from headwater.molecule.chemistry.soundness import is_sound
-from headwater.molecule.design.conditioned import ConditionedVelocity
-from headwater.molecule.design.grow import GrowthGuess
 from headwater.molecule.structure.state import project, round_state
+from headwater.molecule.targets.conditioned import ConditionedVelocity
+from headwater.molecule.targets.grow import GrowthGuess
 from headwater.solvers import solve
 
 

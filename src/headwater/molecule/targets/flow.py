@@ -12,11 +12,11 @@ from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.prediction import Velocity
 from headwater.flows.watched import Check, WatchedVelocity
-from headwater.molecule.design.conditioned import ConditionedVelocity, KnownPart
 from headwater.molecule.model.models import find_device
 from headwater.molecule.structure.elements import MAX_ATOMS
 from headwater.molecule.structure.groups import group_by_size, ungroup
 from headwater.molecule.structure.state import KINDS, SHAPE, atom_mask, project
+from headwater.molecule.targets.conditioned import ConditionedVelocity, KnownPart
 
 
 @dataclass(frozen=True)

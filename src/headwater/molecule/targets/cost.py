@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from headwater.molecule.design.target import Goal
 from headwater.molecule.model.prediction import predict
 from headwater.molecule.model.regressor import Regressor
 from headwater.molecule.structure.state import KINDS, MoleculeBatch, relaxed_types
+from headwater.molecule.targets.target import Goal
 from headwater.problem.batch import select
 from headwater.text import counted
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from headwater.dflow.result import Callback, Event, Result
-from headwater.molecule.design.deviation import Grade, Verdict
+from headwater.molecule.targets.deviation import Grade, Verdict
 from headwater.optimizers.status import Status
 
 

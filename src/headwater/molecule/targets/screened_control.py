@@ -21,11 +21,11 @@ from headwater.dflow.result import Event, Result
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.watched import Ended
-from headwater.molecule.design.deviation import Verdict
-from headwater.molecule.design.flow import FeatureShell
-from headwater.molecule.design.noise import MatchedNoise, derive_seed
-from headwater.molecule.design.objective import DesignObjective
-from headwater.molecule.design.record import Draws, RunCallback, SearchRecord, SearchResult, join_records
+from headwater.molecule.targets.deviation import Verdict
+from headwater.molecule.targets.flow import FeatureShell
+from headwater.molecule.targets.noise import MatchedNoise, derive_seed
+from headwater.molecule.targets.objective import DesignObjective
+from headwater.molecule.targets.record import Draws, RunCallback, SearchRecord, SearchResult, join_records
 from headwater.optimizers import LBFGS, Optimizer, Polyak
 from headwater.optimizers.status import Status
 from headwater.problem.cost import Stop

@@ -19,7 +19,7 @@ from headwater.image.operators import (
     chain,
     gaussian_kernel,
 )
-from headwater.image.restore import ImageTask, restore
+from headwater.image.restoration import ImageTask, restore
 from headwater.recipes.paper import Paper
 from headwater.recipes.problem import Task
 from headwater.recipes.recipe import RecipeOptions, result_without_control

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from headwater.molecule.design.deviation import TargetDeviation
-from headwater.molecule.design.record import Draws
+from headwater.molecule.targets.deviation import TargetDeviation
+from headwater.molecule.targets.record import Draws
 from headwater.problem.batch import select
 from headwater.problem.cost import Cost
 

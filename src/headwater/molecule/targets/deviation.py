@@ -11,11 +11,11 @@ from torch import Tensor
 
 from headwater.molecule.chemistry.scores import compute_scores
 from headwater.molecule.chemistry.soundness import examine, is_sound
-from headwater.molecule.design.cost import PropertyCost, UserCost
-from headwater.molecule.design.target import Goal
 from headwater.molecule.model.prediction import predict
 from headwater.molecule.structure.molecule import to_molecules
 from headwater.molecule.structure.state import MoleculeBatch, round_state
+from headwater.molecule.targets.cost import PropertyCost, UserCost
+from headwater.molecule.targets.target import Goal
 
 
 class Grade(IntEnum):

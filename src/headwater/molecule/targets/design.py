@@ -22,20 +22,20 @@ from headwater.dflow.result import Callback
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.watched import Check
-from headwater.molecule.design.conditioned import find_known_part
-from headwater.molecule.design.cost import PropertyCost, RoundingPenalty, UserCost
-from headwater.molecule.design.deviation import ScoreTargets, TargetDeviation
-from headwater.molecule.design.flow import molecule_flow
-from headwater.molecule.design.objective import DesignObjective
-from headwater.molecule.design.record import SearchResult
-from headwater.molecule.design.request import Request
-from headwater.molecule.design.screened_control import ScreenedControl, ScreenedDraws
-from headwater.molecule.design.sizes import draw_atoms
 from headwater.molecule.model.models import Networks
 from headwater.molecule.model.prediction import predict, predict_batch
 from headwater.molecule.structure.elements import MAX_ATOMS
 from headwater.molecule.structure.molecule import Molecule, select_atoms, sort_atoms
 from headwater.molecule.structure.state import MoleculeBatch, atom_mask, relaxed_types, round_state
+from headwater.molecule.targets.conditioned import find_known_part
+from headwater.molecule.targets.cost import PropertyCost, RoundingPenalty, UserCost
+from headwater.molecule.targets.deviation import ScoreTargets, TargetDeviation
+from headwater.molecule.targets.flow import molecule_flow
+from headwater.molecule.targets.objective import DesignObjective
+from headwater.molecule.targets.record import SearchResult
+from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.screened_control import ScreenedControl, ScreenedDraws
+from headwater.molecule.targets.sizes import draw_atoms
 from headwater.optimizers.status import Status
 from headwater.problem.cost import Cost, WeightedSum
 from headwater.recipes.recipe import RecipeOptions
@@ -214,7 +214,7 @@ def design(
 
     Examples
     --------
-    >>> from headwater.molecule.design.request import Request
+    >>> from headwater.molecule.targets.request import Request
     >>> d = design(Request(1, atoms=5), recipe=ScreenedControl(candidates=1, gradients=0, attempts=1))
     >>> d.x1.shape
     torch.Size([1, 29, 9])

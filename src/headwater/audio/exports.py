@@ -1,0 +1,41 @@
+"""What `headwater.audio` offers."""
+
+from __future__ import annotations
+
+from headwater.audio.damage import BandLimit, ByChannel, Clipping, Damage, Noise, Room, UserDamage
+from headwater.audio.gaps import fill_gaps
+from headwater.audio.io import recordings
+from headwater.audio.io.files import Patch, Recording, examine
+from headwater.audio.io.write import write_new, write_patched
+from headwater.audio.metrics import log_spectral_distance, si_sdr
+from headwater.audio.model.models import load_prior
+from headwater.audio.prior import Prior
+from headwater.audio.restoration import Restoration, SolveOptions
+from headwater.audio.sheet import draw_sheet, write_sheet
+from headwater.audio.undo import undo_damage
+
+__all__ = [
+    "BandLimit",
+    "ByChannel",
+    "Clipping",
+    "Damage",
+    "recordings",
+    "Noise",
+    "Patch",
+    "Prior",
+    "Recording",
+    "Restoration",
+    "Room",
+    "SolveOptions",
+    "UserDamage",
+    "draw_sheet",
+    "examine",
+    "fill_gaps",
+    "load_prior",
+    "log_spectral_distance",
+    "si_sdr",
+    "undo_damage",
+    "write_new",
+    "write_patched",
+    "write_sheet",
+]

@@ -1,0 +1,57 @@
+"""What `headwater.image` offers."""
+
+from __future__ import annotations
+
+from headwater.image.io import photos
+from headwater.image.io.files import read_image, write_image
+from headwater.image.io.picture import Picture
+from headwater.image.metrics.fidelity import psnr, ssim
+from headwater.image.metrics.perceptual import perceptual_distance
+from headwater.image.model.models import flow
+from headwater.image.operators import (
+    JPEG,
+    Blur,
+    Clip,
+    Colorize,
+    Inpaint,
+    PhaseRetrieval,
+    SuperResolution,
+    UserOperator,
+    box_mask,
+    chain,
+    from_physics,
+    gaussian_kernel,
+    motion_kernel,
+    random_mask,
+)
+from headwater.image.restoration import ImageTask, Restoration, restore
+from headwater.image.sheet import write_sheet
+
+__all__ = [
+    "Blur",
+    "Clip",
+    "Colorize",
+    "ImageTask",
+    "Inpaint",
+    "JPEG",
+    "PhaseRetrieval",
+    "Picture",
+    "Restoration",
+    "SuperResolution",
+    "UserOperator",
+    "box_mask",
+    "chain",
+    "flow",
+    "from_physics",
+    "gaussian_kernel",
+    "motion_kernel",
+    "perceptual_distance",
+    "photos",
+    "psnr",
+    "random_mask",
+    "read_image",
+    "restore",
+    "ssim",
+    "write_image",
+    "write_sheet",
+]

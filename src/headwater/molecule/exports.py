@@ -1,0 +1,45 @@
+"""What `headwater.molecule` offers."""
+
+from __future__ import annotations
+
+from headwater.molecule.chemistry.soundness import Chemistry, is_sound
+from headwater.molecule.io.card import Card, Line
+from headwater.molecule.io.files import read_molecules
+from headwater.molecule.io.sdf import write_sdf
+from headwater.molecule.io.viewer import write_page
+from headwater.molecule.io.xyz import write_xyz
+from headwater.molecule.model.models import Networks
+from headwater.molecule.sheet import write_sheet
+from headwater.molecule.structure.interval import Interval
+from headwater.molecule.structure.molecule import Molecule, to_batch, to_molecules
+from headwater.molecule.structure.state import MoleculeBatch
+from headwater.molecule.targets.design import Design, design, generate, score
+from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.screened_control import ScreenedControl, ScreenedDraws
+from headwater.molecule.targets.target import Target
+
+__all__ = [
+    "Card",
+    "Chemistry",
+    "Design",
+    "Interval",
+    "Line",
+    "Molecule",
+    "MoleculeBatch",
+    "Networks",
+    "Request",
+    "ScreenedControl",
+    "ScreenedDraws",
+    "Target",
+    "design",
+    "generate",
+    "is_sound",
+    "read_molecules",
+    "score",
+    "to_batch",
+    "to_molecules",
+    "write_page",
+    "write_sdf",
+    "write_sheet",
+    "write_xyz",
+]
