@@ -65,7 +65,7 @@ x0 = flow.noise(seeds=[0])
 # One gradient, measured
 # ----------------------
 #
-# :py:obj:`PeakMemory <headwater.solvers.memory.PeakMemory>` counts the bytes of all tensors that a block of code
+# ``PeakMemory`` counts the bytes of all tensors that a block of code
 # creates, at their peak, the backward pass included. Seconds are CPU
 # time, the least of two calls.
 

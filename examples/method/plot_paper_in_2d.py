@@ -93,12 +93,13 @@ for ax, (name, (controlled, direct)) in zip(axes, paths.items(), strict=True):
     ax.plot(*direct.movedim(2, 0), "--", color=ORANGE, label="descent on $x_1$")
     ax.plot(*controlled.movedim(2, 0), ".-", ms=4, color=BLUE, label="control of $x_0$")
     ax.plot(*controlled[0].T, "o", color="black", label="start")
-    ax.set(title=name, aspect="equal", xlabel="first coordinate", ylabel="second coordinate")
 axes[0].axvline(1.0, color=GREEN, lw=1, label="aim")
 axes[1].plot(*target, "*", ms=11, color=GREEN)
 handles, labels = axes[0].get_legend_handles_labels()
 seen = dict(zip(labels, handles, strict=True))
 figure.legend(seen.values(), seen.keys(), ncols=4, loc="outside lower center", frameon=False)
+for ax, name in zip(axes, paths, strict=True):
+    ax.set(title=name, aspect="equal", xlabel="first coordinate", ylabel="second coordinate")
 
 # %%
 # Descent on :math:`x_1` goes in a straight line through places where there are no data; on the left one of three ends
@@ -106,11 +107,11 @@ figure.legend(seen.values(), seen.keys(), ncols=4, loc="outside lower center", f
 # The density of the samples says the same.
 
 figure, axes = plt.subplots(1, 2, figsize=(7, 2.6), layout="constrained", sharey=True)
+axes[0].set_ylabel(r"$\log p_1(x_1)$ in nats")
 for ax, (name, (controlled, direct)) in zip(axes, paths.items(), strict=True):
     for path, style, color in ((direct, "--", ORANGE), (controlled, "-", BLUE)):
         ax.plot([[float(p) for p in law.log_density(x)] for x in path], style, color=color)
     ax.set(title=name, xlabel="gradients", ylim=(-25, 1))
-axes[0].set_ylabel(r"$\log p_1(x_1)$ in nats")
 
 # %%
 # Proposition 4.1: the Jacobian of the denoiser is a covariance

@@ -87,11 +87,11 @@ columns = {"start": hw.solve(flow, x0, steps=3), **{name: r.x1 for name, r in re
 figure, axes = plt.subplots(2, 7, figsize=(9, 3), layout="constrained")
 for axis, (name, pictures) in zip(axes.T, columns.items(), strict=False):
     for ax, picture in zip(axis, pictures, strict=True):
-        ax.imshow(((picture + 1) / 2).clamp(0, 1).movedim(0, 2))
+        ax.imshow(((picture + 1) / 2).clamp(0, 1).movedim(0, 2).numpy())
         ax.set_title(f"{float(warmth(picture[None])):.3g}", fontsize=9)
     axis[0].set_title(f"{name}\n{axis[0].get_title()}", fontsize=9)
 for ax, (name, picture) in zip(axes[:, -1], best.items(), strict=True):
-    ax.imshow(((picture + 1) / 2).clamp(0, 1).movedim(0, 2))
+    ax.imshow(((picture + 1) / 2).clamp(0, 1).movedim(0, 2).numpy())
     ax.set_title(f"{name}\n{float(warmth(picture[None])):.3g}", fontsize=9)
 for ax in axes.flat:
     ax.axis("off")

@@ -98,7 +98,7 @@ def make_flow(label):
 
 def show(ax, picture, title=""):
     """A picture [1, 8, 8] in grey."""
-    ax.imshow(picture[0].detach(), cmap="gray", vmin=-1, vmax=1)
+    ax.imshow(picture[0].numpy(), cmap="gray", vmin=-1, vmax=1)
     ax.set_title(title, fontsize=8)
     ax.axis("off")
 
@@ -107,10 +107,9 @@ flow = make_flow(torch.arange(12) % 3)
 samples = hw.solve(flow, flow.noise(range(12)))
 data, _ = draw_shapes(12, draw)
 figure, axes = plt.subplots(2, 12, figsize=(8, 1.6), layout="constrained")
-for ax, picture in zip(axes.flat, (*data, *samples), strict=True):
-    show(ax, picture)
-axes[0, 0].set_title("data", fontsize=8)
-axes[1, 0].set_title("samples", fontsize=8)
+for row, pictures, name in zip(axes, (data, samples), ("data", "samples"), strict=True):
+    for ax, picture in zip(row, pictures, strict=True):
+        show(ax, picture, name if ax is row[0] else "")
 
 # %%
 # Half of a picture
@@ -121,6 +120,7 @@ axes[1, 0].set_title("samples", fontsize=8)
 # are measurements, and the stop is the discrepancy principle. The prior :math:`\lVert x_0 \rVert^2 / 2` beside the
 # misfit makes the cost minus the log of the posterior of :math:`x_0`.
 
+limit = 10 if SHORT else 60
 truth, label = draw_shapes(6, torch.Generator().manual_seed(5))
 mask = torch.zeros(6, 1, 8, 8, dtype=torch.bool)
 mask[0::2, :, :, :4] = True
@@ -138,7 +138,7 @@ def prior(x0):
 
 
 result = hw.control(
-    flow, misfit, flow.noise(range(18)), stop=hw.discrepancy(misfit, tau=1.1), prior=prior, gradients=GRADS
+    flow, misfit, flow.noise(range(18)), stop=hw.discrepancy(misfit, tau=1.1), prior=prior, gradients=limit
 )
 
 figure, axes = plt.subplots(5, 6, figsize=(6, 5.4), layout="constrained")
