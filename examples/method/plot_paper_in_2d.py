@@ -88,7 +88,7 @@ def descent_path(cost):
 
 paths = {name: (control_path(cost), descent_path(cost)) for name, cost in costs.items()}
 figure, axes = plt.subplots(1, 2, figsize=(7, 3.6), layout="constrained")
-for ax, (name, (controlled, direct)) in zip(axes, paths.items(), strict=True):
+for ax, (controlled, direct) in zip(axes, paths.values(), strict=True):
     ax.scatter(*x1.T, s=2, color=GREY)
     ax.plot(*direct.movedim(2, 0), "--", color=ORANGE, label="descent on $x_1$")
     ax.plot(*controlled.movedim(2, 0), ".-", ms=4, color=BLUE, label="control of $x_0$")
