@@ -44,14 +44,16 @@ weight = 20.0
 # Five runs from the same two draws
 # ---------------------------------
 #
-# - *reward alone*; - *in range*: :py:obj:`headwater.WeightedSum` of the reward and a penalty for values that no
-# picture has; - *on the shell*: ``constraint=hw.shell`` keeps :math:`\lVert x_0 \rVert = \sqrt{d}`, where the draws
-# of the source   are; - *chi prior*: :py:obj:`headwater.ChiPrior` is the soft form of it, minus the log density of
-# the norm; - *near its draw*: the prior :math:`\lVert x_0 - z \rVert^2 / 2` with :math:`z` the draw that the problem
-# starts from.   Each problem has its own, so it is declared with :py:obj:`headwater.Each`.
+# - *reward alone*;
+# - *in range*: :py:obj:`headwater.WeightedSum` of the reward and a penalty for values that no picture has;
+# - *on the shell*: ``constraint=hw.shell`` keeps :math:`\lVert x_0 \rVert = \sqrt{d}`, where the draws of the source
+#   are;
+# - *chi prior*: :py:obj:`headwater.ChiPrior` is the soft form of it, minus the log density of the norm;
+# - *near its draw*: the prior :math:`\lVert x_0 - z \rVert^2 / 2` with :math:`z` the draw that the problem starts
+#   from. Each problem has its own, so it is declared with :py:obj:`headwater.Each`.
 #
 # The last one has a meaning. Where the reward is linear in :math:`x_0`, its minimum is a draw of the law of the flow
-# times :math:`\exp(\lambda r)`: that is how much warmer samples of the tilted law are, and no more.
+# times :math:`\exp(\lambda r)`: as warm as samples of that tilted law are, and no warmer.
 
 
 def distance(x0, z):
@@ -140,4 +142,4 @@ for name, picture in best.items():
 #
 # **What this shows, and what not.** Put a reward together with a prior that knows where the problem started, choose
 # the weight for the change that you want, and look at the pictures, not at the number. Warmth is an easy reward,
-# linear in the pixels; a network as a reward is as easily fooled, with less to see.
+# linear in the pixels; how a network is fooled is harder to see.
