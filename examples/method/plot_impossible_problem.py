@@ -163,9 +163,9 @@ for name, share in shares.items():
 
 # %%
 # The joint optimiser has one step length and one model of the curvature for unrelated problems: even without the
-# impossible one it goes at the pace of the stiffest. With it, the sum is ruled by a cost of 1,600 that no step lowers,
-# beside costs of about 4 at the noise level, and hardly anybody arrives. And with a NaN in the sum no line search can
-# compare two values:
+# impossible one it goes at the pace of the stiffest. With it, the sum is ruled by a cost of 1,600 that no step
+# lowers, beside costs of about 4 at the noise level, and hardly anybody arrives. And with a NaN in the sum no line
+# search can compare two values:
 
 x0[6] = math.nan
 solved = (run_joint([*range(8)]) <= 1.0).any(0)
