@@ -16,7 +16,9 @@ import torch
 import headwater as hw
 
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
-SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"  # a five-second run, for the tests
+SHORT = (
+    os.environ.get("HEADWATER_EXAMPLES") == "short"
+)  # a five-second run, for the tests
 
 # %%
 # The problems
@@ -60,7 +62,8 @@ result = hw.control(flow, misfit, x0, stop=hw.discrepancy(misfit), gradients=lim
 
 print("problem  gradients  rms/noise  status")
 for i, status in enumerate(result.status):
-    print(f"{i:7}  {result.gradients[i]:9}  {result.measure[i]:9.2f}  {status.name}: {status.value}")
+    print(f"{i:7}  {result.gradients[i]:9}  {result.measure[i]:9.2f}  {status.name}")
+print(f"Status.DIVERGED: {hw.Status.DIVERGED.value}")
 
 # %%
 # - ``REACHED`` is what one wants: the measure is at or below the level of the stop.
@@ -76,7 +79,9 @@ healthy = [0, 1, 2, 4, 5, 7]
 print("problem  gradients, alone  largest difference in x1")
 for i in healthy:
     one = hw.Misfit(detector, y[i : i + 1], sigma_y)
-    alone = hw.control(flow, one, x0[i : i + 1], stop=hw.discrepancy(one), gradients=limit)
+    alone = hw.control(
+        flow, one, x0[i : i + 1], stop=hw.discrepancy(one), gradients=limit
+    )
     difference = (alone.x1[0] - result.x1[i]).abs().max()
     print(f"{i:7}  {result.gradients[i]:9}, {alone.gradients[0]:5}  {difference:24.0e}")
 
@@ -101,11 +106,16 @@ good = [i for i in range(len(y)) if i % 8 != 3]
 
 
 def run_joint(problems):
-    """rms / noise of these problems after every gradient, [gradients, problems], by one L-BFGS on the sum."""
+    """rms / noise after every gradient of one L-BFGS, [gradients, problems]."""
     joint = hw.Misfit(detector, y[problems], sigma_y)
     z, trace = x0[problems].clone().requires_grad_(), []
     optimizer = torch.optim.LBFGS(
-        [z], max_iter=most, max_eval=most, history_size=10, line_search_fn="strong_wolfe", tolerance_change=0
+        [z],
+        max_iter=most,
+        max_eval=most,
+        history_size=10,
+        line_search_fn="strong_wolfe",
+        tolerance_change=0,
     )
 
     def closure():
@@ -130,7 +140,9 @@ misfit = hw.Misfit(detector, y, sigma_y)
 result = hw.control(flow, misfit, x0, stop=hw.discrepancy(misfit), gradients=most)
 starts = range(0, len(y), 8)
 joint = [run_joint([i for i in range(b, b + 8) if i in good]) for b in starts]
-spoilt = [run_joint([*(i for i in range(b, b + 8) if i in good), b + 3])[:, :7] for b in starts]
+spoilt = [
+    run_joint([*(i for i in range(b, b + 8) if i in good), b + 3])[:, :7] for b in starts
+]
 
 # %%
 # ``result.trace`` holds the cost and the measure of every round, ``[rounds, 2, problems]``, and NaN where a problem
@@ -140,7 +152,9 @@ spoilt = [run_joint([*(i for i in range(b, b + 8) if i in good), b + 3])[:, :7] 
 measures = result.trace[:, 1]
 shares = {
     "control, with the impossible": share_solved(measures[:, good]),
-    "joint, healthy problems alone": torch.stack([share_solved(t) for t in joint]).mean(0),
+    "joint, healthy problems alone": torch.stack([share_solved(t) for t in joint]).mean(
+        0
+    ),
     "joint, with the impossible": torch.stack([share_solved(t) for t in spoilt]).mean(0),
 }
 
@@ -152,9 +166,18 @@ for i in range(8):
     axes[0].plot(len(trace), trace[-1], "o", ms=4, color=style["color"])
 axes[0].axhline(1.0, color=GREEN, lw=1)
 axes[0].set(title="eight problems of one run", xlabel="gradients", ylabel="rms / noise")
-for (name, share), style, color in zip(shares.items(), ("-", "--", ":"), (BLUE, "0.3", ORANGE), strict=True):
-    axes[1].step(range(1, most + 1), 100 * share, style, color=color, where="post", label=name)
-axes[1].set(title="healthy problems solved", xlabel="gradients per problem", ylabel="%", ylim=(-2, 102))
+for (name, share), style, color in zip(
+    shares.items(), ("-", "--", ":"), (BLUE, "0.3", ORANGE), strict=True
+):
+    axes[1].step(
+        range(1, most + 1), 100 * share, style, color=color, where="post", label=name
+    )
+axes[1].set(
+    title="healthy problems solved",
+    xlabel="gradients per problem",
+    ylabel="%",
+    ylim=(-2, 102),
+)
 axes[1].legend(fontsize=8)
 
 print("healthy problems solved, %, after gradients" + "".join(f"{k:5}" for k in budgets))

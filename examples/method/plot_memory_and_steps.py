@@ -32,7 +32,9 @@ import headwater as hw
 from headwater.solvers.memory import PeakMemory, activation_bytes
 
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
-SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"  # a five-second run, for the tests
+SHORT = (
+    os.environ.get("HEADWATER_EXAMPLES") == "short"
+)  # a five-second run, for the tests
 
 # %%
 # A small network
@@ -71,7 +73,7 @@ x0 = flow.noise(seeds=[0])
 
 
 def gradient(strategy, steps):
-    """The gradient of a cost in x0 through `steps` steps of the midpoint method, 2 evaluations each."""
+    """The gradient of a cost in x0, through midpoint steps of 2 evaluations."""
     z = x0.clone().requires_grad_()
     cost = hw.solve(flow, z, steps=steps, gradient=strategy).square().sum()
     return torch.autograd.grad(cost, z)[0]
@@ -87,7 +89,11 @@ def seconds(function):
     return min(times)
 
 
-strategies = {"Direct": hw.Direct(), "Checkpoint": hw.Checkpoint(), "Auto, 10 MB": hw.Auto(memory=10e6)}
+strategies = {
+    "Direct": hw.Direct(),
+    "Checkpoint": hw.Checkpoint(),
+    "Auto, 10 MB": hw.Auto(memory=10e6),
+}
 counts = [3, 6, 12] if SHORT else [3, 6, 12, 24, 48]
 peak, spent = {name: [] for name in strategies}, {name: [] for name in strategies}
 for steps in counts:
@@ -97,7 +103,9 @@ for steps in counts:
         with PeakMemory() as memory:
             gradient(strategy, steps)
         peak[name].append(memory.peak / 1e6)
-        spent[name].append(seconds(lambda s=strategy, steps=steps: gradient(s, steps)) / plain)
+        spent[name].append(
+            seconds(lambda s=strategy, steps=steps: gradient(s, steps)) / plain
+        )
 
 # %%
 # Left: memory against the number of evaluations; the thin line is the law :math:`n A`, with :math:`A` measured on one
@@ -106,22 +114,30 @@ for steps in counts:
 evaluations = [2 * steps for steps in counts]
 A = activation_bytes(flow, x0) / 1e6
 figure, axes = plt.subplots(1, 2, figsize=(7.5, 3), layout="constrained")
-axes[0].loglog(evaluations, [A * n for n in evaluations], color="0.5", lw=1, label="law $n A$")
+axes[0].loglog(
+    evaluations, [A * n for n in evaluations], color="0.5", lw=1, label="law $n A$"
+)
 axes[0].axhline(10, color=GREEN, lw=1, ls=":")
 styles = zip(strategies, ("o-", "s-", "x--"), (BLUE, ORANGE, GREEN), strict=True)
 for name, style, color in styles:
     axes[0].loglog(evaluations, peak[name], style, color=color, label=name)
     axes[1].semilogx(evaluations, spent[name], style, color=color, label=name)
 axes[0].set(xlabel="evaluations of the network", ylabel="peak memory in MB")
-axes[1].set(xlabel="evaluations of the network", ylabel="CPU seconds / plain solve", ylim=(0, None))
+axes[1].set(
+    xlabel="evaluations of the network",
+    ylabel="CPU seconds / plain solve",
+    ylim=(0, None),
+)
 axes[0].legend(fontsize=8)
 for ax in axes:
     ax.set_xticks(evaluations, evaluations)
     ax.minorticks_off()
 
 print(f"one evaluation keeps A = {A:.1f} MB")
+print("evaluations            " + "".join(f"{n:6}" for n in evaluations))
 for name in strategies:
-    print(f"{name:12}  MB {[f'{m:.1f}' for m in peak[name]]}  seconds {[f'{s:.1f}' for s in spent[name]]}")
+    print(f"{name:12}      MB   " + "".join(f"{m:6.1f}" for m in peak[name]))
+    print(f"{'':12}  seconds   " + "".join(f"{s:6.1f}" for s in spent[name]))
 
 # %%
 # ``Direct`` grows with the number of steps. ``Checkpoint`` does not: for up to 24 evaluations it holds every state
@@ -130,7 +146,9 @@ for name in strategies:
 # the budget (dotted), and the second from there on. Which one it takes can be asked:
 
 for steps in counts:
-    print(f"{2 * steps:3} evaluations: {hw.Auto(memory=10e6).choose(flow, hw.MIDPOINT, x0, steps)}")
+    print(
+        f"{2 * steps:3} evaluations: {hw.Auto(memory=10e6).choose(flow, hw.MIDPOINT, x0, steps)}"
+    )
 
 # %%
 # The same gradient

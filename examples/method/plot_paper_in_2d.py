@@ -17,7 +17,9 @@ from matplotlib.patches import Ellipse
 import headwater as hw
 
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "0.75"
-SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"  # a five-second run, for the tests
+SHORT = (
+    os.environ.get("HEADWATER_EXAMPLES") == "short"
+)  # a five-second run, for the tests
 
 # %%
 # The flow
@@ -32,7 +34,10 @@ radius = 0.22 * angle
 means = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=1)
 along = torch.gradient(means, dim=0)[0]
 across = torch.nn.functional.normalize(along.flip(1) * torch.tensor([-1.0, 1.0]), dim=1)
-covariances = 0.8 * along[:, :, None] * along[:, None, :] + 0.05**2 * across[:, :, None] * across[:, None, :]
+covariances = (
+    0.8 * along[:, :, None] * along[:, None, :]
+    + 0.05**2 * across[:, :, None] * across[:, None, :]
+)
 law = hw.GaussianMixture(radius, means, covariances)
 
 flow, grid = law.flow, hw.logit_grid(6 if SHORT else 24)
@@ -40,9 +45,13 @@ x0 = flow.noise(range(1000), dtype=torch.float64)
 x1 = hw.solve(flow, x0, steps=grid)
 
 figure, axes = plt.subplots(1, 2, figsize=(7, 3.4), layout="constrained")
-for ax, points, title in zip(axes, (x0, x1), ("source $x_0$", "samples $x_1$"), strict=True):
+for ax, points, title in zip(
+    axes, (x0, x1), ("source $x_0$", "samples $x_1$"), strict=True
+):
     ax.scatter(*points.T, c=torch.atan2(x0[:, 1], x0[:, 0]), cmap="twilight", s=4)
-    ax.set(title=title, aspect="equal", xlabel="first coordinate", ylabel="second coordinate")
+    ax.set(
+        title=title, aspect="equal", xlabel="first coordinate", ylabel="second coordinate"
+    )
 
 # %%
 # Algorithm 1
@@ -97,9 +106,13 @@ axes[0].axvline(1.0, color=GREEN, lw=1, label="aim")
 axes[1].plot(*target, "*", ms=11, color=GREEN)
 handles, labels = axes[0].get_legend_handles_labels()
 seen = dict(zip(labels, handles, strict=True))
-figure.legend(seen.values(), seen.keys(), ncols=4, loc="outside lower center", frameon=False)
+figure.legend(
+    seen.values(), seen.keys(), ncols=4, loc="outside lower center", frameon=False
+)
 for ax, name in zip(axes, paths, strict=True):
-    ax.set(title=name, aspect="equal", xlabel="first coordinate", ylabel="second coordinate")
+    ax.set(
+        title=name, aspect="equal", xlabel="first coordinate", ylabel="second coordinate"
+    )
 
 # %%
 # Descent on :math:`x_1` goes in a straight line through places where there are no data; on the left one of three ends
@@ -110,7 +123,9 @@ figure, axes = plt.subplots(1, 2, figsize=(7, 2.6), layout="constrained", sharey
 axes[0].set_ylabel(r"$\log p_1(x_1)$ in nats")
 for ax, (name, (controlled, direct)) in zip(axes, paths.items(), strict=True):
     for path, style, color in ((direct, "--", ORANGE), (controlled, "-", BLUE)):
-        ax.plot([[float(p) for p in law.log_density(x)] for x in path], style, color=color)
+        ax.plot(
+            [[float(p) for p in law.log_density(x)] for x in path], style, color=color
+        )
     ax.set(title=name, xlabel="gradients", ylim=(-25, 1))
 
 # %%
@@ -139,7 +154,10 @@ xt = flow.path.interpolate(x0[chosen], law.sample(chosen), t)
 xhat, variance = flow.denoise(xt, t), law.posterior_covariance(xt, t)
 alpha, sigma = flow.path.alpha(t), flow.path.sigma(t)
 jacobian = torch.stack(
-    [torch.autograd.functional.jacobian(lambda x: flow.denoise(x[None], t)[0], x) for x in xt]
+    [
+        torch.autograd.functional.jacobian(lambda x: flow.denoise(x[None], t)[0], x)
+        for x in xt
+    ]
 )
 difference = (jacobian - alpha / sigma**2 * variance).abs().max()
 print(
@@ -156,31 +174,57 @@ print(
 some = torch.tensor([0, 4, 7, 12, 16, 21, 22, 30])
 D = torch.stack(
     [
-        torch.autograd.functional.jacobian(lambda x: hw.solve(flow, x[None], steps=grid)[0], x)
+        torch.autograd.functional.jacobian(
+            lambda x: hw.solve(flow, x[None], steps=grid)[0], x
+        )
         for x in x0[some]
     ]
 )
 gram = D @ D.mT
 direct = torch.nn.functional.normalize(target - x1[some], dim=1)
-moved = torch.nn.functional.normalize((gram @ (target - x1[some])[:, :, None])[:, :, 0], dim=1)
+moved = torch.nn.functional.normalize(
+    (gram @ (target - x1[some])[:, :, None])[:, :, 0], dim=1
+)
 
 figure, axes = plt.subplots(1, 2, figsize=(7, 3.4), layout="constrained")
-for ax, title in zip(axes, ("Prop. 4.1 at $t = 0.8$", "one step of control"), strict=True):
+for ax, title in zip(
+    axes, ("Prop. 4.1 at $t = 0.8$", "one step of control"), strict=True
+):
     ax.scatter(*x1.T, s=2, color=GREY)
-    ax.set(title=title, aspect="equal", xlabel="first coordinate", ylabel="second coordinate")
+    ax.set(
+        title=title, aspect="equal", xlabel="first coordinate", ylabel="second coordinate"
+    )
 for centre, left, right in zip(xhat, variance, jacobian * sigma**2 / alpha, strict=True):
     ellipse(axes[0], centre, left, 2.0, color=BLUE, alpha=0.4)
-    ellipse(axes[0], centre, 0.5 * (right + right.mT), 2.0, fill=False, ls="--", color="black")
+    ellipse(
+        axes[0], centre, 0.5 * (right + right.mT), 2.0, fill=False, ls="--", color="black"
+    )
 for centre, matrix in zip(x1[some], gram, strict=True):
     ellipse(axes[1], centre, matrix, 0.25, color=BLUE, alpha=0.4)
 axes[1].quiver(
-    *x1[some].T, *(0.5 * direct).T, color=ORANGE, angles="xy", scale_units="xy", scale=1, width=5e-3
+    *x1[some].T,
+    *(0.5 * direct).T,
+    color=ORANGE,
+    angles="xy",
+    scale_units="xy",
+    scale=1,
+    width=5e-3,
 )
-axes[1].quiver(*x1[some].T, *(0.5 * moved).T, color=BLUE, angles="xy", scale_units="xy", scale=1, width=8e-3)
+axes[1].quiver(
+    *x1[some].T,
+    *(0.5 * moved).T,
+    color=BLUE,
+    angles="xy",
+    scale_units="xy",
+    scale=1,
+    width=8e-3,
+)
 axes[1].plot(*target, "*", ms=11, color=GREEN)
 
 elongation = torch.linalg.cond(gram).median()
-print(f"along the spiral a gradient counts {elongation:.0f} times as much as across it (median)")
+print(
+    f"along the spiral a gradient counts {elongation:.0f} times as much as across it (median)"
+)
 
 # %%
 # The bias is in the path, not in the minimum
@@ -199,7 +243,9 @@ runs = {
 }
 print("                    distance to the target    log p1(x1)")
 for name, options in runs.items():
-    result = hw.control(flow, misfit, start, steps=grid, gradients=5 if SHORT else 60, **options)
+    result = hw.control(
+        flow, misfit, start, steps=grid, gradients=5 if SHORT else 60, **options
+    )
     away = "  ".join(f"{d:.2f}" for d in (result.x1 - target).norm(dim=1).tolist())
     density = "  ".join(f"{p:5.1f}" for p in law.log_density(result.x1).tolist())
     print(f"{name:18}  {away:22}  {density}")

@@ -13,7 +13,9 @@ import matplotlib.pyplot as plt
 
 import headwater as hw
 
-SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"  # a five-second run, for the tests
+SHORT = (
+    os.environ.get("HEADWATER_EXAMPLES") == "short"
+)  # a five-second run, for the tests
 COLORS = ("#d55e00", "#cc79a7", "#e69f00", "#56b4e9", "#0072b2")
 
 # %%
@@ -75,7 +77,13 @@ paths, results = {}, {}
 for name, (cost, options) in runs.items():
     seen = paths[name] = []
     results[name] = hw.control(
-        flow, cost, x0, steps=3, gradients=gradients, callback=lambda e, seen=seen: seen.append(e), **options
+        flow,
+        cost,
+        x0,
+        steps=3,
+        gradients=gradients,
+        callback=lambda e, seen=seen: seen.append(e),
+        **options,
     )
 
 # %%
@@ -83,9 +91,14 @@ for name, (cost, options) in runs.items():
 # times as long as a solve, so there is a second one with three times as many draws.
 
 x1 = hw.solve(flow, flow.noise(range(3 * gradients)), steps=3)
-best = {f"best of {n} draws": x1[warmth(x1[:n]).argmax()] for n in (gradients, 3 * gradients)}
+best = {
+    f"best of {n} draws": x1[warmth(x1[:n]).argmax()] for n in (gradients, 3 * gradients)
+}
 
-columns = {"start": hw.solve(flow, x0, steps=3), **{name: r.x1 for name, r in results.items()}}
+columns = {
+    "start": hw.solve(flow, x0, steps=3),
+    **{name: r.x1 for name, r in results.items()},
+}
 figure, axes = plt.subplots(2, 7, figsize=(9, 3), layout="constrained")
 for axis, (name, pictures) in zip(axes.T, columns.items(), strict=False):
     for ax, picture in zip(axis, pictures, strict=True):
@@ -102,10 +115,14 @@ for ax in axes.flat:
 # The numbers are the warmth. The same runs, gradient by gradient: the reward, and how far :math:`x_0` has gone.
 
 figure, axes = plt.subplots(1, 3, figsize=(9, 2.8), layout="constrained")
-for (name, events), color, style in zip(paths.items(), COLORS, ("-", "--", "-.", ":", "o-"), strict=True):
+for (name, events), color, style in zip(
+    paths.items(), COLORS, ("-", "--", "-.", ":", "o-"), strict=True
+):
     radius = [float(e.x0[0].norm()) / flow.event_size**0.5 for e in events]
     moved = [float((e.x0[0] - x0[0]).norm()) for e in events]
-    for ax, values in zip(axes, ([float(warmth(e.x1)[0]) for e in events], radius, moved), strict=True):
+    for ax, values in zip(
+        axes, ([float(warmth(e.x1)[0]) for e in events], radius, moved), strict=True
+    ):
         ax.plot(range(1, len(values) + 1), values, style, ms=3, color=color, label=name)
 axes[0].axhline(2.0, color="0.5", lw=1)
 axes[0].set(ylabel="warmth", yscale="symlog", ylim=(0, None))
@@ -113,7 +130,12 @@ axes[1].set(ylabel=r"$\Vert x_0 \Vert / \sqrt{d}$", yscale="log")
 axes[2].set(ylabel=r"$\Vert x_0 - z \Vert$", yscale="symlog", ylim=(0, None))
 axes[1].set_yticks([1, 2, 4], [1, 2, 4])
 axes[1].minorticks_off()
-figure.legend(*axes[0].get_legend_handles_labels(), ncols=5, loc="outside lower center", frameon=False)
+figure.legend(
+    *axes[0].get_legend_handles_labels(),
+    ncols=5,
+    loc="outside lower center",
+    frameon=False,
+)
 for ax in axes:
     ax.set_xlabel("gradients")
 

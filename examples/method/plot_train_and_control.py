@@ -16,7 +16,9 @@ from torch import nn
 
 import headwater as hw
 
-SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"  # a five-second run, for the tests
+SHORT = (
+    os.environ.get("HEADWATER_EXAMPLES") == "short"
+)  # a five-second run, for the tests
 NAMES = ("disc", "frame", "cross")
 
 # %%
@@ -128,7 +130,12 @@ mask[1::2, :, :4, :] = True
 sigma_y = 0.1
 y = truth + sigma_y * torch.randn(truth.shape, generator=draw)
 
-misfit = hw.Misfit(hw.Identity(), y.repeat_interleave(3, 0), sigma_y, measured=mask.repeat_interleave(3, 0))
+misfit = hw.Misfit(
+    hw.Identity(),
+    y.repeat_interleave(3, 0),
+    sigma_y,
+    measured=mask.repeat_interleave(3, 0),
+)
 flow = make_flow(torch.arange(3).repeat(6))
 
 
@@ -138,7 +145,12 @@ def prior(x0):
 
 
 result = hw.control(
-    flow, misfit, flow.noise(range(18)), stop=hw.discrepancy(misfit, tau=1.1), prior=prior, gradients=limit
+    flow,
+    misfit,
+    flow.noise(range(18)),
+    stop=hw.discrepancy(misfit, tau=1.1),
+    prior=prior,
+    gradients=limit,
 )
 
 figure, axes = plt.subplots(5, 6, figsize=(6, 5.4), layout="constrained")
@@ -155,7 +167,9 @@ for i, column in enumerate(axes.T):
 # halves from the truth?
 
 hidden = ~mask
-distance = (result.x1 - truth.repeat_interleave(3, 0)).square() * hidden.repeat_interleave(3, 0)
+distance = (
+    result.x1 - truth.repeat_interleave(3, 0)
+).square() * hidden.repeat_interleave(3, 0)
 distance = (distance.flatten(1).sum(1) / 32).sqrt().reshape(6, 3)
 right = torch.arange(6), label
 
@@ -168,7 +182,7 @@ tries = int(result.gradients.float().mean().round())
 
 
 def best_of(count):
-    """Of `count` draws with the right label, the one that fits best, for each of the six problems."""
+    """Of `count` draws with the right label, the best fit for each problem."""
     found = []
     for i in range(6):
         drawing = make_flow(label[i].repeat(count))
@@ -178,21 +192,29 @@ def best_of(count):
     return torch.stack(found)
 
 
-grey = torch.stack([y[i][mask[i]].mean() for i in range(6)])[:, None, None, None].expand_as(truth)
+grey = torch.stack([y[i][mask[i]].mean() for i in range(6)])[
+    :, None, None, None
+].expand_as(truth)
 
 
 def hidden_error(x1):
-    """The root mean square of x1 - truth where nothing was measured, the mean of six problems."""
+    """The rms error where nothing was measured, mean of six problems."""
     return float((((x1 - truth).square() * hidden).flatten(1).sum(1) / 32).sqrt().mean())
 
 
 print(f"status: {sorted({status.name for status in result.status})}")
-print(f"gradients: mean {result.gradients.float().mean():.0f}, most {int(result.gradients.max())}")
+print(
+    f"gradients: mean {result.gradients.float().mean():.0f}, most {int(result.gradients.max())}"
+)
 print(f"network evaluations per problem: mean {result.evaluations.float().mean():.0f}")
-print(f"label of the lowest cost is right: {int((result.cost.reshape(6, 3).argmin(1) == label).sum())} of 6")
+print(
+    f"label of the lowest cost is right: {int((result.cost.reshape(6, 3).argmin(1) == label).sum())} of 6"
+)
 print("rms error of the hidden half")
 print(f"  control, right label        {float(distance[right].mean()):.2f}")
-print(f"  control, wrong labels       {float((distance.sum() - distance[right].sum()) / 12):.2f}")
+print(
+    f"  control, wrong labels       {float((distance.sum() - distance[right].sum()) / 12):.2f}"
+)
 for count in (tries, 3 * tries):
     print(f"  best of {count} draws            {hidden_error(best_of(count)):.2f}")
 print(f"  one grey value              {hidden_error(grey):.2f}")
