@@ -151,7 +151,7 @@ for name, picture in best.items():
     )
 
 # %%
-# *Reward alone* leaves the shell after a few gradients: the number rises without end and there is no picture any
+# *Reward alone* leaves the shell after a few gradients: the number goes on rising and there is no picture any
 # more. The *shell* and the *chi prior* hold the norm, and that is not enough. Among :math:`d` = 12,288 coordinates
 # the optimiser turns :math:`x_0` into one direction, at a distance of many standard deviations from the draw, on the
 # shell all the time; the reward passes 2, which no picture has. The penalty *in range* keeps the number possible. It
