@@ -67,10 +67,8 @@ print(f"Status.DIVERGED: {hw.Status.DIVERGED.value}")
 
 # %%
 # - ``REACHED`` is what one wants: the measure is at or below the level of the stop.
-# - Problem 3 ``CONVERGED``: no step improves the cost any more, but at 20 times the noise. So it is not enough to ask
-#   whether an optimiser has converged; ``result.measure`` says how well the answer fits. ``status.ok`` is true here,
-#   since the optimiser did end by its own criterion. The whole recipes, such as :py:obj:`headwater.WarmStart`, turn
-#   this case into ``MISSED``.
+# - Problem 3 ``MISSED`` its goal: no step improves the cost any more, but at 20 times the noise. Without a stop it
+#   would have ``CONVERGED``: it is not enough to ask whether an optimiser has converged.
 # - Problem 6 ``DIVERGED`` at its first evaluation. It took one gradient and no further time.
 #
 # Does the batch matter to a problem? Each healthy one once more, alone:
