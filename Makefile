@@ -1,5 +1,5 @@
 # make demo   set up, restore photos and a guitar, design molecules with a given gap
-# make test   set up, then lint, types, tests, docstring examples and README blocks
+# make test   set up, then lint, types, tests, docstring examples, README and documentation
 # make docs   set up, build the site with its gallery into build/docs
 # make bench  the benchmarks that need no data set (the others: see benchmarks/README.md)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +85,11 @@ def write_commands(folder: Path) -> None:
     """One page for each group of commands, as `--help` describes them."""
     from headwater.cli.app import app
 
-    text = app.generate_docs(output_format="markdown", recursive=True)
+    started, sys.argv = sys.argv, ["headwater"]  # the usage lines name the program that was started
+    try:
+        text = app.generate_docs(output_format="markdown", recursive=True)
+    finally:
+        sys.argv = started
     _, *parts = re.split(r"^## (?=headwater )", text, flags=re.MULTILINE)
     groups = [p for p in parts if "\n### " in p]
     others = "".join(f"## {p}" for p in parts if p not in groups)
@@ -102,9 +108,20 @@ def write_cards(folder: Path) -> None:
         card = zoo.read_card(name)
         page = ROOT / "docs" / f"{name}.md"
         more = f"[What it is good for, and its figures](/{name}.md).\n\n" if page.is_file() else ""
-        lines = "\n".join(card_lines(card))
+        lines = "\n".join(wrap(line) for line in card_lines(card))
         title = f"# Card of {name}\n\n{card['what']}\n\n{more}"
         write(folder / f"{name}.md", f"{title}```text\n{lines}\n```\n\n{draw_curve(card)}")
+
+
+def wrap(line: str) -> str:
+    """A long line of a card on several, those after the first indented below it."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.fill(line, 96, initial_indent="", subsequent_indent=indent, break_on_hyphens=False)
+
+
+def show(value: Any) -> str:
+    """A cell of the table: four digits of a number, and whole numbers as they are."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def draw_curve(card: dict[str, Any]) -> str:
@@ -115,7 +132,7 @@ def draw_curve(card: dict[str, Any]) -> str:
         return ""
     keys = list(dict.fromkeys(key for row in rows for key in row))
     head = "## Training curve\n\n| " + " | ".join(k.replace("_", " ") for k in keys) + " |\n"
-    body = "".join("| " + " | ".join(str(row.get(k, "")) for k in keys) + " |\n" for row in rows)
+    body = "".join("| " + " | ".join(show(row.get(k, "")) for k in keys) + " |\n" for row in rows)
     return head + "|" + "---|" * len(keys) + "\n" + body
 
 

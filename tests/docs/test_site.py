@@ -98,6 +98,7 @@ def test_every_command_is_on_the_site(site):
 
     for group in ("image", "audio", "molecule"):
         page = (site / "generated" / "commands" / f"{group}.html").read_text(encoding="utf-8")
+        assert "--" in page and "sphinx [OPTIONS]" not in page
         for command in app[group]:
             if not command.startswith("-"):
                 assert f'id="headwater-{group}-{command}"' in page, command

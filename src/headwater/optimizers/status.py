@@ -8,10 +8,14 @@ from enum import Enum
 class Status(Enum):
     """How one problem ended; the value is the sentence for the user.
 
+    `ok` is True for REACHED, COMPUTED and CONVERGED. A failure of the numerics is a status, never an exception.
+
     Examples
     --------
     >>> Status.REACHED.ok, Status.STALLED.ok
     (True, False)
+    >>> print(Status.DIVERGED.value)
+    The cost or its gradient became NaN or infinite; the last finite point was kept.
     """
 
     RUNNING = "The problem is still being optimised."
@@ -22,7 +26,7 @@ class Status(Enum):
     SECONDS = "The time limit was reached before the stop criterion."
     STALLED = "The line search found no better point, not even along the negative gradient."
     DIVERGED = "The cost or its gradient became NaN or infinite; the last finite point was kept."
-    MISSED = "The misfit is still above the noise level, and no step lowers it any more."
+    MISSED = "The goal was not reached, and no step comes nearer to it any more."
     OVERFITTED = "The misfit is far below the noise level: noise was fitted, or there is less than was told."
     CANCELLED = "The run was cancelled; the best point so far was kept."
 
