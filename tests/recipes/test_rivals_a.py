@@ -223,14 +223,27 @@ def test_lanpaint_fits_the_noise(monkeypatch):
 
 
 def test_bias_of_dps():
-    """The step knows no noise level: too wide for y with little noise, too narrow for y with much."""
+    """The width is that of the step, whatever the noise level."""
     flow, y = Gaussian(torch.zeros(4), torch.eye(4)).flow, torch.tensor([1.0, -1.0])
-    for sigma_y, low, high in ((0.1, 0.9, 2.0), (0.5, 0.1, 0.5)):
-        x1 = sample(DPS(200), flow, HALF, y, sigma_y, range(300)).x1
-        exact = posterior(torch.zeros(4), torch.eye(4), HALF, y, sigma_y)[1].diagonal().sqrt()
-        width = x1.std(0) / exact
-        assert bool((low < width[:2]).all() and (width[:2] < high).all())
-        assert (width[2:] - 1).abs().max() < 0.15
+    for zeta, low, high in ((1.0, 0.2, 0.6), (0.1, 0.02, 0.06)):
+        for sigma_y in (0.1, 0.5):
+            x1 = sample(DPS(200, zeta), flow, HALF, y, sigma_y, range(150)).x1
+            assert bool(((x1.std(0)[:2] > low) & (x1.std(0)[:2] < high)).all())
+            assert (x1.std(0)[2:] - 1).abs().max() < 0.2
+
+
+def test_a_weak_measurement_between_two_modes():
+    """It makes them 1 to 2. The others take it for less than that, DPS for far more."""
+    means = torch.tensor([[-2.0, -0.3], [2.0, 0.3]])
+    law = GaussianMixture([0.5, 0.5], means, torch.tensor([0.3, 0.3]))
+    second, y = torch.tensor([[0.0, 1.0]]), torch.tensor([0.15])
+    odds = torch.exp(-0.5 * (means[:, 1] - y).square() / (0.3**2 + 0.2**2))
+    assert (odds[0] / odds.sum()).item() == pytest.approx(1 / 3, abs=0.01)
+    left = {}
+    for rival in (DPS(200, 0.3), PiGDM(), OTODE(), FlowChef()):
+        x1 = sample(rival, law.flow, second, y, 0.2, range(200)).x1
+        left[rival.about.name] = (x1[:, 0] < 0).double().mean().item()
+    assert left.pop("dps") < 0.2 and all(0.3 < share < 0.6 for share in left.values())
 
 
 def test_bias_of_flow_dps():

@@ -1,10 +1,10 @@
-"""FlowChef, steering of rectified flows (Patel, Wen, Metaxas and Yang, ICCV 2025).
+"""FlowChef, steering of rectified flows (Patel, Wen, Metaxas and Yang, ICCV 2025), Algorithm 1.
 
     u ~ N(0, I)
-    for t in 100 steps from 0 to 1, s the next time
+    for t in 200 steps from 0 to 1, s the next time
         v    <- (xhat - u) / (1 - t),  xhat = E[x1 | u]          the network
         u    <- u - step A' (A xhat - y)                         the gradient of the cost at xhat, as if d xhat / d u
-                                                                 were 1; not in the last step
+                                                                 were 1 (eq. 9); not in the last step
         u    <- u + (s - t) v                                    Euler, with the old v
 
 The paper's time is 1 - t, from noise to data. u is the state of Cond-OT, whatever the path of the flow. There is no
@@ -36,7 +36,7 @@ from headwater.solvers.fixed import uniform_grid
 class FlowChef:
     """Euler steps of the flow, each with a gradient step of the misfit at xhat that skips the network.
 
-    Every step takes one evaluation without a gradient, 100 in all. The operator may be any differentiable function.
+    Every step takes one evaluation without a gradient, 200 in all. The operator may be any differentiable function.
 
     Attributes
     ----------
@@ -49,8 +49,9 @@ class FlowChef:
 
     References
     ----------
-    Patel et al., "FlowChef: Steering of Rectified Flow Models for Controlled Generations", ICCV 2025; settings and
-    order of the steps from the authors' generate_inverseproblems_flowchef.py for networks of pixels, N = 100.
+    Patel et al., "FlowChef: Steering of Rectified Flow Models for Controlled Generations", ICCV 2025
+    (arXiv 2412.00100), Algorithm 1 with N = 1, eq. 9 and Table 6; the last step as in the authors'
+    generate_inverseproblems_flowchef.py.
 
     Examples
     --------
@@ -60,17 +61,17 @@ class FlowChef:
     >>> misfit = Misfit(lambda x: x[:, :1], torch.tensor([[2.0]]), 0.1)
     >>> result = FlowChef()(flow, misfit, [0], guess=torch.zeros(1, 2))
     >>> result.evaluations.tolist(), result.gradients.tolist(), bool((result.x1[0, 0] - 2).abs() < 0.3)
-    ([100], [0], True)
+    ([200], [0], True)
     """
 
     about: ClassVar[About] = About(
         name="flow-chef",
         paper="Patel et al., FlowChef: Steering of Rectified Flow Models for Controlled Generations, ICCV 2025",
         needs=("any cost",),
-        cost="1 evaluation a step, 100 steps",
+        cost="1 evaluation a step, 200 steps",
     )
 
-    steps: int = 100
+    steps: int = 200
     step: float = 0.081
 
     def __call__(
@@ -95,9 +96,9 @@ class FlowChef:
         u = noise
         for now, then in itertools.pairwise(levels):
             t, s = now.alpha, then.alpha
-            xhat = now.denoise(network, u)
+            xhat = now.denoise(network, u)  # line 7, with v of line 3
             v = (xhat - u) / (1 - t)
             if then is not CLEAN:
-                u = u - step * residual_gradient(misfit, xhat)
-            u = u + (s - t) * v
+                u = u - step * residual_gradient(misfit, xhat)  # line 9
+            u = u + (s - t) * v  # line 10
             yield u if then is CLEAN else xhat

@@ -10,10 +10,10 @@
         u    <- the deterministic DDIM step from u to s with xhat            1 evaluation
     return y where known, else xhat
 
-The second score, "BiG" for bidirectional guidance, lets the known numbers give way to what the unknown ones say. The
-Langevin steps are exact in their linear part (Ornstein-Uhlenbeck), as in the authors' code; the rest of the score is
-held fixed within a step and corrected in the middle of the next. The paper's time is the index of DDPM, which falls
-from noise to data; u is its state, alpha^2 + sigma^2 = 1. There is no gradient of the network.
+The second score, the bidirectional guided (BiG) one, lets the known numbers give way to what the unknown ones say.
+The Langevin steps are exact in the linear part of the score, as in the authors' code; the rest of it is held fixed
+within a step and corrected in the middle of the next. The paper's time is the index of DDPM, which falls from noise
+to data; u is its state, alpha^2 + sigma^2 = 1. There is no gradient of the network.
 
 y is taken as exact, whatever its noise level: known numbers have no width, and the unknown ones follow their noise.
 """
@@ -58,7 +58,7 @@ class LanPaint:
     friction
         The friction of the dynamics is its square times the curvature; a large one is overdamped.
     weight
-        lambda, how much the known numbers are told of the unknown ones.
+        lambda of the BiG score; with 0 the known numbers are told nothing of the unknown ones.
 
     References
     ----------

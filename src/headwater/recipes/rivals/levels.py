@@ -19,6 +19,7 @@ from headwater.flows.flow import Flow
 from headwater.flows.path import BetaTable, Path
 from headwater.flows.seeds import draw_normal, make_generators
 from headwater.recipes.one_evaluation import find_time_of_noise
+from headwater.recipes.recipe import RecipeOptions
 from headwater.recipes.rivals.network import Network, Pullback
 
 Draw = Callable[[], Tensor]
@@ -100,6 +101,12 @@ def make_draw(flow: Flow, seeds: Sequence[int], like: Tensor) -> Draw:
     """A function that draws noise `[len(seeds), *event]`, every problem's from its own generator."""
     generators = make_generators(seeds)
     return lambda: flow.project(draw_normal(flow.shape, generators).to(like))
+
+
+def count_steps(options: RecipeOptions, steps: int) -> int:
+    """The steps of a method whose every step takes a gradient: its own or the user's, and at most `gradients`."""
+    steps = options.steps or steps
+    return steps if options.gradients is None else min(steps, options.gradients)
 
 
 def ddim_step(u: Tensor, xhat: Tensor, now: Level, then: Level, eta: float, draw: Draw) -> Tensor:

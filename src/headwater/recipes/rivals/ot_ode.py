@@ -27,7 +27,7 @@ from headwater.problem.cost import Misfit
 from headwater.recipes.estimate import solve_proximal
 from headwater.recipes.recipe import RecipeOptions
 from headwater.recipes.rivals.about import About
-from headwater.recipes.rivals.levels import CLEAN, Draw, cond_ot_levels, make_draw
+from headwater.recipes.rivals.levels import CLEAN, Draw, cond_ot_levels, count_steps, make_draw
 from headwater.recipes.rivals.linear import require_adjoint
 from headwater.recipes.rivals.network import Network, follow_answers
 from headwater.solvers.fixed import uniform_grid
@@ -95,7 +95,7 @@ class OTODE:
         require_adjoint(misfit, "OT-ODE")
         network, first = Network(flow), guess.expand(len(seeds), *flow.shape)
         draw = make_draw(flow, seeds, guess)
-        answers = self.sample(network, misfit, draw, first, options.steps or self.steps)
+        answers = self.sample(network, misfit, draw, first, count_steps(options, self.steps))
         return follow_answers(network, answers, misfit, first, options)
 
     def sample(

@@ -29,7 +29,7 @@ from headwater.problem.cost import Misfit
 from headwater.recipes.estimate import solve_proximal
 from headwater.recipes.recipe import RecipeOptions
 from headwater.recipes.rivals.about import About
-from headwater.recipes.rivals.levels import CLEAN, Draw, ddim_step, ddpm_levels, make_draw
+from headwater.recipes.rivals.levels import CLEAN, Draw, count_steps, ddim_step, ddpm_levels, make_draw
 from headwater.recipes.rivals.linear import require_adjoint
 from headwater.recipes.rivals.network import Network, follow_answers
 
@@ -97,7 +97,7 @@ class PiGDM:
         require_adjoint(misfit, "PiGDM")
         network, first = Network(flow), guess.expand(len(seeds), *flow.shape)
         draw = make_draw(flow, seeds, guess)
-        answers = self.sample(network, misfit, draw, options.steps or self.steps)
+        answers = self.sample(network, misfit, draw, count_steps(options, self.steps))
         return follow_answers(network, answers, misfit, first, options)
 
     def sample(self, network: Network, misfit: Misfit, draw: Draw, steps: int) -> Iterator[Tensor]:
