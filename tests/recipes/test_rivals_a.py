@@ -15,6 +15,7 @@ from headwater import (
     BetaTable,
     CondOT,
     Cosine,
+    Flow,
     Gaussian,
     GaussianMixture,
     Misfit,
@@ -24,6 +25,7 @@ from headwater import (
 )
 from headwater.flows import flow as flow_module
 from headwater.flows.watched import watch_flow
+from headwater.image.operators import Inpaint
 from headwater.recipes.rivals import levels as levels_module
 from headwater.recipes.rivals.diffpir import DiffPIR
 from headwater.recipes.rivals.dps import DPS, norm_gradient
@@ -374,6 +376,23 @@ def test_entries_that_are_no_measurements_do_not_count(rival):
         masked = Misfit(Matrix(torch.eye(4)), y, misfit.sigma_y, measured=mask)
         results.append(rival(flow, masked, [0, 1, 2], guess=guess, options=FEW).x1)
     assert_close(results[0], results[1], rtol=1e-4, atol=1e-5)
+
+
+@each_rival
+def test_pictures_with_holes(rival):
+    """Events of three axes, an operator with a residual of its own, and a noise level per problem."""
+    flow = Flow(lambda x, t: (2 * t - 1) / (t * t + (1 - t) ** 2) * x, (3, 8, 8))  # N(0, I)
+    mask = torch.ones(8, 8, dtype=torch.bool)
+    mask[2:6, 2:6] = False
+    operator, truth = Inpaint(mask), flow.noise([8, 9])
+    misfit = Misfit(operator, operator(truth), torch.tensor([0.1, 0.3]))
+    steps = RecipeOptions(steps=200 if rival.about.name == "dps" else 40)
+    result = rival(flow, misfit, [0, 1], guess=operator(truth), options=steps)
+    assert bool((result.measure < 0.5 * misfit.rms(flow.noise([0, 1]))).all())
+    alone = rival(flow, misfit.select(torch.tensor([1])), [1], guess=operator(truth)[1:], options=steps)
+    assert_close(alone.x1, result.x1[1:], rtol=1e-3, atol=1e-4)
+    holes = result.x1[:, :, 2:6, 2:6]
+    assert 0.7 < holes.std() < 1.3 and (holes - truth[:, :, 2:6, 2:6]).std() > 0.8
 
 
 @pytest.mark.parametrize("rival", [PiGDM(), OTODE(), FlowDPS()], ids=["pigdm", "ot-ode", "flow-dps"])
