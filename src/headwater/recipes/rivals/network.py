@@ -1,4 +1,4 @@
-"""The network as the rivals use it: every evaluation counted as ours are, and the loop that turns answers into a result."""
+"""The network as the rivals use it: evaluations are counted as ours are, and answers become a result."""
 
 from __future__ import annotations
 
@@ -46,22 +46,24 @@ class Network:
 
     def velocity(self, x: Tensor, t: Tensor) -> Tensor:
         """v(x, t) `[batch, *event]`, without a gradient."""
-        self.evaluations += 1
         with torch.no_grad():
-            return self.flow(x, t)
+            v = self.flow(x, t)
+        self.evaluations += 1  # after it: a watched flow may have ended the run in its place
+        return v
 
     def denoise(self, x: Tensor, t: Tensor) -> Tensor:
         """xhat(x, t) `[batch, *event]`, without a gradient."""
-        self.evaluations += 1
         with torch.no_grad():
-            return self.flow.denoise(x, t)
+            xhat = self.flow.denoise(x, t)
+        self.evaluations += 1
+        return xhat
 
     def linearise(self, x: Tensor, t: Tensor) -> tuple[Tensor, Pullback]:
         """xhat(x, t) `[batch, *event]` and w -> (d xhat / d x)' w, to be called once."""
-        self.gradients += 1
         x = x.detach().requires_grad_()
         with torch.enable_grad():
             xhat = self.flow.denoise(x, t)
+        self.gradients += 1
 
         def pull(w: Tensor) -> Tensor:
             return torch.autograd.grad(xhat, x, w.to(xhat))[0]
@@ -70,7 +72,7 @@ class Network:
 
 
 def misfit_gradient(misfit: Misfit, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The misfit `[batch]` at x `[batch, *event]` and its gradient, for a linear A that is A'(A x - y) / sigma_y^2."""
+    """The misfit `[batch]` at x `[batch, *event]`, and its gradient: A'(A x - y) / sigma_y^2 for a linear A."""
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         value = misfit(x)
