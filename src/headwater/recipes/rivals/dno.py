@@ -26,7 +26,6 @@ from headwater.dflow.result import Result
 from headwater.flows.flow import Flow
 from headwater.flows.seeds import draw_normal, make_generators
 from headwater.optimizers import Adam
-from headwater.optimizers.first_order import AdamState
 from headwater.problem.cost import Misfit
 from headwater.recipes.recipe import RecipeOptions
 from headwater.recipes.rivals.about import About
@@ -124,14 +123,11 @@ class DNO:
             rate *= (math.cos(k / total * math.pi) + 1) / 2  # `cosine_decay_scheduler`
             # The first rate is 0: Adam then takes the moments in and does not move.
             optimizer = Adam(lr=max(self.lr * rate, 1e-30), normalized=True)
-            state = optimizer.step(state, value, network.flow.project(slope))
+            state = optimizer.step(state, value, slope)
+            trial = network.flow.project(state.trial)  # Adam scales each coordinate by itself
             if self.perturb > 0:
-                state = perturb(state, self.perturb * rate * draw_noise(network.flow, generators, x0))
-
-
-def perturb(state: AdamState, change: Tensor) -> AdamState:
-    """The state with its next point moved by `change` `[batch, *event]`."""
-    return replace(state, trial=state.trial + change)
+                trial = trial + self.perturb * rate * draw_noise(network.flow, generators, x0)
+            state = replace(state, trial=trial)
 
 
 def correlation(x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:

@@ -124,7 +124,9 @@ class FlowPriors:
                 value, slope = self.local_objective(
                     network, corrupted, state.trial, t, later - time, generators
                 )
-                state = optimizer.step(state, value, network.flow.project(slope))
+                state = optimizer.step(state, value, slope)
+                # Adam scales each coordinate by itself, which leaves the flow's support.
+                state = replace(state, trial=network.flow.project(state.trial))
             x = state.trial
             v = network.velocity(x, t)
             x, xhat = x + (later - time) * v, path.xhat_from_v(x, v, t)

@@ -105,7 +105,7 @@ class PnPFlow:
             t = torch.tensor(time, dtype=torch.float64)
             # `learning_rate_strat`, alpha_1_minus_t: the step falls as (1 - t)^exponent.
             rate = float(path.sigma(t)) ** self.exponent
-            z = x - rate * scale * misfit_gradient(misfit, x)[1]
+            z = x - rate * scale * network.flow.project(misfit_gradient(misfit, x)[1])
             total = torch.zeros_like(x)
             for _ in range(self.averages):
                 noisy = path.interpolate(

@@ -14,7 +14,7 @@ _configs/algo/reddiff.yaml), whose sums are means over the entries of y and of m
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -24,6 +24,8 @@ from headwater.dflow.result import Result
 from headwater.flows.flow import Flow
 from headwater.flows.seeds import make_generators
 from headwater.optimizers import Adam
+from headwater.optimizers.state import DIVERGED
+from headwater.problem.batch import per_problem
 from headwater.problem.cost import Misfit
 from headwater.recipes.recipe import RecipeOptions
 from headwater.recipes.rivals.about import About
@@ -47,11 +49,11 @@ class REDDiff:
     Attributes
     ----------
     steps
-        Times, equally spaced.
+        Times, equally spaced; 1,000 are the levels of the authors' table.
     weight
-        lambda, the weight of the prior. 0.25 is for images in [-1, 1].
+        lambda, the weight of the prior; 0.25 for images in [-1, 1].
     lr, betas
-        Of Adam.
+        Of Adam, as in the authors' configuration. The example in their README has 100 steps with a rate of 0.5.
     first
         The first time, at most; w_t is infinite at t = 0 of Cond-OT. 0.0064 gives 155, that of the noisiest level of
         DDPM's table.
@@ -122,5 +124,7 @@ class REDDiff:
             weight = self.weight * float(path.sigma(t) / path.alpha(t))
             value, slope = misfit_gradient(observe, mu)
             slope = slope + weight * (eps_hat - eps) / flow.event_size
-            state = optimizer.step(state, value, flow.project(slope))
-            yield state.trial
+            state = optimizer.step(state, value, slope)
+            state = replace(state, trial=flow.project(state.trial))  # Adam scales each coordinate by itself
+            # Adam keeps the last finite point; a network that gives NaN is no answer.
+            yield torch.where(per_problem(state.code == DIVERGED, x), torch.nan, state.trial)
