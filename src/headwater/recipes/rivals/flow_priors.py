@@ -28,7 +28,6 @@ from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.seeds import make_generators
 from headwater.optimizers import Adam
-from headwater.problem.batch import per_problem
 from headwater.problem.cost import Misfit
 from headwater.recipes.recipe import RecipeOptions
 from headwater.recipes.rivals.about import About
@@ -165,11 +164,9 @@ def require_linear(misfit: Misfit, x: Tensor) -> None:
         return
     with torch.no_grad():
         once, twice = misfit.operator(x), misfit.operator(2 * x)
-        off = (twice - 2 * once).abs().flatten(1).amax(1)
-        if bool(
-            (off > 1e-3 * (once.abs().flatten(1).amax(1) + per_problem(torch.as_tensor(1e-6), off))).any()
-        ):
-            raise Misuse(
-                "Flow Priors needs a linear operator, and this one is not: A(2 x) is not 2 A(x).",
-                "Use a method that takes any cost, such as DNO or RED-diff.",
-            )
+    off, size = (values.abs().flatten(1).amax(1) for values in (twice - 2 * once, once))
+    if bool((off > 1e-3 * size + 1e-6).any()):
+        raise Misuse(
+            "Flow Priors needs a linear operator, and this one is not: A(2 x) is not 2 A(x).",
+            "Use a method that takes any cost, such as DNO or RED-diff.",
+        )

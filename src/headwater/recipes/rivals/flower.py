@@ -125,10 +125,13 @@ class Flower:
 
 
 def perturb_measurement(misfit: Misfit, generators: Sequence[torch.Generator]) -> Misfit:
-    """The misfit to y + sigma_y n, with new noise n for every problem; E|n|^2 = 1, also if it is complex."""
+    """The misfit to y + sigma_y n, with new noise n for every problem.
+
+    n is N(0, 1), for complex y in its real and its imaginary part, so that exp(-misfit) is its density in either case.
+    """
     y = misfit.y
     noise = draw_normal(y.shape[1:], generators).to(y.device)
     if y.is_complex():
-        noise = torch.complex(noise, draw_normal(y.shape[1:], generators).to(y.device)) / 2**0.5
+        noise = torch.complex(noise, draw_normal(y.shape[1:], generators).to(y.device))
     sigma = torch.as_tensor(misfit.sigma_y, device=y.device).reshape(-1, *[1] * (y.ndim - 1))
     return replace(misfit, y=y + sigma.to(noise.real.dtype) * noise.to(y.dtype))
