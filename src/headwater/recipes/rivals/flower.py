@@ -127,7 +127,7 @@ class Flower:
 def perturb_measurement(misfit: Misfit, generators: Sequence[torch.Generator]) -> Misfit:
     """The misfit to y + sigma_y n, with new noise n for every problem.
 
-    n is N(0, 1), for complex y in its real and its imaginary part, so that exp(-misfit) is its density in either case.
+    n is N(0, 1), for complex y in its real and in its imaginary part, so that its density is that of exp(-misfit).
     """
     y = misfit.y
     noise = draw_normal(y.shape[1:], generators).to(y.device)
