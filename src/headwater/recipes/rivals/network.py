@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,11 +10,16 @@ from torch import Tensor
 
 from headwater.dflow.result import Event, Result
 from headwater.flows.flow import Flow
+from headwater.flows.seeds import draw_normal
 from headwater.flows.watched import Ended
 from headwater.optimizers.status import Status
-from headwater.problem.cost import Misfit
-from headwater.recipes.recipe import RecipeOptions, result_without_control
+from headwater.problem.batch import per_problem
+from headwater.problem.cost import Cost, Misfit
+from headwater.recipes.recipe import RecipeOptions, judge_answer
 from headwater.recipes.warm_start import WarmStart
+from headwater.solvers.differentiation import Auto, Strategy
+from headwater.solvers.fixed import solve, uniform_grid
+from headwater.solvers.method import DDIM, Method
 
 Pullback = Callable[[Tensor], Tensor]
 
@@ -28,7 +33,9 @@ class Network:
     flow
         The prior.
     evaluations, gradients
-        So far per problem: forward calls, and calls with a vector-Jacobian product, each of one evaluation.
+        So far per problem: forward calls, and gradients, each of `per_gradient` calls with vector-Jacobian products.
+    per_gradient
+        1, or the evaluations of a solve for a method that differentiates through the solve.
 
     Examples
     --------
@@ -43,6 +50,7 @@ class Network:
     flow: Flow
     evaluations: int = 0
     gradients: int = 0
+    per_gradient: int = 1
 
     def velocity(self, x: Tensor, t: Tensor) -> Tensor:
         """v(x, t) `[batch, *event]`, without a gradient."""
@@ -70,8 +78,37 @@ class Network:
 
         return xhat.detach(), pull
 
+    def solve_with_gradient(
+        self,
+        x0: Tensor,
+        cost: Cost,
+        *,
+        steps: int,
+        method: Method = DDIM,
+        gradient: Strategy | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """x1 = solve(x0) `[batch, *event]`, its cost `[batch]`, and the gradient of the cost in x0."""
+        self.per_gradient = steps * method.evaluations
+        x0 = x0.detach().requires_grad_()
+        with torch.enable_grad():
+            x1 = solve(self.flow, x0, method=method, steps=uniform_grid(steps), gradient=gradient or Auto())
+            value = cost(x1)
+            (slope,) = torch.autograd.grad(value.sum(), x0)
+        self.gradients += 1
+        return x1.detach(), value.detach(), self.flow.project(slope)
 
-def misfit_gradient(misfit: Misfit, x: Tensor) -> tuple[Tensor, Tensor]:
+
+def noise_level(misfit: Misfit, like: Tensor) -> Tensor:
+    """sigma_y, shaped to multiply x `[batch, *event]`."""
+    return per_problem(torch.as_tensor(misfit.sigma_y).to(like), like)
+
+
+def draw_noise(flow: Flow, generators: Sequence[torch.Generator], like: Tensor) -> Tensor:
+    """N(0, I) on the flow's support, one draw per generator `[batch, *event]`, on the device of `like`."""
+    return flow.project(draw_normal(flow.shape, generators).to(like))
+
+
+def misfit_gradient(misfit: Cost, x: Tensor) -> tuple[Tensor, Tensor]:
     """The misfit `[batch]` at x `[batch, *event]`, and its gradient: A'(A x - y) / sigma_y^2 for a linear A."""
     x = x.detach().requires_grad_()
     with torch.enable_grad():
@@ -106,16 +143,32 @@ def follow_answers(
                 break
     except Ended as stopped:
         ended = stopped.status
-    with torch.no_grad():
-        rms = misfit.rms(x1)
     tau = WarmStart.tau if options.tau is None else options.tau
-    verdicts = [Status.REACHED if value <= tau else Status.MISSED for value in rms.tolist()]
-    finite = torch.isfinite(x1).flatten(1).all(1).tolist()
-    status = [
-        (ended or verdict) if ok else Status.DIVERGED for ok, verdict in zip(finite, verdicts, strict=True)
-    ]
-    result = result_without_control(misfit, x1, status, network.evaluations)
-    return replace(result, gradients=torch.full_like(result.gradients, network.gradients), nfe_per_gradient=1)
+    result = judge_answer(misfit, x1, tau, ended, network.evaluations)
+    return replace(
+        result,
+        gradients=torch.full_like(result.gradients, network.gradients),
+        nfe_per_gradient=network.per_gradient,
+    )
+
+
+def follow_sources(
+    network: Network,
+    pairs: Iterator[tuple[Tensor, Tensor]],
+    misfit: Misfit,
+    first: Tensor,
+    options: RecipeOptions,
+) -> Result:
+    """As `follow_answers`, for pairs of x0 and x1 = solve(x0); the result has the x0 of its x1."""
+    latest: list[Tensor] = []
+
+    def answers() -> Iterator[Tensor]:
+        for x0, x1 in pairs:
+            latest[:] = [x0.detach()]
+            yield x1
+
+    result = follow_answers(network, answers(), misfit, first, options)
+    return replace(result, x0=latest[0], on_flow=True) if latest else result
 
 
 def show(x1: Tensor, misfit: Misfit, options: RecipeOptions) -> Status | None:
