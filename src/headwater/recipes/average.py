@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from headwater.flows.flow import Flow
 from headwater.flows.seeds import derive_seed
 from headwater.optimizers.status import Status
 from headwater.problem.cost import Misfit
+from headwater.recipes.about import About
 from headwater.recipes.estimate import Estimate, EstimateWatch
 from headwater.recipes.recipe import RecipeOptions, result_without_control
 
@@ -41,6 +43,13 @@ class Average:
     ('COMPUTED', [256])
     """
 
+    about: ClassVar[About] = About(
+        name="average",
+        paper="the mean of four estimates",
+        takes="any operator",
+        network_gradient=False,
+        cost="128 evaluations",
+    )
     estimate: Estimate = field(default_factory=Estimate)
     count: int = 4
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ from headwater.optimizers import LBFGS
 from headwater.optimizers.status import Status
 from headwater.problem.cost import Misfit
 from headwater.problem.least_squares import solve_least_squares
+from headwater.recipes.about import About
 from headwater.recipes.recipe import RecipeOptions, judge_answer
 
 
@@ -125,6 +126,13 @@ class Estimate:
     [2, 2]
     """
 
+    about: ClassVar[About] = About(
+        name="estimate",
+        paper="one pass of the denoiser, made to agree with y at every time",
+        takes="any operator",
+        network_gradient=False,
+        cost="32 evaluations and a proximal step each",
+    )
     times: int = 32
     spread: float = 1.0
     first: float = 0.05

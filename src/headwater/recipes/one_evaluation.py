@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from headwater.flows.watched import Ended
 from headwater.optimizers.status import Status
 from headwater.problem.batch import per_problem
 from headwater.problem.cost import Misfit
+from headwater.recipes.about import About
 from headwater.recipes.recipe import RecipeOptions, result_without_control
 
 View = Callable[[Tensor], Tensor]
@@ -132,6 +134,13 @@ class OneEvaluation:
     ('COMPUTED', [0.8, -0.8], [1])
     """
 
+    about: ClassVar[About] = About(
+        name="one-evaluation",
+        paper="the posterior mean by Tweedie's formula, as far as the network is right",
+        takes="the sample with white noise",
+        network_gradient=False,
+        cost="1 evaluation",
+    )
     views: tuple[View, ...] = (torch.clone,)
 
     def __call__(

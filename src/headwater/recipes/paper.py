@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from headwater.flows.flow import Flow
 from headwater.flows.watched import Ended
 from headwater.optimizers import LBFGS, Optimizer
 from headwater.problem.cost import Misfit, discrepancy
+from headwater.recipes.about import About
 from headwater.recipes.recipe import RecipeOptions, result_without_control
 from headwater.solvers.fixed import invert
 
@@ -63,6 +64,13 @@ class Paper:
     ('REACHED', [0.5, -0.5])
     """
 
+    about: ClassVar[About] = About(
+        name="paper",
+        paper="Ben-Hamu et al., D-Flow, ICML 2024, Algorithm 1",
+        takes="any operator",
+        network_gradient=True,
+        cost="12 evaluations, then up to 200 gradients of 12",
+    )
     steps: int = 6
     a: float = 0.1
     gradients: int = 200

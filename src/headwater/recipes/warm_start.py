@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from headwater.optimizers.status import Status
 from headwater.problem.batch import select
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit, discrepancy
+from headwater.recipes.about import About
 from headwater.recipes.estimate import Estimate, EstimateWatch
 from headwater.recipes.recipe import RecipeOptions, result_without_control
 from headwater.solvers.fixed import invert, logit_grid, solve
@@ -83,6 +85,13 @@ class WarmStart:
     56
     """
 
+    about: ClassVar[About] = About(
+        name="warm-start",
+        paper="D-Flow from the inverted estimate, down to the noise level",
+        takes="any operator",
+        network_gradient=True,
+        cost="56 evaluations, then up to 60 gradients of 16",
+    )
     estimate: Estimate = field(default_factory=Estimate)
     correct_round_trip: bool = False
     steps: int = 8

@@ -30,9 +30,9 @@ from headwater.dflow.result import Result
 from headwater.flows.flow import Flow
 from headwater.flows.path import Path
 from headwater.problem.cost import Misfit
+from headwater.recipes.about import About
 from headwater.recipes.estimate import solve_proximal
 from headwater.recipes.recipe import RecipeOptions
-from headwater.recipes.rivals.about import About
 from headwater.recipes.rivals.levels import CLEAN, Draw, Level, ddpm_noise, find_levels, make_draw
 from headwater.recipes.rivals.network import Network, follow_answers
 
@@ -72,7 +72,8 @@ class DiffPIR:
     about: ClassVar[About] = About(
         name="diffpir",
         paper="Zhu et al., Denoising Diffusion Models for Plug-and-Play Image Restoration, 2023",
-        needs=("any cost", "noise level"),
+        takes="any operator",
+        network_gradient=False,
         cost="1 evaluation and a proximal step a step, 100 steps",
     )
 

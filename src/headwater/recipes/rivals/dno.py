@@ -27,8 +27,8 @@ from headwater.flows.flow import Flow
 from headwater.flows.seeds import draw_normal, make_generators
 from headwater.optimizers import Adam
 from headwater.problem.cost import Misfit
+from headwater.recipes.about import About
 from headwater.recipes.recipe import RecipeOptions
-from headwater.recipes.rivals.about import About
 from headwater.recipes.rivals.network import Network, draw_noise, follow_sources, misfit_gradient
 
 
@@ -81,7 +81,8 @@ class DNO:
     about: ClassVar[About] = About(
         name="dno",
         paper="Karunratanakul et al., Optimizing diffusion noise can serve as universal motion priors, 2024",
-        needs=("any cost", "gradient of the network"),
+        takes="any operator",
+        network_gradient=True,
         cost="1 gradient through a solve of 10 evaluations a step, 500 steps",
     )
 

@@ -29,8 +29,8 @@ from headwater.dflow.result import Result
 from headwater.flows.flow import Flow
 from headwater.problem.batch import per_problem
 from headwater.problem.cost import Misfit
+from headwater.recipes.about import About
 from headwater.recipes.recipe import RecipeOptions
-from headwater.recipes.rivals.about import About
 from headwater.recipes.rivals.levels import CLEAN, Draw, count_steps, ddim_step, ddpm_levels, make_draw
 from headwater.recipes.rivals.network import Network, follow_answers, misfit_gradient
 
@@ -67,7 +67,8 @@ class DPS:
     about: ClassVar[About] = About(
         name="dps",
         paper="Chung et al., Diffusion Posterior Sampling for General Noisy Inverse Problems, ICLR 2023",
-        needs=("any cost", "gradient of the network"),
+        takes="any operator",
+        network_gradient=True,
         cost="1 evaluation with a gradient a step, 1,000 steps",
     )
 

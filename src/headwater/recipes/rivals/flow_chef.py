@@ -24,8 +24,8 @@ from torch import Tensor
 from headwater.dflow.result import Result
 from headwater.flows.flow import Flow
 from headwater.problem.cost import Misfit
+from headwater.recipes.about import About
 from headwater.recipes.recipe import RecipeOptions
-from headwater.recipes.rivals.about import About
 from headwater.recipes.rivals.levels import CLEAN, cond_ot_levels
 from headwater.recipes.rivals.linear import residual_gradient
 from headwater.recipes.rivals.network import Network, follow_answers
@@ -67,7 +67,8 @@ class FlowChef:
     about: ClassVar[About] = About(
         name="flow-chef",
         paper="Patel et al., FlowChef: Steering of Rectified Flow Models for Controlled Generations, ICCV 2025",
-        needs=("any cost",),
+        takes="any operator",
+        network_gradient=False,
         cost="1 evaluation a step, 200 steps",
     )
 

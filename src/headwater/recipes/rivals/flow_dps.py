@@ -34,8 +34,8 @@ from headwater.flows.flow import Flow
 from headwater.problem.batch import per_problem
 from headwater.problem.cost import Misfit
 from headwater.problem.least_squares import squared_norm
+from headwater.recipes.about import About
 from headwater.recipes.recipe import RecipeOptions
-from headwater.recipes.rivals.about import About
 from headwater.recipes.rivals.levels import CLEAN, Draw, Level, cond_ot_levels, make_draw
 from headwater.recipes.rivals.linear import require_adjoint, residual_gradient
 from headwater.recipes.rivals.network import Network, follow_answers
@@ -79,7 +79,8 @@ class FlowDPS:
     about: ClassVar[About] = About(
         name="flow-dps",
         paper="Kim et al., FlowDPS: Flow-Driven Posterior Sampling for Inverse Problems, ICCV 2025",
-        needs=("linear operator",),
+        takes="linear operator",
+        network_gradient=False,
         cost="1 evaluation and 3 steps on the misfit a step, 28 steps",
     )
 

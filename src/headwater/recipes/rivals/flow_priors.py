@@ -29,8 +29,8 @@ from headwater.flows.flow import Flow
 from headwater.flows.seeds import make_generators
 from headwater.optimizers import Adam
 from headwater.problem.cost import Misfit
+from headwater.recipes.about import About
 from headwater.recipes.recipe import RecipeOptions
-from headwater.recipes.rivals.about import About
 from headwater.recipes.rivals.network import Network, draw_noise, follow_answers, noise_level
 from headwater.solvers.fixed import uniform_grid
 from headwater.solvers.likelihood import divergence
@@ -79,7 +79,8 @@ class FlowPriors:
         name="flow-priors",
         paper="Zhang et al., Flow priors for linear inverse problems via iterative corrupted trajectory matching, "
         "2024",
-        needs=("linear operator", "gradient of the network"),
+        takes="linear operator",
+        network_gradient=True,
         cost="1 gradient, differentiated twice, and 1 evaluation a step, 100 steps",
     )
 

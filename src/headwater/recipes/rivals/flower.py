@@ -27,9 +27,9 @@ from headwater.dflow.result import Result
 from headwater.flows.flow import Flow
 from headwater.flows.seeds import draw_normal, make_generators
 from headwater.problem.cost import Misfit
+from headwater.recipes.about import About
 from headwater.recipes.estimate import solve_proximal
 from headwater.recipes.recipe import RecipeOptions
-from headwater.recipes.rivals.about import About
 from headwater.recipes.rivals.network import Network, draw_noise, follow_answers
 from headwater.solvers.fixed import uniform_grid
 
@@ -72,7 +72,8 @@ class Flower:
     about: ClassVar[About] = About(
         name="flower",
         paper="Pourya, El Rawas & Unser, Flower: A flow-matching solver for inverse problems, 2026",
-        needs=("noise level",),
+        takes="any operator",
+        network_gradient=False,
         cost="1 evaluation and a proximal step of the misfit a step, 100 steps",
     )
 

@@ -32,8 +32,8 @@ from torch import Tensor
 from headwater.dflow.result import Result
 from headwater.flows.flow import Flow
 from headwater.problem.cost import Misfit
+from headwater.recipes.about import About
 from headwater.recipes.recipe import RecipeOptions
-from headwater.recipes.rivals.about import About
 from headwater.recipes.rivals.levels import CLEAN, Draw, Level, ddim_step, ddpm_levels, make_draw
 from headwater.recipes.rivals.linear import find_known
 from headwater.recipes.rivals.network import Network, follow_answers
@@ -78,7 +78,8 @@ class LanPaint:
     about: ClassVar[About] = About(
         name="lanpaint",
         paper="Zheng et al., LanPaint: Training-Free Diffusion Inpainting, TMLR 2025",
-        needs=("linear operator", "mask"),
+        takes="mask",
+        network_gradient=False,
         cost="6 evaluations a step, 20 steps",
     )
 

@@ -30,8 +30,8 @@ from headwater.optimizers import LBFGS
 from headwater.optimizers.state import RUNNING
 from headwater.problem.batch import per_problem
 from headwater.problem.cost import Misfit
+from headwater.recipes.about import About
 from headwater.recipes.recipe import RecipeOptions
-from headwater.recipes.rivals.about import About
 from headwater.recipes.rivals.network import Network, draw_noise, follow_answers, misfit_gradient
 from headwater.solvers.differentiation import Auto, Checkpoint
 from headwater.solvers.method import EULER
@@ -74,7 +74,8 @@ class OCFlow:
     about: ClassVar[About] = About(
         name="oc-flow",
         paper="Wang, Cheng, Liao, Qu & Liu, Training free guided flow matching with optimal control, 2025",
-        needs=("any cost", "gradient of the network"),
+        takes="any operator",
+        network_gradient=True,
         cost="1 gradient through a solve of 50 evaluations a step, 25 steps",
     )
 

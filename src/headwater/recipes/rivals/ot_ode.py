@@ -24,9 +24,9 @@ from torch import Tensor
 from headwater.dflow.result import Result
 from headwater.flows.flow import Flow
 from headwater.problem.cost import Misfit
+from headwater.recipes.about import About
 from headwater.recipes.estimate import solve_proximal
 from headwater.recipes.recipe import RecipeOptions
-from headwater.recipes.rivals.about import About
 from headwater.recipes.rivals.levels import CLEAN, Draw, cond_ot_levels, count_steps, make_draw
 from headwater.recipes.rivals.linear import require_adjoint
 from headwater.recipes.rivals.network import Network, follow_answers
@@ -73,7 +73,8 @@ class OTODE:
     about: ClassVar[About] = About(
         name="ot-ode",
         paper="Pokle et al., Training-free Linear Image Inverses via Flows, TMLR 2024",
-        needs=("linear operator", "noise level", "gradient of the network"),
+        takes="linear operator",
+        network_gradient=True,
         cost="1 evaluation with a gradient a step, 80 steps",
     )
 

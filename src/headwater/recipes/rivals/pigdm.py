@@ -26,9 +26,9 @@ from torch import Tensor
 from headwater.dflow.result import Result
 from headwater.flows.flow import Flow
 from headwater.problem.cost import Misfit
+from headwater.recipes.about import About
 from headwater.recipes.estimate import solve_proximal
 from headwater.recipes.recipe import RecipeOptions
-from headwater.recipes.rivals.about import About
 from headwater.recipes.rivals.levels import CLEAN, Draw, count_steps, ddim_step, ddpm_levels, make_draw
 from headwater.recipes.rivals.linear import require_adjoint
 from headwater.recipes.rivals.network import Network, follow_answers
@@ -75,7 +75,8 @@ class PiGDM:
     about: ClassVar[About] = About(
         name="pigdm",
         paper="Song et al., Pseudoinverse-Guided Diffusion Models for Inverse Problems, ICLR 2023",
-        needs=("linear operator", "noise level", "gradient of the network"),
+        takes="linear operator",
+        network_gradient=True,
         cost="1 evaluation with a gradient a step, 100 steps",
     )
 

@@ -22,8 +22,8 @@ from headwater.dflow.result import Result
 from headwater.flows.flow import Flow
 from headwater.flows.seeds import make_generators
 from headwater.problem.cost import Misfit
+from headwater.recipes.about import About
 from headwater.recipes.recipe import RecipeOptions
-from headwater.recipes.rivals.about import About
 from headwater.recipes.rivals.network import (
     Network,
     draw_noise,
@@ -77,7 +77,8 @@ class PnPFlow:
         name="pnp-flow",
         paper="Martin, Gagneux, Hagemann & Steidl, PnP-Flow: Plug-and-play image restoration with flow matching, "
         "2025",
-        needs=("any cost",),
+        takes="any operator",
+        network_gradient=False,
         cost="5 evaluations and a gradient of the misfit a step, 100 steps",
     )
 

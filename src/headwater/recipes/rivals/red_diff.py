@@ -27,8 +27,8 @@ from headwater.optimizers import Adam
 from headwater.optimizers.state import DIVERGED
 from headwater.problem.batch import per_problem
 from headwater.problem.cost import Misfit
+from headwater.recipes.about import About
 from headwater.recipes.recipe import RecipeOptions
-from headwater.recipes.rivals.about import About
 from headwater.recipes.rivals.network import (
     Network,
     draw_noise,
@@ -83,7 +83,8 @@ class REDDiff:
         name="red-diff",
         paper="Mardani, Song, Kautz & Vahdat, A variational perspective on solving inverse problems with diffusion "
         "models, 2024",
-        needs=("any cost",),
+        takes="any operator",
+        network_gradient=False,
         cost="1 evaluation and a gradient of the misfit a step, 1,000 steps",
     )
 

@@ -27,8 +27,8 @@ from headwater.flows.flow import Flow
 from headwater.flows.seeds import make_generators
 from headwater.problem.batch import per_problem
 from headwater.problem.cost import Misfit
+from headwater.recipes.about import About
 from headwater.recipes.recipe import RecipeOptions
-from headwater.recipes.rivals.about import About
 from headwater.recipes.rivals.network import Network, draw_noise, follow_sources
 
 
@@ -78,7 +78,8 @@ class ReNO:
         name="reno",
         paper="Eyring et al., ReNO: Enhancing one-step text-to-image models through reward-based noise optimization, "
         "2024",
-        needs=("any cost", "gradient of the network"),
+        takes="any operator",
+        network_gradient=True,
         cost="1 gradient through a solve of 4 evaluations a step, 50 steps",
     )
 
