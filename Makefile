@@ -1,11 +1,12 @@
 # make demo   set up, restore photos and a guitar, design molecules with a given gap
-# make test   set up, then lint, types, tests, docstring examples and README blocks
+# make test   set up, then lint, types, tests, docstring examples, README and documentation
+# make docs   set up, build the site with its gallery into build/docs
 # make bench  the benchmarks that need no data set (the others: see benchmarks/README.md)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench clean
+.PHONY: demo test docs bench clean
 
 demo: .venv/all
 	$(BIN)/headwater demo
@@ -15,6 +16,9 @@ test: .venv/dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+docs: .venv/docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 bench: .venv/dev
 	$(BIN)/python benchmarks/lbfgs_batch.py
@@ -27,4 +31,4 @@ bench: .venv/dev
 	touch $@
 
 clean:
-	rm -rf .venv build dist demo-output
+	rm -rf .venv build dist demo-output docs/generated docs/auto_examples docs/api/generated

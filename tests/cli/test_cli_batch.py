@@ -168,6 +168,6 @@ def test_a_signal_while_the_report_is_written_waits_for_it(folder, cheap, monkey
         signal.raise_signal(number)
         path.write_bytes(b"sheet")
 
-    monkeypatch.setattr(restoration, "sheet", sheet)
+    monkeypatch.setattr(restoration, "write_sheet", sheet)
     assert call("image denoise photo.png more --noise 0.1 -o out") == 130
     assert {"photo.png", "photo.json", "photo-sheet.png"} == set(names(folder / "out"))

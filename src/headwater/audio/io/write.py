@@ -26,7 +26,7 @@ DEFAULT = {"OGG": "VORBIS", "FLAC": "PCM_24"}
 def write_patched(
     recording: Recording,
     patches: Iterable[Patch],
-    output: Path,
+    output: str | Path,
     *,
     frames: int | None = None,
     peaks: bool = False,
@@ -47,6 +47,7 @@ def write_patched(
     Misuse
         The output cannot be written, its format is unknown or has no such subtype, or the recording is damaged.
     """
+    output = Path(output)
     target = replace(output_format(recording, output, peaks=peaks), frames=max(frames or 0, recording.frames))
     over = 0
     with write_atomically(output, overwrite=overwrite) as temporary:
@@ -100,7 +101,7 @@ def count_over_full_scale(x: Samples) -> int:
     return int(np.count_nonzero(np.abs(x) > 1)) if x.dtype.kind == "f" else 0
 
 
-def write_new(output: Path, x: Samples, rate: int, *, overwrite: bool = False) -> Recording:
+def write_new(output: str | Path, x: Samples, rate: int, *, overwrite: bool = False) -> Recording:
     """Write samples `[frames, channels]`, full scale 1, as a new recording: 24 bit where the format has it.
 
     Raises
@@ -108,6 +109,7 @@ def write_new(output: Path, x: Samples, rate: int, *, overwrite: bool = False) -
     Misuse
         The output cannot be written, or its format is unknown.
     """
+    output = Path(output)
     target = output_format(Recording(Path(), rate, len(x), x.shape[1], "", "PCM_24"), output)
     with (
         write_atomically(output, overwrite=overwrite) as temporary,

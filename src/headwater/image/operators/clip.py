@@ -38,10 +38,12 @@ class Clip(Operator):
     Notes
     -----
     The gradient of A is the exact subgradient: `gain` inside [low, high], 0 outside. It cannot bring
-    a pixel back that lies outside, so `residual` is not A(x) - y but
+    a pixel back that lies outside, so `residual` is not A(x) - y but::
+
         min(u - high, 0)  where y >= high - slack,
         max(u - low, 0)   where y <= low + slack,
         u - y             elsewhere,
+
     which is zero exactly where A(x) = y (slack = 0) and has a gradient wherever it is not zero.
 
     Examples

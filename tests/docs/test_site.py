@@ -1,0 +1,120 @@
+"""The site: it builds without a warning, asks for nothing outside, its pages' Python runs, and so do its examples."""
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+MADE = ("generated", "auto_examples", "api/generated", "sg_execution_times")
+"""What a build leaves in the folder of the sources."""
+PAGES = [p for p in sorted(DOCS.rglob("*.md")) if not str(p.relative_to(DOCS)).startswith(MADE)]
+EXAMPLES = sorted((ROOT / "examples").rglob("plot_*.py"))
+BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\s*^```text\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
+
+
+def run_blocks(text):
+    """Run the Python of a page in one namespace; what each block printed, and what the page says that it prints."""
+    space = {"__name__": "page"}
+    for code, said in BLOCK.findall(text):
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            exec(compile(code, "page", "exec"), space)
+        yield printed.getvalue().split(), said.split()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_the_python_of_a_page_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for printed, said in run_blocks(page.read_text(encoding="utf-8")):
+        assert not said or printed == said
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
+def test_an_example_runs_as_a_script(example, tmp_path):
+    """In its short setting, on one thread, and it leaves nothing behind."""
+    alone = {**os.environ, "HEADWATER_EXAMPLES": "short", "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-W", "error::UserWarning", example]
+    ran = subprocess.run(words, capture_output=True, text=True, env=alone, cwd=tmp_path, timeout=120)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site without the pictures of its gallery, built from a copy, so that other builds are left alone."""
+    top = tmp_path_factory.mktemp("repository")
+    for entry in ROOT.iterdir():
+        if entry.name not in ("docs", "build"):
+            (top / entry.name).symlink_to(entry)
+    made = [DOCS / folder for folder in MADE]
+    shutil.copytree(
+        DOCS, top / "docs", ignore=lambda folder, names: [n for n in names if Path(folder, n) in made]
+    )
+    words = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "site"]
+    short = {**os.environ, "HEADWATER_GALLERY": "skip"}
+    built = subprocess.run(words, capture_output=True, text=True, env=short, cwd=top)
+    assert built.returncode == 0, built.stderr[-4000:]
+    return top / "site"
+
+
+ASKED = re.compile(
+    r"<(?:script|img|iframe|source|video|audio|embed)\b[^>]*\bsrc=[\"'](?:https?:)?//"
+    r"|<link\b(?![^>]*rel=[\"'](?:canonical|next|prev|author|license))[^>]*\bhref=[\"'](?:https?:)?//"
+    r"|@import\s+[\"'(u]|url\([\"']?(?:https?:)?//"
+)
+"""What makes a browser ask for something that lies elsewhere."""
+
+
+def test_the_site_builds_without_a_warning_and_asks_for_nothing_outside(site):
+    files = [f for f in site.rglob("*") if f.suffix in (".html", ".css")]
+    assert len(files) > 100
+    asked = {f.name: found[0] for f in files if (found := ASKED.search(f.read_text(encoding="utf-8")))}
+    assert asked == {}
+    assert "<math" in (site / "notation.html").read_text(encoding="utf-8")
+
+
+def test_what_asks_for_something_outside_is_found():
+    for text in (
+        '<script async src="https://cdn.example/mathjax.js">',
+        '<link rel="stylesheet" href="//fonts.example/a.css">',
+        "@import url(https://fonts.example/a.css)",
+    ):
+        assert ASKED.search(text), text
+    assert not ASKED.search(
+        '<a href="https://example.org"> <link rel="next" href="x.html"> <img src="_images/a.png">'
+    )
+
+
+def test_every_command_is_on_the_site(site):
+    from headwater.cli.app import app
+
+    for group in ("image", "audio", "molecule"):
+        page = (site / "generated" / "commands" / f"{group}.html").read_text(encoding="utf-8")
+        assert "--" in page and "sphinx [OPTIONS]" not in page
+        for command in app[group]:
+            if not command.startswith("-"):
+                assert f'id="headwater-{group}-{command}"' in page, command
+
+
+def test_every_model_has_its_card_on_the_site(site):
+    from headwater import zoo
+
+    text = (DOCS / "models.md").read_text(encoding="utf-8")
+    for name in zoo.list_models():
+        assert (
+            site / "generated" / "models" / f"{name}.html"
+        ).is_file() and f"generated/models/{name}" in text
+
+
+def test_no_page_is_lost(site):
+    """Every hand-written page is in a table of contents, or Sphinx had warned; and every result has its page."""
+    for result in (ROOT / "benchmarks" / "results").glob("*.md"):
+        assert (site / "generated" / "benchmarks" / "results" / f"{result.stem}.html").is_file(), result
