@@ -75,7 +75,7 @@ def show(axes, image, title=""):
     axes.set_axis_off()
 
 
-fig, axes = plt.subplots(2, 4, figsize=(7.5, 4.6), layout="constrained", height_ratios=[size[0], size[1]])
+fig, axes = plt.subplots(2, 4, figsize=(7.5, 3.9), layout="constrained", height_ratios=[size[0], size[1]])
 for (title, image), (whole, part) in zip(panels.items(), axes.T, strict=True):
     show(whole, image, title if image is photo else f"{title}\n{psnr(image, photo).item():.1f} dB")
     show(part, image[..., 20:60, 10:50])
@@ -138,7 +138,7 @@ task = hw.image.ImageTask(hw.Identity(), y, sigma_y, (64, 64))
 mean = hw.image.restore(task, flow, seeds=[0])
 sample = hw.image.restore(task, flow, seeds=[0], recipe=hw.WarmStart())
 
-fig, axes = plt.subplots(1, 4, figsize=(7.5, 2.2), layout="constrained")
+fig, axes = plt.subplots(1, 4, figsize=(7.5, 2.5), layout="constrained")
 panels = {"noisy": y, "one evaluation": mean.images, "recipe: a sample": sample.images, "true photo": part}
 for panel, (title, image) in zip(axes, panels.items(), strict=True):
     show(panel, image, title if image is part else f"{title}\n{psnr(image, part).item():.1f} dB")
