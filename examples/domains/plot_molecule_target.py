@@ -2,9 +2,9 @@
 A molecule with a target
 ========================
 
-We ask for molecules whose HOMO-LUMO gap is 5 eV. A flow trained on QM9 draws molecules; one network, the *guide*,
-predicts their gap and leads the search; another one, the *evaluator*, trained on other molecules, judges what was found
-and never leads. Neither is physics: a hit is a prediction.
+We ask for molecules whose HOMO-LUMO gap is 5 eV. A flow trained on QM9 draws molecules. One network, the *guide*,
+predicts their gap and leads the search. Another one, the *evaluator*, was trained on other molecules; it judges what
+was found and never leads. Neither is physics: a hit is a prediction.
 """
 
 import os
@@ -20,10 +20,10 @@ from headwater.molecule import Interval, Request, ScreenedControl, Target
 SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"  # a five-second run, for the tests
 
 # %%
-# A request says how many molecules, and what they should have. Targets are in eV for the gap, HOMO and LUMO, debye for
-# the dipole moment, Bohr^3 for the polarisability, and cal/mol/K for the heat capacity.
-# The default recipe makes up to 32 draws for each molecule, then up to 8 gradients, and all of it twice. The settings
-# here are smaller, so that the page takes seconds.
+# A request says how many molecules, and what they should have. Targets are in eV for the gap, HOMO and LUMO,
+# debye for the dipole moment, Bohr^3 for the polarisability, and cal/mol/K for the heat capacity. The default
+# recipe makes up to 32 draws for each molecule, then up to 8 gradients, and all of it twice. The settings here
+# are smaller, so that the page takes seconds.
 
 count = 2 if SHORT else 6
 request = Request(count, seed=0, targets=(Target("gap", 5.0),))
@@ -36,33 +36,36 @@ chemistry = hw.molecule.examine(found.molecules)
 print(" k  asked  guide  evaluator  found by   sound  SMILES")
 for k, what in enumerate(chemistry):
     by = "gradient" if found.by_gradient[k] else "draw"
-    guide, evaluator = found.guide["gap"][k], found.evaluator["gap"][k]
-    print(f"{k + 1:2}   5.00  {guide:5.2f}      {evaluator:5.2f}  {by:9} {'yes' if what.sound else 'no':>6}  {what.structure}")
+    values = f"{found.guide['gap'][k]:5.2f}      {found.evaluator['gap'][k]:5.2f}"
+    print(f"{k + 1:2}   5.00  {values}  {by:10} {'yes' if what.sound else 'no':5}  {what.structure}")
 
 # %%
-# A molecule hits if it is sound (one molecule, no radicals, no formal charges, no atoms that touch) and the evaluator is
-# within 0.13 eV, twice the published error of such networks. ``REACHED`` is what the guide says.
+# A molecule hits if it is sound (one molecule, no radicals, no formal charges, no atoms that touch) and the
+# evaluator is within 0.13 eV, twice the published error of such networks. ``REACHED`` is what the guide says.
 
 sound = hw.molecule.is_sound(found.molecules)
 near = (found.evaluator["gap"] - 5.0).abs() <= 0.13
 print(f"{int(found.reached.sum())} of {count} reached the target by the guide,", end=" ")
 print(f"{int((sound & near).sum())} are hits by the evaluator, {int(sound.sum())} are sound")
-print(f"by gradient: {int(found.by_gradient.sum())}; evaluations of the generator: {int(found.evaluations.sum())}")
+print(
+    f"by gradient: {int(found.by_gradient.sum())}; evaluations of the generator: {int(found.evaluations.sum())}"
+)
 
 # %%
 # The sheet that the command writes, as a picture. The numbers are in eV.
 
 cards = []
 for k, (molecule, what) in enumerate(zip(molecules, chemistry, strict=True)):
-    values = (("asked", 5.0), ("guide", float(found.guide["gap"][k])), ("evaluator", float(found.evaluator["gap"][k])))
-    by = "a gradient" if found.by_gradient[k] else "a draw"
-    cards.append(hw.molecule.Card(molecule, f"by {by}", (hw.molecule.Line("gap", "eV", values),), what.notes))
+    guide, evaluator = float(found.guide["gap"][k]), float(found.evaluator["gap"][k])
+    line = hw.molecule.Line("gap", "eV", (("asked", 5.0), ("guide", guide), ("evaluator", evaluator)))
+    by = "by a gradient" if found.by_gradient[k] else "by a draw"
+    cards.append(hw.molecule.Card(molecule, by, (line,), what.notes))
 
 with tempfile.TemporaryDirectory() as folder:
-    sheet = hw.molecule.write_sheet(Path(folder) / "sheet.png", cards, title="Asked: a gap of 5 eV", columns=3)
-    picture = plt.imread(sheet)
-    hw.molecule.write_sdf(Path(folder) / "found.sdf", molecules)
-    print(f"read again from SDF: {len(hw.molecule.read_molecules(Path(folder) / 'found.sdf'))} molecules")
+    png, sdf = Path(folder) / "sheet.png", Path(folder) / "found.sdf"
+    picture = plt.imread(hw.molecule.write_sheet(png, cards, title="Asked: a gap of 5 eV", columns=3))
+    hw.molecule.write_sdf(sdf, molecules)
+    print(f"read again from SDF: {len(hw.molecule.read_molecules(sdf))} molecules")
 
 fig, axis = plt.subplots(figsize=(8, 8 * picture.shape[0] / picture.shape[1]), layout="constrained")
 axis.imshow(picture)
@@ -71,8 +74,9 @@ axis.set_axis_off()
 # %%
 # Does the gradient help?
 # -----------------------
-# Three searches from the same seeds: one draw for each molecule, the same draw and up to 8 gradients, and nine draws.
-# The last two may evaluate the generator equally often. (A gradient takes about three times the time of its evaluations.)
+# Three searches from the same seeds: one draw for each molecule, the same draw and up to 8 gradients, and nine
+# draws. The last two may evaluate the generator equally often. (A gradient takes about three times the time of
+# its evaluations.)
 
 trials = {
     "one draw": ScreenedControl(candidates=1, gradients=0, attempts=1),
@@ -83,36 +87,34 @@ tried = {name: hw.molecule.design(request, recipe=trial) for name, trial in tria
 
 fig, axis = plt.subplots(figsize=(7, 2.2), layout="constrained")
 for row, (name, trial) in enumerate(tried.items()):
-    good = hw.molecule.is_sound(trial.molecules)
-    gap = trial.evaluator["gap"]
-    print(f"{name:22} mean |gap - 5 eV| {float((gap - 5).abs().mean()):.2f} eV, {int(good.sum())} of {count} sound,", end=" ")
-    print(f"{int(trial.evaluations.sum())} evaluations")
-    axis.scatter(gap[good], torch.full_like(gap, row)[good], color="#1f6f8b", label="sound" if row == 0 else None)
-    axis.scatter(
-        gap[~good], torch.full_like(gap, row)[~good], facecolor="none", edgecolor="#c8553d", marker="s",
-        label="not sound" if row == 0 else None,
-    )  # fmt: skip
+    good, gap = hw.molecule.is_sound(trial.molecules), trial.evaluator["gap"]
+    print(f"{name:22} mean |gap - 5 eV| {float((gap - 5).abs().mean()):.2f} eV,", end=" ")
+    print(f"{int(good.sum())} of {count} sound, {int(trial.evaluations.sum())} evaluations")
+    height = torch.full_like(gap, row)
+    sound_dots = axis.scatter(gap[good], height[good], color="#1f6f8b")
+    other_dots = axis.scatter(gap[~good], height[~good], facecolor="none", edgecolor="#c8553d", marker="s")
 axis.axvspan(5 - 0.13, 5 + 0.13, color="#1f6f8b", alpha=0.15)
 axis.set_yticks(range(len(tried)), tried)
 axis.set_ylim(len(tried) - 0.5, -0.5)
 axis.set_xlabel("gap by the evaluator, eV")
-axis.legend(fontsize=8)
+axis.legend([sound_dots, other_dots], ["sound", "not sound"], fontsize=8)
 
 # %%
-# Control moves the molecules towards the target. Draws, of which the best is kept, do as well or better for the same
-# evaluations, and sooner; that is so on a thousand molecules, too (:doc:`/molecules`).
+# Control moves the molecules towards the target. Draws, of which the best is kept, do as well or better for the
+# same evaluations, and sooner; that is so on a thousand molecules, too (:doc:`/molecules`).
 #
 # A range
 # -------
-# A range is hit anywhere inside. One end may be open: ``Interval(low=8.0)``. The result as a list of SMILES, with the
-# stereochemistry of the positions:
+# A range is hit anywhere inside. One end may be open: ``Interval(low=8.0)``. The result as a list of SMILES,
+# with the stereochemistry of the positions:
 
 wide = Request(count, targets=(Target("gap", Interval(5.0, 6.0)),))
-ranged = hw.molecule.design(wide, recipe=ScreenedControl(candidates=4 if SHORT else 8, gradients=0, attempts=1))
+draws = ScreenedControl(candidates=4 if SHORT else 8, gradients=0, attempts=1)
+ranged = hw.molecule.design(wide, recipe=draws)
 print([what.structure for what in hw.molecule.examine(ranged.molecules)])
 print("evaluator, eV:", [round(value, 1) for value in ranged.evaluator["gap"].tolist()])
 
 # %%
-# What this shows, and what not: a handful of seeds, on small settings. The molecules are of QM9's kind, at most nine
-# heavy atoms as a rule, and their geometry is a draw and no minimum. Check a hit by physics before you rely on it:
-# ``headwater molecule target --gap 5.0eV --check xtb``.
+# What this shows, and what not: a handful of seeds, on small settings. The molecules are of QM9's kind, at most
+# nine heavy atoms as a rule, and their geometry is a draw and no minimum. Check a hit by physics before you
+# rely on it: ``headwater molecule target --gap 5.0eV --check xtb``.

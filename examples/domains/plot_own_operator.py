@@ -2,9 +2,9 @@
 An operator of your own
 =======================
 
-A camera or a scanner that Headwater does not know: two measurements are written as operators in a few lines, checked,
-and solved with the flow of photos as prior. The first is a random convolution of which few samples are kept, the second
-a set of Fourier coefficients, which are complex. Then the same is done with a class that was written for deepinv.
+Two measurements that Headwater does not know are written as operators in a few lines, checked, and solved with the
+flow of photos as prior. The first is a random convolution of which few samples are kept, the second a set of Fourier
+coefficients, which are complex. The third operator is a class as deepinv wants it.
 """
 
 import os
@@ -29,12 +29,12 @@ def normal(shape, seed, dtype=torch.float32):
 # %%
 # A random convolution
 # --------------------
-# The photo is convolved with a kernel as large as itself, :math:`\hat h` of modulus 1 and random phase, and 30 % of the
-# resulting values are kept, at random (`Romberg, 2009 <https://doi.org/10.1137/08072975X>`_). Every value depends on the
-# whole photo, so no window of the flow and no mask helps.
+# The photo is convolved with a kernel as large as itself, :math:`\hat h` of modulus 1 and random phase, and 30
+# % of the resulting values are kept, at random (`Romberg, 2009 <https://doi.org/10.1137/08072975X>`_). Every
+# value depends on the whole photo, so no window of the flow and no mask helps.
 #
-# A linear operator needs ``__call__`` on a batch and its ``adjoint``. The class gives the rest: pseudo-inverse, norm,
-# projection.
+# A linear operator needs ``__call__`` on a batch and its ``adjoint``. The class gives the rest: pseudo-inverse,
+# norm, projection.
 
 
 class RandomConvolution(hw.LinearOperator):
@@ -51,12 +51,13 @@ class RandomConvolution(hw.LinearOperator):
     def adjoint(self, y):
         full = y.new_zeros(*y.shape[:-1], self.size[0] * self.size[1])
         full[..., self.places] = y
-        return torch.fft.irfft2(torch.fft.rfft2(full.unflatten(-1, self.size)) * self.phase.conj(), s=self.size)
+        spectrum = torch.fft.rfft2(full.unflatten(-1, self.size))
+        return torch.fft.irfft2(spectrum * self.phase.conj(), s=self.size)
 
 
 # %%
-# A wrong adjoint makes a wrong answer without a word, so we test :math:`\langle A x, y\rangle = \langle x, A^\top
-# y\rangle` on random tensors, in double precision.
+# A wrong adjoint makes a wrong answer without a word, so we test :math:`\langle A x, y\rangle = \langle x,
+# A^\top y\rangle` on random tensors, in double precision.
 
 
 def adjoint_error(operator, shape):
@@ -74,14 +75,15 @@ print(f"relative error of the adjoint: {adjoint_error(camera, (2, 3, 64, 64)):.0
 
 sigma_y = 0.05
 y = camera(photo) + sigma_y * normal(camera(photo).shape, 3)
-found = hw.image.restore(hw.image.ImageTask(camera, y, sigma_y, size=(64, 64)), flow, seeds=[0], options=options)
+task = hw.image.ImageTask(camera, y, sigma_y, size=(64, 64))
+found = hw.image.restore(task, flow, seeds=[0], options=options)
 print(f"{y[0].numel()} measurements of {photo.numel()} values, {found.result.status[0].name}", end=" ")
 print(f"after {found.result.gradients[0]} gradients, misfit {found.rms(found.images)[0]:.2f}")
 
 # %%
-# Two methods without a network: least squares, which is the smallest image that agrees with the measurement, and total
-# variation, the method of choice for such measurements before there were networks. Its weight is the best of three
-# against the true photo, a help that the flow does not get.
+# Two methods without a network: least squares, which is the smallest image that agrees with the measurement,
+# and total variation, the method of choice for such measurements before there were networks. Its weight is the
+# best of three against the true photo, a help that the flow does not get.
 
 
 def total_variation(operator, y, sigma_y, start, weight, rounds=300):
@@ -103,7 +105,7 @@ smooth = max(smooth, key=lambda x: psnr(x, photo).item())
 
 
 def show(panels, truth):
-    fig, axes = plt.subplots(1, len(panels), figsize=(7.5, 2.4), layout="constrained")
+    axes = plt.subplots(1, len(panels), figsize=(7.5, 2.4), layout="constrained")[1]
     for panel, (title, image) in zip(axes, panels.items(), strict=True):
         pixels = (image[0].permute(1, 2, 0).clamp(-1, 1).numpy() + 1) / 2
         panel.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -116,17 +118,18 @@ def show(panels, truth):
 show({"least squares": least, "total variation": smooth, "flow": found.images, "true photo": photo}, photo)
 
 # %%
-# Least squares knows nothing of photos and shows almost nothing. Total variation finds the picture, in patches of one
-# colour. The flow is hardly better in decibels; it keeps the hair and the face smooth where they are smooth, which the
-# second number sees: a perceptual distance, 0 for equal pictures (:py:obj:`headwater.image.perceptual_distance`).
+# Least squares knows nothing of photos and shows almost nothing. Total variation finds the picture, in patches
+# of one colour. The flow is hardly better in decibels; it keeps the hair and the face smooth where they are
+# smooth, which the second number sees: a perceptual distance, 0 for equal pictures
+# (:py:obj:`headwater.image.perceptual_distance`).
 #
 # Fourier samples of a grey picture
 # ---------------------------------
-# A scanner measures Fourier coefficients: here a quarter of them, the low frequencies more often. They are complex, and
-# so is their noise: ``sigma_y`` is the root of :math:`E|\varepsilon|^2`, half of it in the real and half in the imaginary
-# part. The picture is grey, and the flow knows colour photos. We measure all three channels alike and repeat ``y`` three
-# times: that says that the channels are equal. It also counts every measurement three times, which the discrepancy
-# principle does not mind, as it asks for the mean.
+# A scanner measures Fourier coefficients: here a quarter of them, the low frequencies more often. They are
+# complex, and so is their noise: ``sigma_y`` is the root of :math:`E|\varepsilon|^2`, half of it in the real
+# and half in the imaginary part. The picture is grey, and the flow knows colour photos. We measure all three
+# channels alike and repeat ``y`` three times: that says that the channels are equal. It also counts every
+# measurement three times, which the discrepancy principle does not mind, as it asks for the mean.
 #
 # The adjoint can be left to torch, which has it as the vector-Jacobian product.
 
@@ -160,8 +163,8 @@ signal = scanner(grey)
 y = signal + sigma_y * normal(signal.shape, 4, signal.dtype)
 
 # %%
-# The same recipe as above can be called on any flow and any :py:obj:`headwater.Misfit`. It needs a rough guess, for which
-# the zero-filled picture will do, and returns a :py:obj:`headwater.Result`.
+# The same recipe as above can be called on any flow and any :py:obj:`headwater.Misfit`. It needs a rough guess,
+# for which the zero-filled picture will do, and returns a :py:obj:`headwater.Result`.
 
 misfit = hw.Misfit(scanner, y.expand(-1, 3, -1), sigma_y)
 zero_filled = scanner.adjoint(y)
@@ -180,8 +183,8 @@ show({"zero-filled": zero_filled, "total variation": smooth, "flow": solved, "tr
 #
 # A class from elsewhere
 # ----------------------
-# Operators in the manner of deepinv, with ``A`` and ``A_adjoint``, are wrapped as they are. This one takes the mean of
-# every four pixels in a row and in a column.
+# Operators in the manner of deepinv, with ``A`` and ``A_adjoint``, are wrapped as they are. This one takes the
+# mean of every four pixels in a row and in a column.
 
 
 class Pool:
@@ -194,12 +197,13 @@ class Pool:
 
 pool = hw.image.from_physics(Pool())
 y = pool(photo)
-found = hw.image.restore(hw.image.ImageTask(pool, y, noise=0.0, size=(64, 64)), flow, seeds=[0], options=options)
+task = hw.image.ImageTask(pool, y, noise=0.0, size=(64, 64))
+found = hw.image.restore(task, flow, seeds=[0], options=options)
 cubic = torch.nn.functional.interpolate(y, scale_factor=4, mode="bicubic")
 print(f"adjoint off by {adjoint_error(pool, (2, 3, 64, 64)):.0e}; {found.result.status[0].name},", end=" ")
 print(f"bicubic {psnr(cubic, photo).item():.1f} dB, flow {psnr(found.images, photo).item():.1f} dB")
 
 # %%
-# What this shows, and what not: an operator is a function and its adjoint, and nothing is trained for it. The gain over
-# total variation with its best weight is small in decibels on this one photo, and the misfit of 1 is reached without
-# knowing the truth. Measurements that are not linear need no adjoint: see :doc:`/own-operator`.
+# What this shows, and what not: an operator is a function and its adjoint, and nothing is trained for it. The
+# gain over total variation with its best weight is small in decibels on this one photo, and the misfit of 1 is
+# reached without knowing the truth. Measurements that are not linear need no adjoint: see :doc:`/own-operator`.

@@ -23,8 +23,8 @@ folder = tempfile.TemporaryDirectory()
 prior = hw.audio.load_prior()
 
 # %%
-# The recording that ships is a chord on an electric guitar. One channel of it is enough here, and takes half of the time.
-# A recording is a file that is read in parts, so the damaged one is written first.
+# The recording that ships is a chord on an electric guitar. One channel of it is enough here, and takes half of
+# the time. A recording is a file that is read in parts, so the damaged one is written first.
 
 guitar = hw.audio.examine(hw.audio.recordings.GUITAR)
 rate = guitar.rate
@@ -39,17 +39,17 @@ damaged = hw.audio.write_new(Path(folder.name) / "damaged.wav", lost, rate)
 print(f"{damaged.seconds:.0f} s, {damaged.rate} Hz, {damaged.channels} channel, {damaged.subtype}")
 
 # %%
-# ``fill_gaps`` takes gaps in frames, and yields one result for each part of the recording that holds gaps near each
-# other. Nothing is computed until it is asked for.
+# ``fill_gaps`` takes gaps in frames, and yields one result for each part of the recording that holds gaps near
+# each other. Nothing is computed until it is asked for.
 
 restored = list(hw.audio.fill_gaps(prior, damaged, gaps))
 for (first, last), part in zip(gaps, restored, strict=True):
     print(f"{1000 * (last - first) / rate:3.0f} ms at {first / rate:.1f} s: {part.filled_by}")
 
 # %%
-# Short gaps are continued from both sides by linear prediction. In longer ones the flow fills in what lies between the
-# tones, and prediction carries the tones and what is above 8 kHz. A gap whose sound repeats elsewhere in the recording
-# would be filled by that repetition.
+# Short gaps are continued from both sides by linear prediction. In longer ones the flow fills in what lies
+# between the tones, and prediction carries the tones and what is above 8 kHz. A gap whose sound repeats
+# elsewhere in the recording would be filled by that repetition.
 #
 # ``write_patched`` writes a copy of the file in which only the gaps differ.
 
@@ -65,16 +65,17 @@ print(f"samples outside the gaps that changed: {np.count_nonzero((fixed != store
 print(f"{written.file.subtype} at {written.file.rate} Hz, clipped at full scale: {written.over}")
 
 # %%
-# Two other ways, a simple one and a good one: a straight line across the gap, and linear prediction for every gap,
-# whatever its length.
+# Two other ways, a simple one and a good one: a straight line across the gap, and linear prediction for every
+# gap, whatever its length.
 
 line = lost.copy()
 for first, last in gaps:
     line[first:last] = np.linspace(lost[first - 1], lost[last], last - first)
 settings = replace(hw.audio.GapSettings(), predicted=1.0)  # prediction fills gaps up to one second
 predicted = lost.copy()
-for (first, last), part in zip(gaps, hw.audio.fill_gaps(prior, damaged, gaps, settings=settings), strict=True):
-    predicted[first:last] = part.patch.samples[first - part.patch.start : last - part.patch.start]
+by_prediction = hw.audio.fill_gaps(prior, damaged, gaps, settings=settings)
+for (first, last), patch in zip(gaps, (part.patch for part in by_prediction), strict=True):
+    predicted[first:last] = patch.samples[first - patch.start : last - patch.start]
 
 ways = {"straight line": line, "prediction": predicted, "Headwater": fixed}
 
@@ -88,14 +89,15 @@ for name, signal in ways.items():
     values = []
     for first, last in gaps:
         sdr = hw.audio.si_sdr(cut(signal, first, last), cut(true, first, last)).item()
-        distance = hw.audio.log_spectral_distance(cut(signal, first, last, 2205), cut(true, first, last, 2205)).item()
-        values.append(f"{sdr:6.1f} / {distance:4.1f}")
+        wide = cut(signal, first, last, rate // 20), cut(true, first, last, rate // 20)
+        values.append(f"{sdr:6.1f} / {hw.audio.log_spectral_distance(*wide).item():4.1f}")
     print(f"{name:14}", "   ".join(values))
 
 # %%
-# The first number asks whether the waveform is the same, high is good; the second whether the spectrum is, low is good.
-# In the short gap Headwater is linear prediction, and in the second it is hardly better. In the longest one prediction
-# dies away towards the middle; the flow fills that in, and the spectrum is nearer to the true one.
+# The first number asks whether the waveform is the same, high is good; the second whether the spectrum is, low
+# is good. In the short gap Headwater is linear prediction, and in the second it is hardly better. In the
+# longest one prediction dies away towards the middle; the flow fills that in, and the spectrum is nearer to the
+# true one.
 
 longest = max(gaps, key=lambda gap: gap[1] - gap[0])
 start, stop = longest[0] - rate // 4, longest[1] + rate // 4
@@ -103,7 +105,8 @@ panels = {"damaged": lost, "prediction": predicted, "filled by Headwater": fixed
 fig, axes = plt.subplots(1, 4, figsize=(9, 2.8), layout="constrained", sharey=True)
 for axis, (title, signal) in zip(axes, panels.items(), strict=True):
     level = signal[start:stop, 0] + 1e-7 * np.random.default_rng(0).standard_normal(stop - start)
-    *_, image = axis.specgram(level, NFFT=1024, Fs=rate / 1000, noverlap=768, vmin=-130, vmax=-30, cmap="magma")
+    scale = {"vmin": -130, "vmax": -30, "cmap": "magma"}
+    *_, image = axis.specgram(level, NFFT=1024, Fs=rate / 1000, noverlap=768, **scale)
     axis.set_title(title, fontsize=9)
     axis.set_xlabel("ms")
     for edge in longest:
@@ -115,7 +118,8 @@ fig.colorbar(image, ax=axes, label="level, dB")
 # %%
 # The waveform at the seams: it goes on without a step.
 
-fig, axes = plt.subplots(len(gaps), 2, figsize=(8, 1.7 * len(gaps)), layout="constrained", squeeze=False, sharex=True)
+size = (8, 1.7 * len(gaps))
+fig, axes = plt.subplots(len(gaps), 2, figsize=size, layout="constrained", squeeze=False, sharex=True)
 for line_of_axes, gap in zip(axes, gaps, strict=True):
     for axis, edge, name in zip(line_of_axes, gap, ("begins", "ends"), strict=True):
         part = slice(edge - rate // 100, edge + rate // 100)
@@ -132,6 +136,6 @@ axes[0, 0].legend(fontsize=8, frameon=False)
 folder.cleanup()
 
 # %%
-# What this shows, and what not: gaps of a ringing chord are an easy case. The flow has heard classical instruments and
-# neither speech nor drums, and it does not know which note comes next. :doc:`/audio` has the same comparison on 24
-# clips, where prediction alone is ahead in SI-SDR from 100 ms on.
+# What this shows, and what not: gaps of a ringing chord are an easy case. The flow has heard classical
+# instruments and neither speech nor drums, and it does not know which note comes next. :doc:`/audio` has the
+# same comparison on 24 clips, where prediction alone is ahead in SI-SDR from 100 ms on.

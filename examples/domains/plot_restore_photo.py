@@ -28,11 +28,13 @@ flow = hw.image.flow("photo64")
 photo, picture = hw.image.read_image(hw.image.photos.path("coffee"))
 if SHORT:
     photo = photo[..., 16:80, 32:96]
-print(tuple(photo.shape), f"from {photo.min():.2f} to {photo.max():.2f}, stored as {picture.dtype} {picture.mode}")
+print(
+    f"{list(photo.shape)} from {photo.min():.0f} to {photo.max():.0f}, {picture.dtype} {picture.mode} in the file"
+)
 
 # %%
-# An image is a tensor ``[batch, 3, height, width]`` in [-1, 1], whatever the file holds. Noise is given in these units:
-# one of 255 grey levels is 2 / 255.
+# An image is a tensor ``[batch, 3, height, width]`` in [-1, 1], whatever the file holds. Noise is given in
+# these units: one of 255 grey levels is 2 / 255.
 #
 # Blur
 # ----
@@ -51,17 +53,18 @@ size = (photo.shape[2], photo.shape[3])
 deblurred = hw.image.restore(hw.image.ImageTask(blur, y, sigma_y, size), flow, seeds=[0])
 
 # %%
-# The result says how it was found. The misfit is the rms of :math:`A x - y` in units of the noise, so 1 means that the
-# image explains the measurement as well as its noise allows. ``REACHED`` means that this goal was met. No gradient was
-# needed: for a blur the recipe keeps the estimate that it begins with, if that reaches the goal.
+# The result says how it was found. The misfit is the rms of :math:`A x - y` in units of the noise, so 1 means
+# that the image explains the measurement as well as its noise allows. ``REACHED`` means that this goal was met.
+# No gradient was needed: for a blur the recipe keeps the estimate that it begins with, if that reaches the
+# goal.
 
 result = deblurred.result
 print(f"{result.status[0].name} with a misfit of {deblurred.rms(deblurred.images)[0]:.2f}")
 print(f"{result.evaluations[0]} evaluations of the network, {result.gradients[0]} gradients")
 
 # %%
-# For comparison we take least squares, :math:`A^\top (A A^\top + \lambda)^{-1} y`. We choose the :math:`\lambda` that is
-# best against the true photo, a help that the restoration does not get.
+# For comparison we take least squares, :math:`A^\top (A A^\top + \lambda)^{-1} y`. We choose the
+# :math:`\lambda` that is best against the true photo, a help that the restoration does not get.
 
 attempts = [blur.pinv(y, ridge=ridge).clamp(-1, 1) for ridge in (0.003, 0.01, 0.03, 0.1)]
 linear = max(attempts, key=lambda x: psnr(x, photo).item())
@@ -81,14 +84,15 @@ for (title, image), (whole, part) in zip(panels.items(), axes.T, strict=True):
     show(part, image[..., 20:60, 10:50])
 
 # %%
-# Above the whole photo, below a part of it. Least squares leaves coloured grain and ringing, as it knows nothing of
-# photos. The restored photo is clean and has sharper edges, but what the blur removed does not come back.
+# Above the whole photo, below a part of it. Least squares leaves coloured grain and ringing, as it knows
+# nothing of photos. The restored photo is clean and has sharper edges, but what the blur removed does not come
+# back.
 #
 # Scratches
 # ---------
-# A mask says which pixels are known. Four photos are solved in one call, as one batch: the first axis of ``y`` is the
-# problem, and each has its own seed and status. In the comparison every lost pixel becomes the mean of its four
-# neighbours.
+# A mask says which pixels are known. Four photos are solved in one call, as one batch: the first axis of ``y``
+# is the problem, and each has its own seed and status. In the comparison every lost pixel becomes the mean of
+# its four neighbours.
 
 names = ["cat"] if SHORT else ["astronaut", "cat", "coffee", "rocket"]
 photos = torch.cat([hw.image.read_image(hw.image.photos.path(name))[0][..., :64, -64:] for name in names])
@@ -102,34 +106,35 @@ filled = hw.image.restore(task, flow, seeds=range(len(names)))
 
 smooth = y.clone()
 for _ in range(500):
-    padded = torch.nn.functional.pad(smooth, (1, 1, 1, 1), mode="replicate")
-    mean = (padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:] + padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1]) / 4
+    p = torch.nn.functional.pad(smooth, (1, 1, 1, 1), mode="replicate")
+    mean = (p[..., 1:-1, :-2] + p[..., 1:-1, 2:] + p[..., :-2, 1:-1] + p[..., 2:, 1:-1]) / 4
     smooth = torch.where(lost, mean, y)
 
 print("PSNR of the lost pixels, dB")
 for k, name in enumerate(names):
-    values = [psnr(x[k : k + 1, :, lost], photos[k : k + 1, :, lost]).item() for x in (smooth, filled.images)]
-    print(f"{name:10} mean of neighbours {values[0]:.1f}, restored {values[1]:.1f}", end="  ")
+    simple, ours = (psnr(x[[k]][..., lost], photos[[k]][..., lost]).item() for x in (smooth, filled.images))
+    print(f"{name:10} mean of neighbours {simple:.1f}, restored {ours:.1f}", end="  ")
     print(filled.result.status[k].name, f"after {filled.result.gradients[k]} gradients")
 
-fig, axes = plt.subplots(len(names), 4, figsize=(6, 1.5 * len(names) + 0.3), layout="constrained", squeeze=False)
+figsize = (6, 1.5 * len(names) + 0.3)
+fig, axes = plt.subplots(len(names), 4, figsize=figsize, layout="constrained", squeeze=False)
 for k, line in enumerate(axes):
     titles = ["scratched", "mean of neighbours", "restored", "true photo"] if k == 0 else [""] * 4
     for panel, image, title in zip(line, (y, smooth, filled.images, photos), titles, strict=True):
         show(panel, image[k : k + 1], title)
 
 # %%
-# Where an edge crosses a scratch, the flow continues it and the mean washes it out. Within plain or fine texture the mean
-# is a safe bet, and often has the higher PSNR. Known pixels are exactly those of the file:
+# Where an edge crosses a scratch, the flow continues it and the mean washes it out. Within plain or fine
+# texture the mean is a safe bet, and often has the higher PSNR. Known pixels are exactly those of the file:
 
 print(f"largest change of a known pixel: {(filled.images - photos)[..., ~lost].abs().max():.0e}")
 
 # %%
 # Noise
 # -----
-# If the measurement is the photo itself with noise, :py:obj:`headwater.image.restore` does not control anything. It
-# evaluates the network at the time of the path that has this noise, for four mirror images. The recipe for all other
-# problems, which we ask for here by its name, draws a sample instead.
+# If the measurement is the photo itself with noise, :py:obj:`headwater.image.restore` does not control
+# anything. It evaluates the network at the time of the path that has this noise, for four mirror images. The
+# recipe for all other problems, which we ask for here by its name, draws a sample instead.
 
 part = photo[..., 16:80, 32:96] if not SHORT else photo
 sigma_y = 15 * 2 / 255
@@ -146,20 +151,21 @@ for name, found in (("one evaluation", mean), ("a sample", sample)):
     print(f"{name}: misfit {found.rms(found.images)[0]:.2f}, {found.result.evaluations[0]} evaluations")
 
 # %%
-# The mean over what is likely has the higher PSNR at a fraction of the cost. A sample has the grain of a photo, and that
-# grain is made up.
+# The mean over what is likely has the higher PSNR at a fraction of the cost. A sample has the grain of a photo,
+# and that grain is made up.
 #
 # Back into a file
 # ----------------
-# ``picture`` remembers how the file came: depth, grey or colour, transparency, orientation, tags. With it the result
-# comes back in the same form, rounded to the depth of the file.
+# ``picture`` remembers how the file came: depth, grey or colour, transparency, orientation, tags. With it the
+# result comes back in the same form, rounded to the depth of the file.
 
 with tempfile.TemporaryDirectory() as folder:
     path = hw.image.write_image(deblurred.images, Path(folder) / "deblurred.png", picture)
     again, written = hw.image.read_image(path)
-print(written.dtype, written.mode, written.size, f"{(again - deblurred.images).abs().max() * 255 / 2:.2f} grey levels off")
+off = (again - deblurred.images).abs().max() * 255 / 2
+print(f"{written.size}, {written.dtype} {written.mode}, at most {off:.2f} grey levels off")
 
 # %%
-# What this shows, and what not: with a known operator and a known noise level the flow beats linear least squares on a
-# blur, and is level with a simple mean on thin scratches. Five pictures prove
-# little; :doc:`/images` has 100 and stronger opponents.
+# What this shows, and what not: with a known operator and a known noise level the flow beats linear least
+# squares on a blur, and is level with a simple mean on thin scratches. Five pictures prove little;
+# :doc:`/images` has 100 and stronger opponents.
