@@ -34,7 +34,7 @@ html_math_renderer = "mathml"
 exclude_patterns = ["_ext", "**/GALLERY_HEADER.rst"]
 templates_path = ["_templates"]
 default_role = "py:obj"
-smartquotes = False  # "--gap" is no dash
+smartquotes = False  # "--gap" is no dash, and alpha' no quotation
 
 html_theme = "furo"
 html_title = "Headwater"
@@ -49,10 +49,13 @@ suppress_warnings = ["config.cache"]  # the settings of the gallery hold functio
 
 autosummary_generate = True
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_preserve_defaults = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
-napoleon_use_ivar = True
+napoleon_use_ivar = False
+napoleon_custom_sections = [("Attributes", "params_style")]
 
 sphinx_gallery_conf = {
     "examples_dirs": ["../examples"],
@@ -79,6 +82,33 @@ def escape_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: l
     lines[:] = "".join([*parts, text[end:].replace("|", "\\|")]).split("\n")
 
 
+MODULE = re.compile(r"\b(?:[a-z_]\w*\.)+(?=[A-Z])")
+TYPE = re.compile(r"^:type .*|\(\*.*?\*\) --")
+
+
+def shorten_types(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Types of the fields of dataclasses without their modules, as those of arguments are."""
+    lines[:] = [TYPE.sub(lambda found: MODULE.sub("", found[0]), line) for line in lines]
+
+
+def find_documented(app: Any, env: Any, node: Any, contnode: Any) -> Any:
+    """The entry of a name that is written alone or with the module it lives in: `Misfit`, `problem.cost.Misfit`."""
+    target = node.get("reftarget", "")
+    if node.get("refdomain") != "py" or not target:
+        return None
+    domain = env.get_domain("py")
+    ends = (f".{target}", f".{target.rpartition('.')[2]}") if node["reftype"] == "class" else (f".{target}",)
+    for end in ends:
+        found = [name for name, entry in domain.objects.items() if name.endswith(end) and not entry.aliased]
+        core = [name for name in found if name == f"headwater{end}"]
+        if (len(core or found) == 1 and end[1].isupper()) or core:
+            name = (core or found)[0]
+            return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", name, node, contnode)
+    return None
+
+
 def setup(app: Any) -> None:
-    """Register the hook."""
+    """Register the hooks."""
     app.connect("autodoc-process-docstring", escape_bars, priority=400)
+    app.connect("autodoc-process-docstring", shorten_types, priority=600)
+    app.connect("missing-reference", find_documented)

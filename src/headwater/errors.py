@@ -10,8 +10,8 @@ from collections.abc import Iterable
 class Misuse(ValueError):
     """The call cannot be served: one sentence says what is wrong, one what to do.
 
-    The numerics never raise it, since how a problem ended is a `Status`. The command line prints it and exits with
-    code 2.
+    It is a `ValueError` with the attributes `what` and `cure`. The numerics never raise it, since how a problem ended
+    is a `Status`. The command line prints it and exits with code 2.
 
     Parameters
     ----------

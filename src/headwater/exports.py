@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headwater.dflow.control import control
+from headwater.dflow.forecast import forecast
 from headwater.dflow.prior import ChiPrior, TargetLikelihood
 from headwater.dflow.result import Event, Result, deadline
 from headwater.dflow.start import blend, inversion, shell
@@ -85,6 +86,7 @@ __all__ = [
     "control",
     "deadline",
     "discrepancy",
+    "forecast",
     "inversion",
     "invert",
     "log_likelihood",

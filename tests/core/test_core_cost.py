@@ -185,3 +185,13 @@ def test_a_measurement_of_another_shape_is_refused_not_broadcast():
 def test_one_measurement_serves_all_problems():
     misfit = Misfit(lambda x: x, torch.zeros(1, 5), 1.0)
     assert misfit(torch.ones(3, 5)).tolist() == [2.5, 2.5, 2.5]
+
+
+def test_a_measurement_may_be_one_number_per_problem():
+    """y `[batch]`: a scalar of each sample, such as a mean."""
+    misfit = Misfit(lambda x: x.mean(1), torch.tensor([1.0, 2.0]), torch.tensor([0.1, 0.5]))
+    x = torch.tensor([[1.0, 1.2], [2.0, 4.0]])
+    assert_close(misfit(x), torch.tensor([0.5, 2.0]))
+    assert_close(misfit.rms(x), torch.tensor([1.0, 2.0]))
+    half = Misfit(lambda x: x.mean(1), torch.tensor([1.0, 2.0]), 0.1, measured=torch.tensor([True, True]))
+    assert_close(half.rms(x), torch.tensor([1.0, 10.0]))

@@ -208,3 +208,19 @@ def test_refusals():
     for stride in (0, -1, 9):
         with pytest.raises(Misuse, match="do not cover"):
             extend_to_canvas(flow, (20, 20), stride=stride)
+
+
+def test_a_flow_in_a_subspace_has_no_windows():
+    class Whole:
+        dimension = torch.tensor([8])
+
+        def project(self, x):
+            return x
+
+        def select(self, index):
+            return self
+
+    flow = Flow(lambda x, t: -x, shape=(8,), support=Whole())
+    with pytest.raises(Misuse, match="subspace"):
+        extend_to_canvas(flow, (12,), axes=(0,))
+    assert extend_to_canvas(flow, (8,), axes=(0,)) is flow

@@ -16,7 +16,9 @@ from headwater.image.operators import (
     Identity,
     Inpaint,
     SuperResolution,
+    UserOperator,
     chain,
+    from_physics,
     gaussian_kernel,
 )
 from headwater.image.restoration import ImageTask, restore
@@ -313,3 +315,17 @@ def test_a_fitted_noise_is_told_as_a_failure_where_there_is_one(noise, wanted):
 
     done = restore(ImageTask(operator, operator(field(16, 16)), noise, (16, 16)), FLOW, recipe=exact)
     assert done.result.status == wanted and not (noise == 0.1 and done.result.status[0].ok)
+
+
+@pytest.mark.parametrize("wrap", [UserOperator, from_physics], ids=["user", "physics"])
+def test_what_an_own_operator_measures_may_have_any_range_and_be_complex(wrap):
+    """Only pictures in the data range are examined for a wrong range."""
+    x = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for function in (lambda u: (u + 1) / 2, lambda u: 200 * (u + 1), torch.fft.fft2):
+        task = ImageTask(wrap(function), function(x), 0.1, size=(8, 8), guess=x)
+        flow = Flow(lambda v, t: -v, (3, 8, 8), range=(-1, 1))
+        assert restore(task, flow, recipe=Paper(gradients=1)).images.shape == x.shape
+    with pytest.raises(Misuse, match="looks like"):
+        ImageTask(Identity(), (x + 1) / 2, 0.1, size=(8, 8)).pose(
+            Flow(lambda v, t: -v, (3, 8, 8), range=(-1, 1))
+        )

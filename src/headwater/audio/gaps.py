@@ -87,7 +87,8 @@ def fill_gaps(
     recording
         The file.
     gaps
-        In frames: the first lost one, and the one after the last. Those that touch or overlap become one.
+        In frames of the recording: the first lost one, and the one after the last. Those that touch or overlap become
+        one.
     options
         Seed, recipe and its options.
     settings
@@ -96,7 +97,8 @@ def fill_gaps(
     Yields
     ------
     restoration
-        Its patch holds the filled frames, and `filled_by` says what filled them; patches come in order.
+        Its patch holds the filled frames `[frames, channels]`, and `filled_by` says what filled them; patches come in
+        order.
 
     Raises
     ------
@@ -105,11 +107,11 @@ def fill_gaps(
 
     Examples
     --------
-    >>> from headwater.audio.io.files import examine
-    >>> from headwater.audio.io.recordings import GUITAR
-    >>> from headwater.audio.model.models import load_prior
-    >>> [r.filled_by for r in fill_gaps(load_prior(), examine(GUITAR), [(50_000, 50_900), (120_000, 120_400)])]
-    ['linear prediction', 'linear prediction']
+    >>> import headwater as hw
+    >>> recording, prior = hw.audio.examine(hw.audio.recordings.GUITAR), hw.audio.load_prior()
+    >>> (restoration,) = hw.audio.fill_gaps(prior, recording, [(120_000, 120_400)])  # 9 ms
+    >>> restoration.filled_by, restoration.patch.changed.sum(0).tolist()  # frames of each channel
+    ('linear prediction', [400, 400])
     """
     lost = merge_gaps(gaps, recording.frames)
     recording = replace(recording, lost=tuple(lost))

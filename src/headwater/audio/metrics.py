@@ -22,10 +22,27 @@ CDPAM_RATE = 22_050
 def si_sdr(x: Tensor, reference: Tensor) -> Tensor:
     """Scale-invariant signal-to-distortion ratio in dB, `[batch]`.
 
-    10 log10(|a r|^2 / |a r - x|^2) with a = <x, r> / |r|^2; nothing is made zero-mean. Source: Le Roux et al., ICASSP
-    2019.
+    10 log10(|a r|^2 / |a r - x|^2) with a = <x, r> / |r|^2; nothing is made zero-mean.
 
-    >>> f"{si_sdr(torch.tensor([[2.0, 2.2]]), torch.tensor([[1.0, 1.0]])).item():.1f}"
+    Parameters
+    ----------
+    x, reference
+        The restored and the true recordings, `[batch, samples]`.
+
+    Raises
+    ------
+    Misuse
+        The two are not batches of one shape.
+
+    References
+    ----------
+    Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import headwater as hw
+    >>> f"{hw.audio.si_sdr(torch.tensor([[2.0, 2.2]]), torch.tensor([[1.0, 1.0]])).item():.1f}"
     '26.4'
     """
     _same(x, reference)
@@ -49,11 +66,33 @@ def spectrogram(x: Tensor, size: int = 512) -> Tensor:
 def log_spectral_distance(x: Tensor, reference: Tensor, size: int = 512, floor: float = 1e-8) -> Tensor:
     """Log-spectral distance in dB, `[batch]`: the mean over frames of the rms over frequencies of the difference.
 
-    LSD = mean_t sqrt(mean_f (10 log10 (P_x + floor) / (P_r + floor))^2), P the `spectrogram`; `floor` is 80 dB below
-    a sample of 1. Source: Gray and Markel, IEEE Trans. ASSP 24 (1976).
+    LSD = mean_t sqrt(mean_f (10 log10 (P_x + floor) / (P_r + floor))^2), P the power spectrogram with a Hann window,
+    a quarter of it apart.
 
+    Parameters
+    ----------
+    x, reference
+        The restored and the true recordings, `[batch, samples]`.
+    size
+        Samples of the window.
+    floor
+        Added to the power; 1e-8 is 80 dB below a sample of 1.
+
+    Raises
+    ------
+    Misuse
+        The two are not batches of one shape.
+
+    References
+    ----------
+    Gray and Markel, "Distance measures for speech processing", IEEE Trans. ASSP 24 (1976).
+
+    Examples
+    --------
+    >>> import torch
+    >>> import headwater as hw
     >>> x = torch.randn(1, 4000, dtype=torch.float64)
-    >>> log_spectral_distance(10 * x, x).round(decimals=2).tolist()
+    >>> hw.audio.log_spectral_distance(10 * x, x).round(decimals=2).tolist()
     [20.0]
     """
     _same(x, reference)

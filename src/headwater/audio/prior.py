@@ -87,7 +87,7 @@ class LinearCanvas(Canvas):
 
 @dataclass(frozen=True)
 class Prior:
-    """A flow of music.
+    """A flow of music, and the map from its states to waveforms `[batch, samples]`; `load_prior` makes it.
 
     Parameters
     ----------
@@ -100,6 +100,18 @@ class Prior:
     resolution
         The finest misfit, at unit loudness, that a solve of a few steps is asked to resolve: 26 dB below the music
         (the benchmark audio_recipe).
+
+    Examples
+    --------
+    >>> import torch
+    >>> import headwater as hw
+    >>> prior = hw.audio.load_prior()
+    >>> prior.rate, prior.flow.shape, prior.window
+    (16000, (64, 512), 32768)
+    >>> canvas, x = prior.canvas(10_000), torch.randn(1, 10_000)
+    >>> z = canvas.encode(x)  # a state of the flow
+    >>> z.shape, bool((canvas(z) - x).abs().max() < 1e-4)
+    (torch.Size([1, 64, 512]), True)
     """
 
     flow: Flow
@@ -113,7 +125,10 @@ class Prior:
         return math.prod(self.flow.shape)
 
     def canvas(self, samples: int) -> Canvas:
-        """The smallest canvas of whole frames that holds `samples` and a frame at both ends."""
+        """The map from states `[batch, frames, bins]` to waveforms `[batch, samples]`.
+
+        It has the smallest number of frames that holds the waveform and a frame at both ends.
+        """
         frames = max(-(-samples // self.space.bins) + 2, self.flow.shape[0])
         kind = LinearCanvas if self.space.linear else Canvas
         return kind(self.space, self.rate, frames, samples)

@@ -25,6 +25,13 @@ class SolveOptions:
         nothing.
     options
         What the user says about any recipe.
+
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> options = hw.audio.SolveOptions(seed=3, options=hw.RecipeOptions(gradients=5))
+    >>> options.recipe is None, options.options.gradients
+    (True, 5)
     """
 
     seed: int = 0
@@ -52,12 +59,22 @@ class Restoration:
     Parameters
     ----------
     patch
-        The repaired samples.
+        The repaired samples, `[frames, channels]`.
     filled_by
-        What filled its gaps: "linear prediction", "repetition", "flow and linear prediction" or "silence"; empty for
-        other damage.
+        What filled its gaps: "linear prediction", "linear prediction and room tone", "flow and linear prediction",
+        "repetition", "repetition and" or "repetition," and one of these, or "silence"; empty for other damage.
     solutions
-        Those of the flow, if it was asked.
+        Those of the flow, if it was asked: each with the `result` of the recipe, and `rms`, the misfits reached in
+        units of the noise, `[batch]`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> patch = hw.audio.Patch(start=100, samples=np.zeros((2, 1)), changed=np.ones((2, 1), dtype=bool))
+    >>> restoration = hw.audio.Restoration(patch, filled_by="silence")
+    >>> restoration.patch.samples.shape, restoration.solutions
+    ((2, 1), ())
     """
 
     patch: Patch

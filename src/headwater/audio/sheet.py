@@ -18,12 +18,38 @@ INK, LINE, OLD, MARK = "#1f2933", "#1f6f8b", "#9aa5b1", "#c8553d"
 
 
 def write_sheet(path: Path, *signals: Signal, overwrite: bool = False, **content: Any) -> Path:
-    """Write the picture of `draw_sheet`, to which all other arguments go, as PNG.
+    """Write the picture of `draw_sheet` as PNG.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG file.
+    *signals
+        The segment before and after it was repaired, `[frames]` each.
+    overwrite
+        Whether an existing file is replaced.
+    **content
+        The other arguments of `draw_sheet`, of which `rate` must be given.
+
+    Returns
+    -------
+    path
+        The file.
 
     Raises
     ------
     Misuse
         The output cannot be written, or matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> tone = np.sin(np.arange(4000) / 10)
+    >>> hw.audio.write_sheet(Path(tempfile.mkdtemp()) / "sheet.png", tone, 0.5 * tone, rate=16_000).name
+    'sheet.png'
     """
     return _write(draw_sheet(*signals, **content), path, overwrite)
 
@@ -47,9 +73,9 @@ def draw_sheet(
     Parameters
     ----------
     before, after
-        The segment, `[frames]`.
+        A signal of the segment, `[frames]`, of which it has at least one.
     rate
-        In Hz.
+        Frames a second, Hz.
     gaps
         Frames of the segment: the first lost one, and the one after the last.
     start
@@ -60,6 +86,25 @@ def draw_sheet(
         The misfit at which the solve was to end.
     title
         Above the picture.
+
+    Returns
+    -------
+    figure
+        A `matplotlib.figure.Figure`.
+
+    Raises
+    ------
+    Misuse
+        matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> tone = np.sin(np.arange(4000) / 10)
+    >>> figure = hw.audio.draw_sheet(tone, 0.5 * tone, rate=16_000, title="Half as loud")
+    >>> [axes.get_title(loc="left") for axes in figure.axes]
+    ['Before', 'After', 'Where it is loudest', 'Where it changed most']
     """
     figure = import_optional("matplotlib.figure").Figure(
         figsize=(9.0, 9.0 if curve else 7.2), layout="constrained"

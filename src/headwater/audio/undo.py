@@ -59,8 +59,10 @@ def undo_damage(
     ----------
     prior
         A flow of music.
-    recording, damage
-        The file, and what happened to it.
+    recording
+        The file.
+    damage
+        What happened to it.
     options
         Seed, recipe and its options.
     overlap
@@ -71,12 +73,26 @@ def undo_damage(
     Yields
     ------
     restoration
-        Its patch begins where the one before ends.
+        Its patch of samples `[frames, channels]` begins where the one before ends.
 
     Raises
     ------
     Misuse
         The recording is damaged, or the damage cannot be undone at the prior's rate.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> path = Path(tempfile.mkdtemp()) / "clipped.wav"
+    >>> tone = np.sin(np.arange(1000) / 5)[:, None]  # [frames, 1]
+    >>> _ = hw.audio.write_new(path, tone.clip(-0.5, 0.5), rate=16_000)
+    >>> clipped, damage = hw.audio.examine(path), hw.audio.Clipping.at_level(0.5)
+    >>> (restoration,) = hw.audio.undo_damage(hw.audio.load_prior(), clipped, damage)
+    >>> restoration.patch.samples.shape, bool(restoration.patch.samples.max() > 0.8)
+    ((1000, 1), True)
     """
     options = options or SolveOptions()
     fade = max(round(overlap.fade * recording.rate), 1)

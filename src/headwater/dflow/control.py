@@ -56,10 +56,12 @@ def control(
 ) -> Result:
     """Minimise C(x1(x0)) + R(x0) over the source point x0, each problem by itself.
 
+    x1(x0) is the solution at t = 1 of dx/dt = v(x, t) from x(0) = x0, differentiated through its solver.
+
     Parameters
     ----------
     flow
-        The velocity field v, pre-trained and frozen.
+        The velocity field v, pre-trained and frozen; its events have the shape `[*event]`.
     cost
         C(x1) `[batch, *event]` -> `[batch]`, differentiable.
     x0
@@ -67,17 +69,17 @@ def control(
     stop
         When a problem has reached its aim, for instance `discrepancy(misfit)`.
     prior
-        R(x0) -> `[batch]`, added to the cost; None means C alone.
+        R(x0) `[batch, *event]` -> `[batch]`, added to the cost; None means C alone.
     method, steps
-        The solver: a rule for one step, and a number of steps or the times themselves.
+        The solver: a rule for one step, and a number of uniform steps or the times themselves, rising within [0, 1].
     gradients
-        The most gradient evaluations per problem.
+        The most gradient evaluations per problem, at least 1.
     optimizer
         None means `LBFGS()`.
     gradient
         How the solve is differentiated; None means `Auto()`, the fastest way that fits into memory.
     constraint
-        A differentiable map from the optimised variable to x0, such as `shell`.
+        A differentiable map from the optimised variable to x0, both `[batch, *event]`, such as `shell`.
     callback
         `callback(event)` after every round; it ends the run by returning a `Status`, as `deadline(seconds)` does.
     state
@@ -97,9 +99,11 @@ def control(
         A watched flow (`watch_flow`) ended the run before its first evaluation was complete. Later it ends the
         problems that still run, with its status, and the best so far is returned.
     Misuse
-        If x0 is not a batch of the flow's events; if the cost does not return one differentiable value per problem;
-        if the velocity gives two answers for one input; if a problem gives other values alone than in its batch (see
-        `promises`). Exceptions of user code pass through, with a note that names the part and the problems.
+        If x0 is not a batch of the flow's events in float32 or float64; if the times do not rise within [0, 1]; if
+        `gradients` is below 1; if the cost does not return one differentiable value per problem; if a network is in
+        training mode, or the velocity gives two answers for one input; if a problem gives other values alone than in
+        its batch; if `state` is of another optimiser or batch, or of a result with `on_flow` False. Exceptions of
+        user code pass through, with a note that names the part and the problems.
 
     References
     ----------

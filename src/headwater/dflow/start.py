@@ -23,9 +23,14 @@ def blend(y0: Tensor, z: Tensor, a: float) -> Tensor:
     Parameters
     ----------
     y0, z
-        The inverted observation and a draw of N(0, I), `[batch, *event]`.
+        The inverted observation and a draw of N(0, I), `[batch, *event]` each.
     a
         The share of y0 in the variance, 0 to 1.
+
+    Returns
+    -------
+    x0
+        `[batch, *event]`.
 
     Raises
     ------
@@ -48,7 +53,7 @@ def blend(y0: Tensor, z: Tensor, a: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Inversion:
-    """The source point of a sample, with its diagnostics.
+    """The source point of a sample, with its diagnostics; from `inversion`.
 
     Attributes
     ----------
@@ -59,6 +64,13 @@ class Inversion:
     radius
         |y0| / sqrt(d) `[batch]`, about 1 for a draw of the source. A radius far from 1 says that the flow finds x1
         implausible: blend with a small a, or start from noise.
+
+    Examples
+    --------
+    >>> from headwater import Flow, inversion
+    >>> found = inversion(Flow(lambda x, t: 0 * x, shape=(4,)), torch.tensor([[2.0, 2.0, 2.0, 2.0]]))
+    >>> found.y0.tolist(), found.round_trip.tolist(), found.radius.tolist()
+    ([[2.0, 2.0, 2.0, 2.0]], [0.0], [2.0])
     """
 
     y0: Tensor
@@ -76,15 +88,35 @@ def inversion(
     flow
         The velocity field.
     x1
-        Samples `[batch, *event]`.
+        Samples `[batch, *event]` in data units, float32 or float64.
     method, steps
-        The solver of both ways, see `solve`.
+        The solver of both ways, see `solve`; steps as times are those of the forward grid.
+
+    Returns
+    -------
+    inversion
+        An `Inversion`: `y0` `[batch, *event]`; `round_trip`, the rms of the miss in data units, and `radius` =
+        |y0| / sqrt(d), both `[batch]`.
+
+    Raises
+    ------
+    Misuse
+        If x1 is not a batch of the flow's events, the times do not rise within [0, 1], or a network is in training
+        mode.
+
+    References
+    ----------
+    Ben-Hamu et al., "D-Flow", ICML 2024, section 3.3.
 
     Examples
     --------
-    >>> flow = Flow(lambda x, t: -x, shape=(4,))
-    >>> inversion(flow, torch.ones(1, 4)).round_trip.item() < 1e-3
-    True
+    The flow of N(0, 4) halves x1 on the way to x0, so x1 = 8, four standard deviations out, has the radius 4.
+
+    >>> from headwater import Gaussian
+    >>> flow = Gaussian(torch.zeros(4), torch.full((4,), 2.0)).flow
+    >>> found = inversion(flow, torch.tensor([[2.0] * 4, [8.0] * 4]))
+    >>> found.radius.round(decimals=2).tolist(), bool(found.round_trip.max() < 0.01)
+    ([1.0, 4.0], True)
     """
     y0 = invert(flow, x1, method=method, steps=steps)
     back = solve(flow, y0, method=method, steps=steps)
@@ -95,11 +127,26 @@ def inversion(
 def shell(x0: Tensor) -> Tensor:
     """x0 `[batch, *event]` projected on the shell |x0| = sqrt(d), where the mass of N(0, I) lies; differentiable.
 
-    A hard form of `ChiPrior`, for `control(..., constraint=shell)`.
+    A hard form of `ChiPrior`, for `control(..., constraint=shell)`: x0 = sqrt(d) z / |z|. d is the number of entries
+    of an event, which is not the dimension of a flow with a support.
+
+    Parameters
+    ----------
+    x0
+        `[batch, *event]`, not zero.
+
+    Returns
+    -------
+    x0
+        The projection, `[batch, *event]`.
+
+    References
+    ----------
+    Vershynin, High-Dimensional Probability (2018), theorem 3.1.1: the norm of N(0, I) concentrates at sqrt(d).
 
     Examples
     --------
-    >>> round(shell(torch.tensor([[3.0, 4.0]])).norm().item(), 4)
+    >>> round(shell(torch.tensor([[3.0, 4.0]])).norm().item(), 4)  # sqrt(2)
     1.4142
     """
     norm = per_problem(x0.flatten(1).norm(dim=1).clamp(min=1e-12), x0)

@@ -28,29 +28,47 @@ With alpha(0) > 0 the path starts from noise mixed with data. The tables of DDPM
 class Support(Protocol):
     """The linear subspace of each problem's states: atoms that exist, a centre of mass at zero.
 
-    The source is then N(0, P), with P the orthogonal projection on the subspace.
+    The source is then N(0, P), with P the orthogonal projection on the subspace. A protocol: any object with these
+    three members will do.
+
+    Examples
+    --------
+    Events of 3 entries, of which each problem has the first n.
+
+    >>> from headwater import Flow
+    >>> class FirstEntries:
+    ...     def __init__(self, n):
+    ...         self.dimension = n
+    ...     def project(self, x):
+    ...         return x * (torch.arange(x.shape[1]) < self.dimension[:, None])
+    ...     def select(self, index):
+    ...         return FirstEntries(self.dimension[index])
+    >>> flow = Flow(lambda x, t: -x, shape=(3,), support=FirstEntries(torch.tensor([1, 3])))
+    >>> (flow.noise([0, 1]) != 0).tolist()
+    [[True, False, False], [True, True, True]]
     """
 
     @property
     def dimension(self) -> Tensor:
-        """The rank of P for each problem, `[batch]`."""
+        """The rank of P for each problem, int64 `[batch]`."""
 
     def project(self, x: Tensor) -> Tensor:
-        """P x for x `[batch, *event]`."""
+        """P x for x `[batch, *event]`, in the same shape."""
 
     def select(self, index: Tensor) -> Support:
-        """The support of the problems in `index` `[k]`."""
+        """The support of the problems in `index`, int64 `[k]`."""
 
 
 @dataclass(frozen=True)
 class Flow:
-    """A velocity field v(x, t) that carries the source N(0, I) at t = 0 to data at t = 1.
+    """A velocity field v(x, t) that carries the source N(0, I) at t = 0 to data at t = 1, by dx/dt = v(x, t).
 
     Parameters
     ----------
     velocity
-        v(x, t) with x `[batch, *shape]` and t a scalar tensor or one per problem, within `path.span`; returns a
-        tensor like x. Labels, text or masks per problem are declared with `Each` (see `problem.batch`).
+        v(x, t) with x `[batch, *shape]` and t a scalar tensor `[]` or one per problem `[batch]`, within `path.span`;
+        returns a tensor like x, in data units per unit of time. Labels, text or masks per problem are declared with
+        `Each`.
     shape
         The shape of one event, without the axis of the problem.
     path
@@ -72,11 +90,20 @@ class Flow:
     switched off, which other threads can see; freeze the network yourself with `network.requires_grad_(False)`, and
     nothing is switched. The network gets a copy of x, so it may work in place.
 
+    References
+    ----------
+    Lipman et al., "Flow Matching for Generative Modeling", ICLR 2023.
+
     Examples
     --------
+    The velocity -x halves x over a time of ln 2.
+
     >>> flow = Flow(lambda x, t: -x, shape=(2,))
     >>> flow(torch.ones(3, 2), torch.tensor(0.5)).shape
     torch.Size([3, 2])
+    >>> from headwater import RK4, solve
+    >>> solve(flow, torch.ones(1, 2), method=RK4, steps=[0.0, 0.25, 0.5, 0.693147]).round(decimals=3)
+    tensor([[0.5000, 0.5000]])
     """
 
     velocity: Velocity
@@ -96,12 +123,12 @@ class Flow:
 
     @property
     def event_size(self) -> int:
-        """The number of entries of one event."""
+        """The number of entries of one event, the product of `shape`."""
         return math.prod(self.shape)
 
     @property
     def source_dimension(self) -> int | Tensor:
-        """The dimension d of the source: `event_size`, or that of the support for each problem `[batch]`."""
+        """The dimension d of the source, `event_size`, or with a support that of each problem, int64 `[batch]`."""
         return self.event_size if self.support is None else self.support.dimension
 
     def project(self, x: Tensor) -> Tensor:
@@ -110,11 +137,13 @@ class Flow:
 
     @property
     def activations(self) -> dict[object, float]:
-        """Bytes per problem that `Auto` has measured, by shape, dtype and device; kept by `select`."""
+        """Bytes per problem that `Auto` has measured, by `(shape, dtype, device)`; kept by `select`."""
         return self._activations  # type: ignore[attr-defined,no-any-return]
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         """v(x, t) in the shape `[batch, *event]` and dtype of x; it requires a gradient exactly if x does.
+
+        t is a scalar `[]` or one time per problem `[batch]`.
 
         Raises
         ------
@@ -125,7 +154,10 @@ class Flow:
         return self._evaluate(x, self.time(x, t))
 
     def time(self, x: Tensor, t: Tensor) -> Tensor:
-        """t as the velocity sees it: clamped to the path's span, then cast once to the dtype and device of x."""
+        """t as the velocity sees it: clamped to the path's span, then cast once to the dtype and device of x.
+
+        t is `[]` or `[batch]` and keeps its shape; x is `[batch, *event]`, in float32 or float64, else a `Misuse`.
+        """
         require_full_precision(x)
         return t.clamp(*self.path.span).to(x)
 
@@ -147,7 +179,15 @@ class Flow:
         return self.project((v if wants_gradient else v.detach()).to(x.dtype))
 
     def call_network(self, x: Tensor, t: Tensor) -> Tensor:
-        """The velocity at a copy of x, which an in-place network may change, in the network's dtype."""
+        """The network's own answer `[batch, *event]` at a copy of x, in its dtype, unchecked.
+
+        t, `[]` or `[batch]`, is handed on as it is. The copy may be changed by an in-place network.
+
+        Raises
+        ------
+        Misuse
+            If the network's weights have another dtype than its input.
+        """
         state = x.clone() if self.dtype in (None, x.dtype) else x.to(self.dtype)
         try:
             # Only x0 is optimised: without those of the weights a gradient takes about two thirds of the time.
@@ -169,12 +209,28 @@ class Flow:
             ) from error
 
     def denoise(self, x: Tensor, t: Tensor) -> Tensor:
-        """The denoiser xhat = E[x1 | x_t = x], in the shape of x `[batch, *event]`."""
+        """The denoiser xhat = E[x1 | x_t = x], in the shape of x `[batch, *event]`; t is `[]` or `[batch]`.
+
+        xhat = (sigma' x - sigma v) / (alpha sigma' - sigma alpha'), for the straight path x + (1 - t) v. It costs one
+        evaluation.
+
+        Raises
+        ------
+        Misuse
+            As a call of the flow.
+
+        Examples
+        --------
+        >>> from headwater import Gaussian
+        >>> flow = Gaussian(torch.zeros(1), torch.ones(1)).flow
+        >>> flow.denoise(torch.ones(1, 1), torch.tensor(0.5)).item()  # t / (t^2 + (1 - t)^2)
+        1.0
+        """
         t = self.time(x, t)
         return self.path.xhat_from_v(x, self._evaluate(x, t), t)
 
     def select(self, index: Tensor) -> Flow:
-        """The flow of the problems in `index` `[k]`; itself if it has no data per problem."""
+        """The flow of the problems in `index`, int64 `[k]`; itself if it has no data per problem."""
         if self.support is None and not hasattr(self.velocity, "select"):
             return self
         support = None if self.support is None else self.support.select(index)
@@ -187,7 +243,16 @@ class Flow:
     ) -> Tensor:
         """Source points x0 ~ N(0, I), projected on the support, `[len(seeds), *shape]`.
 
-        A problem's noise depends on its own seed alone. It is drawn on the CPU, so that all devices agree.
+        A problem's noise depends on its own seed alone. It is drawn on the CPU in float32, so that all devices agree.
+
+        Parameters
+        ----------
+        seeds
+            One whole number from 0 to 2^64 - 1 per problem.
+        dtype
+            Of the result, float32 or float64.
+        device
+            Of the result.
 
         Raises
         ------
@@ -213,21 +278,90 @@ class Flow:
     def from_noise_prediction(
         cls, network: Velocity, shape: Sequence[int], path: Path, **options: Any
     ) -> Flow:
-        """A flow from a network eps(x, t), which predicts the noise `[batch, *shape]`.
+        """A flow from a network eps(x, t), which predicts the noise E[x0 | x_t = x].
 
-        With a `BetaTable` path the network gets the table's index for t. `options` are those of `Flow`: range,
-        support, dtype, modules.
+        v = (alpha'/alpha) x + (sigma' - sigma alpha'/alpha) eps, computed in the dtype of the state.
+
+        Parameters
+        ----------
+        network
+            eps(x, t) `[batch, *shape]`. With a `BetaTable` path it gets the table's index for t.
+        shape
+            The shape of one event.
+        path
+            The path that the network was trained on. Where alpha is 0 at t = 0, t is kept at 0.001 and above.
+        options
+            Those of `Flow`: range, support, dtype, modules.
+
+        Returns
+        -------
+        flow
+            With events `[*shape]`.
+
+        Examples
+        --------
+        For data N(0, 4) the noise in x is sigma x / (4 alpha^2 + sigma^2), and the flow carries x0 to 2 x0.
+
+        >>> from headwater import DDIM, VP, solve
+        >>> path = VP()
+        >>> eps = lambda x, t: path.sigma(t) * x / (4 * path.alpha(t) ** 2 + path.sigma(t) ** 2)
+        >>> flow = Flow.from_noise_prediction(eps, (1,), path)
+        >>> round(solve(flow, torch.ones(1, 1), method=DDIM, steps=200).item(), 1)
+        2.0
         """
         return _convert(network, shape, path, path.v_from_eps, options)
 
     @classmethod
     def from_denoiser(cls, network: Velocity, shape: Sequence[int], path: Path, **options: Any) -> Flow:
-        """A flow from a network xhat(x, t), which predicts the data; otherwise as `from_noise_prediction`."""
+        """A flow from a network xhat(x, t), which predicts the data E[x1 | x_t = x].
+
+        v = alpha' xhat + sigma' (x - alpha xhat) / sigma; otherwise as `from_noise_prediction`. Where sigma is 0 at
+        t = 1, t is kept at 0.999 and below.
+
+        Parameters
+        ----------
+        network
+            xhat(x, t) `[batch, *shape]`.
+        shape, path, options
+            As in `from_noise_prediction`.
+
+        Examples
+        --------
+        A denoiser that always answers 3 belongs to data that are 3: on a straight path v = (3 - x) / (1 - t).
+
+        >>> from headwater import CondOT
+        >>> flow = Flow.from_denoiser(lambda x, t: 3 * torch.ones_like(x), (1,), CondOT())
+        >>> flow(torch.ones(1, 1), torch.tensor(0.5)).item()
+        4.0
+        """
         return _convert(network, shape, path, path.v_from_xhat, options)
 
     @classmethod
     def from_v_prediction(cls, network: Velocity, shape: Sequence[int], path: Path, **options: Any) -> Flow:
-        """A flow from a network u(x, t) = alpha eps - sigma x1 (Salimans & Ho 2022, app. D); otherwise the same."""
+        """A flow from a network u(x, t), which predicts alpha eps - sigma xhat.
+
+        Otherwise as `from_noise_prediction`; it holds at every t.
+
+        Parameters
+        ----------
+        network
+            u(x, t) `[batch, *shape]`.
+        shape, path, options
+            As in `from_noise_prediction`.
+
+        References
+        ----------
+        Salimans & Ho, "Progressive distillation for fast sampling of diffusion models", ICLR 2022, app. D.
+
+        Examples
+        --------
+        On the cosine path of N(0, 1) u is 0, and nothing moves.
+
+        >>> from headwater import Cosine
+        >>> flow = Flow.from_v_prediction(lambda x, t: 0 * x, (1,), Cosine())
+        >>> abs(flow(torch.ones(1, 1), torch.tensor(0.5)).item()) < 1e-6
+        True
+        """
         return _convert(network, shape, path, path.v_from_vprediction, options)
 
 

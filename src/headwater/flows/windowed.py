@@ -137,10 +137,12 @@ def extend_to_canvas(
 ) -> Flow:
     """The flow on a canvas larger than its events; the given flow is that of a window.
 
+    v(x, t) = sum_k w_k P_k^T v_window(P_k x, t) / sum_k w_k, with P_k the crop to window k and w_k a smooth bump.
+
     Parameters
     ----------
     flow
-        The flow of one window.
+        The flow of one window, with events `[*event]`.
     canvas
         The lengths of the canvas along `axes`, each at least the window's.
     axes
@@ -148,18 +150,30 @@ def extend_to_canvas(
     stride
         The largest distance between windows, in entries; None means half a window.
 
+    Returns
+    -------
+    flow
+        Its events have the lengths `canvas` along `axes`, and those of the window elsewhere; the path and the range
+        are the window's. An evaluation for one problem calls the network once for every 32 windows. The flow itself
+        if the canvas has its size.
+
     Raises
     ------
     Misuse
-        If the canvas is smaller than the window, or the stride leaves gaps.
+        If the canvas is smaller than the window, the stride leaves gaps, or the flow has a support.
+
+    References
+    ----------
+    Bar-Tal et al., "MultiDiffusion", ICML 2023, eq. 5.
 
     Examples
     --------
+    >>> from headwater import Flow
     >>> flow = Flow(lambda x, t: -x, shape=(3, 8, 8))
     >>> canvas = extend_to_canvas(flow, (12, 20))
-    >>> x = torch.randn(2, 3, 12, 20)
-    >>> bool(torch.allclose(canvas(x, torch.tensor(0.5)), -x, atol=1e-6))
-    True
+    >>> x = torch.ones(2, 3, 12, 20)
+    >>> canvas.shape, bool(torch.allclose(canvas(x, torch.tensor(0.5)), -x))
+    ((3, 12, 20), True)
     """
     axes, canvas = tuple(axes), tuple(canvas)
     size = tuple(flow.shape[axis] for axis in axes)
@@ -181,6 +195,11 @@ def extend_to_canvas(
     corners = tuple(itertools.product(*starts))
     if canvas == size:
         return flow
+    if flow.support is not None:
+        raise Misuse(
+            "The states of this flow lie in a subspace, which its windows do not know.",
+            "Use the flow at its own size.",
+        )
     shape = list(flow.shape)
     for axis, n in zip(axes, canvas, strict=True):
         shape[axis] = n

@@ -8,6 +8,7 @@ from headwater.image.io.picture import Picture
 from headwater.image.metrics.fidelity import psnr, ssim
 from headwater.image.metrics.perceptual import perceptual_distance
 from headwater.image.model.models import flow
+from headwater.image.noise import estimate_noise
 from headwater.image.operators import (
     JPEG,
     Blur,
@@ -41,6 +42,7 @@ __all__ = [
     "UserOperator",
     "box_mask",
     "chain",
+    "estimate_noise",
     "flow",
     "from_physics",
     "gaussian_kernel",

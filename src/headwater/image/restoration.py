@@ -28,7 +28,9 @@ from headwater.image.operators.blur import Blur
 from headwater.image.operators.clip import Clip
 from headwater.image.operators.inpaint import Inpaint
 from headwater.image.operators.jpeg import JPEG
+from headwater.image.operators.physics import LinearPhysics, Physics
 from headwater.image.operators.resize import SuperResolution
+from headwater.image.operators.user import UserOperator
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit
 from headwater.problem.operator import Identity, Operator
@@ -48,7 +50,7 @@ class ImageTask:
     Attributes
     ----------
     operator : Operator
-        A. Optional methods of it are used: `adjoint` and `pinv` of a linear one, and `known_pixels` of a mask.
+        The map A. Methods that it may have are used: `adjoint` and `pinv` if it is linear, `known_pixels` of a mask.
     y : Tensor
         The measurement `[1 or samples, ...]`, in the data range of the flow.
     noise : float
@@ -68,6 +70,21 @@ class ImageTask:
     ------
     Misuse
         The noise is negative, NaN or infinite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import headwater as hw
+    >>> y = torch.full((1, 3, 4, 4), 0.2)  # a picture of half the height and width
+    >>> task = hw.image.ImageTask(hw.image.SuperResolution(2), y, noise=0.0, size=(8, 8))
+    >>> model = hw.Flow(lambda x, t: -x, (3, 8, 8), range=(-1, 1))
+    >>> problem = task.pose(model)
+    >>> problem.guess.shape
+    torch.Size([1, 3, 8, 8])
+    >>> result = problem.solve(seeds=[0])
+    >>> x = task.finish(result.x1, problem)
+    >>> bool((task.operator(x) - y).abs().max() < 1e-5)  # no noise: x agrees with y
+    True
     """
 
     operator: Operator
@@ -95,12 +112,17 @@ class ImageTask:
         If the operator is a mask, the problem is that of the windows that see damage, on the pixels that they cover
         (`flows.cover`), so that its cost is that of the damage.
 
+        Parameters
+        ----------
+        model
+            The prior on its window `[channels, height, width]`.
+
         Raises
         ------
         Misuse
             y does not fit the operator and the size, or looks like another range than the flow's.
         """
-        if self.check_span and model.range and self.y.ndim == 4 and self.y.shape[1] in (1, 3):
+        if self.check_span and model.range and self.measures_picture:
             check_range(self.y, *model.range)
         canvas, sigma = self.embed(model), self.misfit_unit
         if (cover := cover_of(canvas)) is not None:
@@ -125,8 +147,14 @@ class ImageTask:
         return isinstance(self.operator, Identity) and self.noise > 0
 
     @property
+    def measures_picture(self) -> bool:
+        """Whether y is a picture in the data range, by its shape; what a user's operator makes is its own affair."""
+        own = isinstance(self.operator, (UserOperator, Physics, LinearPhysics))
+        return not own and self.y.ndim == 4 and self.y.shape[1] in (1, 3) and not self.y.is_complex()
+
+    @property
     def misfit_unit(self) -> float | Tensor:
-        """The misfit that counts as 1, in data units: a number, or one for every measurement `[1 or samples]`.
+        """The misfit that counts as 1, in data units, a number or one for every measurement `[1 or samples]`.
 
         It is the noise of a picture to be denoised, else the noise or `resolution`, whichever is larger. Known pixels
         that are put back at the end need no better fit than the noise that they show around the damage.
@@ -167,7 +195,8 @@ class ImageTask:
             images = self.unpack(x1, cover, self.y)
             return images if problem.flow.range is None else images.clamp_(*problem.flow.range)
         images = x1[..., : self.size[0], : self.size[1]]
-        y = self.y.to(images).expand(len(images), *self.y.shape[1:])
+        y = self.y.to(images.device) if self.y.is_complex() else self.y.to(images)
+        y = y.expand(len(images), *self.y.shape[1:])
         known = known_pixels(self.operator, images.shape)
         if self.is_denoising:
             pass
@@ -179,7 +208,13 @@ class ImageTask:
         return images if problem is None or problem.flow.range is None else images.clamp(*problem.flow.range)
 
     def embed(self, model: Flow) -> Flow:
-        """The flow on the smallest canvas that holds the picture; of a mask only the windows that see damage."""
+        """The flow on the smallest canvas that holds the picture; of a mask only the windows that see damage.
+
+        Raises
+        ------
+        Misuse
+            The masks of the batch differ, and its pictures are larger than the window.
+        """
         window = (model.shape[1], model.shape[2])
         canvas = (max(self.size[0], window[0]), max(self.size[1], window[1]))
         known = known_pixels(self.operator, (1, model.shape[0], *self.size))
@@ -206,7 +241,7 @@ class ImageTask:
         return cover.pack(known if self.size == cover.canvas else pad_to(known, cover.canvas))
 
     def unpack(self, packed: Tensor, cover: Cover, onto: Tensor) -> Tensor:
-        """Pictures of the task's size: `onto` with the covered pixels put in."""
+        """Pictures `[samples, c, height, width]`: `onto`, of the task's size, with the covered pixels put in."""
         if self.size != cover.canvas:
             onto = extend(onto, cover.canvas)
         return cover.unpack(packed, onto)[..., : self.size[0], : self.size[1]]
@@ -227,11 +262,26 @@ class Restoration:
     Attributes
     ----------
     images : Tensor
-        `[samples, channels, height, width]`, finished.
+        `[samples, channels, height, width]` in the data range of the flow, one for each seed, finished.
     result : Result
-        Of the control run, on its canvas; see `crop`.
-    task, problem
-        What was asked, and how it was posed on the flow.
+        Of the recipe: x1 `[samples, channels, canvas height, canvas width]`, or of a mask on the covered pixels; see
+        `crop`.
+    task : ImageTask
+        What was asked.
+    problem : Problem
+        How it was posed on the flow.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import headwater as hw
+    >>> y = torch.full((1, 3, 4, 4), 0.2)
+    >>> task = hw.image.ImageTask(hw.image.SuperResolution(2), y, noise=0.0, size=(8, 8))
+    >>> found = hw.image.restore(task, hw.Flow(lambda x, t: -x, (3, 8, 8)), seeds=[1, 2])
+    >>> found.images.shape, [status.name for status in found.result.status]
+    (torch.Size([2, 3, 8, 8]), ['REACHED', 'REACHED'])
+    >>> bool(found.rms(found.images).max() < 1e-4)
+    True
     """
 
     images: Tensor
@@ -241,7 +291,7 @@ class Restoration:
 
     @property
     def region(self) -> Place:
-        """The rows and columns of the picture that were solved: all, or those from the first window to the last."""
+        """The rows and columns of the picture that were solved, all or those from the first window to the last."""
         (height, width), cover = self.task.size, cover_of(self.problem.flow)
         if cover is None:
             return slice(0, height), slice(0, width)
@@ -286,6 +336,11 @@ def restore(
     options
         What the user says about any method.
 
+    Returns
+    -------
+    restoration
+        The images `[samples, channels, height, width]`, one per seed, and how each solve ended.
+
     Raises
     ------
     Misuse
@@ -293,9 +348,10 @@ def restore(
 
     Examples
     --------
-    >>> from headwater.image.operators import Identity
-    >>> task = ImageTask(Identity(), torch.zeros(1, 3, 8, 8), 0.1, size=(8, 8))
-    >>> restore(task, Flow(lambda x, t: -x, (3, 8, 8)), seeds=[1, 2]).images.shape
+    >>> import torch
+    >>> import headwater as hw
+    >>> task = hw.image.ImageTask(hw.Identity(), torch.zeros(1, 3, 8, 8), noise=0.1, size=(8, 8))
+    >>> hw.image.restore(task, hw.Flow(lambda x, t: -x, (3, 8, 8)), seeds=[1, 2]).images.shape
     torch.Size([2, 3, 8, 8])
     """
     if len(seeds) == 0 or len(task.y) not in (1, len(seeds)):
@@ -309,9 +365,8 @@ def restore(
     # Below the resolution the unit of the misfit is no noise that could be fitted, and the one-sided residuals of
     # clipped pixels and the bounded ones of a quantisation are no noise either.
     if task.noise >= task.resolution and not isinstance(task.operator, (Clip, JPEG)):
-        result = tell_overfitted(
-            result, task.operator.count(task.y), 0.8 * share_inside(task.y, model).sqrt()
-        )
+        inside = share_inside(task.y, model).sqrt() if task.measures_picture else torch.tensor(1.0)
+        result = tell_overfitted(result, task.operator.count(task.y), 0.8 * inside)
     return Restoration(task.finish(result.x1, problem), result, task, problem)
 
 

@@ -113,8 +113,11 @@ def write_sheet(
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
+    >>> import torch
+    >>> import headwater as hw
     >>> x = torch.zeros(3, 16, 16)
-    >>> write_sheet(Path(tempfile.mkdtemp()) / "sheet.png", x, x, curve=[(0, 20.0), (9, 1.0)]).name
+    >>> hw.image.write_sheet(Path(tempfile.mkdtemp()) / "sheet.png", x, x, curve=[(0, 20.0), (9, 1.0)]).name
     'sheet.png'
     """
     named = [("Measurement", measurement), ("Result", result), ("Reference", reference)]

@@ -76,11 +76,14 @@ def write_sheet(
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> import numpy as np
-    >>> from headwater.molecule.structure.molecule import Molecule
-    >>> water = Molecule(("O", "H", "H"), np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]), (0, 0, 0))
-    >>> lines = (Line("gap", "eV", (("asked", 9.0), ("guide", 8.8))),)
-    >>> write_sheet(Path(tempfile.mkdtemp()) / "hits.png", [Card(water, "water", lines)], title="Hits").name
+    >>> import headwater as hw
+    >>> places = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    >>> water = hw.molecule.Molecule(("O", "H", "H"), places, (0, 0, 0))
+    >>> gap = hw.molecule.Line("gap", "eV", (("asked", 9.0), ("guide", 8.8)))
+    >>> path = Path(tempfile.mkdtemp()) / "hits.png"
+    >>> hw.molecule.write_sheet(path, [hw.molecule.Card(water, "water", (gap,))], title="Hits").name
     'hits.png'
     """
     if not cards:

@@ -24,14 +24,17 @@ from headwater.problem.batch import per_problem
 
 @dataclass(frozen=True, kw_only=True)
 class GradientDescentState(OptimizerState):
-    """The common fields, and the momentum u: `velocity` `[batch, *event]`."""
+    """The state of `GradientDescent`: the common fields, and the momentum u, `velocity` `[batch, *event]`."""
 
     velocity: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdamState(OptimizerState):
-    """The common fields, the two moments `[batch, *event]`, and `decay` `[batch, 2]` float64: b1^t and b2^t."""
+    """The state of `Adam`: the common fields, the moments `mean` and `square`, and the powers `decay`.
+
+    The moments m and v are `[batch, *event]`; `decay` is float64 `[batch, 2]`, b1^t and b2^t.
+    """
 
     mean: Tensor
     square: Tensor
@@ -45,7 +48,7 @@ S = TypeVar("S", bound=OptimizerState)
 class GradientDescent:
     """Gradient descent with heavy-ball momentum and optional clipping.
 
-    u <- momentum u + g min(1, clip / |g|),  x <- x - lr u
+    u <- momentum u + g min(1, clip / |g|),  x <- x - lr u, with x, g and u `[batch, *event]`.
 
     A NaN or infinite evaluation ends a problem as DIVERGED, at its last finite iterate.
 
@@ -56,7 +59,12 @@ class GradientDescent:
     clip
         The largest Euclidean norm of each problem's gradient; None means no limit.
     tolerance
-        The largest entry of a gradient that counts as zero.
+        The largest entry of a gradient that counts as zero: such a problem ends as CONVERGED.
+
+    Raises
+    ------
+    Misuse
+        If `lr` or `clip` is not positive and finite, or `momentum` is outside of [0, 1).
 
     References
     ----------
@@ -64,6 +72,8 @@ class GradientDescent:
 
     Examples
     --------
+    C(x) = x^2 / 2 with the gradient x; the first evaluation is that of the start, and each halves x.
+
     >>> optimizer = GradientDescent(lr=0.5)
     >>> state = optimizer.init(torch.tensor([[4.0]]))
     >>> for _ in range(3):
@@ -84,11 +94,14 @@ class GradientDescent:
             _positive("clip", self.clip)
 
     def init(self, x0: Tensor) -> GradientDescentState:
-        """The state before any evaluation, at x0 `[batch, *event]`."""
+        """The state before any evaluation, at x0 `[batch, *event]`; a `Misuse` unless float32 or float64."""
         return GradientDescentState(**initial_fields(x0), velocity=torch.zeros_like(x0.detach()))
 
     def step(self, state: GradientDescentState, value: Tensor, gradient: Tensor) -> GradientDescentState:
-        """The next state, from `value` `[batch]` and `gradient` `[batch, *event]` at `state.trial`."""
+        """The next state, from the cost `value` `[batch]` and its `gradient` `[batch, *event]` at `state.trial`.
+
+        Other shapes are a `Misuse`.
+        """
         new = _accept(state, value, gradient, self.tolerance)
         rows, g = per_problem(_moving(state, new), new.x), new.gradient
         if self.clip is not None:
@@ -103,9 +116,9 @@ class Polyak:
 
     x <- x - alpha g,  alpha = min(relaxation (C - least) / |g|^2, max_step sqrt(n) / |g|),  n = #{i: g_i != 0}
 
-    Every step is taken, even if the cost rises: that carries it over the small valleys of a rough cost, and the
-    caller keeps the best point. A cost at or below `least` ends a problem as CONVERGED; a NaN or infinite evaluation
-    ends it as DIVERGED.
+    x and g are `[batch, *event]`, C, alpha and n `[batch]`. Every step is taken, even if the cost rises: that carries
+    it over the small valleys of a rough cost, and the caller keeps the best point, as `control` does. A cost at or
+    below `least` ends a problem as CONVERGED; a NaN or infinite evaluation ends it as DIVERGED.
 
     Parameters
     ----------
@@ -116,7 +129,12 @@ class Polyak:
         Above 0, at most 2. 2 is exact for the square of a linear misfit whose least value is attained (Newton's
         method for one equation).
     tolerance
-        The largest entry of a gradient that counts as zero.
+        The largest entry of a gradient that counts as zero: such a problem ends as CONVERGED.
+
+    Raises
+    ------
+    Misuse
+        If `max_step` is not positive and finite, or `relaxation` is outside of (0, 2].
 
     References
     ----------
@@ -124,6 +142,8 @@ class Polyak:
 
     Examples
     --------
+    C(x) = x_1^2 / 2, whose least value is 0, in one step:
+
     >>> optimizer = Polyak(max_step=10.0)
     >>> state = optimizer.init(torch.tensor([[4.0, 3.0]]))
     >>> state = optimizer.step(state, 0.5 * state.trial[:, 0] ** 2, state.trial * torch.tensor([1.0, 0.0]))
@@ -142,11 +162,14 @@ class Polyak:
             raise Misuse(f"relaxation is {self.relaxation}.", "Give a number above 0, at most 2.")
 
     def init(self, x0: Tensor) -> OptimizerState:
-        """The state before any evaluation, at x0 `[batch, *event]`."""
+        """The state before any evaluation, at x0 `[batch, *event]`; a `Misuse` unless float32 or float64."""
         return OptimizerState(**initial_fields(x0))
 
     def step(self, state: OptimizerState, value: Tensor, gradient: Tensor) -> OptimizerState:
-        """The next state, from `value` `[batch]` and `gradient` `[batch, *event]` at `state.trial`."""
+        """The next state, from the cost `value` `[batch]` and its `gradient` `[batch, *event]` at `state.trial`.
+
+        Other shapes are a `Misuse`.
+        """
         new = _accept(state, value, gradient, self.tolerance)
         there = (new.code == RUNNING) & (new.value <= self.least)
         new = replace(new, code=torch.where(there, CONVERGED, new.code).to(torch.int8))
@@ -162,7 +185,8 @@ class Polyak:
 class Adam:
     """Adam with one state per problem.
 
-    m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2,  x <- x - lr mhat / (sqrt(vhat) + eps)
+    m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2,  x <- x - lr mhat / (sqrt(vhat) + eps), with
+    mhat = m / (1 - b1^t) and vhat = v / (1 - b2^t) at the t-th evaluation; x, g, m and v are `[batch, *event]`.
 
     A NaN or infinite evaluation ends a problem as DIVERGED, at its last finite iterate.
 
@@ -174,7 +198,12 @@ class Adam:
         Whether each problem's gradient is first divided by its root mean square, so that the method and its `eps` do
         not depend on the scale of the cost.
     tolerance
-        The largest entry of a gradient that counts as zero.
+        The largest entry of a gradient that counts as zero: such a problem ends as CONVERGED.
+
+    Raises
+    ------
+    Misuse
+        If `lr` or `eps` is not positive and finite, or an entry of `betas` is outside of [0, 1).
 
     References
     ----------
@@ -182,6 +211,8 @@ class Adam:
 
     Examples
     --------
+    The first step has the length `lr`, whatever the gradient:
+
     >>> optimizer = Adam(lr=0.5)
     >>> state = optimizer.init(torch.tensor([[4.0]]))
     >>> state = optimizer.step(state, 0.5 * state.trial[:, 0] ** 2, state.trial)
@@ -202,13 +233,16 @@ class Adam:
             _below_one("betas", beta)
 
     def init(self, x0: Tensor) -> AdamState:
-        """The state before any evaluation, at x0 `[batch, *event]`."""
+        """The state before any evaluation, at x0 `[batch, *event]`; a `Misuse` unless float32 or float64."""
         common = initial_fields(x0)
         zeros = torch.zeros_like(common["x"])
         return AdamState(**common, mean=zeros, square=zeros, decay=_ones(common["value"]))
 
     def step(self, state: AdamState, value: Tensor, gradient: Tensor) -> AdamState:
-        """The next state, from `value` `[batch]` and `gradient` `[batch, *event]` at `state.trial`."""
+        """The next state, from the cost `value` `[batch]` and its `gradient` `[batch, *event]` at `state.trial`.
+
+        Other shapes are a `Misuse`.
+        """
         new = _accept(state, value, gradient, self.tolerance)
         moving, g = _moving(state, new), new.gradient
         rows = per_problem(moving, g)

@@ -27,18 +27,26 @@ from headwater.problem.batch import per_problem
 
 @dataclass(frozen=True, kw_only=True)
 class LBFGSState(OptimizerState):
-    """The common fields, the line search and the memory.
+    """The state of `LBFGS`: the common fields, the line search and the memory.
 
-    | field | shape | meaning |
-    |---|---|---|
-    | `direction` | [batch, *event] | p, along which the search runs |
-    | `gradient_lo` | [batch, *event] | the gradient at the best point of the search |
-    | `search` | [batch, 13] float64 | a packed `line_search.Search` |
-    | `s`, `y` | [batch, memory, *event] | the ring of steps and gradient differences |
-    | `sy`, `yy` | [batch, memory, memory] float64 | s_i.y_j for i <= j and y_i.y_j, newest last |
-    | `head` | [batch] int64 | the slot of the ring that is written next |
-    | `count` | [batch] int64 | pairs in use; 0 means steepest descent |
-    | `idle` | [batch] int64 | consecutive steps that changed the cost by no more than its rounding error |
+    Attributes
+    ----------
+    direction
+        p, along which the search runs, `[batch, *event]`.
+    gradient_lo
+        The gradient at the best point of the search, `[batch, *event]`.
+    search
+        A packed `line_search.Search`, float64 `[batch, 13]`.
+    s, y
+        The ring of steps and gradient differences, `[batch, memory, *event]` each.
+    sy, yy
+        s_i.y_j for i <= j and y_i.y_j, newest last, float64 `[batch, memory, memory]`.
+    head
+        The slot of the ring that is written next, int64 `[batch]`.
+    count
+        Pairs in use, int64 `[batch]`; 0 means steepest descent.
+    idle
+        Consecutive steps that changed the cost by no more than its rounding error, int64 `[batch]`.
     """
 
     direction: Tensor
@@ -57,15 +65,16 @@ class LBFGSState(OptimizerState):
 class LBFGS:
     """Limited-memory BFGS with a strong Wolfe line search, for a batch of independent problems.
 
-    x <- x + alpha p,  p = -H g,  with H the BFGS inverse Hessian of the last `memory` pairs
-    s = x_new - x, y = g_new - g and the initial scaling gamma = s.y / y.y.
+    x <- x + alpha p with p = -H g, all `[batch, *event]`. H is the BFGS inverse Hessian of the last `memory` pairs
+    s = x_new - x and y = g_new - g, with the initial scaling gamma = s.y / y.y. Its state holds 2 memory + 5
+    tensors of the size of x.
 
     Parameters
     ----------
     memory
-        The pairs kept.
+        The pairs kept, at least 1.
     first_step
-        The length of the first trial step, as a root mean square per coordinate.
+        The length of the first trial step, as a root mean square per coordinate, in the unit of x.
     max_step
         The longest step allowed, in the same unit; None means no limit.
     tolerance
@@ -86,15 +95,23 @@ class LBFGS:
     its starting point has no finite cost and gradient. Rows that have ended ignore further evaluations. States are
     never modified in place, so any of them can be continued.
 
+    Raises
+    ------
+    Misuse
+        If `memory` or `patience` is below 1, a step is not positive and finite, or `tolerance`, `curvature` or
+        `noise` is negative.
+
     References
     ----------
     Nocedal & Wright, Numerical Optimization (2006), Algorithms 7.4 and 7.5.
 
     Examples
     --------
+    C(x) = |x|^2 / 2 from two starts; a code of 0 is RUNNING, and 1 is CONVERGED.
+
     >>> optimizer = LBFGS(tolerance=1e-6)
     >>> state = optimizer.init(torch.tensor([[3.0, 1.0], [0.0, -2.0]]))
-    >>> while bool((state.code == RUNNING).any()):
+    >>> while bool((state.code == 0).any()):
     ...     x = state.trial
     ...     state = optimizer.step(state, 0.5 * (x**2).sum(1), x)
     >>> state.code.tolist(), bool(state.x.abs().max() < 1e-6)
@@ -123,7 +140,7 @@ class LBFGS:
                 raise Misuse(f"{name} is {getattr(self, name)}.", "Give zero or a positive number.")
 
     def init(self, x0: Tensor) -> LBFGSState:
-        """The state before any evaluation, at x0 `[batch, *event]`."""
+        """The state before any evaluation, at x0 `[batch, *event]`; a `Misuse` unless float32 or float64."""
         common = initial_fields(x0)
         x, zero = common["x"], common["iterations"]
         size, m = x.shape[0], self.memory
@@ -144,7 +161,10 @@ class LBFGS:
         )
 
     def step(self, state: LBFGSState, value: Tensor, gradient: Tensor) -> LBFGSState:
-        """The next state, from `value` `[batch]` and `gradient` `[batch, *event]` at `state.trial`."""
+        """The next state, from the cost `value` `[batch]` and its `gradient` `[batch, *event]` at `state.trial`.
+
+        Other shapes are a `Misuse`.
+        """
         phi, gradient = read_evaluation(state, value, gradient)
         running = state.code == RUNNING
         first, searching = running & state.fresh, running & ~state.fresh

@@ -78,15 +78,21 @@ class StrongWolfe:
 
     phi(alpha) <= phi(0) + c1 alpha dphi(0)  and  |dphi(alpha)| <= c2 |dphi(0)|   (3.7)
 
-    Where the costs differ by less than their rounding error, `noise` |phi(0)|, the second condition alone decides. A
-    NaN or infinite evaluation counts as a step that is too long.
+    phi(alpha) is the cost of a problem at x + alpha p. Where the costs differ by less than their rounding error,
+    `noise` |phi(0)|, the second condition alone decides. A NaN or infinite evaluation counts as a step that is too
+    long.
 
     Parameters
     ----------
     c1, c2
         The constants of the two conditions, 0 < c1 < c2 < 1.
     max_evaluations
-        The most evaluations of one search.
+        The most evaluations of one search, at least 2.
+
+    Raises
+    ------
+    Misuse
+        If the constants are not in this order, or `max_evaluations` is below 2.
 
     References
     ----------
@@ -94,6 +100,8 @@ class StrongWolfe:
 
     Examples
     --------
+    >>> from headwater import LBFGS
+    >>> optimizer = LBFGS(wolfe=StrongWolfe(c2=0.5))  # a more accurate search: more evaluations, fewer iterations
     >>> StrongWolfe(c1=0.5, c2=0.1)
     Traceback (most recent call last):
         ...

@@ -29,17 +29,33 @@ STATUS: Final = {
 class OptimizerState:
     """What an optimiser knows about each problem; the first axis of every field is the problem.
 
-    | field | shape | meaning |
-    |---|---|---|
-    | `trial` | [batch, *event] | the next point to evaluate (equal to `x` once the problem has ended) |
-    | `x` | [batch, *event] | the current iterate |
-    | `value` | [batch] float64 | the cost at `x`; infinite before the first evaluation |
-    | `gradient` | [batch, *event] | the gradient at `x` |
-    | `iterations` | [batch] int64 | accepted steps, without the evaluation of the starting point |
-    | `evaluations` | [batch] int64 | evaluations so far |
-    | `accepted` | [batch] bool | whether the point evaluated last became `x` (or confirmed a starting point) |
-    | `code` | [batch] int8 | `RUNNING`, `CONVERGED`, `STALLED` or `DIVERGED` |
-    | `fresh` | [batch] bool | whether the next evaluation is that of a starting point |
+    Attributes
+    ----------
+    trial
+        The next point to evaluate, `[batch, *event]`; equal to `x` once the problem has ended.
+    x
+        The current iterate, `[batch, *event]`.
+    value
+        The cost at `x`, float64 `[batch]`; infinite before the first evaluation.
+    gradient
+        The gradient at `x`, `[batch, *event]`.
+    iterations
+        Accepted steps, int64 `[batch]`, without the evaluation of the starting point.
+    evaluations
+        Evaluations so far, int64 `[batch]`.
+    accepted
+        Whether the point evaluated last became `x`, or confirmed a starting point, bool `[batch]`.
+    code
+        0 RUNNING, 1 CONVERGED, 2 STALLED or 3 DIVERGED, int8 `[batch]`.
+    fresh
+        Whether the next evaluation is that of a starting point, bool `[batch]`.
+
+    Examples
+    --------
+    >>> from headwater import Polyak
+    >>> state = Polyak(max_step=1.0).init(torch.zeros(2, 3))
+    >>> state.trial.shape, state.value.tolist(), state.code.tolist()
+    (torch.Size([2, 3]), [inf, inf], [0, 0])
     """
 
     trial: Tensor
@@ -59,7 +75,19 @@ S = TypeVar("S", bound=OptimizerState)
 class Optimizer(Protocol[S]):
     """A state machine: evaluate cost and gradient at `state.trial`, hand them to `step`, and repeat.
 
-    The first axis of every tensor is the problem; problems do not depend on each other.
+    The first axis of every tensor is the problem; problems do not depend on each other. A protocol.
+
+    Examples
+    --------
+    Two steps of gradient descent on C(x) = x^2 / 2, as `control` would take them:
+
+    >>> from headwater import GradientDescent
+    >>> optimizer = GradientDescent(lr=0.5)
+    >>> state = optimizer.init(torch.tensor([[8.0]]))
+    >>> for _ in range(3):
+    ...     state = optimizer.step(state, 0.5 * state.trial[:, 0] ** 2, state.trial)
+    >>> state.x.item(), state.value.item(), state.evaluations.item(), state.iterations.item()
+    (2.0, 2.0, 3, 2)
     """
 
     def init(self, x0: Tensor) -> S:

@@ -8,10 +8,14 @@ from enum import Enum
 class Status(Enum):
     """How one problem ended; the value is the sentence for the user.
 
+    `ok` is True for REACHED, COMPUTED and CONVERGED. A failure of the numerics is a status, never an exception.
+
     Examples
     --------
     >>> Status.REACHED.ok, Status.STALLED.ok
     (True, False)
+    >>> print(Status.DIVERGED.value)
+    The cost or its gradient became NaN or infinite; the last finite point was kept.
     """
 
     RUNNING = "The problem is still being optimised."

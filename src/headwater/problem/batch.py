@@ -27,7 +27,24 @@ T = TypeVar("T")
 
 
 class CannotRestrict(Misuse):
-    """Something declared `WholeBatch` was to be evaluated for some of its problems."""
+    """Something declared `WholeBatch` was to be evaluated for some of its problems.
+
+    `control` and the solvers catch it and evaluate the whole batch.
+
+    Parameters
+    ----------
+    what, cure
+        As those of `Misuse`.
+
+    Examples
+    --------
+    >>> from headwater import WholeBatch
+    >>> try:
+    ...     WholeBatch(lambda x1: x1.sum(1)).select(torch.tensor([0]))
+    ... except CannotRestrict as error:
+    ...     print(error.cure)
+    Declare its per-problem data with Each(f, **data), or evaluate all problems together.
+    """
 
 
 def select(thing: T, index: Tensor) -> T:
@@ -66,14 +83,15 @@ def select_rows(value: Any, index: Tensor) -> Any:
 class Each:
     """A function with per-problem data: `Each(f, **data)(x, ...)` is `f(x, ..., **data)`.
 
-    It serves velocities f(x, t, **data), costs f(x1, **data), priors f(x0, **data) and operators alike.
+    It serves velocities `f(x, t, **data)`, costs `f(x1, **data)`, priors `f(x0, **data)` and operators alike.
 
     Parameters
     ----------
     function
         Any callable of x `[batch, ...]`; networks among its attributes are found as those of any velocity.
     data
-        Tensors `[batch, ...]`, or lists with one entry per problem. A first axis of 1 is shared by all problems.
+        Tensors or arrays `[batch, ...]`, or lists with one entry per problem, by name; also mappings of them. A first
+        axis of 1, or none, is shared by all problems.
 
     Raises
     ------
@@ -85,6 +103,14 @@ class Each:
     >>> velocity = Each(lambda x, t, rate: rate[:, None] * x, rate=torch.tensor([1.0, 2.0, 3.0]))
     >>> velocity.select(torch.tensor([2]))(torch.ones(1, 2), torch.tensor(0.5))
     tensor([[3., 3.]])
+
+    A target of its own for each of two problems:
+
+    >>> from headwater import Gaussian, control
+    >>> flow = Gaussian(torch.zeros(1), torch.ones(1)).flow
+    >>> cost = Each(lambda x1, target: (x1[:, 0] - target).square(), target=torch.tensor([1.0, -2.0]))
+    >>> control(flow, cost, flow.noise([0, 1])).x1.round(decimals=2).tolist()
+    [[1.0], [-2.0]]
     """
 
     def __init__(self, function: Callable[..., Any], /, **data: Any) -> None:
@@ -92,6 +118,7 @@ class Each:
         self.__name__ = getattr(function, "__name__", type(function).__name__)
 
     def __call__(self, x: Tensor, *arguments: Any) -> Any:
+        """f(x, ...) with the data, x `[batch, ...]`; a `Misuse` if the data has rows for other problems than x."""
         for name, value in self.data.items():
             for count in row_counts(value):
                 if count not in (1, len(x)):
@@ -103,7 +130,7 @@ class Each:
         return self.function(x, *arguments, **self.data)
 
     def select(self, index: Tensor) -> Each:
-        """The function with the data of the problems in `index` `[k]`."""
+        """The function with the data of the problems in `index`, int64 `[k]`."""
         return Each(select(self.function, index), **{k: select_rows(v, index) for k, v in self.data.items()})
 
 
@@ -119,7 +146,13 @@ def row_counts(value: Any) -> list[int]:
 class WholeBatch:
     """A function that can only be evaluated for all problems at once.
 
-    With one of these `control` evaluates problems that have ended along with the others.
+    With one of these `control` evaluates problems that have ended along with the others, and does not check that
+    problems are independent: a batch of k is then one thing, and not k runs of one.
+
+    Parameters
+    ----------
+    function
+        Any callable of x `[batch, ...]`.
 
     Examples
     --------
@@ -133,10 +166,11 @@ class WholeBatch:
         self.__name__ = getattr(function, "__name__", type(function).__name__)
 
     def __call__(self, x: Tensor, *arguments: Any) -> Any:
+        """f(x, ...) of the whole batch x `[batch, ...]`."""
         return self.function(x, *arguments)
 
     def select(self, index: Tensor) -> WholeBatch:
-        """Raise `CannotRestrict`; `control` then evaluates the whole batch."""
+        """Raise `CannotRestrict`, whatever the `index` `[k]`; `control` then evaluates the whole batch."""
         raise CannotRestrict(
             f"{self.__name__} was declared WholeBatch, so it cannot be evaluated for some of its problems.",
             "Declare its per-problem data with Each(f, **data), or evaluate all problems together.",

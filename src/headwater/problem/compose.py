@@ -28,9 +28,10 @@ def compose(outer: Any, inner: Map) -> Any:
     Parameters
     ----------
     outer
-        An operator, a misfit, or any cost of inner(x).
+        An operator, a misfit, or any cost `[batch, ...]` -> `[batch]` of inner(x).
     inner
-        A map of x `[batch, ...]`; linear if it has a method `adjoint(y)`, and per problem if it has `select(index)`.
+        A map of x `[batch, *event]` to `[batch, ...]`; linear if it has a method `adjoint(y)`, and per problem if it
+        has `select(index)`.
 
     Returns
     -------
@@ -44,6 +45,13 @@ def compose(outer: Any, inner: Map) -> Any:
     >>> cost = compose(lambda x: x.sum(1), lambda z: 2 * z)
     >>> cost(torch.ones(1, 3)).item()
     6.0
+
+    The misfit of latents z, through a decoder that doubles them:
+
+    >>> from headwater import Misfit
+    >>> misfit = compose(Misfit(lambda x: x, torch.zeros(1, 3), 0.5), lambda z: 2 * z)
+    >>> type(misfit).__name__, misfit.rms(torch.ones(1, 3)).item()
+    ('Misfit', 4.0)
     """
     if isinstance(outer, Misfit):
         return replace(outer, operator=compose(outer.operator, inner))

@@ -18,7 +18,7 @@ from headwater.text import counted
 
 @dataclass(frozen=True, eq=False)
 class Operator(ABC):
-    """A measurement operator y = A(x), differentiable in x.
+    """A measurement operator y = A(x), differentiable in x; a subclass gives the call.
 
     x is `[batch, ...]`; the first axis of y is the problem, too. One operator serves the whole batch. A tensor that
     it holds has a first axis of 1 (shared) or of the batch (one per problem); `select` restricts the latter.
@@ -33,6 +33,24 @@ class Operator(ABC):
         The number of channels that x must have; None means any.
     per_problem
         The names of the tensors that the operator holds.
+
+    Examples
+    --------
+    A sensor that saturates, with a gain per problem:
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True, eq=False)
+    ... class Saturation(Operator):
+    ...     gain: torch.Tensor
+    ...     kind, per_problem = "saturation", ("gain",)
+    ...     def __call__(self, x):
+    ...         return torch.tanh(self.gain[:, None] * x)
+    >>> operator = Saturation(torch.tensor([1.0, 100.0]))
+    >>> operator(torch.ones(2, 1))
+    tensor([[0.7616],
+            [1.0000]])
+    >>> operator.select([1])(torch.ones(1, 1)).tolist()
+    [[1.0]]
     """
 
     kind: ClassVar[str]
@@ -47,7 +65,7 @@ class Operator(ABC):
 
     @property
     def local(self) -> int | None:
-        """How far from its own place in x an entry of y looks, in pixels or samples of x; None means everywhere."""
+        """How far from its own place in x an entry of y looks, in pixels or samples; None means everywhere."""
         return None
 
     @property
@@ -57,21 +75,29 @@ class Operator(ABC):
 
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:
-        """A(x), the measurement without noise, of x `[batch, ...]`."""
+        """A(x) `[batch, ...]`, the measurement without noise, of x `[batch, ...]`."""
 
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
-        """A(x) - y in the shape of y, zero where x agrees with the measurement (for `Clip` an inequality)."""
+        """A(x) - y in the shape of y, zero where x `[batch, ...]` agrees with the measurement.
+
+        Where the measurement is an inequality, as for clipped values, a subclass says what it breaks.
+
+        Raises
+        ------
+        Misuse
+            If y `[batch or 1, ...]` is not of the shape of A(x).
+        """
         return difference(self(x), y)
 
     def damaged(self, shape: Sequence[int]) -> Tensor | None:
         """Which entries of x the measurement says nothing about, for x of this shape.
 
-        Bool, broadcastable to x; None means that y depends on all of x.
+        Bool, broadcastable to x `[batch, ...]`; None means that y depends on all of x.
         """
         return None
 
     def count(self, y: Tensor) -> Tensor:
-        """How many entries of y are measurements, int64 `[batch]`: the divisor of a mean squared residual."""
+        """How many entries of y `[batch, ...]` are measurements, int64 `[batch]`: the divisor of a mean square."""
         return torch.full((y.shape[0],), y[:1].numel() if len(y) else 0, device=y.device)
 
     def select(self, index: Tensor | Sequence[int]) -> Self:
@@ -93,16 +119,39 @@ class Operator(ABC):
 
 @dataclass(frozen=True, eq=False)
 class LinearOperator(Operator):
-    """A linear measurement y = A x with its exact adjoint: <A x, y> = <x, A' y>."""
+    """A linear measurement y = A x with its exact adjoint, A' y: the inner products (A x, y) and (x, A' y) agree.
+
+    A subclass gives the call and `adjoint`; the rest follows from them. Its other methods are those of `Operator`.
+
+    References
+    ----------
+    Hestenes & Stiefel 1952, section 10, for the conjugate gradients of `pinv` and `project`.
+
+    Examples
+    --------
+    The mean of two entries:
+
+    >>> class Mean(LinearOperator):
+    ...     kind = "mean"
+    ...     def __call__(self, x):
+    ...         return x.mean(1, keepdim=True)
+    ...     def adjoint(self, y):
+    ...         return y.expand(-1, 2) / 2
+    >>> mean = Mean()
+    >>> mean.pinv(torch.tensor([[3.0]])), mean.project(torch.tensor([[0.0, 2.0]]), torch.tensor([[3.0]]))
+    (tensor([[3., 3.]]), tensor([[2., 4.]]))
+    >>> round(mean.norm((1, 2)).item(), 4)  # sqrt(1/2)
+    0.7071
+    """
 
     linear: ClassVar[bool] = True
 
     @abstractmethod
     def adjoint(self, y: Tensor) -> Tensor:
-        """A' y, in the shape of x."""
+        """A' y `[batch, ...]`, in the shape of x, for y `[batch, ...]`."""
 
     def pinv(self, y: Tensor, *, ridge: float = 0.0) -> Tensor:
-        """A' (A A' + ridge)^-1 y in the shape of x: for ridge 0 the smallest x with A x = y.
+        """A' (A A' + ridge)^-1 y in the shape of x `[batch, ...]`: for ridge 0 the smallest x with A x = y.
 
         Subclasses with a closed form use it.
         """
@@ -111,13 +160,16 @@ class LinearOperator(Operator):
     def pseudo_inverse(
         self, y: Tensor, *, ridge: float = 0.0, iterations: int = 100, tolerance: float = 1e-6
     ) -> Tensor:
-        """The same by conjugate gradients; see `solve_least_squares`."""
+        """As `pinv`, by conjugate gradients, in the shape of x `[batch, ...]`.
+
+        It ends after `iterations`, or earlier, without a ridge at |A x - y| <= tolerance |y|.
+        """
         return solve_least_squares(
             self, self.adjoint, y, ridge=ridge, iterations=iterations, tolerance=tolerance
         )
 
     def project(self, x: Tensor, y: Tensor, *, iterations: int = 100, tolerance: float = 1e-6) -> Tensor:
-        """The point nearest to x with A x = y, which is x + A^+ (y - A x), in the shape of x.
+        """The point nearest to x with A x = y, which is x + A^+ (y - A x), in the shape of x `[batch, ...]`.
 
         For measurements without noise. Conjugate gradients are exact in a few iterations for masks, colour and
         super-resolution; for a blur that removes some frequencies |A x - y| falls about as 1 / iterations.
@@ -125,37 +177,43 @@ class LinearOperator(Operator):
         return x - self.pseudo_inverse(self.residual(x, y), iterations=iterations, tolerance=tolerance)
 
     def norm(self, shape: Sequence[int]) -> Tensor:
-        """The largest singular value of A on x of `shape`, float64 `[batch]`; by power iteration if not known."""
+        """The largest singular value of A on x of `shape` `(batch, ...)`, float64 `[batch]`, by power iteration.
+
+        Subclasses that know it say so.
+        """
         return estimate_norm(self, self.adjoint, shape)
 
 
 @dataclass(frozen=True, eq=False)
 class Identity(LinearOperator):
-    """y = x: the measurement is the sample itself, with noise.
+    """y = x `[batch, ...]`: the measurement is the sample itself, with noise.
+
+    Its other methods are those of `LinearOperator`.
 
     Examples
     --------
-    >>> Identity()(torch.full((1, 2), 0.5)).tolist()
-    [[0.5, 0.5]]
+    >>> y = torch.full((1, 2), 0.5)
+    >>> Identity()(y).tolist(), Identity().pinv(y, ridge=1.0).tolist()
+    ([[0.5, 0.5]], [[0.25, 0.25]])
     """
 
     kind: ClassVar[str] = "denoise"
 
     @property
     def local(self) -> int:
-        """0: an entry of y depends on the same entry of x."""
+        """0, as an entry of y depends on the same entry of x."""
         return 0
 
     def __call__(self, x: Tensor) -> Tensor:
-        """y = x."""
+        """y = x, `[batch, ...]`."""
         return x
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """A' y = y."""
+        """A' y = y, `[batch, ...]`."""
         return y
 
     def pinv(self, y: Tensor, *, ridge: float = 0.0) -> Tensor:
-        """y / (1 + ridge)."""
+        """y / (1 + ridge), `[batch, ...]`."""
         return y / (1 + ridge)
 
     def norm(self, shape: Sequence[int]) -> Tensor:

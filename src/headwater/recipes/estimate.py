@@ -34,20 +34,28 @@ from headwater.problem.least_squares import solve_least_squares
 
 
 class EstimateWatcher(Protocol):
-    """Who follows an estimate."""
+    """Who follows an estimate; a protocol."""
 
     def __call__(self, x1: Tensor) -> bool:
         """See the sample `[batch, *event]` of a time, after the proximal step; True ends the pass."""
 
     def end(self, status: Status) -> None:
-        """Hear that a watched flow (`watch_flow`) ended the pass."""
+        """Hear that a watched flow (`watch_flow`) ended the pass, and with which status."""
 
 
 @dataclass(frozen=True)
 class Estimate:
     """One pass of the denoiser along t, made to agree with the measurement at every time.
 
-    Attributes
+    At each of the times t, with s the next one:
+
+    1. xhat = E[x1 | x_t], one evaluation of the network;
+    2. z = argmin_x |x - xhat|^2 / (2 r_t^2) + |A x - y|^2 / (2 sigma_y^2), with r_t = spread * sigma_t;
+    3. x_s = alpha_s z + sigma_s (sqrt(fresh) n + sqrt(1 - fresh) (x_t - alpha_t xhat) / sigma_t), n new noise.
+
+    The last z is the estimate. There is no gradient of the network and no source point: call `sample`.
+
+    Parameters
     ----------
     times
         Evaluations of the network, at times even in the logit of t.
@@ -68,6 +76,18 @@ class Estimate:
     ----------
     Martin et al., "PnP-Flow", ICLR 2025; Zhu et al., "DiffPIR", 2023, Algorithm 1; Song et al., "DDIM",
     ICLR 2021, eq. 12.
+
+    Examples
+    --------
+    The first of two numbers is measured; the flow knows that the second is nearly equal to it.
+
+    >>> from headwater import Gaussian, Identity, Misfit
+    >>> flow = Gaussian(torch.zeros(2), torch.tensor([[1.0, 0.99], [0.99, 1.0]])).flow
+    >>> y, measured = torch.tensor([[2.0, 0.0]]), torch.tensor([[True, False]])
+    >>> misfit = Misfit(Identity(), y, 0.01, measured=measured)
+    >>> x1 = Estimate().sample(flow, misfit, seeds=[0], guess=torch.zeros(1, 2))
+    >>> [round(x) for x in x1[0].tolist()]
+    [2, 2]
     """
 
     times: int = 32
@@ -93,20 +113,27 @@ class Estimate:
         flow, misfit, seeds
             As a `Recipe` takes them.
         guess
-            A rough x1 `[batch or 1, *event]`.
+            A rough x1 `[batch or 1, *event]` in data units.
         watch
             Follows the pass and may end it; the sample of the last complete time is returned, at first the guess.
+
+        Returns
+        -------
+        x1
+            In data units, `[len(seeds), *event]`, without a gradient.
 
         Raises
         ------
         Ended
             A watched flow ended the pass, and nobody follows it.
+        Misuse
+            If there is no seed, or the operator does not make what was measured.
 
         Examples
         --------
-        >>> from headwater import Gaussian
+        >>> from headwater import Gaussian, Identity, Misfit
         >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
-        >>> misfit = Misfit(lambda x: x, torch.tensor([[0.5, -0.5]]), 0.01)
+        >>> misfit = Misfit(Identity(), torch.tensor([[0.5, -0.5]]), 0.01)
         >>> x1 = Estimate().sample(flow, misfit, [0], guess=torch.zeros(1, 2))
         >>> bool(misfit.rms(x1) < 2)
         True

@@ -100,14 +100,21 @@ def denoise_in_views(
 class OneEvaluation:
     """E[x1 | y], the mean of what is likely, for measurements y = x1 + white noise of the whole sample.
 
-    It has no settings of a search: of the options only `callback` has a meaning. Its misfit is *below* the noise
-    level by nature, not because it fitted noise: the exact mean xhat = E[x1 | y] of n numbers has
-    E|y - xhat|^2 = n sigma_y^2 - E|x1 - xhat|^2.
+    y is, times alpha_t, a point of the path at the time where sigma_t / alpha_t = sigma_y, so E[x1 | y] is
+    xhat(alpha_t y, t): one evaluation. It has no settings of a search: of the options only `callback` has a meaning.
+    Its misfit is *below* the noise level by nature, not because it fitted noise: the exact mean xhat = E[x1 | y] of n
+    numbers has E|y - xhat|^2 = n sigma_y^2 - E|x1 - xhat|^2.
 
-    Attributes
+    Parameters
     ----------
     views
-        Symmetries of the prior that are their own inverse; the result is the mean over them.
+        Symmetries of the prior that are their own inverse, `[batch, *event]` -> `[batch, *event]`, such as the mirror
+        images of a picture; the result is the mean over them, of one evaluation each.
+
+    Notes
+    -----
+    `guess` is taken for the measurement y on the flow's canvas, `[batch or 1, *event]`. The `Result` has x0 NaN, and
+    the status COMPUTED, or DIVERGED where x1 is not finite.
 
     References
     ----------
@@ -115,7 +122,9 @@ class OneEvaluation:
 
     Examples
     --------
-    >>> from headwater import Gaussian
+    For data N(0, 1) the mean is y / (1 + sigma_y^2).
+
+    >>> from headwater import Gaussian, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
     >>> misfit = Misfit(lambda x: x, torch.tensor([[1.0, -1.0]]), 0.5)
     >>> result = OneEvaluation()(flow, misfit, [0], guess=misfit.y)
@@ -134,7 +143,7 @@ class OneEvaluation:
         guess: Tensor,
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
-        """Denoise a batch; see `Recipe`. `guess` is the measurement on the flow's canvas."""
+        """Denoise a batch; see `Recipe`. `guess` is the measurement on the flow's canvas, `[batch or 1, *event]`."""
         y = guess.expand(len(seeds), *flow.shape)
         sigma_y = torch.as_tensor(misfit.sigma_y, dtype=torch.float64, device=y.device).expand(len(seeds))
         return follow(denoise_in_views(flow, lambda: y, sigma_y, self.views), misfit, y, options)

@@ -24,12 +24,14 @@ from headwater.solvers.fixed import invert
 class Paper:
     """D-Flow with the settings of the paper (Ben-Hamu et al., ICML 2024).
 
-    Attributes
+    y0 is the inversion of the guess, z a draw of N(0, I), and control starts from x0 = sqrt(a) y0 + sqrt(1 - a) z.
+
+    Parameters
     ----------
     steps
         Midpoint steps of the control and of the inversion of the guess.
     a
-        The share of the inverted guess in the start, x0 = sqrt(a) y0 + sqrt(1 - a) z (section 3.3).
+        The share of the inverted guess in the start, 0 to 1 (section 3.3).
     gradients
         The most gradient evaluations per problem.
     tau
@@ -37,10 +39,29 @@ class Paper:
     optimizer
         L-BFGS with a strong Wolfe line search.
 
+    Notes
+    -----
+    It is called as any `Recipe`; x0 and x1 of the `Result` are `[len(seeds), *event]`. A problem that converges above
+    `tau` ends as MISSED.
+
+    Raises
+    ------
+    Misuse
+        When it is called: if `a` is outside of [0, 1], or as `control` and `invert` do.
+
     References
     ----------
     Ben-Hamu et al., "D-Flow: Differentiating through Flows for Controlled Generation", ICML 2024, Algorithm 1. The
     share a is that of its re-implementations; the discrepancy stands for the paper's target PSNR.
+
+    Examples
+    --------
+    >>> from headwater import Gaussian, Misfit
+    >>> flow = Gaussian(torch.zeros(2), torch.ones(2)).flow
+    >>> misfit = Misfit(lambda x: x, torch.tensor([[0.5, -0.5]]), 0.01)
+    >>> result = Paper()(flow, misfit, seeds=[0], guess=torch.zeros(1, 2))
+    >>> result.status[0].name, [round(x, 1) for x in result.x1[0].tolist()]
+    ('REACHED', [0.5, -0.5])
     """
 
     steps: int = 6
@@ -58,7 +79,7 @@ class Paper:
         guess: Tensor,
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
-        """Solve a batch of inverse problems; see `Recipe`."""
+        """Solve a batch of inverse problems, one per seed; see `Recipe`. `guess` is `[batch or 1, *event]`."""
         steps = options.steps or self.steps
         z = flow.noise(seeds, device=guess.device)
         guess, tau = guess.expand_as(z), self.tau if options.tau is None else options.tau

@@ -25,7 +25,7 @@ Sample = TypeVar("Sample", covariant=True)
 class Problem:
     """A batch of inverse problems on a flow.
 
-    Attributes
+    Parameters
     ----------
     flow
         The prior, on the canvas of the problem; its events have the shape `[*event]`.
@@ -39,11 +39,12 @@ class Problem:
     Examples
     --------
     >>> import torch
-    >>> from headwater import Gaussian
+    >>> from headwater import Gaussian, Identity, Misfit, Paper
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
-    >>> misfit = Misfit(lambda x: x, torch.tensor([[0.5, -0.5]]), 0.1)
-    >>> Problem(flow, misfit, guess=torch.zeros(1, 2)).solve([0]).status[0].name
-    'REACHED'
+    >>> misfit = Misfit(Identity(), torch.tensor([[0.5, -0.5]]), 0.1)
+    >>> problem = Problem(flow, misfit, guess=torch.zeros(1, 2))
+    >>> problem.solve([0]).status[0].name, problem.solve([0, 1], recipe=Paper()).x1.shape
+    ('REACHED', torch.Size([2, 2]))
     """
 
     flow: Flow
@@ -57,6 +58,11 @@ class Problem:
         """The result for one problem per seed, x1 `[len(seeds), *event]`.
 
         `recipe` and `options` None mean the problem's own recipe and that recipe's own settings.
+
+        Raises
+        ------
+        Misuse
+            As the recipe does.
         """
         method = self.recipe if recipe is None else recipe
         return method(self.flow, self.misfit, seeds, guess=self.guess, options=options or RecipeOptions())
@@ -66,11 +72,34 @@ class Solvable(Protocol):
     """A problem on a flow: `Problem`, or a domain's own with another aim than a measurement."""
 
     def solve(self, seeds: Any, *, recipe: Any = None, options: RecipeOptions | None = None) -> Any:
-        """The samples, one per seed, with how each problem ended."""
+        """The samples `[len(seeds), *event]`, one per seed, with how each problem ended."""
 
 
 class Task(Protocol[Model, Sample]):
-    """What a domain brings: a photo to restore, a gap to fill, a molecule to find."""
+    """What a domain brings: a photo to restore, a gap to fill, a molecule to find.
+
+    A protocol with two methods. A file is read into a task, `pose` puts it on the flow of a model, a recipe solves
+    it, and `finish` brings the samples back into the form of the file.
+
+    Examples
+    --------
+    A list of numbers with noise, which the domain measures in units of 100:
+
+    >>> import torch
+    >>> from headwater import Gaussian, Misfit, OneEvaluation
+    >>> from headwater.recipes.problem import Problem
+    >>> class Numbers:
+    ...     def __init__(self, numbers):
+    ...         self.y = torch.tensor([numbers]) / 100
+    ...     def pose(self, model):
+    ...         return Problem(model.flow, Misfit(lambda x: x, self.y, 0.5), self.y, OneEvaluation())
+    ...     def finish(self, x1):
+    ...         return (100 * x1[0]).round().tolist()
+    >>> task = Numbers([100.0, -50.0])
+    >>> problem = task.pose(Gaussian(torch.zeros(2), torch.ones(2)))
+    >>> task.finish(problem.solve([0]).x1)  # the noise has a variance of 0.25: y / 1.25
+    [80.0, -40.0]
+    """
 
     def pose(self, model: Model) -> Solvable | None:
         """The problem on the flow of a model; None if there is nothing to solve."""

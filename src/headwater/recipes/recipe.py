@@ -21,23 +21,35 @@ from headwater.solvers.differentiation import Strategy
 class RecipeOptions:
     """The options of any recipe; None means the recipe's own setting.
 
-    Attributes
+    Parameters
     ----------
     steps
-        Steps of the solver.
+        Steps of the solver, at least 1.
     gradients
-        The most gradient evaluations per problem.
+        The most gradient evaluations per problem, at least 1.
     tau
         The discrepancy level: a problem is solved when the rms of its misfit is `tau` times the noise.
     gradient
         How the solve is differentiated, which decides how much memory it needs.
     callback
-        As in `control`.
+        As in `control`; also heard while the start is made, as round 0.
 
     Raises
     ------
     Misuse
         If `steps` or `gradients` is below 1.
+
+    Examples
+    --------
+    Three gradients at most, for a measurement that is nearly noiseless:
+
+    >>> from headwater import Gaussian, Misfit, Paper
+    >>> flow = Gaussian(torch.zeros(2), torch.ones(2)).flow
+    >>> misfit = Misfit(lambda x: x, torch.tensor([[3.0, -3.0]]), 1e-6)
+    >>> options = RecipeOptions(steps=4, gradients=3)
+    >>> result = Paper()(flow, misfit, [0], guess=torch.zeros(1, 2), options=options)
+    >>> result.gradients.tolist(), result.nfe_per_gradient, result.status[0].name
+    ([3], 8, 'EVALUATIONS')
     """
 
     steps: int | None = None
@@ -54,7 +66,22 @@ class RecipeOptions:
 
 
 class Recipe(Protocol):
-    """A whole method as a frozen dataclass; its fields are its settings."""
+    """A whole method as a frozen dataclass; its fields are its settings.
+
+    A protocol: any callable with these arguments is a recipe.
+
+    Examples
+    --------
+    A recipe of one's own: plain control from noise.
+
+    >>> from headwater import Gaussian, Misfit, RecipeOptions, control, discrepancy
+    >>> def plain(flow, misfit, seeds, *, guess, options=RecipeOptions()):
+    ...     return control(flow, misfit, flow.noise(seeds), stop=discrepancy(misfit), callback=options.callback)
+    >>> flow = Gaussian(torch.zeros(2), torch.ones(2)).flow
+    >>> misfit = Misfit(lambda x: x, torch.tensor([[0.5, -0.5]]), 0.01)
+    >>> plain(flow, misfit, [0, 1], guess=misfit.y).x1.shape
+    torch.Size([2, 2])
+    """
 
     def __call__(
         self,
@@ -70,13 +97,13 @@ class Recipe(Protocol):
         Parameters
         ----------
         flow
-            The prior.
+            The prior, with events `[*event]`.
         misfit
             What was measured.
         seeds
-            One per problem; a problem's result depends on its own seed alone.
+            One whole number per problem; a problem's result depends on its own seed alone.
         guess
-            A rough x1 `[batch or 1, *event]` to begin with.
+            A rough x1 `[batch or 1, *event]` in data units to begin with.
         options
             What differs from the recipe's own settings.
 

@@ -33,7 +33,7 @@ class WarmStart:
        damps what the flow finds implausible.
     3. L-BFGS with a small first step lowers the cost until the discrepancy principle stops it.
 
-    Attributes
+    Parameters
     ----------
     estimate
         How the estimate is made.
@@ -59,16 +59,29 @@ class WarmStart:
 
     Notes
     -----
-    `benchmarks/ablation.py` and `benchmarks/decisions/audio_recipe.py` chose the settings.
+    `benchmarks/ablation.py` and `benchmarks/decisions/audio_recipe.py` chose the settings. It is called as any
+    `Recipe`; x0 and x1 of the `Result` are `[len(seeds), *event]`. A problem that converges above `tau` ends as
+    MISSED. `Result.preparation` counts the estimate and the inversion.
+
+    Raises
+    ------
+    Misuse
+        When it is called: as `control` and `invert` do.
+
+    References
+    ----------
+    Ben-Hamu et al., "D-Flow", ICML 2024, Algorithm 1, for the control; `Estimate` for the start.
 
     Examples
     --------
-    >>> from headwater import Gaussian
+    >>> from headwater import Gaussian, Identity, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
-    >>> misfit = Misfit(lambda x: x, torch.tensor([[0.5, -0.5]]), 0.01)
+    >>> misfit = Misfit(Identity(), torch.tensor([[0.5, -0.5]]), 0.01)
     >>> result = WarmStart(gradients=20)(flow, misfit, [0], guess=torch.zeros(1, 2))
-    >>> result.status[0].name
-    'REACHED'
+    >>> result.status[0].name, bool(misfit.rms(result.x1) <= 1.05)
+    ('REACHED', True)
+    >>> result.preparation  # 32 of the estimate and 12 midpoint steps of the inversion
+    56
     """
 
     estimate: Estimate = field(default_factory=Estimate)
@@ -89,7 +102,7 @@ class WarmStart:
         guess: Tensor,
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
-        """Solve a batch of inverse problems; see `Recipe`."""
+        """Solve a batch of inverse problems, one per seed; see `Recipe`. `guess` is `[batch or 1, *event]`."""
         watch = EstimateWatch(misfit, options.callback)
         e = self.estimate.sample(flow, misfit, seeds, guess=guess, watch=watch)
         if watch.ended is not None:

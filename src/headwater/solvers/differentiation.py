@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Strategy(Protocol):
-    """A way to run the solve so that x1 carries gradients to x0."""
+    """A way to run the solve so that x1 carries gradients to x0; a protocol with one method."""
 
     def integrate(self, flow: Flow, method: Method, x0: Tensor, grid: Sequence[float]) -> Tensor:
         """x at the end of the grid from x0 at its start, both `[batch, *event]`."""
@@ -43,7 +43,25 @@ class Strategy(Protocol):
 
 @dataclass(frozen=True)
 class Direct:
-    """Keep the graph of the whole solve: the fastest way; memory grows with the number of evaluations."""
+    """Keep the graph of the whole solve: the fastest way; memory grows with the number of evaluations.
+
+    With n evaluations per solve, A bytes of activations per evaluation, and F and V seconds for a forward and a
+    vector-Jacobian product: n A bytes and n (F + V) seconds.
+
+    References
+    ----------
+    Griewank & Walther, Evaluating Derivatives (2008), chapter 3.
+
+    Examples
+    --------
+    The gradient of x1 = x0 + x0 / 2 + x0 / 8, one midpoint step of 1/2 along v = x, is exact.
+
+    >>> from headwater import Flow, solve
+    >>> x0 = torch.ones(1, 1, requires_grad=True)
+    >>> x1 = solve(Flow(lambda x, t: x, (1,)), x0, steps=[0.0, 0.5], gradient=Direct())
+    >>> torch.autograd.grad(x1.sum(), x0)[0].item()
+    1.625
+    """
 
     def integrate(self, flow: Flow, method: Method, x0: Tensor, grid: Sequence[float]) -> Tensor:
         """x at the end of the grid, `[batch, *event]`."""
@@ -56,7 +74,19 @@ class Checkpoint:
 
     At most about `states` states are held. If the solve has no more evaluations than that, each evaluation is
     recomputed once in the backward pass. Otherwise the grid is cut into segments: their starts are held, and each
-    segment is solved once more (without activations) in the backward pass.
+    segment is solved once more (without activations) in the backward pass. With n evaluations per solve, A bytes of
+    activations per evaluation, s bytes per state, and F and V seconds for a forward and a vector-Jacobian product:
+    A + min(n, `states`) s bytes, and n (2 F + V) to n (3 F + V) seconds.
+
+    Parameters
+    ----------
+    states
+        The states `[batch, *event]` held, at least 2.
+
+    Raises
+    ------
+    Misuse
+        If `states` is below 2; in the backward pass, if the velocity gives another answer than before.
 
     References
     ----------
@@ -64,6 +94,17 @@ class Checkpoint:
 
     Examples
     --------
+    The gradient is that of `Direct`:
+
+    >>> from headwater import Direct, Flow, solve
+    >>> flow, x0 = Flow(lambda x, t: -(x**3), (1,)), torch.ones(1, 1, dtype=torch.float64, requires_grad=True)
+    >>> ways = [solve(flow, x0, gradient=way) for way in (Direct(), Checkpoint(states=2))]
+    >>> a, b = [torch.autograd.grad(x1.sum(), x0)[0].item() for x1 in ways]
+    >>> abs(a - b) < 1e-12
+    True
+
+    6 and 50 midpoint steps: every state is held, or segments of 5 steps.
+
     >>> Checkpoint(states=24).stride(steps=6, evaluations=2), Checkpoint(states=24).stride(steps=50, evaluations=2)
     (1, 5)
     """
@@ -92,7 +133,7 @@ class Checkpoint:
         return x
 
     def stride(self, steps: int, evaluations: int) -> int:
-        """Steps per segment: 1 if all states fit, else the number that holds the fewest states."""
+        """Steps per segment: 1 if all states fit, else the number that holds the fewest states `[batch, *event]`."""
         if steps * evaluations <= self.states:
             return 1
         # steps / k starts and the k * evaluations stages of one segment: about 2 sqrt(steps * evaluations) at best.
@@ -103,9 +144,29 @@ class Checkpoint:
 class Auto:
     """`Direct` if its forecast fits into `memory` bytes, else `Checkpoint`.
 
-    None means 60 % of what is free on the device; the rest is left to the cost, the optimiser and the allocator. The
-    forecast counts the bytes that autograd keeps of one evaluation (`memory.activation_bytes`), once per network,
-    event shape and dtype.
+    The forecast is n A for each problem, with n evaluations per solve and A the bytes that autograd keeps of one
+    evaluation (`activation_bytes`), measured once per network, event shape and dtype.
+
+    Parameters
+    ----------
+    memory
+        Bytes; None means 60 % of what is free on the device. The rest is left to the cost, the optimiser and the
+        allocator.
+
+    References
+    ----------
+    Griewank & Walther, Evaluating Derivatives (2008), chapter 12.
+
+    Examples
+    --------
+    x^2 keeps x, 4 bytes per entry. Six midpoint steps of a batch `[10, 1000]` need 12 * 10 * 4000 = 480000 bytes.
+
+    >>> from headwater import MIDPOINT, Flow
+    >>> flow, x0 = Flow(lambda x, t: x**2, shape=(1000,)), torch.ones(10, 1000)
+    >>> Auto(memory=480_000).choose(flow, MIDPOINT, x0, steps=6)
+    Direct()
+    >>> Auto(memory=479_999).choose(flow, MIDPOINT, x0, steps=6)
+    Checkpoint(states=24)
     """
 
     memory: float | None = None
@@ -117,7 +178,7 @@ class Auto:
         return self.choose(flow, method, x0, len(grid) - 1).integrate(flow, method, x0, grid)
 
     def choose(self, flow: Flow, method: Method, x0: Tensor, steps: int) -> Direct | Checkpoint:
-        """The fastest strategy that fits; `Checkpoint` if none does."""
+        """The fastest strategy that fits for x0 `[batch, *event]`; `Checkpoint` if none does."""
         from headwater.solvers.memory import available_memory
 
         budget = 0.6 * available_memory(x0.device) if self.memory is None else self.memory

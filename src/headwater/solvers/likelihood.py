@@ -75,9 +75,9 @@ def log_likelihood(
     Parameters
     ----------
     flow
-        The velocity field.
+        The velocity field, whose `source_dimension` is d.
     x1
-        Samples `[batch, *event]`; if they require a gradient, so does the result.
+        Samples `[batch, *event]` in data units; if they require a gradient, so does the result.
     probes
         Rademacher probes of Hutchinson's estimate, which is unbiased in the divergence, the same for all problems.
         None means exact, by d vector-Jacobian products per evaluation.
@@ -88,13 +88,16 @@ def log_likelihood(
 
     Returns
     -------
-    log_p, x0
-        `[batch]` and `[batch, *event]`.
+    log_p
+        In nats per event, `[batch]`; see `bits_per_dimension`.
+    x0
+        The source points `[batch, *event]`.
 
     Raises
     ------
     Misuse
-        If `probes` is None in more than 512 dimensions.
+        If `probes` is None in more than 512 dimensions, x1 is in half precision, or the times are not strictly
+        monotone in [0, 1].
 
     References
     ----------
@@ -103,10 +106,19 @@ def log_likelihood(
 
     Examples
     --------
+    >>> from headwater import Flow
     >>> flow = Flow(lambda x, t: 0 * x, shape=(1,))
     >>> logp, _ = log_likelihood(flow, torch.zeros(1, 1, dtype=torch.float64))
     >>> round(logp.item(), 4)  # log N(0; 0, 1)
     -0.9189
+
+    Against the exact density of a mixture:
+
+    >>> from headwater import GaussianMixture
+    >>> law = GaussianMixture([0.5, 0.5], torch.tensor([[-1.0], [1.0]]), torch.tensor([0.5, 0.5]))
+    >>> x1 = law.sample(range(3))
+    >>> bool((log_likelihood(law.flow, x1)[0] - law.log_density(x1)).abs().max() < 1e-3)
+    True
     """
     if probes is None and flow.event_size > 512:
         raise Misuse(
@@ -166,8 +178,19 @@ def bits_per_dimension(log_likelihood: Tensor, d: int, bin_width: float = 2 / 25
     bin_width
         The quantisation in data units: 2/255 for 8 bits in [-1, 1].
 
+    Returns
+    -------
+    bits
+        In the shape of `log_likelihood`.
+
+    References
+    ----------
+    Theis, van den Oord & Bethge, "A note on the evaluation of generative models", ICLR 2016.
+
     Examples
     --------
+    A density of 1 in 10 dimensions; log2(255 / 2) bits.
+
     >>> round(bits_per_dimension(torch.tensor(0.0), 10).item(), 3)
     6.994
     """

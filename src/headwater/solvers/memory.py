@@ -17,7 +17,7 @@ from headwater.flows.flow import Flow
 
 
 class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """The bytes, at their peak, of the tensors that a block of code creates; earlier tensors do not count.
+    """A context that counts the bytes of the tensors that a block of code creates; earlier tensors do not count.
 
     It counts storages, not an allocator's pages, so that the number is deterministic and the same on every device.
 
@@ -71,12 +71,27 @@ def _key(x: Tensor) -> int:
 
 
 def activation_bytes(flow: Flow, x: Tensor, t: float = 0.5) -> int:
-    """Bytes that autograd keeps of one evaluation v(x, t), x `[batch, *event]`, for its backward pass.
+    """Bytes that autograd keeps of one evaluation v(x, t) for its backward pass, for the whole batch.
 
-    Every tensor saved for the backward pass counts once; weights and x do not.
+    Every tensor saved for the backward pass counts once; weights and x do not. It evaluates the network once.
+
+    Parameters
+    ----------
+    flow
+        The velocity field.
+    x
+        `[batch, *event]`, of which only the size matters.
+    t
+        The time of the evaluation.
+
+    Returns
+    -------
+    bytes
+        For all problems of x.
 
     Examples
     --------
+    >>> from headwater import Flow
     >>> activation_bytes(Flow(lambda x, t: x**2, shape=(1000,)), torch.ones(2, 1000))   # a copy of x, in float32
     8000
     """
@@ -98,7 +113,23 @@ def activation_bytes(flow: Flow, x: Tensor, t: float = 0.5) -> int:
 
 
 def available_memory(device: torch.device) -> int:
-    """Bytes that are free on a device; in a container, at most those up to its limit."""
+    """Bytes that are free on a device; in a container, at most those up to its limit.
+
+    Parameters
+    ----------
+    device
+        A CPU or a CUDA device.
+
+    Returns
+    -------
+    bytes
+        What the driver of a GPU or the system reports; half of the memory of a system that reports nothing.
+
+    Examples
+    --------
+    >>> available_memory(torch.device("cpu")) > 0
+    True
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:

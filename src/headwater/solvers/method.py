@@ -15,7 +15,25 @@ Field = Callable[[Tensor, Tensor], Tensor]
 
 
 class Method(Protocol):
-    """A rule for one step of dx/dt = v(x, t), which calls the field v `evaluations` times."""
+    """A rule for one step of dx/dt = v(x, t), which calls the field v `evaluations` times; a protocol.
+
+    Examples
+    --------
+    A step of one's own, the implicit midpoint rule by three iterations:
+
+    >>> import torch
+    >>> from headwater import Flow, solve
+    >>> class ImplicitMidpoint:
+    ...     order, evaluations = 2, 3
+    ...     def step(self, field, path, x, t, t_next):
+    ...         h, middle = t_next - t, x
+    ...         for _ in range(3):
+    ...             middle = x + h / 2 * field(middle, (t + t_next) / 2)
+    ...         return 2 * middle - x
+    >>> flow = Flow(lambda x, t: -x, shape=(1,))
+    >>> round(solve(flow, torch.ones(1, 1), method=ImplicitMidpoint(), steps=50).item(), 4)  # exp(-1) = 0.3679
+    0.3679
+    """
 
     @property
     def evaluations(self) -> int:
@@ -33,14 +51,14 @@ class Method(Protocol):
 class RungeKutta:
     """An explicit Runge-Kutta method as its Butcher tableau.
 
-    k_i = v(x + h sum_j a_ij k_j, t + c_i h),  x_next = x + h sum_i b_i k_i
+    k_i = v(x + h sum_j a_ij k_j, t + c_i h),  x_next = x + h sum_i b_i k_i, with x and k_i `[batch, *event]`.
 
-    Attributes
+    Parameters
     ----------
     name, order
         Its name, and its order of accuracy.
     a, b
-        The tableau: one row of `a` per stage, of the stages before it.
+        The tableau: one row of `a` per stage, of the stages before it; one weight of `b` per stage.
     b_error
         The weights b - b_hat of the embedded error estimate; empty if there is none.
 
@@ -51,7 +69,7 @@ class RungeKutta:
     Examples
     --------
     >>> import torch
-    >>> from headwater.flows.path import CondOT
+    >>> from headwater import CondOT
     >>> heun = RungeKutta("heun", 2, ((), (1.0,)), (1 / 2, 1 / 2))
     >>> heun.step(lambda x, t: -x, CondOT(), torch.ones(1, 1), torch.tensor(0.0), torch.tensor(1.0))  # 1 - h + h^2/2
     tensor([[0.5000]])
@@ -70,13 +88,13 @@ class RungeKutta:
 
     @property
     def evaluations(self) -> int:
-        """Evaluations of the field per step: the stages."""
+        """Evaluations of the field per step, the number of stages."""
         return len(self.b)
 
     def stages(
         self, field: Field, x: Tensor, t: Tensor, h: Tensor, first: Tensor | None = None
     ) -> list[Tensor]:
-        """The slopes k_i `[batch, *event]` from x; `first` is k_1 if it is known already."""
+        """The slopes k_i from x, `[batch, *event]` each; `first` is k_1 if it is known already."""
         k: list[Tensor] = [] if first is None else [first]
         for row, c in list(zip(self.a, self.c, strict=True))[len(k) :]:
             k.append(field(combine(x, h, row, k), t + c * h))
@@ -124,12 +142,27 @@ class Exponential:
     """The exponential Euler step, which is DDIM with eta = 0: x_next = alpha_next xhat + sigma_next eps.
 
     It is exact if the predictions xhat and eps are constant over the step, and serves diffusion paths, whose velocity
-    is stiff near t = 1.
+    is stiff near t = 1. x, xhat and eps are `[batch, *event]`. On a `CondOT` path it is Euler's step.
+
+    Parameters
+    ----------
+    name, order, evaluations
+        "ddim", 1 and 1: there is one such method, `DDIM`.
 
     References
     ----------
     Song et al., "Denoising diffusion implicit models", ICLR 2021, eq. 12; Lu et al., "DPM-Solver", NeurIPS 2022,
     eq. 3.7.
+
+    Examples
+    --------
+    On the path of a diffusion model the flow of N(0, 4) carries x0 to 2 x0; half the step leaves half the error.
+
+    >>> import torch
+    >>> from headwater import DDIM, VP, Gaussian, solve
+    >>> flow, x0 = Gaussian(torch.zeros(1), torch.tensor([2.0]), VP()).flow, torch.ones(1, 1, dtype=torch.float64)
+    >>> [round(2 - solve(flow, x0, method=DDIM, steps=n).item(), 3) for n in (25, 50)]
+    [0.117, 0.059]
     """
 
     name: str = "ddim"

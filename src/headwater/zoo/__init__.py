@@ -20,12 +20,18 @@ FOLDER = Path(__file__).parent / "weights"
 
 
 def list_models(kind: str | None = None) -> list[str]:
-    """The names of the shipped models, of a kind ("image", "molecule generator" ...) or, for None, all.
+    """The names of the shipped models in alphabetical order.
+
+    Parameters
+    ----------
+    kind
+        "image", "music", "molecule generator" or "molecule regressor"; None means all.
 
     Examples
     --------
-    >>> "tiny64" in list_models(), "tiny64" in list_models("molecule generator")
-    (True, False)
+    >>> import headwater as hw
+    >>> hw.zoo.list_models("image")
+    ['photo64', 'tiny64']
     """
     found = sorted(path.stem for path in FOLDER.glob("*.json"))
     return [name for name in found if kind is None or read_card(name).get("kind", "image") == kind]
@@ -34,10 +40,30 @@ def list_models(kind: str | None = None) -> list[str]:
 def read_card(name: str) -> dict[str, Any]:
     """The card of a model: what it was trained on, how, and how good it is.
 
+    Parameters
+    ----------
+    name
+        The model, of `list_models`.
+
+    Returns
+    -------
+    card
+        What the JSON file holds: every card has `name`, `files`, `architecture`, `training`, `what`, `data` and
+        `weights_licence`.
+
     Raises
     ------
     Misuse
         If no model has this name; the nearest name is suggested.
+
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> hw.zoo.read_card("tiny64")["weights_licence"]
+    'Apache-2.0'
+    >>> hw.zoo.read_card("tiny46")
+    Traceback (most recent call last):
+    headwater.errors.Misuse: There is no model named 'tiny46'. Did you mean 'tiny64'?
     """
     if name not in (known := list_models()):  # a name, and not a path to another file
         raise Misuse(f"There is no model named {shorten(name)!r}.", suggest(name, known))
@@ -46,7 +72,30 @@ def read_card(name: str) -> dict[str, Any]:
 
 
 def load_weights(name: str) -> dict[str, Tensor]:
-    """The weights of a model by parameter name, as stored in half precision, from all its files."""
+    """The weights of a model by parameter name, as stored in half precision, from all its files.
+
+    Parameters
+    ----------
+    name
+        The model, of `list_models`.
+
+    Returns
+    -------
+    weights
+        Tensors `[...]` of the shapes that its network has, float16, on the CPU.
+
+    Raises
+    ------
+    Misuse
+        If no model has this name.
+
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> weights = hw.zoo.load_weights("qm9-guide")
+    >>> {w.dtype for w in weights.values()}
+    {torch.float16}
+    """
     from safetensors.torch import load_file
 
     weights: dict[str, Tensor] = {}

@@ -22,13 +22,31 @@ LOWEST_CUTOFF = 100.0
 
 @dataclass(frozen=True)
 class BandLimit(Uniform):
-    """A low-pass at `cutoff` Hz: the band below is as it was, the one above is lost."""
+    """A low-pass at `cutoff` Hz: the band below is as it was, the one above is lost.
+
+    It is the same in all channels of a recording `[frames, channels]`.
+
+    Parameters
+    ----------
+    cutoff
+        Where the band ends, Hz. `undo_damage` refuses one below 100 Hz, or above half the rate of the prior (8000 Hz
+        for `music16`).
+
+    Examples
+    --------
+    >>> import torch
+    >>> import headwater as hw
+    >>> times = torch.arange(1600, dtype=torch.float64) / 16_000  # seconds
+    >>> tones = torch.stack([torch.sin(2 * torch.pi * f * times) for f in (1000, 6000)])  # [2, samples]
+    >>> hw.audio.BandLimit(4000.0).lowpass(16_000)(tones).std(1).round(decimals=1).tolist()
+    [0.7, 0.0]
+    """
 
     cutoff: float
     mixes: ClassVar[bool] = True
 
     def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement:
-        """The low-pass at the prior's rate.
+        """The low-pass of a signal `[frames]` at the prior's rate; arguments as of `Damage.measure`.
 
         Raises
         ------
@@ -42,7 +60,13 @@ class BandLimit(Uniform):
         return Measurement(operator=lowpass, y=y, sigma=0.0, guess=guess)
 
     def check(self, low: int) -> None:
-        """Refuse a cutoff that leaves nothing to go by, or is beyond the band of a prior at the rate `low`."""
+        """Refuse a cutoff that leaves nothing to go by, or is beyond the band of a prior at the rate `low`, Hz.
+
+        Raises
+        ------
+        Misuse
+            The cutoff is such.
+        """
         if 0 < self.cutoff < LOWEST_CUTOFF:
             raise Misuse(
                 f"A cutoff of {self.cutoff:g} Hz leaves nothing to go by.",
@@ -55,11 +79,11 @@ class BandLimit(Uniform):
             )
 
     def lowpass(self, low: int) -> Lowpass:
-        """The operator at the rate `low`."""
+        """The operator on signals `[batch, samples]` at the rate `low`, Hz."""
         return Lowpass.with_cutoff(2 * self.cutoff / low)
 
     def finish(self, measurement: Measurement, x: Signal, estimate: Signal, rate: int, low: int) -> Signal:
-        """The recording and, above the cutoff, what the estimate has there, as the spectrum falls below."""
+        """The signal `[frames]` and, above the cutoff, what the estimate has there, as the spectrum falls below."""
         lowpass = self.lowpass(low)
         reach = min(lowpass.local, len(estimate) - 1)
         e = torch.from_numpy(np.pad(estimate, reach, mode="reflect"))[None]  # no click at the ends

@@ -53,27 +53,72 @@ class Measurement:
 
 
 class Damage(Protocol):
-    """What happened to a whole recording."""
+    """What happened to a whole recording `[frames, channels]`; `undo_damage` takes any object with these members.
+
+    `Noise`, `Room`, `Clipping`, `BandLimit`, `UserDamage` and `ByChannel` are such objects.
+
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> import numpy as np
+    >>> damage: hw.audio.Damage = hw.audio.Room(np.array([[1.0, 0.0, 0.5]]), rate=48_000)  # an echo after 2 frames
+    >>> round(1000 * damage.reach, 4), damage.mixes  # ms, and whether it fits mid and side
+    (0.0625, True)
+    """
 
     @property
     def reach(self) -> float:
-        """Seconds of the past that a sample of the recording depends on."""
+        """Seconds of the past that a sample of the recording depends on; 0 for most damage."""
 
     @property
     def mixes(self) -> bool:
         """Whether two channels may be restored as mid and side."""
 
     def for_segment(self, first: int, last: int) -> Damage:
-        """What happened from a frame of the recording to before another."""
+        """What happened from the frame `first` of the recording to before the frame `last`."""
 
     def for_signal(self, number: int, begins: bool) -> Damage:
-        """What happened to one signal; `begins`: there is silence before its segment."""
+        """What happened to one signal.
+
+        Parameters
+        ----------
+        number
+            Of the signal: of the channel or, if the damage `mixes`, 0 for mid and 1 for side.
+        begins
+            Whether there is silence before its segment.
+        """
 
     def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement | None:
-        """The measurement of a signal `[frames]`, of unit loudness if divided by `scale`; None if it is whole."""
+        """What a signal says of the sound at the prior's rate; None if it is whole.
+
+        Parameters
+        ----------
+        x
+            The signal with damage, `[frames]`, full scale being 1.
+        rate
+            Its rate, Hz.
+        prior
+            The prior, whose rate the measurement has.
+        scale
+            The rms of x about its mean: x divided by it has unit loudness.
+        """
 
     def finish(self, measurement: Measurement, x: Signal, estimate: Signal, rate: int, low: int) -> Signal:
-        """The restored signal `[frames]`, from x, its measurement and an estimate `[samples]` at the rate `low`."""
+        """The restored signal `[frames]`, full scale being 1.
+
+        Parameters
+        ----------
+        measurement
+            What `measure` gave.
+        x
+            The signal with damage, `[frames]`.
+        estimate
+            The sound as the prior found it, `[samples]` in the units of x.
+        rate
+            Of x, Hz.
+        low
+            The rate of the estimate, which is the prior's, Hz.
+        """
 
 
 class Uniform:
@@ -83,40 +128,53 @@ class Uniform:
     mixes: ClassVar[bool] = False
 
     def for_segment(self, first: int, last: int) -> Self:
-        """Itself."""
+        """The damage itself, as it is the same at every time."""
         return self
 
     def for_signal(self, number: int, begins: bool) -> Self:
-        """Itself."""
+        """The damage itself, as it is the same in every channel."""
         return self
 
 
 @dataclass(frozen=True)
 class ByChannel:
-    """Damage that is another in every channel: one of a kind for each, `channels`."""
+    """Damage that is another in every channel of a recording `[frames, channels]`.
+
+    Parameters
+    ----------
+    channels
+        The damage of each channel, in their order: one for each, all of one kind.
+
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> damage = hw.audio.ByChannel((hw.audio.Noise(0.01), hw.audio.Noise(0.02)))
+    >>> damage.for_signal(1, begins=True).std
+    0.02
+    """
 
     channels: tuple[Damage, ...]
     mixes: ClassVar[bool] = False
 
     @property
     def reach(self) -> float:
-        """The longest."""
+        """The longest of the channels, seconds."""
         return max(each.reach for each in self.channels)
 
     def for_segment(self, first: int, last: int) -> ByChannel:
-        """That of every channel."""
+        """The damage of every channel from the frame `first` to before the frame `last`."""
         return ByChannel(tuple(each.for_segment(first, last) for each in self.channels))
 
     def for_signal(self, number: int, begins: bool) -> Damage:
-        """That of one channel."""
+        """The damage of the channel `number`."""
         return self.channels[number].for_signal(number, begins)
 
     def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement | None:
-        """That of the first channel; `for_signal` says which one is meant."""
+        """The measurement of a signal `[frames]`, by the damage of the first channel; see `for_signal`."""
         return self.channels[0].measure(x, rate, prior, scale)
 
     def finish(self, measurement: Measurement, x: Signal, estimate: Signal, rate: int, low: int) -> Signal:
-        """That of the first channel."""
+        """The restored signal `[frames]`, by the damage of the first channel."""
         return self.channels[0].finish(measurement, x, estimate, rate, low)
 
 

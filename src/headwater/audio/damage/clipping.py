@@ -47,7 +47,7 @@ Rails = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Clipping:
-    """Hard clipping: a sample near a rail was at least there.
+    """Hard clipping of a recording `[frames, channels]`: a sample near a rail was at least there.
 
     The flow of today does not improve what sparsity finds (the benchmark audio_declip).
 
@@ -61,6 +61,16 @@ class Clipping:
     regions
         Where the recording is clipped, each with rails of its own: the first frame, the one after the last, and the
         rails as above. Without any, all of it is, at `rails`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> hw.audio.Clipping.at_level(0.5).clipped(np.array([0.1, 0.5, -0.5])).tolist()
+    [False, True, True]
+    >>> uneven = hw.audio.Clipping(rails=((0.4, 0.5),))  # 0.4 below zero, 0.5 above
+    >>> uneven.clipped(np.array([0.4, -0.4])).tolist()
+    [False, True]
     """
 
     rails: Rails
@@ -71,31 +81,31 @@ class Clipping:
 
     @classmethod
     def at_level(cls, level: float, slack: float = 1e-4) -> Clipping:
-        """The same level on both sides of zero, in every channel."""
+        """Clipping at `level`, full scale being 1, on both sides of zero and in every channel."""
         return cls(((level, level),), slack)
 
     @classmethod
     def in_regions(cls, regions: Sequence[tuple[int, int, Rails]], slack: float = 1e-4) -> Clipping:
-        """Clipping in some regions only."""
+        """Clipping in some regions only, at least one; arguments as of the class."""
         lowest = np.min([rails for _, _, rails in regions], axis=0)
         return cls(tuple((float(low), float(high)) for low, high in lowest), slack, tuple(regions))
 
     def for_segment(self, first: int, last: int) -> Clipping:
-        """The regions there, counted from its first frame."""
+        """The regions from the frame `first` to before the frame `last`, counted from `first`."""
         if self.regions is None:
             return self
         here = tuple((a - first, b - first, rails) for a, b, rails in self.regions if a < last and b > first)
         return replace(self, regions=here)
 
     def for_signal(self, number: int, begins: bool) -> Clipping:
-        """That of one channel."""
+        """The clipping of the channel `number`."""
         if len(self.rails) == 1:
             return self
         regions = self.regions and tuple((a, b, rails[number : number + 1]) for a, b, rails in self.regions)
         return replace(self, rails=self.rails[number : number + 1], regions=regions)
 
     def clipped(self, x: Signal) -> NDArray[np.bool_]:
-        """The clipped samples of a channel, `[frames]`."""
+        """Which samples of a channel x `[frames]` are clipped, bool `[frames]`."""
         if self.regions is None:
             return self._beyond(x, self.rails[0])
         found = np.zeros(len(x), dtype=bool)
@@ -109,7 +119,10 @@ class Clipping:
         return np.asarray((x >= high * (1 - self.slack)) | (x <= -low * (1 - self.slack)))
 
     def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement | None:
-        """The clipping at the recording's own rate, of the low band and the high band of the rough estimate."""
+        """The clipping of a signal `[frames]` at its own rate; arguments as of `Damage.measure`.
+
+        The operator clips the sum of the low band and the high band of the rough estimate.
+        """
         if not self.clipped(x).any():
             return None
         rough = declip_by_sparsity(x, self.clipped(x), rate)
@@ -123,7 +136,10 @@ class Clipping:
         return Measurement(operator=operator, y=x, sigma=0.0, guess=guess, rough=rough, improvable=False)
 
     def finish(self, measurement: Measurement, x: Signal, estimate: Signal, rate: int, low: int) -> Signal:
-        """Only clipped samples change, and none to below what it was: the guess, and what the estimate changed."""
+        """The signal `[frames]` with other clipped samples, none nearer to zero than it was.
+
+        They are the guess, and what the estimate changed of it.
+        """
         assert measurement.rough is not None
         found = measurement.rough + upsample(estimate - measurement.guess, low, rate, len(x))
         sign = np.sign(x)

@@ -19,19 +19,29 @@ from headwater.recipes.warm_start import WarmStart
 
 @dataclass(frozen=True)
 class Noise(Uniform):
-    """Noise.
+    """Noise that does not change with time, the same in all channels of a recording `[frames, channels]`.
 
     Parameters
     ----------
     std
-        Its standard deviation, full scale being 1.
+        Its standard deviation, full scale being 1: 0.01 is -40 dB.
     gain
         By how much it is louder, in power, at frequencies evenly spaced from 0 to half the recording's rate, with a
-        mean of 1. None is white noise.
+        mean of 1, `[frequencies]`. None is white noise.
     recipe
         With new noise only, the estimate is near the mean of what is likely: under noise a draw only adds to the
         error. A misfit of 2 suffices, as the filter finishes the estimate: what gradients then still change is lost
         there. Both were chosen on validation clips (docs/notes/audio.md).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> hw.audio.Noise(0.01).gain is None  # white
+    True
+    >>> hum = hw.audio.Noise.from_profile(np.array([0.0, 8.0, 0.0, 0.0]))  # all in one of four bands
+    >>> round(hum.std, 3), hum.gain.tolist()
+    (1.414, [0.0, 4.0, 0.0, 0.0])
     """
 
     std: float
@@ -40,12 +50,22 @@ class Noise(Uniform):
 
     @classmethod
     def from_profile(cls, power: Signal) -> Noise:
-        """Noise of a power at each frequency, as `signal.noise_level.estimate_profile` measures it."""
+        """Noise of a known power at each frequency, as `signal.noise_level.estimate_profile` measures it.
+
+        Parameters
+        ----------
+        power
+            At frequencies evenly spaced from 0 to half the recording's rate, `[frequencies]`. Its mean is the
+            variance of the noise, full scale being 1.
+        """
         mean = float(power.mean())
         return cls(mean**0.5, power / mean if mean else None)
 
     def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement:
-        """The recording, whitened where the noise is not; noise too fine for the flow is left to the filter."""
+        """The signal `[frames]` at the prior's rate, whitened if the noise is not; arguments as of `Damage.measure`.
+
+        Noise too fine for the flow is left to the filter.
+        """
         rough = subtract_noise(x, self.std, rate, self.gain)
         y, guess = (resample(z - x.mean(), rate, prior.rate) for z in (x, rough))
         operator, std = self.whiten(rate, prior.rate)
@@ -61,7 +81,10 @@ class Noise(Uniform):
         )
 
     def whiten(self, rate: int, low: int) -> tuple[Operator, float]:
-        """The operator at the rate `low` under which the noise is white, and the std that it then has there."""
+        """The operator at the rate `low` (Hz) under which the noise is white, and the std that it then has there.
+
+        `rate` is the recording's, Hz; full scale is 1.
+        """
         std = std_in_band(self.std, rate, low)
         if self.gain is None:
             return Identity(), std
@@ -71,7 +94,10 @@ class Noise(Uniform):
         return (Whiten.from_profile(power / mean), std * mean**0.5) if mean else (Identity(), std)
 
     def finish(self, measurement: Measurement, x: Signal, estimate: Signal, rate: int, low: int) -> Signal:
-        """Wiener's filter; the pilot is the mean of spectral subtraction, and of it after the estimate."""
+        """The signal `[frames]` after Wiener's filter.
+
+        Its pilot is the mean of spectral subtraction, and of it after the estimate.
+        """
         assert measurement.rough is not None
         e = upsample(estimate, low, rate, len(x))
         pilot = (measurement.rough + e + subtract_noise(x - e, self.std, rate, self.gain)) / 2

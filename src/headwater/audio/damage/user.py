@@ -21,21 +21,30 @@ class UserDamage(Uniform):
     Parameters
     ----------
     function
-        Of signals `[batch, samples]`, full scale being 1; differentiable.
+        Of signals `[batch, samples]` at the prior's rate (16000 Hz for `music16`), full scale being 1: what a
+        recording without damage becomes, `[batch, ...]`. It is made of differentiable torch operations.
     noise
         The std of white noise in the recording, full scale being 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import headwater as hw
+    >>> tube = hw.audio.UserDamage(lambda x: torch.tanh(3 * x) / 3, noise=0.001)
+    >>> tube.function(torch.tensor([[0.0, 0.1, 1.0]], dtype=torch.float64)).round(decimals=2).tolist()
+    [[0.0, 0.1, 0.33]]
     """
 
     function: Callable[[Tensor], Tensor]
     noise: float = 0.0
 
     def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement:
-        """The function of the recording in its own units."""
+        """The function of a signal `[frames]` in its own units; arguments as of `Damage.measure`."""
         y = resample(x, rate, prior.rate)
         operator = UserOperator(lambda z: self.function(z * scale) / scale)
         return Measurement(operator=operator, y=y, sigma=self.noise / scale, guess=y)
 
     def finish(self, measurement: Measurement, x: Signal, estimate: Signal, rate: int, low: int) -> Signal:
-        """The estimate, and the high band as it came."""
+        """The estimate at the recording's rate `[frames]`, and the high band of x as it came."""
         high = x - upsample(resample(x, rate, low), low, rate, len(x)) if rate > low else 0.0
         return upsample(estimate, low, rate, len(x)) + high

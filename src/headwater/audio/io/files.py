@@ -42,7 +42,7 @@ Samples = NDArray[Any]
 
 @dataclass(frozen=True)
 class Recording:
-    """A file of sound, read in parts.
+    """A file of sound, read in parts `[frames, channels]`; `examine` makes it.
 
     Parameters
     ----------
@@ -50,8 +50,10 @@ class Recording:
         Where it lies.
     rate
         Frames a second, Hz.
-    frames, channels
-        Its length, and the samples of a frame.
+    frames
+        Its length; a frame has one sample of each channel.
+    channels
+        How many there are.
     format, subtype, endian
         As libsndfile names them.
     bits
@@ -63,6 +65,15 @@ class Recording:
     lost
         Frames (first, one after the last), in order and apart, that are to be repaired: what is not finite there is
         read as zero.
+
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> recording = hw.audio.examine(hw.audio.recordings.GUITAR)
+    >>> recording.rate, recording.seconds, recording.depth, recording.lossless
+    (44100, 4.0, 16, True)
+    >>> recording.read(0, 1000).shape
+    (1000, 2)
     """
 
     path: Path
@@ -123,7 +134,13 @@ class Recording:
         return Decoder(self.path, self.mending)
 
     def read_next(self, file: Decoder, start: int, count: int) -> Samples:
-        """The next samples of the open file, which is at frame `start`, as they are stored."""
+        """The next samples `[count, channels]` of the open file, which is at frame `start`, as they are stored.
+
+        Raises
+        ------
+        Misuse
+            The file ends before, or has samples that are not finite.
+        """
         raw = file.read(count, self.dtype)
         if len(raw) < count:
             raise Misuse(
@@ -138,8 +155,10 @@ class Recording:
 
         Parameters
         ----------
-        first, last
-            The first frame, and the one after the last; by default all.
+        first
+            The first frame.
+        last
+            The frame after the last; by default all are read.
 
         Raises
         ------
@@ -170,7 +189,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Patch:
-    """Repaired samples of a recording from frame `start` on.
+    """Repaired samples of a recording from frame `start` on; `write_patched` puts them in.
 
     Parameters
     ----------
@@ -180,6 +199,14 @@ class Patch:
         float64 `[frames, channels]`, full scale 1.
     changed
         bool `[frames, channels]`: only these are written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> patch = hw.audio.Patch(start=100, samples=np.zeros((2, 1)), changed=np.array([[True], [False]]))
+    >>> patch.start + len(patch.samples), int(patch.changed.sum())  # where it ends, and how much is written
+    (102, 1)
     """
 
     start: int
@@ -190,13 +217,29 @@ class Patch:
 def examine(path: str | Path) -> Recording:
     """What a file of sound is. Of its samples only the last is read, and all of a file that ends too early.
 
+    Parameters
+    ----------
+    path : str or Path
+        WAV, FLAC, Ogg, AIFF, W64 or CAF, or what else libsndfile reads.
+
+    Returns
+    -------
+    recording
+        Its rate, length and format; `Recording.read` gives samples `[frames, channels]`.
+
     Raises
     ------
     Misuse
         The file is missing, unreadable, empty, not a file of sound, or beyond what recordings are: of more than 64
         channels, or of a rate below 100 Hz or above 768 kHz.
 
-    >>> examine("no-such-take.wav")
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> recording = hw.audio.examine(hw.audio.recordings.GUITAR)
+    >>> recording.rate, recording.channels, recording.format
+    (44100, 2, 'FLAC')
+    >>> hw.audio.examine("no-such-take.wav")
     Traceback (most recent call last):
     headwater.errors.Misuse: The file no-such-take.wav does not exist. Check the path.
     """

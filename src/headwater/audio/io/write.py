@@ -37,15 +37,48 @@ def write_patched(
     The patches come in the order of their starts. They are asked for as late as can be, so that they may be made on
     the way and only a few are held.
 
-    With more `frames` than the recording has, the copy goes on after its end, silent but for the patches. The format
-    follows the name of the output; rate and channels stay, and so does the subtype where the format has it. Samples
-    that no patch changes are bit-identical if the new format `holds` the old one. With `peaks` integers become
-    floats, which hold them and what is beyond full scale.
+    The format follows the name of the output; rate and channels stay, and so does the subtype where the format has
+    it. Samples that no patch changes are bit-identical if the new format `holds` the old one.
+
+    Parameters
+    ----------
+    recording
+        The file to copy.
+    patches
+        In the order of their starts; samples `[frames, channels]` with the channels of the recording.
+    output : str or Path
+        The new file. Its suffix gives the format: .wav, .flac, .ogg, .aiff, .aif, .w64 or .caf.
+    frames
+        The length of the copy, if it is longer than the recording: it goes on silent but for the patches.
+    peaks
+        Whether integers become floats, which hold them and what is beyond full scale.
+    overwrite
+        Whether an existing file is replaced.
+
+    Returns
+    -------
+    written
+        The new `file` as a `Recording`; `over`, how many samples were cut off at full scale; and `exact`, whether the
+        samples that no patch changed are as they were.
 
     Raises
     ------
     Misuse
         The output cannot be written, its format is unknown or has no such subtype, or the recording is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> silence = hw.audio.write_new(folder / "silence.wav", np.zeros((4, 1)), rate=8000)
+    >>> patch = hw.audio.Patch(1, np.full((2, 1), 0.5), np.array([[True], [False]]))
+    >>> hw.audio.write_patched(hw.audio.examine(folder / "silence.wav"), [patch], folder / "new.wav").exact
+    True
+    >>> hw.audio.examine(folder / "new.wav").read(0, 4).ravel().tolist()
+    [0.0, 0.5, 0.0, 0.0]
     """
     output = Path(output)
     target = replace(output_format(recording, output, peaks=peaks), frames=max(frames or 0, recording.frames))
@@ -102,12 +135,39 @@ def count_over_full_scale(x: Samples) -> int:
 
 
 def write_new(output: str | Path, x: Samples, rate: int, *, overwrite: bool = False) -> Recording:
-    """Write samples `[frames, channels]`, full scale 1, as a new recording: 24 bit where the format has it.
+    """Write samples as a new recording: 24 bit where the format has it.
+
+    Parameters
+    ----------
+    output : str or Path
+        The new file. Its suffix gives the format, as of `write_patched`.
+    x
+        Finite samples `[frames, channels]`, full scale 1; what is beyond is cut off where the format has integers.
+    rate
+        Frames a second, Hz.
+    overwrite
+        Whether an existing file is replaced.
+
+    Returns
+    -------
+    recording
+        What the file is.
 
     Raises
     ------
     Misuse
         The output cannot be written, or its format is unknown.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> tone = 0.5 * np.sin(np.arange(800) / 10)[:, None]  # [frames, 1]
+    >>> recording = hw.audio.write_new(Path(tempfile.mkdtemp()) / "tone.flac", tone, rate=8000)
+    >>> recording.seconds, recording.depth
+    (0.1, 24)
     """
     output = Path(output)
     target = output_format(Recording(Path(), rate, len(x), x.shape[1], "", "PCM_24"), output)

@@ -33,12 +33,30 @@ def build_space(name: str, bins: int, scale: torch.Tensor) -> Space:
 
 @lru_cache(maxsize=2)
 def load_prior(name: str = MUSIC, device: str = "cpu") -> Prior:
-    """The prior of a shipped music model.
+    """The prior of a shipped music model; it is loaded once.
+
+    Parameters
+    ----------
+    name
+        The model; `headwater.zoo.list_models("music")` lists them.
+    device
+        Where the network is put.
+
+    Returns
+    -------
+    prior
+        On waveforms `[batch, samples]`; of `music16` at 16 kHz.
 
     Raises
     ------
     Misuse
         There is no music model of that name.
+
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> hw.audio.load_prior().rate
+    16000
     """
     card = read_card(name)
     config, space = PlaneConfig(**zoo.read_settings(card["architecture"])), card["space"]

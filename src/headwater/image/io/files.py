@@ -60,6 +60,13 @@ def read_image(
     smallest : int
         The least height and width accepted.
 
+    Returns
+    -------
+    x : Tensor
+        The image `[1, 3, h, w]`.
+    picture : Picture
+        How it came, for `write_image`.
+
     Raises
     ------
     Misuse
@@ -68,8 +75,8 @@ def read_image(
 
     Examples
     --------
-    >>> from headwater.image.io import photos
-    >>> x, picture = read_image(photos.path("cat"))
+    >>> import headwater as hw
+    >>> x, picture = hw.image.read_image(hw.image.photos.path("cat"))
     >>> x.shape[:2], picture.format, picture.dtype
     (torch.Size([1, 3]), 'PNG', 'uint8')
     """
@@ -96,19 +103,38 @@ def write_image(
     The extension gives the format (JPEG at quality 95, WebP without loss); depth, grey, alpha,
     orientation, resolution, EXIF, ICC and the text of a PNG file follow the source as far as the format
     holds them; previews of the source do not. An alpha channel is resized where the size of the image
-    changed. With no record: 8-bit RGB, or float32 for .npy.
+    changed.
+
+    Parameters
+    ----------
+    x : Tensor
+        The image `[1, 3, h, w]` or `[3, h, w]` in [-1, 1]; integers are clipped and rounded, floats are not.
+    path : str or Path
+        The new file: PNG, JPEG, TIFF, WebP, BMP or .npy and others, by its extension.
+    picture : Picture, optional
+        How the source came; without it 8-bit RGB is written, or float32 for .npy.
+    overwrite : bool
+        Whether an existing file is replaced.
+
+    Returns
+    -------
+    Path
+        The file.
 
     Raises
     ------
     Misuse
-        As `check_image_output`, or `x` is not an image, or holds NaN or Inf.
+        The output exists or cannot be written; the extension is unknown or cannot hold transparency; or x is not an
+        image, or holds NaN or Inf.
 
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> import torch
-    >>> out = write_image(torch.zeros(1, 3, 8, 8), Path(tempfile.mkdtemp()) / "grey.png")
-    >>> read_image(out)[1].size
+    >>> import headwater as hw
+    >>> out = hw.image.write_image(torch.zeros(1, 3, 8, 8), Path(tempfile.mkdtemp()) / "grey.png")
+    >>> hw.image.read_image(out)[1].size
     (8, 8)
     """
     path = check_image_output(path, picture, overwrite=overwrite)

@@ -50,8 +50,10 @@ class Picture:
         Upright alpha channel in the stored type; it passes a restoration unchanged.
     orientation : int
         EXIF orientation, 1 to 8.
-    exif, icc : bytes or None
+    exif : bytes or None
         Metadata that go along with the pixels, without previews.
+    icc : bytes or None
+        The colour profile.
     dpi : tuple of float or None
         Pixels per inch in x and y, as the file states them.
     chunks : tuple of (bytes, bytes)
@@ -63,7 +65,8 @@ class Picture:
 
     Examples
     --------
-    >>> Picture(size=(64, 48), mode="grey").with_colour().mode
+    >>> import headwater as hw
+    >>> hw.image.Picture(size=(64, 48), mode="grey").with_colour().mode
     'RGB'
     """
 
@@ -91,7 +94,7 @@ class Picture:
         return replace(self, mode="RGB", icc=None if self.grey else self.icc)
 
     def make_opaque(self, where: Tensor | None = None) -> Picture:
-        """The same without transparency at the pixels `where` (bool [..., h, w]), or without any alpha."""
+        """The same without transparency at the pixels `where` (bool `[..., h, w]`), or without any alpha."""
         if self.alpha is None or where is None:
             return replace(self, alpha=None)
         alpha = np.where(where.cpu().numpy().reshape(self.size), opacity(self.alpha.dtype), self.alpha)

@@ -35,7 +35,9 @@ def psnr(x: Tensor, reference: Tensor, range: float = 2.0) -> Tensor:
 
     Examples
     --------
-    >>> psnr(torch.full((1, 3, 8, 8), 0.2), torch.zeros(1, 3, 8, 8)).tolist()
+    >>> import torch
+    >>> import headwater as hw
+    >>> hw.image.psnr(torch.full((1, 3, 8, 8), 0.2), torch.zeros(1, 3, 8, 8)).tolist()
     [20.0]
     """
     return 20 * torch.log10(range / rms_residual(x, reference))
@@ -107,8 +109,10 @@ def ssim(x: Tensor, reference: Tensor, range: float = 2.0) -> Tensor:
 
     Examples
     --------
+    >>> import torch
+    >>> import headwater as hw
     >>> x = torch.linspace(-1, 1, 768).reshape(1, 3, 16, 16)
-    >>> ssim(x, x).tolist()
+    >>> hw.image.ssim(x, x).tolist()
     [1.0]
     """
     require_same_shape(x, reference)

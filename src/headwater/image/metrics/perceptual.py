@@ -49,8 +49,10 @@ def perceptual_distance(x: Tensor, reference: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
+    >>> import headwater as hw
     >>> x = torch.linspace(-1, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)
-    >>> perceptual_distance(x, x).tolist()
+    >>> hw.image.perceptual_distance(x, x).tolist()
     [0.0]
     """
     require_same_shape(x, reference)

@@ -54,6 +54,11 @@ def flow(
     device
         Where the network is put.
 
+    Returns
+    -------
+    flow
+        On states `[batch, channels, height, width]`; a picture of another size is restored in windows.
+
     Raises
     ------
     Misuse
@@ -61,8 +66,10 @@ def flow(
 
     Examples
     --------
-    >>> flow("tiny64").shape
-    (3, 64, 64)
+    >>> import headwater as hw
+    >>> model = hw.image.flow("tiny64", label="goldfish")
+    >>> model.shape, model.range
+    ((3, 64, 64), (-1, 1))
     """
     content = card_of(name)
     number = None if label is None else class_number(content, label)

@@ -41,7 +41,9 @@ class Blur(LinearOperator):
 
     Examples
     --------
-    >>> A = Blur(torch.tensor([[1.0, 2.0, 1.0]]))
+    >>> import torch
+    >>> import headwater as hw
+    >>> A = hw.image.Blur(torch.tensor([[1.0, 2.0, 1.0]]))
     >>> A(torch.tensor([0.0, 0.0, 4.0, 0.0, 0.0]).reshape(1, 1, 1, 5)).round(decimals=4).flatten().tolist()
     [0.0, 1.0, 2.0, 1.0, 0.0]
     """
@@ -65,7 +67,7 @@ class Blur(LinearOperator):
         return {"reflect": radius, "circular": None, "valid": 2 * radius}[self.boundary]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The blurred image, k * P x."""
+        """The blurred images k * P x of x `[batch, c, h, w]`: the same shape, smaller if "valid"."""
         require_images(x, self)
         require_problems(self.kernel.shape[0], x, "kernel")
         rows, columns = self._padding(x.shape)

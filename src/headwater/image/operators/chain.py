@@ -15,6 +15,16 @@ def chain(*operators: Operator) -> Operator:
     The residual and the count of measurements are those of the last operator, so a chain that ends in `Clip` keeps
     its inequality. `local` adds up the radii, each times the strides before it.
 
+    Parameters
+    ----------
+    *operators
+        On images `[batch, channels, height, width]`, each on what the one before it makes.
+
+    Returns
+    -------
+    operator
+        A single one is returned as it is.
+
     Raises
     ------
     Misuse
@@ -22,9 +32,13 @@ def chain(*operators: Operator) -> Operator:
 
     Examples
     --------
-    >>> from headwater.image.operators import JPEG, Identity, SuperResolution
-    >>> chain(SuperResolution(2), Identity()).linear, chain(SuperResolution(2), JPEG(80)).linear
+    >>> import torch
+    >>> import headwater as hw
+    >>> smaller = hw.image.SuperResolution(2)
+    >>> hw.image.chain(smaller, hw.Identity()).linear, hw.image.chain(smaller, hw.image.JPEG(80)).linear
     (True, False)
+    >>> hw.image.chain(smaller, hw.image.Colorize())(torch.zeros(1, 3, 8, 8)).shape
+    torch.Size([1, 1, 4, 4])
     """
     if not operators:
         raise Misuse("The chain holds no operator.", "Give at least one; Identity() changes nothing.")

@@ -48,7 +48,9 @@ class Clip(Operator):
 
     Examples
     --------
-    >>> A = Clip(gain=2.0)
+    >>> import torch
+    >>> import headwater as hw
+    >>> A = hw.image.Clip(gain=2.0)
     >>> x = torch.tensor([0.25, 0.75]).reshape(1, 1, 1, 2)
     >>> A(x).flatten().tolist()
     [0.5, 1.0]
@@ -73,7 +75,7 @@ class Clip(Operator):
 
     @property
     def local(self) -> int:
-        """0: a pixel sees itself."""
+        """0, as a pixel sees itself."""
         return 0
 
     def expose(self, x: Tensor) -> Tensor:
@@ -82,7 +84,7 @@ class Clip(Operator):
         return self.pivot + self.gain * (x - self.pivot)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The saturated exposure, clamp(u, low, high)."""
+        """The saturated exposure clamp(u, low, high) of x, `[batch, c, h, w]`."""
         return self.expose(x).clamp(self.low, self.high)
 
     def residual(self, x: Tensor, y: Tensor) -> Tensor:

@@ -34,8 +34,10 @@ class Colorize(LinearOperator):
 
     Examples
     --------
+    >>> import torch
+    >>> import headwater as hw
     >>> red = torch.tensor([1.0, -1.0, -1.0]).reshape(1, 3, 1, 1)
-    >>> round(Colorize()(red).item(), 3)
+    >>> round(hw.image.Colorize()(red).item(), 3)
     -0.402
     """
 
@@ -52,7 +54,7 @@ class Colorize(LinearOperator):
 
     @property
     def local(self) -> int:
-        """0: a pixel sees itself."""
+        """0, as a pixel sees itself."""
         return 0
 
     def weights(self, like: Tensor) -> Tensor:
@@ -60,7 +62,7 @@ class Colorize(LinearOperator):
         return like.new_tensor(GREY_WEIGHTS[self.method]).reshape(3, 1, 1)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The grey image."""
+        """The grey images `[batch, 1, h, w]` of x `[batch, 3, h, w]`."""
         require_images(x, self)
         return (self.weights(x) * x).sum(1, keepdim=True)
 

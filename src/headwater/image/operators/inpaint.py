@@ -35,7 +35,9 @@ class Inpaint(LinearOperator):
 
     Examples
     --------
-    >>> A = Inpaint(torch.tensor([[True, False]]))
+    >>> import torch
+    >>> import headwater as hw
+    >>> A = hw.image.Inpaint(torch.tensor([[True, False]]))
     >>> A(torch.ones(1, 1, 1, 2)).tolist()
     [[[[1.0, 0.0]]]]
     >>> A.damaged((1, 1, 1, 2)).tolist()
@@ -51,11 +53,11 @@ class Inpaint(LinearOperator):
 
     @property
     def local(self) -> int:
-        """0: a pixel sees itself."""
+        """0, as a pixel sees itself."""
         return 0
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The known pixels, m * x."""
+        """The known pixels m * x of x, `[batch, c, h, w]`."""
         require_images(x, self)
         return self._keep(x)
 

@@ -105,10 +105,12 @@ class JPEG(Operator):
 
     Examples
     --------
+    >>> import torch
+    >>> import headwater as hw
     >>> flat = torch.full((1, 3, 8, 8), 0.5)
-    >>> bool((JPEG(50)(flat) - flat).abs().max() < 0.02)
+    >>> bool((hw.image.JPEG(50)(flat) - flat).abs().max() < 0.02)
     True
-    >>> JPEG(subsampling=((2, 1), (1, 1), (1, 1)), tables=torch.full((3, 8, 8), 16)).ratios
+    >>> hw.image.JPEG(subsampling=((2, 1), (1, 1), (1, 1)), tables=torch.full((3, 8, 8), 16)).ratios
     ((1, 1), (1, 2), (1, 2))
     """
 
@@ -153,12 +155,12 @@ class JPEG(Operator):
 
     @property
     def local(self) -> int:
-        """How far a block reaches: 7; 16 for 4:2:0, where a chroma sample sees its neighbour too."""
+        """How far a block reaches, which is 7 pixels; 16 for 4:2:0, where a chroma sample sees its neighbour too."""
         widest = max(max(ratio) for ratio in self.ratios)
         return 8 * widest - 1 + any(ratio in TRIANGLE for ratio in self.ratios)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The image as the decoder sees it."""
+        """The images x `[batch, 1 or 3, h, w]` as a decoder shows them, in the same shape."""
         require_images(x, self)
         if x.shape[1] not in (1, 3):
             raise Misuse(

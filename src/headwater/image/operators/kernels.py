@@ -20,9 +20,15 @@ def gaussian_kernel(std: float, size: int | None = None) -> Tensor:
     size
         Odd edge length in pixels; by default 2 ceil(3 std) + 1.
 
+    Raises
+    ------
+    Misuse
+        The standard deviation is not positive and finite, or the size is even.
+
     Examples
     --------
-    >>> gaussian_kernel(1.0).shape, round(gaussian_kernel(1.0).sum().item(), 12)
+    >>> import headwater as hw
+    >>> hw.image.gaussian_kernel(1.0).shape, round(hw.image.gaussian_kernel(1.0).sum().item(), 12)
     (torch.Size([7, 7]), 1.0)
     """
     if not 0 < std < math.inf:
@@ -45,13 +51,19 @@ def motion_kernel(length: float, angle: float = 0.0) -> Tensor:
     angle
         Direction in degrees, counter-clockwise from the horizontal.
 
+    Raises
+    ------
+    Misuse
+        The stroke is shorter than a pixel, or not finite.
+
     Notes
     -----
     The share of a pixel is the length of the stroke inside it, found from 64 samples per pixel of length.
 
     Examples
     --------
-    >>> motion_kernel(3).round(decimals=3).tolist()[1]
+    >>> import headwater as hw
+    >>> hw.image.motion_kernel(3).round(decimals=3).tolist()[1]
     [0.333, 0.333, 0.333]
     """
     if not 1 <= length < math.inf:

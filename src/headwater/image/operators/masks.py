@@ -16,11 +16,29 @@ def box_mask(
 ) -> Tensor:
     """A mask of an h x w image with a missing box of height x width pixels, centred by default.
 
-    Returns bool [1, 1, h, w], True = known. A box that leaves the image, or covers it, is a Misuse.
+    Parameters
+    ----------
+    h, w
+        Height and width of the image, pixels.
+    height, width
+        Of the box, pixels.
+    top, left
+        The first row and column of the box; None: the box is in the middle.
+
+    Returns
+    -------
+    mask
+        Bool `[1, 1, h, w]`, True = known.
+
+    Raises
+    ------
+    Misuse
+        The box is empty, leaves the image or covers it.
 
     Examples
     --------
-    >>> box_mask(4, 4, 2, 2)[0, 0].int().tolist()
+    >>> import headwater as hw
+    >>> hw.image.box_mask(4, 4, 2, 2)[0, 0].int().tolist()
     [[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]]
     """
     top = (h - height) // 2 if top is None else top
@@ -39,11 +57,29 @@ def box_mask(
 def random_mask(h: int, w: int, *, missing: float = 0.7, seed: int | torch.Generator = 0) -> Tensor:
     """A mask of an h x w image with exactly round(missing h w) pixels missing, chosen by chance.
 
-    `missing` is a share in [0, 1); `seed` an integer or a CPU generator. Returns bool [1, 1, h, w].
+    Parameters
+    ----------
+    h, w
+        Height and width of the image, pixels.
+    missing
+        The share of the pixels that are missing, in [0, 1).
+    seed
+        An integer or a CPU generator.
+
+    Returns
+    -------
+    mask
+        Bool `[1, 1, h, w]`, True = known.
+
+    Raises
+    ------
+    Misuse
+        No pixel is left.
 
     Examples
     --------
-    >>> int(random_mask(10, 10, missing=0.7).sum())
+    >>> import headwater as hw
+    >>> int(hw.image.random_mask(10, 10, missing=0.7).sum())
     30
     """
     lost = round(missing * h * w) if 0 <= missing < 1 else h * w

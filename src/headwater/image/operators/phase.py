@@ -25,6 +25,11 @@ class PhaseRetrieval(Operator):
     eps
         Positive; makes the amplitude smooth at zero. The value is off by at most sqrt(eps).
 
+    Raises
+    ------
+    Misuse
+        On an eps that is not positive and finite.
+
     Notes
     -----
     x, -x, x turned by 180 degrees and x moved inside a zero margin have the same y: the solution is unique
@@ -36,8 +41,10 @@ class PhaseRetrieval(Operator):
 
     Examples
     --------
+    >>> import torch
+    >>> import headwater as hw
     >>> x = torch.randn(1, 1, 4, 4)
-    >>> A = PhaseRetrieval()
+    >>> A = hw.image.PhaseRetrieval()
     >>> A(x).shape, bool((A(x) - A(-x)).abs().max() < 1e-6)
     (torch.Size([1, 1, 8, 8]), True)
     """
@@ -50,7 +57,7 @@ class PhaseRetrieval(Operator):
             raise Misuse(f"The smoothing eps is {self.eps}.", "Give a small positive number, such as 1e-8.")
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The amplitude, sqrt(|F P x|^2 + eps)."""
+        """The amplitude sqrt(|F P x|^2 + eps), `[batch, c, 2 h, 2 w]` of x `[batch, c, h, w]`."""
         require_images(x, self)
         h, w = x.shape[-2:]
         spectrum = torch.fft.fft2(x, s=(2 * h, 2 * w), norm="ortho")

@@ -77,12 +77,29 @@ def from_physics(physics: Any) -> Physics | LinearPhysics:
 
     Tensors that it holds for single problems are not followed by `select`: use one object per problem.
 
+    Parameters
+    ----------
+    physics
+        An object with `A(x)`, or a function of x, on images `[batch, channels, height, width]`: floating or complex y
+        `[batch, ...]`, made of differentiable torch operations. `A_adjoint(y)`, if there is one, has the shape of x.
+
+    Returns
+    -------
+    operator
+        A `LinearOperator` if there is an `A_adjoint`, else an `Operator`.
+
+    Raises
+    ------
+    Misuse
+        The object has no method `A` and cannot be called.
+
     Examples
     --------
+    >>> import headwater as hw
     >>> class Halve:
     ...     def A(self, x): return x / 2
     ...     def A_adjoint(self, y): return y / 2
-    >>> A = from_physics(Halve())
+    >>> A = hw.image.from_physics(Halve())
     >>> A.linear, A.name
     (True, 'physics (Halve)')
     """

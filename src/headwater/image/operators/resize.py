@@ -46,8 +46,10 @@ class SuperResolution(LinearOperator):
 
     Examples
     --------
+    >>> import torch
+    >>> import headwater as hw
     >>> x = torch.arange(4.0).reshape(1, 1, 2, 2)
-    >>> SuperResolution(2)(x).item(), SuperResolution(2, "decimate")(x).item()
+    >>> hw.image.SuperResolution(2)(x).item(), hw.image.SuperResolution(2, "decimate")(x).item()
     (1.5, 0.0)
     """
 
@@ -80,7 +82,7 @@ class SuperResolution(LinearOperator):
         return self.factor
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The small image, W_h x W_w^T."""
+        """The small images W_h x W_w^T, `[batch, c, h/factor, w/factor]` of x `[batch, c, h, w]`."""
         require_images(x, self)
         self._require_divisible(x.shape)
         rows, columns = self._matrices(x.shape[-2], x.shape[-1], x)

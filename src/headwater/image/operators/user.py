@@ -33,7 +33,9 @@ class UserOperator(Operator):
 
     Examples
     --------
-    >>> A = UserOperator(lambda x: x.square(), "square")
+    >>> import torch
+    >>> import headwater as hw
+    >>> A = hw.image.UserOperator(lambda x: x.square(), "square")
     >>> A.name, A(torch.full((1, 1, 1, 1), 0.5)).item()
     ('square', 0.25)
     """
@@ -54,6 +56,6 @@ class UserOperator(Operator):
         return self.radius
 
     def __call__(self, x: Tensor) -> Tensor:
-        """What the function makes of x, checked."""
+        """What the function makes of x `[batch, c, h, w]`, checked: `[batch, ...]`."""
         require_images(x, self)
         return check_measurement(self.function(x), x, self.name)

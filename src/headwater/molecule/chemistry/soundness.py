@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 class Chemistry:
     """What one molecule is, by the distance table, or where it has bonds of its own (from a file) by these.
 
+    `headwater.molecule.chemistry.soundness.examine` makes one for each molecule of a batch.
+
     Attributes
     ----------
     valid : bool
@@ -64,13 +66,25 @@ class Chemistry:
     perceived : str or None
         Canonical SMILES by that perception, where the table alone would call it unsound.
     clash : bool
-        Whether two atoms are nearer than atoms of molecules are (`stability.clashing`).
+        Whether two atoms are nearer than atoms of molecules are (`stability.has_clash`).
     charged : bool
         Whether an atom has a formal charge: guide and evaluator know none.
-    sound_by_table, sound_by_rdkit : bool
-        Whether it is sound by the table alone, and by the table's bonds with RDKit's orders.
+    sound_by_table : bool
+        Whether it is sound by the table alone.
+    sound_by_rdkit : bool
+        Whether it is sound by the table's bonds with RDKit's orders.
     isomeric : str or None
         Canonical SMILES with the stereochemistry of the positions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> from headwater.molecule.chemistry.soundness import examine
+    >>> radical = hw.molecule.Molecule(("O", "H"), np.array([[0, 0, 0], [0.96, 0, 0]]), (0, 0))  # [n, 3], angstrom
+    >>> (found,) = examine([radical])
+    >>> found.formula, found.valid, found.sound, found.notes
+    ('HO', True, False, ('open valences',))
     """
 
     valid: bool
@@ -101,17 +115,37 @@ class Chemistry:
 
     @property
     def structure(self) -> str | None:
-        """The SMILES that a chemist would write: with stereo, and the perceived one where there is one."""
+        """The SMILES that a chemist would write, with stereo, and the perceived one where there is one."""
         return self.isomeric or self.perceived or self.smiles
 
 
 def is_sound(m: MoleculeBatch) -> torch.Tensor:
-    """Whether each is one molecule without radicals, formal charges and clashes, `[b]`.
+    """Whether each is one molecule without radicals, formal charges and clashes.
 
-    The table decides, or else `perceive_closed_shell`.
+    A table of distances decides, or else RDKit's bond orders on the bonds of the table (`perceive_closed_shell`).
 
     Zwitterions such as nitro groups are not: with charges at hand, perception explains what is merely broken. The
     table alone would refuse benzene and a fifth of QM9's aromatic molecules. Without RDKit it decides alone.
+
+    Parameters
+    ----------
+    m
+        Molecules of H, C, N, O, F: positions `[b, n, 3]`, angstrom.
+
+    Returns
+    -------
+    sound
+        Bool `[b]`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> places = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    >>> water = hw.molecule.Molecule(("O", "H", "H"), places, (0, 0, 0))
+    >>> radical = hw.molecule.Molecule(("O", "H"), np.array([[0, 0, 0], [0.96, 0, 0]]), (0, 0))
+    >>> hw.molecule.is_sound(hw.molecule.to_batch([water, radical])).tolist()
+    [True, False]
     """
     good = is_sound_by_table(m)
     if find_spec("rdkit") is None:
@@ -129,7 +163,7 @@ def examine(
 
     Parameters
     ----------
-    batch : Rounded or sequence of Molecule
+    batch : MoleculeBatch or sequence of Molecule
         Molecules of H, C, N, O, F; as a sequence, of any size.
     charges : bool
         Whether validity and SMILES respect formal charges. False is EDM's convention, in which an ammonium

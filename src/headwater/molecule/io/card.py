@@ -15,9 +15,22 @@ SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 @dataclass(frozen=True)
 class Line:
-    """One property of a molecule: where each value comes from, and the value (None: not computed; words as they are).
+    """One property of a molecule, as sheet and page show it.
 
-    >>> Line("gap", "eV", (("asked", 5.0), ("guide", 5.03), ("xTB", None))).format_values()
+    Parameters
+    ----------
+    label
+        Its name, such as "gap".
+    unit
+        Of the numbers, such as "eV"; empty for a number without unit.
+    values
+        Pairs (source, value): where a value comes from ("asked", "guide" ...), and the value. None is not computed,
+        and words stay as they are.
+
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> hw.molecule.Line("gap", "eV", (("asked", 5.0), ("guide", 5.03), ("xTB", None))).format_values()
     {'asked': '5.00', 'guide': '5.03', 'xTB': '–'}
     """
 
@@ -26,7 +39,7 @@ class Line:
     values: tuple[tuple[str, float | str | None], ...]
 
     def format_values(self) -> dict[str, str]:
-        """The values as text, all with one number of decimals, by which the largest has three digits or four."""
+        """The values as text by source, all with one number of decimals: the largest has three digits or four."""
         numbers = [v for _, v in self.values if isinstance(v, float | int) and math.isfinite(v)]
         places = _decimals(max(map(abs, numbers), default=0.0))
         return {name: v if isinstance(v, str) else _number(v, places) for name, v in self.values}
@@ -34,7 +47,29 @@ class Line:
 
 @dataclass(frozen=True)
 class Card:
-    """A molecule as sheet and page show it: its name, its properties, and remarks such as 'unstable'."""
+    """A molecule as `write_sheet` and `write_page` show it.
+
+    Parameters
+    ----------
+    molecule
+        Positions `[n, 3]`, angstrom.
+    name
+        The heading.
+    lines
+        Its properties, from top to bottom.
+    notes
+        Remarks such as "unstable".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> places = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    >>> water = hw.molecule.Molecule(("O", "H", "H"), places, (0, 0, 0))
+    >>> card = hw.molecule.Card(water, "water", (hw.molecule.Line("gap", "eV", (("asked", 9.0),)),))
+    >>> card.lines[0].format_values()
+    {'asked': '9.00'}
+    """
 
     molecule: Molecule
     name: str = ""

@@ -1,4 +1,4 @@
-"""Molecule files: SDF and MOL (V2000), and XYZ, by their suffix.
+"""Molecule files: SDF and MOL (V2000 and V3000), and XYZ, by their suffix.
 
 Files are read as they are: no hydrogens are added, no chemistry is judged. XYZ has no bonds and no charges. Whether
 the models can hold a molecule is `structure.molecule.check_molecule`.
@@ -24,7 +24,17 @@ WRITERS: dict[str, Callable[..., None]] = {".sdf": write_sdf, ".xyz": write_xyz}
 
 
 def read_molecules(path: str | Path) -> list[Molecule]:
-    """The molecules of an SDF, MOL or XYZ file, in order; see `sdf.read_sdf` and `xyz.read_xyz`.
+    r"""The molecules of an SDF, MOL or XYZ file, in order; see `sdf.read_sdf` and `xyz.read_xyz`.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; its suffix, .sdf, .mol or .xyz, says how it is read.
+
+    Returns
+    -------
+    molecules
+        Positions `[n, 3]`, angstrom. SDF has formal charges, bonds, names and tags, XYZ only names.
 
     Raises
     ------
@@ -34,7 +44,15 @@ def read_molecules(path: str | Path) -> list[Molecule]:
 
     Examples
     --------
-    >>> read_molecules("hits.pdb")
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import headwater as hw
+    >>> path = Path(tempfile.mkdtemp()) / "hydrogen.xyz"
+    >>> _ = path.write_text("2\nhydrogen\nH 0 0 0\nH 0 0 0.74\n")
+    >>> (molecule,) = hw.molecule.read_molecules(path)
+    >>> molecule.name, molecule.symbols, molecule.positions.shape
+    ('hydrogen', ('H', 'H'), (2, 3))
+    >>> hw.molecule.read_molecules("hits.pdb")
     Traceback (most recent call last):
     headwater.errors.Misuse: The file hits.pdb is of an unknown kind. Give one of: .mol, .sdf, .xyz.
     """

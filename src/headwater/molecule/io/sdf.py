@@ -1,4 +1,4 @@
-"""SDF and MOL files (V2000): read by RDKit, and written with the bonds that a chemist would draw."""
+"""SDF and MOL files (V2000, V3000): read by RDKit, and written with the bonds that a chemist would draw."""
 
 from __future__ import annotations
 
@@ -138,14 +138,38 @@ def _value(text: str) -> Value:
 
 
 def write_sdf(path: str | Path, molecules: Sequence[Molecule], *, overwrite: bool = False) -> None:
-    """Write molecules of H, C, N, O, F with the bonds of `perception.drawn`; tags are `Molecule.data`.
+    """Write molecules of H, C, N, O, F with the bonds that a chemist would draw; tags are `Molecule.data`.
 
-    Positions have 4 decimals, formal charges are kept, names become one line.
+    Formal charges are kept, names become one line, positions have 4 decimals.
+
+    Parameters
+    ----------
+    path : str or Path
+        The SDF file.
+    molecules
+        Positions `[n, 3]`, angstrom.
+    overwrite
+        Whether an existing file is replaced.
 
     Raises
     ------
     Misuse
-        As `atomic.check_output`; or a molecule cannot be written: its element, its positions or a tag.
+        The output exists or cannot be written; a molecule cannot be written: its element, its positions or a tag; or
+        RDKit is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> places = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    >>> water = hw.molecule.Molecule(("O", "H", "H"), places, (0, 0, 0), "water", {"gap": 7.5})
+    >>> path = Path(tempfile.mkdtemp()) / "water.sdf"
+    >>> hw.molecule.write_sdf(path, [water])
+    >>> (again,) = hw.molecule.read_molecules(path)
+    >>> again.name, again.data, again.bonds
+    ('water', {'gap': 7.5}, ((0, 1, 1), (0, 2, 1)))
     """
     chem = import_optional("rdkit.Chem", EXTRA)
     parts = []

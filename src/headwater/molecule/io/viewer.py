@@ -47,8 +47,13 @@ def write_page(path: str | Path, cards: Sequence[Card], *, title: str, overwrite
     Examples
     --------
     >>> import tempfile
-    >>> water = Molecule(("O", "H", "H"), np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]), (0, 0, 0))
-    >>> write_page(Path(tempfile.mkdtemp()) / "hits.html", [Card(water, "water")], title="Hits").name
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> places = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    >>> water = hw.molecule.Molecule(("O", "H", "H"), places, (0, 0, 0))
+    >>> path = Path(tempfile.mkdtemp()) / "hits.html"
+    >>> hw.molecule.write_page(path, [hw.molecule.Card(water, "water")], title="Hits").name
     'hits.html'
     """
     if not cards:

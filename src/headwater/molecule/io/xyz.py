@@ -155,12 +155,29 @@ def _find_value(comment: str, key: str) -> str | None:
 def write_xyz(path: str | Path, molecules: Sequence[Molecule], *, overwrite: bool = False) -> None:
     """Write molecules as frames of one XYZ file, 6 decimals, the name as comment; charges and data are lost.
 
+    Parameters
+    ----------
+    path : str or Path
+        The XYZ file.
+    molecules
+        Positions `[n, 3]`, angstrom.
+    overwrite
+        Whether an existing file is replaced.
+
+    Raises
+    ------
+    Misuse
+        The output exists or cannot be written, or positions are not finite or all zero.
+
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import headwater as hw
     >>> path = Path(tempfile.mkdtemp()) / "atom.xyz"
-    >>> write_xyz(path, [Molecule(("H",), np.zeros((1, 3)), (0,), "atom")])
-    >>> next(read_xyz(path.read_text().splitlines(), path)).name
+    >>> hw.molecule.write_xyz(path, [hw.molecule.Molecule(("H",), np.zeros((1, 3)), (0,), "atom")])
+    >>> hw.molecule.read_molecules(path)[0].name
     'atom'
     """
     lines = []

@@ -49,6 +49,15 @@ class Networks:
         The regressor that the search sees.
     evaluator
         The regressor that judges what was found, and never guides.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import headwater as hw
+    >>> networks = hw.molecule.Networks.load()
+    >>> mask = torch.arange(29) < torch.tensor([[5]])  # one molecule of five atoms
+    >>> networks.generator(torch.zeros(1, 29, 9), torch.zeros(1), mask).shape
+    torch.Size([1, 29, 9])
     """
 
     generator: nn.Module

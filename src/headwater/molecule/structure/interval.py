@@ -21,6 +21,11 @@ from headwater.text import shorten
 class Interval:
     """The values from `low` to `high`, both included; an end that is infinite is open.
 
+    Parameters
+    ----------
+    low, high
+        The ends, in the unit of the property: eV for a gap, D for a dipole moment ... (see `Target`).
+
     Raises
     ------
     Misuse
@@ -28,7 +33,8 @@ class Interval:
 
     Examples
     --------
-    >>> str(Interval(5.0, 6.0)), str(Interval(low=8.0)), str(Interval(high=3.5))
+    >>> import headwater as hw
+    >>> str(hw.molecule.Interval(5.0, 6.0)), str(hw.molecule.Interval(low=8.0)), str(hw.molecule.Interval(high=3.5))
     ('5..6', '>8', '<3.5')
     """
 

@@ -16,10 +16,31 @@ from headwater.molecule.structure.state import MoleculeBatch, atom_mask, centre
 
 @dataclass(frozen=True)
 class Molecule:
-    """Atoms with definite elements: `symbols`, `positions [n, 3]` in angstrom, formal `charges`.
+    """Atoms with definite elements and their places.
 
-    `name` and `data` (tag -> text or number) travel with it through files. `bonds` are those that a file states, as
-    (atom, atom, order 1 to 3); None: the distances say it.
+    Parameters
+    ----------
+    symbols
+        The elements; the models know H, C, N, O and F.
+    positions
+        `[n, 3]`, angstrom.
+    charges
+        Formal charges, one for each atom.
+    name
+        It travels with the molecule through files.
+    data
+        Tags with their text or number, which travel with it, too.
+    bonds
+        Those that a file states, as (atom, atom, order 1 to 3), atoms counted from 0; None: the distances say it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> places = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    >>> water = hw.molecule.Molecule(("O", "H", "H"), places, (0, 0, 0), name="water")
+    >>> len(water), water.charge
+    (3, 0)
     """
 
     symbols: tuple[str, ...]
@@ -56,8 +77,22 @@ def select_atoms(m: Molecule, rows: NDArray[np.int64]) -> Molecule:
 def to_molecules(batch: MoleculeBatch) -> list[Molecule]:
     """The molecules of a batch, without its padding.
 
-    >>> m = Molecule(("H", "H"), np.array([[0.0, 0, 0], [0.74, 0, 0]]), (0, 0))
-    >>> to_molecules(to_batch([m]))[0].symbols
+    Parameters
+    ----------
+    batch
+        Positions `[b, n, 3]`, angstrom.
+
+    Returns
+    -------
+    molecules
+        Those of its rows, `b` of them, without names, data and bonds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> hydrogen = hw.molecule.Molecule(("H", "H"), np.array([[0, 0, 0], [0.74, 0, 0]]), (0, 0))
+    >>> hw.molecule.to_molecules(hw.molecule.to_batch([hydrogen]))[0].symbols
     ('H', 'H')
     """
     out = []
@@ -72,10 +107,32 @@ def to_molecules(batch: MoleculeBatch) -> list[Molecule]:
 def to_batch(molecules: Sequence[Molecule], length: int = MAX_ATOMS) -> MoleculeBatch:
     """Molecules side by side, padded to `length` atoms and centred.
 
+    Parameters
+    ----------
+    molecules
+        Of H, C, N, O and F.
+    length
+        Rows for each; by default 29, the size of the largest molecule of QM9.
+
+    Returns
+    -------
+    batch
+        Positions `[b, length, 3]`, angstrom, with zero mean over the atoms that exist.
+
     Raises
     ------
     Misuse
-        A molecule has no atom, more than `length`, or an element that is not one of `ELEMENTS`.
+        A molecule has no atom, more than `length`, an element that is not one of `ELEMENTS`, or positions that are
+        not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> hydrogen = hw.molecule.Molecule(("H", "H"), np.array([[0, 0, 0], [0.74, 0, 0]]), (0, 0))
+    >>> batch = hw.molecule.to_batch([hydrogen])
+    >>> batch.positions.shape, batch.mask.sum(1).tolist()
+    (torch.Size([1, 29, 3]), [2])
     """
     for m in molecules:
         check_molecule(m, length)

@@ -73,7 +73,28 @@ def relaxed_types(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class MoleculeBatch:
-    """Molecules with definite atoms: `positions [b, n, 3]`, `types [b, n]`, `charges [b, n]`, `mask [b, n]`."""
+    """Molecules with definite atoms, padded to `n` rows each; `to_batch` makes it.
+
+    Parameters
+    ----------
+    positions
+        `[b, n, 3]`, angstrom, zero where there is no atom.
+    types
+        The elements, int64 `[b, n]`: 0 to 4 for H, C, N, O, F.
+    charges
+        Formal charges, int64 `[b, n]`.
+    mask
+        Which atoms exist, bool `[b, n]`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> hydrogen = hw.molecule.Molecule(("H", "H"), np.array([[0, 0, 0], [0.74, 0, 0]]), (0, 0))
+    >>> batch = hw.molecule.to_batch([hydrogen], length=3)
+    >>> batch.mask.tolist(), batch.one_hot.shape
+    ([[True, True, False]], torch.Size([1, 3, 5]))
+    """
 
     positions: Tensor
     types: Tensor
@@ -84,7 +105,7 @@ class MoleculeBatch:
         return len(self.mask)
 
     def select(self, index: Tensor) -> MoleculeBatch:
-        """The molecules in `index`."""
+        """The molecules in `index`, int64 `[k]` or bool `[b]`."""
         return MoleculeBatch(self.positions[index], self.types[index], self.charges[index], self.mask[index])
 
     @property

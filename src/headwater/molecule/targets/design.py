@@ -143,10 +143,13 @@ class Design:
     ----------
     molecules
         With definite atoms.
-    guide, evaluator
-        Property: what each network predicts for `molecules`, `[b]`, canonical units.
+    guide
+        Property: what the guide predicts for `molecules`, `[b]`; alpha in Bohr^3, gap, homo and lumo in eV, mu in D,
+        cv in cal/(mol K).
+    evaluator
+        Property: what the evaluator predicts for them, `[b]`, in the same units.
     relaxed
-        Property: the guide's prediction before rounding, `[b]`.
+        Property: the guide's prediction before rounding, `[b]`, in the same units.
     status
         How the search for each ended. REACHED: the molecule is a hit by the guide; whether it is one, the evaluator
         says.
@@ -154,12 +157,24 @@ class Design:
         The largest deviation from a target by the guide, in tolerances, `[b]`.
     by_gradient
         Whether the molecule is from a gradient's step, and not a draw, `[b]`.
-    gradients, evaluations
-        Gradient evaluations and forward calls of the generator, over all draws and attempts, `[b]`.
-    x0, x1
-        The source point and its sample, `[b, 29, 9]`.
+    gradients
+        Gradient evaluations, over all draws and attempts, `[b]`.
+    evaluations
+        Forward calls of the generator, over all draws and attempts, `[b]`.
+    x0
+        The source points, `[b, 29, 9]`.
+    x1
+        Their samples, `[b, 29, 9]`.
     fragment_rms
         How far the atoms of a fragment are from where they were given, angstrom, `[b]`; None without a fragment.
+
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> plain = hw.molecule.ScreenedDraws(steps=2, candidates=1)
+    >>> found = hw.molecule.generate(2, atoms=9, recipe=plain)
+    >>> found.x1.shape, found.molecules.mask.sum(1).tolist(), sorted(found.guide)
+    (torch.Size([2, 29, 9]), [9, 9], ['alpha', 'cv', 'gap', 'homo', 'lumo', 'mu'])
     """
 
     molecules: MoleculeBatch
@@ -177,7 +192,7 @@ class Design:
 
     @property
     def reached(self) -> Tensor:
-        """Which molecules hit by the guide, which ended their search, `[b]`."""
+        """Which molecules hit by the guide, which ended their search, bool `[b]`."""
         return torch.tensor([s is Status.REACHED for s in self.status])
 
 
@@ -201,23 +216,32 @@ def design(
     recipe
         How to search; by default `ScreenedControl()`.
     rounding_weight
-        Of the penalty on types that are not definite.
+        Of the penalty on types that are not definite, 0 or more.
     callback
         Sees every round of evaluations, draws as round 0; ends the run by returning a `Status`.
     check
         Asked before every evaluation of the generator; ends the run, too, by returning a `Status`.
 
+    Returns
+    -------
+    found
+        The molecules, what both networks predict for them, `[count]` each, and the states `[count, 29, 9]`.
+
     Raises
     ------
     Ended
         `check` ended the run before every molecule had its first draw.
+    Misuse
+        The weight is negative or infinite.
 
     Examples
     --------
-    >>> from headwater.molecule.targets.request import Request
-    >>> d = design(Request(1, atoms=5), recipe=ScreenedControl(candidates=1, gradients=0, attempts=1))
-    >>> d.x1.shape
-    torch.Size([1, 29, 9])
+    >>> import headwater as hw
+    >>> request = hw.molecule.Request(1, atoms=5, targets=(hw.molecule.Target("gap", 7.0),))  # eV
+    >>> quick = hw.molecule.ScreenedControl(candidates=1, gradients=0, attempts=1)  # one draw, no control
+    >>> found = hw.molecule.design(request, recipe=quick)
+    >>> found.x1.shape, found.guide["gap"].shape, found.gradients.tolist()
+    (torch.Size([1, 29, 9]), torch.Size([1]), [0])
     """
     task, networks = DesignTask(request, rounding_weight, check), networks or Networks.load()
     result = task.pose(networks).solve(request.seeds, recipe=recipe, options=RecipeOptions(callback=callback))
@@ -256,8 +280,39 @@ def generate(
     One candidate is a plain draw, whatever it is. With more, easy molecules are more frequent than in the model, as
     unsound draws are dropped. With a formula the draws are led to it, see `conditioned.ConditionedVelocity`.
 
-    >>> d = generate(1, atoms=9, recipe=ScreenedDraws(steps=2, candidates=1))
-    >>> d.x1.shape, d.molecules.mask.sum().item()
+    Parameters
+    ----------
+    count
+        How many molecules.
+    seed
+        Of the first; molecule i has `seed + i`.
+    atoms
+        The number of atoms, hydrogens included, 2 to 29: one for all, or a tensor `[count]`. By default drawn as in
+        QM9.
+    formula
+        Element: number of atoms, the same for all molecules.
+    recipe
+        How to draw; by default `ScreenedDraws()`.
+    callback
+        Sees the draws; ends the run by returning a `Status`.
+    networks
+        By default those that come with Headwater.
+
+    Returns
+    -------
+    found
+        The molecules, and what both networks predict for them, `[count]` each.
+
+    Raises
+    ------
+    Misuse
+        As `Request`: no molecule, no such size or formula, or atoms and formula that disagree.
+
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> found = hw.molecule.generate(1, atoms=9, recipe=hw.molecule.ScreenedDraws(steps=2, candidates=1))
+    >>> found.x1.shape, len(hw.molecule.to_molecules(found.molecules)[0])
     (torch.Size([1, 29, 9]), 9)
     """
     recipe = recipe or ScreenedDraws()
@@ -268,7 +323,30 @@ def generate(
 def score(
     batch: MoleculeBatch, networks: Networks | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The six properties of given molecules by the guide and by the evaluator, `[b]` each, canonical units."""
+    """The six properties of given molecules by the guide and by the evaluator.
+
+    Parameters
+    ----------
+    batch
+        At least one molecule: positions `[b, n, 3]`, angstrom.
+    networks
+        By default those that come with Headwater.
+
+    Returns
+    -------
+    guide, evaluator
+        Property: values `[b]`; alpha in Bohr^3, gap, homo and lumo in eV, mu in D, cv in cal/(mol K).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import headwater as hw
+    >>> corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    >>> methane = hw.molecule.Molecule(("C",) + 4 * ("H",), np.concatenate([[[0, 0, 0]], 0.63 * corners]), (0,) * 5)
+    >>> guide, evaluator = hw.molecule.score(hw.molecule.to_batch([methane]))
+    >>> sorted(guide), guide["gap"].shape
+    (['alpha', 'cv', 'gap', 'homo', 'lumo', 'mu'], torch.Size([1]))
+    """
     networks = networks or Networks.load()
     return predict_batch(networks.guide, batch), predict_batch(networks.evaluator, batch)
 

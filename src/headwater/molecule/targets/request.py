@@ -29,14 +29,15 @@ class Request:
     targets
         Properties to hit, each once.
     atoms
-        The number of atoms, hydrogens included: one for all, or a tensor `[count]`. By default drawn to fit the
-        targets.
+        The number of atoms, hydrogens included, 2 to 29: one for all, or a tensor `[count]`. By default drawn to fit
+        the targets.
     formula
         Element: number of atoms, the same for all molecules.
     fragment
         A molecule whose atoms keep their places, and around which the others grow.
     cost
-        `cost(positions [b, n, 3], types [b, n, 5], mask [b, n]) -> [b]`, to be as low as possible.
+        `cost(positions, types, mask) -> [b]`, to be as low as possible: differentiable in the positions `[b, n, 3]`,
+        angstrom, and the weights of the elements H, C, N, O, F, `[b, n, 5]`; `mask [b, n]` says which atoms exist.
     sound
         Whether an unsound molecule misses whatever its properties, see `chemistry.soundness.is_sound`.
 
@@ -46,6 +47,16 @@ class Request:
         The request asks for no molecule, or is contradictory: two targets for one property, another number of
         values than molecules, more atoms in the fragment than in the molecule, a formula that lacks the fragment's
         atoms, atoms and formula that disagree, a charged fragment in sound molecules.
+
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> gap = hw.molecule.Target("gap", hw.molecule.Interval(5.0, 6.0))  # eV
+    >>> hw.molecule.Request(count=4, seed=10, targets=(gap,)).seeds
+    range(10, 14)
+    >>> hw.molecule.Request(count=4, atoms=30)
+    Traceback (most recent call last):
+    headwater.errors.Misuse: A molecule of 30 atoms cannot be generated. Give 2 to 29 atoms, hydrogens included.
     """
 
     count: int

@@ -63,11 +63,24 @@ class ScreenedControl:
     least
         Molecules below which a call of the network takes longer for each, so that those few draw several at once.
 
+    Raises
+    ------
+    Misuse
+        A number is too small, `chi_weight` is negative or infinite, or it is given with the shell.
+
     Notes
     -----
     The benchmarks named are in benchmarks/results and benchmarks/decisions/results. Of several draws at once those
     after a hit are dropped, so that no molecule depends on its batch. A molecule depends on its own seed only, up to
     rounding, which differs with the batch and which control can amplify where the flow is steep.
+
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> quick = hw.molecule.ScreenedControl(candidates=1, gradients=0, attempts=1)  # one draw, no control
+    >>> found = hw.molecule.design(hw.molecule.Request(1, atoms=5), recipe=quick)
+    >>> found.x0.shape, found.gradients.tolist()  # the source point, and what it took
+    (torch.Size([1, 29, 9]), [0])
     """
 
     steps: int = 6
@@ -119,6 +132,16 @@ class ScreenedControl:
         options
             `steps` and `gradients` in place of the recipe's; the `callback`, which sees draws as round 0. Once it
             ends the run, what was not begun is a plain draw.
+
+        Returns
+        -------
+        result
+            The states of the molecules, x0 and x1 `[len(seeds), 29, 9]`, and how each search ended.
+
+        Raises
+        ------
+        Misuse
+            The options have a `tau` or a `gradient`.
         """
         o = options or RecipeOptions()
         if o.tau is not None or o.gradient is not None:
@@ -147,7 +170,15 @@ class ScreenedControl:
 class ScreenedDraws(ScreenedControl):
     """Draws alone, of which the first sound one is taken: the recipe of `generate`, with finer solves.
 
-    With `candidates=1` they are plain draws, whatever they are (molecule_samples).
+    With `candidates=1` they are plain draws, whatever they are (molecule_samples). The fields are those of
+    `ScreenedControl` with other values; it makes states x1 `[b, 29, 9]`, too.
+
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> draws = hw.molecule.ScreenedDraws(steps=2, candidates=1)
+    >>> hw.molecule.generate(1, atoms=5, recipe=draws).evaluations.tolist()  # two for each midpoint step
+    [4]
     """
 
     steps: int = 12

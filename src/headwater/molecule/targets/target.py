@@ -50,9 +50,10 @@ class Target:
     Parameters
     ----------
     property
-        One of `PROPERTIES`, which the guide leads to, or of RDKit's `SCORES`, which choose among draws only.
+        One that the guide leads to: "alpha" (Bohr^3), "gap", "homo", "lumo" (eV), "mu" (D) or "cv" (cal/(mol K)). Or
+        one of RDKit's scores, which choose among draws only: "qed", "logp" or "sa".
     value
-        In canonical units (`units.UNITS`): one for all molecules, a range, or a tensor `[count]` with one for each.
+        In that unit: one for all molecules, a range, or a tensor `[count]` with one for each.
     weight
         How much the deviation from this target counts beside those from others; above 0.
 
@@ -63,8 +64,11 @@ class Target:
 
     Examples
     --------
-    >>> Target("gap", Interval(5.0, 6.0)).make_goal(2).deviation(torch.tensor([5.5, 5.1])).round(decimals=2)
-    tensor([0.0000, 0.2300])
+    >>> import torch
+    >>> import headwater as hw
+    >>> gap = hw.molecule.Target("gap", hw.molecule.Interval(5.0, 6.0))
+    >>> gap.make_goal(2).deviation(torch.tensor([5.5, 6.13])).round(decimals=2)  # in tolerances of 0.13 eV
+    tensor([0., 2.])
     """
 
     property: str
@@ -92,7 +96,7 @@ class Target:
         return self.property in PROPERTIES
 
     def make_goal(self, count: int) -> Goal:
-        """The goal of each of `count` molecules."""
+        """The goal of each of `count` molecules: the ends of its range `[count]`, and what hits beside them."""
         tolerance, v = TOLERANCE[self.property], self.value
         if isinstance(v, Interval):
             width = min(tolerance, (v.high - v.low) / 2)
@@ -102,7 +106,10 @@ class Target:
         return Goal(*(torch.as_tensor(x, dtype=torch.float32).expand(count) for x in ends))
 
     def nearest(self, value: Tensor) -> Tensor:
-        """What is asked for of each molecule, of a range the value nearest to `value`: broadcast, float64."""
+        """What is asked for of each molecule, of a range the value nearest to `value`.
+
+        float64, broadcast: like `value` of a range, else `[1 or count, 1]`.
+        """
         if isinstance(self.value, Interval):
             return value.clamp(self.value.low, self.value.high)
         return self._values().reshape(-1, 1)
