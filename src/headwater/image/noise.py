@@ -107,6 +107,8 @@ def estimate_noise(y: Tensor, known: Tensor | None = None) -> Tensor:
 
     Examples
     --------
+    >>> import torch
+    >>> from headwater.image import estimate_noise
     >>> y = 0.1 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     >>> abs(estimate_noise(y).item() - 0.1) < 0.005
     True
