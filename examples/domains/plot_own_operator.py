@@ -18,7 +18,7 @@ from headwater.image import perceptual_distance, psnr
 SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"  # a five-second run, for the tests
 
 flow = hw.image.flow("photo64")
-options = hw.RecipeOptions(gradients=1 if SHORT else None)
+options = hw.RecipeOptions(steps=2, gradients=1) if SHORT else hw.RecipeOptions()
 photo = hw.image.read_image(hw.image.photos.path("astronaut"))[0][..., :64, :64]
 
 
@@ -86,7 +86,7 @@ print(f"after {found.result.gradients[0]} gradients, misfit {found.rms(found.ima
 # best of three against the true photo, a help that the flow does not get.
 
 
-def total_variation(operator, y, sigma_y, start, weight, rounds=300):
+def total_variation(operator, y, sigma_y, start, weight, rounds=50 if SHORT else 300):
     x = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([x], lr=0.03)
     for _ in range(rounds):
