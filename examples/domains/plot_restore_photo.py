@@ -85,8 +85,8 @@ for (title, image), (whole, part) in zip(panels.items(), axes.T, strict=True):
 
 # %%
 # Above the whole photo, below a part of it. Least squares leaves coloured grain and ringing, as it knows
-# nothing of photos. The restored photo is clean and has sharper edges, but what the blur removed does not come
-# back.
+# nothing of photos. The restored photo has neither, and sharper edges than the blurred one. What the blur
+# removed does not come back.
 #
 # Scratches
 # ---------
