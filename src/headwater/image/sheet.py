@@ -91,7 +91,8 @@ def write_sheet(
     path
         The PNG file.
     measurement, result
-        Images `[c, h, w]` or `[1, c, h, w]` in [-1, 1], one or three channels, each of its own size; values beyond are clipped.
+        Images `[c, h, w]` or `[1, c, h, w]` in [-1, 1], one or three channels, each of its own size;
+        values beyond are clipped.
     steps
         Pairs of a number of gradient evaluations and x1 `[c, h, w]` after them; of more than six, six are shown.
     reference
