@@ -17,7 +17,9 @@ import torch
 import headwater as hw
 from headwater.molecule import Interval, Request, ScreenedControl, Target
 
-SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"  # a five-second run, for the tests
+SHORT = (
+    os.environ.get("HEADWATER_EXAMPLES") == "short"
+)  # a five-second run, for the tests
 
 # %%
 # A request says how many molecules, and what they should have. Targets are in eV for the gap, HOMO and LUMO,
@@ -27,7 +29,9 @@ SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"  # a five-second run, fo
 
 count = 2 if SHORT else 6
 request = Request(count, seed=0, targets=(Target("gap", 5.0),))
-recipe = ScreenedControl(candidates=4 if SHORT else 24, gradients=2 if SHORT else 4, attempts=1)
+recipe = ScreenedControl(
+    candidates=4 if SHORT else 24, gradients=2 if SHORT else 4, attempts=1
+)
 found = hw.molecule.design(request, recipe=recipe)
 
 molecules = hw.molecule.to_molecules(found.molecules)
@@ -37,7 +41,9 @@ print(" k  asked  guide  evaluator  found by   sound  SMILES")
 for k, what in enumerate(chemistry):
     by = "gradient" if found.by_gradient[k] else "draw"
     values = f"{found.guide['gap'][k]:5.2f}      {found.evaluator['gap'][k]:5.2f}"
-    print(f"{k + 1:2}   5.00  {values}  {by:10} {'yes' if what.sound else 'no':5}  {what.structure}")
+    print(
+        f"{k + 1:2}   5.00  {values}  {by:10} {'yes' if what.sound else 'no':5}  {what.structure}"
+    )
 
 # %%
 # A molecule hits if it is sound (one molecule, no radicals, no formal charges, no atoms that touch) and the
@@ -46,7 +52,9 @@ for k, what in enumerate(chemistry):
 sound = hw.molecule.is_sound(found.molecules)
 near = (found.evaluator["gap"] - 5.0).abs() <= 0.13
 print(f"{int(found.reached.sum())} of {count} reached the target by the guide,", end=" ")
-print(f"{int((sound & near).sum())} are hits by the evaluator, {int(sound.sum())} are sound")
+print(
+    f"{int((sound & near).sum())} are hits by the evaluator, {int(sound.sum())} are sound"
+)
 print(
     f"by gradient: {int(found.by_gradient.sum())}; evaluations of the generator: {int(found.evaluations.sum())}"
 )
@@ -57,17 +65,23 @@ print(
 cards = []
 for k, (molecule, what) in enumerate(zip(molecules, chemistry, strict=True)):
     guide, evaluator = float(found.guide["gap"][k]), float(found.evaluator["gap"][k])
-    line = hw.molecule.Line("gap", "eV", (("asked", 5.0), ("guide", guide), ("evaluator", evaluator)))
+    line = hw.molecule.Line(
+        "gap", "eV", (("asked", 5.0), ("guide", guide), ("evaluator", evaluator))
+    )
     by = "by a gradient" if found.by_gradient[k] else "by a draw"
     cards.append(hw.molecule.Card(molecule, by, (line,), what.notes))
 
 with tempfile.TemporaryDirectory() as folder:
     png, sdf = Path(folder) / "sheet.png", Path(folder) / "found.sdf"
-    picture = plt.imread(hw.molecule.write_sheet(png, cards, title="Asked: a gap of 5 eV", columns=3))
+    picture = plt.imread(
+        hw.molecule.write_sheet(png, cards, title="Asked: a gap of 5 eV", columns=3)
+    )
     hw.molecule.write_sdf(sdf, molecules)
     print(f"read again from SDF: {len(hw.molecule.read_molecules(sdf))} molecules")
 
-fig, axis = plt.subplots(figsize=(8, 8 * picture.shape[0] / picture.shape[1]), layout="constrained")
+fig, axis = plt.subplots(
+    figsize=(8, 8 * picture.shape[0] / picture.shape[1]), layout="constrained"
+)
 axis.imshow(picture)
 axis.set_axis_off()
 
@@ -80,19 +94,27 @@ axis.set_axis_off()
 
 trials = {
     "one draw": ScreenedControl(candidates=1, gradients=0, attempts=1),
-    "one draw, 8 gradients": ScreenedControl(candidates=1, gradients=2 if SHORT else 8, attempts=1),
+    "one draw, 8 gradients": ScreenedControl(
+        candidates=1, gradients=2 if SHORT else 8, attempts=1
+    ),
     "nine draws": ScreenedControl(candidates=3 if SHORT else 9, gradients=0, attempts=1),
 }
-tried = {name: hw.molecule.design(request, recipe=trial) for name, trial in trials.items()}
+tried = {
+    name: hw.molecule.design(request, recipe=trial) for name, trial in trials.items()
+}
 
 fig, axis = plt.subplots(figsize=(7, 2.2), layout="constrained")
 for row, (name, trial) in enumerate(tried.items()):
     good, gap = hw.molecule.is_sound(trial.molecules), trial.evaluator["gap"]
     print(f"{name:22} mean |gap - 5 eV| {float((gap - 5).abs().mean()):.2f} eV,", end=" ")
-    print(f"{int(good.sum())} of {count} sound, {int(trial.evaluations.sum())} evaluations")
+    print(
+        f"{int(good.sum())} of {count} sound, {int(trial.evaluations.sum())} evaluations"
+    )
     height = torch.full_like(gap, row)
     sound_dots = axis.scatter(gap[good], height[good], color="#1f6f8b")
-    other_dots = axis.scatter(gap[~good], height[~good], facecolor="none", edgecolor="#c8553d", marker="s")
+    other_dots = axis.scatter(
+        gap[~good], height[~good], facecolor="none", edgecolor="#c8553d", marker="s"
+    )
 axis.axvspan(5 - 0.13, 5 + 0.13, color="#1f6f8b", alpha=0.15)
 axis.set_yticks(range(len(tried)), tried)
 axis.set_ylim(len(tried) - 0.5, -0.5)

@@ -15,7 +15,9 @@ import torch
 import headwater as hw
 from headwater.image import perceptual_distance, psnr
 
-SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"  # a five-second run, for the tests
+SHORT = (
+    os.environ.get("HEADWATER_EXAMPLES") == "short"
+)  # a five-second run, for the tests
 
 flow = hw.image.flow("photo64")
 options = hw.RecipeOptions(steps=2, gradients=1) if SHORT else hw.RecipeOptions()
@@ -43,10 +45,14 @@ class RandomConvolution(hw.LinearOperator):
     def __init__(self, size, kept, seed):
         phase = torch.fft.rfft2(normal(size, seed))
         self.size, self.phase = size, phase / phase.abs()
-        self.places = torch.randperm(size[0] * size[1], generator=torch.Generator().manual_seed(seed))[:kept]
+        self.places = torch.randperm(
+            size[0] * size[1], generator=torch.Generator().manual_seed(seed)
+        )[:kept]
 
     def __call__(self, x):
-        return torch.fft.irfft2(torch.fft.rfft2(x) * self.phase, s=self.size).flatten(-2)[..., self.places]
+        return torch.fft.irfft2(torch.fft.rfft2(x) * self.phase, s=self.size).flatten(-2)[
+            ..., self.places
+        ]
 
     def adjoint(self, y):
         full = y.new_zeros(*y.shape[:-1], self.size[0] * self.size[1])
@@ -77,8 +83,13 @@ sigma_y = 0.05
 y = camera(photo) + sigma_y * normal(camera(photo).shape, 3)
 task = hw.image.ImageTask(camera, y, sigma_y, size=(64, 64))
 found = hw.image.restore(task, flow, seeds=[0], options=options)
-print(f"{y[0].numel()} measurements of {photo.numel()} values, {found.result.status[0].name}", end=" ")
-print(f"after {found.result.gradients[0]} gradients, misfit {found.rms(found.images)[0]:.2f}")
+print(
+    f"{y[0].numel()} measurements of {photo.numel()} values, {found.result.status[0].name}",
+    end=" ",
+)
+print(
+    f"after {found.result.gradients[0]} gradients, misfit {found.rms(found.images)[0]:.2f}"
+)
 
 # %%
 # Two methods without a network: least squares, which is the smallest image that agrees with the measurement,
@@ -93,14 +104,18 @@ def total_variation(operator, y, sigma_y, start, weight, rounds=50 if SHORT else
         optimizer.zero_grad()
         steps = [torch.diff(x, dim=axis, append=x.narrow(axis, -1, 1)) for axis in (2, 3)]
         roughness = (steps[0].square() + steps[1].square() + 1e-6).sqrt().sum()
-        cost = (operator(x) - y).abs().square().sum() / (2 * sigma_y**2) + weight * roughness
+        cost = (operator(x) - y).abs().square().sum() / (
+            2 * sigma_y**2
+        ) + weight * roughness
         cost.backward()
         optimizer.step()
     return x.detach().clamp(-1, 1)
 
 
 least = camera.pinv(y)
-smooth = [total_variation(camera, y, sigma_y, least, w) for w in ((4,) if SHORT else (2, 4, 8))]
+smooth = [
+    total_variation(camera, y, sigma_y, least, w) for w in ((4,) if SHORT else (2, 4, 8))
+]
 smooth = max(smooth, key=lambda x: psnr(x, photo).item())
 
 
@@ -109,13 +124,23 @@ def show(panels, truth):
     for panel, (title, image) in zip(axes, panels.items(), strict=True):
         pixels = (image[0].permute(1, 2, 0).clamp(-1, 1).numpy() + 1) / 2
         panel.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        distance = perceptual_distance(*(x.expand(-1, 3, -1, -1) for x in (image, truth))).item()
+        distance = perceptual_distance(
+            *(x.expand(-1, 3, -1, -1) for x in (image, truth))
+        ).item()
         value = f"{psnr(image, truth).item():.1f} dB, distance {distance:.2f}"
         panel.set_title(title if image is truth else f"{title}\n{value}", fontsize=9)
         panel.set_axis_off()
 
 
-show({"least squares": least, "total variation": smooth, "flow": found.images, "true photo": photo}, photo)
+show(
+    {
+        "least squares": least,
+        "total variation": smooth,
+        "flow": found.images,
+        "true photo": photo,
+    },
+    photo,
+)
 
 # %%
 # Least squares knows nothing of photos and shows almost nothing. Total variation finds the picture, in patches
@@ -148,7 +173,9 @@ class Fourier(hw.LinearOperator):
         return torch.func.vjp(self, at)[1](y)[0]
 
 
-rows, columns = torch.meshgrid(torch.fft.fftfreq(64), torch.fft.fftfreq(64), indexing="ij")
+rows, columns = torch.meshgrid(
+    torch.fft.fftfreq(64), torch.fft.fftfreq(64), indexing="ij"
+)
 radius = (rows.square() + columns.square()).sqrt()
 density = torch.exp(-radius / 0.12)
 chance = torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
@@ -168,15 +195,33 @@ y = signal + sigma_y * normal(signal.shape, 4, signal.dtype)
 
 misfit = hw.Misfit(scanner, y.expand(-1, 3, -1), sigma_y)
 zero_filled = scanner.adjoint(y)
-result = hw.WarmStart()(flow, misfit, seeds=[0], guess=zero_filled.expand(-1, 3, -1, -1), options=options)
-print(f"{float(mask.float().mean()):.0%} of the coefficients, {result.status[0].name}", end=" ")
+result = hw.WarmStart()(
+    flow, misfit, seeds=[0], guess=zero_filled.expand(-1, 3, -1, -1), options=options
+)
+print(
+    f"{float(mask.float().mean()):.0%} of the coefficients, {result.status[0].name}",
+    end=" ",
+)
 print(f"after {result.gradients[0]} gradients, misfit {result.measure[0]:.2f}")
-print(f"largest difference between channels: {float((result.x1.amax(1) - result.x1.amin(1)).max()):.2f}")
+print(
+    f"largest difference between channels: {float((result.x1.amax(1) - result.x1.amin(1)).max()):.2f}"
+)
 
-smooth = [total_variation(scanner, y, sigma_y, zero_filled, w) for w in ((4,) if SHORT else (2, 4, 8))]
+smooth = [
+    total_variation(scanner, y, sigma_y, zero_filled, w)
+    for w in ((4,) if SHORT else (2, 4, 8))
+]
 smooth = max(smooth, key=lambda x: psnr(x, grey).item())
 solved = result.x1.mean(1, keepdim=True)
-show({"zero-filled": zero_filled, "total variation": smooth, "flow": solved, "true picture": grey}, grey)
+show(
+    {
+        "zero-filled": zero_filled,
+        "total variation": smooth,
+        "flow": solved,
+        "true picture": grey,
+    },
+    grey,
+)
 
 # %%
 # The order is the same. The gain over total variation is half a decibel, and fewer steps at edges.
@@ -200,8 +245,13 @@ y = pool(photo)
 task = hw.image.ImageTask(pool, y, noise=0.0, size=(64, 64))
 found = hw.image.restore(task, flow, seeds=[0], options=options)
 cubic = torch.nn.functional.interpolate(y, scale_factor=4, mode="bicubic")
-print(f"adjoint off by {adjoint_error(pool, (2, 3, 64, 64)):.0e}; {found.result.status[0].name},", end=" ")
-print(f"bicubic {psnr(cubic, photo).item():.1f} dB, flow {psnr(found.images, photo).item():.1f} dB")
+print(
+    f"adjoint off by {adjoint_error(pool, (2, 3, 64, 64)):.0e}; {found.result.status[0].name},",
+    end=" ",
+)
+print(
+    f"bicubic {psnr(cubic, photo).item():.1f} dB, flow {psnr(found.images, photo).item():.1f} dB"
+)
 
 # %%
 # What this shows, and what not: an operator is a function and its adjoint, and nothing is trained for it. The

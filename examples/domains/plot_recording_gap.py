@@ -17,7 +17,9 @@ import torch
 
 import headwater as hw
 
-SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"  # a five-second run, for the tests
+SHORT = (
+    os.environ.get("HEADWATER_EXAMPLES") == "short"
+)  # a five-second run, for the tests
 
 folder = tempfile.TemporaryDirectory()
 prior = hw.audio.load_prior()
@@ -36,7 +38,9 @@ lost = true.copy()
 for first, last in gaps:
     lost[first:last] = 0
 damaged = hw.audio.write_new(Path(folder.name) / "damaged.wav", lost, rate)
-print(f"{damaged.seconds:.0f} s, {damaged.rate} Hz, {damaged.channels} channel, {damaged.subtype}")
+print(
+    f"{damaged.seconds:.0f} s, {damaged.rate} Hz, {damaged.channels} channel, {damaged.subtype}"
+)
 
 # %%
 # ``fill_gaps`` takes gaps in frames, and yields one result for each part of the recording that holds gaps near
@@ -44,7 +48,9 @@ print(f"{damaged.seconds:.0f} s, {damaged.rate} Hz, {damaged.channels} channel, 
 
 restored = list(hw.audio.fill_gaps(prior, damaged, gaps))
 for (first, last), part in zip(gaps, restored, strict=True):
-    print(f"{1000 * (last - first) / rate:3.0f} ms at {first / rate:.1f} s: {part.filled_by}")
+    print(
+        f"{1000 * (last - first) / rate:3.0f} ms at {first / rate:.1f} s: {part.filled_by}"
+    )
 
 # %%
 # Short gaps are continued from both sides by linear prediction. In longer ones the flow fills in what lies
@@ -61,8 +67,12 @@ stored = damaged.read(0, damaged.frames)
 outside = np.ones(len(fixed), dtype=bool)
 for first, last in gaps:
     outside[first:last] = False
-print(f"samples outside the gaps that changed: {np.count_nonzero((fixed != stored)[outside])}")
-print(f"{written.file.subtype} at {written.file.rate} Hz, clipped at full scale: {written.over}")
+print(
+    f"samples outside the gaps that changed: {np.count_nonzero((fixed != stored)[outside])}"
+)
+print(
+    f"{written.file.subtype} at {written.file.rate} Hz, clipped at full scale: {written.over}"
+)
 
 # %%
 # Two other ways, a simple one and a good one: a straight line across the gap, and linear prediction for every
@@ -71,10 +81,14 @@ print(f"{written.file.subtype} at {written.file.rate} Hz, clipped at full scale:
 line = lost.copy()
 for first, last in gaps:
     line[first:last] = np.linspace(lost[first - 1], lost[last], last - first)
-settings = replace(hw.audio.GapSettings(), predicted=1.0)  # prediction fills gaps up to one second
+settings = replace(
+    hw.audio.GapSettings(), predicted=1.0
+)  # prediction fills gaps up to one second
 predicted = lost.copy()
 by_prediction = hw.audio.fill_gaps(prior, damaged, gaps, settings=settings)
-for (first, last), patch in zip(gaps, (part.patch for part in by_prediction), strict=True):
+for (first, last), patch in zip(
+    gaps, (part.patch for part in by_prediction), strict=True
+):
     predicted[first:last] = patch.samples[first - patch.start : last - patch.start]
 
 ways = {"straight line": line, "prediction": predicted, "Headwater": fixed}
@@ -101,16 +115,25 @@ for name, signal in ways.items():
 
 longest = max(gaps, key=lambda gap: gap[1] - gap[0])
 start, stop = longest[0] - rate // 4, longest[1] + rate // 4
-panels = {"damaged": lost, "prediction": predicted, "filled by Headwater": fixed, "true": true}
+panels = {
+    "damaged": lost,
+    "prediction": predicted,
+    "filled by Headwater": fixed,
+    "true": true,
+}
 fig, axes = plt.subplots(1, 4, figsize=(9, 2.8), layout="constrained", sharey=True)
 for axis, (title, signal) in zip(axes, panels.items(), strict=True):
-    level = signal[start:stop, 0] + 1e-7 * np.random.default_rng(0).standard_normal(stop - start)
+    level = signal[start:stop, 0] + 1e-7 * np.random.default_rng(0).standard_normal(
+        stop - start
+    )
     scale = {"vmin": -130, "vmax": -30, "cmap": "magma"}
     *_, image = axis.specgram(level, NFFT=1024, Fs=rate / 1000, noverlap=768, **scale)
     axis.set_title(title, fontsize=9)
     axis.set_xlabel("ms")
     for edge in longest:
-        axis.axvline((edge - start) / rate * 1000, color="white", linewidth=0.7, linestyle=":")
+        axis.axvline(
+            (edge - start) / rate * 1000, color="white", linewidth=0.7, linestyle=":"
+        )
     axis.set_ylim(0, 12)
 axes[0].set_ylabel("kHz")
 fig.colorbar(image, ax=axes, label="level, dB")
@@ -119,7 +142,9 @@ fig.colorbar(image, ax=axes, label="level, dB")
 # The waveform at the seams: it goes on without a step.
 
 size = (8, 1.7 * len(gaps))
-fig, axes = plt.subplots(len(gaps), 2, figsize=size, layout="constrained", squeeze=False, sharex=True)
+fig, axes = plt.subplots(
+    len(gaps), 2, figsize=size, layout="constrained", squeeze=False, sharex=True
+)
 for line_of_axes, gap in zip(axes, gaps, strict=True):
     for axis, edge, name in zip(line_of_axes, gap, ("begins", "ends"), strict=True):
         part = slice(edge - rate // 100, edge + rate // 100)
@@ -127,7 +152,9 @@ for line_of_axes, gap in zip(axes, gaps, strict=True):
         axis.plot(ms, true[part, 0], color="#9aa5b1", linewidth=2.5, label="true")
         axis.plot(ms, fixed[part, 0], color="#1f6f8b", linewidth=1, label="filled")
         axis.axvline(0, color="#c8553d", linewidth=0.8)
-        axis.set_title(f"gap of {1000 * (gap[1] - gap[0]) / rate:.0f} ms {name}", fontsize=9)
+        axis.set_title(
+            f"gap of {1000 * (gap[1] - gap[0]) / rate:.0f} ms {name}", fontsize=9
+        )
     line_of_axes[0].set_ylabel("amplitude")
 for axis in axes[-1]:
     axis.set_xlabel("ms from the seam")

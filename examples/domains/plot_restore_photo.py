@@ -22,7 +22,11 @@ import torch
 import headwater as hw
 from headwater.image import psnr
 
-SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"  # a five-second run, for the tests
+SHORT = (
+    os.environ.get("HEADWATER_EXAMPLES") == "short"
+)  # a five-second run, for the tests
+
+options = hw.RecipeOptions(steps=2, gradients=1) if SHORT else hw.RecipeOptions()
 
 flow = hw.image.flow("photo64")
 photo, picture = hw.image.read_image(hw.image.photos.path("coffee"))
@@ -59,8 +63,12 @@ deblurred = hw.image.restore(hw.image.ImageTask(blur, y, sigma_y, size), flow, s
 # goal.
 
 result = deblurred.result
-print(f"{result.status[0].name} with a misfit of {deblurred.rms(deblurred.images)[0]:.2f}")
-print(f"{result.evaluations[0]} evaluations of the network, {result.gradients[0]} gradients")
+print(
+    f"{result.status[0].name} with a misfit of {deblurred.rms(deblurred.images)[0]:.2f}"
+)
+print(
+    f"{result.evaluations[0]} evaluations of the network, {result.gradients[0]} gradients"
+)
 
 # %%
 # For comparison we take least squares, :math:`A^\top (A A^\top + \lambda)^{-1} y`. We choose the
@@ -69,18 +77,31 @@ print(f"{result.evaluations[0]} evaluations of the network, {result.gradients[0]
 attempts = [blur.pinv(y, ridge=ridge).clamp(-1, 1) for ridge in (0.003, 0.01, 0.03, 0.1)]
 linear = max(attempts, key=lambda x: psnr(x, photo).item())
 
-panels = {"blurred": y, "least squares": linear, "restored": deblurred.images, "true photo": photo}
+panels = {
+    "blurred": y,
+    "least squares": linear,
+    "restored": deblurred.images,
+    "true photo": photo,
+}
 
 
 def show(axes, image, title=""):
-    axes.imshow((image[0].permute(1, 2, 0).clamp(-1, 1).numpy() + 1) / 2, interpolation="nearest")
+    axes.imshow(
+        (image[0].permute(1, 2, 0).clamp(-1, 1).numpy() + 1) / 2, interpolation="nearest"
+    )
     axes.set_title(title, fontsize=9)
     axes.set_axis_off()
 
 
-fig, axes = plt.subplots(2, 4, figsize=(7.5, 3.9), layout="constrained", height_ratios=[size[0], size[1]])
+fig, axes = plt.subplots(
+    2, 4, figsize=(7.5, 3.9), layout="constrained", height_ratios=[size[0], size[1]]
+)
 for (title, image), (whole, part) in zip(panels.items(), axes.T, strict=True):
-    show(whole, image, title if image is photo else f"{title}\n{psnr(image, photo).item():.1f} dB")
+    show(
+        whole,
+        image,
+        title if image is photo else f"{title}\n{psnr(image, photo).item():.1f} dB",
+    )
     show(part, image[..., 20:60, 10:50])
 
 # %%
@@ -95,32 +116,47 @@ for (title, image), (whole, part) in zip(panels.items(), axes.T, strict=True):
 # its four neighbours.
 
 names = ["cat"] if SHORT else ["astronaut", "cat", "coffee", "rocket"]
-photos = torch.cat([hw.image.read_image(hw.image.photos.path(name))[0][..., :64, -64:] for name in names])
+photos = torch.cat(
+    [hw.image.read_image(hw.image.photos.path(name))[0][..., :64, -64:] for name in names]
+)
 row, column = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
 lost = (column - row // 3) % 24 < 3
 
 scratch = hw.image.Inpaint(~lost)
 y = scratch(photos)
 task = hw.image.ImageTask(scratch, y, noise=0.0, size=(64, 64))
-filled = hw.image.restore(task, flow, seeds=range(len(names)))
+filled = hw.image.restore(task, flow, seeds=range(len(names)), options=options)
 
 smooth = y.clone()
 for _ in range(500):
     p = torch.nn.functional.pad(smooth, (1, 1, 1, 1), mode="replicate")
-    mean = (p[..., 1:-1, :-2] + p[..., 1:-1, 2:] + p[..., :-2, 1:-1] + p[..., 2:, 1:-1]) / 4
+    mean = (
+        p[..., 1:-1, :-2] + p[..., 1:-1, 2:] + p[..., :-2, 1:-1] + p[..., 2:, 1:-1]
+    ) / 4
     smooth = torch.where(lost, mean, y)
 
 print("PSNR of the lost pixels, dB")
 for k, name in enumerate(names):
-    simple, ours = (psnr(x[[k]][..., lost], photos[[k]][..., lost]).item() for x in (smooth, filled.images))
+    simple, ours = (
+        psnr(x[[k]][..., lost], photos[[k]][..., lost]).item()
+        for x in (smooth, filled.images)
+    )
     print(f"{name:10} mean of neighbours {simple:.1f}, restored {ours:.1f}", end="  ")
     print(filled.result.status[k].name, f"after {filled.result.gradients[k]} gradients")
 
 figsize = (6, 1.5 * len(names) + 0.3)
-fig, axes = plt.subplots(len(names), 4, figsize=figsize, layout="constrained", squeeze=False)
+fig, axes = plt.subplots(
+    len(names), 4, figsize=figsize, layout="constrained", squeeze=False
+)
 for k, line in enumerate(axes):
-    titles = ["scratched", "mean of neighbours", "restored", "true photo"] if k == 0 else [""] * 4
-    for panel, image, title in zip(line, (y, smooth, filled.images, photos), titles, strict=True):
+    titles = (
+        ["scratched", "mean of neighbours", "restored", "true photo"]
+        if k == 0
+        else [""] * 4
+    )
+    for panel, image, title in zip(
+        line, (y, smooth, filled.images, photos), titles, strict=True
+    ):
         show(panel, image[k : k + 1], title)
 
 # %%
@@ -128,7 +164,9 @@ for k, line in enumerate(axes):
 # the tip of the rocket. In the fur of the cat the mean has the higher PSNR. There a made-up texture costs more
 # than none. Known pixels are exactly those of the file:
 
-print(f"largest change of a known pixel: {(filled.images - photos)[..., ~lost].abs().max():.0e}")
+print(
+    f"largest change of a known pixel: {(filled.images - photos)[..., ~lost].abs().max():.0e}"
+)
 
 # %%
 # Noise
@@ -142,14 +180,25 @@ sigma_y = 15 * 2 / 255
 y = part + sigma_y * noise_like(part)
 task = hw.image.ImageTask(hw.Identity(), y, sigma_y, (64, 64))
 mean = hw.image.restore(task, flow, seeds=[0])
-sample = hw.image.restore(task, flow, seeds=[0], recipe=hw.WarmStart())
+sample = hw.image.restore(task, flow, seeds=[0], recipe=hw.WarmStart(), options=options)
 
 fig, axes = plt.subplots(1, 4, figsize=(7.5, 2.5), layout="constrained")
-panels = {"noisy": y, "one evaluation": mean.images, "recipe: a sample": sample.images, "true photo": part}
+panels = {
+    "noisy": y,
+    "one evaluation": mean.images,
+    "recipe: a sample": sample.images,
+    "true photo": part,
+}
 for panel, (title, image) in zip(axes, panels.items(), strict=True):
-    show(panel, image, title if image is part else f"{title}\n{psnr(image, part).item():.1f} dB")
+    show(
+        panel,
+        image,
+        title if image is part else f"{title}\n{psnr(image, part).item():.1f} dB",
+    )
 for name, found in (("one evaluation", mean), ("a sample", sample)):
-    print(f"{name}: misfit {found.rms(found.images)[0]:.2f}, {found.result.evaluations[0]} evaluations")
+    print(
+        f"{name}: misfit {found.rms(found.images)[0]:.2f}, {found.result.evaluations[0]} evaluations"
+    )
 
 # %%
 # The mean over what is likely has the higher PSNR at a fraction of the cost. A sample has the grain of a photo,
@@ -164,7 +213,9 @@ with tempfile.TemporaryDirectory() as folder:
     path = hw.image.write_image(deblurred.images, Path(folder) / "deblurred.png", picture)
     again, written = hw.image.read_image(path)
 off = (again - deblurred.images).abs().max() * 255 / 2
-print(f"{written.size}, {written.dtype} {written.mode}, at most {off:.2f} grey levels off")
+print(
+    f"{written.size}, {written.dtype} {written.mode}, at most {off:.2f} grey levels off"
+)
 
 # %%
 # What this shows, and what not: with a known operator and a known noise level the flow beats linear least
