@@ -17,9 +17,8 @@ import torch
 import headwater as hw
 from headwater.molecule import Interval, Request, ScreenedControl, Target
 
-SHORT = (
-    os.environ.get("HEADWATER_EXAMPLES") == "short"
-)  # a five-second run, for the tests
+# "short" is a five-second run, for the tests
+SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"
 
 # %%
 # A request says how many molecules, and what they should have. Targets are in eV for the gap, HOMO and LUMO,

@@ -15,9 +15,8 @@ import torch
 import headwater as hw
 from headwater.image import perceptual_distance, psnr
 
-SHORT = (
-    os.environ.get("HEADWATER_EXAMPLES") == "short"
-)  # a five-second run, for the tests
+# "short" is a five-second run, for the tests
+SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"
 
 flow = hw.image.flow("photo64")
 options = hw.RecipeOptions(steps=2, gradients=1) if SHORT else hw.RecipeOptions()
@@ -93,8 +92,8 @@ print(
 
 # %%
 # Two methods without a network: least squares, which is the smallest image that agrees with the measurement,
-# and total variation, the method of choice for such measurements before there were networks. Its weight is the
-# best of three against the true photo, a help that the flow does not get.
+# and total variation, the usual one for such measurements. Its weight is the best of three against the true
+# photo, a help that the flow does not get.
 
 
 def total_variation(operator, y, sigma_y, start, weight, rounds=50 if SHORT else 300):
@@ -144,9 +143,8 @@ show(
 
 # %%
 # Least squares knows nothing of photos and shows almost nothing. Total variation finds the picture, in patches
-# of one colour. The flow is hardly better in decibels; it keeps the hair and the face smooth where they are
-# smooth, which the second number sees: a perceptual distance, 0 for equal pictures
-# (:py:obj:`headwater.image.perceptual_distance`).
+# of one colour. The flow is hardly better in decibels, but its skin and hair are no patches. The second number
+# sees that: a perceptual distance, 0 for equal pictures (:py:obj:`headwater.image.perceptual_distance`).
 #
 # Fourier samples of a grey picture
 # ---------------------------------

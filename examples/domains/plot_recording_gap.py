@@ -8,7 +8,6 @@ says by what. Since we cut them out ourselves, we can compare with what was ther
 
 import os
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -17,9 +16,8 @@ import torch
 
 import headwater as hw
 
-SHORT = (
-    os.environ.get("HEADWATER_EXAMPLES") == "short"
-)  # a five-second run, for the tests
+# "short" is a five-second run, for the tests
+SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"
 
 folder = tempfile.TemporaryDirectory()
 prior = hw.audio.load_prior()
@@ -81,9 +79,7 @@ print(
 line = lost.copy()
 for first, last in gaps:
     line[first:last] = np.linspace(lost[first - 1], lost[last], last - first)
-settings = replace(
-    hw.audio.GapSettings(), predicted=1.0
-)  # prediction fills gaps up to one second
+settings = hw.audio.GapSettings(predicted=1.0)  # it fills gaps up to one second
 predicted = lost.copy()
 by_prediction = hw.audio.fill_gaps(prior, damaged, gaps, settings=settings)
 for (first, last), patch in zip(

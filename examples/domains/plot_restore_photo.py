@@ -22,9 +22,8 @@ import torch
 import headwater as hw
 from headwater.image import psnr
 
-SHORT = (
-    os.environ.get("HEADWATER_EXAMPLES") == "short"
-)  # a five-second run, for the tests
+# "short" is a five-second run, for the tests
+SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"
 
 options = hw.RecipeOptions(steps=2, gradients=1) if SHORT else hw.RecipeOptions()
 
