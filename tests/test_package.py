@@ -91,7 +91,7 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!http)([^)#]+)", text):
         if not re.match(
             r"(\.\./)*(generated|auto_examples|api/generated)/", target
-        ):  # made by the build, which checks
+        ):  # a build makes these
             assert ((ROOT / page).parent / target).exists(), target
 
 
