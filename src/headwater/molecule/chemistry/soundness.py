@@ -171,12 +171,19 @@ def examine(
     at_once : int
         Molecules examined at once: bounds the memory of the distances, changes no result.
 
+    Raises
+    ------
+    Misuse
+        A molecule has other elements or positions that are not finite, or RDKit is not installed.
+
     Examples
     --------
     >>> import numpy as np
-    >>> water = Molecule(("O", "H", "H"), np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]), (0, 0, 0))
-    >>> examine([water])[0].smiles
-    'O'
+    >>> import headwater as hw
+    >>> places = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    >>> water = hw.molecule.Molecule(("O", "H", "H"), places, (0, 0, 0))
+    >>> [what.structure for what in hw.molecule.examine([water])]
+    ['O']
     """
     if not len(batch):
         return []
