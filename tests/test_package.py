@@ -89,9 +89,7 @@ PAGES += sorted(
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\((?!http)([^)#]+)", text):
-        if not re.match(
-            r"(\.\./)*(generated|auto_examples|api/generated)/", target
-        ):  # a build makes these
+        if not re.match(r"(\.\./)*(generated|auto_examples|api/generated)/", target):  # a build makes these
             assert ((ROOT / page).parent / target).exists(), target
 
 

@@ -62,7 +62,7 @@ def test_silence_stays_silent_and_ten_samples_are_enough(tmp_path):
 
 
 def test_short_gaps_need_no_flow_and_are_predicted(tmp_path, monkeypatch):
-    """Several of them, too; but the flow is asked at the ends of the recording and by a preset that names it."""
+    """Several of them, too; but the flow is asked at the ends of the recording and by a method that is named."""
     monkeypatch.setattr(module, "repeat_gaps", lambda source, segment: None)  # tones repeat themselves
 
     def asked(x, t):
@@ -119,7 +119,7 @@ def test_many_gaps_near_the_start_are_no_burst(tmp_path):
 
 
 def test_what_repeats_itself_needs_no_flow(tmp_path):
-    """But by a preset that names it the flow is asked."""
+    """But by a method that is named the flow is asked."""
     x = np.tile(0.2 * np.random.default_rng(0).standard_normal((3000, 1)), (4, 1))
     soundfile.write(tmp_path / "x.wav", x, 4000, subtype="DOUBLE")
     (segment,) = segments_around([(6000, 6400)], 4000)

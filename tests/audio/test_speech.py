@@ -136,7 +136,7 @@ def test_the_command_says_that_the_model_has_heard_no_speech(tmp_path, monkeypat
     report = json.loads((tmp_path / "voice-inpaint.json").read_text())
     assert [s["filled_by"] for s in report["stretches"]] == ["linear prediction and room tone"]
     assert "no speech" in report["definitions"]["filled_by"]
-    words = "audio inpaint voice.wav --gap 4.0-4.6 --preset paper --gradients 1 -o asked.wav --quiet"
+    words = "audio inpaint voice.wav --gap 4.0-4.6 --method paper --gradients 1 -o asked.wav --quiet"
     assert main(words.split()) in (0, 1)
     said = capsys.readouterr()
     assert "sounds like speech" not in said.out + said.err

@@ -42,7 +42,7 @@ def names(app):
 
 def test_the_commands_are_those_we_promise():
     assert sorted(names(image)) == sorted([*RESTORING, "generate", "invert", "likelihood"])
-    assert sorted(names(app)) == ["audio", "demo", "forecast", "image", "models", "molecule"]
+    assert sorted(names(app)) == ["audio", "demo", "forecast", "image", "methods", "models", "molecule"]
     damage = ["declip", "denoise", "dereverb", "restore"]
     assert sorted(names(audio)) == sorted([*damage, "check", "inpaint", "extend", "generate"])
 
@@ -111,9 +111,10 @@ def test_the_defaults_name_what_ships():
         ("image inpaint x.png --bax 1,2,3,4", "Did you mean --box?"),
         ("image denoise x.png --noise", "headwater image denoise --help"),
         ("image denoise x.png --seed one", "Give a whole number"),
-        ("image denoise x.png --preset papre", "Did you mean 'paper'?"),
-        ("image denoise x.png --preset qqqqq", "Choose from: 'default', 'paper'."),
-        ("image upscale x.png --method aria", "Did you mean 'area'?"),
+        ("image denoise x.png --method papre", "Did you mean 'paper'?"),
+        ("image denoise x.png --method qqqqq", "Choose from: 'default', 'one-evaluation'"),
+        ("methods papre", "Did you mean 'paper'?"),
+        ("image upscale x.png --filter aria", "Did you mean 'area'?"),
         ("image upscale x.png --factor 1.5", "Give a whole number"),
         ("image restore x.png", "headwater image restore --help"),
     ],

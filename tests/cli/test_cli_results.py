@@ -68,7 +68,7 @@ def test_the_report_says_everything(here):
     assert r["command"] == "image inpaint" and r["inputs"] == ["photo.png", "mask.png"]
     assert r["noise"] == pytest.approx(26 / 255) and r["misfit_unit"] == pytest.approx(26 / 255)
     assert r["settings"]["mask"] == "mask.png" and r["settings"]["pixels_to_fill"] == 16
-    assert r["settings"]["preset"] == "default" and r["size"] == [16, 20] and r["model"] == "tiny64"
+    assert r["settings"]["method"] == "default" and r["size"] == [16, 20] and r["model"] == "tiny64"
     assert set(r["versions"]) == {"headwater", "torch", "python"} and r["device"] == "cpu"
     assert r["seconds"] > 0 and r["peak_memory_bytes"] > 1e7 and r["peak_memory_of"] == "process"
     (sample,) = r["samples"]
@@ -85,11 +85,11 @@ def test_every_command_has_its_operator(here, cheap):
     Image.fromarray(pixels()[..., 0]).save("grey.png")
     np.save("k.npy", np.ones((3, 5)))
     lines = {
-        "upscale photo.png --factor 3 --method bicubic": ("upscale x3 (bicubic)", (48, 60)),
+        "upscale photo.png --factor 3 --filter bicubic": ("upscale x3 (bicubic)", (48, 60)),
         "deblur photo.png --kernel k.npy": ("deblur", (16, 20)),
         "deblur photo.png --gaussian 0.6 --boundary valid": ("deblur", (20, 24)),
         "deblur photo.png --motion 3,45 --boundary circular": ("deblur", (16, 20)),
-        "colorize grey.png --method mean": ("colorize", (16, 20)),
+        "colorize grey.png --grey mean": ("colorize", (16, 20)),
         "dejpeg shot.jpg": ("dejpeg (quality 30)", (16, 20)),
         "dejpeg photo.png --quality 12": ("dejpeg (quality 12)", (16, 20)),
         "declip photo.png --gain 1.5 --high 200/255": ("declip", (16, 20)),
@@ -136,7 +136,7 @@ def test_samples_have_their_own_seeds_and_files(here, cheap):
 
 
 def test_the_limits_reach_the_restoration(here, cheap):
-    call("image denoise photo.png --noise 0.1 --steps 2 --gradients 4 --memory 2GB --preset paper --quiet")
+    call("image denoise photo.png --noise 0.1 --steps 2 --gradients 4 --memory 2GB --method paper --quiet")
     options = cheap[-1]["options"]
     assert (options.steps, options.gradients, options.gradient.memory) == (2, 4, 2e9)
     assert cheap[-1]["recipe"] == Paper()

@@ -96,13 +96,13 @@ def test_sigterm_is_the_same(files, press):
     assert call("image upscale photo.png -o x.png") == 130 and velocity.count == 35
 
 
-@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.parametrize("method", ["default", "paper"])
 @pytest.mark.parametrize(
     "line", ["image inpaint photo.png --box 9,9,5,5 -o x.png", "audio extend take.wav -o x.wav"]
 )
-def test_the_time_limit_is_heard_at_once_and_is_a_missed_goal(files, press, line, preset):
+def test_the_time_limit_is_heard_at_once_and_is_a_missed_goal(files, press, line, method):
     velocity = press(0)
-    assert call(f"{line} --preset {preset} --seconds 0.001 --quiet") == 1
+    assert call(f"{line} --method {method} --seconds 0.001 --quiet") == 1
     assert velocity.count == 0 and report(files / "x.json")[{"i": "samples", "a": "stretches"}[line[0]]]
 
 

@@ -61,6 +61,20 @@ def models(name: str | None = None, /, *, classes: bool = False) -> int:
 
 
 @app.command
+def methods(name: str | None = None, /) -> int:
+    """List the methods that --method takes, or the settings of one.
+
+    Parameters
+    ----------
+    name
+        The method whose settings are printed.
+    """
+    from headwater.cli.methods import show
+
+    return show(name)
+
+
+@app.command
 def forecast(
     photo: Path | None = None,
     /,

@@ -66,3 +66,44 @@ def find_method(name: str) -> Any:
     if name not in METHODS:
         raise Misuse(f"There is no method {name!r}.", suggest(name, METHODS))
     return METHODS[name]()
+
+
+def require_fit(name: str, operator: object, *, denoising: bool) -> None:
+    """Refuse a method that cannot be asked about this measurement; "default" fits all.
+
+    Parameters
+    ----------
+    name
+        The method.
+    operator
+        A, with an `adjoint` if it is linear and `known_pixels` if it is a mask.
+    denoising
+        Whether y is the sample itself with white noise.
+
+    Raises
+    ------
+    Misuse
+        If there is no such method, or it takes other measurements only.
+
+    Examples
+    --------
+    >>> require_fit("one-evaluation", object(), denoising=False)
+    Traceback (most recent call last):
+    headwater.errors.Misuse: The method 'one-evaluation' takes the sample with white noise only. Give another \
+--method; 'headwater methods' says what each takes.
+    """
+    if name == "default":
+        return
+    takes = type(find_method(name)).about.takes
+    fits = {
+        "any operator": True,
+        "linear operator": hasattr(operator, "adjoint"),
+        "mask": hasattr(operator, "known_pixels"),
+        "the sample with white noise": denoising,
+    }
+    if not fits[takes]:
+        words = takes if takes.startswith("the") else f"a {takes}"
+        raise Misuse(
+            f"The method {name!r} takes {words} only.",
+            "Give another --method; 'headwater methods' says what each takes.",
+        )

@@ -19,7 +19,7 @@ torch.set_num_threads(1)
     ("words", "name"),
     [
         ("declip loud.wav", "loud-declip.wav"),
-        ("declip loud.wav --preset paper", "loud-declip.wav"),
+        ("declip loud.wav --method paper", "loud-declip.wav"),
         ("denoise hiss.wav --noise 0.05", "hiss-denoise.wav"),
         ("dereverb take.wav --impulse room.wav", "take-dereverb.wav"),
         ("restore take.wav --cutoff 1kHz", "take-restore.wav"),
@@ -140,7 +140,7 @@ def test_stretches_before_a_failure_are_written(folder, capsys):
     assert np.array_equal(before[-4 * RATE :], after[-4 * RATE :])
 
 
-@pytest.mark.parametrize(("words", "level"), [("", 2.0), ("--preset paper", 1.05)])
+@pytest.mark.parametrize(("words", "level"), [("", 2.0), ("--method paper", 1.05)])
 def test_the_time_left_is_that_to_the_level_of_the_recipe(folder, monkeypatch, words, level):
     """Denoising ends at twice the noise, as its filter does the rest; the recipe of the paper at 1.05."""
     from headwater.cli.shared import progress

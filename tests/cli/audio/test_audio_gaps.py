@@ -44,10 +44,10 @@ def test_only_gaps_change(folder, words, spans):
 def test_a_loop_is_repeated_without_the_flow_unless_it_is_asked_for(folder):
     loop = 0.2 * np.random.default_rng(2).standard_normal((RATE, 2))
     soundfile.write("loop.wav", np.tile(loop, (3, 1)), RATE, subtype="PCM_24")
-    for preset, by, code in (("default", "repetition", 0), ("paper", "flow and linear prediction", 1)):
-        words = f"audio inpaint loop.wav --gap 1.2-1.6 --preset {preset} --gradients 1 -o {preset}.wav"
+    for method, by, code in (("default", "repetition", 0), ("paper", "flow and linear prediction", 1)):
+        words = f"audio inpaint loop.wav --gap 1.2-1.6 --method {method} --gradients 1 -o {method}.wav"
         assert main(f"{words} --quiet".split()) == code  # one gradient is not enough
-        report = json.loads((folder / f"{preset}.json").read_text())
+        report = json.loads((folder / f"{method}.json").read_text())
         assert [s["filled_by"] for s in report["stretches"]] == [by]
     assert np.abs(samples("default.wav") - samples("loop.wav")).max() <= 256  # a step of 24 bits in 32
 

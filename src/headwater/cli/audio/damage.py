@@ -65,7 +65,7 @@ def declip(path: Path, level: float | None, labels: Path | None, o: Repair) -> D
 def declip_regions(path: Path, level: float | None, labels: Path, o: Repair) -> DamageJob:
     """Clipped peaks recovered where a label track says so, in each region at its own level."""
     if level is not None or o.recipe is not None:
-        what = "--level" if level is not None else "--preset"
+        what = "--level" if level is not None else "--method"
         raise Misuse(
             f"--labels and {what} do not go together.",
             "Give one of them; each region has a level of its own.",

@@ -67,7 +67,7 @@ class GapJob(RepairJob):
         if heard:
             yield (
                 f"The recording sounds like speech around {', '.join(heard)}. The model has heard music only, so long"
-                " gaps fade to the tone of the room; --preset paper asks the model anyway."
+                " gaps fade to the tone of the room; --method paper asks the model anyway."
             )
 
     def keep_segment(self, segment: Segment, patch: Patch) -> None:

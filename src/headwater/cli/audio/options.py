@@ -17,7 +17,7 @@ from headwater.cli.shared.options import (
     SEARCH,
     SHORTEST,
     Files,
-    PresetName,
+    MethodName,
     number,
     whole,
     word,
@@ -57,24 +57,24 @@ class Repair(Files):
     seed: Annotated[int, whole(0, LAST_SEED, group=SEARCH)] = 0
     """Seed of the noise; another one gives another filling."""
 
-    preset: Annotated[PresetName, Parameter(group=SEARCH)] = "default"
-    """The recipe: 'paper' is D-Flow as published."""
+    method: Annotated[MethodName, Parameter(group=SEARCH, show_choices=False)] = "default"
+    """How it is solved: 'headwater methods' lists what there is; 'paper' is D-Flow as published."""
 
     steps: Annotated[int | None, whole(1, MOST_STEPS, group=SEARCH)] = None
-    """Steps of the ODE solver; by default the preset's."""
+    """Steps of the ODE solver; by default the method's."""
 
     gradients: Annotated[int | None, whole(1, MOST_GRADIENTS, group=SEARCH)] = None
-    """Most gradient evaluations per stretch; by default the preset's."""
+    """Most gradient evaluations per stretch; by default the method's."""
 
     seconds: Annotated[float | None, number(SHORTEST, MOST_SECONDS, group=SEARCH)] = None
     """Stop after this many seconds and keep the best so far; a stretch that was begun takes a little more."""
 
     @property
     def recipe(self) -> Recipe | None:
-        """The recipe of the preset; None is each task's own."""
-        from headwater.recipes.paper import Paper
+        """The recipe of the method; None is each task's own."""
+        from headwater.recipes.methods import find_method
 
-        return Paper() if self.preset == "paper" else None
+        return None if self.method == "default" else find_method(self.method)
 
     def solve_options(self, callback: Callback) -> SolveOptions:
         """How stretches are solved; the callback follows the solves."""

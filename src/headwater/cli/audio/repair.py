@@ -14,6 +14,7 @@ from headwater.audio.io.files import SUFFIXES, Patch, Recording, Samples
 from headwater.audio.io.metadata import list_lost
 from headwater.audio.io.write import Written, output_format
 from headwater.audio.model import models
+from headwater.audio.operators import Gaps
 from headwater.audio.prior import Prior
 from headwater.audio.restoration import Restoration
 from headwater.audio.sheet import most_changed_channel, write_sheet
@@ -25,6 +26,7 @@ from headwater.cli.shared.terminal import say
 from headwater.dflow.result import Event
 from headwater.errors import Misuse, is_out_of_memory
 from headwater.extras import import_optional
+from headwater.recipes.methods import require_fit
 from headwater.recipes.warm_start import WarmStart
 from headwater.text import counted
 
@@ -239,11 +241,12 @@ def shared_fields(
     outputs = name_outputs(main)
     check_outputs(outputs.all, inputs, overwrite=o.overwrite)
     import_optional("matplotlib.figure", "audio")
+    require_fit(o.method, Gaps, denoising=False)
     level = getattr(o.recipe or recipe, "tau", WarmStart.tau)
     return {
         "command": f"audio {command}",
         "inputs": tuple(inputs),
-        "settings": {name: getattr(o, name) for name in ("seed", "preset", "steps", "gradients", "seconds")},
+        "settings": {name: getattr(o, name) for name in ("seed", "method", "steps", "gradients", "seconds")},
         "report": outputs.report,
         "warnings": tuple(losses(command, source, recording, target)),
         "watch": Watch(

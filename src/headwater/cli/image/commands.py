@@ -72,7 +72,7 @@ def inpaint(
 def upscale(
     *photos: Path,
     factor: Annotated[int, whole(1, 32)] = 2,
-    method: Downsampling = "area",
+    filter: Downsampling = "area",
     options: Restore = NO_RESTORE,
 ) -> int:
     """Enlarge a small image.
@@ -83,12 +83,12 @@ def upscale(
         Image files, or folders of them.
     factor
         Pixels of the result per pixel of the photo.
-    method
+    filter
         How the photo became small: means of boxes, every n-th pixel, or bicubic.
     """
     from headwater.cli.image import requests
 
-    return _restore(photos, options, lambda photo, o: requests.upscale(photo, factor, method, o))
+    return _restore(photos, options, lambda photo, o: requests.upscale(photo, factor, filter, o))
 
 
 @image.command
@@ -137,19 +137,19 @@ def denoise(*photos: Path, options: Restore = NO_RESTORE) -> int:
 
 
 @image.command
-def colorize(*photos: Path, method: Grey = "luma", options: Restore = NO_RESTORE) -> int:
+def colorize(*photos: Path, grey: Grey = "luma", options: Restore = NO_RESTORE) -> int:
     """Give a grey photo colours.
 
     Parameters
     ----------
     photos
         Image files, or folders of them; of a colour image the grey version is taken.
-    method
+    grey
         How grey was made of colour.
     """
     from headwater.cli.image import requests
 
-    return _restore(photos, options, lambda photo, o: requests.colorize(photo, method, o))
+    return _restore(photos, options, lambda photo, o: requests.colorize(photo, grey, o))
 
 
 @image.command

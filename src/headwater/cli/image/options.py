@@ -21,7 +21,7 @@ from headwater.cli.shared.options import (
     SEARCH,
     SHORTEST,
     Files,
-    PresetName,
+    MethodName,
     number,
     whole,
     word,
@@ -71,14 +71,14 @@ class Restore(Common):
     samples: Annotated[int, whole(1, MOST_SAMPLES, group=SEARCH)] = 1
     """How many restorations; more than one are written as NAME-0.png, NAME-1.png, ..."""
 
-    preset: Annotated[PresetName, Parameter(group=SEARCH)] = "default"
-    """The recipe: 'paper' is D-Flow as published."""
+    method: Annotated[MethodName, Parameter(group=SEARCH, show_choices=False)] = "default"
+    """How it is solved: 'headwater methods' lists what there is; 'paper' is D-Flow as published."""
 
     steps: Annotated[int | None, whole(1, MOST_STEPS, group=SEARCH)] = None
-    """Steps of the ODE solver; by default the preset's."""
+    """Steps of the ODE solver; by default the method's."""
 
     gradients: Annotated[int | None, whole(1, MOST_GRADIENTS, group=SEARCH)] = None
-    """Most gradient evaluations per sample; by default the preset's."""
+    """Most gradient evaluations per sample; by default the method's."""
 
     seconds: Annotated[float | None, number(SHORTEST, MOST_SECONDS, group=SEARCH)] = None
     """Stop after this many seconds and keep the best so far."""

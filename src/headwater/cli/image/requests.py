@@ -109,12 +109,12 @@ def compression_hints(photo: Path, picture: Picture) -> tuple[str, ...]:
     )
 
 
-def upscale(photo: Path, factor: int, method: str, o: Restore) -> Request:
+def upscale(photo: Path, factor: int, filter: str, o: Restore) -> Request:
     """Enlarge by a whole factor."""
-    operator = SuperResolution(factor, method)
+    operator = SuperResolution(factor, filter)
     x, picture = read_image(photo, span=o.range)
     size = (factor * x.shape[-2], factor * x.shape[-1])
-    settings = {"factor": factor, "method": method}
+    settings = {"factor": factor, "filter": filter}
     return Request("upscale", (photo,), image_task(operator, x, picture, o, size=size), picture, settings)
 
 
@@ -164,12 +164,12 @@ def denoise(photo: Path, o: Restore) -> Request:
     return Request("denoise", (photo,), image_task(Identity(), x, picture, o), picture)
 
 
-def colorize(photo: Path, method: str, o: Restore) -> Request:
+def colorize(photo: Path, grey: str, o: Restore) -> Request:
     """Give a grey photo colours; of a colour photo the grey version is taken."""
     x, picture = read_image(photo, span=o.range)
-    operator = Colorize(method)
+    operator = Colorize(grey)
     task = image_task(operator, operator(x), picture, o)
-    return Request("colorize", (photo,), task, picture.with_colour(), {"method": method})
+    return Request("colorize", (photo,), task, picture.with_colour(), {"grey": grey})
 
 
 def declip(photo: Path, low: float, high: float, gain: float, o: Restore) -> Request:

@@ -28,7 +28,7 @@ from headwater.image.io.files import read_image, write_image
 from headwater.image.metrics.compare import compare, finite
 from headwater.image.restoration import ImageTask, Restoration
 from headwater.image.sheet import write_sheet
-from headwater.recipes.paper import Paper
+from headwater.recipes.methods import find_method, require_fit
 from headwater.recipes.recipe import RecipeOptions
 from headwater.solvers.differentiation import Auto
 from headwater.solvers.memory import activation_bytes
@@ -71,7 +71,7 @@ class RestoreJob(Job):
             self.request.task.to(self.device),
             self.watch.guard(self.flow),
             range(o.seed, o.seed + o.samples),
-            recipe=Paper() if o.preset == "paper" else None,
+            recipe=None if o.method == "default" else find_method(o.method),
             options=RecipeOptions(
                 steps=o.steps,
                 gradients=o.gradients,
@@ -184,11 +184,12 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
     )
     import_optional("matplotlib.figure")
     reference = read_reference(o, request.task.size)
+    require_fit(o.method, request.task.operator, denoising=request.task.is_denoising)
     device = device_named(o.device)
     flow = load_flow(o, device)
     check_memory(flow, request, o)
     frames, level = Frames(), unit_of(request.task)
-    common = ("preset", "steps", "gradients", "seconds", "memory", "label", "seed")
+    common = ("method", "steps", "gradients", "seconds", "memory", "label", "seed")
     return RestoreJob(
         command=f"image {request.command}",
         inputs=request.inputs,
@@ -222,10 +223,10 @@ def unit_of(task: ImageTask) -> float:
 
 def warn_of_one_answer(request: Request, o: Restore) -> Iterator[str]:
     """Of options that `denoise` does not use, as it searches for nothing."""
-    if request.command == "denoise" and o.preset == "default" and (o.samples > 1 or o.steps or o.gradients):
+    if request.command == "denoise" and o.method == "default" and (o.samples > 1 or o.steps or o.gradients):
         yield (
             "A denoised picture is the mean of what is likely, without a search: all samples are equal, and --steps"
-            " and --gradients have no effect. For samples give --preset paper."
+            " and --gradients have no effect. For samples give --method paper."
         )
 
 

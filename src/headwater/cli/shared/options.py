@@ -16,7 +16,30 @@ OUTPUT = Group("Output", sort_key=2)
 MODEL = Group("Model and machine", sort_key=3)
 SEARCH = Group("Restoration", sort_key=1)
 
-PresetName = Literal["default", "paper"]
+MethodName = Literal[
+    "default",
+    "one-evaluation",
+    "estimate",
+    "average",
+    "warm-start",
+    "map",
+    "paper",
+    "dps",
+    "pigdm",
+    "ot-ode",
+    "red-diff",
+    "flow-priors",
+    "pnp-flow",
+    "flower",
+    "flow-chef",
+    "flow-dps",
+    "oc-flow",
+    "dno",
+    "reno",
+    "lanpaint",
+    "diffpir",
+]
+"""The names of `recipes.methods`, without an import of torch; a test holds them equal."""
 Reader = Callable[[str], Any]
 
 
@@ -43,7 +66,7 @@ def number(low: float, high: float, **more: Any) -> Parameter:
 
 
 MOST_STEPS, MOST_GRADIENTS, MOST_SAMPLES, MOST_SECONDS = 10_000, 1_000_000, 1000, 1e7
-"""Far beyond what helps: 10,000 steps of a solver are 400 times the presets', 10 million seconds four months."""
+"""Far beyond what helps: 10,000 steps are 400 times those of a method, 10 million seconds four months."""
 LAST_SEED = 10**18
 """Sample i has seed + i, and torch takes seeds below 2^64."""
 
