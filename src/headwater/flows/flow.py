@@ -364,6 +364,35 @@ class Flow:
         """
         return _convert(network, shape, path, path.v_from_vprediction, options)
 
+    @classmethod
+    def from_score(cls, network: Velocity, shape: Sequence[int], path: Path, **options: Any) -> Flow:
+        """A flow from a network score(x, t), which predicts grad log p_t(x) = -eps / sigma.
+
+        eps = -sigma score, and then as `from_noise_prediction`. Where sigma is 0 at t = 1, t is kept at 0.999 and
+        below, since networks divide by sigma.
+
+        Parameters
+        ----------
+        network
+            score(x, t) `[batch, *shape]`, with respect to x at the scale of the path.
+        shape, path, options
+            As in `from_noise_prediction`.
+
+        References
+        ----------
+        Song et al., "Score-based generative modeling through stochastic differential equations", ICLR 2021.
+
+        Examples
+        --------
+        For data N(0, 1) the score on a straight path is -x / (t^2 + (1 - t)^2), and at t = 0.75 v is 0.8 x.
+
+        >>> from headwater import CondOT
+        >>> flow = Flow.from_score(lambda x, t: -x / (t**2 + (1 - t) ** 2), (1,), CondOT())
+        >>> round(flow(torch.ones(1, 1), torch.tensor(0.75)).item(), 4)
+        0.8
+        """
+        return _convert(network, shape, path, path.v_from_score, options)
+
 
 def _convert(
     network: Velocity,
