@@ -5,6 +5,7 @@ import math
 import matplotlib.image
 import numpy as np
 import pytest
+import torch
 from audio_small import prior
 
 from headwater import Misuse
@@ -12,6 +13,7 @@ from headwater.audio.damage import ByChannel, Clipping, Noise, Room, UserDamage
 from headwater.audio.gaps import fill_gaps
 from headwater.audio.io.files import Patch, examine
 from headwater.audio.io.write import write_new, write_patched
+from headwater.audio.metrics import log_spectral_distance, si_sdr
 from headwater.audio.restoration import SolveOptions
 from headwater.audio.sheet import draw_sheet, write_sheet
 from headwater.audio.undo import undo_damage
@@ -49,10 +51,21 @@ def test_what_is_no_sound_is_not_written(tmp_path, x, what, suffix):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("rate", [0, -8000])
-def test_a_rate_that_is_not_positive_is_refused(tmp_path, rate):
-    with pytest.raises(Misuse):
+@pytest.mark.parametrize("rate", [0, -8000, 1, 10**7, 8000.5, math.nan])
+def test_a_rate_that_no_recording_has_is_not_written(tmp_path, rate):
+    with pytest.raises(Misuse, match="rate of"):
         write_new(tmp_path / "new.wav", np.zeros((9, 1)), rate)
+    with pytest.raises(Misuse, match="100 channels"):
+        write_new(tmp_path / "new.wav", np.zeros((9, 100)), 8000)
+
+
+def test_measures_are_of_floats():
+    x = torch.ones(1, 900)
+    for measure in (si_sdr, log_spectral_distance):
+        with pytest.raises(Misuse, match="full scale being 1"):
+            measure(x.int(), x.int())
+    with pytest.raises(Misuse, match="at least 4"):
+        log_spectral_distance(x, x, size=0)
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,7 @@ def draw_sheet(
     >>> [axes.get_title(loc="left") for axes in figure.axes]
     ['Before', 'After', 'Where it is loudest', 'Where it changed most']
     """
+    before, after = np.asarray(before), np.asarray(after)
     if np.ndim(before) != 1 or np.shape(before) != np.shape(after) or not len(before):
         raise Misuse(
             f"The signals are {list(np.shape(before))} and {list(np.shape(after))}.",

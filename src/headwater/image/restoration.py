@@ -7,6 +7,7 @@ images = task.finish(result.x1, problem)   the picture's part, agreeing with y, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,7 +34,7 @@ from headwater.image.operators.resize import SuperResolution
 from headwater.image.operators.user import UserOperator
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit
-from headwater.problem.operator import Identity, Operator
+from headwater.problem.operator import Identity, Operator, difference
 from headwater.recipes.problem import Problem
 from headwater.recipes.recipe import Recipe, RecipeOptions
 from headwater.recipes.verdict import tell_overfitted
@@ -69,7 +70,8 @@ class ImageTask:
     Raises
     ------
     Misuse
-        The noise is negative, NaN or infinite.
+        The operator is none, y is no tensor of floats or is empty, the size is not two whole numbers from 1 on, the
+        noise is negative, NaN or infinite, or the resolution is not positive.
 
     Examples
     --------
@@ -96,10 +98,34 @@ class ImageTask:
     check_span: bool = True
 
     def __post_init__(self) -> None:
+        y, size = self.y, tuple(self.size)
+        if not isinstance(self.operator, Operator):
+            raise Misuse(
+                f"The operator is of type {type(self.operator).__name__}.",
+                "Give an Operator; hw.image.UserOperator makes one of a function.",
+            )
+        if (
+            not isinstance(y, Tensor)
+            or not y.ndim
+            or not y.numel()
+            or not (y.is_floating_point() or y.is_complex())
+        ):
+            found = f"{y.dtype} {list(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+            raise Misuse(
+                f"The measurement is {found}.",
+                "Give a floating tensor [1 or samples, ...] in the data range of the flow.",
+            )
+        if len(size) != 2 or not all(isinstance(n, int) and n > 0 for n in size):
+            raise Misuse(
+                f"The size {size} is not a height and a width.",
+                "Give two whole numbers from 1 on, in pixels.",
+            )
         if not 0 <= self.noise < float("inf"):
             raise Misuse(
                 f"The noise level {self.noise} is not 0 or more.", "Give the noise std in data units."
             )
+        if not 0 < self.resolution < float("inf"):
+            raise Misuse(f"The resolution {self.resolution} is not positive.", "Give a misfit in data units.")
 
     def to(self, device: torch.device | str) -> ImageTask:
         """The task with all of its tensors on a device."""
@@ -122,6 +148,7 @@ class ImageTask:
         Misuse
             y does not fit the operator and the size, or looks like another range than the flow's.
         """
+        self.check_shapes(model.shape[0])
         if self.check_span and model.range and self.measures_picture:
             check_range(self.y, *model.range)
         canvas, sigma = self.embed(model), self.misfit_unit
@@ -140,6 +167,25 @@ class ImageTask:
             )
         recipe = WarmStart(keep_estimate=0.8) if isinstance(self.operator, MEASURING_ALL) else WarmStart()
         return Problem(canvas, Misfit(operator, self.y, sigma), extend(guess, size), recipe)
+
+    def check_shapes(self, channels: int) -> None:
+        """Compare y with what the operator makes of pictures of the size and so many channels, at one evaluation.
+
+        Raises
+        ------
+        Misuse
+            y has another shape; the operator does not take such pictures; or the guess is no picture of the size.
+        """
+        shape, like = (channels, *self.size), self.y if self.guess is None else self.guess
+        if self.guess is not None and tuple(self.guess.shape[1:]) != shape:
+            raise Misuse(
+                f"The guess is {list(self.guess.shape)}.", f"Give a picture {[1, *shape]}, or leave it out."
+            )
+        # neither zero nor constant, since a function of the user's may divide by a norm or a contrast
+        kind = like.dtype if like.is_floating_point() else torch.float32
+        x = torch.linspace(-0.5, 0.5, math.prod(shape), dtype=kind, device=self.y.device).reshape(shape)
+        with torch.no_grad():
+            difference(self.operator(x.expand(len(self.y), *shape)), self.y)
 
     @property
     def is_denoising(self) -> bool:

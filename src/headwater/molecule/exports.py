@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headwater.molecule.chemistry.soundness import Chemistry, is_sound
+from headwater.molecule.chemistry.soundness import Chemistry, examine, is_sound
 from headwater.molecule.io.card import Card, Line
 from headwater.molecule.io.files import read_molecules
 from headwater.molecule.io.sdf import write_sdf
@@ -32,6 +32,7 @@ __all__ = [
     "ScreenedDraws",
     "Target",
     "design",
+    "examine",
     "generate",
     "is_sound",
     "read_molecules",

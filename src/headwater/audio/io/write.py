@@ -17,8 +17,10 @@ from headwater.atomic import write_atomically
 from headwater.audio.io.encode import Encoder, is_possible
 from headwater.audio.io.files import (
     BLOCK,
+    CHANNELS,
     FLOATS,
     LOUDEST,
+    RATES,
     SUFFIXES,
     Patch,
     Recording,
@@ -186,7 +188,7 @@ def write_new(output: str | Path, x: Samples, rate: int, *, overwrite: bool = Fa
     ------
     Misuse
         The output cannot be written, its format is unknown or cannot hold such samples, or they are not
-        `[frames, channels]`, not floats, or not finite.
+        `[frames, channels]`, not floats, or not finite, or the rate is that of no recording.
 
     Examples
     --------
@@ -200,7 +202,7 @@ def write_new(output: str | Path, x: Samples, rate: int, *, overwrite: bool = Fa
     (0.1, 24)
     """
     output, x = Path(output), np.asarray(x)
-    check_new(x)
+    check_new(x, rate)
     target = output_format(Recording(Path(), rate, len(x), x.shape[1], "", "PCM_24"), output)
     with (
         write_atomically(output, overwrite=overwrite) as temporary,
@@ -210,17 +212,25 @@ def write_new(output: str | Path, x: Samples, rate: int, *, overwrite: bool = Fa
     return target
 
 
-def check_new(x: Samples) -> None:
-    """Refuse what is no sound.
+def check_new(x: Samples, rate: int) -> None:
+    """Refuse what is no sound, or what `examine` would refuse.
 
     Raises
     ------
     Misuse
-        The samples are not `[frames, channels]`, not floats, not finite, or far beyond full scale.
+        The samples are not `[frames, channels]`, not floats, not finite, or far beyond full scale; or the rate or
+        the number of channels are those of no recording.
     """
+    low, high = RATES
+    if not (isinstance(rate, int | np.integer) and low <= rate <= high):
+        raise Misuse(
+            f"A rate of {rate} Hz is that of no recording.", f"Give a whole number from {low} to {high}."
+        )
     if x.ndim != 2 or not x.size:
         cure = "One channel is x[:, None]." if x.ndim == 1 and x.size else "Give at least one frame."
         raise Misuse(f"Samples of shape {list(x.shape)} are not [frames, channels].", cure)
+    if x.shape[1] > CHANNELS:
+        raise Misuse(f"There are {x.shape[1]} channels.", f"Give [frames, channels], at most {CHANNELS}.")
     if x.dtype.kind != "f":
         raise Misuse(
             f"The samples are {x.dtype}, not floats.", "Give floats with full scale 1, as in x / 32768."

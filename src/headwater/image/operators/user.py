@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from headwater.errors import Misuse
 from headwater.image.operators.base import require_images
 from headwater.problem.operator import Operator, check_measurement
 
@@ -29,7 +30,8 @@ class UserOperator(Operator):
     Raises
     ------
     Misuse
-        If the result is not a floating tensor, has another first axis, or lost the gradient.
+        If the function cannot be called; or its result is not a floating tensor, has another first axis, or lost the
+        gradient.
 
     Examples
     --------
@@ -44,6 +46,10 @@ class UserOperator(Operator):
     title: str = "user"
     radius: int | None = None
     kind: ClassVar[str] = "restore"
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise Misuse(f"The operator {self.function!r} cannot be called.", "Give a function of images x.")
 
     @property
     def name(self) -> str:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class Chemistry:
     """What one molecule is, by the distance table, or where it has bonds of its own (from a file) by these.
 
-    `headwater.molecule.chemistry.soundness.examine` makes one for each molecule of a batch.
+    `headwater.molecule.examine` makes one for each molecule of a batch.
 
     Attributes
     ----------
@@ -80,9 +80,8 @@ class Chemistry:
     --------
     >>> import numpy as np
     >>> import headwater as hw
-    >>> from headwater.molecule.chemistry.soundness import examine
     >>> radical = hw.molecule.Molecule(("O", "H"), np.array([[0, 0, 0], [0.96, 0, 0]]), (0, 0))  # [n, 3], angstrom
-    >>> (found,) = examine([radical])
+    >>> (found,) = hw.molecule.examine([radical])
     >>> found.formula, found.valid, found.sound, found.notes
     ('HO', True, False, ('open valences',))
     """
@@ -171,13 +170,27 @@ def examine(
     at_once : int
         Molecules examined at once: bounds the memory of the distances, changes no result.
 
+    Returns
+    -------
+    found
+        One `Chemistry` for each.
+
+    Raises
+    ------
+    Misuse
+        A molecule of a sequence is one that `to_batch` refuses, `at_once` is below 1, or RDKit is not installed.
+
     Examples
     --------
     >>> import numpy as np
-    >>> water = Molecule(("O", "H", "H"), np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]), (0, 0, 0))
-    >>> examine([water])[0].smiles
+    >>> import headwater as hw
+    >>> places = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])  # [n, 3], angstrom
+    >>> water = hw.molecule.Molecule(("O", "H", "H"), places, (0, 0, 0))
+    >>> hw.molecule.examine([water])[0].smiles
     'O'
     """
+    if at_once < 1:
+        raise Misuse(f"{at_once} molecules cannot be examined at once.", "Give at least 1.")
     if not len(batch):
         return []
     given = None if isinstance(batch, MoleculeBatch) else batch
