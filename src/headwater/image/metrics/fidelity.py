@@ -128,7 +128,7 @@ def ssim(x: Tensor, reference: Tensor, range: float = 2.0) -> Tensor:
     common = _blur(a * b) - mean_a * mean_b
     c1, c2 = (0.01 * range) ** 2, (0.03 * range) ** 2
     local = (2 * mean_a * mean_b + c1) * (2 * common + c2) / ((mean_a**2 + mean_b**2 + c1) * (spread + c2))
-    return local.unflatten(0, x.shape[:2]).flatten(1).mean(1).to(x.dtype)
+    return local.reshape(*x.shape[:2], *local.shape[-2:]).mean((1, 2, 3)).to(x.dtype)
 
 
 def _blur(images: Tensor) -> Tensor:
