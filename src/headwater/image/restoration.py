@@ -70,8 +70,8 @@ class ImageTask:
     Raises
     ------
     Misuse
-        The operator is none, y is no tensor of floats or is empty, the size is not two whole numbers from 1 on, the
-        noise is negative, NaN or infinite, or the resolution is not positive.
+        The operator is no `Operator`, y is no tensor of floats or is empty, the size is not two whole numbers from 1
+        on, the noise is negative, NaN or infinite, or the resolution is not positive.
 
     Examples
     --------
@@ -146,9 +146,10 @@ class ImageTask:
         Raises
         ------
         Misuse
-            y does not fit the operator and the size, or looks like another range than the flow's.
+            y does not fit the operator and the size, or looks like another range than the flow's; or the guess is no
+            picture of the size.
         """
-        self.check_shapes(model.shape[0])
+        self._check_shapes(model.shape[0])
         if self.check_span and model.range and self.measures_picture:
             check_range(self.y, *model.range)
         canvas, sigma = self.embed(model), self.misfit_unit
@@ -168,7 +169,7 @@ class ImageTask:
         recipe = WarmStart(keep_estimate=0.8) if isinstance(self.operator, MEASURING_ALL) else WarmStart()
         return Problem(canvas, Misfit(operator, self.y, sigma), extend(guess, size), recipe)
 
-    def check_shapes(self, channels: int) -> None:
+    def _check_shapes(self, channels: int) -> None:
         """Compare y with what the operator makes of pictures of the size and so many channels, at one evaluation.
 
         Raises
