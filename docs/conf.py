@@ -61,7 +61,10 @@ sphinx_gallery_conf = {
     "examples_dirs": ["../examples"],
     "gallery_dirs": ["auto_examples"],
     "filename_pattern": "plot_",
-    "within_subsection_order": "FileNameSortKey",
+    "subsection_order": ["../examples/method", "../examples/domains"],
+    "within_subsection_order": "gallery_order.Order",
+    "capture_repr": (),  # a figure is shown, and not the object that the last line returns
+    "write_computation_times": False,  # these pages load scripts from elsewhere
     "download_all_examples": False,
     "show_memory": False,
     "show_signature": False,

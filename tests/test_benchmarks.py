@@ -13,7 +13,10 @@ ROOT = Path(__file__).parent.parent
 CLAIMS, DECISIONS = ROOT / "benchmarks", ROOT / "benchmarks" / "decisions"
 SHARED = {"common.py", "images.py", "molecules.py", "recordings.py", "_path.py"}
 """What the scripts import from each other; the other files are scripts."""
-PAGES = [ROOT / "README.md", CLAIMS / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+HAND = [
+    p for p in sorted((ROOT / "docs").glob("**/*.md")) if not {"generated", "auto_examples"} & set(p.parts)
+]
+PAGES = [ROOT / "README.md", CLAIMS / "README.md", *HAND]
 
 
 def scripts(folder):

@@ -16,6 +16,7 @@ from headwater import (
     Misfit,
     Misuse,
     Status,
+    Stop,
     control,
     deadline,
     discrepancy,
@@ -117,6 +118,17 @@ def test_going_on_loses_nothing():
     assert rest.status[0] is Status.CONVERGED and rest.gradients[0] == 1
     assert_close(rest.x1, torch.zeros(2, 2, dtype=F64), rtol=0, atol=1e-6)
     assert_close(rest.cost, torch.zeros(2, dtype=F64), rtol=0, atol=1e-9)
+
+
+def test_a_problem_that_converges_above_its_stop_has_missed_it():
+    """Without a stop it has converged; and it stays ended when the run goes on."""
+    flow = Flow(lambda x, t: -x, (2,))
+    x0, cost = torch.ones(1, 2, dtype=F64), lambda x: 1 + x.square().sum(1)
+    assert control(flow, cost, x0).status == (Status.CONVERGED,)
+    missed = control(flow, cost, x0, stop=Stop(cost, 0.5))
+    assert missed.status == (Status.MISSED,) and not missed.status[0].ok
+    assert control(flow, cost, x0, stop=Stop(cost, 0.5), state=missed).status == (Status.MISSED,)
+    assert control(flow, cost, x0, stop=Stop(cost, 1.0)).status == (Status.REACHED,)
 
 
 @pytest.mark.parametrize("first", [1, 4, 9])

@@ -365,7 +365,7 @@ def test_what_an_own_operator_measures_may_have_any_range_and_be_complex(wrap):
     """Only pictures in the data range are examined for a wrong range."""
     x = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for function in (lambda u: (u + 1) / 2, lambda u: 200 * (u + 1), torch.fft.fft2):
-        task = ImageTask(wrap(function), function(x), 0.1, size=(8, 8), guess=x)
+        task = ImageTask(wrap(function), function(x), 0.1, size=(8, 8))
         flow = Flow(lambda v, t: -v, (3, 8, 8), range=(-1, 1))
         assert restore(task, flow, recipe=Paper(gradients=1)).images.shape == x.shape
     with pytest.raises(Misuse, match="looks like"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headwater.audio.damage import BandLimit, ByChannel, Clipping, Damage, Noise, Room, UserDamage
-from headwater.audio.gaps import fill_gaps
+from headwater.audio.gaps import GapSettings, fill_gaps
 from headwater.audio.io import recordings
 from headwater.audio.io.files import Patch, Recording, examine
 from headwater.audio.io.write import write_new, write_patched
@@ -19,6 +19,7 @@ __all__ = [
     "ByChannel",
     "Clipping",
     "Damage",
+    "GapSettings",
     "recordings",
     "Noise",
     "Patch",

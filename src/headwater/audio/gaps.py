@@ -55,6 +55,14 @@ class GapSettings:
         The share of its band that the flow fills; its resampling falls above (audio_air).
     apart
         Seconds beside a gap that the flow is not held to, since resampling mixes them with the gap.
+
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> prediction = hw.audio.GapSettings(predicted=1.0)  # fills gaps up to a second by itself
+    >>> recording, prior = hw.audio.examine(hw.audio.recordings.GUITAR), hw.audio.load_prior()
+    >>> [r.filled_by for r in hw.audio.fill_gaps(prior, recording, [(120_000, 124_410)], settings=prediction)]
+    ['linear prediction']
     """
 
     predicted: float = 0.05

@@ -22,7 +22,7 @@ CDPAM_RATE = 22_050
 def si_sdr(x: Tensor, reference: Tensor) -> Tensor:
     """Scale-invariant signal-to-distortion ratio in dB, `[batch]`.
 
-    10 log10(|a r|^2 / |a r - x|^2) with a = <x, r> / |r|^2; nothing is made zero-mean.
+    10 log10(|a r|^2 / |a r - x|^2) with a = <x, r> / |r|^2; nothing is made zero-mean. Silence has -inf.
 
     Parameters
     ----------
@@ -49,9 +49,7 @@ def si_sdr(x: Tensor, reference: Tensor) -> Tensor:
     tiny = torch.finfo(x.dtype).tiny
     a = (x * reference).sum(1) / reference.square().sum(1).clamp(min=tiny)
     wanted = a[:, None] * reference
-    return 10 * torch.log10(
-        wanted.square().sum(1).clamp(min=tiny) / (wanted - x).square().sum(1).clamp(min=tiny)
-    )
+    return 10 * torch.log10(wanted.square().sum(1) / (wanted - x).square().sum(1).clamp(min=tiny))
 
 
 def spectrogram(x: Tensor, size: int = 512) -> Tensor:

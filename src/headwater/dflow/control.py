@@ -67,7 +67,8 @@ def control(
     x0
         The start `[batch, *flow.shape]` in float32 or float64, for instance `flow.noise(seeds)`.
     stop
-        When a problem has reached its aim, for instance `discrepancy(misfit)`.
+        When a problem has reached its aim, for instance `discrepancy(misfit)`. One that converges above it is
+        `Status.MISSED`.
     prior
         R(x0) `[batch, *event]` -> `[batch]`, added to the cost; None means C alone.
     method, steps

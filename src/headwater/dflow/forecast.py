@@ -88,6 +88,7 @@ def forecast(
 
     Examples
     --------
+    >>> from headwater import Direct, Flow
     >>> flow = Flow(lambda x, t: -x, shape=(1000,))
     >>> few, many = (forecast(flow, lambda x1: x1.sum(1), 1, steps=n, gradient=Direct()) for n in (6, 48))
     >>> few.bytes <= many.bytes

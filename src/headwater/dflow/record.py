@@ -71,6 +71,8 @@ class Record:
         # The stop comes before the optimiser's own verdict: a problem that converged at the level has reached it.
         for i, hit, code in zip(active.tolist(), reached.tolist(), state.code[active].tolist(), strict=True):
             self.status[i] = Status.REACHED if hit else STATUS[code]
+            if self.status[i] is Status.CONVERGED and level > -float("inf"):  # there was a stop
+                self.status[i] = Status.MISSED
         line = torch.full((2, len(self.cost)), float("nan"), dtype=torch.float64, device=active.device)
         line[:, active] = torch.stack([e.cost, e.measure])
         self.trace.append(line)

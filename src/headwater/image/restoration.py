@@ -299,7 +299,9 @@ class ImageTask:
         if pinv is not None:
             rough: Tensor = pinv(self.y)
             return rough
-        return self.y if tuple(self.y.shape[1:]) == shape else self.y.new_zeros(1, *shape)
+        if tuple(self.y.shape[1:]) == shape and not self.y.is_complex():
+            return self.y
+        return torch.zeros(1, *shape, dtype=self.y.real.dtype, device=self.y.device)
 
 
 @dataclass(frozen=True)

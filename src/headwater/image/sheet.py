@@ -88,21 +88,22 @@ def write_sheet(
 
     Parameters
     ----------
-    path : str or Path
+    path
         The PNG file.
-    measurement, result : Tensor [c, h, w] or [1, c, h, w]
-        Images in [-1, 1], one or three channels, each of its own size; values beyond are clipped.
-    steps : sequence of (evaluations, image)
-        x1 after this number of gradient evaluations; of more than six, six are shown.
-    reference : Tensor, optional
+    measurement, result
+        Images `[c, h, w]` or `[1, c, h, w]` in [-1, 1], one or three channels, each of its own size;
+        values beyond are clipped.
+    steps
+        Pairs of a number of gradient evaluations and x1 `[c, h, w]` after them; of more than six, six are shown.
+    reference
         The true image, if it is known.
-    curve : sequence of (evaluations, misfit)
-        rms(A x1 - y) in units of sigma_y against gradient evaluations.
-    title : str
+    curve
+        Pairs of a number of gradient evaluations and the misfit rms(A x1 - y) in units of sigma_y.
+    title
         One line above all.
-    captions : sequence of str
+    captions
         A second line under the titles of measurement, result and reference.
-    overwrite : bool
+    overwrite
         Whether an existing file is replaced.
 
     Raises

@@ -26,7 +26,7 @@ class Status(Enum):
     SECONDS = "The time limit was reached before the stop criterion."
     STALLED = "The line search found no better point, not even along the negative gradient."
     DIVERGED = "The cost or its gradient became NaN or infinite; the last finite point was kept."
-    MISSED = "The misfit is still above the noise level, and no step lowers it any more."
+    MISSED = "The goal was not reached, and no step comes nearer to it any more."
     OVERFITTED = "The misfit is far below the noise level: noise was fitted, or there is less than was told."
     CANCELLED = "The run was cancelled; the best point so far was kept."
 

@@ -91,7 +91,7 @@ class Each:
         Any callable of x `[batch, ...]`; networks among its attributes are found as those of any velocity.
     data
         Tensors or arrays `[batch, ...]`, or lists with one entry per problem, by name; also mappings of them. A first
-        axis of 1, or none, is shared by all problems.
+        axis of 1, or none, is shared by all problems; it reaches the function as it is, and has to broadcast there.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the misfit says of a result: whether its goal was missed, or noise was fitted."""
+"""What the misfit says of a result: whether noise was fitted."""
 
 from __future__ import annotations
 
@@ -9,14 +9,6 @@ from torch import Tensor
 
 from headwater.dflow.result import Result
 from headwater.optimizers.status import Status
-
-
-def tell_missed(result: Result, tau: float) -> tuple[Status, ...]:
-    """How the problems ended: one that converged above its goal `tau` has missed it."""
-    return tuple(
-        Status.MISSED if status is Status.CONVERGED and rms > tau else status
-        for status, rms in zip(result.status, result.measure.tolist(), strict=True)
-    )
 
 
 def tell_overfitted(result: Result, count: Tensor, least: float | Tensor = 0.8) -> Result:

@@ -19,7 +19,6 @@ from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit, discrepancy
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.recipe import RecipeOptions, result_without_control
-from headwater.recipes.verdict import tell_missed
 from headwater.solvers.fixed import invert, logit_grid, solve
 
 
@@ -155,7 +154,6 @@ class WarmStart:
         return replace(
             result,
             x1=result.x1 + lost,
-            status=tell_missed(result, tau),
             preparation=spent,
             on_flow=not self.correct_round_trip,
         )

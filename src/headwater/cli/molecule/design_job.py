@@ -28,7 +28,7 @@ from headwater.molecule.targets.target import as_asked
 from headwater.optimizers.status import Status
 from headwater.text import counted
 
-NATURAL = (Status.EVALUATIONS, Status.STALLED, Status.CONVERGED)
+NATURAL = (Status.EVALUATIONS, Status.STALLED, Status.CONVERGED, Status.MISSED)
 """How a search ends that finds no hit by the guide; the evaluator may say otherwise, and a cost knows no hit."""
 
 

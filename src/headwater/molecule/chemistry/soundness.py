@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class Chemistry:
     """What one molecule is, by the distance table, or where it has bonds of its own (from a file) by these.
 
-    `headwater.molecule.examine` makes one for each molecule of a batch.
+    `headwater.molecule.chemistry.soundness.examine` makes one for each molecule of a batch.
 
     Attributes
     ----------
@@ -80,8 +80,9 @@ class Chemistry:
     --------
     >>> import numpy as np
     >>> import headwater as hw
+    >>> from headwater.molecule.chemistry.soundness import examine
     >>> radical = hw.molecule.Molecule(("O", "H"), np.array([[0, 0, 0], [0.96, 0, 0]]), (0, 0))  # [n, 3], angstrom
-    >>> (found,) = hw.molecule.examine([radical])
+    >>> (found,) = examine([radical])
     >>> found.formula, found.valid, found.sound, found.notes
     ('HO', True, False, ('open valences',))
     """
@@ -178,16 +179,17 @@ def examine(
     Raises
     ------
     Misuse
-        A molecule of a sequence is one that `to_batch` refuses, `at_once` is below 1, or RDKit is not installed.
+        A molecule has no atom, other elements or positions that are not finite; `at_once` is below 1; or RDKit is
+        not installed.
 
     Examples
     --------
     >>> import numpy as np
     >>> import headwater as hw
-    >>> places = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])  # [n, 3], angstrom
+    >>> places = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
     >>> water = hw.molecule.Molecule(("O", "H", "H"), places, (0, 0, 0))
-    >>> hw.molecule.examine([water])[0].smiles
-    'O'
+    >>> [what.structure for what in hw.molecule.examine([water])]
+    ['O']
     """
     if at_once < 1:
         raise Misuse(f"{at_once} molecules cannot be examined at once.", "Give at least 1.")
