@@ -194,6 +194,11 @@ class Flow:
             with freeze_networks(self.modules):
                 return self.velocity(state, t.to(torch.float64) if self.dtype is torch.float64 else t.clone())
         except RuntimeError as error:
+            if "Long, Int" in str(error):  # torch's words for an embedding that was given a float
+                raise Misuse(
+                    "The network looks up the time in a table, which takes whole numbers, and t is a float.",
+                    "Give it t.round().long(), in a wrapper around the network.",
+                ) from error
             weights = {p.dtype for m in self.modules for p in m.parameters() if p.is_floating_point()}
             if not weights or "type" not in str(error):
                 raise

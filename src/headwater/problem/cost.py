@@ -150,6 +150,11 @@ class Misfit:
                 f"The operator makes {tuple(measured.shape)} but the measurement is {tuple(self.y.shape)}.",
                 "Give the measurement of these problems, or one for all of them with first axis 1.",
             )
+        if measured.is_complex() and not self.y.is_complex():
+            raise Misuse(
+                "The operator makes complex numbers and the measurement is real.",
+                "Give a complex y, or let the operator return what was measured: the modulus, or a part.",
+            )
         return measured - self.y
 
     def rms(self, x1: Tensor) -> Tensor:
