@@ -21,7 +21,8 @@ from headwater.image.operators import (
     from_physics,
     gaussian_kernel,
 )
-from headwater.image.restoration import ImageTask, restore
+from headwater.image.restoration import restore
+from headwater.image.task import ImageTask
 from headwater.recipes.paper import Paper
 from headwater.recipes.problem import Task
 from headwater.recipes.recipe import RecipeOptions, result_without_control

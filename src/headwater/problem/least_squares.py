@@ -23,8 +23,8 @@ def squared_norm(a: Tensor) -> Tensor:
 def check_adjoint(operator: object, x: Tensor) -> None:
     """Refuse an operator whose `adjoint` is not the adjoint of its linear part, at the cost of two A and one A'.
 
-    It compares |A u|^2 with <u, A'A u> for one u of the shape of x `[batch, *event]`. Conjugate gradients with a wrong
-    adjoint diverge, or converge to something else.
+    It compares |A u|^2 with <u, A'A u> for one u of the shape of x `[batch, *event]`. Conjugate gradients with a
+    wrong adjoint diverge, or converge to something else.
 
     Raises
     ------
@@ -38,8 +38,8 @@ def check_adjoint(operator: object, x: Tensor) -> None:
     ...     def adjoint(self, y): return 6 * y
     >>> check_adjoint(Wrong(), torch.zeros(1, 3))
     Traceback (most recent call last):
-    headwater.errors.Misuse: The adjoint of Wrong is not that of its operator: <A u, A u> is 9 and <u, A' A u> is 27. \
-Mend it, or leave it out and give a plain function.
+    headwater.errors.Misuse: The adjoint of Wrong is not that of its operator: <A u, A u> is 9 and <u, A' A u> is \
+27. Mend it, or leave it out and give a plain function.
     """
     forward: Any = operator
     if (adjoint := getattr(operator, "adjoint", None)) is None:
