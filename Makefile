@@ -6,6 +6,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+MADE := build/docs docs/generated docs/auto_examples docs/api/generated  # by former builds of the site
+
 .PHONY: demo test docs bench clean
 
 demo: .venv/all
@@ -15,9 +17,10 @@ test: .venv/dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
 
 docs: .venv/docs
+	rm -rf $(MADE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 bench: .venv/dev
@@ -31,4 +34,4 @@ bench: .venv/dev
 	touch $@
 
 clean:
-	rm -rf .venv build dist demo-output docs/generated docs/auto_examples docs/api/generated
+	rm -rf .venv build dist demo-output $(MADE)

@@ -33,7 +33,8 @@ from headwater.image.metrics.fidelity import psnr
 from headwater.image.model import models
 from headwater.image.model.training_data import images_in
 from headwater.image.operators import Identity
-from headwater.image.restoration import ImageTask, restore
+from headwater.image.restoration import restore
+from headwater.image.task import ImageTask
 from headwater.recipes.one_evaluation import denoise_measurement
 
 CELLS = list(product(("colour", "grey"), (6.4, 12.8, 25.5), ("PNG", "4:2:0", "4:2:2")))

@@ -32,15 +32,35 @@ def test_help_needs_no_torch():
 
 def test_the_door_offers_what_is_exported():
     import headwater
+    from headwater.doors import is_module
 
+    assert {"image", "audio", "molecule"} <= set(dir(headwater))
     for door in (headwater, headwater.image, headwater.audio, headwater.molecule):
         exports = importlib.import_module(f"{door.__name__}.exports")
         assert door.__all__ == exports.__all__ and set(door.__all__) <= set(dir(door))
         assert all(getattr(door, name) is getattr(exports, name) for name in door.__all__)
         # A submodule of this name would take its place as soon as it is imported anywhere.
-        assert not [n for n in door.__all__ if importlib.util.find_spec(f"{door.__name__}.{n}")]
+        assert not [n for n in door.__all__ if is_module(f"{door.__name__}.{n}")]
         with pytest.raises(AttributeError, match="no attribute 'nothing'"):
             door.nothing  # noqa: B018
+
+
+def test_a_folder_that_git_left_behind_is_no_module(tmp_path, monkeypatch):
+    """Caches of a package that was renamed would else take the place of a function of that name."""
+    from headwater.doors import is_module
+
+    (tmp_path / "left_behind" / "__pycache__").mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert importlib.util.find_spec("left_behind") is not None and not is_module("left_behind")
+    assert is_module("headwater.image") and not is_module("headwater.nothing")
+
+
+def test_the_version_is_one():
+    import headwater
+
+    pyproject, citation = ((ROOT / name).read_text() for name in ("pyproject.toml", "CITATION.cff"))
+    assert f'version = "{headwater.__version__}"' in pyproject
+    assert f"version: {headwater.__version__}\n" in citation
 
 
 @pytest.mark.parametrize("late", ["cyclopts", "rich", "torch"])

@@ -6,7 +6,18 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from headwater import CondOT, Estimate, Flow, Misfit, Misuse, Paper, RecipeOptions, Status, WarmStart
+from headwater import (
+    CondOT,
+    Estimate,
+    Flow,
+    Misfit,
+    Misuse,
+    OneEvaluation,
+    Paper,
+    RecipeOptions,
+    Status,
+    WarmStart,
+)
 from headwater.recipes.problem import Problem
 from headwater.solvers import logit_grid, solve
 from headwater.solvers.differentiation import Checkpoint, Direct
@@ -261,3 +272,23 @@ def test_the_defaults_are_those_that_the_benchmarks_chose():
 def test_limits_of_nothing_are_refused(name):
     with pytest.raises(Misuse, match=rf"limit {name} = 0 leaves nothing to do\. Give at least 1\."):
         RecipeOptions(**{name: 0})
+
+
+@pytest.mark.parametrize("recipe", [WarmStart(), Paper(), OneEvaluation()], ids=lambda r: type(r).__name__)
+def test_a_recipe_wants_a_misfit(recipe):
+    flow = Flow(lambda x, t: -x, (3,))
+    with pytest.raises(Misuse, match="minimise any cost with `control`"):
+        recipe(flow, lambda x1: x1.square().sum(1), [0], guess=torch.zeros(1, 3))
+
+
+def test_a_wrong_adjoint_is_refused_before_it_diverges():
+    class Wrong:
+        def __call__(self, x):
+            return 2 * x
+
+        def adjoint(self, y):
+            return 6 * y
+
+    flow = Flow(lambda x, t: -x, (3,))
+    with pytest.raises(Misuse, match="The adjoint of Wrong"):
+        WarmStart()(flow, Misfit(Wrong(), torch.ones(1, 3), 0.1), [0], guess=torch.zeros(1, 3))

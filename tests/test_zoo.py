@@ -104,6 +104,12 @@ def test_all_that_ships_is_on_a_card():
     assert {file.name for file in zoo.FOLDER.glob("*.safetensors")} == listed
 
 
+def test_every_card_says_its_kind():
+    kinds = {"image", "music", "molecule generator", "molecule regressor"}
+    assert {zoo.read_card(name)["kind"] for name in zoo.list_models()} == kinds
+    assert sorted(name for kind in kinds for name in zoo.list_models(kind)) == zoo.list_models()
+
+
 # ---- export
 
 
@@ -126,7 +132,7 @@ def test_export_round_trips_through_load(tmp_path, monkeypatch, limit):
     state = {"facts": {"config": vars(config)}, "net": net.state_dict(), "ema": ema.state_dict()}
     torch.save(state | {"counters": [12, 48, 90.0], "log": log}, tmp_path / "checkpoint.pt")
     (tmp_path / "facts.json").write_text(
-        json.dumps({"data": "noise", "classes": [["a", "ant"], ["b", "bee"]]})
+        json.dumps({"kind": "image", "data": "noise", "classes": [["a", "ant"], ["b", "bee"]]})
     )
     if limit:
         shards = exporting.split_weights
@@ -136,7 +142,7 @@ def test_export_round_trips_through_load(tmp_path, monkeypatch, limit):
     exporting.main([*source, "--name", "toy-model", "--folder", str(folder)])
     monkeypatch.setattr(zoo, "FOLDER", folder)
     card = zoo.read_card("toy-model")
-    assert zoo.list_models() == ["toy-model"] and card["data"] == "noise"
+    assert zoo.list_models("image") == ["toy-model"] and card["data"] == "noise"
     assert card["training"]["held_out_loss"] == 0.25 and card["training"]["steps"] == 12
     assert card["training"]["minutes"] == 1.5
     assert (len(card["files"]) > 1) == bool(limit)
@@ -148,6 +154,15 @@ def test_export_round_trips_through_load(tmp_path, monkeypatch, limit):
         assert_close(flow(x, HALF), rounded(x, HALF, torch.tensor([1, 1])), rtol=1e-4, atol=1e-5)
         assert_close(flow(x, HALF), ema(x, HALF, torch.tensor([1, 1])), rtol=0.02, atol=0.02)
         assert (flow(x, HALF) - net(x, HALF, torch.tensor([1, 1]))).abs().max() > 0.05  # the average ships
+
+
+def test_facts_name_the_kind(tmp_path):
+    torch.save({"ema": {}, "counters": [1, 1, 1.0]}, tmp_path / "checkpoint.pt")
+    (tmp_path / "facts.json").write_text('{"data": "noise"}', encoding="utf-8")
+    with pytest.raises(Misuse, match="no kind"):
+        exporting.export_model(
+            tmp_path / "checkpoint.pt", tmp_path / "facts.json", "toy", tmp_path / "weights"
+        )
 
 
 def test_a_model_is_a_name_and_no_path(tmp_path, capsys):

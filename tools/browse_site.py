@@ -56,10 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pictures", type=Path, help="a folder for a picture of each page")
     o = parser.parse_args(arguments)
     names = o.names or sorted(str(f.relative_to(o.site))[:-5] for f in o.site.rglob("*.html"))
+    if missing := [name for name in names if not (o.site / f"{name}.html").is_file()] or not names:
+        parser.error(f"no such pages in {o.site}: {missing if names else 'it has none; run make docs first'}")
     if o.pictures:
         o.pictures.mkdir(parents=True, exist_ok=True)
     wrong = 0
     with sync_playwright() as playwright:
+        # Chromium's own sandbox does not work for root, as in a container; the pages are files of ours.
         browser = playwright.chromium.launch(executable_path=o.browser, args=["--no-sandbox"])
         for name in names:
             for kind, width in WIDTHS.items():

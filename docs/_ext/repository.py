@@ -15,6 +15,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"(?<!!)\[((?:[^\]\[]|\[[^\]]*\])*)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
+CODE = re.compile(r"^(`{3,}|~{3,}).*?^\1", re.MULTILINE | re.DOTALL)
+"""A fence. Code within a line may be the words of a link, so it is no reason to leave one alone."""
 PLACES = {
     "README.md": "/index.md",
     "CONTRIBUTING.md": "/generated/contributing.md",
@@ -40,12 +42,13 @@ def place_of(path: str) -> str | None:
 def turn_links(text: str, page: Path) -> str:
     """The text of a page with its links to files of the repository turned to pages of the site.
 
-    What has no page keeps its words and loses its link. `page` is where the text stands in the repository.
+    What has no page keeps its words and loses its link; code stays as it is. `page` is where the text stands in the
+    repository.
     """
 
     def turn(found: re.Match[str]) -> str:
         words, target, anchor = found[1], found[2], found[3] or ""
-        if target.startswith(("/", "auto_examples/", "generated/", "api/")):
+        if target.startswith(("/", "auto_examples/", "generated/", "api/")) or "." not in target:
             return found[0]
         path = Path(os.path.normpath(page.parent / target))
         if not path.is_relative_to(ROOT):
@@ -53,7 +56,11 @@ def turn_links(text: str, page: Path) -> str:
         place = place_of(str(path.relative_to(ROOT)))
         return words if place is None else f"[{words}]({place}{anchor})"
 
-    return LINK.sub(turn, text)
+    parts, end = [], 0
+    for code in CODE.finditer(text):
+        parts += [LINK.sub(turn, text[end : code.start()]), code[0]]
+        end = code.end()
+    return "".join([*parts, LINK.sub(turn, text[end:])])
 
 
 def write(path: Path, text: str) -> None:
@@ -136,9 +143,19 @@ def draw_curve(card: dict[str, Any]) -> str:
     return head + "|" + "---|" * len(keys) + "\n" + body
 
 
+def write_house(path: Path) -> None:
+    """The figures of the package's structure, as `tools/house.py` measures them."""
+    sys.path.insert(0, str(ROOT / "tools"))
+    import house
+
+    rows = house.table(house.SOURCE)
+    write(path, "| | |\n|---|---|\n" + "".join(f"| {name} | {value} |\n" for name, value in rows.items()))
+
+
 def generate(app: Any) -> None:
     """Write all generated pages."""
     folder = Path(app.srcdir) / "generated"
+    write_house(folder / "house.md")
     copy_benchmarks(folder / "benchmarks")
     write_commands(folder / "commands")
     write_cards(folder / "models")

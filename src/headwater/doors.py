@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from importlib.util import find_spec
+from pkgutil import iter_modules
 from typing import Any
 
 
@@ -32,7 +33,7 @@ def open_door(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str
             # `_ipython_display_`, `__wrapped__` and the like are asked of any module.
             if name.startswith("_") or "." in name:
                 raise AttributeError(f"module {package!r} has no attribute {name!r}")
-            if find_spec(f"{package}.{name}") is not None:
+            if is_module(f"{package}.{name}"):
                 return importlib.import_module(f"{package}.{name}")
         exports = importlib.import_module(f"{package}.exports")
         if name == "__all__":
@@ -42,6 +43,14 @@ def open_door(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     def names() -> list[str]:
-        return sorted({*vars(importlib.import_module(package)), *find("__all__")})
+        door = importlib.import_module(package)
+        modules = {m.name for m in iter_modules(door.__path__) if m.name != "__main__"}
+        return sorted({*vars(door), *modules, *find("__all__")})
 
     return find, names
+
+
+def is_module(name: str) -> bool:
+    """Whether there is a module of this full name; a folder without Python files, left behind by git, is none."""
+    spec = find_spec(name)
+    return spec is not None and spec.origin is not None

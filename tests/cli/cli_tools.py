@@ -13,6 +13,7 @@ EXITS = [
     (Status.CONVERGED, 0),
     (Status.EVALUATIONS, 1),
     (Status.STALLED, 1),
+    (Status.MISSED, 1),
     (Status.SECONDS, 1),
     (Status.CANCELLED, 130),
     (Status.DIVERGED, 1),

@@ -187,6 +187,14 @@ def test_one_measurement_serves_all_problems():
     assert misfit(torch.ones(3, 5)).tolist() == [2.5, 2.5, 2.5]
 
 
+@pytest.mark.parametrize("y", [torch.tensor(1.0), torch.zeros(3, 0), torch.zeros(0, 3)])
+def test_a_measurement_holds_something(y):
+    with pytest.raises(Misuse, match="Give y"):
+        Misfit(lambda x: x, y, 0.1)
+    with pytest.raises(Misuse, match="NaN"):
+        Stop(lambda x: x, float("nan"))
+
+
 def test_a_measurement_may_be_one_number_per_problem():
     """y `[batch]`: a scalar of each sample, such as a mean."""
     misfit = Misfit(lambda x: x.mean(1), torch.tensor([1.0, 2.0]), torch.tensor([0.1, 0.5]))

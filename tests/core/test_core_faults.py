@@ -311,3 +311,16 @@ def test_composition_of_linear_operators_is_adjoint():
     assert isinstance(a, LinearOperator) and (a.local, a.stride) == (2, 3)
     assert_close((a(x) * y).sum(), (x * a.adjoint(y)).sum())
     assert not isinstance(hw.compose(Identity(), torch.tanh), LinearOperator)
+
+
+def test_a_network_that_looks_up_its_time_is_told_to_round():
+    table = torch.nn.Embedding(1000, 2)
+    flow = Flow(lambda x, t: x + table(t), (2,), modules=(table,))
+    with pytest.raises(Misuse, match=r"Give it t.round\(\).long\(\)"):
+        flow(torch.zeros(1, 2), torch.tensor(0.5))
+
+
+def test_a_real_measurement_of_complex_numbers_is_refused():
+    misfit = Misfit(torch.fft.fft, torch.ones(1, 4), 0.1)
+    with pytest.raises(Misuse, match="complex numbers and the measurement is real"):
+        misfit(torch.ones(1, 4))

@@ -26,8 +26,8 @@ NETWORK = SmallNet(seed=5)
 
 
 def predictions(path):
-    """The exact eps, xhat and u = alpha eps - sigma xhat of a Gaussian law, at table indices for a table."""
-    law, _, _ = gaussian(3, path)
+    """The exact eps, xhat, u = alpha eps - sigma xhat and score of a Gaussian law, at table indices for a table."""
+    law, m, s = gaussian(3, path)
 
     def at(clock):
         return path.time(clock.to(F64)) if isinstance(path, BetaTable) else clock
@@ -42,7 +42,17 @@ def predictions(path):
         a, b, _, _ = path.coefficients(x, at(clock))
         return a * eps(x, clock) - b * xhat(x, clock)
 
-    return law, xhat, eps, u
+    def score(x, clock):
+        """grad log N(x; alpha m, alpha^2 C + sigma^2 I), by autograd."""
+        a, b, _, _ = path.coefficients(x, at(clock))
+        a, b = a.reshape(-1, 1), b.reshape(-1, 1)
+        spread = (a**2)[..., None] * s + (b**2)[..., None] * torch.eye(3, dtype=F64)
+        z = x.detach().requires_grad_()
+        with torch.enable_grad():
+            density = torch.distributions.MultivariateNormal(a * m, spread).log_prob(z)
+            return torch.autograd.grad(density.sum(), z)[0]
+
+    return law, xhat, eps, u, score
 
 
 @every_path
@@ -50,12 +60,13 @@ def predictions(path):
     "t", [time(0.4003), torch.tensor([0.1003, 0.5003, 0.9003], dtype=F64)], ids=["one", "each"]
 )
 def test_networks_of_every_kind_give_the_exact_velocity(path, t):
-    law, xhat, eps, u = predictions(path)
+    law, xhat, eps, u, score = predictions(path)
     x = normal(3, 3)
     for flow in (
         Flow.from_denoiser(xhat, (3,), path),
         Flow.from_noise_prediction(eps, (3,), path),
         Flow.from_v_prediction(u, (3,), path),
+        Flow.from_score(score, (3,), path),
     ):
         assert_close(flow(x, t), law.velocity(x, t), rtol=1e-8, atol=1e-8)
         assert_close(flow.denoise(x, t), law.denoise(x, t), rtol=1e-8, atol=1e-8)
@@ -221,7 +232,7 @@ def test_dimension_of_an_event():
 
 
 @every_path
-@pytest.mark.parametrize("kind", ["eps", "xhat", "u"])
+@pytest.mark.parametrize("kind", ["eps", "xhat", "u", "score"])
 def test_every_prediction_on_every_path_can_be_solved_inverted_and_scored(path, kind):
     """x1, its inversion and log p1 are finite and near the closed form, also where a conversion divides by zero."""
     law = Gaussian(torch.tensor([0.3, -0.2]), torch.tensor([0.8, 0.5]), path)
@@ -234,9 +245,14 @@ def test_every_prediction_on_every_path_can_be_solved_inverted_and_scored(path, 
         v = law.velocity(x, t)
         eps = path.eps_from_v(x, v, t)
         a, b, _, _ = path.coefficients(x, t)
-        return eps if kind == "eps" else a * eps - b * xhat
+        return {"eps": eps, "u": a * eps - b * xhat, "score": -eps / b}[kind]
 
-    build = {"eps": Flow.from_noise_prediction, "xhat": Flow.from_denoiser, "u": Flow.from_v_prediction}[kind]
+    build = {
+        "eps": Flow.from_noise_prediction,
+        "xhat": Flow.from_denoiser,
+        "u": Flow.from_v_prediction,
+        "score": Flow.from_score,
+    }[kind]
     flow = build(network, (2,), path)
     x0 = flow.noise(range(3), dtype=F64)
     x1 = solve(flow, x0, steps=60)

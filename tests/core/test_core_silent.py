@@ -79,7 +79,7 @@ def test_a_checkpointed_solve_under_autocast_may_be_differentiated_outside_of_it
 # ---- networks that change what they are given
 
 
-@pytest.mark.parametrize("make", ["velocity", "noise", "denoiser", "v"])
+@pytest.mark.parametrize("make", ["velocity", "noise", "denoiser", "v", "score"])
 @pytest.mark.parametrize("what", ["x", "t"])
 def test_in_place_networks_are_right_in_every_constructor(make, what):
     def careless(x, t):
@@ -95,6 +95,7 @@ def test_in_place_networks_are_right_in_every_constructor(make, what):
         "noise": lambda n: Flow.from_noise_prediction(n, (2,), hw.VP()),
         "denoiser": lambda n: Flow.from_denoiser(n, (2,), hw.CondOT()),
         "v": lambda n: Flow.from_v_prediction(n, (2,), hw.Cosine()),
+        "score": lambda n: Flow.from_score(n, (2,), hw.VP()),
     }[make]
     x, t = normal(3, 2), torch.tensor(0.5, dtype=F64)
     kept = x.clone()

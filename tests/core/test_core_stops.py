@@ -205,3 +205,24 @@ def test_a_deadline_ends_what_is_running_and_keeps_the_best():
     assert early.status == (Status.SECONDS,) * 2 and early.gradients.tolist() == [1, 1]
     assert bool(torch.isfinite(early.x1).all())
     assert torch.equal(late.x1, control(flow, cost, x0, gradients=5).x1)
+
+
+def test_a_run_does_not_go_on_with_another_solve_or_cost():
+    """Its best points would be compared with what they are not."""
+    flow, cost, x0 = several()
+    before = control(flow, cost, x0, gradients=2)
+    with pytest.raises(Misuse, match="earlier run took 12 evaluations, and one of this run takes 8"):
+        control(flow, cost, x0, gradients=4, steps=4, state=before)
+    with pytest.raises(Misuse, match="another cost"):
+        control(flow, lambda x1: 2 * x1.square().sum(1) + 1, x0, gradients=4, state=before)
+    with pytest.raises(Misuse, match="another cost"):
+        control(flow, cost, x0, gradients=4, prior=lambda x: 1 + x.square().sum(1), state=before)
+    fresh = control(flow, cost, x0, gradients=4, steps=4, state=before.state)
+    assert len(fresh.trace) <= 4
+
+
+def test_a_stop_may_be_a_method_of_a_misfit():
+    misfit = Misfit(lambda x: x, torch.tensor([[1.0], [2.0]]), torch.tensor([0.1, 0.1]))
+    flow = Flow(lambda x, t: -x, (1,))
+    result = control(flow, misfit, torch.zeros(2, 1), stop=Stop(misfit.rms, 3.0))
+    assert result.status == (Status.REACHED,) * 2

@@ -11,7 +11,8 @@ from headwater.flows.cover import Cover, cover_damage, find_groups
 from headwater.flows.watched import watch_flow
 from headwater.flows.windowed import WindowedVelocity
 from headwater.image.operators import Inpaint
-from headwater.image.restoration import ImageTask, restore
+from headwater.image.restoration import restore
+from headwater.image.task import ImageTask
 from headwater.recipes.recipe import RecipeOptions
 
 torch.set_num_threads(1)

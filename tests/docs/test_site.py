@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-MADE = ("generated", "auto_examples", "api/generated", "sg_execution_times")
+MADE = ("generated", "auto_examples", "api/generated")
 """What a build leaves in the folder of the sources."""
 PAGES = [p for p in sorted(DOCS.rglob("*.md")) if not str(p.relative_to(DOCS)).startswith(MADE)]
 EXAMPLES = sorted((ROOT / "examples").rglob("plot_*.py"))
@@ -47,7 +47,7 @@ def test_an_example_runs_as_a_script(example, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory):
     """The site without the pictures of its gallery, built from a copy, so that other builds are left alone."""
     top = tmp_path_factory.mktemp("repository")
@@ -65,6 +65,8 @@ def site(tmp_path_factory):
     return top / "site"
 
 
+on_one_worker = pytest.mark.xdist_group("site")  # it is built once
+
 ASKED = re.compile(
     r"<(?:script|img|iframe|source|video|audio|embed)\b[^>]*\bsrc=[\"'](?:https?:)?//"
     r"|<link\b(?![^>]*rel=[\"'](?:canonical|next|prev|author|license))[^>]*\bhref=[\"'](?:https?:)?//"
@@ -73,6 +75,7 @@ ASKED = re.compile(
 """What makes a browser ask for something that lies elsewhere."""
 
 
+@on_one_worker
 def test_the_site_builds_without_a_warning_and_asks_for_nothing_outside(site):
     files = [f for f in site.rglob("*") if f.suffix in (".html", ".css")]
     assert len(files) > 100
@@ -93,6 +96,7 @@ def test_what_asks_for_something_outside_is_found():
     )
 
 
+@on_one_worker
 def test_every_command_is_on_the_site(site):
     from headwater.cli.app import app
 
@@ -104,6 +108,7 @@ def test_every_command_is_on_the_site(site):
                 assert f'id="headwater-{group}-{command}"' in page, command
 
 
+@on_one_worker
 def test_every_model_has_its_card_on_the_site(site):
     from headwater import zoo
 
@@ -114,7 +119,38 @@ def test_every_model_has_its_card_on_the_site(site):
         ).is_file() and f"generated/models/{name}" in text
 
 
+@on_one_worker
 def test_no_page_is_lost(site):
     """Every hand-written page is in a table of contents, or Sphinx had warned; and every result has its page."""
     for result in (ROOT / "benchmarks" / "results").glob("*.md"):
         assert (site / "generated" / "benchmarks" / "results" / f"{result.stem}.html").is_file(), result
+
+
+def test_links_are_turned_to_pages_of_the_site_and_code_is_left_alone(extensions):
+    from repository import ROOT as HERE
+    from repository import turn_links
+
+    page = HERE / "docs" / "notes" / "audio.md"
+    text = (
+        "[a](../audio.md#gaps) [`b`](../../benchmarks/results/memory.md) ![c](../demo.png) "
+        "[d](../../src/headwater/text.py)\n"
+        "[e](https://example.org) [f](#here) A[i](x)\n```python\nA[i](../x.md)\n```\n[g](../../CHANGELOG.md)\n"
+    )
+    assert turn_links(text, page) == (
+        "[a](/audio.md#gaps) [`b`](/generated/benchmarks/results/memory.md) ![c](../demo.png) d\n"
+        "[e](https://example.org) [f](#here) A[i](x)\n```python\nA[i](../x.md)\n```\n[g](/generated/changelog.md)\n"
+    )
+
+
+def test_formulae_become_mathml(extensions):
+    from mathml import convert
+
+    for tex in (r"\hat x_t", r"\bar\alpha_k", r"\bar{\alpha}_k^2", r"\hat{x}^2"):
+        assert "munder" not in convert(tex) and "mover" in convert(tex), tex
+    assert "\u2032" in convert("f'(x)") and "display" in convert(r"\frac{a}{b}", block=True)
+
+
+@pytest.fixture
+def extensions(monkeypatch):
+    """The extensions of the site on the path."""
+    monkeypatch.syspath_prepend(str(DOCS / "_ext"))

@@ -17,7 +17,8 @@ from headwater.image.metrics.fidelity import psnr
 from headwater.image.model import models
 from headwater.image.noise import estimate_levels, estimate_noise, from_luma_chroma, to_luma_chroma
 from headwater.image.operators import Identity
-from headwater.image.restoration import ImageTask, restore
+from headwater.image.restoration import restore
+from headwater.image.task import ImageTask
 from headwater.problem.cost import Misfit
 from headwater.recipes.one_evaluation import denoise_measurement
 from headwater.recipes.recipe import RecipeOptions

@@ -12,6 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from headwater.image.io import png16
 from headwater.image.io.files import read_image, write_image
+from headwater.image.io.picture import Picture
 from headwater.image.io.png_chunks import add_chunks, iterate_chunks
 
 OUTPUTS = (".jpg", ".png", ".webp", ".tif")
@@ -150,3 +151,19 @@ def test_broken_metadata_do_not_make_a_photo_unreadable(tmp_path):
     text = [(b"zTXt", b"k\0\0" + zlib.compress(b"long" * 10)[:-4]), (b"pHYs", bytes(9))]
     (tmp_path / "x.png").write_bytes(png16.encode(np.zeros((8, 8, 3), np.uint16), more=text))
     assert read_image(tmp_path / "x.png")[1].dpi is None
+
+
+def test_a_picture_says_what_it_is_without_its_metadata():
+    """In a notebook exif, profile, chunks and alpha would fill the screen."""
+    seen = repr(
+        Picture(
+            size=(8, 9),
+            alpha=np.full((8, 9), 77, np.uint8),
+            exif=b"Exif" * 99,
+            icc=b"icc" * 99,
+            chunks=((b"tEXt", b"words" * 99),),
+            notes=("A note.",),
+        )
+    )
+    assert "size=(8, 9)" in seen and "A note." in seen and len(seen) < 300
+    assert not any(word in seen for word in ("77", "Exif", "icc", "words"))

@@ -1,9 +1,14 @@
 """Bad input: every refusal is a Misuse of two sentences that says what to do."""
 
+import numpy as np
 import pytest
 import torch
 
 from headwater.errors import Misuse
+from headwater.image.io.picture import to_pixels
+from headwater.image.metrics.fidelity import psnr, ssim
+from headwater.image.model.models import flow
+from headwater.image.noise import estimate_noise
 from headwater.image.operators import (
     JPEG,
     Blur,
@@ -50,6 +55,9 @@ CASES = {
     "kernel larger, circular": (lambda: Blur(gaussian_kernel(2.0), "circular").norm(X.shape), "13 x 13"),
     "NaN in the kernel": (lambda: Blur(torch.full((3, 3), NAN)), "NaN"),
     "even kernel": (lambda: Blur(torch.ones(4, 3)), "no middle pixel"),
+    "negative Gaussian": (lambda: gaussian_kernel(1.0, -1), "-1 pixels"),
+    "Gaussian of no pixel": (lambda: gaussian_kernel(1.0, 0), "0 pixels"),
+    "broken Gaussian": (lambda: gaussian_kernel(1.0, 2.5), "whole number"),
     "even Gaussian": (lambda: gaussian_kernel(1.0, 4), "odd sizes"),
     "kernel that adds up to zero": (lambda: Blur(torch.tensor([[-1.0, 0.0, 1.0]])), "zero"),
     "black kernel": (lambda: as_kernel(torch.zeros(3, 3)), "zero"),
@@ -84,6 +92,23 @@ CASES = {
     "user detaches": (lambda: UserOperator(torch.Tensor.detach, "f")(X.clone().requires_grad_()), "lost"),
     "physics without A": (lambda: from_physics(3), "no method A"),
     "empty chain": (lambda: chain(), "no operator"),
+    "no function": (lambda: UserOperator(3), "cannot be called"),
+    "negative image": (lambda: random_mask(-3, -3), "no image of -3 x -3"),
+    "broken image": (lambda: box_mask(8.0, 8, 2, 2), "no image of 8.0 x 8"),
+    "broken box": (lambda: box_mask(8, 8, 2.0, 2), "not in whole pixels"),
+    "no direction": (lambda: motion_kernel(3, NAN), "finite angle"),
+    "empty kernel": (lambda: Blur(torch.zeros(0, 0)), "[height, width]"),
+    "number of known pixels": (lambda: estimate_noise(X, X[:, :1, :4] > 0), "of the size of the pictures"),
+    "noise of one picture": (lambda: estimate_noise(X[0]), "[batch, c, h, w]"),
+    "noise of integers": (lambda: estimate_noise(X.byte()), "uint8"),
+    "psnr of integers": (lambda: psnr(X.byte(), X.byte()), "floating images"),
+    "psnr of numbers": (lambda: psnr(X.sum(), X.sum()), "[batch, ...]"),
+    "psnr without range": (lambda: psnr(X, X, range=-2.0), "not positive"),
+    "ssim of integers": (lambda: ssim(X.byte(), X.byte()), "floating images"),
+    "ssim without range": (lambda: ssim(X, X, range=0.0), "not positive"),
+    "label that is no class": (lambda: flow(label=1.5), "words, a WNID"),
+    "guidance": (lambda: flow(guidance=NAN), "not finite"),
+    "picture without pixels": (lambda: to_pixels(X[:1, ..., :0], "uint8", (0, 255), grey=False), "One image"),
 }  # fmt: skip
 
 
@@ -94,6 +119,16 @@ def test_refused_with_two_sentences(case):
         call()
     assert part in str(error.value)
     assert error.value.what.rstrip().endswith(".") and error.value.cure.rstrip()[-1] in ".?"
+
+
+def test_masks_and_kernels_may_be_arrays():
+    array = np.array([[1.0, 2.0, 1.0]])
+    assert torch.equal(as_kernel(array), as_kernel(torch.from_numpy(array)))
+    assert as_mask(array > 1).tolist() == [[[[False, True, False]]]]
+
+
+def test_no_images_have_no_quality():
+    assert ssim(torch.zeros(0, 3, 16, 16), torch.zeros(0, 3, 16, 16)).shape == (0,)
 
 
 def test_a_user_function_may_be_called_without_gradients():

@@ -21,7 +21,8 @@ from headwater.image.operators import (
     from_physics,
     gaussian_kernel,
 )
-from headwater.image.restoration import ImageTask, restore
+from headwater.image.restoration import restore
+from headwater.image.task import ImageTask
 from headwater.recipes.paper import Paper
 from headwater.recipes.problem import Task
 from headwater.recipes.recipe import RecipeOptions, result_without_control
@@ -260,6 +261,29 @@ REFUSED = {
         r"seeds are 3 and the measurements 2\. Give",
     ),
     "size": ({"size": (16, 18)}, r"measurement is .*16, 16\] but .*\[1, 3, 16, 18\]\. Give the measurement"),
+    "operator's size": (
+        {"operator": SuperResolution(2), "size": (9, 9), "y": X[..., :4, :4]},
+        r"9 x 9 pixels cannot be shrunk by a factor of 2",
+    ),
+    "y of another size": (
+        {"operator": SuperResolution(2), "y": X[..., :4, :4]},
+        r"measurement is \[1, 3, 4, 4\] but the operator makes \[1, 3, 8, 8\]\. Give",
+    ),
+    "y without batch": ({"y": X[0], "seeds": [0, 1, 2]}, r"measurement is \[3, 16, 16\] but"),
+    "y of another number of channels": ({"y": X[:, :1]}, r"measurement is \[1, 1, 16, 16\] but"),
+    "mask and y": (
+        {"operator": Inpaint(hole(16, 16, 2, 2)), "y": X[..., :12]},
+        r"measurement is .* 16, 12\]",
+    ),
+    "a function": ({"operator": lambda x: x}, r"of type function\. Give an Operator"),
+    "no y": ({"y": X[:0], "seeds": [0]}, r"measurement is .*\[0, 3, 16, 16\]\. Give"),
+    "resolution": ({"resolution": 0.0}, r"resolution 0\.0 is not positive\. Give"),
+    "y of integers": ({"y": X.byte()}, r"measurement is torch\.uint8 .*\. Give a floating"),
+    "y is no tensor": ({"y": X.numpy()}, r"measurement is ndarray\. Give"),
+    "guess": ({"guess": X[..., :8]}, r"guess is \[1, 3, 16, 8\]\. Give a picture \[1, 3, 16, 16\]"),
+    "negative size": ({"size": (-16, 16)}, r"size \(-16, 16\) is not"),
+    "three sizes": ({"size": (3, 16, 16)}, r"is not a height and a width"),
+    "broken size": ({"size": (16.0, 16)}, r"is not a height and a width"),
     "nan": ({"y": X / 0}, r"The image holds NaN or Inf\. Replace"),
     "mask": ({"operator": Inpaint(hole(12, 16, 2, 2))}, r"mask is 12 x 16 .* 16 x 16\. Give a mask"),
 }
@@ -274,6 +298,26 @@ def test_refusals_are_two_sentences(case):
         restore(ImageTask(**arguments), FLOW, seeds)
     assert str(caught.value) == f"{caught.value.what} {caught.value.cure}"
     assert caught.value.what.endswith(".") and caught.value.cure[-1] in ".?"
+
+
+def test_a_task_is_refused_before_the_network_is_asked():
+    flow = Flow(lambda x, t: pytest.fail("the network was asked"), (3, 16, 16))
+    for operator, size in ((SuperResolution(2), (9, 9)), (SuperResolution(4), (16, 16))):
+        with pytest.raises(Misuse):
+            ImageTask(operator, X[..., :8, :8], SIGMA, size).pose(flow)
+
+
+def test_a_users_operator_is_asked_once_and_neither_for_zeros_nor_gradients():
+    seen = []
+
+    def contrast(x):
+        seen.append(x)
+        low, high = x.amin((1, 2, 3)), x.amax((1, 2, 3))
+        assert bool((low < high).all())
+        return x / (high - low)[:, None, None, None]
+
+    ImageTask(UserOperator(contrast), X.double(), SIGMA, (16, 16)).pose(FLOW)
+    assert len(seen) == 1 and not seen[0].requires_grad and seen[0].dtype == torch.float64
 
 
 def test_known_pixels_that_are_noisy_are_not_fitted():

@@ -130,6 +130,8 @@ def test_bad_values_and_outputs(tmp_path):
     write_sheet(tmp_path / "s.png", x, x, curve=[(0, 1.0)])
     with pytest.raises(Misuse, match="images"):
         write_sheet(tmp_path / "bad.png", image(2, 3, 8, 8), x)
+    with pytest.raises(Misuse):
+        write_sheet(tmp_path / "bad.png", x[..., :0], x)
     with pytest.raises(Misuse, match="exists already"):
         write_sheet(tmp_path / "s.png", x, x)
     assert os.listdir(tmp_path) == ["s.png"]

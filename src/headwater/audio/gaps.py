@@ -111,7 +111,7 @@ def fill_gaps(
     Raises
     ------
     Misuse
-        A gap is empty or beyond the recording, or the recording is damaged elsewhere.
+        A gap is not in whole frames, is empty or beyond the recording, or the recording is damaged elsewhere.
 
     Examples
     --------

@@ -32,7 +32,7 @@ def si_sdr(x: Tensor, reference: Tensor) -> Tensor:
     Raises
     ------
     Misuse
-        The two are not batches of one shape.
+        The two are not floating batches of one shape.
 
     References
     ----------
@@ -79,7 +79,7 @@ def log_spectral_distance(x: Tensor, reference: Tensor, size: int = 512, floor: 
     Raises
     ------
     Misuse
-        The two are not batches of one shape.
+        The two are not floating batches of one shape, or the window is shorter than 4 samples.
 
     References
     ----------
@@ -94,6 +94,8 @@ def log_spectral_distance(x: Tensor, reference: Tensor, size: int = 512, floor: 
     [20.0]
     """
     _same(x, reference)
+    if size < 4:
+        raise Misuse(f"A window of {size} samples has no spectrum.", "Give at least 4.")
     ratio = 10 * torch.log10((spectrogram(x, size) + floor) / (spectrogram(reference, size) + floor))
     return ratio.square().mean(1).sqrt().mean(1)
 
@@ -174,4 +176,8 @@ def _same(x: Tensor, reference: Tensor) -> None:
         raise Misuse(
             f"The recordings are {list(x.shape)} and {list(reference.shape)}.",
             "Give two batches [batch, samples] of the same shape.",
+        )
+    if not (x.is_floating_point() and reference.is_floating_point()):
+        raise Misuse(
+            f"The recordings are {x.dtype} and {reference.dtype}.", "Give floats, full scale being 1."
         )

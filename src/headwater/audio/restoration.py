@@ -8,6 +8,7 @@ from torch import Tensor
 
 from headwater.audio.io.files import Patch
 from headwater.dflow.result import Result
+from headwater.errors import Misuse
 from headwater.problem.cost import Misfit
 from headwater.recipes.recipe import Recipe, RecipeOptions
 
@@ -26,6 +27,11 @@ class SolveOptions:
     options
         What the user says about any recipe.
 
+    Raises
+    ------
+    Misuse
+        The seed is negative.
+
     Examples
     --------
     >>> import headwater as hw
@@ -37,6 +43,10 @@ class SolveOptions:
     seed: int = 0
     recipe: Recipe | None = None
     options: RecipeOptions = field(default_factory=RecipeOptions)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise Misuse(f"The seed {self.seed} is negative.", "Give a whole number from 0 on.")
 
 
 @dataclass(frozen=True)

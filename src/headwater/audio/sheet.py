@@ -11,25 +11,38 @@ from numpy.typing import NDArray
 
 from headwater.atomic import write_atomically
 from headwater.audio.io.channels import Signal
+from headwater.errors import Misuse
 from headwater.extras import import_optional
 from headwater.figures import title_style
 
 INK, LINE, OLD, MARK = "#1f2933", "#1f6f8b", "#9aa5b1", "#c8553d"
 
 
-def write_sheet(path: Path, *signals: Signal, overwrite: bool = False, **content: Any) -> Path:
+def write_sheet(
+    path: str | Path,
+    before: Signal,
+    after: Signal,
+    *,
+    rate: int,
+    gaps: Sequence[tuple[int, int]] = (),
+    start: float = 0.0,
+    curve: Sequence[tuple[float, float]] = (),
+    goal: float = 1.0,
+    title: str = "",
+    overwrite: bool = False,
+) -> Path:
     """Write the picture of `draw_sheet` as PNG.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         The PNG file.
-    *signals
-        The segment before and after it was repaired, `[frames]` each.
+    before, after
+        A signal of the segment, `[frames]`.
+    rate, gaps, start, curve, goal, title
+        As of `draw_sheet`.
     overwrite
         Whether an existing file is replaced.
-    **content
-        The other arguments of `draw_sheet`, of which `rate` must be given.
 
     Returns
     -------
@@ -39,7 +52,7 @@ def write_sheet(path: Path, *signals: Signal, overwrite: bool = False, **content
     Raises
     ------
     Misuse
-        The output cannot be written, or matplotlib is not installed.
+        The output cannot be written, matplotlib is not installed, or as of `draw_sheet`.
 
     Examples
     --------
@@ -51,7 +64,8 @@ def write_sheet(path: Path, *signals: Signal, overwrite: bool = False, **content
     >>> hw.audio.write_sheet(Path(tempfile.mkdtemp()) / "sheet.png", tone, 0.5 * tone, rate=16_000).name
     'sheet.png'
     """
-    return _write(draw_sheet(*signals, **content), path, overwrite)
+    figure = draw_sheet(before, after, rate=rate, gaps=gaps, start=start, curve=curve, goal=goal, title=title)
+    return _write(figure, Path(path), overwrite)
 
 
 def draw_sheet(
@@ -95,7 +109,8 @@ def draw_sheet(
     Raises
     ------
     Misuse
-        matplotlib is not installed.
+        The signals are not of one shape `[frames]`, or are empty; the rate is not positive; or matplotlib is not
+        installed.
 
     Examples
     --------
@@ -106,6 +121,14 @@ def draw_sheet(
     >>> [axes.get_title(loc="left") for axes in figure.axes]
     ['Before', 'After', 'Where it is loudest', 'Where it changed most']
     """
+    before, after = np.asarray(before), np.asarray(after)
+    if np.ndim(before) != 1 or np.shape(before) != np.shape(after) or not len(before):
+        raise Misuse(
+            f"The signals are {list(np.shape(before))} and {list(np.shape(after))}.",
+            "Give one channel of each, [frames], both with the same frames and at least one.",
+        )
+    if not rate > 0:
+        raise Misuse(f"A rate of {rate} Hz is not positive.", "Give the rate of the signals.")
     figure = import_optional("matplotlib.figure").Figure(
         figsize=(9.0, 9.0 if curve else 7.2), layout="constrained"
     )

@@ -78,7 +78,8 @@ def undo_damage(
     Raises
     ------
     Misuse
-        The recording is damaged, or the damage cannot be undone at the prior's rate.
+        The recording is damaged, the damage cannot be undone at the prior's rate, or it has another rate or fewer
+        channels than the recording.
 
     Examples
     --------
@@ -134,8 +135,11 @@ def restore_segment(
     """A segment `[frames, channels]` restored, every signal for itself; what is whole or silent stays as it is."""
     found: list[Samples] = []
     solutions: list[Solution] = []
-    for i, signal in enumerate(to_mid_side(x) if damage.mixes else x.T):
-        task = DamageTask.read(prior, damage.for_signal(i, begins), signal, rate)
+    signals = to_mid_side(x) if damage.mixes else x.T
+    # all at once: what does not fit the recording is refused before the first solve
+    damages = [damage.for_signal(i, begins) for i in range(len(signals))]
+    for i, signal in enumerate(signals):
+        task = DamageTask.read(prior, damages[i], signal, rate)
         if task is None:
             found.append(signal)
             continue

@@ -51,7 +51,7 @@ def event_words(card: dict[str, Any]) -> str:
     >>> event_words({"kind": "music", "window": 32768, "rate": 16000})
     '2.05 s at 16 kHz'
     """
-    kind = card.get("kind", "image")
+    kind = card["kind"]
     if kind == "music":
         return f"{card['window'] / card['rate']:.3g} s at {card['rate'] / 1000:g} kHz"
     net = card["architecture"]
@@ -70,8 +70,6 @@ def print_table() -> None:
     for name in zoo.list_models():
         card = zoo.read_card(name)
         size = sum((zoo.FOLDER / file).stat().st_size for file in card["files"])
-        table.add_row(
-            name, card.get("kind", "image"), event_words(card), f"{size / 1e6:.1f} MB", card["what"]
-        )
+        table.add_row(name, card["kind"], event_words(card), f"{size / 1e6:.1f} MB", card["what"])
     say_table(table)
     say("'headwater models NAME' prints a card, with --classes its classes.")

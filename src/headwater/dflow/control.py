@@ -25,7 +25,7 @@ from typing import Any
 from torch import Tensor
 
 from headwater.dflow.evaluation import Evaluation, Map, Objective
-from headwater.dflow.promises import check_promises
+from headwater.dflow.promises import check_promises, check_resumed
 from headwater.dflow.record import Record
 from headwater.dflow.result import Callback, Result
 from headwater.errors import Misuse
@@ -126,8 +126,9 @@ def control(
     objective = Objective.from_parts(flow, cost, prior, stop, constraint, solver)
     current: Any = optimizer.init(x0) if state is None else resume_state(state, optimizer, x0)
     check_promises(objective, current.trial)
-    record = Record(x0, current.code)
+    record, nfe = Record(x0, current.code), (len(grid) - 1) * method.evaluations
     if isinstance(state, Result):
+        check_resumed(objective, state, nfe)
         record.resume(state)
     while len(active := record.select_active(gradients)):
         # Algorithm 1: x1 <- solve, then C(x1) + R(x0) and its gradient in x0.
@@ -142,7 +143,7 @@ def control(
         event = record.update(active, evaluation, current, stop.level if stop else -float("inf"))
         if callback is not None and (end := callback(event)) is not None:
             record.end_running(end)
-    return record.build_result(current, (len(grid) - 1) * method.evaluations)
+    return record.build_result(current, nfe)
 
 
 def resume_state(state: Result | OptimizerState, optimizer: Optimizer[Any], x0: Tensor) -> OptimizerState:

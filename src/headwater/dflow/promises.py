@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from headwater.dflow.evaluation import ErrorNote, Objective
+from headwater.dflow.result import Result
 from headwater.errors import Misuse, is_out_of_memory, summarise
 from headwater.flows.flow import Flow
 from headwater.problem.batch import spread_sample
 from headwater.solvers.checks import choose_tolerance, relative_distance, require_evaluation_mode
+from headwater.text import counted
 
 
 def check_promises(objective: Objective, z: Tensor) -> None:
@@ -41,6 +43,39 @@ def check_promises(objective: Objective, z: Tensor) -> None:
             v = evaluate_twice(objective.flow, x0, t, choose_tolerance(objective.flow, z))
         if objective.restrictable and len(z) > 1:
             check_independence(objective, z.detach(), x0, t, v)
+
+
+def check_resumed(objective: Objective, before: Result, nfe: int) -> None:
+    """Refuse to go on from the result of a run with another solve or another cost: best points could not be compared.
+
+    Parameters
+    ----------
+    objective
+        Of this run; its cost is evaluated at the best samples of the earlier one, without the network.
+    before
+        What the earlier run returned.
+    nfe
+        Network evaluations of a gradient of this run.
+
+    Raises
+    ------
+    Misuse
+        If a gradient took another number of evaluations, or a best sample has another cost now.
+    """
+    cure = "Give what the earlier run had, or state=result.state, which begins a new record at its points."
+    if before.nfe_per_gradient != nfe:
+        raise Misuse(
+            f"A gradient of the earlier run took {counted(before.nfe_per_gradient, 'evaluation')}, and one of this "
+            f"run takes {nfe}.",
+            cure,
+        )
+    with torch.no_grad():
+        cost = objective.evaluate_cost("cost", objective.cost, before.x1).double()
+        if objective.prior is not None:
+            cost = cost + objective.evaluate_cost("prior", objective.prior, before.x0).double()
+    off = (cost - before.cost).abs() > 1e-3 * before.cost.abs().clamp(min=1e-6)
+    if bool((off & before.cost.isfinite()).any()):
+        raise Misuse("The samples of the earlier run have another cost in this run.", cure)
 
 
 def evaluate_twice(flow: Flow, x: Tensor, t: Tensor, tolerance: float) -> Tensor:

@@ -194,6 +194,11 @@ class Flow:
             with freeze_networks(self.modules):
                 return self.velocity(state, t.to(torch.float64) if self.dtype is torch.float64 else t.clone())
         except RuntimeError as error:
+            if "Long, Int" in str(error):  # torch's words for an embedding that was given a float
+                raise Misuse(
+                    "The network looks up the time in a table, which takes whole numbers, and t is a float.",
+                    "Give it t.round().long(), in a wrapper around the network.",
+                ) from error
             weights = {p.dtype for m in self.modules for p in m.parameters() if p.is_floating_point()}
             if not weights or "type" not in str(error):
                 raise
@@ -363,6 +368,35 @@ class Flow:
         True
         """
         return _convert(network, shape, path, path.v_from_vprediction, options)
+
+    @classmethod
+    def from_score(cls, network: Velocity, shape: Sequence[int], path: Path, **options: Any) -> Flow:
+        """A flow from a network score(x, t), which predicts grad log p_t(x) = -eps / sigma.
+
+        eps = -sigma score, and then as `from_noise_prediction`. Where sigma is 0 at t = 1, t is kept at 0.999 and
+        below, since networks divide by sigma.
+
+        Parameters
+        ----------
+        network
+            score(x, t) `[batch, *shape]`, with respect to x at the scale of the path.
+        shape, path, options
+            As in `from_noise_prediction`.
+
+        References
+        ----------
+        Song et al., "Score-based generative modeling through stochastic differential equations", ICLR 2021.
+
+        Examples
+        --------
+        For data N(0, 1) the score on a straight path is -x / (t^2 + (1 - t)^2), and at t = 0.75 v is 0.8 x.
+
+        >>> from headwater import CondOT
+        >>> flow = Flow.from_score(lambda x, t: -x / (t**2 + (1 - t) ** 2), (1,), CondOT())
+        >>> round(flow(torch.ones(1, 1), torch.tensor(0.75)).item(), 4)
+        0.8
+        """
+        return _convert(network, shape, path, path.v_from_score, options)
 
 
 def _convert(

@@ -1,4 +1,4 @@
-"""The velocity of a network that predicts the noise, the data, or their mixture."""
+"""The velocity of a network that predicts the noise, the data, their mixture, or the score."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 EDGE = 1e-3
 """The distance that a prediction keeps from an end of the path at which it gives no velocity.
 
-v_from_eps divides by alpha, which is 0 at t = 0, and v_from_xhat by sigma, which is 0 at t = 1. At this distance the
-difference that is divided, x - alpha xhat of the size of sigma, still has four digits in float32.
+v_from_eps divides by alpha, which is 0 at t = 0, and v_from_xhat by sigma, which is 0 at t = 1; of a score, which is
+-eps / sigma, both hold. At this distance the difference that is divided, x - alpha xhat of the size of sigma, still
+has four digits in float32.
 """
 
 
@@ -32,8 +33,10 @@ class ConvertedVelocity:
     ) -> None:
         self.network, self.path, self.formula, self.dtype = network, path, formula, dtype
         low, high = (torch.tensor(t, dtype=torch.float64) for t in path.span)
-        early = EDGE if formula == path.v_from_eps and float(path.alpha(low)) == 0 else float(low)
-        late = 1 - EDGE if formula == path.v_from_xhat and float(path.sigma(high)) == 0 else float(high)
+        by_alpha = formula in (path.v_from_eps, path.v_from_score)
+        by_sigma = formula in (path.v_from_xhat, path.v_from_score)
+        early = EDGE if by_alpha and float(path.alpha(low)) == 0 else float(low)
+        late = 1 - EDGE if by_sigma and float(path.sigma(high)) == 0 else float(high)
         self.within = (early, late)
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:

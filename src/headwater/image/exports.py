@@ -25,8 +25,9 @@ from headwater.image.operators import (
     motion_kernel,
     random_mask,
 )
-from headwater.image.restoration import ImageTask, Restoration, restore
+from headwater.image.restoration import Restoration, restore
 from headwater.image.sheet import write_sheet
+from headwater.image.task import ImageTask
 
 __all__ = [
     "Blur",

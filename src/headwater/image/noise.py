@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from headwater.errors import Misuse
 from headwater.image.operators.colorize import GREY_WEIGHTS
 
 
@@ -105,17 +106,37 @@ def estimate_noise(y: Tensor, known: Tensor | None = None) -> Tensor:
     known
         Bool `[1 or batch, 1, h, w]`: only blocks of 2 x 2 known pixels count. None means all.
 
+    Raises
+    ------
+    Misuse
+        The pictures are not floating `[batch, c, h, w]`, or `known` has another size.
+
     Examples
     --------
     >>> import torch
-    >>> from headwater.image import estimate_noise
+    >>> import headwater as hw
     >>> y = 0.1 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    >>> abs(estimate_noise(y).item() - 0.1) < 0.005
+    >>> abs(hw.image.estimate_noise(y).item() - 0.1) < 0.005
     True
     """
+    if y.ndim != 4 or not y.is_floating_point():
+        raise Misuse(
+            f"The pictures are {str(y.dtype).removeprefix('torch.')} {list(y.shape)}.",
+            "Give floating pictures [batch, c, h, w].",
+        )
     details = halve_by_haar(y)[1]
     if known is None:
         return robust_std(details)
+    if (
+        known.ndim != 4
+        or known.shape[1] != 1
+        or known.shape[-2:] != y.shape[-2:]
+        or len(known) not in (1, len(y))
+    ):
+        raise Misuse(
+            f"The known pixels are {list(known.shape)} and the pictures {list(y.shape)}.",
+            "Give bool [1 or batch, 1, h, w] of the size of the pictures.",
+        )
     whole = halve_by_haar(known.to(y))[0].expand(len(y), y.shape[1], -1, -1) == 2  # four ones over 2
     return torch.cat([robust_std(d[w][None]) for d, w in zip(details, whole.to(details.device), strict=True)])
 

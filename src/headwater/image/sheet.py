@@ -234,7 +234,7 @@ def _aspect(x: Tensor) -> float:
 def _pixels(x: Tensor) -> Array:
     image = x.detach().to("cpu", torch.float32)
     image = image[0] if image.ndim == 4 and len(image) == 1 else image
-    if image.ndim != 3 or len(image) not in (1, 3):
+    if image.ndim != 3 or len(image) not in (1, 3) or not image.numel():
         raise Misuse(
             f"A sheet shows images [c, h, w] of 1 or 3 channels, not {list(x.shape)}.", "Convert it."
         )

@@ -15,7 +15,7 @@ class Status(Enum):
     >>> Status.REACHED.ok, Status.STALLED.ok
     (True, False)
     >>> print(Status.DIVERGED.value)
-    The cost or its gradient became NaN or infinite; the last finite point was kept.
+    The cost or its gradient became NaN or infinite; the last finite point, if any, was kept.
     """
 
     RUNNING = "The problem is still being optimised."
@@ -25,7 +25,7 @@ class Status(Enum):
     EVALUATIONS = "The limit of evaluations was reached before the stop criterion."
     SECONDS = "The time limit was reached before the stop criterion."
     STALLED = "The line search found no better point, not even along the negative gradient."
-    DIVERGED = "The cost or its gradient became NaN or infinite; the last finite point was kept."
+    DIVERGED = "The cost or its gradient became NaN or infinite; the last finite point, if any, was kept."
     MISSED = "The goal was not reached, and no step comes nearer to it any more."
     OVERFITTED = "The misfit is far below the noise level: noise was fitted, or there is less than was told."
     CANCELLED = "The run was cancelled; the best point so far was kept."

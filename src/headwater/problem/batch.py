@@ -14,6 +14,7 @@ Anything else promises to treat every problem alike; `control` checks that at it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MethodType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -48,7 +49,13 @@ class CannotRestrict(Misuse):
 
 
 def select(thing: T, index: Tensor) -> T:
-    """The thing for the problems in `index` `[k]` int64; itself if it has no method `select`."""
+    """The thing for the problems in `index` `[k]` int64; itself if it has no method `select`.
+
+    A method of an object, such as `misfit.rms`, is that of the object for these problems.
+    """
+    if isinstance(thing, MethodType):
+        part: T = getattr(select(thing.__self__, index), thing.__name__)
+        return part
     method = getattr(thing, "select", None)
     return thing if method is None else method(index)
 

@@ -68,6 +68,11 @@ class Misfit:
     measured: Tensor | None = None
 
     def __post_init__(self) -> None:
+        if self.y.ndim == 0 or self.y.numel() == 0:
+            raise Misuse(
+                f"The measurement has the shape {list(self.y.shape)}.",
+                "Give y [batch or 1, ...] with something in it; its first axis is the problem.",
+            )
         sigma = torch.as_tensor(self.sigma_y)
         if not bool(((sigma > 0) & torch.isfinite(sigma)).all()):
             raise Misuse(
@@ -149,6 +154,11 @@ class Misfit:
             raise Misuse(
                 f"The operator makes {tuple(measured.shape)} but the measurement is {tuple(self.y.shape)}.",
                 "Give the measurement of these problems, or one for all of them with first axis 1.",
+            )
+        if measured.is_complex() and not self.y.is_complex():
+            raise Misuse(
+                "The operator makes complex numbers and the measurement is real.",
+                "Give a complex y, or let the operator return what was measured: the modulus, or a part.",
             )
         return measured - self.y
 
@@ -251,6 +261,11 @@ class Stop:
     level
         The largest measure at which a problem has reached its aim, in the unit of the measure.
 
+    Raises
+    ------
+    Misuse
+        If the level is NaN.
+
     Examples
     --------
     Any sample within 0.1 of the target will do.
@@ -265,6 +280,10 @@ class Stop:
 
     measure: Callable[[Tensor], Tensor]
     level: float
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.level):
+            raise Misuse("The level of the stop is NaN, which nothing reaches.", "Give a number.")
 
     def select(self, index: Tensor) -> Stop:
         """The stop of the problems in `index`, int64 `[k]`."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from headwater.errors import Misuse
 from headwater.problem.batch import per_problem
 
 Linear = Callable[[Tensor], Tensor]
@@ -16,6 +18,46 @@ def squared_norm(a: Tensor) -> Tensor:
     """|a|^2 of a `[batch, ...]`, real or complex, for every problem, `[batch]` real."""
     flat = a.flatten(1)
     return (torch.view_as_real(flat).flatten(1) if flat.is_complex() else flat).square().sum(1)
+
+
+def check_adjoint(operator: object, x: Tensor) -> None:
+    """Refuse an operator whose `adjoint` is not the adjoint of its linear part, at the cost of two A and one A'.
+
+    It compares |A u|^2 with <u, A'A u> for one u of the shape of x `[batch, *event]`. Conjugate gradients with a
+    wrong adjoint diverge, or converge to something else.
+
+    Raises
+    ------
+    Misuse
+        If the two differ by more than a hundredth for some problem.
+
+    Examples
+    --------
+    >>> class Wrong:
+    ...     def __call__(self, x): return 2 * x
+    ...     def adjoint(self, y): return 6 * y
+    >>> check_adjoint(Wrong(), torch.zeros(1, 3))
+    Traceback (most recent call last):
+    headwater.errors.Misuse: The adjoint of Wrong is not that of its operator: <A u, A u> is 9 and <u, A' A u> is \
+27. Mend it, or leave it out and give a plain function.
+    """
+    forward: Any = operator
+    if (adjoint := getattr(operator, "adjoint", None)) is None:
+        return
+    with torch.no_grad():
+        u = torch.ones_like(x)
+        flat = u.flatten(1)
+        flat[:, 1::2] *= 0.5  # no kernel of a difference
+        y = forward(u) - forward(torch.zeros_like(x))
+        left, right = squared_norm(y), (u * adjoint(y)).flatten(1).sum(1)
+    wrong = (left - right).abs() > 0.01 * left.clamp(min=1e-12)
+    if bool(wrong.any()):
+        i = int(wrong.nonzero()[0])
+        raise Misuse(
+            f"The adjoint of {type(operator).__name__} is not that of its operator: <A u, A u> is "
+            f"{float(left[i]):.3g} and <u, A' A u> is {float(right[i]):.3g}.",
+            "Mend it, or leave it out and give a plain function.",
+        )
 
 
 def solve_least_squares(

@@ -31,9 +31,9 @@ from headwater.flows.watched import Ended
 from headwater.optimizers import LBFGS
 from headwater.optimizers.status import Status
 from headwater.problem.cost import Misfit
-from headwater.problem.least_squares import solve_least_squares
+from headwater.problem.least_squares import check_adjoint, solve_least_squares
 from headwater.recipes.about import About
-from headwater.recipes.recipe import RecipeOptions, judge_answer
+from headwater.recipes.recipe import RecipeOptions, judge_answer, require_misfit
 
 
 class EstimateWatcher(Protocol):
@@ -185,6 +185,8 @@ class Estimate:
         Ended
             A watched flow ended the pass, and nobody follows it.
         Misuse
+            The misfit has no operator, or the operator's `adjoint` is not its adjoint.
+        Misuse
             If there is no seed, or the operator does not make what was measured.
 
         Examples
@@ -196,9 +198,11 @@ class Estimate:
         >>> bool(misfit.rms(x1) < 2)
         True
         """
+        require_misfit(misfit)
         generators, path = make_generators(seeds), flow.path
         with torch.no_grad():
             z = guess.expand(len(seeds), *flow.shape)
+            check_adjoint(misfit.operator, z)
             eps = flow.project(draw_normal(flow.shape, generators).to(guess))
             for t in logit_times(self.times, self.first, self.last):
                 x = path.interpolate(eps, z, t)  # x_t = alpha_t z + sigma_t eps

@@ -25,7 +25,7 @@ from headwater.optimizers.status import Status
 from headwater.problem.batch import per_problem
 from headwater.problem.cost import Misfit
 from headwater.recipes.about import About
-from headwater.recipes.recipe import RecipeOptions, result_without_control
+from headwater.recipes.recipe import RecipeOptions, require_misfit, result_without_control
 
 View = Callable[[Tensor], Tensor]
 
@@ -153,6 +153,7 @@ class OneEvaluation:
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
         """Denoise a batch; see `Recipe`. `guess` is the measurement on the flow's canvas, `[batch or 1, *event]`."""
+        require_misfit(misfit)
         y = guess.expand(len(seeds), *flow.shape)
         sigma_y = torch.as_tensor(misfit.sigma_y, dtype=torch.float64, device=y.device).expand(len(seeds))
         return follow(denoise_in_views(flow, lambda: y, sigma_y, self.views), misfit, y, options)

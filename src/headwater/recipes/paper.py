@@ -16,7 +16,7 @@ from headwater.flows.watched import Ended
 from headwater.optimizers import LBFGS, Optimizer
 from headwater.problem.cost import Misfit, discrepancy
 from headwater.recipes.about import About
-from headwater.recipes.recipe import RecipeOptions, result_without_control
+from headwater.recipes.recipe import RecipeOptions, require_misfit, result_without_control
 from headwater.solvers.fixed import invert
 
 
@@ -87,6 +87,7 @@ class Paper:
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
         """Solve a batch of inverse problems, one per seed; see `Recipe`. `guess` is `[batch or 1, *event]`."""
+        require_misfit(misfit)
         steps = options.steps or self.steps
         z = flow.noise(seeds, device=guess.device)
         guess, tau = guess.expand_as(z), self.tau if options.tau is None else options.tau

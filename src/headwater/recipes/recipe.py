@@ -115,6 +115,21 @@ class Recipe(Protocol):
         ...
 
 
+def require_misfit(misfit: object) -> None:
+    """Refuse a plain cost, of which a recipe knows neither operator nor noise level.
+
+    Raises
+    ------
+    Misuse
+        If it has no operator or no `rms`.
+    """
+    if not (hasattr(misfit, "operator") and hasattr(misfit, "rms")):
+        raise Misuse(
+            "A recipe was given a cost without operator, measurement and noise level.",
+            "Give a Misfit(operator, y, sigma_y), or minimise any cost with `control`.",
+        )
+
+
 def result_without_control(
     misfit: Misfit, x1: Tensor, status: Status | Sequence[Status], evaluations: int
 ) -> Result:

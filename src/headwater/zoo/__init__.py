@@ -34,7 +34,7 @@ def list_models(kind: str | None = None) -> list[str]:
     ['photo64', 'tiny64']
     """
     found = sorted(path.stem for path in FOLDER.glob("*.json"))
-    return [name for name in found if kind is None or read_card(name).get("kind", "image") == kind]
+    return [name for name in found if kind is None or read_card(name)["kind"] == kind]
 
 
 def read_card(name: str) -> dict[str, Any]:
@@ -48,8 +48,8 @@ def read_card(name: str) -> dict[str, Any]:
     Returns
     -------
     card
-        What the JSON file holds: every card has `name`, `files`, `architecture`, `training`, `what`, `data` and
-        `weights_licence`.
+        What the JSON file holds: every card has `name`, `files`, `kind`, `architecture`, `training`, `what`,
+        `data` and `weights_licence`.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
     python -m headwater.zoo.export --checkpoint build/prior/checkpoint.pt --facts facts.json --name tiny64
 
-`facts` is a JSON object with what the checkpoint cannot know: data, licence, hardware, classes, evaluation.
+`facts` is a JSON object with what the checkpoint cannot know: kind, data, licence, hardware, classes, evaluation.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+
+from headwater.errors import Misuse
 
 SHARD = 15 * 2**20
 """The most bytes of one file of weights; the weights of a larger model are cut into several files."""
@@ -40,6 +42,11 @@ def export_model(checkpoint: Path, facts: Path, name: str, folder: Path) -> None
     """Write the card `NAME.json` and the weights `NAME[-i].safetensors` of a checkpoint into the folder.
 
     `facts` is the JSON file described above; `name` becomes NAME.
+
+    Raises
+    ------
+    Misuse
+        The facts name no kind.
     """
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     parts = split_weights({k: v.half().contiguous() for k, v in state["ema"].items()})
@@ -51,7 +58,9 @@ def export_model(checkpoint: Path, facts: Path, name: str, folder: Path) -> None
         save_file(part, folder / file)
     step, seen, seconds = state["counters"]
     known = json.loads(facts.read_text(encoding="utf-8"))
-    kind = known.get("kind", "image")
+    if "kind" not in known:
+        raise Misuse(f"The facts {facts} name no kind of model.", 'Say "kind", such as "image".')
+    kind = known["kind"]
     state["log"] = [{k: v if math.isfinite(v) else None for k, v in line.items()} for line in state["log"]]
     training: dict[str, object] = {"steps": step, f"{SEEN.get(kind, 'molecules')}_seen": seen}
     training["minutes"] = round(seconds / 60, 1)
@@ -64,7 +73,7 @@ def export_model(checkpoint: Path, facts: Path, name: str, folder: Path) -> None
         training["held_out_loss"] = state["log"][-1]["held_out"]
     if kind == "image":
         training["script"] = "headwater.image.model.train"
-        model = {"kind": "image", **model, "range": [-1, 1]}
+        model = {"kind": kind, **model, "range": [-1, 1]}
     card = {"name": name, "files": files, **model, "training": training | {"log": state["log"]}, **known}
     (folder / f"{name}.json").write_text(json.dumps(card, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 

@@ -25,7 +25,7 @@ def ended(monkeypatch, *statuses, spoil=None):
     monkeypatch.setattr(designing, "design", design)
 
 
-SPENT = (Status.EVALUATIONS, Status.STALLED)
+SPENT = (Status.EVALUATIONS, Status.STALLED, Status.MISSED)
 
 
 @pytest.mark.parametrize("status, code", EXITS)

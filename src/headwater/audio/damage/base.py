@@ -16,9 +16,11 @@ from torch import Tensor
 
 from headwater.audio.io.channels import SILENCE, Signal
 from headwater.audio.prior import Canvas, Prior, warm_start
+from headwater.errors import Misuse
 from headwater.problem.operator import Operator
 from headwater.recipes.problem import Problem
 from headwater.recipes.warm_start import WarmStart
+from headwater.text import counted
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -145,6 +147,11 @@ class ByChannel:
     channels
         The damage of each channel, in their order: one for each, all of one kind.
 
+    Raises
+    ------
+    Misuse
+        There is no channel.
+
     Examples
     --------
     >>> import headwater as hw
@@ -156,6 +163,10 @@ class ByChannel:
     channels: tuple[Damage, ...]
     mixes: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        if not self.channels:
+            raise Misuse("There is no damage of any channel.", "Give one for each channel of the recording.")
+
     @property
     def reach(self) -> float:
         """The longest of the channels, seconds."""
@@ -166,7 +177,18 @@ class ByChannel:
         return ByChannel(tuple(each.for_segment(first, last) for each in self.channels))
 
     def for_signal(self, number: int, begins: bool) -> Damage:
-        """The damage of the channel `number`."""
+        """The damage of the channel `number`.
+
+        Raises
+        ------
+        Misuse
+            It is not given.
+        """
+        if number >= len(self.channels):
+            raise Misuse(
+                f"There is damage of {counted(len(self.channels), 'channel')}, and the recording has more.",
+                "Give one for each channel of the recording.",
+            )
         return self.channels[number].for_signal(number, begins)
 
     def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement | None:
@@ -222,6 +244,20 @@ class DamageTask:
         if x1 is not None:
             estimate = self.canvas(x1)[0].double().numpy() * self.scale
         return self.damage.finish(self.measurement, self.signal, estimate, self.rate, self.canvas.rate)
+
+
+def check_std(std: float) -> None:
+    """Refuse what is no standard deviation of noise.
+
+    Raises
+    ------
+    Misuse
+        It is negative, NaN or infinite.
+    """
+    if not 0 <= std < math.inf:
+        raise Misuse(
+            f"The noise level {std} is not 0 or more.", "Give its std, full scale being 1, as in 0.01."
+        )
 
 
 def std_in_band(std: float, rate: int, low: int) -> float:

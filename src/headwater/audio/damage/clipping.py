@@ -17,6 +17,7 @@ from headwater.audio.io.resample import interpolate_spectrum, resample, upsample
 from headwater.audio.operators import Clip
 from headwater.audio.prior import Prior
 from headwater.audio.signal.sparse import declip_by_sparsity
+from headwater.errors import Misuse
 from headwater.problem.compose import compose
 
 
@@ -62,6 +63,11 @@ class Clipping:
         Where the recording is clipped, each with rails of its own: the first frame, the one after the last, and the
         rails as above. Without any, all of it is, at `rails`.
 
+    Raises
+    ------
+    Misuse
+        There are no rails, one is not above 0, or the slack is not from 0 to below 1.
+
     Examples
     --------
     >>> import numpy as np
@@ -79,14 +85,49 @@ class Clipping:
     reach: ClassVar[float] = 0.0
     mixes: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        if not self.rails:
+            raise Misuse("There are no rails.", "Give (below, above) for all channels, or a pair for each.")
+        for low, high in self.rails:
+            if not (low > 0 and high > 0):
+                raise Misuse(
+                    f"The rails {low:g} below and {high:g} above zero are not both positive.",
+                    "Give how far they lie from zero, full scale being 1, as in 0.9.",
+                )
+        if not 0 <= self.slack < 1:
+            raise Misuse(
+                f"A slack of {self.slack} is not from 0 to below 1.", "Give a share of the rail, as in 1e-4."
+            )
+
     @classmethod
     def at_level(cls, level: float, slack: float = 1e-4) -> Clipping:
-        """Clipping at `level`, full scale being 1, on both sides of zero and in every channel."""
+        """Clipping at `level`, full scale being 1, on both sides of zero and in every channel.
+
+        Raises
+        ------
+        Misuse
+            The level is not above 0.
+        """
+        if not level > 0:
+            raise Misuse(f"The level {level} is not above 0.", "Give it with full scale being 1, as in 0.9.")
         return cls(((level, level),), slack)
 
     @classmethod
     def in_regions(cls, regions: Sequence[tuple[int, int, Rails]], slack: float = 1e-4) -> Clipping:
-        """Clipping in some regions only, at least one; arguments as of the class."""
+        """Clipping in some regions only, at least one; arguments as of the class.
+
+        Raises
+        ------
+        Misuse
+            There is no region, or their rails are of different numbers of channels.
+        """
+        if not regions:
+            raise Misuse("There is no region.", "Give at least one, or use Clipping.at_level.")
+        if len({len(rails) for _, _, rails in regions}) > 1:
+            raise Misuse(
+                "The rails of the regions are of different numbers of channels.",
+                "Give one pair for all channels, or one for each, in every region.",
+            )
         lowest = np.min([rails for _, _, rails in regions], axis=0)
         return cls(tuple((float(low), float(high)) for low, high in lowest), slack, tuple(regions))
 
@@ -98,9 +139,20 @@ class Clipping:
         return replace(self, regions=here)
 
     def for_signal(self, number: int, begins: bool) -> Clipping:
-        """The clipping of the channel `number`."""
+        """The clipping of the channel `number`.
+
+        Raises
+        ------
+        Misuse
+            There are no rails for this channel.
+        """
         if len(self.rails) == 1:
             return self
+        if number >= len(self.rails):
+            raise Misuse(
+                f"There are rails of {len(self.rails)} channels, and the recording has more.",
+                "Give one pair for all channels, or one for each.",
+            )
         regions = self.regions and tuple((a, b, rails[number : number + 1]) for a, b, rails in self.regions)
         return replace(self, rails=self.rails[number : number + 1], regions=regions)
 

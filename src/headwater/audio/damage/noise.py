@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from headwater.audio.damage.base import Measurement, Uniform, std_in_band
+from headwater.audio.damage.base import Measurement, Uniform, check_std, std_in_band
 from headwater.audio.io.channels import Signal
 from headwater.audio.io.resample import resample, upsample
 from headwater.audio.operators import Whiten
 from headwater.audio.prior import Prior, warm_start
 from headwater.audio.signal.suppression import subtract_noise, wiener_filter
+from headwater.errors import Misuse
 from headwater.problem.operator import Identity, Operator
 from headwater.recipes.warm_start import WarmStart
 
@@ -33,6 +34,11 @@ class Noise(Uniform):
         error. A misfit of 2 suffices, as the filter finishes the estimate: what gradients then still change is lost
         there. Both were chosen on validation clips (docs/notes/audio.md).
 
+    Raises
+    ------
+    Misuse
+        The standard deviation is negative, NaN or infinite.
+
     Examples
     --------
     >>> import numpy as np
@@ -48,6 +54,9 @@ class Noise(Uniform):
     gain: Signal | None = field(default=None, compare=False)
     recipe: WarmStart = field(default_factory=lambda: warm_start(fresh=1.0, tau=2.0))
 
+    def __post_init__(self) -> None:
+        check_std(self.std)
+
     @classmethod
     def from_profile(cls, power: Signal) -> Noise:
         """Noise of a known power at each frequency, as `signal.noise_level.estimate_profile` measures it.
@@ -57,7 +66,18 @@ class Noise(Uniform):
         power
             At frequencies evenly spaced from 0 to half the recording's rate, `[frequencies]`. Its mean is the
             variance of the noise, full scale being 1.
+
+        Raises
+        ------
+        Misuse
+            The powers are no row of finite numbers from 0 on.
         """
+        power = np.asarray(power, dtype=np.float64)
+        if power.ndim != 1 or not power.size or not (np.isfinite(power) & (power >= 0)).all():
+            raise Misuse(
+                f"A profile of shape {list(power.shape)} is no row of powers from 0 on.",
+                "Give the power of the noise at each frequency, [frequencies].",
+            )
         mean = float(power.mean())
         return cls(mean**0.5, power / mean if mean else None)
 

@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from scipy.signal import fftconvolve
 
-from headwater.audio.damage.base import Measurement, std_in_band
+from headwater.audio.damage.base import Measurement, check_std, std_in_band
 from headwater.audio.io.channels import Signal
-from headwater.audio.io.files import Samples
+from headwater.audio.io.files import CHANNELS, Samples
 from headwater.audio.io.resample import FILTER, resample, upsample
 from headwater.audio.operators import Reverb
 from headwater.audio.prior import Prior, warm_start
 from headwater.audio.signal.deconvolution import deconvolve, remove_room
 from headwater.audio.signal.suppression import subtract_noise
+from headwater.errors import Misuse
 from headwater.recipes.warm_start import WarmStart
 
 
@@ -27,7 +28,7 @@ class Room:
     Parameters
     ----------
     impulse
-        The response `[1 or channels, taps]`, one for all channels or one for each.
+        The response `[1 or channels, taps]`, one for all channels or one for each; `[taps]` is one for all.
     rate
         Its rate, Hz, which must be that of the recording `[frames, channels]`.
     noise
@@ -36,6 +37,12 @@ class Room:
         Whether there is silence before the segment; else its first samples have reverberation from before.
     recipe
         A misfit of 2 suffices, as least squares finish the estimate (docs/notes/audio.md).
+
+    Raises
+    ------
+    Misuse
+        The response is silent, not finite or of another shape, its rate is not positive, or the noise is negative,
+        NaN or infinite.
 
     Examples
     --------
@@ -52,6 +59,23 @@ class Room:
     begins: bool = True
     recipe: WarmStart = field(default_factory=lambda: warm_start(tau=2.0))
 
+    def __post_init__(self) -> None:
+        h = np.atleast_2d(np.asarray(self.impulse, dtype=np.float64))
+        # one tap in each of many rows is a response as files hold it, [frames, channels]
+        if h.ndim != 2 or not h.size or len(h) > CHANNELS:
+            raise Misuse(
+                f"An impulse response of shape {list(np.shape(self.impulse))} is not understood.",
+                "Give [1 or channels, taps]; that of a file, [frames, channels], is turned by .T.",
+            )
+        if not np.isfinite(h).all() or not h.any(1).all():
+            raise Misuse("The impulse response is silent or not finite.", "Give another one.")
+        if not self.rate > 0:
+            raise Misuse(
+                f"A rate of {self.rate} Hz is not positive.", "Give the rate of the impulse response."
+            )
+        check_std(self.noise)
+        object.__setattr__(self, "impulse", h)
+
     @property
     def reach(self) -> float:
         """The length of the response, seconds."""
@@ -67,7 +91,18 @@ class Room:
         return self
 
     def for_signal(self, number: int, begins: bool) -> Room:
-        """The room of the channel `number`, and whether there is silence before the segment."""
+        """The room of the channel `number`, and whether there is silence before the segment.
+
+        Raises
+        ------
+        Misuse
+            There is no response for this channel.
+        """
+        if 1 < len(self.impulse) <= number:
+            raise Misuse(
+                f"The impulse response has {len(self.impulse)} channels, and the recording more.",
+                "Give one response for all channels, or one for each.",
+            )
         impulse = self.impulse if len(self.impulse) == 1 else self.impulse[number : number + 1]
         return replace(self, impulse=impulse, begins=begins)
 
@@ -82,7 +117,18 @@ class Room:
         return np.asarray(self.impulse[0] / self.gain)
 
     def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement:
-        """The convolution of a signal `[frames]` at the prior's rate; arguments as of `Damage.measure`."""
+        """The convolution of a signal `[frames]` at the prior's rate; arguments as of `Damage.measure`.
+
+        Raises
+        ------
+        Misuse
+            The signal has another rate than the response.
+        """
+        if rate != self.rate:
+            raise Misuse(
+                f"The impulse response has {self.rate} Hz and the recording {rate} Hz.",
+                "Give both at the same rate.",
+            )
         x = x - x.mean()
         y, guess = (resample(z, rate, prior.rate) for z in (x, deconvolve(x, self.response)))
         sigma = std_in_band(self.noise, rate, prior.rate) / scale

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from headwater.audio.damage.base import Measurement, Uniform
+from headwater.audio.damage.base import Measurement, Uniform, check_std
 from headwater.audio.io.channels import Signal
 from headwater.audio.io.resample import resample, upsample
 from headwater.audio.operators import UserOperator
@@ -26,6 +26,11 @@ class UserDamage(Uniform):
     noise
         The std of white noise in the recording, full scale being 1.
 
+    Raises
+    ------
+    Misuse
+        The noise is negative, NaN or infinite.
+
     Examples
     --------
     >>> import torch
@@ -37,6 +42,9 @@ class UserDamage(Uniform):
 
     function: Callable[[Tensor], Tensor]
     noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_std(self.noise)
 
     def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement:
         """The function of a signal `[frames]` in its own units; arguments as of `Damage.measure`."""

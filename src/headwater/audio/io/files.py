@@ -118,8 +118,10 @@ class Recording:
         Raises
         ------
         Misuse
-            The file ends early, or has samples that are not finite.
+            The file ends early, or has samples that are not finite; or `stop` is before `start`.
         """
+        if stop < start:
+            raise Misuse(f"The frames from {start} to {stop} are none.", "Give a start before its end.")
         inner = slice(max(start, 0), min(stop, self.frames))
         x = np.zeros((stop - start, self.channels))
         if inner.stop > inner.start:
@@ -200,6 +202,11 @@ class Patch:
     changed
         bool `[frames, channels]`: only these are written.
 
+    Raises
+    ------
+    Misuse
+        The two are not of one shape `[frames, channels]`, or a changed sample is not finite.
+
     Examples
     --------
     >>> import numpy as np
@@ -212,6 +219,18 @@ class Patch:
     start: int
     samples: Samples
     changed: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        shapes = np.shape(self.samples), np.shape(self.changed)
+        if len(shapes[0]) != 2 or shapes[0] != shapes[1]:
+            raise Misuse(
+                f"A patch has samples {list(shapes[0])} and changes {list(shapes[1])}.",
+                "Give both as [frames, channels].",
+            )
+        if not np.isfinite(self.samples[self.changed]).all():
+            raise Misuse(
+                "A patch has a sample that is not finite.", "Give finite samples, full scale being 1."
+            )
 
 
 def examine(path: str | Path) -> Recording:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -68,10 +69,10 @@ def merge_gaps(gaps: Iterable[Gap], frames: int) -> list[Gap]:
     Raises
     ------
     Misuse
-        A gap is empty or beyond the recording, or nothing is left of it.
+        A gap is no pair of frames, is empty or beyond the recording, or nothing is left of it.
     """
     found: list[Gap] = []
-    for start, stop in sorted(gaps):
+    for start, stop in sorted(map(check_gap, gaps)):
         if not 0 <= start < stop <= frames:
             raise Misuse(
                 f"The gap from frame {start} to {stop} is empty or beyond the recording of "
@@ -85,6 +86,31 @@ def merge_gaps(gaps: Iterable[Gap], frames: int) -> list[Gap]:
     if found == [(0, frames)]:
         raise Misuse("The gap is the whole recording.", "Leave something to continue.")
     return found
+
+
+def check_gap(gap: Gap) -> Gap:
+    """The gap as two whole numbers.
+
+    Raises
+    ------
+    Misuse
+        It is something else.
+
+    Examples
+    --------
+    >>> check_gap((0.5, 0.7))
+    Traceback (most recent call last):
+    headwater.errors.Misuse: The gap (0.5, 0.7) is not a pair of whole frames. Give the first lost frame and the one \
+after the last; a time in seconds times the rate is a frame.
+    """
+    try:
+        start, stop = map(operator.index, gap)
+    except (TypeError, ValueError):
+        raise Misuse(
+            f"The gap {gap!r} is not a pair of whole frames.",
+            "Give the first lost frame and the one after the last; a time in seconds times the rate is a frame.",
+        ) from None
+    return start, stop
 
 
 def segments_around(gaps: Sequence[Gap], context: int, longest: int | None = None) -> list[Segment]:

@@ -15,9 +15,22 @@ import numpy as np
 
 from headwater.atomic import write_atomically
 from headwater.audio.io.encode import Encoder, is_possible
-from headwater.audio.io.files import BLOCK, FLOATS, SUFFIXES, Patch, Recording, Samples, as_float, as_stored
+from headwater.audio.io.files import (
+    BLOCK,
+    CHANNELS,
+    FLOATS,
+    LOUDEST,
+    RATES,
+    SUFFIXES,
+    Patch,
+    Recording,
+    Samples,
+    as_float,
+    as_stored,
+)
 from headwater.audio.io.metadata import carry_bytes, carry_tags, stays
 from headwater.errors import Misuse
+from headwater.text import counted
 
 DEFAULT = {"OGG": "VORBIS", "FLAC": "PCM_24"}
 """The coding of a format that lacks the one of the recording."""
@@ -64,7 +77,8 @@ def write_patched(
     Raises
     ------
     Misuse
-        The output cannot be written, its format is unknown or has no such subtype, or the recording is damaged.
+        The output cannot be written, its format is unknown or has no such subtype, the recording is damaged, or a
+        patch has other channels.
 
     Examples
     --------
@@ -94,10 +108,27 @@ def write_patched(
                 block = raw if same else convert(raw, target)
                 over += count_over_full_scale(raw) if target.depth else 0
                 for patch in queue.overlapping(start + len(block)):
+                    check_patch(patch, recording)
                     over += _insert(block, start, patch, target.depth)
                 after.write(block)
         carry_bytes(recording.path, temporary)
     return Written(target, over, target.lossless and target.holds(recording))
+
+
+def check_patch(patch: Patch, recording: Recording) -> None:
+    """Refuse a patch with other channels than the recording.
+
+    Raises
+    ------
+    Misuse
+        It has.
+    """
+    found = patch.samples.shape[1]
+    if found != recording.channels:
+        raise Misuse(
+            f"A patch has {counted(found, 'channel')} and the recording {recording.channels}.",
+            "Give samples [frames, channels] with the channels of the recording.",
+        )
 
 
 def encoding(target: Recording) -> tuple[int, int, str, str, str]:
@@ -156,7 +187,8 @@ def write_new(output: str | Path, x: Samples, rate: int, *, overwrite: bool = Fa
     Raises
     ------
     Misuse
-        The output cannot be written, or its format is unknown.
+        The output cannot be written, its format is unknown or cannot hold such samples, or they are not
+        `[frames, channels]`, not floats, or not finite, or the rate is that of no recording.
 
     Examples
     --------
@@ -169,7 +201,8 @@ def write_new(output: str | Path, x: Samples, rate: int, *, overwrite: bool = Fa
     >>> recording.seconds, recording.depth
     (0.1, 24)
     """
-    output = Path(output)
+    output, x = Path(output), np.asarray(x)
+    check_new(x, rate)
     target = output_format(Recording(Path(), rate, len(x), x.shape[1], "", "PCM_24"), output)
     with (
         write_atomically(output, overwrite=overwrite) as temporary,
@@ -177,6 +210,35 @@ def write_new(output: str | Path, x: Samples, rate: int, *, overwrite: bool = Fa
     ):
         file.write(as_stored(x, target.depth) if target.depth else x)
     return target
+
+
+def check_new(x: Samples, rate: int) -> None:
+    """Refuse what is no sound, or what `examine` would refuse.
+
+    Raises
+    ------
+    Misuse
+        The samples are not `[frames, channels]`, not floats, not finite, or far beyond full scale; or the rate or
+        the number of channels are those of no recording.
+    """
+    low, high = RATES
+    if not (isinstance(rate, int | np.integer) and low <= rate <= high):
+        raise Misuse(
+            f"A rate of {rate} Hz is that of no recording.", f"Give a whole number from {low} to {high}."
+        )
+    if x.ndim != 2 or not x.size:
+        cure = "One channel is x[:, None]." if x.ndim == 1 and x.size else "Give at least one frame."
+        raise Misuse(f"Samples of shape {list(x.shape)} are not [frames, channels].", cure)
+    if x.shape[1] > CHANNELS:
+        raise Misuse(f"There are {x.shape[1]} channels.", f"Give [frames, channels], at most {CHANNELS}.")
+    if x.dtype.kind != "f":
+        raise Misuse(
+            f"The samples are {x.dtype}, not floats.", "Give floats with full scale 1, as in x / 32768."
+        )
+    if not (np.abs(x) < LOUDEST).all():
+        raise Misuse(
+            "A sample is not finite, or is far beyond full scale.", "Replace such samples; full scale is 1."
+        )
 
 
 class PatchQueue:

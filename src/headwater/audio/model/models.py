@@ -66,7 +66,7 @@ def load_prior(name: str = MUSIC, device: str = "cpu") -> Prior:
 def read_card(name: str) -> dict[str, Any]:
     """The card of a music model."""
     card = zoo.read_card(name)
-    if card.get("kind") != KIND:
+    if card["kind"] != KIND:
         raise Misuse(
             f"The model {name!r} makes no music.", f"Give one of {', '.join(zoo.list_models(KIND))}."
         )

@@ -18,7 +18,7 @@ from headwater.image.io.files import read_image
 from headwater.image.io.picture import TURNS
 from headwater.image.operators import JPEG, Colorize, Operator, UserOperator, chain
 from headwater.image.operators.jpeg import SUBSAMPLINGS, sampling_ratios
-from headwater.image.restoration import ImageTask
+from headwater.image.task import ImageTask
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from headwater.image.io import masks
 from headwater.image.io.files import read_image
 from headwater.image.io.picture import Picture
 from headwater.image.operators import Operator, UserOperator, from_physics
-from headwater.image.restoration import ImageTask
+from headwater.image.task import ImageTask
 
 
 def restore(photo: Path, where: str, size: tuple[int, int] | None, o: Restore) -> Request:

@@ -27,7 +27,7 @@ from headwater.image.operators import (
     grow_mask,
     motion_kernel,
 )
-from headwater.image.restoration import ImageTask
+from headwater.image.task import ImageTask
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,8 +26,9 @@ from headwater.flows.flow import Flow
 from headwater.image import restoration as restoring
 from headwater.image.io.files import read_image, write_image
 from headwater.image.metrics.compare import compare, finite
-from headwater.image.restoration import ImageTask, Restoration
+from headwater.image.restoration import Restoration
 from headwater.image.sheet import write_sheet
+from headwater.image.task import ImageTask
 from headwater.recipes.methods import find_method, require_fit
 from headwater.recipes.recipe import RecipeOptions
 from headwater.solvers.differentiation import Auto

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -75,12 +75,12 @@ class Picture:
     mode: Literal["grey", "RGB", "palette"] = "RGB"
     dtype: str = "uint8"
     span: tuple[float, float] = (0.0, 255.0)
-    alpha: Array | None = None
+    alpha: Array | None = field(default=None, repr=False)
     orientation: int = 1
-    exif: bytes | None = None
-    icc: bytes | None = None
+    exif: bytes | None = field(default=None, repr=False)
+    icc: bytes | None = field(default=None, repr=False)
     dpi: tuple[float, float] | None = None
-    chunks: tuple[tuple[bytes, bytes], ...] = ()
+    chunks: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     channels_first: bool = False
     notes: tuple[str, ...] = ()
 
@@ -163,7 +163,7 @@ def to_pixels(x: Tensor, dtype: str, span: tuple[float, float], *, grey: bool) -
     [0, 128, 255]
     """
     shape = tuple(x.shape)
-    if shape[:-2] not in [(1, 3), (3,), (1, 1), (1,)]:
+    if shape[:-2] not in [(1, 3), (3,), (1, 1), (1,)] or not x.numel():
         raise Misuse(
             f"One image [1, 3, h, w] can be written, not a tensor {list(shape)}.", "Write one by one."
         )

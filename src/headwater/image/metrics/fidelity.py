@@ -31,7 +31,7 @@ def psnr(x: Tensor, reference: Tensor, range: float = 2.0) -> Tensor:
     Raises
     ------
     Misuse
-        The shapes differ.
+        The shapes differ, the images are not floating, or the range is not positive.
 
     Examples
     --------
@@ -40,6 +40,7 @@ def psnr(x: Tensor, reference: Tensor, range: float = 2.0) -> Tensor:
     >>> hw.image.psnr(torch.full((1, 3, 8, 8), 0.2), torch.zeros(1, 3, 8, 8)).tolist()
     [20.0]
     """
+    require_positive(range)
     return 20 * torch.log10(range / rms_residual(x, reference))
 
 
@@ -100,7 +101,7 @@ def ssim(x: Tensor, reference: Tensor, range: float = 2.0) -> Tensor:
     Raises
     ------
     Misuse
-        The shapes differ, or an image is smaller than the window.
+        The shapes differ, the images are not floating, one is smaller than the window, or the range is not positive.
 
     References
     ----------
@@ -116,6 +117,7 @@ def ssim(x: Tensor, reference: Tensor, range: float = 2.0) -> Tensor:
     [1.0]
     """
     require_same_shape(x, reference)
+    require_positive(range)
     if x.ndim != 4 or min(x.shape[-2:]) < WINDOW:
         raise Misuse(
             f"SSIM needs images [batch, c, h, w] of 11 x 11 or more, not {list(x.shape)}.", "Pad them."
@@ -126,7 +128,7 @@ def ssim(x: Tensor, reference: Tensor, range: float = 2.0) -> Tensor:
     common = _blur(a * b) - mean_a * mean_b
     c1, c2 = (0.01 * range) ** 2, (0.03 * range) ** 2
     local = (2 * mean_a * mean_b + c1) * (2 * common + c2) / ((mean_a**2 + mean_b**2 + c1) * (spread + c2))
-    return local.reshape(len(x), -1).mean(1).to(x.dtype)
+    return local.reshape(*x.shape[:2], *local.shape[-2:]).mean((1, 2, 3)).to(x.dtype)
 
 
 def _blur(images: Tensor) -> Tensor:
@@ -136,11 +138,22 @@ def _blur(images: Tensor) -> Tensor:
     return conv2d(conv2d(images, weights), weights.mT)
 
 
+def require_positive(range: float) -> None:
+    """Refuse a range that is no distance from black to white."""
+    if not 0 < range < float("inf"):
+        raise Misuse(
+            f"The range {range} is not positive.", "Give white minus black, 2 for images in [-1, 1]."
+        )
+
+
 def require_same_shape(x: Tensor, reference: Tensor) -> None:
-    """Refuse two batches whose shapes differ, which would broadcast into a wrong number.
+    """Refuse two batches whose shapes differ, which would broadcast into a wrong number, or that are not floating.
 
     >>> require_same_shape(torch.zeros(1, 3), torch.zeros(1, 3))
     """
     if x.shape != reference.shape:
         what = f"The image is {list(x.shape)} but what it is compared with is {list(reference.shape)}."
         raise Misuse(what, "Give two of one shape.")
+    if not x.ndim or not (x.is_floating_point() or x.is_complex()):
+        found = f"{str(x.dtype).removeprefix('torch.')} {list(x.shape)}"
+        raise Misuse(f"The images are {found}.", "Give floating images [batch, ...] in the data range.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -62,7 +63,7 @@ def flow(
     Raises
     ------
     Misuse
-        There is no image model of that name, or no such class.
+        There is no image model of that name, or no such class, or the guidance is not finite.
 
     Examples
     --------
@@ -72,6 +73,8 @@ def flow(
     ((3, 64, 64), (-1, 1))
     """
     content = card_of(name)
+    if not math.isfinite(guidance):
+        raise Misuse(f"A guidance of {guidance} is not finite.", "Give a number, such as 1.0 for none.")
     number = None if label is None else class_number(content, label)
     size, channels = content["architecture"]["size"], content["architecture"]["channels"]
     low, high = content["range"]
@@ -90,7 +93,7 @@ def network(name: str, device: str = "cpu") -> torch.nn.Module:
 def card_of(name: str) -> dict[str, Any]:
     """The card of an image model."""
     content = zoo.read_card(name)
-    if content.get("kind", "image") != "image":
+    if content["kind"] != "image":
         raise Misuse(
             f"The model {name!r} makes no images.", f"Give one of {', '.join(zoo.list_models('image'))}."
         )
@@ -100,6 +103,8 @@ def card_of(name: str) -> dict[str, Any]:
 def class_number(content: Mapping[str, Any], label: str | int) -> int:
     """The number of a class given as number, WNID or words."""
     classes: list[list[str]] = content["classes"]
+    if not isinstance(label, int | str):
+        raise Misuse(f"The label {label!r} is no class.", "Give words, a WNID or a whole number.")
     if isinstance(label, int) or label.isdecimal():
         if 0 <= int(label) < len(classes):
             return int(label)

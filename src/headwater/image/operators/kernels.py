@@ -23,7 +23,7 @@ def gaussian_kernel(std: float, size: int | None = None) -> Tensor:
     Raises
     ------
     Misuse
-        The standard deviation is not positive and finite, or the size is even.
+        The standard deviation is not positive and finite, or the size is not odd and at least 1.
 
     Examples
     --------
@@ -36,6 +36,8 @@ def gaussian_kernel(std: float, size: int | None = None) -> Tensor:
             f"A Gaussian of standard deviation {std} does not blur.", "Give a positive standard deviation."
         )
     size = 2 * math.ceil(3 * std) + 1 if size is None else size
+    if not isinstance(size, int) or size < 1:
+        raise Misuse(f"A kernel of {size} pixels is none.", "Give an odd whole number from 1 on.")
     offset = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     line = torch.exp(-0.5 * (offset / std).square())
     return as_kernel(torch.outer(line, line))[0]
@@ -54,7 +56,7 @@ def motion_kernel(length: float, angle: float = 0.0) -> Tensor:
     Raises
     ------
     Misuse
-        The stroke is shorter than a pixel, or not finite.
+        The stroke is shorter than a pixel, or it or the angle is not finite.
 
     Notes
     -----
@@ -68,6 +70,8 @@ def motion_kernel(length: float, angle: float = 0.0) -> Tensor:
     """
     if not 1 <= length < math.inf:
         raise Misuse(f"A stroke of {length} pixels is too short.", "Give a length of at least one pixel.")
+    if not math.isfinite(angle):
+        raise Misuse(f"A stroke has no direction of {angle} degrees.", "Give a finite angle.")
     size = 2 * math.ceil((length - 1) / 2) + 1
     samples = 64 * math.ceil(length)
     along = length * ((torch.arange(samples, dtype=torch.float64) + 0.5) / samples - 0.5)
@@ -92,7 +96,8 @@ def as_kernel(kernel: Tensor) -> Tensor:
     >>> as_kernel(torch.ones(1, 5)).tolist()
     [[[0.2, 0.2, 0.2, 0.2, 0.2]]]
     """
-    if kernel.ndim not in (2, 3):
+    kernel = torch.as_tensor(kernel)
+    if kernel.ndim not in (2, 3) or not kernel.numel():
         raise Misuse(
             f"A kernel of shape {list(kernel.shape)} is not an image of a blurred point.",
             "Give a kernel [height, width], or [batch, height, width] with one for each problem.",

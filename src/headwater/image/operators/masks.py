@@ -11,6 +11,12 @@ from torch.nn.functional import pad
 from headwater.errors import Misuse, suggest
 
 
+def require_size(h: int, w: int) -> None:
+    """Refuse what is no height and width of an image."""
+    if not all(isinstance(n, int) and n > 0 for n in (h, w)):
+        raise Misuse(f"There is no image of {h} x {w} pixels.", "Give whole numbers from 1 on.")
+
+
 def box_mask(
     h: int, w: int, height: int, width: int, *, top: int | None = None, left: int | None = None
 ) -> Tensor:
@@ -33,7 +39,7 @@ def box_mask(
     Raises
     ------
     Misuse
-        The box is empty, leaves the image or covers it.
+        The image has no size, or the box is empty, leaves the image or covers it.
 
     Examples
     --------
@@ -41,6 +47,11 @@ def box_mask(
     >>> hw.image.box_mask(4, 4, 2, 2)[0, 0].int().tolist()
     [[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]]
     """
+    require_size(h, w)
+    if not all(isinstance(n, int) for n in (height, width, top or 0, left or 0)):
+        raise Misuse(
+            f"A box of {height} x {width} at {top}, {left} is not in whole pixels.", "Round its numbers."
+        )
     top = (h - height) // 2 if top is None else top
     left = (w - width) // 2 if left is None else left
     inside = 0 <= top <= h - height and 0 <= left <= w - width
@@ -74,7 +85,7 @@ def random_mask(h: int, w: int, *, missing: float = 0.7, seed: int | torch.Gener
     Raises
     ------
     Misuse
-        No pixel is left.
+        The image has no size, or no pixel is left.
 
     Examples
     --------
@@ -82,6 +93,7 @@ def random_mask(h: int, w: int, *, missing: float = 0.7, seed: int | torch.Gener
     >>> int(hw.image.random_mask(10, 10, missing=0.7).sum())
     30
     """
+    require_size(h, w)
     lost = round(missing * h * w) if 0 <= missing < 1 else h * w
     if lost == h * w:
         raise Misuse(
@@ -156,7 +168,7 @@ def as_mask(values: Tensor, *, known: str = "bright") -> Tensor:
     """
     if known not in ("bright", "dark"):
         raise Misuse(f"Known pixels cannot be {known!r}.", suggest(known, ("bright", "dark")))
-    bright = _as_batch(_bright(values))
+    bright = _as_batch(_bright(torch.as_tensor(values)))
     mask = bright if known == "bright" else ~bright
     if not bool(mask.flatten(1).any(1).all()):
         raise Misuse("The mask marks every pixel as missing.", "Give a mask that leaves some pixels known.")

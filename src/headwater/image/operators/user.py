@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
+from headwater.errors import Misuse
 from headwater.image.operators.base import require_images
+from headwater.problem.batch import select
 from headwater.problem.operator import Operator, check_measurement
 
 
@@ -29,7 +32,8 @@ class UserOperator(Operator):
     Raises
     ------
     Misuse
-        If the result is not a floating tensor, has another first axis, or lost the gradient.
+        If the function cannot be called; or its result is not a floating tensor, has another first axis, or lost the
+        gradient.
 
     Examples
     --------
@@ -45,6 +49,10 @@ class UserOperator(Operator):
     radius: int | None = None
     kind: ClassVar[str] = "restore"
 
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise Misuse(f"The operator {self.function!r} cannot be called.", "Give a function of images x.")
+
     @property
     def name(self) -> str:
         """The title."""
@@ -54,6 +62,10 @@ class UserOperator(Operator):
     def local(self) -> int | None:
         """The radius."""
         return self.radius
+
+    def select(self, index: Tensor | Sequence[int]) -> UserOperator:
+        """The operator of the problems in `index` `[k]`: that of a function that was declared with `Each`."""
+        return replace(self, function=select(self.function, torch.as_tensor(index)))
 
     def __call__(self, x: Tensor) -> Tensor:
         """What the function makes of x `[batch, c, h, w]`, checked: `[batch, ...]`."""

@@ -171,10 +171,16 @@ def examine(
     at_once : int
         Molecules examined at once: bounds the memory of the distances, changes no result.
 
+    Returns
+    -------
+    found
+        One `Chemistry` for each.
+
     Raises
     ------
     Misuse
-        A molecule has other elements or positions that are not finite, or RDKit is not installed.
+        A molecule has no atom, other elements or positions that are not finite; `at_once` is below 1; or RDKit is
+        not installed.
 
     Examples
     --------
@@ -185,6 +191,8 @@ def examine(
     >>> [what.structure for what in hw.molecule.examine([water])]
     ['O']
     """
+    if at_once < 1:
+        raise Misuse(f"{at_once} molecules cannot be examined at once.", "Give at least 1.")
     if not len(batch):
         return []
     given = None if isinstance(batch, MoleculeBatch) else batch

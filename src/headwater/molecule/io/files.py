@@ -20,7 +20,7 @@ READERS: dict[str, Callable[[Sequence[str], Path], Iterator[Molecule]]] = {
     ".mol": read_sdf,
     ".xyz": read_xyz,
 }
-WRITERS: dict[str, Callable[..., None]] = {".sdf": write_sdf, ".xyz": write_xyz}
+WRITERS: dict[str, Callable[..., Path]] = {".sdf": write_sdf, ".xyz": write_xyz}
 
 
 def read_molecules(path: str | Path) -> list[Molecule]:

@@ -137,7 +137,7 @@ def _value(text: str) -> Value:
     return text
 
 
-def write_sdf(path: str | Path, molecules: Sequence[Molecule], *, overwrite: bool = False) -> None:
+def write_sdf(path: str | Path, molecules: Sequence[Molecule], *, overwrite: bool = False) -> Path:
     """Write molecules of H, C, N, O, F with the bonds that a chemist would draw; tags are `Molecule.data`.
 
     Formal charges are kept, names become one line, positions have 4 decimals.
@@ -150,6 +150,11 @@ def write_sdf(path: str | Path, molecules: Sequence[Molecule], *, overwrite: boo
         Positions `[n, 3]`, angstrom.
     overwrite
         Whether an existing file is replaced.
+
+    Returns
+    -------
+    path
+        The file.
 
     Raises
     ------
@@ -166,8 +171,7 @@ def write_sdf(path: str | Path, molecules: Sequence[Molecule], *, overwrite: boo
     >>> places = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
     >>> water = hw.molecule.Molecule(("O", "H", "H"), places, (0, 0, 0), "water", {"gap": 7.5})
     >>> path = Path(tempfile.mkdtemp()) / "water.sdf"
-    >>> hw.molecule.write_sdf(path, [water])
-    >>> (again,) = hw.molecule.read_molecules(path)
+    >>> (again,) = hw.molecule.read_molecules(hw.molecule.write_sdf(path, [water]))
     >>> again.name, again.data, again.bonds
     ('water', {'gap': 7.5}, ((0, 1, 1), (0, 2, 1)))
     """
@@ -182,6 +186,7 @@ def write_sdf(path: str | Path, molecules: Sequence[Molecule], *, overwrite: boo
         parts += ["$$$$\n"]
     with write_atomically(path, overwrite=overwrite) as temporary:
         temporary.write_text("".join(parts), encoding="utf-8")
+    return Path(path)
 
 
 def _tag(tag: str, value: str) -> str:

@@ -152,7 +152,7 @@ def _find_value(comment: str, key: str) -> str | None:
     return None if found is None else found[1] if found[1] is not None else found[2]
 
 
-def write_xyz(path: str | Path, molecules: Sequence[Molecule], *, overwrite: bool = False) -> None:
+def write_xyz(path: str | Path, molecules: Sequence[Molecule], *, overwrite: bool = False) -> Path:
     """Write molecules as frames of one XYZ file, 6 decimals, the name as comment; charges and data are lost.
 
     Parameters
@@ -163,6 +163,11 @@ def write_xyz(path: str | Path, molecules: Sequence[Molecule], *, overwrite: boo
         Positions `[n, 3]`, angstrom.
     overwrite
         Whether an existing file is replaced.
+
+    Returns
+    -------
+    path
+        The file.
 
     Raises
     ------
@@ -176,7 +181,8 @@ def write_xyz(path: str | Path, molecules: Sequence[Molecule], *, overwrite: boo
     >>> import numpy as np
     >>> import headwater as hw
     >>> path = Path(tempfile.mkdtemp()) / "atom.xyz"
-    >>> hw.molecule.write_xyz(path, [hw.molecule.Molecule(("H",), np.zeros((1, 3)), (0,), "atom")])
+    >>> hw.molecule.write_xyz(path, [hw.molecule.Molecule(("H",), np.zeros((1, 3)), (0,), "atom")]).name
+    'atom.xyz'
     >>> hw.molecule.read_molecules(path)[0].name
     'atom'
     """
@@ -190,3 +196,4 @@ def write_xyz(path: str | Path, molecules: Sequence[Molecule], *, overwrite: boo
         ]
     with write_atomically(path, overwrite=overwrite) as temporary:
         temporary.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return Path(path)

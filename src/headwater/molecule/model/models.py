@@ -89,7 +89,7 @@ def find_device(network: nn.Module, otherwise: torch.device) -> torch.device:
 
 def _card(name: str, kind: str) -> dict[str, Any]:
     card = zoo.read_card(name)
-    if card.get("kind") != kind:
+    if card["kind"] != kind:
         raise Misuse(
             f"The model {name!r} is not {with_article(kind)}.",
             f"Give one of {', '.join(zoo.list_models(kind))}.",

@@ -38,6 +38,8 @@ def predict(regressor: Regressor, positions: Tensor, types: Tensor, mask: Tensor
 
 def predict_batch(regressor: Regressor, m: MoleculeBatch, batch: int = 256) -> dict[str, Tensor]:
     """The six properties `[b]` of definite molecules, `batch` at a time, without gradient."""
+    if not len(m):
+        return {name: m.positions.new_zeros(0) for name in PROPERTIES}
     parts = []
     with torch.no_grad():
         for i in torch.split(torch.arange(len(m)), batch):

@@ -33,6 +33,11 @@ class Molecule:
     bonds
         Those that a file states, as (atom, atom, order 1 to 3), atoms counted from 0; None: the distances say it.
 
+    Raises
+    ------
+    Misuse
+        Symbols, positions and charges are not of the same atoms, or a bond is not between two of them.
+
     Examples
     --------
     >>> import numpy as np
@@ -49,6 +54,20 @@ class Molecule:
     name: str = ""
     data: dict[str, str | float | int] = field(default_factory=dict)
     bonds: tuple[tuple[int, int, int], ...] | None = None
+
+    def __post_init__(self) -> None:
+        n, found = len(self.symbols), np.shape(self.positions)
+        if found != (n, 3) or len(self.charges) != n:
+            raise Misuse(
+                f"{n} symbols, positions {list(found)} and {len(self.charges)} charges are not of the same atoms.",
+                "Give n symbols, positions [n, 3] in angstrom and n formal charges.",
+            )
+        for i, j, order in self.bonds or ():
+            if i == j or not (0 <= i < n and 0 <= j < n and order in (1, 2, 3)):
+                raise Misuse(
+                    f"The bond {(i, j, order)} is not between two of {n} atoms.",
+                    "Give (atom, atom, order 1 to 3), atoms counted from 0.",
+                )
 
     def __len__(self) -> int:
         return len(self.symbols)

@@ -328,7 +328,7 @@ def score(
     Parameters
     ----------
     batch
-        At least one molecule: positions `[b, n, 3]`, angstrom.
+        The molecules: positions `[b, n, 3]`, angstrom; none is fine, too.
     networks
         By default those that come with Headwater.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -44,9 +45,10 @@ class Request:
     Raises
     ------
     Misuse
-        The request asks for no molecule, or is contradictory: two targets for one property, another number of
-        values than molecules, more atoms in the fragment than in the molecule, a formula that lacks the fragment's
-        atoms, atoms and formula that disagree, a charged fragment in sound molecules.
+        The request asks for no molecule; a number is not whole; a target is no `Target`; or the request is
+        contradictory: two targets for one property, another number of values than molecules, more atoms in the
+        fragment than in the molecule, a formula that lacks the fragment's atoms, atoms and formula that disagree, a
+        charged fragment in sound molecules.
 
     Examples
     --------
@@ -77,8 +79,24 @@ class Request:
         return range(self.seed, self.seed + self.count)
 
 
+def _check_types(request: Request) -> None:
+    """Refuse what is not a whole number or a target where it has to be one."""
+    atoms = request.atoms
+    for name, value in (("count", request.count), ("seed", request.seed), ("atoms", atoms)):
+        whole = isinstance(value, Integral | None) or (
+            isinstance(value, Tensor) and not value.is_floating_point()
+        )
+        if not whole:
+            raise Misuse(f"{name} is {value}, which is not a whole number.", "Give a whole number.")
+    if not isinstance(request.targets, Sequence) or not all(isinstance(t, Target) for t in request.targets):
+        raise Misuse("The targets are no tuple of targets.", 'Give (Target("gap", 7.0),), for example.')
+    if isinstance(atoms, Tensor) and atoms.ndim > 1:
+        raise Misuse(f"The numbers of atoms are {list(atoms.shape)}.", "Give one, or one for each molecule.")
+
+
 def _check(request: Request) -> None:
     """Refuse what cannot be served."""
+    _check_types(request)
     if request.count < 1:
         raise Misuse(f"count is {request.count}, which asks for nothing.", "Give at least 1.")
     names = [t.property for t in request.targets]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -60,7 +61,7 @@ class Target:
     Raises
     ------
     Misuse
-        There is no such property, the value is not finite, or the weight is not positive and finite.
+        There is no such property, the value is no number or not finite, or the weight is not positive and finite.
 
     Examples
     --------
@@ -79,6 +80,11 @@ class Target:
         if self.property not in (*PROPERTIES, *SCORES):
             known = ", ".join((*PROPERTIES, *SCORES))
             raise Misuse(f"There is no property {self.property!r}.", f"Give one of {known}.")
+        if not isinstance(self.value, Real | Interval | Tensor):
+            raise Misuse(
+                f"A target of {self.property} is {self.value!r}.",
+                "Give a number, an Interval, or a tensor with one for each molecule.",
+            )
         if not isinstance(self.value, Interval) and not bool(torch.isfinite(self._values()).all()):
             raise Misuse(f"A target of {self.property} is not a finite number.", "Give a number for each.")
         if isinstance(self.value, Interval) and self.value.low == self.value.high:
