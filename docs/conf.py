@@ -31,7 +31,7 @@ extensions = [
     "repository",
 ]
 html_math_renderer = "mathml"
-exclude_patterns = ["_ext", "**/GALLERY_HEADER.rst", "generated/house.md"]
+exclude_patterns = ["_ext", "**/GALLERY_HEADER.rst", "generated/house.md", "generated/methods.md"]
 templates_path = ["_templates"]
 default_role = "py:obj"
 smartquotes = False  # "--gap" is no dash, and alpha' no quotation

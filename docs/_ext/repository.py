@@ -152,10 +152,24 @@ def write_house(path: Path) -> None:
     write(path, "| | |\n|---|---|\n" + "".join(f"| {name} | {value} |\n" for name, value in rows.items()))
 
 
+def write_methods(path: Path) -> None:
+    """The list of methods, ours and those of other papers."""
+    from headwater.recipes.methods import METHODS
+
+    head = "| method | takes | gradient of the network | cost | what it is |\n|---|---|---|---|---|\n"
+    abouts = [method.about for method in METHODS.values()]
+    rows = [
+        f"| `{a.name}` | {a.takes} | {'yes' if a.network_gradient else 'no'} | {a.cost} | {a.paper} |\n"
+        for a in abouts
+    ]
+    write(path, head + "".join(rows))
+
+
 def generate(app: Any) -> None:
     """Write all generated pages."""
     folder = Path(app.srcdir) / "generated"
     write_house(folder / "house.md")
+    write_methods(folder / "methods.md")
     copy_benchmarks(folder / "benchmarks")
     write_commands(folder / "commands")
     write_cards(folder / "models")

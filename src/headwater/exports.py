@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headwater.dflow.control import control
 from headwater.dflow.forecast import forecast
-from headwater.dflow.prior import ChiPrior, TargetLikelihood
+from headwater.dflow.prior import ChiPrior, GaussianPrior, TargetLikelihood
 from headwater.dflow.result import Event, Result, deadline
 from headwater.dflow.start import blend, inversion, shell
 from headwater.errors import Misuse
@@ -18,7 +18,10 @@ from headwater.problem.batch import Each, WholeBatch
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit, NegativePSNR, Stop, WeightedSum, discrepancy, target_psnr
 from headwater.problem.operator import Identity, LinearOperator, Operator
+from headwater.recipes.average import Average
 from headwater.recipes.estimate import Estimate
+from headwater.recipes.map import MAP
+from headwater.recipes.methods import find_method
 from headwater.recipes.one_evaluation import OneEvaluation
 from headwater.recipes.paper import Paper
 from headwater.recipes.recipe import RecipeOptions
@@ -42,6 +45,7 @@ from headwater.solvers.differentiation import Auto, Checkpoint, Direct
 __all__ = [
     "Adam",
     "Auto",
+    "Average",
     "BetaTable",
     "Checkpoint",
     "ChiPrior",
@@ -56,11 +60,13 @@ __all__ = [
     "Flow",
     "Gaussian",
     "GaussianMixture",
+    "GaussianPrior",
     "GradientDescent",
     "HEUN",
     "Identity",
     "LBFGS",
     "LinearOperator",
+    "MAP",
     "MIDPOINT",
     "Misfit",
     "Misuse",
@@ -86,6 +92,7 @@ __all__ = [
     "control",
     "deadline",
     "discrepancy",
+    "find_method",
     "forecast",
     "inversion",
     "invert",

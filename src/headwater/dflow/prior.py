@@ -66,11 +66,14 @@ class GaussianPrior:
 
     Examples
     --------
+    >>> import torch
+    >>> from headwater import GaussianPrior
     >>> GaussianPrior()(torch.tensor([[3.0, 4.0]])).item()
     12.5
     """
 
     def __call__(self, x0: Tensor) -> Tensor:
+        """|x0|^2 / 2 of x0 `[batch, *event]`, `[batch]`."""
         return 0.5 * x0.flatten(1).square().sum(1)
 
 

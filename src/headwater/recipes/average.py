@@ -35,7 +35,7 @@ class Average:
     Examples
     --------
     >>> import torch
-    >>> from headwater import Gaussian
+    >>> from headwater import Average, Gaussian, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
     >>> misfit = Misfit(lambda x: x, torch.tensor([[1.0, -1.0]]), 0.5)
     >>> result = Average(count=8)(flow, misfit, [0], guess=torch.zeros(1, 2))
@@ -62,7 +62,7 @@ class Average:
         guess: Tensor,
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
-        """Solve a batch of inverse problems; see `Recipe`."""
+        """Solve a batch of inverse problems, one per seed; see `Recipe`. `guess` is `[batch or 1, *event]`."""
         watch = EstimateWatch(misfit, options.callback)
         x1 = self.sample(flow, misfit, seeds, guess=guess, watch=watch)
         return result_without_control(misfit, x1, watch.ended or Status.COMPUTED, watch.evaluations)

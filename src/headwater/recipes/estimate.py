@@ -117,6 +117,7 @@ class Estimate:
     --------
     The first of two numbers is measured; the flow knows that the second is nearly equal to it.
 
+    >>> import torch
     >>> from headwater import Gaussian, Identity, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([[1.0, 0.99], [0.99, 1.0]])).flow
     >>> y, measured = torch.tensor([[2.0, 0.0]]), torch.tensor([[True, False]])
@@ -149,7 +150,7 @@ class Estimate:
         guess: Tensor,
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
-        """The estimate as the answer; see `Recipe`. There is no source point: x0 is NaN."""
+        """The estimate as the answer, `[len(seeds), *event]`; see `Recipe`. There is no source point: x0 is NaN."""
         watch = EstimateWatch(misfit, options.callback)
         x1 = self.sample(flow, misfit, seeds, guess=guess, watch=watch)
         tau = 1.05 if options.tau is None else options.tau

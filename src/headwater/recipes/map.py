@@ -51,7 +51,7 @@ class MAP:
     For a Gaussian law it is the posterior mean, s^2 / (s^2 + sigma_y^2) y.
 
     >>> import torch
-    >>> from headwater import Gaussian
+    >>> from headwater import Gaussian, MAP, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
     >>> misfit = Misfit(lambda x: x, torch.tensor([[1.0, -1.0]]), 0.5)
     >>> [round(x, 2) for x in MAP(gradients=30)(flow, misfit, [0], guess=misfit.y).x1[0].tolist()]
@@ -81,7 +81,7 @@ class MAP:
         guess: Tensor,
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
-        """Solve a batch of inverse problems; see `Recipe`."""
+        """Solve a batch of inverse problems, one per seed; see `Recipe`. `guess` is `[batch or 1, *event]`."""
         watch = EstimateWatch(misfit, options.callback)
         e = self.start.sample(flow, misfit, seeds, guess=guess, watch=watch)
         if watch.ended is not None:

@@ -50,6 +50,11 @@ METHODS: dict[str, Any] = {method.about.name: method for method in (*OURS, *RIVA
 def find_method(name: str) -> Any:
     """The recipe of a method with its own settings.
 
+    Parameters
+    ----------
+    name
+        One of the list of methods, see `headwater methods`.
+
     Raises
     ------
     Misuse

@@ -61,7 +61,8 @@ class DiffPIR:
 
     Examples
     --------
-    >>> from headwater import Gaussian
+    >>> import torch
+    >>> from headwater import Gaussian, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
     >>> misfit = Misfit(lambda x: x[:, :1], torch.tensor([[2.0]]), 0.1)
     >>> result = DiffPIR(steps=20)(flow, misfit, [0], guess=torch.zeros(1, 2))
@@ -91,7 +92,10 @@ class DiffPIR:
         guess: Tensor,
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
-        """Sample a batch; see `Recipe`. The guess enters at the noisiest level, where it weighs 0.006."""
+        """Sample a batch, x1 `[len(seeds), *event]`; see `Recipe`.
+
+        The guess enters at the noisiest level, where it weighs 0.006.
+        """
         network, first = Network(flow), guess.expand(len(seeds), *flow.shape)
         draw = make_draw(flow, seeds, guess)
         answers = self.sample(network, misfit, draw, first, options.steps or self.steps)

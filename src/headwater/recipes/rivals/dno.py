@@ -63,6 +63,7 @@ class DNO:
 
     Examples
     --------
+    >>> import torch
     >>> from headwater import Gaussian, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.ones(2)).flow
     >>> misfit = Misfit(lambda x: x[:, :1], torch.tensor([[1.0]]), 0.1)
@@ -95,7 +96,7 @@ class DNO:
         guess: Tensor,
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
-        """Solve a batch of inverse problems; see `Recipe`. The guess has no influence."""
+        """Solve a batch of inverse problems, x1 `[len(seeds), *event]`; see `Recipe`. The guess has no influence."""
         network, generators = Network(flow), make_generators(seeds)
         first = guess.expand(len(seeds), *flow.shape)
         pairs = self.pairs(network, misfit, draw_noise(flow, generators, first), generators, options)

@@ -56,7 +56,8 @@ class DPS:
 
     Examples
     --------
-    >>> from headwater import Gaussian
+    >>> import torch
+    >>> from headwater import Gaussian, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
     >>> misfit = Misfit(lambda x: x[:, :1], torch.tensor([[2.0]]), 0.1)
     >>> result = DPS(steps=100)(flow, misfit, [0], guess=torch.zeros(1, 2))
@@ -84,7 +85,10 @@ class DPS:
         guess: Tensor,
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
-        """Sample a batch; see `Recipe`. The guess is returned if the run ends before the first step."""
+        """Sample a batch, x1 `[len(seeds), *event]`; see `Recipe`.
+
+        The guess is returned if the run ends before the first step.
+        """
         network, first = Network(flow), guess.expand(len(seeds), *flow.shape)
         draw = make_draw(flow, seeds, guess)
         answers = self.sample(network, misfit, draw, count_steps(options, self.steps))

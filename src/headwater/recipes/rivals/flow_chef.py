@@ -56,7 +56,7 @@ class FlowChef:
     Examples
     --------
     >>> import torch
-    >>> from headwater import Gaussian
+    >>> from headwater import Gaussian, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
     >>> misfit = Misfit(lambda x: x[:, :1], torch.tensor([[2.0]]), 0.1)
     >>> result = FlowChef()(flow, misfit, [0], guess=torch.zeros(1, 2))
@@ -84,7 +84,10 @@ class FlowChef:
         guess: Tensor,
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
-        """Sample a batch; see `Recipe`. The guess is returned if the run ends before the first step."""
+        """Sample a batch, x1 `[len(seeds), *event]`; see `Recipe`.
+
+        The guess is returned if the run ends before the first step.
+        """
         network, first = Network(flow), guess.expand(len(seeds), *flow.shape)
         noise = flow.noise(seeds).to(guess)
         answers = self.sample(network, misfit, noise, options.steps or self.steps)

@@ -63,7 +63,8 @@ class FlowDPS:
 
     Examples
     --------
-    >>> from headwater import Gaussian
+    >>> import torch
+    >>> from headwater import Gaussian, Misfit
     >>> class First:
     ...     def __call__(self, x):
     ...         return x[:, :1]
@@ -97,7 +98,10 @@ class FlowDPS:
         guess: Tensor,
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
-        """Sample a batch; see `Recipe`. The guess is returned if the run ends before the first step."""
+        """Sample a batch, x1 `[len(seeds), *event]`; see `Recipe`.
+
+        The guess is returned if the run ends before the first step.
+        """
         require_adjoint(misfit, "FlowDPS")
         network, first = Network(flow), guess.expand(len(seeds), *flow.shape)
         levels = [*cond_ot_levels(flow.path, shifted_times(options.steps or self.steps, self.shift)), CLEAN]

@@ -62,6 +62,7 @@ class FlowPriors:
 
     Examples
     --------
+    >>> import torch
     >>> from headwater import Gaussian, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.ones(2)).flow
     >>> misfit = Misfit(lambda x: x[:, :1], torch.tensor([[1.0]]), 0.1)
@@ -93,7 +94,7 @@ class FlowPriors:
         guess: Tensor,
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
-        """Solve a batch of inverse problems; see `Recipe`.
+        """Solve a batch of inverse problems, x1 `[len(seeds), *event]`; see `Recipe`.
 
         Raises
         ------

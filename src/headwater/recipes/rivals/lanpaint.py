@@ -67,7 +67,8 @@ class LanPaint:
 
     Examples
     --------
-    >>> from headwater import Gaussian
+    >>> import torch
+    >>> from headwater import Gaussian, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
     >>> misfit = Misfit(lambda x: x[:, :1], torch.tensor([[2.0]]), 0.1)
     >>> result = LanPaint()(flow, misfit, [0], guess=torch.zeros(1, 2))
@@ -98,7 +99,9 @@ class LanPaint:
         guess: Tensor,
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
-        """Sample a batch; see `Recipe`. The guess is returned if the run ends before the first step.
+        """Sample a batch, x1 `[len(seeds), *event]`; see `Recipe`.
+
+        The guess is returned if the run ends before the first step.
 
         Raises
         ------

@@ -34,6 +34,8 @@ def residual_gradient(misfit: Misfit, x: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
+    >>> from headwater import Misfit
     >>> misfit = Misfit(lambda x: 2 * x, torch.ones(1, 1), 0.1)
     >>> round(residual_gradient(misfit, torch.ones(1, 1)).item(), 4)
     2.0

@@ -39,6 +39,7 @@ class Network:
 
     Examples
     --------
+    >>> import torch
     >>> from headwater import Gaussian
     >>> network = Network(Gaussian(torch.zeros(1), torch.tensor([1.0])).flow)
     >>> x, t = torch.ones(1, 1), torch.tensor(0.5)  # xhat = t x / (t^2 + (1 - t)^2)

@@ -28,6 +28,7 @@ def oscillate(
     --------
     After a long time the start is forgotten.
 
+    >>> import torch
     >>> one, two = torch.ones(1), torch.full((1,), 2.0)
     >>> u, v = oscillate(one, one, two, (one, one), a=4.0, friction=3.0, time=100.0)
     >>> round(u.item(), 4), round(v.item(), 4)  # 2 / 4 + 1 / sqrt(4), 1

@@ -58,7 +58,7 @@ class OTODE:
     Examples
     --------
     >>> import torch
-    >>> from headwater import Gaussian
+    >>> from headwater import Gaussian, Misfit
     >>> class First:
     ...     def __call__(self, x):
     ...         return x[:, :1]
@@ -92,7 +92,10 @@ class OTODE:
         guess: Tensor,
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
-        """Sample a batch; see `Recipe`. The guess is A' y in the authors' and in others' comparisons."""
+        """Sample a batch, x1 `[len(seeds), *event]`; see `Recipe`.
+
+        The guess is A' y in the authors' and in others' comparisons.
+        """
         require_adjoint(misfit, "OT-ODE")
         network, first = Network(flow), guess.expand(len(seeds), *flow.shape)
         draw = make_draw(flow, seeds, guess)

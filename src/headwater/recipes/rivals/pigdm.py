@@ -60,7 +60,7 @@ class PiGDM:
     Examples
     --------
     >>> import torch
-    >>> from headwater import Gaussian
+    >>> from headwater import Gaussian, Misfit
     >>> class First:
     ...     def __call__(self, x):
     ...         return x[:, :1]
@@ -94,7 +94,10 @@ class PiGDM:
         guess: Tensor,
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
-        """Sample a batch; see `Recipe`. The guess is returned if the run ends before the first step."""
+        """Sample a batch, x1 `[len(seeds), *event]`; see `Recipe`.
+
+        The guess is returned if the run ends before the first step.
+        """
         require_adjoint(misfit, "PiGDM")
         network, first = Network(flow), guess.expand(len(seeds), *flow.shape)
         draw = make_draw(flow, seeds, guess)

@@ -65,6 +65,7 @@ class REDDiff:
 
     Examples
     --------
+    >>> import torch
     >>> from headwater import Gaussian, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.ones(2)).flow
     >>> misfit = Misfit(lambda x: x[:, :1], torch.tensor([[1.0]]), 0.1)
@@ -97,7 +98,7 @@ class REDDiff:
         guess: Tensor,
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
-        """Solve a batch of inverse problems; see `Recipe`."""
+        """Solve a batch of inverse problems, one per seed; see `Recipe`. `guess` is `[batch or 1, *event]`."""
         network, generators = Network(flow), make_generators(seeds)
         x = guess.expand(len(seeds), *flow.shape)
         answers = self.answers(network, misfit, x, generators, options.steps or self.steps)

@@ -59,6 +59,7 @@ class ReNO:
 
     Examples
     --------
+    >>> import torch
     >>> from headwater import Gaussian, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.ones(2)).flow
     >>> misfit = Misfit(lambda x: x[:, :1], torch.tensor([[1.0]]), 0.1)
@@ -92,7 +93,7 @@ class ReNO:
         guess: Tensor,
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
-        """Solve a batch of inverse problems; see `Recipe`. The guess has no influence."""
+        """Solve a batch of inverse problems, x1 `[len(seeds), *event]`; see `Recipe`. The guess has no influence."""
         network = Network(flow)
         first = guess.expand(len(seeds), *flow.shape)
         x0 = draw_noise(flow, make_generators(seeds), first)
