@@ -71,10 +71,21 @@ def forecast(
 
     Parameters
     ----------
-    flow, cost, method, steps, gradient, optimizer
-        As `control` takes them.
+    flow
+        The velocity field.
+    cost
+        C(x1) `[batch, *event]` -> `[batch]`, differentiable.
     batch
         The number of problems.
+    method
+        The rule for one step of the solver.
+    steps
+        The number of steps.
+    gradient
+        How the solve is differentiated: `Direct()`, `Checkpoint()`, or `Auto()`, which chooses one; None means
+        `Auto()`.
+    optimizer
+        Whose state is counted; None means `LBFGS()`.
 
     Returns
     -------
