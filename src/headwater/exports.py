@@ -19,7 +19,7 @@ from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit, NegativePSNR, Stop, WeightedSum, discrepancy, target_psnr
 from headwater.problem.operator import Identity, LinearOperator, Operator
 from headwater.recipes.estimate import Estimate
-from headwater.recipes.one_evaluation import OneEvaluation
+from headwater.recipes.one_evaluation import OneEvaluation, find_time_of_noise
 from headwater.recipes.paper import Paper
 from headwater.recipes.recipe import RecipeOptions
 from headwater.recipes.warm_start import WarmStart
@@ -86,6 +86,7 @@ __all__ = [
     "control",
     "deadline",
     "discrepancy",
+    "find_time_of_noise",
     "forecast",
     "inversion",
     "invert",
