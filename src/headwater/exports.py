@@ -22,7 +22,7 @@ from headwater.recipes.average import Average
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.map import MAP
 from headwater.recipes.methods import find_method
-from headwater.recipes.one_evaluation import OneEvaluation
+from headwater.recipes.one_evaluation import OneEvaluation, find_time_of_noise
 from headwater.recipes.paper import Paper
 from headwater.recipes.recipe import RecipeOptions
 from headwater.recipes.warm_start import WarmStart
@@ -93,6 +93,7 @@ __all__ = [
     "deadline",
     "discrepancy",
     "find_method",
+    "find_time_of_noise",
     "forecast",
     "inversion",
     "invert",

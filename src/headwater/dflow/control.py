@@ -71,8 +71,10 @@ def control(
         `Status.MISSED`.
     prior
         R(x0) `[batch, *event]` -> `[batch]`, added to the cost; None means C alone.
-    method, steps
-        The solver: a rule for one step, and a number of uniform steps or the times themselves, rising within [0, 1].
+    method
+        The rule for one step of the solver.
+    steps
+        A number of uniform steps, or the times themselves, rising within [0, 1], such as those of `logit_grid`.
     gradients
         The most gradient evaluations per problem, at least 1.
     optimizer
@@ -84,9 +86,10 @@ def control(
     callback
         `callback(event)` after every round; it ends the run by returning a `Status`, as `deadline(seconds)` does.
     state
-        An earlier result to resume; x0 is then ignored. Its best points, counts and trace are kept, `gradients`
-        limits the sum of both runs, and a problem that its stop or its optimiser ended stays ended. An optimiser's
-        state alone starts a new record.
+        An earlier result to resume, with the same flow, cost, steps and method; x0 is then ignored. Its best points,
+        counts and trace are kept, `gradients` limits the sum of both runs, and a problem that its stop or its
+        optimiser ended stays ended, also under a tighter stop. The optimiser's state alone, `result.state`, goes on
+        with a new record.
 
     Returns
     -------

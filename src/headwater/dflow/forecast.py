@@ -47,6 +47,13 @@ class Forecast:
         Seconds of one gradient evaluation of the whole batch.
     strategy
         The strategy that was forecast: the one given, or the choice of `Auto`.
+
+    Examples
+    --------
+    >>> from headwater import Flow, forecast
+    >>> need = forecast(Flow(lambda x, t: -x, shape=(1000,)), lambda x1: x1.sum(1), batch=2)
+    >>> need.strategy, need.bytes > 0, need.seconds_per_gradient > 0
+    (Direct(), True, True)
     """
 
     bytes: int
@@ -71,10 +78,21 @@ def forecast(
 
     Parameters
     ----------
-    flow, cost, method, steps, gradient, optimizer
-        As `control` takes them.
+    flow
+        The velocity field.
+    cost
+        C(x1) `[batch, *event]` -> `[batch]`, differentiable.
     batch
         The number of problems.
+    method
+        The rule for one step of the solver.
+    steps
+        The number of steps.
+    gradient
+        How the solve is differentiated: `Direct()`, `Checkpoint()`, or `Auto()`, which chooses one; None means
+        `Auto()`.
+    optimizer
+        Whose state is counted; None means `LBFGS()`.
 
     Returns
     -------

@@ -89,8 +89,10 @@ def inversion(
         The velocity field.
     x1
         Samples `[batch, *event]` in data units, float32 or float64.
-    method, steps
-        The solver of both ways, see `solve`; steps as times are those of the forward grid.
+    method
+        The rule for one step, of both ways.
+    steps
+        A number of uniform steps, or the times of the forward grid, rising within [0, 1].
 
     Returns
     -------

@@ -281,8 +281,10 @@ class VP(_VariancePreserving):
 
     Parameters
     ----------
-    b, B
-        beta at the clean and at the noisy end, beta(T) = b + T (B - b).
+    b
+        beta at the clean end, of beta(T) = b + T (B - b).
+    B
+        beta at the noisy end.
 
     References
     ----------

@@ -54,8 +54,10 @@ class GradientDescent:
 
     Parameters
     ----------
-    lr, momentum
-        The step length, above 0, and the share of the last step that is kept, from 0 to below 1.
+    lr
+        The step length, above 0.
+    momentum
+        The share of the last step that is kept, from 0 to below 1.
     clip
         The largest Euclidean norm of each problem's gradient; None means no limit.
     tolerance
@@ -122,9 +124,10 @@ class Polyak:
 
     Parameters
     ----------
-    max_step, least
-        The longest step, as a root mean square over the coordinates that move, so that padding changes nothing; and
-        the least value of the cost.
+    max_step
+        The longest step, as a root mean square over the coordinates that move, so that padding changes nothing.
+    least
+        The least value of the cost.
     relaxation
         Above 0, at most 2. 2 is exact for the square of a linear misfit whose least value is attained (Newton's
         method for one equation).
@@ -192,8 +195,12 @@ class Adam:
 
     Parameters
     ----------
-    lr, betas, eps
-        The step length, above 0; b1 and b2; the term added to the root, in the unit of the gradient.
+    lr
+        The step length, above 0.
+    betas
+        b1 and b2, each from 0 to below 1: how much of the two moments is kept at every evaluation.
+    eps
+        The term added to the root, above 0, in the unit of the gradient.
     normalized
         Whether each problem's gradient is first divided by its root mean square, so that the method and its `eps` do
         not depend on the scale of the cost.

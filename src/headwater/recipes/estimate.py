@@ -97,8 +97,10 @@ class Estimate:
         Evaluations of the network, at times even in the logit of t.
     spread
         The assumed error of the denoiser in units of sigma_t: r_t = spread * sigma_t, in data units.
-    first, last
-        The times of the first and last evaluation; the guess enters at `first`, almost all of it noise.
+    first
+        The time of the first evaluation, where the guess enters, almost all of it noise.
+    last
+        The time of the last evaluation.
     fresh
         The share of new noise at every time, 0 to 1.
     iterations

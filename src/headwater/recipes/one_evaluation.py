@@ -35,6 +35,13 @@ def find_time_of_noise(path: Path, sigma_y: Tensor) -> Tensor:
 
     sigma_t / alpha_t falls along every path, so bisection finds it.
 
+    Parameters
+    ----------
+    path
+        An affine Gaussian path.
+    sigma_y
+        Noise levels in data units, `[batch]` or a scalar tensor.
+
     Examples
     --------
     >>> from headwater import CondOT

@@ -54,9 +54,10 @@ class WarmStart:
         The discrepancy level: with n measurements the true x1 has rms 1 +- 1/sqrt(2n), in units of the noise.
     keep_estimate
         The least misfit, in units of the noise, at which an estimate that has reached `tau` is the answer: then there
-        is no inversion and no control. Above that, an estimate stays whose misfit is nearer to its goal than that of
-        the control at its end. None means never. See docs/notes/denoising.md: where a picture was measured
-        everywhere, what follows costs twice the time and loses a little.
+        is no inversion and no control. Otherwise control runs. Its sample replaces an estimate below `keep_estimate`;
+        of an estimate above `tau` and its control, the one whose misfit is nearer to the goal is returned. None means
+        that control always runs. It serves pictures of which everything was measured: there control takes twice the
+        time and loses a little.
 
     Notes
     -----

@@ -72,10 +72,14 @@ def solve_adaptive(
         The velocity field.
     x
         The state at `start` `[batch, *event]`, float32 or float64.
-    start, end
-        Times in [0, 1]: 0 and 1 for a sample, 1 and 0 for its source point.
-    rtol, atol
-        The relative and absolute tolerance of one step, above 0; atol in data units.
+    start
+        The first time, in [0, 1]: 0 for a sample, 1 for its source point.
+    end
+        The last time: 1 for a sample, 0 for its source point.
+    rtol
+        The relative tolerance of one step, above 0.
+    atol
+        The absolute tolerance of one step, above 0, in data units.
     max_steps
         The most steps tried per problem; a problem that needs more is returned where it is.
     method

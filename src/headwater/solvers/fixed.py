@@ -25,8 +25,10 @@ def uniform_grid(steps: int, start: float = 0.0, end: float = 1.0) -> Grid:
     ----------
     steps
         The number of steps, at least 1.
-    start, end
-        The first and last time, in [0, 1] for a solve.
+    start
+        The first time, in [0, 1] for a solve.
+    end
+        The last one.
 
     Returns
     -------
@@ -59,8 +61,11 @@ def logit_grid(steps: int, slope: float = 1.3, shift: float = -0.7) -> Grid:
     ----------
     steps
         The number of steps, at least 1.
-    slope, shift
-        1 and 0 give the uniform grid. `benchmarks/decisions/time_grid.py` chose the defaults.
+    slope
+        Above 1 the times are finer at both ends; 1, with shift 0, gives the uniform grid.
+    shift
+        Below 0 the times are finer near t = 0, above 0 near t = 1. `benchmarks/decisions/time_grid.py` chose both
+        defaults.
 
     Returns
     -------

@@ -83,8 +83,10 @@ def log_likelihood(
         None means exact, by d vector-Jacobian products per evaluation.
     seed
         The seed of the probes.
-    method, steps
-        The solver, run backwards; `steps` times are those of the forward grid.
+    method
+        The rule for one step of the solver, which runs backwards.
+    steps
+        A number of uniform steps, or the times of the forward grid, rising within [0, 1].
 
     Returns
     -------

@@ -55,10 +55,14 @@ class RungeKutta:
 
     Parameters
     ----------
-    name, order
-        Its name, and its order of accuracy.
-    a, b
-        The tableau: one row of `a` per stage, of the stages before it; one weight of `b` per stage.
+    name
+        What it is called.
+    order
+        Its order of accuracy.
+    a
+        The tableau: one row per stage, with a weight for each of the stages before it.
+    b
+        One weight per stage, of the step.
     b_error
         The weights b - b_hat of the embedded error estimate; empty if there is none.
 

@@ -19,8 +19,10 @@ class Clip(Operator):
 
     Parameters
     ----------
-    low, high
-        Where the sensor saturates, in units of y.
+    low
+        The smallest value that the sensor gives, in units of y.
+    high
+        The largest one.
     gain
         Positive exposure; 2 loses everything in the upper half.
     pivot

@@ -22,8 +22,8 @@ class UserOperator(Operator):
     Parameters
     ----------
     function
-        [batch, channels, h, w] -> floating tensor whose first axis is the batch, made of differentiable torch
-        operations, each problem on its own.
+        [batch, channels, h, w] -> floating or complex tensor whose first axis is the batch, made of differentiable
+        torch operations, each problem on its own.
     title
         The name shown to the user.
     radius
@@ -32,8 +32,8 @@ class UserOperator(Operator):
     Raises
     ------
     Misuse
-        If the function cannot be called; or its result is not a floating tensor, has another first axis, or lost the
-        gradient.
+        If the function cannot be called; or its result is neither a floating nor a complex tensor, has another first
+        axis, or lost the gradient.
 
     Examples
     --------
