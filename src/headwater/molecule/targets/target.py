@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 
@@ -124,6 +125,21 @@ class Target:
 def as_asked(t: Target) -> Asked:
     """What a target asks of every molecule, where it asks the same of all."""
     return t.value if isinstance(t.value, Interval) else float(t.value)
+
+
+def list_asked(targets: Sequence[Target], count: int) -> list[dict[str, Asked]]:
+    """Property: what is asked of it, for each of `count` molecules.
+
+    >>> list_asked([Target("gap", torch.tensor([5.0, 6.0])), Target("mu", 1.5)], 2)
+    [{'gap': 5.0, 'mu': 1.5}, {'gap': 6.0, 'mu': 1.5}]
+    """
+    each = {
+        t.property: [t.value] * count
+        if isinstance(t.value, Interval)
+        else t._values().reshape(-1).expand(count).tolist()
+        for t in targets
+    }
+    return [{name: values[i] for name, values in each.items()} for i in range(count)]
 
 
 def find_deviation(property: str, asked: Asked, value: float) -> float:
