@@ -6,8 +6,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from headwater.cli.molecule.options import NO_AIM, NO_DRAW, NO_FILES, Aim, Draw
-from headwater.cli.shared.options import Files
+from headwater.cli.molecule.options import NO_AIM, NO_DRAW, NO_SCORING, Aim, Draw, Scoring
 
 molecule = App(name="molecule", help="Generate, design and examine small molecules of H, C, N, O, F in 3-D.")
 
@@ -59,7 +58,7 @@ def grow(fragment: Path, /, *, options: Aim = NO_AIM) -> int:
 
 
 @molecule.command
-def score(molecules: Path, /, *, options: Files = NO_FILES) -> int:
+def score(molecules: Path, /, *, options: Scoring = NO_SCORING) -> int:
     """Print validity, stability and six properties of molecules; with -o write them as CSV and JSON.
 
     Parameters

@@ -91,6 +91,15 @@ class Draw(Files):
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class Scoring(Files):
+    """What `score` understands."""
+
+    check: Annotated[Literal["none", "xtb"], Parameter(group=CHECKS)] = "none"
+    """Check without our networks: 'xtb' relaxes every molecule with GFN2-xTB, which takes less than a second each."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class Aim(Draw):
     """What a search understands."""
 
@@ -125,8 +134,10 @@ class Aim(Draw):
     """How much a missed target counts beside others, e.g. --weight gap=2; 1 by default, may be repeated."""
 
     cost: Annotated[Path | None, Parameter(group=TARGETS)] = None
-    """A Python file with a function cost(positions, types, mask), one value per molecule: differentiable, or any with
-    --gradients 0, such as a score of RDKit."""
+    """A Python file with a function cost(positions, types, mask), one value per molecule, to be as low as possible:
+    positions [b, 29, 3] in angstrom, types [b, 29, 5] the weights of H, C, N, O, F, mask [b, 29] which atoms exist.
+    Differentiable, or any with --gradients 0, such as a score of RDKit. It adds to the deviations from the targets
+    in tolerances, has no goal, and ends no search early: all draws and gradients are spent."""
 
     gradients: Annotated[int | None, whole(0, MOST_GRADIENTS, group=DESIGN)] = None
     """Most gradient evaluations per attempt (0: screen draws only); by default the recipe's."""
@@ -141,6 +152,6 @@ class Aim(Draw):
         return {name: value for name, value in asked.items() if value is not None}
 
 
-NO_FILES = Files()
+NO_SCORING = Scoring()
 NO_DRAW = Draw()
 NO_AIM = Aim()

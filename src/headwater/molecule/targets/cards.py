@@ -63,9 +63,11 @@ def make_cards(found: Design, request: Request, checks: Sequence[Physics] | None
         scored = [name for name in asked[i] if name in units.SCORES]
         structure = chemistry.structure
         scores = compute_scores(structure, scored) if structure is not None and scored else {}
-        predicted = [{k: float(v[i]) for k, v in values.items()} for values in (found.guide, found.evaluator)]
+        guide, evaluator = (
+            {k: float(v[i]) for k, v in values.items()} for values in (found.guide, found.evaluator)
+        )
         lines = [
-            make_line(name, asked[i].get(name), *predicted, scores, list_checks(physics))
+            make_line(name, asked[i].get(name), guide, evaluator, scores, list_checks(physics))
             for name in asked[i] or found.evaluator
         ]
         if found.cost is not None:
