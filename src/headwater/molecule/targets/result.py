@@ -111,7 +111,8 @@ class Design:
         torch.Size([2])
         """
         count = len(self.molecules)
-        for what, given in (("request is for", request.count), ("checks are of", len(checks or [0] * count))):
+        checked = count if checks is None else len(checks)
+        for what, given in (("request is for", request.count), ("checks are of", checked)):
             if given != count:
                 raise Misuse(
                     f"The {what} {counted(given, 'molecule')}, and the design has {count}.",
