@@ -71,6 +71,8 @@ class Target:
     >>> gap = hw.molecule.Target("gap", hw.molecule.Interval(5.0, 6.0))
     >>> gap.make_goal(2).deviation(torch.tensor([5.5, 6.13])).round(decimals=2)  # in tolerances of 0.13 eV
     tensor([0., 2.])
+    >>> gap.tolerance
+    0.13
     """
 
     property: str
@@ -97,6 +99,11 @@ class Target:
         """The ends of a range, `[2]`; else the value, a scalar or `[count]`."""
         v = self.value
         return torch.as_tensor([v.low, v.high] if isinstance(v, Interval) else v, dtype=torch.float64)
+
+    @property
+    def tolerance(self) -> float:
+        """How near a single value is to be for a hit, in the unit of the property; beyond a range there is none."""
+        return TOLERANCE[self.property]
 
     def by_guide(self) -> bool:
         """Whether the guide leads to it: not to a score of RDKit."""
