@@ -44,7 +44,8 @@ def grow(fragment: Path, /, *, options: Aim = NO_AIM) -> int:
     """Complete a fragment, whose atoms stay where they are, to a molecule; targets may be given.
 
     How it is searched for: random draws around the fragment come first, then gradients, as 'target' does. The order
-    of the fragment's atoms changes nothing.
+    of the fragment's atoms changes nothing. Wrong bond lengths and angles of a fragment stay, and then no draw may be
+    sound: give one of a relaxed molecule.
 
     Parameters
     ----------
@@ -60,6 +61,8 @@ def grow(fragment: Path, /, *, options: Aim = NO_AIM) -> int:
 @molecule.command
 def score(molecules: Path, /, *, options: Scoring = NO_SCORING) -> int:
     """Print validity, stability and six properties of molecules; with -o write them as CSV and JSON.
+
+    --check xtb adds what GFN2-xTB, which uses none of our networks, says of gap, orbitals, dipole moment and strain.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ class Draw(Files):
     """Seed of the first molecule; molecule i has seed + i."""
 
     atoms: Annotated[int | None, whole(MIN_ATOMS, MAX_ATOMS, group=DESIGN)] = None
-    """Atoms per molecule, hydrogens included: 3 to 29. By default drawn as in QM9."""
+    """Atoms of every molecule, exactly, hydrogens included: 3 to 29. By default drawn as in QM9."""
 
     formula: Annotated[str | None, Parameter(group=DESIGN)] = None
     """The atoms of every molecule, e.g. C7H10O2."""
