@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -100,7 +101,7 @@ class Target:
         v = self.value
         return torch.as_tensor([v.low, v.high] if isinstance(v, Interval) else v, dtype=torch.float64)
 
-    @property
+    @builtins.property  # a field of this class is called property
     def tolerance(self) -> float:
         """How near a single value is to be for a hit, in the unit of the property; beyond a range there is none."""
         return TOLERANCE[self.property]
