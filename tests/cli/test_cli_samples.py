@@ -68,6 +68,8 @@ def test_models(capsys):
     assert "data licence: " in card and "held out loss" in card
     assert call("models tiny64 --classes") == 0
     assert "n01443537  goldfish" in capsys.readouterr().out
+    assert call("models music16 --classes") == 0
+    assert capsys.readouterr().out == "The model music16 has no classes.\n"
 
 
 def test_forecast_prints_both_strategies(here, capsys):

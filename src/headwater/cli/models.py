@@ -16,6 +16,9 @@ def show(name: str | None, classes: bool) -> int:
         print_table()
         return 0
     card = zoo.read_card(name)
+    if classes and not card.get("classes"):
+        say(f"The model {name} has no classes.")
+        return 0
     if classes:
         for number, (wnid, words) in enumerate(card.get("classes", [])):
             say(f"{number:4d}  {wnid}  {words}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from headwater.molecule.checks.physics import Physics, check_physics
 from headwater.molecule.chemistry.soundness import Chemistry, examine, is_sound
 from headwater.molecule.io.card import Card, Line
 from headwater.molecule.io.files import read_molecules
@@ -13,8 +14,10 @@ from headwater.molecule.sheet import write_sheet
 from headwater.molecule.structure.interval import Interval
 from headwater.molecule.structure.molecule import Molecule, to_batch, to_molecules
 from headwater.molecule.structure.state import MoleculeBatch
-from headwater.molecule.targets.design import Design, design, generate, score
+from headwater.molecule.targets.cards import make_cards
+from headwater.molecule.targets.design import design, generate, score
 from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.result import Design
 from headwater.molecule.targets.screened_control import ScreenedControl, ScreenedDraws
 from headwater.molecule.targets.target import Target
 
@@ -27,14 +30,17 @@ __all__ = [
     "Molecule",
     "MoleculeBatch",
     "Networks",
+    "Physics",
     "Request",
     "ScreenedControl",
     "ScreenedDraws",
     "Target",
+    "check_physics",
     "design",
     "examine",
     "generate",
     "is_sound",
+    "make_cards",
     "read_molecules",
     "score",
     "to_batch",

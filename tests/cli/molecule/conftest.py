@@ -1,5 +1,7 @@
 """Stubs of the design, and a folder with every file that the command lines name."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from molecule_stubs import RANGES, a_design, xyz
@@ -19,6 +21,9 @@ COSTS = {
     "steep": "def cost(positions, types, mask): return positions.square().sum(-1).sqrt().sum(1)",
     "mixing": "def cost(positions, types, mask): return positions.square().sum().expand(len(mask))",
     "flat": "def cost(positions, types, mask): return (positions * 0).sum((1, 2))",
+    "bent": "def cost(positions, types, mask): return (0.1 - (types[..., 3] * mask).sum(1)).relu()",
+    "count": "def cost(positions, types, mask): return (types.argmax(-1) * mask).sum(1).float()",
+    "detour": "w = torch.ones(2, requires_grad=True)\ndef cost(positions, types, mask): return w[:len(mask)] * 1",
     "plain": "def cost(positions, types, mask): return torch.tensor(positions.numpy().sum((1, 2)))",
     "fails": "def cost(positions, types, mask): return positions.nothing",
     "alone": "def cost(positions, types, mask): return positions.sum((1, 2)) / (len(mask) == 2 or None)",
@@ -48,7 +53,8 @@ def asked(monkeypatch):
             event = Event(k, torch.arange(n), cost, cost, torch.zeros(n, 29, 9), cost)
             if callback is not None and (end := callback(event)) is not None:
                 return a_design(names(n), status=end)
-        return a_design(names(n))
+        done = a_design(names(n))
+        return replace(done, cost=2.0 - torch.arange(n).double()) if request.cost else done
 
     def names(count):
         return [("water", "methane", "water", "radical")[i % 4] for i in range(count)]

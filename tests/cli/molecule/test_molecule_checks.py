@@ -6,7 +6,7 @@ import signal
 
 import pytest
 from cli_tools import call, report
-from molecule_stubs import T
+from molecule_stubs import S, T, stub_scores
 
 from headwater.cli.molecule import checks as molecule_checks
 from headwater.molecule.checks import dft, xtb
@@ -38,6 +38,42 @@ def test_xtb_stands_beside_the_target(folder, asked, fake_xtb, capsys):
     assert first["on_b3lyp_scale"]["gap"] == pytest.approx(5 * line.slope + line.intercept, abs=1e-5)
     assert first["relaxed"]["gap_ev"] == 5.0 and first["bond_change"] is True and len(fake_xtb) == 2
     assert "gap_xtb_eV" in (folder / "hits.csv").read_text()
+
+
+def test_scored_molecules_are_checked_in_the_columns_of_a_target(
+    folder, asked, fake_xtb, monkeypatch, capsys
+):
+    """Water's bonds change, methane does not converge, and chlorine, which has no scores, is not computed."""
+    stub_scores(monkeypatch)
+    chlorine = "2\nhydrogen chloride\nH 0 0 0\nCl 1.27 0 0\n"
+    (folder / "mixed.xyz").write_text((folder / "two.xyz").read_text() + chlorine)
+    assert call(f"{S} mixed.xyz -o mixed.csv --check xtb") == 0 and len(fake_xtb) == 2
+    out, err = capsys.readouterr()
+    assert "xTB" in out and "strain" in out and "bonds change in xTB" in out and "xTB did not converge" in out
+    assert "xtb  0 of 2 molecules" in err
+    assert call(f"{T} --gap 5eV --count 1 -o hits.sdf --check xtb --quiet") == 1  # xTB says 6.8 eV
+    r = report(folder / "mixed.json")
+    water, _, chlorine = r["molecules"]
+    assert water["xtb"] == {**report(folder / "hits.json")["molecules"][0]["xtb"], "bond_change": True}
+    assert "xtb" not in chlorine and chlorine["sound"] is None
+    assert {"xtb", "disagreement"} <= set(r["definitions"]) and r["calibration"]["gap"]
+    scored, hit = (next(csv.DictReader((folder / f).open())) for f in ("mixed.csv", "hits.csv"))
+    more = {"gap_xtb_eV", "gap_disagreement_eV", "mu_xtb_debye", "strain_kcal_per_mol"}
+    assert more <= set(scored) & set(hit) and scored["gap_xtb_eV"] == hit["gap_xtb_eV"]
+
+
+def test_scores_are_not_checked_unless_asked(folder, fake_xtb, monkeypatch, capsys):
+    stub_scores(monkeypatch)
+    assert call(f"{S} two.xyz -o two.csv") == 0
+    assert not fake_xtb and "xtb" not in capsys.readouterr().out + (folder / "two.csv").read_text()
+
+
+def test_ctrl_c_during_the_check_keeps_the_scores(folder, monkeypatch, capsys):
+    stub_scores(monkeypatch)
+    monkeypatch.setattr(molecule_checks, "PACKAGES", {"xtb": ()})
+    monkeypatch.setattr(xtb, "relax", lambda m: signal.raise_signal(signal.SIGINT))
+    assert call(f"{S} two.xyz -o two.csv --check xtb --quiet") == 130
+    assert len((folder / "two.csv").read_text().splitlines()) == 3
 
 
 def strained(gap, strain):

@@ -1,10 +1,12 @@
 """How `headwater molecule` ends: exit codes, Ctrl-C, limits of time and memory, defects; nothing written is lost."""
 
+import csv
 import signal
 import time
 from dataclasses import replace
 
 import pytest
+import torch
 from cli_tools import EXITS, call, report, two_sentences
 from molecule_stubs import T, a_design, everything
 
@@ -49,10 +51,59 @@ def test_what_misses_is_counted_in_the_first_line(status, folder, asked, capsys,
     assert [m["hit"] for m in report(folder / "hits.json")["molecules"]] == [True, False]
 
 
-def test_a_cost_has_no_goal_to_miss(folder, asked, monkeypatch, capsys):
-    ended(monkeypatch, Status.EVALUATIONS, Status.STALLED)
+def with_cost(monkeypatch, *names, status=Status.EVALUATIONS):
+    """A design with the costs 0.25, 0.5, ... in the order of the names."""
+    done = replace(a_design(names, status=status), cost=torch.arange(1, len(names) + 1) / 4)
+    monkeypatch.setattr(designing, "design", lambda request, **how: done)
+
+
+@pytest.mark.parametrize("status", SPENT)
+def test_a_cost_has_no_goal_to_miss(status, folder, asked, monkeypatch, capsys):
+    with_cost(monkeypatch, "water", "methane", status=status)
     assert call(f"{T} --cost good.py --count 2 --check none --quiet") == 0
     assert capsys.readouterr() == ("", "")
+    first, second = report(folder / "hits.json")["molecules"]
+    assert first["status"] == "SPENT" and "a cost has no value to reach" in first["sentence"]
+    assert (first["cost"], second["cost"], first["rank"], first["hit"]) == (0.25, 0.5, 1, None)
+
+
+def test_the_limit_of_time_is_one_with_a_cost_too(folder, asked, monkeypatch, capsys):
+    with_cost(monkeypatch, "water", status=Status.SECONDS)
+    assert call(f"{T} --cost good.py --count 1 --check none") == 1
+    assert report(folder / "hits.json")["molecules"][0]["status"] == "SECONDS"
+
+
+def test_with_a_cost_a_broken_molecule_and_a_missed_target_are_missed(folder, asked, monkeypatch, capsys):
+    """Water hits 5 eV, methane is 0.1 eV off and hits, too; the radical is broken."""
+    with_cost(monkeypatch, "water", "radical")
+    assert call(f"{T} --cost good.py --count 2 --check none -o a.sdf") == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("1 of 2 molecules missed its goal.") and Status.EVALUATIONS.value not in err
+    with_cost(monkeypatch, "water", "methane")
+    assert call(f"{T} --gap 4.95eV --cost good.py --count 2 --check none -o b.sdf") == 1
+    assert [m["hit"] for m in report(folder / "b.json")["molecules"]] == [True, False]
+
+
+def test_the_value_of_a_cost_is_told(folder, asked, capsys):
+    """The stub's costs are 2, 1, 0: the last is the best, but a duplicate of the first."""
+    assert call(f"{T} --cost good.py --count 3 --check none -o a.sdf") == 0
+    out = capsys.readouterr().out
+    assert "cost" in out.splitlines()[1] and out.splitlines()[-1].endswith("cost 1")
+    rows = list(csv.DictReader((folder / "a.csv").open()))
+    assert [row["cost"] for row in rows] == ["2.0", "1.0", "0.0"] and rows[0]["status"] == "REACHED"
+    assert "cost" in report(folder / "a.json")["definitions"]
+    assert call(f"{T} --gap 5eV --cost good.py --count 2 --check none -o b.sdf") == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("tolerances; cost 1")
+    assert call(f"{T} --gap 5eV --count 2 --check none -o c.sdf") == 0
+    assert "cost" not in capsys.readouterr().out + (folder / "c.csv").read_text()
+
+
+@pytest.mark.parametrize("name", ["flat", "bent"])
+def test_a_cost_that_is_flat_somewhere_is_warned_of(name, folder, asked, capsys):
+    assert call(f"{T} --cost {name}.py --count 1 --check none") == 0
+    err = capsys.readouterr().err
+    assert f"Warning: The cost in {name}.py has a gradient of zero" in err and "--gradients 0" in err
+    assert len(report(folder / "hits.json")["warnings"]) == 1
 
 
 def test_broken_molecules_miss_and_stay_out_of_the_files(folder, asked, capsys):

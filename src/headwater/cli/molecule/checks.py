@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from importlib.util import find_spec
+from typing import TypeVar
 
 from headwater.cli.molecule.designed import DesignedMolecule, rank
+from headwater.cli.molecule.scored import ScoredMolecule
 from headwater.cli.shared.progress import Tell, Watch, clock
-from headwater.errors import summarise
 from headwater.extras import import_optional
-from headwater.molecule.checks import xtb
-from headwater.molecule.structure.molecule import Molecule
+from headwater.molecule.checks.physics import relax_or_explain
 
 PACKAGES = {"none": (), "xtb": ("tblite.interface",), "dft": ("pyscf.gto", "pyscf.dft")}
 """What each check imports; its name is that of the extra too."""
+
+Checked = TypeVar("Checked", DesignedMolecule, ScoredMolecule)
+"""What xTB can be asked about."""
 
 
 def choose_check(name: str | None) -> str:
@@ -49,22 +52,26 @@ def run_checks(check: str, molecules: list[DesignedMolecule], best: int, *, watc
     return True
 
 
-def relax_all(molecules: list[DesignedMolecule], *, tell: Tell) -> None:
-    """GFN2-xTB of every molecule that has coordinates."""
-    there = [(i, m) for i, d in enumerate(molecules) if (m := d.molecule) is not None]
+def relax_each(molecules: list[Checked], *, watch: Watch) -> bool:
+    """GFN2-xTB alone, as `run_checks`."""
+    try:
+        with watch.interrupt.aborting():
+            relax_all(molecules, tell=watch.tell)
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+def relax_all(molecules: list[Checked], *, tell: Tell) -> None:
+    """GFN2-xTB of every molecule that has coordinates and that the models can hold, in the list itself."""
+    there = [
+        (i, m) for i, d in enumerate(molecules) if (m := d.molecule) is not None and d.chemistry is not None
+    ]
     start = time.perf_counter()
     for done, (i, m) in enumerate(there):
         left = (time.perf_counter() - start) / done * (len(there) - done) if done else None
         tell(f"xtb  {done} of {len(there)} molecules, about {clock(left)} left")
         molecules[i] = replace(molecules[i], xtb=relax_or_explain(m))
-
-
-def relax_or_explain(m: Molecule) -> xtb.Relaxation:
-    """GFN2-xTB of a molecule; a failure of any kind is a sentence, so that it takes no other molecule with it."""
-    try:
-        return xtb.relax(m)
-    except Exception as error:
-        return xtb.describe_failure(m, f"The check failed: {summarise(error)}.")
 
 
 def compute_best(molecules: list[DesignedMolecule], best: int, *, tell: Tell) -> None:

@@ -62,7 +62,8 @@ def to_row(d: DesignedMolecule) -> Row:
     if d.fragment_rms is not None:
         row["fragment_rms_angstrom"] = d.fragment_rms
     row |= {"deviation_tolerances": finite_or_none(d.deviation) if d.asked else None}
-    row |= {"status": d.status.name, "notes": "; ".join(d.notes)}
+    row |= {"cost": d.cost} if d.has_cost else {}
+    row |= {"status": d.ending[0], "notes": "; ".join(d.notes)}
     return row | {"gradients": d.gradients, "evaluations": d.evaluations}
 
 

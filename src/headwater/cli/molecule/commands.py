@@ -6,8 +6,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from headwater.cli.molecule.options import NO_AIM, NO_DRAW, NO_FILES, Aim, Draw
-from headwater.cli.shared.options import Files
+from headwater.cli.molecule.options import NO_AIM, NO_DRAW, NO_SCORING, Aim, Draw, Scoring
 
 molecule = App(name="molecule", help="Generate, design and examine small molecules of H, C, N, O, F in 3-D.")
 
@@ -45,7 +44,8 @@ def grow(fragment: Path, /, *, options: Aim = NO_AIM) -> int:
     """Complete a fragment, whose atoms stay where they are, to a molecule; targets may be given.
 
     How it is searched for: random draws around the fragment come first, then gradients, as 'target' does. The order
-    of the fragment's atoms changes nothing.
+    of the fragment's atoms changes nothing. Wrong bond lengths and angles of a fragment stay, and then no draw may be
+    sound: give one of a relaxed molecule.
 
     Parameters
     ----------
@@ -59,8 +59,10 @@ def grow(fragment: Path, /, *, options: Aim = NO_AIM) -> int:
 
 
 @molecule.command
-def score(molecules: Path, /, *, options: Files = NO_FILES) -> int:
+def score(molecules: Path, /, *, options: Scoring = NO_SCORING) -> int:
     """Print validity, stability and six properties of molecules; with -o write them as CSV and JSON.
+
+    --check xtb adds what GFN2-xTB, which uses none of our networks, says of gap, orbitals, dipole moment and strain.
 
     Parameters
     ----------

@@ -26,10 +26,12 @@ class FileCost:
     """The function of a user's file; what it raises becomes a Misuse, so that it ends a run with two sentences.
 
     Where nothing is differentiated (`gradients` is False) its tensors carry no gradient, so it may leave torch.
+    `warnings` are what the user should know before the work begins.
     """
 
     function: Cost
     gradients: bool = True
+    warnings: tuple[str, ...] = ()
 
     def __call__(self, positions: Tensor, types: Tensor, mask: Tensor) -> Tensor:
         if not self.gradients:
@@ -54,20 +56,20 @@ def load_cost(file: Path, *, gradients: bool = True) -> FileCost:
         As `function_in` and `try_cost`.
     """
     cost: Cost = function_in(file, "cost", SIGNATURE)
-    try_cost(cost, file, gradients=gradients)
-    return FileCost(cost, gradients)
+    return FileCost(cost, gradients, try_cost(cost, file, gradients=gradients))
 
 
-def try_cost(cost: Cost, file: Path, *, gradients: bool = True) -> None:
+def try_cost(cost: Cost, file: Path, *, gradients: bool = True) -> tuple[str, ...]:
     """Call a cost with two molecules, one padded, whose types are relaxed, and with one of definite types.
 
-    Without `gradients` nothing is differentiated, here as in the run.
+    Without `gradients` nothing is differentiated, here as in the run. What is fit for use but may be a mistake, a
+    gradient of zero at both molecules, is told in the sentences that are returned.
 
     Raises
     ------
     Misuse
-        It fails, returns no finite differentiable value per molecule, has a gradient that is not finite or zero
-        everywhere, or mixes the molecules of a batch.
+        It fails, returns no finite differentiable value per molecule, has a gradient that is not finite, or mixes
+        the molecules of a batch.
     """
     positions, types, mask = draw_example()
     if not gradients:
@@ -82,15 +84,17 @@ def try_cost(cost: Cost, file: Path, *, gradients: bool = True) -> None:
             f"Write it for positions [batch, {MAX_ATOMS}, 3], types [batch, {MAX_ATOMS}, {len(ELEMENTS)}] "
             f"and mask [batch, {MAX_ATOMS}]{', or give --gradients 0 if it leaves torch' if gradients else ''}.",
         ) from error
+    if gradients and isinstance(value, Tensor) and value.is_floating_point() and not value.requires_grad:
+        raise _refuse_without_gradient(file)
     value = check_values(cost, value, len(positions), positions)
     if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
         raise Misuse(
             f"The cost in {file} is {value.tolist()} for two random molecules.",
             "Return finite floats, also for molecules that are far from good.",
         )
-    if gradients:
-        _check_gradients(value, positions, types, mask, file)
+    warnings = _check_gradients(value, positions, types, mask, file) if gradients else ()
     _try_definite(FileCost(cost, gradients), positions, types, mask)
+    return warnings
 
 
 def _try_definite(cost: FileCost, positions: Tensor, types: Tensor, mask: Tensor) -> None:
@@ -100,10 +104,15 @@ def _try_definite(cost: FileCost, positions: Tensor, types: Tensor, mask: Tensor
         UserCost(cost, mask[:1]).evaluate_batch(MoleculeBatch(positions[:1], kinds, kinds * 0, mask[:1]))
 
 
-def _check_gradients(value: Tensor, positions: Tensor, types: Tensor, mask: Tensor, file: Path) -> None:
-    """Refuse gradients that are NaN, zero everywhere, or of another molecule."""
+def _check_gradients(
+    value: Tensor, positions: Tensor, types: Tensor, mask: Tensor, file: Path
+) -> tuple[str, ...]:
+    """Refuse gradients that are NaN or of another molecule; a sentence if they are zero at both molecules."""
+    slope = False
     for i in range(len(value)):
         pair = torch.autograd.grad(value[i], (positions, types), retain_graph=True, allow_unused=True)
+        if all(g is None for g in pair):
+            raise _refuse_without_gradient(file)
         both = [
             torch.zeros_like(x) if g is None else g for g, x in zip(pair, (positions, types), strict=True)
         ]
@@ -118,15 +127,20 @@ def _check_gradients(value: Tensor, positions: Tensor, types: Tensor, mask: Tens
                 f"The cost in {file} mixes the molecules of a batch.",
                 "Reduce over atoms only, so that each molecule has its own value.",
             )
-    if not any(g is not None and bool((g != 0).any()) for g in _all_gradients(value, positions, types)):
-        raise Misuse(
-            f"The cost in {file} has no gradient for two random molecules.",
-            "Use functions with a slope instead of counts, thresholds and argmax.",
-        )
+        slope = slope or bool((gradient[i] != 0).any())
+    if slope:
+        return ()
+    return (
+        f"The cost in {file} has a gradient of zero for two random molecules. Where it is flat only draws lower it; "
+        "with --gradients 0 no time goes into gradients.",
+    )
 
 
-def _all_gradients(value: Tensor, positions: Tensor, types: Tensor) -> tuple[Tensor | None, ...]:
-    return torch.autograd.grad(value.sum(), (positions, types), allow_unused=True)
+def _refuse_without_gradient(file: Path) -> Misuse:
+    return Misuse(
+        f"The cost in {file} does not carry a gradient.",
+        "Compute it with differentiable torch operations, or give --gradients 0, and it chooses among draws.",
+    )
 
 
 def draw_example(sizes: tuple[int, ...] = (9, 5)) -> tuple[Tensor, Tensor, Tensor]:

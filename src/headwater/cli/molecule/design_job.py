@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 from headwater.cli.molecule import report
 from headwater.cli.molecule.checks import run_checks
-from headwater.cli.molecule.designed import DesignedMolecule, add_design, leave_out_broken, rank
+from headwater.cli.molecule.designed import NATURAL, DesignedMolecule, add_design, leave_out_broken, rank
 from headwater.cli.molecule.files import write_molecules, write_pictures
 from headwater.cli.molecule.progress import DesignWatch
-from headwater.cli.molecule.table import show_designed
+from headwater.cli.molecule.table import format_cost, show_designed
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import Outputs
 from headwater.cli.shared.terminal import say
@@ -25,11 +25,7 @@ from headwater.molecule.targets import design as designing
 from headwater.molecule.targets.request import Request
 from headwater.molecule.targets.screened_control import ScreenedControl
 from headwater.molecule.targets.target import as_asked
-from headwater.optimizers.status import Status
 from headwater.text import counted
-
-NATURAL = (Status.EVALUATIONS, Status.STALLED, Status.CONVERGED, Status.MISSED)
-"""How a search ends that finds no hit by the guide; the evaluator may say otherwise, and a cost knows no hit."""
 
 
 @dataclass(kw_only=True)
@@ -146,14 +142,17 @@ class DesignJob(Job):
             Entry(
                 name=f"molecule {d.number}",
                 values=report.describe(d, places.get(d.number)),
-                statuses=() if self._reached(d) and d.status in NATURAL else (d.status,),
+                statuses=() if d.status in NATURAL and (d.has_cost or self._reached(d)) else (d.status,),
                 missed=not self._reached(d),
             )
             for d in self.designed
         ]
 
     def _reached(self, d: DesignedMolecule) -> bool:
-        """Whether a molecule is what was asked for: a hit, or sound; with one candidate every draw is."""
+        """Whether a molecule is what was asked for: a hit, or sound; with one candidate every draw is.
+
+        A cost has no value to reach, so it misses nothing.
+        """
         return bool(d.hit) if self.asked else d.sound or not self.request.sound
 
     def facts(self) -> Mapping[str, Any]:
@@ -196,7 +195,7 @@ class DesignJob(Job):
         say(f"{', '.join(map(str, self.outputs.main))}: {counted(kept, 'molecule')}")
         say(f"{', '.join(beside)}: {counted(len(self.designed), 'molecule')} in {self.seconds:.1f} s")
         best = next((d for d in rank(self.designed) if d.sound), None)
-        if best is None or not self.asked:
+        if best is None or not (self.asked or best.has_cost):
             return
         own = models.load_test_errors()
         errors = _quantities({k: own[k] for k in self.asked if k in own})
@@ -214,10 +213,13 @@ def _describe_best(d: DesignedMolecule) -> str:
         for c, v in d.checks.items()
         if set(d.asked) & set(v)
     ]
-    word = "Best" if d.hit else "No hit, the nearest"
-    why = f"sum of deviations {d.deviation:.2f} tolerances"
+    word = "No hit, the nearest" if d.hit is False else "Best"
+    if d.asked:
+        found.append(f"sum of deviations {d.deviation:.2f} tolerances")
+    if d.has_cost:
+        found.append(f"cost {format_cost(d.cost)}")
     notes = f" ({', '.join(d.notes)})" if d.notes else ""
-    return f"{word}: number {d.number}, {d.smiles}, by {d.found_by}{notes}: {'; '.join(found)}; {why}"
+    return f"{word}: number {d.number}, {d.smiles}, by {d.found_by}{notes}: {'; '.join(filter(None, found))}"
 
 
 def _quantities(values: Mapping[str, float | None]) -> str:

@@ -6,10 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 from torch import Tensor
 
-from headwater.cli.molecule.notes import note_size
+from headwater.cli.molecule.notes import note_failure, note_size
 from headwater.molecule.checks.dft import DftResult
 from headwater.molecule.checks.physics import Physics
 from headwater.molecule.checks.xtb import Relaxation
@@ -17,12 +16,16 @@ from headwater.molecule.chemistry.scores import compute_scores
 from headwater.molecule.chemistry.soundness import Chemistry, examine, find_duplicates
 from headwater.molecule.structure import units
 from headwater.molecule.structure.interval import Asked, find_error
-from headwater.molecule.structure.molecule import Molecule, to_molecules
-from headwater.molecule.targets.design import Design
+from headwater.molecule.structure.molecule import Molecule, has_coordinates, to_molecules
+from headwater.molecule.targets.cards import list_checks
+from headwater.molecule.targets.result import Design
 from headwater.molecule.targets.target import Target, find_deviation
 from headwater.optimizers.status import Status
 
 Values = Mapping[str, float | None]
+NATURAL = (Status.EVALUATIONS, Status.STALLED, Status.CONVERGED, Status.MISSED)
+"""How a search ends that finds no hit by the guide; the evaluator may say otherwise, and a cost knows no hit."""
+SPENT = "All draws and gradients were spent and the best molecule was kept; a cost has no value to reach."
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -55,6 +58,8 @@ class DesignedMolecule:
         What the molecule is; None without coordinates.
     duplicate_of
         The number of an earlier molecule with the same SMILES.
+    has_cost, cost
+        Whether a cost of the user's was asked to be low, and its value; None where it has none.
     xtb, dft
         The checks; None where there was none.
     """
@@ -74,6 +79,8 @@ class DesignedMolecule:
     fragment_rms: float | None = None
     chemistry: Chemistry | None = None
     duplicate_of: int | None = None
+    has_cost: bool = False
+    cost: float | None = None
     xtb: Relaxation | None = None
     dft: DftResult | None = None
 
@@ -91,6 +98,12 @@ class DesignedMolecule:
     def smiles(self) -> str | None:
         """The structure with its stereo, by RDKit's perception where the distance table fails; None if none."""
         return None if self.chemistry is None else self.chemistry.structure
+
+    @property
+    def ending(self) -> tuple[str, str]:
+        """How the search ended, a name and a sentence; with a cost, which has no goal, that all of it was spent."""
+        open_ended = self.has_cost and self.status in NATURAL
+        return ("SPENT", SPENT) if open_ended else (self.status.name, self.status.value)
 
     @property
     def found_by(self) -> str:
@@ -129,13 +142,7 @@ class DesignedMolecule:
     @property
     def checks(self) -> dict[str, Values]:
         """The checks that were made, by name: gap, HOMO, LUMO and dipole; xTB's on the scale of B3LYP."""
-        made = {"xTB": (self.xtb, self.physics.xtb_values), "DFT": (self.dft, self.physics.dft_values)}
-        names = ("gap", "homo", "lumo", "mu")
-        return {
-            name: {k: finite_or_none(values.get(k)) for k in names}
-            for name, (check, values) in made.items()
-            if check is not None
-        }
+        return round_checks(self.physics)
 
     @property
     def disagreement(self) -> dict[str, float | None]:
@@ -152,9 +159,12 @@ class DesignedMolecule:
         """What sorts molecules, the best first.
 
         Sound ones, new ones, those that no check contradicts, those that DFT computed; then by the deviation in
-        tolerances, by DFT where it has a value and else by the evaluator, plus the doubt of the checks.
+        tolerances, by DFT where it has a value and else by the evaluator, plus the user's cost, plus the doubt of
+        the checks.
         """
         value = self._sum_deviations({**self.evaluator, **self.physics.dft_values})
+        if self.has_cost:
+            value += math.inf if self.cost is None else self.cost
         doubt = self.physics.doubt(self.asked)
         barred = (not self.sound, self.duplicate_of is not None, self.contradicted, self.dft is None)
         return (*map(float, barred), value + doubt, float(self.number))
@@ -172,7 +182,7 @@ class DesignedMolecule:
         if self.molecule is not None:
             notes += note_size(self.molecule)
         notes += self.physics.notes(self.asked)
-        notes += ["xTB did not converge"] * (self.xtb is not None and not self.xtb.converged)
+        notes += note_failure(self.xtb)
         notes += [self.status.name.lower()] * (self.status in (Status.DIVERGED, Status.CANCELLED))
         return (*notes, *(["DFT did not converge"] * (self.dft is not None and not self.dft.converged)))
 
@@ -192,6 +202,13 @@ def finite_or_none(value: float | Tensor | None) -> float | None:
     """
     number = math.nan if value is None else float(value)
     return round(number, 6) if math.isfinite(number) else None
+
+
+def round_checks(physics: Physics) -> dict[str, Values]:
+    """The checks that were made, by name, ready for JSON (`list_checks`)."""
+    return {
+        name: {k: finite_or_none(v) for k, v in found.items()} for name, found in list_checks(physics).items()
+    }
 
 
 def add_design(
@@ -270,12 +287,9 @@ def _make_one(
         evaluations=int(design.evaluations[i]),
         fragment_rms=None if m is None or rms is None else finite_or_none(rms[i]),
         chemistry=c,
+        has_cost=design.cost is not None,
+        cost=None if m is None or design.cost is None else finite_or_none(design.cost[i]),
     )
-
-
-def has_coordinates(m: Molecule) -> bool:
-    """Whether the atoms are somewhere: finite, and not all in one point."""
-    return bool(np.isfinite(m.positions).all()) and (len(m) < 2 or bool(np.ptp(m.positions, axis=0).any()))
 
 
 def rank(molecules: Iterable[DesignedMolecule]) -> list[DesignedMolecule]:

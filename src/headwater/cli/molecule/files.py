@@ -9,13 +9,12 @@ from headwater.cli.molecule.columns import add_tags, to_row
 from headwater.cli.molecule.designed import DesignedMolecule
 from headwater.cli.shared.outputs import Outputs, check_outputs
 from headwater.errors import Misuse, suggest
-from headwater.molecule.io.card import Card, Line
+from headwater.molecule.io.card import Card
 from headwater.molecule.io.files import WRITERS
 from headwater.molecule.io.table import write_csv
 from headwater.molecule.io.viewer import write_page
 from headwater.molecule.sheet import write_sheet
-from headwater.molecule.structure import units
-from headwater.molecule.structure.interval import Interval
+from headwater.molecule.targets.cards import make_cost_line, make_line, make_strain_line
 
 
 def name_files(main: Path, inputs: Iterable[Path], *, overwrite: bool) -> Outputs:
@@ -68,23 +67,13 @@ def write_pictures(
 
 def make_card(d: DesignedMolecule, name: str) -> Card:
     """A molecule as sheet and page show it: the targets, or all properties if there is none."""
-    lines = [_make_line(d, property) for property in d.asked or d.evaluator]
+    lines = [
+        make_line(name, d.asked.get(name), d.guide, d.evaluator, d.scores, d.checks)
+        for name in d.asked or d.evaluator
+    ]
+    if d.has_cost:
+        lines.append(make_cost_line(d.cost))
     if d.xtb is not None:
-        lines.append(Line("strain", "kcal/mol", (("xTB", d.strain),)))
+        lines.append(make_strain_line(d.strain))
     notes = (*(["no hit"] if d.hit is False else []), *d.notes)
     return Card(add_tags(d, name), f"seed {d.seed}, by {d.found_by}", tuple(lines), notes)
-
-
-def _make_line(d: DesignedMolecule, property: str) -> Line:
-    values: list[tuple[str, float | str | None]] = []
-    if property in d.asked:
-        asked = d.asked[property]
-        values.append(("asked", str(asked) if isinstance(asked, Interval) else asked))
-    if property in d.scores:
-        values.append(("RDKit", d.scores[property]))
-        return Line(property, "", tuple(values))
-    if property in d.asked:
-        values.append(("guide", d.guide.get(property)))
-    values.append(("evaluator", d.evaluator.get(property)))
-    values += [(name, found.get(property)) for name, found in d.checks.items()]
-    return Line(property, units.UNITS[property], tuple(values))

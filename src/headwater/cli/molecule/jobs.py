@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from headwater.cli.molecule.checks import choose_check
-from headwater.cli.molecule.cost import load_cost
+from headwater.cli.molecule.cost import FileCost, load_cost
 from headwater.cli.molecule.design_job import DesignJob
 from headwater.cli.molecule.files import name_files
 from headwater.cli.molecule.options import Aim, Draw
@@ -97,7 +97,7 @@ def _make_job(
         inputs=inputs,
         settings={**settings, **_list_settings(o), "check": check},
         report=outputs.report,
-        warnings=(*_warn_of_size(request), *_warn_of_range(request.targets)),
+        warnings=(*_warn_of_size(request), *_warn_of_range(request.targets), *_warn_of_cost(request)),
         watch=DesignWatch(command, seconds=seconds, quiet=o.quiet),
         overwrite=o.overwrite,
         quiet=o.quiet,
@@ -212,6 +212,11 @@ def _warn_of_size(request: Request) -> tuple[str, ...]:
     """A sentence if the formula has more heavy atoms than QM9."""
     sentence = None if request.formula is None else formula.size_warning(request.formula)
     return () if sentence is None else (sentence,)
+
+
+def _warn_of_cost(request: Request) -> tuple[str, ...]:
+    """What was seen when the cost of a file was tried."""
+    return request.cost.warnings if isinstance(request.cost, FileCost) else ()
 
 
 def _check_orbitals(targets: Mapping[str, Asked]) -> None:

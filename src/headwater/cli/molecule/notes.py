@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from headwater.molecule.checks.xtb import Relaxation
 from headwater.molecule.structure.elements import ELEMENTS, MAX_ATOMS
 from headwater.molecule.structure.formula import HEAVY_ATOMS, LEAST_HEAVY_ATOMS
 from headwater.molecule.structure.molecule import Molecule
@@ -26,6 +27,11 @@ def note_size(m: Molecule) -> list[str]:
     if LEAST_HEAVY_ATOMS <= heavy <= HEAVY_ATOMS:
         return []
     return [f"{counted(heavy, 'heavy atom')}, QM9 has {LEAST_HEAVY_ATOMS} to {HEAVY_ATOMS}"]
+
+
+def note_failure(xtb: Relaxation | None) -> list[str]:
+    """A note on a relaxation that did not converge; else none."""
+    return ["xTB did not converge"] if xtb is not None and not xtb.converged else []
 
 
 def note_unknown(m: Molecule) -> list[str]:

@@ -63,7 +63,7 @@ class Draw(Files):
     """Seed of the first molecule; molecule i has seed + i."""
 
     atoms: Annotated[int | None, whole(MIN_ATOMS, MAX_ATOMS, group=DESIGN)] = None
-    """Atoms per molecule, hydrogens included: 3 to 29. By default drawn as in QM9."""
+    """Atoms of every molecule, exactly, hydrogens included: 3 to 29. By default drawn as in QM9."""
 
     formula: Annotated[str | None, Parameter(group=DESIGN)] = None
     """The atoms of every molecule, e.g. C7H10O2."""
@@ -87,6 +87,15 @@ class Draw(Files):
 
     keep_broken: Annotated[bool, Parameter(negative="", group=OUTPUT)] = False
     """Write broken molecules too: without it those that are not sound stay out of SDF and XYZ."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Scoring(Files):
+    """What `score` understands."""
+
+    check: Annotated[Literal["none", "xtb"], Parameter(group=CHECKS)] = "none"
+    """Check without our networks: 'xtb' relaxes every molecule with GFN2-xTB, which takes less than a second each."""
 
 
 @Parameter(name="*")
@@ -125,8 +134,10 @@ class Aim(Draw):
     """How much a missed target counts beside others, e.g. --weight gap=2; 1 by default, may be repeated."""
 
     cost: Annotated[Path | None, Parameter(group=TARGETS)] = None
-    """A Python file with a function cost(positions, types, mask), one value per molecule: differentiable, or any with
-    --gradients 0, such as a score of RDKit."""
+    """A Python file with a function cost(positions, types, mask), one value per molecule, to be as low as possible:
+    positions [b, 29, 3] in angstrom, types [b, 29, 5] the weights of H, C, N, O, F, mask [b, 29] which atoms exist.
+    Differentiable, or any with --gradients 0, such as a score of RDKit. It adds to the deviations from the targets
+    in tolerances, has no goal, and ends no search early: all draws and gradients are spent."""
 
     gradients: Annotated[int | None, whole(0, MOST_GRADIENTS, group=DESIGN)] = None
     """Most gradient evaluations per attempt (0: screen draws only); by default the recipe's."""
@@ -141,6 +152,6 @@ class Aim(Draw):
         return {name: value for name, value in asked.items() if value is not None}
 
 
-NO_FILES = Files()
+NO_SCORING = Scoring()
 NO_DRAW = Draw()
 NO_AIM = Aim()

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from headwater.cli.molecule.columns import describe_chemistry, describe_ends
-from headwater.cli.molecule.designed import DesignedMolecule, finite_or_none
+from headwater.cli.molecule.designed import DesignedMolecule, finite_or_none, round_checks
+from headwater.molecule.checks.physics import Physics
 from headwater.molecule.checks.xtb import RELAXED_CALIBRATION
 from headwater.molecule.chemistry.soundness import Chemistry, summarise
 from headwater.molecule.model import models
@@ -36,6 +37,12 @@ PREDICTED = {
     "fragments": "parts that no bond connects",
     "units": "of all properties in this report",
 }
+CHECKED = {
+    "xtb": "GFN2-xTB, relaxed from the molecule as written; on_b3lyp_scale maps its values with the lines of "
+    "calibration, b3lyp = slope * xtb + intercept; rmsd over all atoms between the two geometries; strain is the "
+    "energy that the relaxation sets free",
+    "disagreement": "the value by DFT, or else by xTB on the scale of B3LYP, minus the evaluator's, in units",
+}
 DEFINITIONS = PREDICTED | {
     "guide_before_rounding": "the guide's prediction while types were still relaxed",
     "asked": "the targets; of a range its ends",
@@ -46,9 +53,13 @@ DEFINITIONS = PREDICTED | {
     "tolerance": "twice the published error of QM9 regressors; of RDKit's scores how near a single value is to be",
     "deviation": "sum over the targets of weight times distance in tolerances; of a range from the values inside it "
     "that are a tolerance away from its ends",
+    "cost": "the value of the function of --cost for the molecule as written, its atoms definite; the lower the "
+    "better. It has no goal: hit does not ask for it, and no molecule misses it",
+    "status": "how the search ended; SPENT with a cost, for which all draws and gradients are spent, as it has no "
+    "value to reach",
     "rank": "place from 1: sound molecules, new ones, those that no check contradicts, those that DFT computed; then "
-    "by the deviation, by DFT where it has a value, plus the disagreement of the checks in mean errors of xTB, plus "
-    "the strain in units of 20 kcal/mol",
+    "by the deviation, by DFT where it has a value, plus the cost, plus the disagreement of the checks in mean "
+    "errors of xTB, plus the strain in units of 20 kcal/mol",
     "found_by": "draw: a random draw of the source that was sound and near enough; gradient: D-Flow from a draw",
     "evaluator_test_mae": "the evaluator's own mean absolute error on QM9's test part",
     "mae": "mean distance of the evaluator from what was asked over all molecules with a prediction, unsound ones "
@@ -57,11 +68,8 @@ DEFINITIONS = PREDICTED | {
     "duplicate_of": "number of the first molecule with the same SMILES",
     "unique": "share of distinct SMILES by the table, of the valid molecules",
     "rdkit": units.SCORES,
-    "xtb": "GFN2-xTB, relaxed from the molecule as written; on_b3lyp_scale maps its values with the lines of "
-    "calibration, b3lyp = slope * xtb + intercept; rmsd over all atoms between the two geometries; strain is the "
-    "energy that the relaxation sets free",
+    **CHECKED,
     "dft": "B3LYP/6-31G(2df,p), QM9's level of theory, at the geometry as written",
-    "disagreement": "the value by DFT, or else by xTB on the scale of B3LYP, minus the evaluator's, in units",
     "gradients": "gradient evaluations of this molecule: each a forward solve and a vector-Jacobian product",
     "evaluations": "forward calls of the generator for this molecule",
     "fragment_rms": "rms distance of the fragment's atoms from where they were given, angstrom",
@@ -110,8 +118,8 @@ def describe(d: DesignedMolecule, rank: int | None) -> dict[str, Any]:
         "number": d.number,
         "seed": d.seed,
         "rank": rank,
-        "status": d.status.name,
-        "sentence": d.status.value,
+        "status": d.ending[0],
+        "sentence": d.ending[1],
         "found_by": d.found_by,
         **describe_chemistry(d.chemistry),
         "duplicate_of": d.duplicate_of,
@@ -123,7 +131,8 @@ def describe(d: DesignedMolecule, rank: int | None) -> dict[str, Any]:
         "rdkit": dict(d.scores),
         "hit": d.hit,
         "deviation": finite_or_none(d.deviation) if d.asked else None,
-        "xtb": _describe_xtb(d),
+        **({"cost": d.cost} if d.has_cost else {}),
+        "xtb": describe_xtb(d.physics),
         "dft": _describe_dft(d),
         "disagreement": d.disagreement,
         "contradicted": d.contradicted,
@@ -159,16 +168,17 @@ def _mean_errors(molecules: Sequence[DesignedMolecule], names: Mapping[str, Any]
     return {name: finite_or_none(sum(e) / len(e)) if e else None for name, e in errors.items()}
 
 
-def _describe_xtb(d: DesignedMolecule) -> dict[str, Any] | None:
-    xtb = d.xtb
+def describe_xtb(physics: Physics) -> dict[str, Any] | None:
+    """What xTB says of a molecule; None where it was not computed."""
+    xtb = physics.xtb
     if xtb is None:
         return None
     return {
         "converged": xtb.converged,
         "rmsd_angstrom": finite_or_none(xtb.rmsd),
         "bond_change": xtb.bond_change,
-        "strain_kcal_per_mol": d.strain,
-        "on_b3lyp_scale": dict(d.checks["xTB"]),
+        "strain_kcal_per_mol": finite_or_none(physics.strain),
+        "on_b3lyp_scale": dict(round_checks(physics)["xTB"]),
         "as_written": {k: finite_or_none(v) for k, v in asdict(xtb.before).items()},
         "relaxed": {k: finite_or_none(v) for k, v in asdict(xtb.after).items()},
         "sentence": xtb.sentence,

@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from headwater.cli.molecule import report
-from headwater.cli.molecule.columns import describe_chemistry, name_column
+from headwater.cli.molecule.checks import choose_check, relax_each
+from headwater.cli.molecule.columns import name_column
 from headwater.cli.molecule.designed import Values, finite_or_none
-from headwater.cli.molecule.notes import note_size, note_unknown, warn_of_sizes
+from headwater.cli.molecule.notes import note_unknown, warn_of_sizes
+from headwater.cli.molecule.options import Scoring
+from headwater.cli.molecule.scored import ScoredMolecule
 from headwater.cli.molecule.table import show_scores
 from headwater.cli.shared.job import Entry, Job
-from headwater.cli.shared.options import Files
 from headwater.cli.shared.outputs import check_outputs
+from headwater.cli.shared.progress import Watch
 from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse, suggest
 from headwater.extras import import_optional
 from headwater.flows.watched import Ended
-from headwater.molecule.chemistry.soundness import Chemistry, examine, find_duplicates
+from headwater.molecule.chemistry.soundness import examine, find_duplicates
 from headwater.molecule.io.files import read_molecules
 from headwater.molecule.io.table import write_csv
 from headwater.molecule.structure import units
@@ -29,43 +32,6 @@ from headwater.text import counted
 
 FORMATS = (".csv", ".json")
 UNKNOWN: Values = dict.fromkeys(units.UNITS)
-
-
-@dataclass(frozen=True)
-class ScoredMolecule:
-    """A molecule of a file with what is known of it; `number` from 1, properties in canonical units.
-
-    One that the models cannot hold has no chemistry and no properties.
-    """
-
-    number: int
-    molecule: Molecule
-    chemistry: Chemistry | None
-    duplicate_of: int | None
-    guide: Values
-    evaluator: Values
-
-    @property
-    def notes(self) -> list[str]:
-        """The notes of the molecule; of one with charges, that its predictions mean nothing."""
-        if self.chemistry is None:
-            return note_unknown(self.molecule)
-        charged = "charged: the networks know no charges"
-        notes = [charged if note == "charged" else note for note in self.chemistry.notes]
-        notes += note_size(self.molecule)
-        return notes + ([] if self.duplicate_of is None else [f"duplicate of {self.duplicate_of}"])
-
-    def describe(self) -> dict[str, Any]:
-        """The molecule as it stands in the report."""
-        return {
-            "number": self.number,
-            "name": self.molecule.name,
-            **describe_chemistry(self.chemistry),
-            "duplicate_of": self.duplicate_of,
-            "notes": "; ".join(self.notes),
-            "guide": self.guide,
-            "evaluator": self.evaluator,
-        }
 
 
 @dataclass(kw_only=True)
@@ -78,6 +44,8 @@ class ScoreJob(Job):
         What is scored.
     table
         The CSV file; None to print only.
+    check
+        "none" or "xtb".
     at_once
         Molecules that the networks are given at once.
     scored
@@ -86,6 +54,7 @@ class ScoreJob(Job):
 
     molecules: Sequence[Molecule]
     table: Path | None = None
+    check: str = "none"
     at_once: int = 64
     scored: list[ScoredMolecule] = field(default_factory=list)
 
@@ -113,6 +82,8 @@ class ScoreJob(Job):
                 zip(self.molecules, parts, find_duplicates(names), strict=True), 1
             )
         ]
+        if self.check == "xtb":
+            relax_each(self.scored, watch=self.watch)
         if self.table is not None:
             rows = [_flatten(s.describe()) for s in self.scored]
             write_csv(self.table, rows, overwrite=self.overwrite)
@@ -138,7 +109,8 @@ class ScoreJob(Job):
         return {
             **report.describe_models(),
             "summary": report.summarise_chemistry(chemistry),
-            "definitions": report.PREDICTED,
+            **({"calibration": report.describe_calibration()} if self.check == "xtb" else {}),
+            "definitions": report.PREDICTED | (report.CHECKED if self.check == "xtb" else {}),
         }
 
     def remarks(self, report: Mapping[str, Any]) -> Iterable[str]:
@@ -151,20 +123,20 @@ class ScoreJob(Job):
 
     def tell(self, report: Mapping[str, Any]) -> None:
         """The table, and which files were written."""
-        show_scores(
-            (s.molecule.name or str(s.number), s.chemistry, s.evaluator, s.notes) for s in self.scored
-        )
+        rows = [(s.molecule.name or str(s.number), s.chemistry, s.evaluator, s.notes) for s in self.scored]
+        show_scores(rows, checked=[s.physics for s in self.scored] if self.check == "xtb" else None)
         if self.table is not None:
             say(f"{self.table}, {self.report}: {counted(len(self.scored), 'molecule')}")
 
 
-def score_job(path: Path, o: Files) -> ScoreJob:
+def score_job(path: Path, o: Scoring) -> ScoreJob:
     """The molecules of a file, if the models can hold one of them; its outputs are checked.
 
     Raises
     ------
     Misuse
-        An output cannot be written, or the file or one of its molecules, which is named, cannot be read.
+        An output cannot be written, the file or one of its molecules, which is named, cannot be read, or the
+        package of the check is not installed.
     """
     table = report = None
     if o.output is not None:
@@ -177,11 +149,14 @@ def score_job(path: Path, o: Files) -> ScoreJob:
     return ScoreJob(
         command="molecule score",
         inputs=(path,),
+        settings={"check": o.check},
+        watch=Watch("score", quiet=o.quiet),
         report=report,
         overwrite=o.overwrite,
         quiet=o.quiet,
         molecules=read_checked(path),
         table=table,
+        check=choose_check(o.check),
     )
 
 
@@ -198,7 +173,11 @@ def read_checked(path: Path) -> list[Molecule]:
 
 def _flatten(entry: dict[str, Any]) -> dict[str, Any]:
     """An entry of the report as a row of the table; the name of every column with a unit ends with it."""
-    flat = {k: v for k, v in entry.items() if k not in ("guide", "evaluator")}
+    apart = ("guide", "evaluator", "xtb", "disagreement")
+    flat = {k: v for k, v in entry.items() if k not in apart}
+    sources = {source: entry[source] for source in ("evaluator", "guide")}
+    if (xtb := entry.get("xtb")) is not None:
+        sources |= {"xtb": xtb["on_b3lyp_scale"], "disagreement": entry["disagreement"]}
     for name in units.UNITS:
-        flat |= {name_column(name, source): entry[source][name] for source in ("evaluator", "guide")}
-    return flat
+        flat |= {name_column(name, s): found[name] for s, found in sources.items() if name in found}
+    return flat | ({} if xtb is None else {"strain_kcal_per_mol": xtb["strain_kcal_per_mol"]})

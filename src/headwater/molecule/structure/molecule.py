@@ -165,6 +165,11 @@ def to_batch(molecules: Sequence[Molecule], length: int = MAX_ATOMS) -> Molecule
     return MoleculeBatch(centre(positions, mask), types, charges, mask)
 
 
+def has_coordinates(m: Molecule) -> bool:
+    """Whether the atoms are somewhere: finite, and not all in one point."""
+    return bool(np.isfinite(m.positions).all()) and (len(m) < 2 or bool(np.ptp(m.positions, axis=0).any()))
+
+
 def check_molecule(m: Molecule, length: int = MAX_ATOMS) -> None:
     """Refuse a molecule that the models cannot hold."""
     name = f"The molecule {m.name!r}" if m.name else "The molecule"

@@ -28,12 +28,13 @@ from headwater.molecule.structure.elements import MAX_ATOMS
 from headwater.molecule.structure.molecule import Molecule, select_atoms, sort_atoms
 from headwater.molecule.structure.state import MoleculeBatch, atom_mask, relaxed_types, round_state
 from headwater.molecule.targets.conditioned import find_known_part
-from headwater.molecule.targets.cost import PropertyCost, RoundingPenalty, UserCost
+from headwater.molecule.targets.cost import PropertyCost, RoundingPenalty, UserCost, UserFunction
 from headwater.molecule.targets.deviation import ScoreTargets, TargetDeviation
 from headwater.molecule.targets.flow import molecule_flow
 from headwater.molecule.targets.objective import DesignObjective
 from headwater.molecule.targets.record import SearchResult
 from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.result import Design
 from headwater.molecule.targets.screened_control import ScreenedControl, ScreenedDraws
 from headwater.molecule.targets.sizes import draw_atoms
 from headwater.optimizers.status import Status
@@ -135,67 +136,6 @@ class DesignTask:
         return m if self.request.fragment is None else _move_to_fragment(m, self.request.fragment)
 
 
-@dataclass(frozen=True)
-class Design:
-    """Molecules and what is known of them; the first axis of every tensor is the molecule.
-
-    Attributes
-    ----------
-    molecules
-        With definite atoms.
-    guide
-        Property: what the guide predicts for `molecules`, `[b]`; alpha in Bohr^3, gap, homo and lumo in eV, mu in D,
-        cv in cal/(mol K).
-    evaluator
-        Property: what the evaluator predicts for them, `[b]`, in the same units.
-    relaxed
-        Property: the guide's prediction before rounding, `[b]`, in the same units.
-    status
-        How the search for each ended. REACHED: the molecule is a hit by the guide; whether it is one, the evaluator
-        says.
-    deviation
-        The largest deviation from a target by the guide, in tolerances, `[b]`.
-    by_gradient
-        Whether the molecule is from a gradient's step, and not a draw, `[b]`.
-    gradients
-        Gradient evaluations, over all draws and attempts, `[b]`.
-    evaluations
-        Forward calls of the generator, over all draws and attempts, `[b]`.
-    x0
-        The source points, `[b, 29, 9]`.
-    x1
-        Their samples, `[b, 29, 9]`.
-    fragment_rms
-        How far the atoms of a fragment are from where they were given, angstrom, `[b]`; None without a fragment.
-
-    Examples
-    --------
-    >>> import headwater as hw
-    >>> plain = hw.molecule.ScreenedDraws(steps=2, candidates=1)
-    >>> found = hw.molecule.generate(2, atoms=9, recipe=plain)
-    >>> found.x1.shape, found.molecules.mask.sum(1).tolist(), sorted(found.guide)
-    (torch.Size([2, 29, 9]), [9, 9], ['alpha', 'cv', 'gap', 'homo', 'lumo', 'mu'])
-    """
-
-    molecules: MoleculeBatch
-    guide: dict[str, Tensor]
-    evaluator: dict[str, Tensor]
-    relaxed: dict[str, Tensor]
-    status: tuple[Status, ...]
-    deviation: Tensor
-    by_gradient: Tensor
-    gradients: Tensor
-    evaluations: Tensor
-    x0: Tensor
-    x1: Tensor
-    fragment_rms: Tensor | None = None
-
-    @property
-    def reached(self) -> Tensor:
-        """Which molecules hit by the guide, which ended their search, bool `[b]`."""
-        return torch.tensor([s is Status.REACHED for s in self.status])
-
-
 def design(
     request: Request,
     networks: Networks | None = None,
@@ -261,6 +201,7 @@ def design(
         evaluations=result.evaluations,
         x0=task.restore_order(result.x0),
         x1=task.restore_order(result.x1),
+        cost=None if request.cost is None else _evaluate_cost(request.cost, centred, result.status),
         fragment_rms=None if request.fragment is None else _fragment_rms(m, request.fragment),
     )
 
@@ -349,6 +290,17 @@ def score(
     """
     networks = networks or Networks.load()
     return predict_batch(networks.guide, batch), predict_batch(networks.evaluator, batch)
+
+
+def _evaluate_cost(cost: UserFunction, m: MoleculeBatch, status: tuple[Status, ...]) -> Tensor:
+    """The user's cost of molecules as the search saw them, `[b]`; NaN of those that were never finite."""
+    seen = torch.tensor([i for i, s in enumerate(status) if s is not Status.DIVERGED], dtype=torch.long)
+    values = torch.full((len(m),), torch.nan, dtype=torch.float64)
+    if len(seen):
+        with torch.no_grad():
+            part = UserCost(cost, m.mask).select(seen).evaluate_batch(m.select(seen))
+        values[seen] = part.double()
+    return values
 
 
 def _move_to_fragment(m: MoleculeBatch, fragment: Molecule) -> MoleculeBatch:

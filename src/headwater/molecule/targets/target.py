@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 
@@ -70,6 +72,8 @@ class Target:
     >>> gap = hw.molecule.Target("gap", hw.molecule.Interval(5.0, 6.0))
     >>> gap.make_goal(2).deviation(torch.tensor([5.5, 6.13])).round(decimals=2)  # in tolerances of 0.13 eV
     tensor([0., 2.])
+    >>> gap.tolerance
+    0.13
     """
 
     property: str
@@ -96,6 +100,11 @@ class Target:
         """The ends of a range, `[2]`; else the value, a scalar or `[count]`."""
         v = self.value
         return torch.as_tensor([v.low, v.high] if isinstance(v, Interval) else v, dtype=torch.float64)
+
+    @builtins.property  # a field of this class is called property
+    def tolerance(self) -> float:
+        """How near a single value is to be for a hit, in the unit of the property; beyond a range there is none."""
+        return TOLERANCE[self.property]
 
     def by_guide(self) -> bool:
         """Whether the guide leads to it: not to a score of RDKit."""
@@ -124,6 +133,21 @@ class Target:
 def as_asked(t: Target) -> Asked:
     """What a target asks of every molecule, where it asks the same of all."""
     return t.value if isinstance(t.value, Interval) else float(t.value)
+
+
+def list_asked(targets: Sequence[Target], count: int) -> list[dict[str, Asked]]:
+    """Property: what is asked of it, for each of `count` molecules.
+
+    >>> list_asked([Target("gap", torch.tensor([5.0, 6.0])), Target("mu", 1.5)], 2)
+    [{'gap': 5.0, 'mu': 1.5}, {'gap': 6.0, 'mu': 1.5}]
+    """
+    each = {
+        t.property: [t.value] * count
+        if isinstance(t.value, Interval)
+        else t._values().reshape(-1).expand(count).tolist()
+        for t in targets
+    }
+    return [{name: values[i] for name, values in each.items()} for i in range(count)]
 
 
 def find_deviation(property: str, asked: Asked, value: float) -> float:
