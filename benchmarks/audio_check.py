@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve, lfilter
 
 from common import write
-from headwater.audio.check.check import check_recording
+from headwater.audio.check.check import find_damage
 from headwater.audio.check.kinds import CLICK, CLIPPING, DROPOUT, HUM, NOT_FINITE, Finding
 from headwater.audio.io.files import examine
 
@@ -246,7 +246,7 @@ def check(x: Signal, rate: int = RATE) -> list[Finding]:
         path = Path(folder) / "take.wav"
         whole = np.isfinite(x).all()
         soundfile.write(path, x.clip(-1, 1) if whole else x, rate, subtype="PCM_16" if whole else "FLOAT")
-        return check_recording(examine(path))
+        return find_damage(examine(path))
 
 
 def damaged(name: str, seed: int) -> tuple[bool, int]:
@@ -306,7 +306,7 @@ def recorded(folder: Path) -> list[dict[str, Any]]:
         recording = examine(path)
         if recording.seconds < 3 or path.stem.startswith("vinyl"):
             continue
-        findings = check_recording(recording)
+        findings = find_damage(recording)
         seconds, count = seconds + recording.seconds, count + len(findings)
         if findings:
             told = ", ".join(

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from headwater.audio.check.check import Parts, check_recording, merge
+from headwater.audio.check.check import find_damage, merge
 from headwater.audio.check.clicks import find_clicks
-from headwater.audio.check.flats import find_flats
+from headwater.audio.check.clipping import find_regions
+from headwater.audio.check.flats import find_dropouts, find_flats
 from headwater.audio.check.hum import HumMeter
 from headwater.audio.check.kinds import CLICK, CLIPPING, DROPOUT, NOT_FINITE, Finding
+from headwater.audio.check.parts import Parts
 from headwater.audio.check.quiet import find_noise_alone, find_quietest
 from headwater.audio.io import recordings
 from headwater.audio.io.files import examine
@@ -34,7 +36,7 @@ def notes(seconds=6.0, seed=0, rate=RATE):
 
 def checked(folder, x, subtype="PCM_16", rate=RATE, **more):
     soundfile.write(folder / "take.wav", x, rate, subtype=subtype)
-    return check_recording(examine(folder / "take.wav"), **more)
+    return find_damage(examine(folder / "take.wav"), **more)
 
 
 def spike(x, i):
@@ -90,8 +92,8 @@ def test_what_is_not_finite_is_found_to_the_sample(tmp_path):
     x = np.stack([notes(4), notes(4, seed=1)], axis=1)
     x[70_000:70_012, 1], x[150_000, 0] = np.nan, np.inf
     assert checked(tmp_path, x, "FLOAT") == [
-        Finding(70_000, 70_012, NOT_FINITE),
-        Finding(150_000, 150_001, NOT_FINITE),
+        Finding(70_000, 70_012, NOT_FINITE, rate=RATE),
+        Finding(150_000, 150_001, NOT_FINITE, rate=RATE),
     ]
 
 
@@ -129,7 +131,7 @@ def test_whole_music_has_no_damage(tmp_path):
 
 def test_a_real_guitar_hums_and_has_no_other_damage():
     """The shipped recording has a line at 60.0 Hz, 25 dB above what is beside it, but only 4 s of it."""
-    assert check_recording(examine(recordings.GUITAR)) == []
+    assert find_damage(examine(recordings.GUITAR)) == []
 
 
 def test_parts_do_not_change_what_is_found(tmp_path):
@@ -147,7 +149,7 @@ def test_memory_is_that_of_a_part(tmp_path):
     for count in (1, 4):
         soundfile.write(tmp_path / "long.wav", np.tile(piece, count), 8000, subtype="PCM_16")
         tracemalloc.start()
-        check_recording(examine(tmp_path / "long.wav"))
+        find_damage(examine(tmp_path / "long.wav"))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.3 * peaks[0]
@@ -158,15 +160,24 @@ def test_a_cut_file_and_short_ones_are_checked(tmp_path):
         assert checked(tmp_path, notes()[RATE : RATE + count]) == []
     empty = np.zeros((0, 2), dtype=np.intp)
     assert find_clicks(np.zeros(10), RATE).shape == empty.shape
-    assert all(found.shape == empty.shape for found in find_flats(np.zeros(10), RATE, 2**-15))
+    flat = find_flats(np.zeros(10), 2**-15)
+    assert find_dropouts(np.zeros(10), flat, RATE, 2**-15).shape == empty.shape
+    assert find_regions(np.zeros(10), RATE, 2**-15) == []
 
 
 def test_findings_of_channels_are_merged():
-    found = merge(
-        [Finding(10, 20, CLICK), Finding(15, 30, CLICK), Finding(15, 30, DROPOUT), Finding(90, 99, CLICK)],
-        1000,
-    )
-    assert found == [Finding(10, 30, CLICK), Finding(15, 30, DROPOUT), Finding(90, 99, CLICK)]
+    def seen(*spans, **more):
+        return [Finding(a, b, kind, rate=1000, **more) for a, b, kind in spans]
+
+    found = merge(seen((10, 20, CLICK), (15, 30, CLICK), (15, 30, DROPOUT), (90, 99, CLICK)))
+    assert found == seen((10, 30, CLICK), (15, 30, DROPOUT), (90, 99, CLICK))
+    clipped = [
+        *seen((0, 200, CLIPPING), (400, 700, CLIPPING), level=0.5),
+        *seen((500, 600, CLIPPING), level=0.3),
+    ]
+    (one,) = merge(clipped)
+    assert (one.start, one.stop, one.level) == (0, 700, 0.5)
+    assert len(merge([*clipped, *seen((800, 900, CLIPPING), level=0.3)])) == 2
 
 
 def test_findings_survive_as_labels(tmp_path):
@@ -206,10 +217,14 @@ def test_music_is_no_profile_of_noise(tmp_path):
 def test_gates_and_square_waves_have_no_drop_outs():
     """What is flat for a fifth of the time is so by nature; nor is a plateau at the extreme a drop-out."""
     r, step = np.random.default_rng(1), 2.0**-15
+
+    def dropouts(x):
+        return find_dropouts(x, find_flats(x, step), RATE, step)
+
     gated = 0.3 * r.standard_normal(4 * RATE) * (np.arange(4 * RATE) % 8820 < 4410)
-    assert len(find_flats(gated, RATE, step)[1]) == 0
+    assert len(dropouts(gated)) == 0
     once = 0.3 * r.standard_normal(4 * RATE)
     once[8820:9261] = 0
-    assert find_flats(once, RATE, step)[1].tolist() == [[8820, 9261]]
+    assert dropouts(once).tolist() == [[8820, 9261]]
     square = 0.5 * np.sign(np.sin(2 * np.pi * 220 * np.arange(RATE) / RATE))
-    assert len(find_flats(square, RATE, step)[1]) == 0
+    assert len(dropouts(square)) == 0

@@ -13,7 +13,7 @@ from headwater.audio.check.clipping import Region, find_regions
 from headwater.audio.check.flats import Runs, are_near, as_runs, find_dropouts, find_flats
 from headwater.audio.check.hum import HumMeter
 from headwater.audio.check.kinds import CLICK, CLIPPING, DROPOUT, HUM, NOT_FINITE, Finding
-from headwater.audio.check.parts import Parts, finest_step, read_parts
+from headwater.audio.check.parts import PARTS, Parts, finest_step, read_parts
 from headwater.audio.io.channels import find_runs
 from headwater.audio.io.files import Recording, Samples
 
@@ -21,7 +21,7 @@ from headwater.audio.io.files import Recording, Samples
 def find_damage(
     recording: Recording,
     *,
-    parts: Parts = Parts(),
+    parts: Parts = PARTS,
     tell: Callable[[float], None] = lambda seconds: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[Finding]:
@@ -133,8 +133,8 @@ def in_order(several: Iterable[Runs]) -> Runs:
 def merge(findings: Iterable[Finding], *, apart: float = 0.001, clipping: float = 0.5) -> list[Finding]:
     """The findings in order; those of a kind that are no further apart than so many seconds are one.
 
-    Clipping at two levels is one finding only where it overlaps, in two channels or on two sides of zero; its level is
-    that of the longer.
+    Clipping at two levels is one finding only where it overlaps, in two channels or on two sides of zero; its level
+    is that of the longer.
 
     >>> found = merge(Finding(a, b, "click", rate=1000) for a, b in [(5, 6), (0, 3), (4, 5)])
     >>> [(f.start, f.stop) for f in found]

@@ -1,7 +1,7 @@
 """Clipping: plateaus at one level, the rail, which nothing beside them exceeds but clicks.
 
-The level is that of the plateaus, not the loudest sample: a click, or louder sound before and after a clipped part, lies
-above the rail. What exceeds the rail for longer than a click ends the region.
+The level is that of the plateaus, not that of the loudest sample: a click lies above the rail, and so may the sound
+before and after a clipped part. What exceeds the rail for longer than a click ends the region.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _other(x: Signal, seeds: Runs, region: Region) -> NDArray[np.bool_]:
 
 def levels_of(x: Signal, runs: Runs) -> Signal:
     """How far flat runs lie from zero, `[runs]`."""
-    return np.abs(x[(runs[:, 0] + runs[:, 1]) // 2])
+    return np.asarray(np.abs(x[(runs[:, 0] + runs[:, 1]) // 2]))
 
 
 def tolerance(level: float, step: float, settings: ClipSettings = CLIP) -> float:

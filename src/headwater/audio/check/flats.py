@@ -53,15 +53,18 @@ FLAT = FlatSettings()
 
 
 def find_flats(x: Signal, step: float, settings: FlatSettings = FLAT) -> Runs:
-    """The runs of a signal `[frames]` in which samples differ from the next by less than 1.1 steps of quantisation."""
+    """The runs of a signal `[frames]` in which each sample is within 1.1 steps of quantisation of the next."""
     moved = np.abs(np.diff(x))
     runs = find_runs(moved <= 1.1 * step) + np.array([0, 1])
-    return runs[(runs[:, 1] - runs[:, 0] >= settings.fewest) & (runs[:, 0] >= 2) & (runs[:, 1] <= len(x) - 2)]
+    long = runs[:, 1] - runs[:, 0] >= settings.fewest
+    return as_runs(runs[long & (runs[:, 0] >= 2) & (runs[:, 1] <= len(x) - 2)])
 
 
 def find_plateaus(x: Signal, runs: Runs, rate: int, step: float, settings: FlatSettings = FLAT) -> Runs:
-    """Those flat runs `[runs, 2]` that are cut-off peaks: what is beside them rises to them, and nothing around is
-    further out."""
+    """Those flat runs `[runs, 2]` that are cut-off peaks.
+
+    What is beside them rises to them, and nothing around is further out.
+    """
     cut = runs[have_risen(x, runs, step, settings)]
     return as_runs(run for run in cut if is_extreme(x, run, round(settings.around * rate), step))
 

@@ -11,7 +11,7 @@ from headwater.audio.io.marks import read_labels, to_frames
 
 
 def read_findings(path: str | Path, recording: Recording) -> list[Finding]:
-    """Read a label track, such as `headwater audio check` or Audacity writes, as findings in a recording.
+    r"""Read a label track, such as `headwater audio check` or Audacity writes, as findings in a recording.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def read_findings(path: str | Path, recording: Recording) -> list[Finding]:
     >>> from pathlib import Path
     >>> import headwater as hw
     >>> labels = Path(tempfile.mkdtemp()) / "labels.txt"
-    >>> _ = labels.write_text("0.5\\t0.51\\tcough\\n1.0\\t2.0\\tclipping at 0.8\\n")
+    >>> _ = labels.write_text("0.5\t0.51\tcough\n1.0\t2.0\tclipping at 0.8\n")
     >>> findings = hw.audio.read_findings(labels, hw.audio.examine(hw.audio.recordings.GUITAR))
     >>> [(f.kind, f.start, f.stop, f.level) for f in findings]
     [('cough', 22050, 22491, None), ('clipping', 44100, 88200, 0.8)]

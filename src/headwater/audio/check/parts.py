@@ -30,6 +30,9 @@ class Parts:
     margin: float = 2.5
 
 
+PARTS = Parts()
+
+
 def finest_step(recording: Recording) -> float:
     """The step of quantisation, full scale being 1."""
     return max(2.0 ** (1 - recording.depth) if recording.depth else 0.0, FINEST)

@@ -9,7 +9,7 @@ import numpy as np
 
 from headwater.audio.check.clipping import find_regions
 from headwater.audio.check.kinds import CLIPPING, Finding
-from headwater.audio.check.parts import Parts, finest_step, read_parts
+from headwater.audio.check.parts import PARTS, finest_step, read_parts
 from headwater.audio.damage import Clipping
 from headwater.audio.damage.clipping import Rails
 from headwater.audio.damage.rails import find_peaks
@@ -31,7 +31,7 @@ def find_clipping(recording: Recording, findings: Iterable[Finding] | None = Non
     recording
         It is read part by part.
     findings
-        From `find_damage` or `read_findings`: only those of clipping are looked at. By default all of the recording is.
+        From `find_damage` or `read_findings`: only those of clipping are looked at. By default all of the recording.
 
     Returns
     -------
@@ -99,8 +99,8 @@ def find_railed(recording: Recording, spans: Sequence[Span] | None = None) -> li
 def _everywhere(recording: Recording, spans: Sequence[Span] | None) -> list[Railed]:
     """The regions of plateaus; of those that reach over a joint of two parts each part has its own piece."""
     found: list[Railed] = []
-    step, parts, unclipped = finest_step(recording), Parts(), (math.inf, math.inf)
-    for start, end, first, x, _ in read_parts(recording, parts):
+    step, unclipped = finest_step(recording), (math.inf, math.inf)
+    for start, end, first, x, _ in read_parts(recording, PARTS):
         if spans is not None and not any(a < end and b > start for a, b in spans):
             continue
         for channel, signal in enumerate(x.T):
