@@ -1,5 +1,6 @@
 """The check of a recording: damage is found where it is and as what it is, and in whole music nothing is."""
 
+import itertools
 import tracemalloc
 from dataclasses import replace
 
@@ -12,12 +13,15 @@ from headwater.audio.check.clicks import find_clicks
 from headwater.audio.check.clipping import find_regions
 from headwater.audio.check.flats import find_dropouts, find_flats
 from headwater.audio.check.hum import HumMeter
-from headwater.audio.check.kinds import CLICK, CLIPPING, DROPOUT, NOT_FINITE, Finding
+from headwater.audio.check.kinds import CLICK, CLIPPING, DROPOUT, NOT_FINITE, Finding, select_gaps
+from headwater.audio.check.labels import read_findings
 from headwater.audio.check.parts import Parts
 from headwater.audio.check.quiet import find_noise_alone, find_quietest
+from headwater.audio.check.rails import find_clipping
 from headwater.audio.io import recordings
 from headwater.audio.io.files import examine
 from headwater.audio.io.marks import read_labels, to_frames, write_labels
+from headwater.errors import Misuse
 
 RATE = 44_100
 
@@ -228,3 +232,66 @@ def test_gates_and_square_waves_have_no_drop_outs():
     assert dropouts(once).tolist() == [[8820, 9261]]
     square = 0.5 * np.sign(np.sin(2 * np.pi * 220 * np.arange(RATE) / RATE))
     assert len(dropouts(square)) == 0
+
+
+def at_levels(x, *parts):
+    y = x.copy()
+    for start, stop, level in parts:
+        y[start:stop] = y[start:stop].clip(-level, level)
+    return y
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_the_level_is_that_of_plateaus(tmp_path, subtype):
+    """Neither louder sound beside the clipped part nor clicks in it move the level or are taken for something else."""
+    x, parts = notes(), ((2 * RATE, 3 * RATE, 0.1), (4 * RATE, 5 * RATE, 0.15))
+    y = at_levels(x, *parts)
+    found = checked(tmp_path, y, subtype)
+    assert {f.kind for f in found} == {CLIPPING}
+    for start, stop, level in parts:
+        inside = [f for f in found if f.start < stop and f.stop > start]
+        assert inside and all(f.level == pytest.approx(level, rel=1e-3) for f in inside)
+    over = np.flatnonzero(np.abs(x[: 3 * RATE]) > 0.1)
+    i = int(over[over > 2 * RATE + 10_000][0])
+    y[i] += 0.3 * np.sign(y[i])
+    again = checked(tmp_path, y, subtype)
+    assert [f.level for f in again if f.kind == CLIPPING] == [f.level for f in found]
+    assert [(f.kind, f.start <= i < f.stop) for f in again if f.kind != CLIPPING] == [(CLICK, True)]
+
+
+def test_plateaus_on_one_side_leave_the_other_alone(tmp_path):
+    x = notes()
+    sides = np.stack([np.minimum(x, 0.12), x.clip(-0.3, 0.2)], axis=1)
+    soundfile.write(tmp_path / "take.wav", sides, RATE, subtype="PCM_24")
+    (low, high), (lower, higher) = find_clipping(examine(tmp_path / "take.wav")).rails
+    assert np.isinf(low) and (high, lower, higher) == pytest.approx((0.12, 0.3, 0.2), abs=1e-4)
+
+
+def test_findings_become_gaps_and_regions(tmp_path):
+    x = at_levels(notes(), (2 * RATE, 3 * RATE, 0.1))
+    zeros(x, 4 * RATE)
+    soundfile.write(tmp_path / "take.wav", x, RATE, subtype="PCM_24")
+    recording = examine(tmp_path / "take.wav")
+    found = find_damage(recording)
+    assert select_gaps(found) == [(4 * RATE, 4 * RATE + 441)]
+    write_labels(tmp_path / "l.txt", [(f.seconds, f.text) for f in found])
+    read = read_findings(tmp_path / "l.txt", recording)
+    assert read == found and [f.level for f in read] == pytest.approx([f.level for f in found], rel=1e-2)
+    clipping = find_clipping(recording, read)
+    assert clipping.regions == find_clipping(recording, found).regions == find_clipping(recording).regions
+    assert clipping.rails[0] == pytest.approx((0.1, 0.1), rel=1e-3)
+    (tmp_path / "l.txt").write_text("0.5\t0.51\n1\t2\thum 60 Hz\n")
+    assert select_gaps(read_findings(tmp_path / "l.txt", recording)) == [(22_050, 22_491)]
+    with pytest.raises(Misuse, match="No clipping is found"):
+        find_clipping(recording, read_findings(tmp_path / "l.txt", recording))
+
+
+def test_clipping_is_found_over_the_joints_of_parts(tmp_path):
+    """Each of the parts of 20 s has its own piece of the region, and the pieces touch."""
+    x = np.tile(notes(6, rate=8000), 5).clip(-0.2, 0.2)
+    soundfile.write(tmp_path / "take.wav", x, 8000, subtype="PCM_24")
+    recording = examine(tmp_path / "take.wav")
+    (found,) = [f for f in find_damage(recording) if f.kind == CLIPPING]
+    regions = find_clipping(recording).regions
+    assert any(a[1] == b[0] == 20 * 8000 for a, b in itertools.pairwise(regions))
+    assert found.start <= regions[0][0] + 8000 and found.stop >= regions[-1][1] - 8000

@@ -14,11 +14,13 @@ from headwater.audio.check.kinds import CLIPPING, GAPS, HUM, Finding
 from headwater.audio.check.quiet import find_noise_alone
 from headwater.audio.io.files import SUFFIXES, Recording, examine
 from headwater.audio.io.marks import write_labels
+from headwater.cli.shared.batch import Batch, find_files, plan_batch
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.options import Files
 from headwater.cli.shared.outputs import check_outputs
 from headwater.cli.shared.progress import Watch, clock
 from headwater.cli.shared.terminal import say
+from headwater.errors import Misuse
 
 
 @dataclass(kw_only=True)
@@ -131,6 +133,33 @@ def summarise_kinds(findings: Sequence[Finding]) -> str:
     return ", ".join(f"{n} x {kind}" if n > 1 else kind for kind, n in counts.items())
 
 
+def name_labels(source: Path) -> str:
+    """The name of the label track of a file.
+
+    >>> name_labels(Path("takes/a.flac"))
+    'a-check.txt'
+    """
+    return f"{source.stem}-check.txt"
+
+
+def plan_checks(recordings: Sequence[Path], files: Files) -> Batch[Files]:
+    """The files that are checked, each with the name of its label track.
+
+    Raises
+    ------
+    Misuse
+        There is no file, two label tracks would have one name, or there is one for several files.
+    """
+    if files.output and files.output.suffix.lower() == ".txt":
+        count = len(find_files(recordings, SUFFIXES))
+        if count > 1:
+            raise Misuse(
+                f"The output {files.output} is one file for {count} inputs.",
+                "Name a folder, as in -o out/.",
+            )
+    return plan_batch(recordings, files, suffixes=SUFFIXES, name_result=name_labels)
+
+
 def check(path: Path, files: Files) -> CheckJob:
     """The job that checks a recording.
 
@@ -140,7 +169,7 @@ def check(path: Path, files: Files) -> CheckJob:
         The recording cannot be read, or the labels cannot be written.
     """
     recording = examine(path)
-    labels = files.output or path.with_name(f"{path.stem}-check.txt")
+    labels = files.output or path.with_name(name_labels(path))
     report = labels.with_suffix(".json")
     check_outputs((labels, report), (path,), overwrite=files.overwrite)
     return CheckJob(
