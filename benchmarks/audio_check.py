@@ -6,9 +6,9 @@ Clean music and voices are synthesised here, each of 20 s by its seed: plucked a
 and consonants, all with a noise floor of -75 dB. Into each of 20 others one damage is put at a place drawn by its
 seed, two of each of ten kinds; the table has them with more seeds of each as well. It is found if a finding of its
 kind overlaps it, within 2 ms, and false if it overlaps nothing. The lines that begin with "mixed" have several
-damages in each file; there clipping is found only if its level is, to 1 %. With `--recordings FOLDER` (the samples of Sonic
-Pi) real recordings of 3 s and more are checked as they are, too: what is found there may be real, so it is listed.
-Without it, those lines of the file of results stay as they are.
+damages in each file; there clipping is found only if its level is, to 1 %. With `--recordings FOLDER` (the samples of
+Sonic Pi) real recordings of 3 s and more are checked as they are, too: what is found there may be real, so it is
+listed. Without it, those lines of the file of results stay as they are.
 """
 
 from __future__ import annotations

@@ -243,7 +243,7 @@ def at_levels(x, *parts):
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
 def test_the_level_is_that_of_plateaus(tmp_path, subtype):
-    """Neither louder sound beside the clipped part nor clicks in it move the level or are taken for something else."""
+    """Neither louder sound beside the clipped part nor clicks in it move the level."""
     x, parts = notes(), ((2 * RATE, 3 * RATE, 0.1), (4 * RATE, 5 * RATE, 0.15))
     y = at_levels(x, *parts)
     found = checked(tmp_path, y, subtype)
@@ -276,7 +276,7 @@ def test_findings_become_gaps_and_regions(tmp_path):
     assert select_gaps(found) == [(4 * RATE, 4 * RATE + 441)]
     write_labels(tmp_path / "l.txt", [(f.seconds, f.text) for f in found])
     read = read_findings(tmp_path / "l.txt", recording)
-    assert read == found and [f.level for f in read] == pytest.approx([f.level for f in found], rel=1e-2)
+    assert read == found and [f.text for f in read] == [f.text for f in found]
     clipping = find_clipping(recording, read)
     assert clipping.regions == find_clipping(recording, found).regions == find_clipping(recording).regions
     assert clipping.rails[0] == pytest.approx((0.1, 0.1), rel=1e-3)

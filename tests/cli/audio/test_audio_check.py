@@ -61,7 +61,7 @@ def add_clicks_and_a_gap(x):
     """Three clicks, the first two in what the tests clip, and 30 ms of zeros; where they are."""
     places = {"clicks": [(4800, 4801), (5900, 5901), (10_900, 10_901)], "gap": [(9000, 9120)]}
     for first, last in places["clicks"]:
-        x[first:last] += 0.5 * np.sign(x[first])
+        x[first:last] = -0.7 * np.sign(x[first])
     x[9000:9120] = 0
     return places
 

@@ -67,10 +67,14 @@ def find_clipping(recording: Recording, findings: Iterable[Finding] | None = Non
 
 
 def in_regions(recording: Recording, regions: Sequence[Railed]) -> Clipping:
-    """Clipping in regions of a recording; samples up to 1.5 steps of quantisation below a rail are at it."""
+    """Clipping in regions of a recording.
+
+    Samples up to 1.5 steps of quantisation below a rail are at it, for a recording that was turned down has dither on
+    its plateaus. In few bits a step may be sound: never more than 0.1 % of the rail.
+    """
     lowest = min(rail for _, _, rails in regions for pair in rails for rail in pair)
     step = 2.0 ** (1 - recording.depth) if recording.depth else 0.0
-    return Clipping.in_regions(regions, min(max(Clipping.slack, 1.5 * step / lowest), 0.5))
+    return Clipping.in_regions(regions, min(max(Clipping.slack, 1.5 * step / lowest), 1e-3))
 
 
 def find_railed(recording: Recording, spans: Sequence[Span] | None = None) -> list[Railed]:
