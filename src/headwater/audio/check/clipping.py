@@ -60,8 +60,8 @@ class Region:
         The first frame and the one after the last.
     level
         How far the rail lies from zero, full scale being 1.
-    sides
-        Whether it is clipped below and above zero.
+    rails
+        How far below and above zero the rails lie: both about at the level, infinite where nothing is clipped.
     plateaus
         Where samples lie at the rail, `[runs, 2]`.
     beyond
@@ -71,15 +71,9 @@ class Region:
     start: int
     stop: int
     level: float
-    sides: tuple[bool, bool]
+    rails: tuple[float, float]
     plateaus: Runs
     beyond: Runs
-
-    @property
-    def rails(self) -> tuple[float, float]:
-        """How far below and above zero the rails lie; infinite where nothing is clipped."""
-        below, above = self.sides
-        return self.level if below else math.inf, self.level if above else math.inf
 
 
 def find_regions(x: Signal, rate: int, step: float, settings: ClipSettings = CLIP) -> list[Region]:
@@ -112,8 +106,8 @@ def find_regions(x: Signal, rate: int, step: float, settings: ClipSettings = CLI
 
 def _other(x: Signal, seeds: Runs, region: Region) -> NDArray[np.bool_]:
     """Which plateaus lie on a side of zero that a region is not clipped on."""
-    below, above = region.sides
-    return np.asarray(np.where(x[seeds[:, 0]] > 0, not above, not below))
+    below, above = region.rails
+    return np.asarray(np.where(x[seeds[:, 0]] > 0, math.isinf(above), math.isinf(below)))
 
 
 def levels_of(x: Signal, runs: Runs) -> Signal:
@@ -159,19 +153,17 @@ def _at_one_level(
         if len(inside) < settings.several and length < settings.alone:
             continue
         a, b = widen(x, group[0, 0], group[-1, 1], level, reach, together)
-        part = x[a:b]
-        below, above = (
-            bool((side * part >= level - reach).any()) and not ((long[:, 0] < b) & (long[:, 1] > a)).any()
-            for side, long in zip((-1, 1), louder, strict=True)
-        )
-        at = np.zeros(len(part), dtype=bool)
-        above_rail = np.zeros(len(part), dtype=bool)
-        for side, counts in ((-1, below), (1, above)):
-            if counts:
-                at |= side * part >= level - reach
-                above_rail |= side * part > 1.02 * level + reach
-        clicks = join_runs(find_runs(above_rail) + a, round(0.001 * rate))
-        yield Region(int(a), int(b), level, (below, above), find_runs(at & ~above_rail) + a, clicks)
+        rails = [math.inf, math.inf]
+        at, outside = np.zeros((2, b - a), dtype=bool)
+        for i, (side, long) in enumerate(zip((-1, 1), louder, strict=True)):
+            y = side * x[a:b]
+            near = np.abs(y - level) <= reach
+            if near.any() and not ((long[:, 0] < b) & (long[:, 1] > a)).any():
+                rails[i] = float(np.median(y[near]))  # full scale is a step further below than above
+                at |= near
+                outside |= y > 1.02 * level + reach
+        clicks = join_runs(find_runs(outside) + a, round(0.001 * rate))
+        yield Region(a, b, level, (rails[0], rails[1]), find_runs(at) + a, clicks)
 
 
 def _last_long(runs: Runs, rate: int, settings: ClipSettings) -> Runs:

@@ -67,8 +67,8 @@ def wherever_it_is(recording: Recording) -> Clipping:
     if not regions:
         peak_of(recording)
         raise Misuse(
-            f"No clipping is found in {recording.path}: no 3 samples in a row lie at a rail.",
-            "If it is clipped, give --level, as in 0.9 or -1dB.",
+            f"No 3 samples in a row of {recording.path} are at its peak.",
+            "It may not be clipped; if it is, give --level, as in 0.9 or -1dB.",
         )
     return in_regions(recording, regions)
 
@@ -106,8 +106,8 @@ def declip_regions(path: Path, level: float | None, labels: Path, o: Repair) -> 
     regions = find_railed(recording, spans)
     if not regions:
         raise Misuse(
-            f"No clipping is found in the regions of {labels}: no 3 samples in a row lie at a rail.",
-            "Label the regions that are clipped, or give --level.",
+            f"No 3 samples in a row are at the peak of a region of {labels}.",
+            "Label the regions that are clipped.",
         )
     found = [any(first < b and last > a for first, last, _ in regions) for a, b in spans]
     described = {"regions": sum(found), "left_out": len(spans) - sum(found), "by": "sparsity"}
