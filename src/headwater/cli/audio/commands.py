@@ -104,8 +104,8 @@ def declip(
     recordings
         WAV, FLAC, OGG or AIFF files, or folders of them.
     level
-        Where it was cut off, as in 0.9 or -1dB. By default the extremes of every channel, where runs of samples are
-        as far out.
+        Where it was cut off, as in 0.9 or -1dB. By default the level of the plateaus, for each clipped part of a
+        channel.
     labels
         A label track, as 'check' writes it: only its regions of clipping are looked at, each with its own level.
     """
