@@ -33,6 +33,17 @@ def stored(folder, frames=1000, channels=2, kind="wav", subtype="PCM_16", rate=4
     return path
 
 
+@pytest.mark.parametrize("kind", ["wav", "aiff", "caf", "w64"])
+def test_floats_have_no_time_in_them(tmp_path, kind):
+    """The same samples make the same file: a PEAK chunk would hold the time. A patch may begin before the file."""
+    source = examine(stored(tmp_path, kind=kind))
+    patch = Patch(-5, np.full((10, 2), 0.5), np.ones((10, 2), dtype=bool))
+    out = write_patched(source, [patch], tmp_path / f"out.{kind}", peaks=True).file.path
+    assert b"PEAK" not in out.read_bytes()
+    before, after = (soundfile.read(path)[0] for path in (source.path, out))
+    assert (after[:5] == 0.5).all() and np.array_equal(after[5:], before[5:])
+
+
 def raw(path, dtype):
     return soundfile.read(path, dtype=dtype, always_2d=True)[0]
 

@@ -50,6 +50,82 @@ def test_a_check_writes_labels_and_names_the_commands_that_mend(broken, capsys):
     assert not {"drop-out", "not finite", "clipping"} & {f["kind"] for f in again}
 
 
+def glide(seconds=3):
+    """A tone that rises, and its fifth: a tone that stays would repeat itself."""
+    t = np.arange(seconds * RATE) / RATE
+    x = sum(np.sin(2 * np.pi * f * t * (1 + 0.1 * t)) for f in (150, 225))
+    return 0.9 * x / np.abs(x).max() + 1e-4 * np.random.default_rng(1).standard_normal(len(t))
+
+
+def add_clicks_and_a_gap(x):
+    """Three clicks, the first two in what the tests clip, and 30 ms of zeros; where they are."""
+    places = {"clicks": [(4800, 4801), (5900, 5901), (10_900, 10_901)], "gap": [(9000, 9120)]}
+    for first, last in places["clicks"]:
+        x[first:last] = -0.7 * np.sign(x[first])
+    x[9000:9120] = 0
+    return places
+
+
+@pytest.mark.parametrize(("start", "stop", "level"), [(4000, 6800, 0.24), (0, 3 * RATE, 0.4)])
+def test_mixed_damage_is_mended_by_the_commands_that_are_printed(folder, start, stop, level):
+    """Sound beside the clipped part is louder, and clicks stand above its level: neither moves the level."""
+    truth = glide()
+    x = truth.copy()
+    x[start:stop] = x[start:stop].clip(-level, level)
+    clipped = np.flatnonzero(np.abs(x - truth) > 1e-6)
+    places = add_clicks_and_a_gap(x)
+    soundfile.write("mixed.wav", x, RATE, subtype="PCM_24")
+    assert main(["audio", "check", "mixed.wav", "--quiet"]) == 0
+    report = json.loads((folder / "mixed-check.json").read_text())
+    found = {kind: [f for f in report["findings"] if f["kind"] == kind] for kind in ("click", "drop-out")}
+    levels = [f["level"] for f in report["findings"] if f["kind"] == "clipping"]
+    assert levels and levels == pytest.approx([level] * len(levels), rel=1e-3)
+    for kind, spans in (("click", places["clicks"]), ("drop-out", places["gap"])):
+        assert [f["start"] for f in found[kind]] == pytest.approx([a / RATE for a, _ in spans], abs=0.002)
+    file = "mixed.wav"
+    for command in report["commands"]:
+        words = shlex.split(command)
+        assert words[3] == file and main([*words[1:], "--quiet"]) == 0
+        file = f"{file[:-4]}-{words[2]}.wav"
+    assert file == "mixed-inpaint-declip.wav"
+    mended = soundfile.read(file)[0]
+    parts = [np.arange(a, b) for spans in places.values() for a, b in spans]
+    for part in (clipped, *parts):
+        worse, better = (np.sum((y[part] - truth[part]) ** 2) for y in (x, mended))
+        assert better < 0.25 * worse
+
+
+def test_plain_declip_takes_the_level_from_plateaus(folder):
+    """A part is clipped, the rest is louder and stays; clicks are above the level."""
+    truth = glide()
+    x = truth.copy()
+    x[4000:6800] = x[4000:6800].clip(-0.24, 0.24)
+    damaged = np.flatnonzero(np.abs(x - truth) > 1e-6)
+    soundfile.write("part.wav", x, RATE, subtype="PCM_24")
+    assert main(["audio", "declip", "part.wav", "--quiet"]) == 0
+    levels = json.loads((folder / "part-declip.json").read_text())["damage"]["levels"]
+    assert levels == [pytest.approx([0.24, 0.24], abs=1e-4)]
+    before, after = soundfile.read("part.wav")[0], soundfile.read("part-declip.wav")[0]
+    assert np.array_equal(before[:3900], after[:3900]) and np.array_equal(before[6900:], after[6900:])
+    worse, better = (np.sum((y[damaged] - truth[damaged]) ** 2) for y in (before, after))
+    assert better < 0.1 * worse
+
+
+def test_several_files_are_checked(broken, capsys):
+    assert main(["audio", "check", "broken.wav", "take.wav", "-o", "labels"]) == 0
+    assert "2 of 2 files done" in capsys.readouterr().out
+    assert {file.name for file in (broken / "labels").iterdir()} == {
+        "broken-check.txt",
+        "broken-check.json",
+        "take-check.json",
+    }
+    assert main(["audio", "check", "broken.wav", "take.wav", "-o", "all.txt"]) == 2
+    assert capsys.readouterr().err == (
+        "Error: The output all.txt is one file for 2 inputs. Name a folder, as in -o out/.\n"
+    )
+    assert not (broken / "all.txt").exists()
+
+
 def test_nothing_found_writes_no_labels(folder, capsys):
     assert main(["audio", "check", "take.wav"]) == 0
     assert "no damage found" in capsys.readouterr().out

@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d, median_filter
 
-from headwater.audio.check.flats import Runs, as_runs
+from headwater.audio.check.flats import Runs, as_runs, join_runs
 from headwater.audio.io.channels import Signal, find_runs
 from headwater.audio.signal.autoregression import burg, solve_for_lost
 
@@ -115,14 +115,6 @@ def find_candidates(x: Signal, rate: int, settings: ClickSettings = CLICKS) -> t
     )
     kept = apart.min(1) > settings.apart
     return runs[kept], np.sqrt(apart[kept].prod(1)).tolist()
-
-
-def join_runs(runs: Runs, apart: int) -> Runs:
-    """The runs; those that lie no further apart than this become one."""
-    if len(runs) < 2:
-        return runs
-    close = runs[1:, 0] - runs[:-1, 1] <= apart
-    return np.stack([runs[np.r_[True, ~close], 0], runs[np.r_[~close, True], 1]], axis=1)
 
 
 def shrink(strengths: list[Signal], run: NDArray[np.intp], core: float) -> NDArray[np.intp]:

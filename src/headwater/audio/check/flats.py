@@ -1,4 +1,4 @@
-"""Runs of samples that do not move: clipping, where they are extreme, and drop-outs, with sound on both sides.
+"""Runs of samples that do not move: plateaus, where they are extreme, and drop-outs, with sound on both sides.
 
 Quiet passages, slow waves and fades into silence have such runs as well. A run is damage only if the sound beside it
 moves: a peak that was cut off would have risen by about slope x length / 4 above the plateau (the height of a
@@ -37,14 +37,9 @@ class FlatSettings:
         A clipped run is the extreme of so much on both sides, and a drop-out is not.
     most
         The share of the signal in drop-outs above which they are its nature: gated drums, square waves.
-    together
-        Clipped runs that are not further apart make one region. It has `several` at its highest level, or one of
-        `alone` samples.
     """
 
     fewest: int = 3
-    several: int = 3
-    alone: int = 6
     shortest: float = 0.0003
     longest: float = 2.0
     samples: int = 12
@@ -52,40 +47,52 @@ class FlatSettings:
     beside: float = 0.001
     around: float = 0.02
     most: float = 0.2
-    together: float = 0.5
 
 
 FLAT = FlatSettings()
 
 
-def find_flats(x: Signal, rate: int, step: float, settings: FlatSettings = FLAT) -> tuple[Runs, Runs]:
-    """The clipped regions and the drop-outs of a signal `[frames]`.
+def find_flats(x: Signal, step: float, settings: FlatSettings = FLAT) -> Runs:
+    """The runs of a signal `[frames]` in which each sample is within 1.1 steps of quantisation of the next."""
+    moved = np.abs(np.diff(x))
+    runs = find_runs(moved <= 1.1 * step) + np.array([0, 1])
+    long = runs[:, 1] - runs[:, 0] >= settings.fewest
+    return as_runs(runs[long & (runs[:, 0] >= 2) & (runs[:, 1] <= len(x) - 2)])
+
+
+def find_plateaus(x: Signal, runs: Runs, rate: int, step: float, settings: FlatSettings = FLAT) -> Runs:
+    """Those flat runs `[runs, 2]` that are cut-off peaks.
+
+    What is beside them rises to them, and nothing around is further out.
+    """
+    cut = runs[have_risen(x, runs, step, settings)]
+    return as_runs(run for run in cut if is_extreme(x, run, round(settings.around * rate), step))
+
+
+def find_dropouts(x: Signal, runs: Runs, rate: int, step: float, settings: FlatSettings = FLAT) -> Runs:
+    """Those flat runs `[runs, 2]` that are zeros or a held sample amid the sound.
 
     Parameters
     ----------
     x, rate
-        The signal, full scale 1, and its rate in Hz.
+        The signal `[frames]`, full scale 1, and its rate in Hz.
+    runs
+        Where it is flat, without plateaus of clipping.
     step
-        The step of its quantisation; samples that differ by less than 1.1 steps do not move.
+        The step of its quantisation.
     """
     moved = np.abs(np.diff(x, prepend=x[:1], append=x[-1:]))
-    runs = find_runs(moved[1:-1] <= 1.1 * step) + np.array([0, 1])
-    runs = runs[(runs[:, 1] - runs[:, 0] >= settings.fewest) & (runs[:, 0] >= 2) & (runs[:, 1] <= len(x) - 2)]
-    cut = runs[have_risen(x, runs, step, settings)]
-    cut = cut[[is_extreme(x, run, round(settings.around * rate), step) for run in cut]]
-    regions = merge_clipped(cut, x[cut[:, 0]], round(settings.together * rate), settings)
     length = runs[:, 1] - runs[:, 0]
     right = (length >= max(settings.shortest * rate, settings.samples)) & (length <= settings.longest * rate)
-    beside = max(round(settings.beside * rate), 4)
-    dropped = [
+    beside, reach = max(round(settings.beside * rate), 4), round(settings.around * rate)
+    lost = as_runs(
         run
         for run in runs[right]
         if has_sound_beside(moved, run, beside, settings.moves * step)
         and np.ptp(x[slice(*run)]) <= 1.6 * step
-    ]
-    reach = round(settings.around * rate)
-    lost = as_runs(run for run in dropped if not is_extreme(x, run, reach, step))
-    return regions, lost if (lost[:, 1] - lost[:, 0]).sum() <= settings.most * len(x) else lost[:0]
+        and not is_extreme(x, run, reach, step)
+    )
+    return lost if (lost[:, 1] - lost[:, 0]).sum() <= settings.most * len(x) else lost[:0]
 
 
 def as_runs(found: Iterable[NDArray[np.intp]]) -> Runs:
@@ -118,15 +125,18 @@ def has_sound_beside(moved: Signal, run: NDArray[np.intp], beside: int, least: f
     return min(len(before), len(after)) >= 4 and bool(min(before.mean(), after.mean()) >= least)
 
 
-def merge_clipped(runs: Runs, levels: Signal, apart: int, settings: FlatSettings = FLAT) -> Runs:
-    """The regions of clipped runs `[runs, 2]` with their levels `[runs]`: many at one level, or a long one."""
-    if not len(runs):
+def join_runs(runs: Runs, apart: int) -> Runs:
+    """The runs; those that lie no further apart than this become one."""
+    if len(runs) < 2:
         return runs
-    breaks = np.flatnonzero(runs[1:, 0] - runs[:-1, 1] > apart) + 1
-    groups = zip(np.split(runs, breaks), np.split(np.abs(levels), breaks), strict=True)
-    return as_runs(
-        np.array((group[0, 0], group[-1, 1]))
-        for group, level in groups
-        if np.sum(level >= 0.99 * level.max()) >= settings.several
-        or np.max(group[:, 1] - group[:, 0]) >= settings.alone
-    )
+    close = runs[1:, 0] - runs[:-1, 1] <= apart
+    return np.stack([runs[np.r_[True, ~close], 0], runs[np.r_[~close, True], 1]], axis=1)
+
+
+def are_near(runs: Runs, others: Runs, by: int) -> NDArray[np.bool_]:
+    """Which runs lie nearer than this to one of the others, which come in order and do not overlap, `[runs]`."""
+    if not len(others):
+        return np.zeros(len(runs), dtype=bool)
+    first = np.searchsorted(others[:, 1], runs[:, 0] - by, side="right")
+    inside = first < len(others)
+    return np.asarray(inside & (others[np.minimum(first, len(others) - 1), 0] < runs[:, 1] + by))

@@ -13,6 +13,9 @@ from headwater.audio.io.decode import EXTRA
 from headwater.errors import Misuse, summarise
 from headwater.extras import import_optional
 
+ADD_PEAK_CHUNK = 0x1050
+"""Of sndfile.h."""
+
 
 class Sink(io.FileIO):
     """A file that libsndfile writes to, which keeps the first error of the system: libsndfile swallows it."""
@@ -59,6 +62,7 @@ class Encoder:
         except BaseException:
             self.sink.close()
             raise
+        leave_peak_out(self.file)
 
     def __enter__(self) -> Encoder:
         return self
@@ -106,6 +110,17 @@ class Encoder:
         if self.sink.error is not None:
             raise self.sink.error
         return result
+
+
+def leave_peak_out(file: Any) -> None:
+    """Let a WAV or AIFF file of floats have no PEAK chunk, which holds the time: the same samples make the same file.
+
+    The switch is SFC_SET_ADD_PEAK_CHUNK of libsndfile, which soundfile does not name.
+    """
+    soundfile = import_optional("soundfile", EXTRA)
+    library, ffi = getattr(soundfile, "_snd", None), getattr(soundfile, "_ffi", None)
+    if library is not None and ffi is not None and hasattr(file, "_file"):
+        library.sf_command(file._file, ADD_PEAK_CHUNK, ffi.NULL, 0)
 
 
 def is_possible(*how: Any) -> bool:

@@ -196,7 +196,7 @@ class Patch:
     Parameters
     ----------
     start
-        The first frame.
+        The first frame; below 0 the patch begins before the file, and what lies before frame 0 is not written.
     samples
         float64 `[frames, channels]`, full scale 1.
     changed

@@ -148,6 +148,16 @@ class Written:
         How many samples were over full scale and cut off there.
     exact
         Whether samples that no patch changed are as they were.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import headwater as hw
+    >>> guitar = hw.audio.examine(hw.audio.recordings.GUITAR)
+    >>> written = hw.audio.write_patched(guitar, [], Path(tempfile.mkdtemp()) / "copy.flac")
+    >>> written.file.frames == guitar.frames, written.over, written.exact
+    (True, 0, True)
     """
 
     file: Recording

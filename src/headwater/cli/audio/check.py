@@ -9,16 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from headwater.audio.check.check import check_recording
+from headwater.audio.check.check import find_damage
 from headwater.audio.check.kinds import CLIPPING, GAPS, HUM, Finding
 from headwater.audio.check.quiet import find_noise_alone
 from headwater.audio.io.files import SUFFIXES, Recording, examine
 from headwater.audio.io.marks import write_labels
+from headwater.cli.shared.batch import Batch, find_files, plan_batch
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.options import Files
 from headwater.cli.shared.outputs import check_outputs
 from headwater.cli.shared.progress import Watch, clock
 from headwater.cli.shared.terminal import say
+from headwater.errors import Misuse
 
 
 @dataclass(kw_only=True)
@@ -45,7 +47,7 @@ class CheckJob(Job):
     def work(self) -> None:
         """Look at the recording from end to end."""
         whole = clock(self.recording.seconds)
-        self.findings = check_recording(
+        self.findings = find_damage(
             self.recording,
             tell=lambda seconds: self.watch.tell(f"check  {clock(seconds)} of {whole}"),
             stop=lambda: self.watch.over,
@@ -53,20 +55,15 @@ class CheckJob(Job):
         if any(f.kind == HUM for f in self.findings):
             self.quiet_span = find_noise_alone(self.recording)
         if self.findings:
-            write_labels(
-                self.labels, [(self.seconds(f), f.text) for f in self.findings], overwrite=self.overwrite
-            )
-
-    def seconds(self, finding: Finding) -> tuple[float, float]:
-        """Where a finding begins and ends."""
-        return finding.start / self.recording.rate, finding.stop / self.recording.rate
+            write_labels(self.labels, [(f.seconds, f.text) for f in self.findings], overwrite=self.overwrite)
 
     def entries(self) -> Sequence[Entry]:
         """A row for each finding."""
-        spans = [[round(t, 6) for t in self.seconds(f)] for f in self.findings]
+        spans = [[round(t, 6) for t in f.seconds] for f in self.findings]
         rows = zip(self.findings, spans, strict=True)
         return [
-            Entry(f.kind, {"start": a, "stop": b, "kind": f.kind, "detail": f.detail}) for f, (a, b) in rows
+            Entry(f.kind, {"start": a, "stop": b, "kind": f.kind, "detail": f.detail, "level": f.level})
+            for f, (a, b) in rows
         ]
 
     def facts(self) -> Mapping[str, Any]:
@@ -102,7 +99,7 @@ class CheckJob(Job):
             return
         say(f"{self.labels}: {summarise_kinds(self.findings)}")
         for finding in self.findings[: self.most_told]:
-            a, b = self.seconds(finding)
+            a, b = finding.seconds
             say(f"  {a:10.4f} s  {1000 * (b - a):9.2f} ms  {finding.text}")
         if len(self.findings) > self.most_told:
             say(f"  and {len(self.findings) - self.most_told} more")
@@ -128,11 +125,39 @@ def quote(file: Path) -> str:
 def summarise_kinds(findings: Sequence[Finding]) -> str:
     """How many of each kind.
 
-    >>> summarise_kinds([Finding(0, 1, "click"), Finding(3, 4, "click"), Finding(5, 9, "hum", "50 Hz")])
+    >>> clicks = [Finding(a, a + 1, "click", rate=8000) for a in (0, 3)]
+    >>> summarise_kinds([*clicks, Finding(5, 9, "hum", rate=8000, frequency=50.0)])
     '2 x click, hum 50 Hz'
     """
     counts = Counter(f.text if f.kind == HUM else f.kind for f in findings)
     return ", ".join(f"{n} x {kind}" if n > 1 else kind for kind, n in counts.items())
+
+
+def name_labels(source: Path) -> str:
+    """The name of the label track of a file.
+
+    >>> name_labels(Path("takes/a.flac"))
+    'a-check.txt'
+    """
+    return f"{source.stem}-check.txt"
+
+
+def plan_checks(recordings: Sequence[Path], files: Files) -> Batch[Files]:
+    """The files that are checked, each with the name of its label track.
+
+    Raises
+    ------
+    Misuse
+        There is no file, two label tracks would have one name, or there is one for several files.
+    """
+    if files.output and files.output.suffix.lower() == ".txt":
+        count = len(find_files(recordings, SUFFIXES))
+        if count > 1:
+            raise Misuse(
+                f"The output {files.output} is one file for {count} inputs.",
+                "Name a folder, as in -o out/.",
+            )
+    return plan_batch(recordings, files, suffixes=SUFFIXES, name_result=name_labels)
 
 
 def check(path: Path, files: Files) -> CheckJob:
@@ -144,7 +169,7 @@ def check(path: Path, files: Files) -> CheckJob:
         The recording cannot be read, or the labels cannot be written.
     """
     recording = examine(path)
-    labels = files.output or path.with_name(f"{path.stem}-check.txt")
+    labels = files.output or path.with_name(name_labels(path))
     report = labels.with_suffix(".json")
     check_outputs((labels, report), (path,), overwrite=files.overwrite)
     return CheckJob(

@@ -40,21 +40,21 @@ audio = App(name="audio", help="Repair and generate recordings of any length, ra
 
 
 @audio.command
-def check(recording: Path, /, *, files: Files = NO_FILES) -> int:
-    """Find clicks, drop-outs, clipping, samples that are not finite and hum; write them as a label track.
+def check(*recordings: Path, files: Files = NO_FILES) -> int:
+    """Find clicks, drop-outs, clipping, samples that are not finite and hum; write them as label tracks.
 
     The labels open in Audacity; 'inpaint --labels' and 'declip --labels' take them. The commands to run are printed.
 
     Parameters
     ----------
-    recording
-        A WAV, FLAC, OGG or AIFF file.
+    recordings
+        WAV, FLAC, OGG or AIFF files, or folders of them.
     """
     require_packages()
-    from headwater.cli.audio.check import check
-    from headwater.cli.shared.job import run
+    from headwater.cli.audio.check import check, plan_checks
+    from headwater.cli.shared.job import run_each
 
-    return run(check(recording, files))
+    return run_each(plan_checks(recordings, files), check)
 
 
 @audio.command
@@ -104,8 +104,8 @@ def declip(
     recordings
         WAV, FLAC, OGG or AIFF files, or folders of them.
     level
-        Where it was cut off, as in 0.9 or -1dB. By default the extremes of every channel, where runs of samples are
-        as far out.
+        Where it was cut off, as in 0.9 or -1dB. By default the level of the plateaus, for each clipped part of a
+        channel.
     labels
         A label track, as 'check' writes it: only its regions of clipping are looked at, each with its own level.
     """

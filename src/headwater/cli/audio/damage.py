@@ -12,8 +12,8 @@ from torch import Tensor
 
 from headwater.audio.check.kinds import CLIPPING
 from headwater.audio.check.quiet import find_quietest
+from headwater.audio.check.rails import find_railed, in_regions
 from headwater.audio.damage import BandLimit, ByChannel, Clipping, Damage, Noise, Room, UserDamage
-from headwater.audio.damage.rails import find_peaks
 from headwater.audio.io import marks, times
 from headwater.audio.io.channels import SILENCE, Signal
 from headwater.audio.io.files import Recording, as_float, check_readable, examine
@@ -39,27 +39,52 @@ def declip(path: Path, level: float | None, labels: Path | None, o: Repair) -> D
     if labels is not None:
         return declip_regions(path, level, labels, o)
     recording = examine(path)
-    peaks, clipped = find_peaks(recording)
-    top = float(peaks.max())
-    if top == 0:
-        raise Misuse(f"{path} is silent.", "There is nothing to declip; give another recording.")
-    if level is None and not clipped.any():
-        raise Misuse(
-            f"No 3 samples in a row of {path} are at its peak.",
-            "It may not be clipped; if it is, give --level, as in 0.9 or -1dB.",
-        )
-    if level == 0:
-        raise Misuse("The level is 0.", "Give the level of the clipping, as in 0.9 or -1dB.")
-    if level is not None and level > top * (1 + Clipping.slack):
-        raise Misuse(
-            f"No sample of {path} reaches the level {level:g}.", f"Its peak is {top:.4g}; give less."
-        )
-    rails = np.where(clipped, peaks, np.inf) if level is None else np.full_like(peaks, level)
-    step = 1.5 * 2.0 ** (1 - recording.depth) / level if level and recording.depth else 0.0
-    damage = Clipping(tuple((low, high) for low, high in rails.tolist()), max(Clipping.slack, step))
+    check_readable(recording)
+    damage = at_level(recording, level) if level is not None else wherever_it_is(recording)
     levels = [[None if np.isinf(x) else x for x in channel] for channel in damage.rails]
     by = "sparsity" if o.recipe is None else "flow"
-    return undo("declip", recording, damage, [path], {"levels": levels, "by": by}, o)
+    regions = {} if damage.regions is None else {"regions": len(damage.regions)}
+    return undo("declip", recording, damage, [path], {"levels": levels, "by": by} | regions, o)
+
+
+def at_level(recording: Recording, level: float) -> Clipping:
+    """Clipping at a level that the user names."""
+    if not level > 0:
+        raise Misuse("The level is 0.", "Give the level of the clipping, as in 0.9 or -1dB.")
+    top = peak_of(recording)
+    if level > top * (1 + Clipping.slack):
+        raise Misuse(
+            f"No sample of {recording.path} reaches the level {level:g}.",
+            f"Its peak is {top:.4g}; give less.",
+        )
+    step = 1.5 * 2.0 ** (1 - recording.depth) / level if recording.depth else 0.0
+    return Clipping(((level, level),) * recording.channels, max(Clipping.slack, step))
+
+
+def wherever_it_is(recording: Recording) -> Clipping:
+    """Clipping where plateaus of samples show it, each region at its own level."""
+    regions = find_railed(recording)
+    if not regions:
+        peak_of(recording)
+        raise Misuse(
+            f"No 3 samples in a row of {recording.path} are at its peak.",
+            "It may not be clipped; if it is, give --level, as in 0.9 or -1dB.",
+        )
+    return in_regions(recording, regions)
+
+
+def peak_of(recording: Recording) -> float:
+    """How far the loudest sample lies from zero, full scale being 1.
+
+    Raises
+    ------
+    Misuse
+        The recording is silent.
+    """
+    top = max(float(np.abs(as_float(raw)).max()) for _, raw in recording.blocks())
+    if top == 0:
+        raise Misuse(f"{recording.path} is silent.", "There is nothing to declip; give another recording.")
+    return top
 
 
 def declip_regions(path: Path, level: float | None, labels: Path, o: Repair) -> DamageJob:
@@ -77,19 +102,16 @@ def declip_regions(path: Path, level: float | None, labels: Path, o: Repair) -> 
         raise Misuse(
             f"The labels of {labels} name no clipping.", "Label regions 'clipping', or leave out --labels."
         )
-    regions = []
-    for first, last in spans:
-        peaks, runs = find_peaks(recording, (first, last))
-        rails = np.where(runs, peaks, np.inf)
-        if np.isfinite(rails).any():
-            regions.append((first, last, tuple((float(low), float(high)) for low, high in rails)))
+    check_readable(recording)
+    regions = find_railed(recording, spans)
     if not regions:
         raise Misuse(
             f"No 3 samples in a row are at the peak of a region of {labels}.",
             "Label the regions that are clipped.",
         )
-    described = {"regions": len(regions), "left_out": len(spans) - len(regions), "by": "sparsity"}
-    return undo("declip", recording, Clipping.in_regions(regions), [path, labels], described, o)
+    found = [any(first < b and last > a for first, last, _ in regions) for a, b in spans]
+    described = {"regions": sum(found), "left_out": len(spans) - sum(found), "by": "sparsity"}
+    return undo("declip", recording, in_regions(recording, regions), [path, labels], described, o)
 
 
 def denoise(path: Path, noise: float | None, profile: times.Span | None, o: Repair) -> DamageJob:
