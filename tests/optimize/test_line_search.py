@@ -44,7 +44,7 @@ def test_every_accepted_step_satisfies_the_strong_wolfe_conditions(seed, d, cons
             assert new.value[row] <= state.value[row] + c1 * before + rounding  # (3.7a)
             assert after.abs() <= -c2 * before * (1 + 1e-9) + 1e-15 * state.value[row].abs()  # (3.7b)
         state = new
-    assert (state.code != RUNNING).all() or (state.iterations > 5).all()
+    assert ((state.code != RUNNING) | (state.iterations > 3)).all()
 
 
 def line(f, alpha):
