@@ -7,7 +7,7 @@ import torch
 from core_laws import F64, gaussian, mixture, normal
 from torch.testing import assert_close
 
-from headwater import Flow, Gaussian, GaussianMixture, Misuse, log_likelihood, uniform_grid
+from headwater import Flow, Gaussian, GaussianMixture, Misuse, TargetLikelihood, log_likelihood, uniform_grid
 from headwater.solvers import bits_per_dimension
 from headwater.solvers.likelihood import divergence
 
@@ -111,3 +111,22 @@ def test_bits_per_dimension():
 def test_an_exact_divergence_in_many_dimensions_is_refused():
     with pytest.raises(Misuse, match="Give a number of Hutchinson probes"):
         log_likelihood(Flow(lambda x, t: -x, (1000,)), normal(1, 1000))
+
+
+def test_the_likelihood_of_a_network_with_attention_can_be_differentiated():
+    """Fused attention has no second derivative, and a shipped image model has attention."""
+
+    class Attention(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.line = torch.nn.Linear(16, 48)
+
+        def forward(self, x, t):
+            q, k, v = self.line(x).unflatten(-1, (3, 1, 16)).permute(2, 0, 3, 1, 4)
+            return torch.nn.functional.scaled_dot_product_attention(q, k, v)[:, 0] - x
+
+    torch.manual_seed(0)
+    flow = Flow(Attention().eval(), (64, 16))
+    x0 = flow.noise([0]).requires_grad_()
+    (slope,) = torch.autograd.grad(TargetLikelihood(flow, steps=1)(x0).sum(), x0)
+    assert bool(slope.isfinite().all()) and float(slope.norm()) > 0
