@@ -2,10 +2,10 @@
 
     python benchmarks/methods.py --data val.zip
 
-The methods of other papers have their authors' settings, but for the number of steps, which `BUDGET` cuts so that all
-take about 128 calls of the network; a gradient counts as three. (`map` takes 344, as its start alone takes 152.)
-Those that were made for 500 to 1,000 steps cannot show here what they can. Nothing is tuned, ours was chosen on pictures
-like these, and a few pictures are few: this says which methods are worth a careful comparison, and no more.
+The methods of other papers have their authors' settings, but for the number of steps, which `BUDGET` cuts so that
+all take about 128 calls of the network; a gradient counts as three. (`map` takes 344, as its start alone takes 152.)
+Those that were made for 500 to 1,000 steps cannot show here what they can. Nothing is tuned, ours was chosen on
+pictures like these, and a few pictures are few: this says which methods are worth a careful comparison, no more.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ def main() -> None:
         for name in METHODS
     ]
     note = (
-        f"{o.count} held-out pictures of 64 x 64, {o.model}; steps cut to about 128 calls a picture, a gradient counted "
-        "as three (map: 344), which cripples methods made for hundreds of steps; nothing is tuned. PSNR in dB; misfit "
-        "in units of the noise; seconds from a busy machine."
+        f"{o.count} held-out pictures of 64 x 64, {o.model}; steps cut to about 128 calls a picture, a gradient "
+        "counted as three (map: 344), which cripples methods made for hundreds of steps; nothing is tuned. PSNR in dB; "
+        "misfit in units of the noise; seconds from a busy machine."
     )
     write(o.results / "methods", rows, "python benchmarks/methods.py --data val.zip", note)
 
