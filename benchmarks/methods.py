@@ -85,8 +85,8 @@ def main() -> None:
     ]
     note = (
         f"{o.count} held-out pictures of 64 x 64, {o.model}; steps cut to about 128 calls a picture, a gradient "
-        "counted as three (map: 344), which cripples methods made for hundreds of steps; nothing is tuned. PSNR in dB; "
-        "misfit in units of the noise; seconds from a busy machine."
+        "counted as three (map: 344), which cripples methods made for hundreds of steps; nothing is tuned. PSNR in "
+        "dB; misfit in units of the noise; seconds from a busy machine."
     )
     write(o.results / "methods", rows, "python benchmarks/methods.py --data val.zip", note)
 
