@@ -59,6 +59,12 @@ def test_the_average_is_nearer_to_the_posterior_mean_than_an_estimate():
     assert errors[1] < 0.7 * errors[0]
 
 
+def test_the_steps_of_the_options_are_the_times_of_an_estimate():
+    few = RecipeOptions(steps=8)
+    for recipe, calls in ((Estimate(), 8), (Average(), 32)):
+        assert recipe(FLOW, misfit(), SEEDS, guess=GUESS, options=few).evaluations.tolist() == [calls] * 3
+
+
 def test_an_average_of_one_is_the_estimate():
     one = Average(count=1)(FLOW, misfit(), SEEDS, guess=GUESS)
     assert_close(one.x1, Estimate()(FLOW, misfit(), SEEDS, guess=GUESS).x1, atol=0, rtol=0)

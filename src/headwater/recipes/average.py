@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from torch import Tensor
@@ -64,7 +64,8 @@ class Average:
     ) -> Result:
         """Solve a batch of inverse problems, one per seed; see `Recipe`. `guess` is `[batch or 1, *event]`."""
         watch = EstimateWatch(misfit, options.callback)
-        x1 = self.sample(flow, misfit, seeds, guess=guess, watch=watch)
+        average = replace(self, estimate=self.estimate.with_steps(options))
+        x1 = average.sample(flow, misfit, seeds, guess=guess, watch=watch)
         return result_without_control(misfit, x1, watch.ended or Status.COMPUTED, watch.evaluations)
 
     def sample(

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
 import torch
@@ -154,9 +154,13 @@ class Estimate:
     ) -> Result:
         """The estimate as the answer, `[len(seeds), *event]`; see `Recipe`. There is no source point: x0 is NaN."""
         watch = EstimateWatch(misfit, options.callback)
-        x1 = self.sample(flow, misfit, seeds, guess=guess, watch=watch)
+        x1 = self.with_steps(options).sample(flow, misfit, seeds, guess=guess, watch=watch)
         tau = 1.05 if options.tau is None else options.tau
         return judge_answer(misfit, x1, tau, watch.ended, watch.evaluations)
+
+    def with_steps(self, options: RecipeOptions) -> Estimate:
+        """The estimate with as many times as the options have steps; itself if they say nothing."""
+        return self if options.steps is None else replace(self, times=options.steps)
 
     def sample(
         self,
