@@ -23,18 +23,18 @@ def digits():
 @pytest.fixture(scope="module")
 def samples(digits):
     flow = digits.digits_flow()
-    return hw.solve(flow, flow.noise(range(8)), steps=12)
+    return hw.solve(flow, flow.noise(range(4)), steps=8)
 
 
 def test_the_weights_are_small_and_say_how_they_were_made(digits):
     facts = digits.read_facts()
     assert digits.MODEL.stat().st_size < 2_000_000
     assert facts["classifier"]["accuracy"] > 0.96 and facts["flow"]["held_out"] < 0.2
-    assert facts["command"].startswith("python benchmarks/digits.py") and facts["flow"]["minutes"] < 15
+    assert facts["command"].startswith("python benchmarks/digits.py") and facts["flow"]["minutes"] < 20
 
 
 def test_samples_are_digits_in_range(digits, samples):
-    assert samples.shape == (8, 1, 32, 32) and samples.isfinite().all()
+    assert samples.shape == (4, 1, 32, 32) and samples.isfinite().all()
     assert (samples.abs() < 1.2).double().mean() > 0.98
     assert (samples[:, :, 0] < -0.5).all(), "the first row is background"
     assert digits.digit_classifier()(samples.clamp(-1, 1)).softmax(1).amax(1).mean() > 0.7
@@ -42,7 +42,8 @@ def test_samples_are_digits_in_range(digits, samples):
 
 def test_features_are_one_row_a_picture_and_do_not_depend_on_the_batch(digits, samples):
     found = digits.digit_features(samples)
-    assert found.shape == (8, 64) and found.isfinite().all()
+    assert found.shape == (4, 64)
+    torch.testing.assert_close(found.square().mean(1), torch.ones(4), atol=1e-3, rtol=0)
     torch.testing.assert_close(found[2:3], digits.digit_features(samples[2:3]))
 
 
