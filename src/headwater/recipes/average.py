@@ -20,17 +20,23 @@ from headwater.recipes.recipe import RecipeOptions, result_without_control
 
 @dataclass(frozen=True)
 class Average:
-    """The mean of `count` estimates from different noise.
+    """The mean of `count` estimates, in pairs of opposite noise.
 
-    If estimates were draws of the posterior, the mean of k of them had the squared error (1 + 1/k) / 2 of one. Like
-    any mean it is smoother than a sample, and its misfit is below the noise level by nature (see `OneEvaluation`).
+    If estimates were draws of the posterior, the mean of k of them had the squared error (1 + 1/k) / 2 of one. The
+    second of a pair has the noise -n where the first has n, so what they do linearly with it cancels in the mean
+    (antithetic variates). Like any mean it is smoother than a sample, and its misfit is below the noise level by
+    nature (see `OneEvaluation`).
 
     Attributes
     ----------
     estimate
         How each is made.
     count
-        How many. The first has the problem's own seed, the others seeds derived from it.
+        How many. The first pair has the problem's own seed, the others seeds derived from it.
+
+    References
+    ----------
+    Hammersley & Morton, "A new Monte Carlo technique: antithetic variates", Proc. Cambridge Phil. Soc. 52 (1956).
 
     Examples
     --------
@@ -74,8 +80,9 @@ class Average:
         """The mean `[len(seeds), *event]`; if the watch ends it, that of the estimates that were complete by then."""
         total: Tensor | None = None
         for k in range(self.count):
-            own = [derive_seed(seed, k) if k else seed for seed in seeds]
-            e = self.estimate.sample(flow, misfit, own, guess=guess, watch=watch)
+            pair, second = divmod(k, 2)
+            own = [derive_seed(seed, pair) if pair else seed for seed in seeds]
+            e = self.estimate.sample(flow, misfit, own, guess=guess, watch=watch, antithetic=bool(second))
             if watch.ended is not None:
                 return e if total is None else total / k
             total = e if total is None else total + e

@@ -170,6 +170,7 @@ class Estimate:
         *,
         guess: Tensor,
         watch: EstimateWatcher | None = None,
+        antithetic: bool = False,
     ) -> Tensor:
         """An x1 that the flow finds plausible and that agrees with the measurement, `[len(seeds), *event]`.
 
@@ -181,6 +182,8 @@ class Estimate:
             A rough x1 `[batch or 1, *event]` in data units.
         watch
             Follows the pass and may end it; the sample of the last complete time is returned, at first the guess.
+        antithetic
+            Whether every noise n of the seeds enters as -n; see `Average`.
 
         Returns
         -------
@@ -206,11 +209,11 @@ class Estimate:
         True
         """
         require_misfit(misfit)
-        generators, path = make_generators(seeds), flow.path
+        generators, path, sign = make_generators(seeds), flow.path, -1.0 if antithetic else 1.0
         with torch.no_grad():
             z = guess.expand(len(seeds), *flow.shape)
             check_adjoint(misfit.operator, z)
-            eps = flow.project(draw_normal(flow.shape, generators).to(guess))
+            eps = sign * flow.project(draw_normal(flow.shape, generators).to(guess))
             for t in logit_times(self.times, self.first, self.last):
                 x = path.interpolate(eps, z, t)  # x_t = alpha_t z + sigma_t eps
                 try:
@@ -224,7 +227,7 @@ class Estimate:
                 # The noise that the denoiser saw, by the network's own account (DDIM): sqrt of the shares, so that
                 # the variances of old and new add up to 1.
                 old = (x - path.alpha(t) * xhat) / path.sigma(t)
-                new = flow.project(draw_normal(flow.shape, generators).to(guess))
+                new = sign * flow.project(draw_normal(flow.shape, generators).to(guess))
                 eps = math.sqrt(1 - self.fresh) * old + math.sqrt(self.fresh) * new
                 if watch is not None and watch(z):
                     break
