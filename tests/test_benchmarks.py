@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CLAIMS, DECISIONS = ROOT / "benchmarks", ROOT / "benchmarks" / "decisions"
-SHARED = {"common.py", "images.py", "molecules.py", "recordings.py", "_path.py"}
+SHARED = {"common.py", "classical.py", "images.py", "molecules.py", "plane.py", "recordings.py", "_path.py"}
 """What the scripts import from each other; the other files are scripts."""
 HAND = [
     p for p in sorted((ROOT / "docs").glob("**/*.md")) if not {"generated", "auto_examples"} & set(p.parts)
