@@ -98,31 +98,41 @@ OPPONENT = np.array([[1 / 3, 1 / 3, 1 / 3], [0.5, 0, -0.5], [0.25, -0.5, 0.25]])
 
 
 def deblur_blocks(operator: Operator, misfit: Misfit, weight: float) -> Tensor:
-    """BM3D's two regularised inverses (Dabov et al. 2008), on the picture continued by `weight` pixels of mirror.
+    """BM3D's two regularised inverses (Dabov et al. 2008), each opponent channel at its own noise level.
 
-    The opponent channels go in one by one, each at its own noise level.
+    The package blurs in a circle. A picture and its mirror image make a circle that is exact for the border of `Blur`
+    if the kernel is symmetric; on 12 pictures a frame of 16 mirrored pixels was 0.7 dB worse.
     """
+    kernels = kernels_of(operator, misfit.y)
+    return each(deblur_one, misfit.y, levels(misfit), kernels)
+
+
+def kernels_of(operator: Operator, y: Tensor) -> np.ndarray:
+    """The kernel of each problem `[n, kh, kw]`."""
     assert isinstance(operator, Blur)
-    kernels = operator.kernel.double().expand(len(misfit.y), -1, -1).numpy()
-    return each(partial(deblur_one, margin=int(weight)), misfit.y, levels(misfit), kernels)
+    if operator.boundary != "reflect":
+        raise Misuse(
+            f"This method mirrors the border; the blur is {operator.boundary}.", "Take TV or Wiener."
+        )
+    return operator.kernel.double().expand(len(y), -1, -1).numpy()
 
 
-def deblur_one(a: np.ndarray, sigma: float, psf: np.ndarray, margin: int) -> np.ndarray:
+def deblur_one(a: np.ndarray, sigma: float, psf: np.ndarray) -> np.ndarray:
     """Of one picture, HWC."""
     import bm3d as package
 
     if not hasattr(np, "trapz"):  # which bm4d 4.2.5 calls; NumPy 2.4 has it under its new name alone
         np.trapz = np.trapezoid  # noqa: NPY201
     change = OPPONENT if a.shape[-1] == 3 else np.eye(a.shape[-1])
-    wide = np.pad(a, ((margin, margin), (margin, margin), (0, 0)), mode="reflect") @ change.T
+    h, w = a.shape[:2]
+    wide = np.pad(a, ((0, h - 2), (0, w - 2), (0, 0)), mode="reflect") @ change.T
     profile = one_thread(package)
     noise = sigma * np.linalg.norm(change, axis=1)
     planes = [
         package.bm3d_deblurring(wide[..., c : c + 1], noise[c], psf, profile).reshape(wide.shape[:2])
         for c in range(len(noise))
     ]
-    found = np.stack(planes, -1) @ np.linalg.inv(change).T
-    return found[margin:-margin, margin:-margin] if margin else found
+    return (np.stack(planes, -1) @ np.linalg.inv(change).T)[:h, :w]
 
 
 # Non-local means --------------------------------------------------------------------------------------------------
@@ -246,8 +256,7 @@ def cosines(size: int) -> Tensor:
 
 def deconvolve_richardson_lucy(operator: Operator, misfit: Misfit, weight: float) -> Tensor:
     """Richardson 1972, Lucy 1974, stopped after `weight` steps, by scikit-image."""
-    assert isinstance(operator, Blur)
-    kernels = operator.kernel.double().expand(len(misfit.y), -1, -1).numpy()
+    kernels = kernels_of(operator, misfit.y)
 
     def run(a: np.ndarray, psf: np.ndarray) -> np.ndarray:
         return np.stack([richardson_lucy(c.clip(1e-3), psf, int(weight)) for c in a.transpose(2, 0, 1)], -1)
@@ -383,7 +392,7 @@ def resolve_twins(x: Tensor, reference: Tensor) -> Tensor:
 METHODS: dict[str, Method] = {
     "BM3D": Method(match_blocks, {Identity: 0}),
     "non-local means": Method(average_patches, {Identity: 0.6}, (0.4, 0.5, 0.6, 0.7, 0.8, 1.0)),
-    "BM3D deblurring": Method(deblur_blocks, {Blur: 16}),
+    "BM3D deblurring": Method(deblur_blocks, {Blur: 0}),
     "TV": Method(
         minimise_variation,
         {Identity: 1.0, Blur: 0.2, Inpaint: 0.4, SuperResolution: 0.3},
