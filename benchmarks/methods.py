@@ -65,7 +65,9 @@ def score(x: Tensor, pictures: PictureSet) -> dict[str, object]:
     }
 
 
-def judge(name: str, budget: int, task: str, pictures: PictureSet, settings: dict[str, Any]) -> dict[str, object]:
+def judge(
+    name: str, budget: int, task: str, pictures: PictureSet, settings: dict[str, Any]
+) -> dict[str, object]:
     """One line: a method on a task at a budget. Without "psnr" the method does not take it, or needs more calls."""
     row: dict[str, object] = {"set": pictures.name, "task": task, "method": name, "budget": budget}
     posed, problem = pose(pictures, task)

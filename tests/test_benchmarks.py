@@ -11,7 +11,18 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CLAIMS, DECISIONS = ROOT / "benchmarks", ROOT / "benchmarks" / "decisions"
-SHARED = {"common.py", "digits.py", "images.py", "molecules.py", "recordings.py", "_path.py"}
+SHARED = {
+    "common.py",
+    "budgets.py",
+    "classical.py",
+    "digits.py",
+    "images.py",
+    "molecules.py",
+    "picture_sets.py",
+    "plane.py",
+    "recordings.py",
+    "_path.py",
+}
 """What the scripts import from each other; the other files are scripts."""
 HAND = [
     p for p in sorted((ROOT / "docs").glob("**/*.md")) if not {"generated", "auto_examples"} & set(p.parts)

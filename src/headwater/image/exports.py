@@ -6,6 +6,7 @@ from headwater.image.io import photos
 from headwater.image.io.files import read_image, write_image
 from headwater.image.io.picture import Picture
 from headwater.image.metrics.fidelity import psnr, ssim
+from headwater.image.metrics.kernel import KernelDistance, image_kernel_distance, kernel_distance
 from headwater.image.metrics.perceptual import perceptual_distance
 from headwater.image.model.models import flow
 from headwater.image.noise import estimate_noise
@@ -36,6 +37,7 @@ __all__ = [
     "ImageTask",
     "Inpaint",
     "JPEG",
+    "KernelDistance",
     "PhaseRetrieval",
     "Picture",
     "Restoration",
@@ -47,6 +49,8 @@ __all__ = [
     "flow",
     "from_physics",
     "gaussian_kernel",
+    "image_kernel_distance",
+    "kernel_distance",
     "motion_kernel",
     "perceptual_distance",
     "photos",
