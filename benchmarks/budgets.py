@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from headwater import Average, Estimate
+from headwater.recipes.covariance import White
 from headwater.recipes.methods import METHODS, find_method
 
 GRADIENT = 3  # calls that a gradient counts as
@@ -71,7 +72,9 @@ def make_recipe(name: str, calls: int, settings: dict[str, Any]) -> Any:
     recipe, settings = find_method(name), dict(settings)
     if name == "one-evaluation":
         return recipe
-    parts = {key: settings.pop(key) for key in ("spread", "first", "fresh") if key in settings}
+    parts = {key: settings.pop(key) for key in ("first", "fresh") if key in settings}
+    if "spread" in settings:
+        parts["covariance"] = White(settings.pop("spread"))
     each = settings.pop("each", 32)
     recipe = replace(recipe, **settings)
     if name == "estimate":

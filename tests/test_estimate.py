@@ -6,6 +6,7 @@ from torch.testing import assert_close
 
 from headwater import Estimate, Gaussian, Misfit
 from headwater.problem.least_squares import solve_least_squares
+from headwater.recipes.covariance import White
 from headwater.recipes.estimate import logit_times, solve_proximal
 
 torch.set_num_threads(1)
@@ -116,7 +117,9 @@ def test_estimate_of_a_gaussian_law_lies_in_the_posterior(sigma):
     spread is 0.5 to 1 of the posterior's, and no seed misses the measurement by more than 1.25 sigma.
     """
     law, misfit, mean, covariance = posterior_problem(sigma)
-    x = Estimate(spread=1.3).sample(law.flow, misfit, range(300), guess=torch.zeros(1, 12, dtype=F64))
+    x = Estimate(covariance=White(1.3)).sample(
+        law.flow, misfit, range(300), guess=torch.zeros(1, 12, dtype=F64)
+    )
     way = (law.means[0] - mean).norm()
     assert (x.mean(0) - mean).norm() < 0.12 * way
     ratio = (x.var(0).sum() / covariance.trace()).sqrt()
@@ -129,7 +132,7 @@ def test_more_distrust_of_the_denoiser_is_nearer_to_the_measurement():
     law, misfit, _, _ = posterior_problem(0.05)
     zero = torch.zeros(1, 12, dtype=F64)
     levels = [
-        misfit.rms(Estimate(spread=s).sample(law.flow, misfit, range(50), guess=zero)).mean()
+        misfit.rms(Estimate(covariance=White(s)).sample(law.flow, misfit, range(50), guess=zero)).mean()
         for s in (0.7, 1.0, 1.3)
     ]
     assert levels[0] > 1.2 * levels[1] > 1.44 * levels[2]

@@ -4,10 +4,10 @@ Plug-and-play with the flow's own denoiser (PnP-Flow, Martin et al., ICLR 2025; 
 
     for t from early to late
         xhat <- E[x1 | x_t]                                             denoise
-        z    <- argmin_x |x - xhat|^2 / (2 r_t^2) + |A x - y|^2 / (2 sigma_y^2)   agree with the measurement
+        z    <- argmin_x |R_t^-1 (x - xhat)|^2 / 2 + |A x - y|^2 / (2 sigma_y^2)   agree with the measurement
         x_s  <- alpha_s z + sigma_s eps                                 return to the path at the next time s
 
-with r_t = spread * sigma_t, the assumed error of the denoiser, and
+with R_t R_t' the assumed covariance of the denoiser's error, by default sigma_t^2 I, and
 eps = sqrt(fresh) N(0, I) + sqrt(1 - fresh) (x_t - alpha_t xhat) / sigma_t: new noise, or what the denoiser took for
 noise (DDIM, Song et al., 2021). New noise at every time draws the sample towards the mean of what is likely; old
 noise keeps the energy of a draw where nothing was measured. Each time takes one evaluation and no gradient of the
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
 import torch
@@ -33,6 +33,7 @@ from headwater.optimizers.status import Status
 from headwater.problem.cost import Misfit
 from headwater.problem.least_squares import check_adjoint, solve_least_squares
 from headwater.recipes.about import About
+from headwater.recipes.covariance import Covariance, Root, Scale, White
 from headwater.recipes.recipe import RecipeOptions, judge_answer, require_misfit
 
 
@@ -86,7 +87,7 @@ class Estimate:
     At each of the times t, with s the next one:
 
     1. xhat = E[x1 | x_t], one evaluation of the network;
-    2. z = argmin_x |x - xhat|^2 / (2 r_t^2) + |A x - y|^2 / (2 sigma_y^2), with r_t = spread * sigma_t;
+    2. z = argmin_x |R_t^-1 (x - xhat)|^2 / 2 + |A x - y|^2 / (2 sigma_y^2), R_t R_t' the `covariance`;
     3. x_s = alpha_s z + sigma_s (sqrt(fresh) n + sqrt(1 - fresh) (x_t - alpha_t xhat) / sigma_t), n new noise.
 
     The last z is the estimate. There is no gradient of the network and no source point: call `sample`.
@@ -95,8 +96,9 @@ class Estimate:
     ----------
     times
         Evaluations of the network, at times even in the logit of t.
-    spread
-        The assumed error of the denoiser in units of sigma_t: r_t = spread * sigma_t, in data units.
+    covariance
+        What the denoiser leaves open. `White` is the same everywhere; a model of the data's second moments, such as
+        `image.PowerLaw`, carries what was measured to what was not, and needs far fewer times.
     first
         The time of the first evaluation, where the guess enters, almost all of it noise.
     last
@@ -137,7 +139,7 @@ class Estimate:
         cost="32 evaluations and a proximal step each",
     )
     times: int = 32
-    spread: float = 1.0
+    covariance: Covariance = field(default_factory=White)
     first: float = 0.05
     last: float = 0.97
     fresh: float = 1.0
@@ -223,7 +225,8 @@ class Estimate:
                         raise
                     watch.end(ended.status)
                     break
-                z = solve_proximal(misfit, xhat, self.spread * float(path.sigma(t)), self.iterations)
+                root = self.covariance.root(flow, float(path.alpha(t)), float(path.sigma(t)))
+                z = solve_proximal(misfit, xhat, root, self.iterations)
                 # The noise that the denoiser saw, by the network's own account (DDIM): sqrt of the shares, so that
                 # the variances of old and new add up to 1.
                 old = (x - path.alpha(t) * xhat) / path.sigma(t)
@@ -240,11 +243,12 @@ def logit_times(count: int, first: float, last: float) -> list[Tensor]:
     return list(torch.sigmoid(torch.linspace(ends[0], ends[1], count, dtype=torch.float64)))
 
 
-def solve_proximal(misfit: Misfit, xhat: Tensor, r: float, iterations: int = 16) -> Tensor:
-    """argmin_x |x - xhat|^2 / (2 r^2) + misfit(x), the proximal operator of the misfit, `[batch, *event]`.
+def solve_proximal(misfit: Misfit, xhat: Tensor, r: float | Root, iterations: int = 16) -> Tensor:
+    """argmin_x |R^-1 (x - xhat)|^2 / 2 + misfit(x), the proximal operator of the misfit, `[batch, *event]`.
 
-    For a linear operator with an `adjoint`, x - xhat is the least squares solution of A dx = y - A xhat with the
-    ridge sigma_y^2 / r^2. For others, `iterations` evaluations of the batched L-BFGS from xhat.
+    It is solved for white z with x = xhat + R z. For a linear operator with an `adjoint`, z is the least squares
+    solution of A R z = y - A xhat with the ridge sigma_y^2. For others, `iterations` evaluations of the batched
+    L-BFGS from xhat.
 
     Parameters
     ----------
@@ -253,39 +257,41 @@ def solve_proximal(misfit: Misfit, xhat: Tensor, r: float, iterations: int = 16)
     xhat
         The point to stay near, `[batch, *event]`.
     r
-        How far xhat may be off, as a standard deviation in data units.
+        How far xhat may be off: a standard deviation in data units, or a root R of a covariance.
     iterations
         Conjugate gradient steps, or evaluations of L-BFGS.
     """
     operator, measured = misfit.operator, misfit.measured
+    root = Scale(r) if isinstance(r, int | float) else r
     adjoint = getattr(operator, "adjoint", None)
     if adjoint is None:
-        return _proximal_nonlinear(misfit, xhat, r, iterations)
+        return _proximal_nonlinear(misfit, xhat, root, iterations)
 
     def keep_measured(y: Tensor) -> Tensor:
         return y if measured is None else torch.where(measured, y, torch.zeros_like(y))
 
     residual = getattr(operator, "residual", None)
     gap = operator(xhat) - misfit.y if residual is None else residual(xhat, misfit.y)
-    ridge = (torch.as_tensor(misfit.sigma_y).to(xhat) / r) ** 2
     # Early times need no accurate solution: the next denoising moves x further than this tolerance.
-    return xhat + solve_least_squares(
-        lambda x: keep_measured(operator(x)),
-        lambda y: adjoint(keep_measured(y)),
-        -keep_measured(gap),
-        ridge=ridge,
-        iterations=iterations,
-        tolerance=1e-3,
+    return xhat + root(
+        solve_least_squares(
+            lambda z: keep_measured(operator(root(z))),
+            lambda y: root.adjoint(adjoint(keep_measured(y))),
+            -keep_measured(gap),
+            ridge=torch.as_tensor(misfit.sigma_y).to(xhat) ** 2,
+            iterations=iterations,
+            tolerance=1e-3,
+        )
     )
 
 
-def _proximal_nonlinear(misfit: Misfit, xhat: Tensor, r: float, evaluations: int) -> Tensor:
-    optimizer = LBFGS(first_step=0.1 * r, memory=5)  # r is the scale on which x may move
-    state = optimizer.init(xhat)
+def _proximal_nonlinear(misfit: Misfit, xhat: Tensor, root: Root, evaluations: int) -> Tensor:
+    optimizer = LBFGS(first_step=0.1, memory=5)  # z is of the order of 1
+    state = optimizer.init(root.adjoint(torch.zeros_like(xhat)))
     for _ in range(evaluations):
-        x = state.trial.detach().requires_grad_()
+        z = state.trial.detach().requires_grad_()
         with torch.enable_grad():
-            value = misfit(x) + 0.5 * ((x - xhat) / r).flatten(1).square().sum(1)
-            (gradient,) = torch.autograd.grad(value.sum(), x)
+            value = misfit(xhat + root(z)) + 0.5 * z.flatten(1).square().sum(1)
+            (gradient,) = torch.autograd.grad(value.sum(), z)
         state = optimizer.step(state, value, gradient)
-    return state.x
+    return xhat + root(state.x)
