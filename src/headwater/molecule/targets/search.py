@@ -170,8 +170,8 @@ class SearchThenControl:
 class Search(SearchThenControl):
     """Search: draws of the source alone, until one hits; else the best of them.
 
-    The default (molecule_search). The fields are those of `SearchThenControl` with other values; it makes states x1
-    `[b, 29, 9]`, too. `candidates` is what takes as long as both attempts of `SearchThenControl`.
+    The default (molecule_targets, molecule_search). The fields are those of `SearchThenControl` with other values; it
+    makes states x1 `[b, 29, 9]`, too. `candidates` is what takes as long as both attempts of `SearchThenControl`.
 
     Examples
     --------
