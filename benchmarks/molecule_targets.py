@@ -2,11 +2,11 @@
 
     python benchmarks/molecule_targets.py --qm9 build/qm9 --count 1000 --side 100
 
-What does the control bring? On the first `--side` requests: `screening alone`, draws chosen by the guide, as many
-as cost what all attempts of the default can spend (a gradient counted as three evaluations); `control alone`, one
-draw, one attempt, soundness not asked; `nothing asked` is the unconditional generator at the same solver steps.
-A hit is sound and within the tolerance by the evaluator; `reached` by the guide, which ends the search. `MAE of the
-first` is that of the hundred that every row has. With `--keep FILE` finished lines are kept there
+All requests by `search then control`. What does the control bring? On the first `--side` requests: `search`, draws
+chosen by the guide, as many as cost what all attempts of search then control can spend (a gradient counted as three
+solves); `control`, one draw, one attempt, soundness not asked; `nothing asked` is the unconditional generator at the
+same solver steps. A hit is sound and within the tolerance by the evaluator; `reached` by the guide, which ends the
+search. `MAE of the first` is that of the hundred that every row has. With `--keep FILE` finished lines are kept there
 and not run again, and `--only gap,mu` writes `molecule_targets_part` of these alone: several processes can share the
 work.
 
@@ -18,6 +18,7 @@ come from. `number of atoms`: the mean property of that size. `shuffled`: the va
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -27,9 +28,9 @@ from headwater.molecule.chemistry.soundness import is_sound
 from headwater.molecule.model.data import Molecules
 from headwater.molecule.model.models import Networks
 from headwater.molecule.model.train_regressor import mean_errors
-from headwater.molecule.targets.design import generate
+from headwater.molecule.targets.design import FREE, generate
 from headwater.molecule.targets.request import Request
-from headwater.molecule.targets.screened_control import ScreenedControl, ScreenedDraws
+from headwater.molecule.targets.search import SearchThenControl
 from headwater.molecule.targets.sizes import load_statistics
 from headwater.molecule.targets.target import Target
 from molecules import (
@@ -72,12 +73,12 @@ FIRST = 100
 """Molecules that every row has: on these the rows are compared."""
 
 
-USUAL = ScreenedControl()
-SCREENED = USUAL.attempts * (USUAL.candidates + 3 * USUAL.gradients)
-"""Draws that cost as many evaluations as the default can spend: a draw is one solve, a gradient three."""
+USUAL = SearchThenControl()
+DRAWS = USUAL.attempts * (USUAL.candidates + 3 * USUAL.gradients)
+"""Draws that cost as many evaluations as search then control can spend: a draw is one solve, a gradient three."""
 SIDE: dict[str, dict[str, object]] = {
-    "screening alone": {"gradients": 0, "attempts": 1, "candidates": SCREENED},
-    "control alone": {
+    "search": {"gradients": 0, "attempts": 1, "candidates": DRAWS},
+    "control": {
         "candidates": 1,
         "attempts": 1,
         "sound": False,
@@ -109,8 +110,8 @@ def main() -> None:
     molecules = load(o.qm9)
     rows = from_data(molecules, o.count)
     lines = []
-    for how, settings in ({"default": {}} | SIDE).items():
-        some = rows if how == "default" else rows[: o.side]
+    for how, settings in ({"search then control": {}} | SIDE).items():
+        some = rows if how == "search then control" else rows[: o.side]
         for name in o.only.split(",") if o.only else PROPERTIES:
             work = partial(run, molecules, name, some, **settings)
             lines.append({"how": how} | kept(o.keep, f"{how}, {name}, {len(some)}", work))
@@ -119,7 +120,7 @@ def main() -> None:
     if o.only:
         write(o.results / "molecule_targets_part", lines, f"{command} --only {o.only}", note)
         return
-    free = generate(o.count, seed=1, recipe=ScreenedDraws(steps=USUAL.steps, candidates=1))
+    free = generate(o.count, seed=1, recipe=replace(FREE, steps=USUAL.steps, candidates=1))
     lines.append(
         {"how": "nothing asked"}
         | {

@@ -28,6 +28,7 @@ from headwater.molecule.structure.state import MoleculeBatch, relaxed_types, rou
 from headwater.molecule.targets.design import design
 from headwater.molecule.targets.flow import FeatureShell, molecule_flow
 from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.search import SearchThenControl
 from headwater.molecule.targets.target import Target
 from headwater.solvers import EULER, solve
 from headwater.solvers.differentiation import Direct
@@ -107,9 +108,9 @@ def usual(
 
 
 def ours(name: str, asked: Tensor, atoms: Tensor) -> Seen:
-    """Headwater with its defaults."""
+    """Headwater: search, then control."""
     start = time.perf_counter()
-    d = design(Request(len(atoms), targets=(Target(name, asked),), atoms=atoms))
+    d = design(Request(len(atoms), targets=(Target(name, asked),), atoms=atoms), recipe=SearchThenControl())
     counts = (float(n.float().mean()) for n in (d.gradients, d.evaluations))
     return Seen(d.molecules, *counts, time.perf_counter() - start)
 

@@ -18,7 +18,7 @@ from headwater.molecule.model.regressor import PROPERTIES
 from headwater.molecule.structure.state import MoleculeBatch
 from headwater.molecule.targets.design import Design, design
 from headwater.molecule.targets.request import Request
-from headwater.molecule.targets.screened_control import ScreenedControl
+from headwater.molecule.targets.search import SearchThenControl
 from headwater.molecule.targets.target import TOLERANCE
 
 MILLI = ("gap", "homo", "lumo")
@@ -59,7 +59,9 @@ def design_with(request: Request, settings: Mapping[str, object], networks: Netw
     left = dict(settings)
     asked = {f.name: left.pop(f.name) for f in fields(Request) if f.name in left}
     weight = float(left.pop("rounding_weight", 1.0))
-    return design(replace(request, **asked), networks, recipe=ScreenedControl(**left), rounding_weight=weight)
+    return design(
+        replace(request, **asked), networks, recipe=SearchThenControl(**left), rounding_weight=weight
+    )
 
 
 def join_designs(parts: Sequence[Design]) -> Design:

@@ -28,7 +28,7 @@ from headwater.molecule.structure import groups
 from headwater.molecule.structure.state import round_state
 from headwater.molecule.targets.design import generate
 from headwater.molecule.targets.flow import molecule_flow
-from headwater.molecule.targets.screened_control import ScreenedControl
+from headwater.molecule.targets.search import SearchThenControl
 from molecules import from_data, load, options
 
 GROUP = 16
@@ -41,7 +41,7 @@ def jobs(molecules: Molecules, count: int) -> dict[str, Callable[[], object]]:
     networks = Networks.load()
     flow = molecule_flow(networks.generator, atoms)
     x0 = flow.noise(seeds=range(count))
-    found = round_state(solve(flow, x0, steps=ScreenedControl().steps), flow.support.mask)
+    found = round_state(solve(flow, x0, steps=SearchThenControl().steps), flow.support.mask)
 
     def gradient() -> Tensor:
         x = x0.clone().requires_grad_()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 
 import torch
 from rdkit import Chem
@@ -26,9 +27,8 @@ from headwater.molecule.model.data import Molecules
 from headwater.molecule.model.models import Networks
 from headwater.molecule.structure.molecule import Molecule, to_molecules
 from headwater.molecule.structure.state import MoleculeBatch
-from headwater.molecule.targets.design import Design, generate
+from headwater.molecule.targets.design import FREE, Design, generate
 from headwater.molecule.targets.request import Request
-from headwater.molecule.targets.screened_control import ScreenedDraws
 from molecules import design_with, join_designs, load, options, quality, sample
 
 CUT = Chem.MolFromSmarts("[!#1]-;!@[!#1]")
@@ -71,11 +71,11 @@ def asked(molecules: Molecules, rows: Tensor, each: int) -> dict[str, object]:
     parts = [(m, part) for m in known if (part := larger_part(m)) is not None]
 
     def free(n: Networks, draws: int) -> list[Design]:
-        return [generate(len(sizes), atoms=sizes, recipe=ScreenedDraws(candidates=draws), networks=n)]
+        return [generate(len(sizes), atoms=sizes, recipe=replace(FREE, candidates=draws), networks=n)]
 
     def formula(n: Networks, draws: int) -> list[Design]:
         return [
-            generate(each, 100 * i, formula=f, recipe=ScreenedDraws(candidates=draws), networks=n)
+            generate(each, 100 * i, formula=f, recipe=replace(FREE, candidates=draws), networks=n)
             for i, f in enumerate(formulae)
         ]
 

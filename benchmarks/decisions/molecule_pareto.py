@@ -17,20 +17,20 @@ from matplotlib.figure import Figure
 import _path  # noqa: F401
 from common import write
 from headwater import LBFGS
-from headwater.molecule.targets.screened_control import ScreenedControl
+from headwater.molecule.targets.search import SearchThenControl
 from molecule_targets import SIDE, run
 from molecules import from_data, load, options
 
-STEP = ScreenedControl().step_length
-PRIOR: dict[str, object] = SIDE["control alone"] | {"renormalise": False, "optimizer": LBFGS(first_step=STEP)}
+STEP = SearchThenControl().step_length
+PRIOR: dict[str, object] = SIDE["control"] | {"renormalise": False, "optimizer": LBFGS(first_step=STEP)}
 SETTINGS: dict[str, dict[str, object]] = {
     "default": {},
-    "screening alone": SIDE["screening alone"],
-    "control alone": SIDE["control alone"],
-    "control alone, L-BFGS": SIDE["control alone"] | {"optimizer": LBFGS(first_step=STEP)},
-    "control alone, no rounding term": SIDE["control alone"] | {"rounding_weight": 0.0},
-    "control alone, rounding term x 10": SIDE["control alone"] | {"rounding_weight": 10.0},
-    "control alone, not renormalised": SIDE["control alone"] | {"renormalise": False},
+    "search": SIDE["search"],
+    "control alone": SIDE["control"],
+    "control alone, L-BFGS": SIDE["control"] | {"optimizer": LBFGS(first_step=STEP)},
+    "control alone, no rounding term": SIDE["control"] | {"rounding_weight": 0.0},
+    "control alone, rounding term x 10": SIDE["control"] | {"rounding_weight": 10.0},
+    "control alone, not renormalised": SIDE["control"] | {"renormalise": False},
     "control alone, not renormalised, L-BFGS": PRIOR,
     "control alone, chi prior 0.1": PRIOR | {"chi_weight": 0.1},
     "control alone, chi prior 1": PRIOR | {"chi_weight": 1.0},

@@ -23,7 +23,7 @@ from headwater.molecule.model.models import Networks
 from headwater.molecule.model.prediction import predict_batch
 from headwater.molecule.structure.state import MoleculeBatch, round_state
 from headwater.molecule.targets.flow import FeatureShell, molecule_flow
-from headwater.molecule.targets.screened_control import ScreenedControl
+from headwater.molecule.targets.search import SearchThenControl
 from molecules import from_data, load, options
 
 ANGLES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -39,7 +39,7 @@ def main() -> None:
 
     @torch.no_grad()
     def made(x: torch.Tensor) -> tuple[MoleculeBatch, torch.Tensor, list[str | None], torch.Tensor]:
-        m = round_state(solve(flow, on_shell(x), steps=ScreenedControl().steps), mask)
+        m = round_state(solve(flow, on_shell(x), steps=SearchThenControl().steps), mask)
         smiles = [c.structure for c in examine(m)]
         return m, bond_orders(m), smiles, predict_batch(networks.guide, m)["gap"]
 

@@ -18,6 +18,7 @@ from headwater.molecule.structure.molecule import Molecule, to_molecules
 from headwater.molecule.structure.state import MoleculeBatch
 from headwater.molecule.targets.design import design
 from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.search import SearchThenControl
 from headwater.molecule.targets.target import Target
 from molecules import load, options, sample
 
@@ -41,7 +42,7 @@ def main() -> None:
     o = options(__doc__.splitlines()[0], count=400, found=32)
     b = load(o.qm9).pad(sample("test", o.count, seed=1), 29)
     real = to_molecules(MoleculeBatch(b["positions"], b["types"], b["charges"], b["mask"]))
-    found = design(Request(o.found, targets=(Target("gap", 6.0),)))
+    found = design(Request(o.found, targets=(Target("gap", 6.0),)), recipe=SearchThenControl())
     table = [line("QM9 test", real), line("found for a gap of 6 eV", to_molecules(found.molecules))]
     drawn = o.found - int(found.by_gradient.sum())
     note = (

@@ -15,7 +15,14 @@ import matplotlib.pyplot as plt
 import torch
 
 import headwater as hw
-from headwater.molecule import Interval, Request, ScreenedControl, Target
+from headwater.molecule import (
+    Control,
+    Interval,
+    Request,
+    Search,
+    SearchThenControl,
+    Target,
+)
 
 # "short" is a five-second run, for the tests
 SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"
@@ -23,13 +30,14 @@ SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"
 # %%
 # A request says how many molecules, and what they should have. Targets are in eV for the gap, HOMO and LUMO,
 # debye for the dipole moment, Bohr^3 for the polarisability, and cal/mol/K for the heat capacity. The default
-# recipe makes up to 32 draws for each molecule, then up to 8 gradients, and all of it twice. The settings here
-# are smaller, so that the page takes seconds.
+# recipe, ``Search``, makes up to 100 draws for each molecule. ``SearchThenControl`` makes up to 32, then up to 8
+# gradients from the best of them, and all of it twice. The settings here are smaller, so that the page takes
+# seconds.
 
 count = 2 if SHORT else 6
 gap = Target("gap", 5.0)
 request = Request(count, seed=0, targets=(gap,))
-recipe = ScreenedControl(
+recipe = SearchThenControl(
     candidates=4 if SHORT else 24, gradients=2 if SHORT else 4, attempts=1
 )
 found = hw.molecule.design(request, recipe=recipe)
@@ -84,11 +92,9 @@ axis.set_axis_off()
 # longer, as it goes back through its evaluations, too.
 
 trials = {
-    "one draw": ScreenedControl(candidates=1, gradients=0, attempts=1),
-    "one draw, 8 gradients": ScreenedControl(
-        candidates=1, gradients=2 if SHORT else 8, attempts=1
-    ),
-    "nine draws": ScreenedControl(candidates=3 if SHORT else 9, gradients=0, attempts=1),
+    "one draw": Search(candidates=1),
+    "one draw, 8 gradients": Control(gradients=2 if SHORT else 8, attempts=1),
+    "nine draws": Search(candidates=3 if SHORT else 9),
 }
 tried = {
     name: hw.molecule.design(request, recipe=trial) for name, trial in trials.items()
@@ -125,7 +131,7 @@ axis.legend([sound_dots, other_dots], ["sound", "not sound"], fontsize=8)
 # the result as a list of SMILES, with the stereochemistry of the positions:
 
 wide = Request(count, targets=(Target("gap", Interval(5.0, 6.0)),))
-draws = ScreenedControl(candidates=4 if SHORT else 8, gradients=0, attempts=1)
+draws = Search(candidates=4 if SHORT else 8)
 ranged = hw.molecule.design(wide, recipe=draws)
 print([what.structure for what in hw.molecule.examine(ranged.molecules)])
 print("evaluator, eV:", [round(value, 2) for value in ranged.evaluator["gap"].tolist()])

@@ -8,11 +8,11 @@ from headwater.molecule.structure.molecule import Molecule, to_batch
 from headwater.molecule.structure.state import encode_state
 from headwater.molecule.targets.design import design
 from headwater.molecule.targets.request import Request
-from headwater.molecule.targets.screened_control import ScreenedControl
+from headwater.molecule.targets.search import SearchThenControl
 from headwater.molecule.targets.target import Target
 
 QUICK = Request(2, 3, targets=(Target("gap", 6.0),), sound=False)
-FEW = ScreenedControl(steps=2, gradients=2, candidates=2, attempts=1, least=1)
+FEW = SearchThenControl(steps=2, gradients=2, candidates=2, attempts=1, least=1)
 """One draw at a time, so that evaluations can be counted."""
 
 

@@ -12,9 +12,9 @@ from headwater.molecule.chemistry.soundness import examine, is_sound
 from headwater.molecule.model.regressor import PROPERTIES
 from headwater.molecule.structure.interval import Interval
 from headwater.molecule.structure.molecule import select_atoms, to_batch, to_molecules
-from headwater.molecule.targets.design import design, generate, score
+from headwater.molecule.targets.design import FREE, design, generate, score
 from headwater.molecule.targets.request import Request
-from headwater.molecule.targets.screened_control import ScreenedControl, ScreenedDraws
+from headwater.molecule.targets.search import Search, SearchThenControl
 from headwater.molecule.targets.target import Target
 from headwater.optimizers.status import Status
 
@@ -49,7 +49,7 @@ def test_a_formula_and_a_fragment_come_out(networks):
     )
     d = design(
         Request(2, 0, fragment=fragment, formula={"C": 2, "H": 6}),
-        recipe=ScreenedControl(steps=4, gradients=2, candidates=2, attempts=1),
+        recipe=SearchThenControl(steps=4, gradients=2, candidates=2, attempts=1),
     )
     for found in to_molecules(d.molecules):
         assert found.symbols[:4] == fragment.symbols
@@ -71,7 +71,7 @@ C7H8O = {"C": 7, "H": 8, "O": 1}
 def test_a_fragment_grows_to_a_formula_wherever_it_is_open(open_at, networks):
     """Where the new atoms got elements without asking what becomes of them, one draw in a hundred was sound."""
     request = Request(2, 1, fragment=phenyl(open_at), formula=C7H8O)
-    d = design(request, recipe=ScreenedControl(gradients=0))
+    d = design(request, recipe=Search())
     found = examine(to_molecules(d.molecules))
     assert [c.sound for c in found] == [True, True] and bool(d.reached.all())
     assert [c.formula for c in found] == ["C7H8O"] * 2
@@ -88,7 +88,7 @@ def ethyl():
 )
 def test_the_order_of_the_atoms_of_a_fragment_changes_nothing(fragment, asked, networks):
     """Orders of one file: the same new atoms, and the fragment's in the order of the file."""
-    one, recipe = fragment(), ScreenedControl(gradients=0, candidates=1, attempts=1, steps=4)
+    one, recipe = fragment(), Search(candidates=1, steps=4)
     k, first = len(one), design(Request(2, 1, fragment=one, **asked), recipe=recipe)
     for seed in (1, 2, 3):
         order = np.random.default_rng(seed).permutation(k)
@@ -111,15 +111,15 @@ def test_draws_and_gradients_are_told_apart(networks):
 
 
 def test_generate_does_not_depend_on_the_batch(networks):
-    plain = ScreenedDraws(steps=3, candidates=1, least=1)
+    plain = Search(steps=3, candidates=1, least=1)
     three, last = (generate(count, seed, recipe=plain) for count, seed in ((3, 5), (1, 7)))
     assert_close(three.x1[2], last.x1[0], atol=1e-3, rtol=1e-3)
     assert three.evaluations.tolist() == [6, 6, 6] and three.gradients.sum() == 0
 
 
 def test_generate_draws_until_a_molecule_is_sound(networks):
-    plain = generate(4, 2, atoms=12, recipe=ScreenedDraws(steps=6, candidates=1, least=1))
-    chosen = generate(4, 2, atoms=12, recipe=ScreenedDraws(steps=6, candidates=6, least=1))
+    plain = generate(4, 2, atoms=12, recipe=replace(FREE, steps=6, candidates=1, least=1))
+    chosen = generate(4, 2, atoms=12, recipe=replace(FREE, steps=6, candidates=6, least=1))
     first, good = is_sound(plain.molecules), is_sound(chosen.molecules)
     assert not bool(first.all()) and bool((good | ~first).all()) and int(good.sum()) > int(first.sum())
     assert_close(chosen.x1[first], plain.x1[first], atol=1e-3, rtol=1e-3)  # sound at once: it stays

@@ -108,10 +108,8 @@ def test_the_value_of_a_cost_is_that_of_the_definite_molecule(networks):
     def cost(positions, types, mask):
         return (types[..., 1] * mask).sum(1)
 
-    quick = hw.molecule.ScreenedControl(steps=2, candidates=2, gradients=1, attempts=1)
+    quick = hw.molecule.SearchThenControl(steps=2, candidates=2, gradients=1, attempts=1)
     done = hw.molecule.design(hw.molecule.Request(2, atoms=9, cost=cost), networks, recipe=quick)
     carbons = [m.symbols.count("C") for m in hw.molecule.to_molecules(done.molecules)]
     assert done.cost.tolist() == carbons and not done.cost.requires_grad
-    assert (
-        hw.molecule.generate(1, atoms=5, recipe=hw.molecule.ScreenedDraws(steps=2, candidates=1)).cost is None
-    )
+    assert hw.molecule.generate(1, atoms=5, recipe=hw.molecule.Search(steps=2, candidates=1)).cost is None

@@ -10,10 +10,10 @@ from torch.testing import assert_close
 from headwater.dflow.result import Event
 from headwater.molecule.structure.state import atom_mask
 from headwater.molecule.targets.cost import PropertyCost, UserCost
-from headwater.molecule.targets.design import design, generate
+from headwater.molecule.targets.design import DesignTask, choose_recipe, design, generate
 from headwater.molecule.targets.deviation import TargetDeviation
 from headwater.molecule.targets.request import Request
-from headwater.molecule.targets.screened_control import ScreenedControl, ScreenedDraws
+from headwater.molecule.targets.search import METHODS, Control, Search, SearchThenControl
 from headwater.molecule.targets.target import TOLERANCE, Target
 from headwater.optimizers.status import Status
 
@@ -128,12 +128,34 @@ def test_several_draws_at_once_find_the_same(networks, monkeypatch):
     assert bool((many.evaluations >= one.evaluations).all()) and (many.evaluations > one.evaluations).any()
 
 
-def test_without_gradients_draws_are_screened_only(networks):
-    screened = design_quickly(gradients=0, candidates=3, targets=(Target("gap", 100.0),))
-    assert screened.gradients.tolist() == [0, 0] and screened.evaluations.tolist() == [3 * 2 * 2] * 2
-    assert screened.status == (Status.EVALUATIONS,) * 2
+def test_without_gradients_it_is_a_search_alone(networks):
+    searched = design_quickly(gradients=0, candidates=3, targets=(Target("gap", 100.0),))
+    assert searched.gradients.tolist() == [0, 0] and searched.evaluations.tolist() == [3 * 2 * 2] * 2
+    assert searched.status == (Status.EVALUATIONS,) * 2
     controlled = design_quickly(gradients=3, candidates=3, targets=(Target("gap", 100.0),))
-    assert bool((controlled.deviation <= screened.deviation).all())
+    assert bool((controlled.deviation <= searched.deviation).all())
+
+
+def test_the_default_is_a_search_and_a_cost_has_control_as_well(networks):
+    request = Request(1, atoms=5, targets=(Target("gap", 100.0),))
+    assert choose_recipe(request) == Search() and Search().gradients == 0
+    assert (
+        choose_recipe(replace(request, cost=lambda positions, types, mask: mask.sum(1)))
+        == SearchThenControl()
+    )
+    assert DesignTask(request).pose(networks).recipe == Search()
+
+
+def test_control_starts_from_one_draw_and_again_from_another(networks):
+    few = Control(steps=2, gradients=1, attempts=3)
+    d = design(Request(2, 3, atoms=9, targets=(Target("gap", 100.0),)), recipe=few)
+    assert d.gradients.tolist() == [3, 3] and d.evaluations.tolist() == [3 * (4 + 4)] * 2
+
+
+def test_the_methods_take_about_as_long():
+    """A gradient takes about 2.7 draws (molecule_search)."""
+    limits = [r.attempts * (r.candidates + 2.7 * r.gradients) for r in (make() for make in METHODS.values())]
+    assert max(limits) < 1.15 * min(limits)
 
 
 def test_a_users_cost_is_followed(networks):
@@ -141,7 +163,7 @@ def test_a_users_cost_is_followed(networks):
         return -positions.square().sum((1, 2)) / mask.sum(1)
 
     request = Request(3, 0, atoms=10, cost=wide, sound=False)
-    recipe = ScreenedControl(steps=4, candidates=1, attempts=1)
+    recipe = SearchThenControl(steps=4, candidates=1, attempts=1)
     mask = atom_mask(torch.tensor([10] * 3))
     first, last = (
         UserCost(wide, mask)(design(request, recipe=replace(recipe, gradients=k)).x1) for k in (1, 8)
@@ -154,7 +176,7 @@ def test_what_is_nowhere_finite_diverged(networks):
         def forward(self, x, t, mask):
             return x * torch.nan
 
-    lost, recipe = replace(networks, generator=Lost()), ScreenedDraws(steps=2)
+    lost, recipe = replace(networks, generator=Lost()), Search(steps=2)
     d = generate(2, atoms=5, recipe=recipe, networks=lost)
     assert d.status == (Status.DIVERGED,) * 2 and not bool(d.reached.any())
     d = generate(2, formula={"C": 1, "H": 4}, recipe=recipe, networks=lost)

@@ -18,12 +18,13 @@ from headwater.molecule.targets.cards import make_cards
 from headwater.molecule.targets.design import design, generate, score
 from headwater.molecule.targets.request import Request
 from headwater.molecule.targets.result import Design
-from headwater.molecule.targets.screened_control import ScreenedControl, ScreenedDraws
+from headwater.molecule.targets.search import Control, Search, SearchThenControl
 from headwater.molecule.targets.target import Target
 
 __all__ = [
     "Card",
     "Chemistry",
+    "Control",
     "Design",
     "Interval",
     "Line",
@@ -32,8 +33,8 @@ __all__ = [
     "Networks",
     "Physics",
     "Request",
-    "ScreenedControl",
-    "ScreenedDraws",
+    "Search",
+    "SearchThenControl",
     "Target",
     "check_physics",
     "design",

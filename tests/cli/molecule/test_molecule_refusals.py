@@ -59,6 +59,12 @@ BAD = [
     ("molecule generate --formula c6h6", "is not a formula."),
     ("molecule generate --atoms 0", "Give 3 to 29"),
     ("molecule generate --gap 5eV", "headwater molecule generate --help"),
+    # methods
+    (f"{T} --gap 5eV --method screen", "search-then-control"),
+    (f"{T} --gap 5eV --method search --gradients 4", "A search takes no gradients."),
+    (f"{T} --gap 5eV --method control --gradients 0", "Give --method search."),
+    (f"{T} --gap 5eV --method control --candidates 4", "Control starts from one draw."),
+    (f"{T} --logp 1 --method control", "Leave --method out"),
     # a cost of one's own
     (f"{T} --cost none.py", "There is no file none.py."),
     (f"{T} --cost goood.py", "Did you mean good.py?"),

@@ -12,6 +12,7 @@ from headwater.cli.molecule.designed import add_design, leave_out_broken
 from headwater.molecule.structure import units
 from headwater.molecule.structure.interval import Interval
 from headwater.molecule.targets import design as designing
+from headwater.molecule.targets.search import METHODS
 from headwater.molecule.targets.target import TOLERANCE, Target
 from headwater.optimizers.status import Status
 
@@ -106,7 +107,7 @@ def test_ranges_and_scores_are_targets(folder, asked, capsys):
     assert [(t.property, t.value, t.weight) for t in request.targets] == [
         ("gap", Interval(5.05, 6.0), 1.0), ("qed", Interval(high=0.4), 3.0)
     ]  # fmt: skip
-    assert recipe.gradients > 0
+    assert recipe.gradients == 0
     out = capsys.readouterr().out
     assert "5.05..6" in out and "<0.4" in out and "RDKit" in out
     water, methane = report(folder / "r.json")["molecules"]
@@ -118,6 +119,25 @@ def test_ranges_and_scores_are_targets(folder, asked, capsys):
     assert (row["gap_asked_low_eV"], row["gap_asked_high_eV"], row["qed_asked_low"]) == ("5.05", "6.0", "")
     assert row["qed_asked_high"] == "0.4" and float(row["qed_rdkit"]) == methane["rdkit"]["qed"]
     assert report(folder / "r.json")["targets"]["qed"]["evaluator_test_mae"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "method"),
+    [
+        ("--gap 5eV", "search"),
+        ("--gap 5eV --gradients 0", "search"),
+        ("--gap 5eV --gradients 3", "search-then-control"),
+        ("--gap 5eV --method search-then-control", "search-then-control"),
+        ("--gap 5eV --method control", "control"),
+        ("--cost good.py", "search-then-control"),
+        ("--cost good.py --method search", "search"),
+        ("--cost plain.py --method search", "search"),
+    ],
+)
+def test_the_method_is_search_unless_control_is_asked_for(words, method, folder, asked):
+    assert call(f"{T} {words} --count 1 --check none --quiet -o m.sdf") == 0
+    assert type(asked[0][1]) is METHODS[method]
+    assert report(folder / "m.json")["settings"]["method"] == method
 
 
 def test_scores_alone_are_draws_alone(folder, asked, capsys):
@@ -178,7 +198,13 @@ def test_broken_molecules_make_room():
 def test_the_help_tells_how_a_target_is_hit(capsys):
     assert call("molecule target --help") == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "random draws come first" in out and "found_by" in out and "5..6eV" in out and ".low" not in out
+    assert (
+        "by random draws" in out
+        and "search-then-control" in out
+        and "found_by" in out
+        and "5..6eV" in out
+        and ".low" not in out
+    )
 
 
 def test_an_xyz_output_makes_no_sdf(folder, asked):

@@ -27,11 +27,11 @@ def generate(*, options: Draw = NO_DRAW) -> int:
 def target(*, options: Aim = NO_AIM) -> int:
     """Find molecules that have the properties asked for, e.g. --gap 5.0eV.
 
-    How a target is hit: random draws come first, up to --candidates of them, and the first one that is sound and
-    within the tolerance is taken. Only where none is, gradients (D-Flow) change the best draw, up to --gradients of
-    them. The column found_by says which of the two found a molecule. One network guides the search, another, trained
-    on other molecules, judges what was found, and GFN2-xTB checks it. NAME.sdf or NAME.xyz comes with NAME.csv,
-    NAME.json, a sheet of structures and a page to rotate them.
+    How a target is hit: by random draws, up to --candidates of them, of which the first one that is sound and within
+    the tolerance is taken, else the best. With --method search-then-control, gradients (D-Flow) change the best draw
+    where none hits, up to --gradients of them; the column found_by says which of the two found a molecule. One
+    network guides the search, another, trained on other molecules, judges what was found, and GFN2-xTB checks it.
+    NAME.sdf or NAME.xyz comes with NAME.csv, NAME.json, a sheet of structures and a page to rotate them.
     """
     from headwater.cli.molecule.jobs import target_job
     from headwater.cli.shared.job import run
@@ -43,8 +43,8 @@ def target(*, options: Aim = NO_AIM) -> int:
 def grow(fragment: Path, /, *, options: Aim = NO_AIM) -> int:
     """Complete a fragment, whose atoms stay where they are, to a molecule; targets may be given.
 
-    How it is searched for: random draws around the fragment come first, then gradients, as 'target' does. The order
-    of the fragment's atoms changes nothing. Wrong bond lengths and angles of a fragment stay, and then no draw may be
+    How it is searched for: by random draws around the fragment, with --method as 'target' does. The order of the
+    fragment's atoms changes nothing. Wrong bond lengths and angles of a fragment stay, and then no draw may be
     sound: give one of a relaxed molecule.
 
     Parameters

@@ -23,7 +23,7 @@ from headwater.molecule.structure import units
 from headwater.molecule.structure.interval import Asked
 from headwater.molecule.targets import design as designing
 from headwater.molecule.targets.request import Request
-from headwater.molecule.targets.screened_control import ScreenedControl
+from headwater.molecule.targets.search import SearchThenControl
 from headwater.molecule.targets.target import as_asked
 from headwater.text import counted
 
@@ -66,7 +66,7 @@ class DesignJob(Job):
     """
 
     request: Request
-    recipe: ScreenedControl
+    recipe: SearchThenControl
     outputs: Outputs
     title: str
     watch: DesignWatch

@@ -14,7 +14,7 @@ from headwater.cli.molecule.checks import choose_check
 from headwater.cli.molecule.cost import FileCost, load_cost
 from headwater.cli.molecule.design_job import DesignJob
 from headwater.cli.molecule.files import name_files
-from headwater.cli.molecule.options import Aim, Draw
+from headwater.cli.molecule.options import Aim, Draw, Method
 from headwater.cli.molecule.progress import DesignWatch
 from headwater.errors import Misuse, suggest
 from headwater.extras import import_optional
@@ -25,8 +25,9 @@ from headwater.molecule.structure import formula, units
 from headwater.molecule.structure.elements import MAX_ATOMS
 from headwater.molecule.structure.interval import Asked, Interval, as_interval, format_asked
 from headwater.molecule.structure.molecule import Molecule, check_molecule, to_batch
+from headwater.molecule.targets.design import FREE
 from headwater.molecule.targets.request import Request
-from headwater.molecule.targets.screened_control import ScreenedControl, ScreenedDraws
+from headwater.molecule.targets.search import METHODS, SearchThenControl
 from headwater.molecule.targets.sizes import load_ranges
 from headwater.molecule.targets.target import TOLERANCE, Target, as_asked
 
@@ -49,7 +50,7 @@ class Refusals:
 
 def generate_job(o: Draw) -> DesignJob:
     """Molecules with no target; one candidate is taken as it is, sound or not."""
-    recipe = _make_recipe(ScreenedDraws(), o)
+    recipe = _change_recipe(FREE, o)
     request = replace(_make_request(o), sound=recipe.candidates > 1)
     return _make_job("generate", request, recipe, o, o.output or Path("molecules.sdf"))
 
@@ -62,7 +63,7 @@ def target_job(o: Aim) -> DesignJob:
             "Give a target with its unit, e.g. --gap 5.0eV, or --cost FILE.py.",
         )
     request = _aim_request(o)
-    return _make_job("target", request, _make_recipe(ScreenedControl(), o), o, o.output or Path("hits.sdf"))
+    return _make_job("target", request, _make_recipe(o), o, o.output or Path("hits.sdf"))
 
 
 def grow_job(path: Path, o: Aim) -> DesignJob:
@@ -70,13 +71,13 @@ def grow_job(path: Path, o: Aim) -> DesignJob:
     fragment = read_fragment(path)
     output = o.output or path.with_name(f"{path.stem}-grow.sdf")
     request = replace(_aim_request(o), fragment=fragment)
-    return _make_job("grow", request, _make_recipe(ScreenedControl(), o), o, output, fragment=path)
+    return _make_job("grow", request, _make_recipe(o), o, output, fragment=path)
 
 
 def _make_job(
     command: str,
     request: Request,
-    recipe: ScreenedControl,
+    recipe: SearchThenControl,
     o: Draw,
     output: Path,
     *,
@@ -92,10 +93,11 @@ def _make_job(
     for score in (t.property for t in request.targets if not t.by_guide()):
         load_score(score)
     settings = {} if fragment is None else {"fragment": str(fragment)}
+    methods = {"method": _choose_method(o)} if isinstance(o, Aim) else {}
     return DesignJob(
         command=f"molecule {command}",
         inputs=inputs,
-        settings={**settings, **_list_settings(o), "check": check},
+        settings={**settings, **_list_settings(o), **methods, "check": check},
         report=outputs.report,
         warnings=(*_warn_of_size(request), *_warn_of_range(request.targets), *_warn_of_cost(request)),
         watch=DesignWatch(command, seconds=seconds, quiet=o.quiet),
@@ -128,20 +130,44 @@ def _aim_request(o: Aim) -> Request:
     _check_orbitals(o.targets)
     weights = read_weights(o.weight, o.targets)
     targets = tuple(Target(name, value, weights[name]) for name, value in o.targets.items())
-    cost = None if o.cost is None else load_cost(o.cost, gradients=o.gradients != 0)
+    cost = None if o.cost is None else load_cost(o.cost, gradients=_choose_method(o) != "search")
     return replace(request, targets=targets, cost=cost)
 
 
-def _make_recipe(recipe: ScreenedControl, o: Draw) -> ScreenedControl:
-    """The recipe with what the options change in it; where only scores are asked for, there is no gradient."""
+def _choose_method(o: Aim) -> Method:
+    """The method as named; else search, unless a cost or --gradients asks for control as well.
+
+    >>> _choose_method(Aim(gap=5.0)), _choose_method(Aim(gap=5.0, gradients=4))
+    ('search', 'search-then-control')
+    """
+    control = bool(o.gradients) or (o.cost is not None and o.gradients is None)
+    return o.method or ("search-then-control" if control else "search")
+
+
+def _make_recipe(o: Aim) -> SearchThenControl:
+    """The recipe of the method, with what the options change in it."""
+    method = _choose_method(o)
+    control = method != "search"
+    if control and o.cost is None and o.targets and not set(o.targets) & set(units.UNITS):
+        option = "--gradients" if o.gradients else "--method"
+        raise Misuse(
+            "Only RDKit's scores are asked for, to which no gradient leads.",
+            f"Leave {option} out, or add a target such as --gap 5.0eV.",
+        )
+    if o.gradients and not control:
+        raise Misuse("A search takes no gradients.", "Leave --gradients out, or --method search.")
+    if o.gradients == 0 and control:
+        raise Misuse("Control takes gradients, and --gradients is 0.", "Give --method search.")
+    if method == "control" and o.candidates not in (None, 1):
+        raise Misuse(
+            "Control starts from one draw.", "Leave --candidates out, or give --method search-then-control."
+        )
+    return _change_recipe(METHODS[method](), o)
+
+
+def _change_recipe(recipe: SearchThenControl, o: Draw) -> SearchThenControl:
+    """The recipe with what the options change in it."""
     given = {name: getattr(o, name, None) for name in ("steps", "gradients", "candidates")}
-    if isinstance(o, Aim) and o.cost is None and o.targets and not set(o.targets) & set(units.UNITS):
-        if o.gradients:
-            raise Misuse(
-                "Only RDKit's scores are asked for, to which no gradient leads.",
-                "Leave --gradients out, or add a target such as --gap 5.0eV.",
-            )
-        given["gradients"] = 0
     return replace(recipe, **{name: value for name, value in given.items() if value is not None})
 
 

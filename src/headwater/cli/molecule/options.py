@@ -40,6 +40,7 @@ DESIGN = Group("Molecules", sort_key=2)
 CHECKS = Group("Check", sort_key=3)
 
 Check = Literal["none", "xtb", "dft"]
+Method = Literal["search", "search-then-control", "control"]
 MOST_MOLECULES = 100_000
 
 
@@ -139,8 +140,15 @@ class Aim(Draw):
     Differentiable, or any with --gradients 0, such as a score of RDKit. It adds to the deviations from the targets
     in tolerances, has no goal, and ends no search early: all draws and gradients are spent."""
 
+    method: Annotated[Method | None, Parameter(group=DESIGN)] = None
+    """How to search. 'search': draws alone, of which the first that hits is taken, else the best.
+    'search-then-control': fewer draws, then gradients (D-Flow) from the best of them. 'control': gradients from the
+    first draw. All three may take about as long. By default search, but with --cost or --gradients
+    search-then-control."""
+
     gradients: Annotated[int | None, whole(0, MOST_GRADIENTS, group=DESIGN)] = None
-    """Most gradient evaluations per attempt (0: screen draws only); by default the recipe's."""
+    """Most gradient evaluations per attempt, of the methods with control (0: search alone); by default the
+    method's."""
 
     seconds: Annotated[float | None, number(SHORTEST, MOST_SECONDS, group=DESIGN)] = None
     """Stop after this many seconds and keep the best so far."""

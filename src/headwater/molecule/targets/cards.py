@@ -47,7 +47,7 @@ def make_cards(found: Design, request: Request, checks: Sequence[Physics] | None
     --------
     >>> import headwater as hw
     >>> request = hw.molecule.Request(1, atoms=9, targets=(hw.molecule.Target("gap", 7.0),))  # eV
-    >>> quick = hw.molecule.ScreenedControl(candidates=1, gradients=0, attempts=1)
+    >>> quick = hw.molecule.Search(candidates=1)
     >>> (card,) = hw.molecule.make_cards(hw.molecule.design(request, recipe=quick), request)
     >>> card.name, list(card.lines[0].format_values())
     ('seed 0, by draw', ['asked', 'guide', 'evaluator'])

@@ -1,7 +1,7 @@
 """Design molecules: from what is asked to molecules with their predicted properties, by D-Flow.
 
     pose      the request as a problem on the generator's flow: a cost, and a deviation that ends the search
-    solve     a recipe: draws, then control (`screened_control.py`)
+    solve     a recipe: search, by draws, or with control (`search.py`)
     finish    the states rounded to molecules, a fragment where it was given
     predict   their properties
 
@@ -35,11 +35,14 @@ from headwater.molecule.targets.objective import DesignObjective
 from headwater.molecule.targets.record import SearchResult
 from headwater.molecule.targets.request import Request
 from headwater.molecule.targets.result import Design
-from headwater.molecule.targets.screened_control import ScreenedControl, ScreenedDraws
+from headwater.molecule.targets.search import Search, SearchThenControl
 from headwater.molecule.targets.sizes import draw_atoms
 from headwater.optimizers.status import Status
 from headwater.problem.cost import Cost, WeightedSum
 from headwater.recipes.recipe import RecipeOptions
+
+FREE = Search(steps=12, candidates=8, renormalise=False)
+"""The recipe of `generate`: finer solves, and the first sound draw is taken."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,13 @@ class DesignProblem:
 
     flow: Flow
     misfit: DesignObjective
-    recipe: ScreenedControl = field(default_factory=ScreenedControl)
+    recipe: SearchThenControl = field(default_factory=Search)
 
     def solve(
         self,
         seeds: range,
         *,
-        recipe: ScreenedControl | None = None,
+        recipe: SearchThenControl | None = None,
         options: RecipeOptions | None = None,
     ) -> SearchResult:
         """The molecules that the recipe finds, as states; one seed each."""
@@ -124,7 +127,7 @@ class DesignTask:
         deviation = TargetDeviation(properties, mask, r.sound, user, scores)
         flow = molecule_flow(model.generator, self.atoms, find_known_part(r, mask), self.check)
         objective = DesignObjective(WeightedSum(tuple(terms)), deviation, bounded=user is None)
-        return DesignProblem(flow, objective)
+        return DesignProblem(flow, objective, choose_recipe(r))
 
     def restore_order(self, x: Tensor) -> Tensor:
         """States `[count, 29, 9]` with the atoms of a fragment in the order in which they were given."""
@@ -136,11 +139,16 @@ class DesignTask:
         return m if self.request.fragment is None else _move_to_fragment(m, self.request.fragment)
 
 
+def choose_recipe(request: Request) -> SearchThenControl:
+    """How a request is searched for: by draws alone, unless a cost of the user's asks for a gradient."""
+    return Search() if request.cost is None else SearchThenControl()
+
+
 def design(
     request: Request,
     networks: Networks | None = None,
     *,
-    recipe: ScreenedControl | None = None,
+    recipe: SearchThenControl | None = None,
     rounding_weight: float = 1.0,
     callback: Callback | None = None,
     check: Check | None = None,
@@ -154,7 +162,7 @@ def design(
     networks
         By default those that come with Headwater.
     recipe
-        How to search; by default `ScreenedControl()`.
+        How to search; by default `Search()`, with a cost `SearchThenControl()`.
     rounding_weight
         Of the penalty on types that are not definite, 0 or more.
     callback
@@ -178,7 +186,7 @@ def design(
     --------
     >>> import headwater as hw
     >>> request = hw.molecule.Request(1, atoms=5, targets=(hw.molecule.Target("gap", 7.0),))  # eV
-    >>> quick = hw.molecule.ScreenedControl(candidates=1, gradients=0, attempts=1)  # one draw, no control
+    >>> quick = hw.molecule.Search(candidates=1)  # one draw
     >>> found = hw.molecule.design(request, recipe=quick)
     >>> found.x1.shape, found.guide["gap"].shape, found.gradients.tolist()
     (torch.Size([1, 29, 9]), torch.Size([1]), [0])
@@ -212,7 +220,7 @@ def generate(
     *,
     atoms: int | Tensor | None = None,
     formula: Mapping[str, int] | None = None,
-    recipe: ScreenedDraws | None = None,
+    recipe: SearchThenControl | None = None,
     callback: Callback | None = None,
     networks: Networks | None = None,
 ) -> Design:
@@ -233,7 +241,7 @@ def generate(
     formula
         Element: number of atoms, the same for all molecules.
     recipe
-        How to draw; by default `ScreenedDraws()`.
+        How to draw; by default `Search(steps=12, candidates=8, renormalise=False)`.
     callback
         Sees the draws; ends the run by returning a `Status`.
     networks
@@ -252,11 +260,11 @@ def generate(
     Examples
     --------
     >>> import headwater as hw
-    >>> found = hw.molecule.generate(1, atoms=9, recipe=hw.molecule.ScreenedDraws(steps=2, candidates=1))
+    >>> found = hw.molecule.generate(1, atoms=9, recipe=hw.molecule.Search(steps=2, candidates=1))
     >>> found.x1.shape, len(hw.molecule.to_molecules(found.molecules)[0])
     (torch.Size([1, 29, 9]), 9)
     """
-    recipe = recipe or ScreenedDraws()
+    recipe = recipe or FREE
     request = Request(count, seed, atoms=atoms, formula=formula, sound=recipe.candidates > 1)
     return design(request, networks, recipe=recipe, callback=callback)
 

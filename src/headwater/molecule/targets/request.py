@@ -19,7 +19,7 @@ from headwater.text import counted
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of `count` molecules; how they are searched for is a recipe's (`ScreenedControl`).
+    """What is asked of `count` molecules; how they are searched for is a recipe's (`Search`).
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ class Design:
     Examples
     --------
     >>> import headwater as hw
-    >>> plain = hw.molecule.ScreenedDraws(steps=2, candidates=1)
+    >>> plain = hw.molecule.Search(steps=2, candidates=1)
     >>> found = hw.molecule.generate(2, atoms=9, recipe=plain)
     >>> found.x1.shape, found.molecules.mask.sum(1).tolist(), sorted(found.guide)
     (torch.Size([2, 29, 9]), [9, 9], ['alpha', 'cv', 'gap', 'homo', 'lumo', 'mu'])
@@ -106,7 +106,7 @@ class Design:
         --------
         >>> import headwater as hw
         >>> request = hw.molecule.Request(2, atoms=9, targets=(hw.molecule.Target("gap", 7.0),))  # eV
-        >>> quick = hw.molecule.ScreenedControl(candidates=1, gradients=0, attempts=1)
+        >>> quick = hw.molecule.Search(candidates=1)
         >>> hw.molecule.design(request, recipe=quick).hits(request).shape
         torch.Size([2])
         """

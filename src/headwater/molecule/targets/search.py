@@ -1,7 +1,7 @@
-"""The recipe of the molecules: draws of the source until one hits, then D-Flow from the best draw, then both again.
+"""The recipes of the molecules: search, control, and search then control.
 
 for each attempt, for each molecule that has not hit
-screen    draw x0 until the rounded molecule hits; else keep the draw of the lowest cost as a start
+search    draw x0 until the rounded molecule hits; else keep the draw of the lowest cost as a start
 control   D-Flow (Ben-Hamu et al., ICML 2024, Algorithm 1) from that start, until the rounded molecule hits
 return the best of all points seen: hits before sound molecules before others, then the smallest sum of deviations
 """
@@ -35,15 +35,15 @@ from headwater.solvers import solve
 
 
 @dataclass(frozen=True)
-class ScreenedControl:
-    """Draws of the source until one hits, then D-Flow from the best of them.
+class SearchThenControl:
+    """Search, then control: draws of the source until one hits, then D-Flow from the best of them.
 
     Parameters
     ----------
     steps
         Of the midpoint solver. Six cost half of twelve and lose 25 meV of the gap (molecule_pareto).
     gradients
-        Most gradient evaluations for each attempt; 0 only screens draws (molecule_targets).
+        Most gradient evaluations for each attempt; 0 is a search alone (molecule_targets).
     candidates
         Most draws for each attempt (molecule_targets).
     attempts
@@ -78,10 +78,11 @@ class ScreenedControl:
     Examples
     --------
     >>> import headwater as hw
-    >>> quick = hw.molecule.ScreenedControl(candidates=1, gradients=0, attempts=1)  # one draw, no control
-    >>> found = hw.molecule.design(hw.molecule.Request(1, atoms=5), recipe=quick)
+    >>> recipe = hw.molecule.SearchThenControl(steps=2, candidates=2, gradients=1, attempts=1)
+    >>> request = hw.molecule.Request(1, atoms=5, targets=(hw.molecule.Target("gap", 15.0),))  # eV
+    >>> found = hw.molecule.design(request, recipe=recipe)
     >>> found.x0.shape, found.gradients.tolist()  # the source point, and what it took
-    (torch.Size([1, 29, 9]), [0])
+    (torch.Size([1, 29, 9]), [1])
     """
 
     steps: int = 6
@@ -101,9 +102,7 @@ class ScreenedControl:
             if getattr(self, name) < 1:
                 raise Misuse(f"{name} is {getattr(self, name)}, which asks for nothing.", "Give at least 1.")
         if self.gradients < 0:
-            raise Misuse(
-                f"{self.gradients} gradients cannot be taken.", "Give 0 to screen draws only, or more."
-            )
+            raise Misuse(f"{self.gradients} gradients cannot be taken.", "Give 0 to search only, or more.")
         if not 0 <= self.chi_weight < float("inf"):
             raise Misuse(f"chi_weight is {self.chi_weight}.", "Give 0 or a positive number.")
         if self.chi_weight > 0 and self.renormalise:
@@ -156,7 +155,7 @@ class ScreenedControl:
         for index in torch.split(torch.arange(len(seeds)), self.at_once):
             callback.first = int(index[0])
             own = [seeds[i] for i in index.tolist()]
-            records.append(_Search(recipe, flow.select(index), misfit.select(index), own, callback).run())
+            records.append(_Run(recipe, flow.select(index), misfit.select(index), own, callback).run())
         return join_records(records)
 
     def choose_optimizer(self, misfit: DesignObjective) -> Optimizer[Any]:
@@ -168,33 +167,59 @@ class ScreenedControl:
 
 
 @dataclass(frozen=True)
-class ScreenedDraws(ScreenedControl):
-    """Draws alone, of which the first sound one is taken: the recipe of `generate`, with finer solves.
+class Search(SearchThenControl):
+    """Search: draws of the source alone, until one hits; else the best of them.
 
-    With `candidates=1` they are plain draws, whatever they are (molecule_samples). The fields are those of
-    `ScreenedControl` with other values; it makes states x1 `[b, 29, 9]`, too.
+    The default (molecule_targets, molecule_search). The fields are those of `SearchThenControl` with other values; it
+    makes states x1 `[b, 29, 9]`, too. `candidates` is what takes as long as both attempts of `SearchThenControl`.
 
     Examples
     --------
     >>> import headwater as hw
-    >>> draws = hw.molecule.ScreenedDraws(steps=2, candidates=1)
+    >>> draws = hw.molecule.Search(steps=2, candidates=1)
     >>> hw.molecule.generate(1, atoms=5, recipe=draws).evaluations.tolist()  # two for each midpoint step
     [4]
     """
 
-    steps: int = 12
     gradients: int = 0
-    candidates: int = 8
+    candidates: int = 100
     attempts: int = 1
-    renormalise: bool = False
 
 
-class _Search:
+@dataclass(frozen=True)
+class Control(SearchThenControl):
+    """Control: D-Flow from a draw, and from another one where it has not hit.
+
+    The fields are those of `SearchThenControl` with other values, which take as long; it makes states x1
+    `[b, 29, 9]`, too.
+
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> request = hw.molecule.Request(1, atoms=5, targets=(hw.molecule.Target("gap", 15.0),))  # eV
+    >>> found = hw.molecule.design(request, recipe=hw.molecule.Control(steps=2, gradients=1, attempts=2))
+    >>> found.gradients.tolist()
+    [2]
+    """
+
+    candidates: int = 1
+    attempts: int = 5
+
+
+METHODS: dict[str, type[SearchThenControl]] = {
+    "search": Search,
+    "search-then-control": SearchThenControl,
+    "control": Control,
+}
+"""The recipes by name."""
+
+
+class _Run:
     """The search for the molecules of one batch."""
 
     def __init__(
         self,
-        recipe: ScreenedControl,
+        recipe: SearchThenControl,
         flow: Flow,
         misfit: DesignObjective,
         seeds: Sequence[int],
@@ -218,20 +243,20 @@ class _Search:
         return record
 
     def attempt(self) -> None:
-        """Screen and control the molecules that have not hit, attempt after attempt."""
+        """Search and control for the molecules that have not hit, attempt after attempt."""
         record, callback = self.record, self.callback
         for attempt in range(self.recipe.attempts):
             index = torch.nonzero(~record.hit).flatten()
             if not len(index) or (attempt and callback.status is not None):
                 break
-            start = self.screen(index, attempt)
+            start = self.search(index, attempt)
             missed = ~record.hit[index]
             index, start = index[missed], start[missed]
             record.set_status(index, callback.status or Status.EVALUATIONS)
             if callback.status is None and self.recipe.gradients and len(index):
                 record.add_attempt(index, self.control(index, start))
 
-    def screen(self, index: Tensor, attempt: int) -> Tensor:
+    def search(self, index: Tensor, attempt: int) -> Tensor:
         """For the molecules in `index` the draw of the source with the lowest cost, sound ones first, `[k, 29, 9]`.
 
         A molecule that has hit draws no more. Where few are left each draws several at once, for the network's sake.
