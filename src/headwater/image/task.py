@@ -16,6 +16,7 @@ from headwater.errors import Misuse
 from headwater.flows.cover import Cover, cover_damage
 from headwater.flows.flow import Flow
 from headwater.flows.windowed import extend_to_canvas
+from headwater.image.answers import Answer, answer_of, faithful, plausible
 from headwater.image.canvas import Crop, cover_of, extend, extend_mirrored, known_pixels, pad_to, surround
 from headwater.image.denoise import DenoisePicture
 from headwater.image.io.picture import check_range
@@ -30,10 +31,7 @@ from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit
 from headwater.problem.operator import Identity, Operator, difference
 from headwater.recipes.problem import Problem
-from headwater.recipes.warm_start import WarmStart
-
-MEASURING_ALL = (Blur, SuperResolution)
-"""Operators that leave no part of a picture open: an estimate at the noise level is the answer."""
+from headwater.recipes.recipe import Recipe
 
 MAKING_PICTURES = (Identity, Blur, SuperResolution, Inpaint, Colorize, Clip, JPEG)
 """Operators of which y is a picture in the data range of x."""
@@ -152,17 +150,38 @@ class ImageTask:
             known = Inpaint(self._pack_known(cover))
             y = self.pack(self.y, cover)
             guess = known.pinv(y) if self.guess is None else self.pack(self.guess, cover)
-            return Problem(canvas, Misfit(known, y, sigma), guess)
+            return Problem(canvas, Misfit(known, y, sigma), guess, self.recipe())
         guess = self._rough_image(model.shape[0]) if self.guess is None else self.guess
         size, operator = (canvas.shape[1], canvas.shape[2]), self.operator
         if size != self.size:
             operator = compose(operator, Crop(*self.size, size))
         if self.is_denoising:
             return Problem(
-                canvas, Misfit(operator, self.y, sigma), extend_mirrored(guess, size), DenoisePicture()
+                canvas, Misfit(operator, self.y, sigma), extend_mirrored(guess, size), self.recipe()
             )
-        recipe = WarmStart(keep_estimate=0.8) if isinstance(self.operator, MEASURING_ALL) else WarmStart()
-        return Problem(canvas, Misfit(operator, self.y, sigma), extend(guess, size), recipe)
+        return Problem(canvas, Misfit(operator, self.y, sigma), extend(guess, size), self.recipe())
+
+    def recipe(self, answer: Answer | None = None) -> Recipe:
+        """The method for an answer: "faithful", near the mean of what is likely, or "plausible", a picture of it.
+
+        None means that of `answers.answer_of`. The faithful answer to a noisy picture is one evaluation's job.
+
+        Parameters
+        ----------
+        answer
+            Which of the two.
+
+        Examples
+        --------
+        >>> import headwater as hw
+        >>> task = hw.image.ImageTask(hw.Identity(), torch.zeros(1, 3, 8, 8), noise=0.1, size=(8, 8))
+        >>> type(task.recipe()).__name__, type(task.recipe("plausible")).__name__
+        ('DenoisePicture', 'Estimate')
+        """
+        answer = answer_of(self.operator) if answer is None else answer
+        if answer == "faithful" and self.is_denoising:
+            return DenoisePicture()
+        return faithful() if answer == "faithful" else plausible()
 
     def _check_shapes(self, channels: int) -> None:
         """Compare y with what the operator makes of pictures of the size and so many channels, at one evaluation.

@@ -71,8 +71,11 @@ class Restore(Common):
     samples: Annotated[int, whole(1, MOST_SAMPLES, group=SEARCH)] = 1
     """How many restorations; more than one are written as NAME-0.png, NAME-1.png, ..."""
 
-    method: Annotated[MethodName, Parameter(group=SEARCH, show_choices=False)] = "default"
-    """How it is solved: 'headwater methods' lists what there is; 'paper' is D-Flow as published."""
+    method: Annotated[
+        Literal["faithful", "plausible", MethodName], Parameter(group=SEARCH, show_choices=False)
+    ] = "default"
+    """'faithful' is near the mean of what is likely, 'plausible' a picture that the model makes; by default the one
+    that suits the task. Or one of 'headwater methods', such as 'map' or 'paper', D-Flow as published."""
 
     steps: Annotated[int | None, whole(1, MOST_STEPS, group=SEARCH)] = None
     """Steps of the ODE solver; by default the method's."""

@@ -24,6 +24,7 @@ from headwater.errors import Misuse
 from headwater.extras import import_optional
 from headwater.flows.flow import Flow
 from headwater.image import restoration as restoring
+from headwater.image.denoise import DenoisePicture
 from headwater.image.io.files import read_image, write_image
 from headwater.image.metrics.compare import compare, finite
 from headwater.image.restoration import Restoration
@@ -72,7 +73,7 @@ class RestoreJob(Job):
             self.request.task.to(self.device),
             self.watch.guard(self.flow),
             range(o.seed, o.seed + o.samples),
-            recipe=None if o.method == "default" else find_method(o.method),
+            recipe=recipe_of(self.request.task, o.method),
             options=RecipeOptions(
                 steps=o.steps,
                 gradients=o.gradients,
@@ -185,7 +186,8 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
     )
     import_optional("matplotlib.figure")
     reference = read_reference(o, request.task.size)
-    require_fit(o.method, request.task.operator, denoising=request.task.is_denoising)
+    if o.method not in ANSWERS:
+        require_fit(o.method, request.task.operator, denoising=request.task.is_denoising)
     device = device_named(o.device)
     flow = load_flow(o, device)
     check_memory(flow, request, o)
@@ -217,17 +219,31 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
     )
 
 
+def recipe_of(task: ImageTask, method: str) -> Any:
+    """The recipe of a method's name; of "faithful" and "plausible" the one that suits the task."""
+    if method in ANSWERS:
+        return task.recipe(None if method == "default" else method)  # type: ignore[arg-type]
+    return find_method(method)
+
+
 def unit_of(task: ImageTask) -> float:
     """The misfit that counts as 1, in data units."""
     return float(torch.as_tensor(task.misfit_unit).max())
 
 
 def warn_of_one_answer(request: Request, o: Restore) -> Iterator[str]:
-    """Of options that `denoise` does not use, as it searches for nothing."""
-    if request.command == "denoise" and o.method == "default" and (o.samples > 1 or o.steps or o.gradients):
+    """Of options that have no effect: with a method without a search or without gradients."""
+    recipe = recipe_of(request.task, o.method)
+    if isinstance(recipe, DenoisePicture):
+        if o.samples > 1 or o.steps or o.gradients:
+            yield (
+                "A denoised picture is the mean of what is likely, without a search: all samples are equal, and"
+                " --steps and --gradients have no effect. For samples give --method plausible."
+            )
+    elif o.gradients and not recipe.about.network_gradient:
         yield (
-            "A denoised picture is the mean of what is likely, without a search: all samples are equal, and --steps"
-            " and --gradients have no effect. For samples give --method paper."
+            "This method takes no gradients, so --gradients has no effect. 'headwater methods' says which do, "
+            "such as --method map."
         )
 
 
@@ -244,6 +260,9 @@ def read_reference(o: Restore, size: tuple[int, int]) -> Tensor | None:
         )
     return x
 
+
+ANSWERS = ("default", "faithful", "plausible")
+"""What --method may be beside the names of methods."""
 
 RESULTS = 4
 """Images that a restoration holds for each sample at least: the guess, x1, the result, and as it is written."""
