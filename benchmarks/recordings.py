@@ -34,7 +34,7 @@ from headwater.audio.model import models
 from headwater.audio.model.evaluate import cut_in_pieces
 from headwater.audio.model.render import RATE
 from headwater.audio.model.train import Recordings
-from headwater.audio.restoration import Restoration
+from headwater.audio.restoration import Restoration, SolveOptions
 from headwater.audio.signal.autoregression import bridge_gap, interpolate
 from headwater.audio.undo import undo_damage
 from headwater.metrics.frechet import frechet_distance
@@ -78,30 +78,38 @@ def around(start: int, stop: int, samples: int) -> Damaged:
 def scores(found: Signal, truth: Signal, damaged: list[Damaged]) -> dict[str, Any]:
     """Means over the clips `[count, samples]`, and one Frechet distance of all."""
     x, r = torch.from_numpy(found), torch.from_numpy(truth)
-    sdr, lsd, heard, jump, loud = [], [], [], [], []
-    mine, theirs = [], []
+    clips_ = [score_clip(a, b, d) for a, b, d in zip(found, truth, damaged, strict=True)]
+    jump, mine, theirs = [], [], []
     for i, d in enumerate(damaged):
         a, b = d.heard
-        part = slice(i, i + 1)
-        sdr.append(si_sdr(x[part][:, d.places], r[part][:, d.places]).item())
-        lsd.append(log_spectral_distance(x[part, a:b], r[part, a:b]).item())
-        heard.append(cdpam_distance(cdpam_embedding(x[part, a:b], RATE), known(r[part, a:b])).item())
-        jump += [seam_jump(x[part], edge, RATE).item() for edge in d.joints]
-        if b - a >= 0.4 * RATE:
-            loud.append(abs(loudness(x[part, a:b], RATE) - loudness(r[part, a:b], RATE)))
+        jump += [seam_jump(x[i : i + 1], edge, RATE).item() for edge in d.joints]
         mine.append(cdpam_embedding(cut_in_pieces(x[i, a:b], RATE), RATE))
         theirs.append(known(cut_in_pieces(r[i, a:b], RATE)))
     return {
         "clips": len(damaged),
-        "SI-SDR, dB": round(float(np.mean(sdr)), 2),
-        "LSD, dB": round(float(np.mean(lsd)), 2),
-        "CDPAM": round(float(np.mean(heard)), 4),
-        EACH: [round(v, 4) for v in heard],
+        "SI-SDR, dB": round(float(np.mean([c["SI-SDR"] for c in clips_])), 2),
+        "LSD, dB": round(float(np.mean([c["LSD"] for c in clips_])), 2),
+        "CDPAM": round(float(np.mean([c["CDPAM"] for c in clips_])), 4),
+        EACH: [round(c["CDPAM"], 4) for c in clips_],
         "Frechet (CDPAM)": round(float(frechet_distance(torch.cat(mine), torch.cat(theirs))), 4),
         "pieces": len(torch.cat(mine)),
         "seam jump": round(float(np.median(jump)), 2) if jump else float("nan"),
-        "loudness off, LU": round(float(np.mean(loud)), 2),
+        "loudness off, LU": round(float(np.mean([abs(c["loudness"]) for c in clips_ if "loudness" in c])), 2),
     }
+
+
+def score_clip(found: Signal, truth: Signal, damaged: Damaged) -> dict[str, float]:
+    """The scores of one clip `[samples]`; its loudness less that of the truth, in LU, if it has 0.4 s."""
+    (a, b), x, r = damaged.heard, torch.from_numpy(found)[None], torch.from_numpy(truth)[None]
+    far = cdpam_distance(cdpam_embedding(x[:, a:b], RATE), known(r[:, a:b]))
+    line = {
+        "SI-SDR": si_sdr(x[:, damaged.places], r[:, damaged.places]).item(),
+        "LSD": log_spectral_distance(x[:, a:b], r[:, a:b]).item(),
+        "CDPAM": far.item(),
+    }
+    if b - a >= 0.4 * RATE:
+        line["loudness"] = loudness(x[:, a:b], RATE) - loudness(r[:, a:b], RATE)
+    return line
 
 
 def without_each(line: dict[str, Any]) -> dict[str, float]:
@@ -154,14 +162,14 @@ def stored(y: Signal, rate: int = RATE) -> tuple[tempfile.TemporaryDirectory[str
     return folder, examine(path)
 
 
-def filled(y: Signal, start: int, stop: int, rate: int = RATE) -> Repair:
+def filled(y: Signal, start: int, stop: int, rate: int = RATE, options: SolveOptions | None = None) -> Repair:
     """`headwater audio inpaint` on a clip."""
     folder, source = stored(y, rate)
     with folder:
         begin = time.perf_counter()
         context = round(SETTINGS.context * rate)
         segment = Segment(start - context, stop + context, ((start, stop),))
-        restored = fill_segment(models.load_prior(), source, segment)
+        restored = fill_segment(models.load_prior(), source, segment, options)
         seconds = time.perf_counter() - begin
     x = y.copy()
     x[start:stop] = restored.patch.samples[start - segment.start : stop - segment.start, 0]
@@ -174,7 +182,7 @@ def spent(restored: Restoration) -> tuple[int, int]:
     return sum(int(r.gradients[0]) for r in results), sum(int(r.evaluations[0]) for r in results)
 
 
-def repaired(y: Signal, damage: Damage, rate: int = RATE) -> Repair:
+def repaired(y: Signal, damage: Damage, rate: int = RATE, options: SolveOptions | None = None) -> Repair:
     """`headwater audio declip | denoise | dereverb | restore` on a clip, brought to 16 kHz if its rate is lower."""
     folder, source = stored(y, rate)
     costs = np.zeros(2, dtype=int)
@@ -183,7 +191,7 @@ def repaired(y: Signal, damage: Damage, rate: int = RATE) -> Repair:
         if rate < RATE:
             source = raise_rate(source, RATE, Path(folder.name) / "higher.wav")
         x = source.read(0, source.frames)[:, 0]
-        for restored in undo_damage(models.load_prior(), source, damage):
+        for restored in undo_damage(models.load_prior(), source, damage, options):
             p, costs = restored.patch, costs + spent(restored)
             x[p.start : p.start + len(p.samples)] = p.samples[:, 0]
         seconds = time.perf_counter() - begin

@@ -41,7 +41,8 @@ def test_damage_all_over_a_recording(folder, words, name):
     if words == "declip loud.wav":
         assert report["damage"]["by"] == "sparsity" and not report["stretches"][0]["gradients"]
     else:
-        assert 1 <= report["stretches"][0]["gradients"][0] <= 3
+        assert report["stretches"][0]["gradients"][0] <= 3
+        assert report["stretches"][0]["evaluations"][0] >= 16 or missed
 
 
 def test_light_noise_asks_no_flow(folder):
