@@ -421,11 +421,11 @@ def commands(domain: str, output: Path) -> list[str]:
     if domain == "audio":
         from headwater.audio.io import recordings
 
-        line = f"audio restore {recordings.GUITAR} --cutoff 4000 --steps 2 --gradients 1"
+        line = f"audio restore {recordings.GUITAR} --cutoff 4000 --method warm-start --steps 2 --gradients 1"
     else:
         from headwater.image.io import photos
 
-        line = f"image deblur {photos.path('cat')} --gaussian 1.5 --noise 0.05 --steps 2 --gradients 1"
+        line = f"image deblur {photos.path('cat')} --gaussian 1.5 --noise 0.05 --method warm-start --steps 2 --gradients 1"
     return [*line.split(), "--output", str(output)]
 
 

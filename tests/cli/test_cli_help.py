@@ -112,7 +112,7 @@ def test_the_defaults_name_what_ships():
         ("image denoise x.png --noise", "headwater image denoise --help"),
         ("image denoise x.png --seed one", "Give a whole number"),
         ("image denoise x.png --method papre", "Did you mean 'paper'?"),
-        ("image denoise x.png --method qqqqq", "Choose from: 'default', 'one-evaluation'"),
+        ("image denoise x.png --method qqqqq", "Choose from: 'faithful', 'plausible', 'default'"),
         ("methods papre", "Did you mean 'paper'?"),
         ("image upscale x.png --filter aria", "Did you mean 'area'?"),
         ("image upscale x.png --factor 1.5", "Give a whole number"),

@@ -80,7 +80,7 @@ AUDIO = ["inpaint take.wav --gap 1.2-1.5", "extend take.wav --by 300ms", "restor
 def test_the_evaluation_that_runs_is_the_last(files, press, capsys, line, at):
     """In the estimate, the inversion, the checks of the control, and a gradient."""
     velocity = press(at)
-    assert call(line) == 130
+    assert call(f"{line} --method warm-start") == 130
     assert velocity.count == at
     found = report(files / "x.json")
     rows = found["samples"] if line.startswith("image") else found["stretches"]
@@ -92,8 +92,8 @@ def test_the_evaluation_that_runs_is_the_last(files, press, capsys, line, at):
 
 
 def test_sigterm_is_the_same(files, press):
-    velocity = press(35, signal.SIGTERM)
-    assert call("image upscale photo.png -o x.png") == 130 and velocity.count == 35
+    velocity = press(20, signal.SIGTERM)
+    assert call("image upscale photo.png -o x.png") == 130 and velocity.count == 20
 
 
 @pytest.mark.parametrize("method", ["default", "paper"])

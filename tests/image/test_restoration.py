@@ -173,7 +173,8 @@ def test_noisy_restoration_ends_at_the_noise_level(operator, recipe):
     y = operator(x) + SIGMA * normal(*operator(x).shape, seed=1)
     done = restore(ImageTask(operator, y, SIGMA, (20, 24)), FLOW, recipe=recipe)
     low = done.result.measure[0] < 0.8  # far below the noise: a failure, not a success
-    assert done.result.status == (Status.OVERFITTED if low else Status.REACHED,)
+    mean = recipe is None and operator.kind in ("deblur", "upscale")  # whose misfit is low by nature
+    assert done.result.status == (Status.COMPUTED if mean else Status.OVERFITTED if low else Status.REACHED,)
     level = rms(operator(done.images) - y) / SIGMA
     assert 0.3 < level < 1.06 and low == (operator.kind == "colorize" and recipe is None)
 
@@ -196,10 +197,12 @@ def test_the_discrepancy_is_approached_from_above():
 )
 def test_every_seed_is_its_own_run(operator):
     y = operator(field(20, 40)) + 0
-    together = restore(ImageTask(operator, y, SIGMA, (20, 40)), FLOW, seeds=[5, 2, 9])
+    task = ImageTask(operator, y, SIGMA, (20, 40))
+    recipe = task.recipe("plausible")
+    together = restore(task, FLOW, seeds=[5, 2, 9], recipe=recipe)
     assert together.images.shape == (3, 3, 20, 40)
     for k, seed in enumerate([5, 2, 9]):
-        alone = restore(ImageTask(operator, y, SIGMA, (20, 40)), FLOW, seeds=[seed])
+        alone = restore(task, FLOW, seeds=[seed], recipe=recipe)
         assert_close(together.images[k : k + 1], alone.images, rtol=0, atol=1e-4)
     assert rms(together.images[0] - together.images[1]) > 0.005
     assert rms(together.images[1] - together.images[2]) > 0.005
@@ -345,7 +348,7 @@ def test_an_estimate_at_the_noise_level_is_the_answer_of_a_deblurring():
     x, operator = field(16, 16), Blur(gaussian_kernel(std=1.0))
     y = operator(x) + SIGMA * normal(1, 3, 16, 16, seed=1)
     done = restore(ImageTask(operator, y, SIGMA, (16, 16)), FLOW)
-    assert done.result.status == (Status.REACHED,) and 0.8 <= done.result.measure[0] <= 1.05
+    assert done.result.status == (Status.COMPUTED,) and done.result.measure[0] <= 1.05
     assert done.result.gradients.tolist() == [0] and done.result.evaluations.tolist() == [32]
 
 

@@ -2,6 +2,8 @@
 
 faithful     as near to the truth as can be known; smooth where little is known
 plausible    a picture that the flow does make; detail that was not measured is made up
+
+Both are estimates, without a gradient. Where one misses the noise level, control of the source goes on from it.
 """
 
 from __future__ import annotations
@@ -14,18 +16,19 @@ from headwater.problem.operator import Operator
 from headwater.recipes.average import Average
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.recipe import Recipe
+from headwater.recipes.warm_start import WarmStart
 
 Answer = Literal["faithful", "plausible"]
 
 
 def faithful() -> Recipe:
     """The mean of four estimates of 8 evaluations each, which know the power spectrum of pictures."""
-    return Average(Estimate(times=8, last=0.99, covariance=PowerLaw()), count=4)
+    return WarmStart(Average(Estimate(times=8, last=0.99, covariance=PowerLaw()), count=4), keep_estimate=0.0)
 
 
 def plausible() -> Recipe:
     """One estimate of 16 evaluations, which knows the power spectrum of pictures."""
-    return Estimate(times=16, last=0.99, covariance=PowerLaw())
+    return WarmStart(Estimate(times=16, last=0.99, covariance=PowerLaw()), keep_estimate=0.0)
 
 
 def answer_of(operator: Operator) -> Answer:
@@ -37,5 +40,6 @@ def answer_of(operator: Operator) -> Answer:
     >>> answer_of(SuperResolution(2)), answer_of(Inpaint(box_mask(8, 8, 2, 2)))
     ('faithful', 'plausible')
     """
-    open_part = hasattr(operator, "known_pixels") or isinstance(operator, Colorize)
-    return "plausible" if open_part else "faithful"
+    parts = [part for part in (getattr(operator, "outer", None), getattr(operator, "inner", None)) if part]
+    leaves_open = hasattr(operator, "known_pixels") or isinstance(operator, Colorize)
+    return "plausible" if leaves_open or "plausible" in map(answer_of, parts) else "faithful"

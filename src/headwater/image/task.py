@@ -176,7 +176,7 @@ class ImageTask:
         >>> import headwater as hw
         >>> task = hw.image.ImageTask(hw.Identity(), torch.zeros(1, 3, 8, 8), noise=0.1, size=(8, 8))
         >>> type(task.recipe()).__name__, type(task.recipe("plausible")).__name__
-        ('DenoisePicture', 'Estimate')
+        ('DenoisePicture', 'WarmStart')
         """
         answer = answer_of(self.operator) if answer is None else answer
         if answer == "faithful" and self.is_denoising:

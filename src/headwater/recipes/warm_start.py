@@ -19,6 +19,7 @@ from headwater.problem.batch import select
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit, discrepancy
 from headwater.recipes.about import About
+from headwater.recipes.average import Average
 from headwater.recipes.estimate import Estimate, EstimateWatch
 from headwater.recipes.recipe import RecipeOptions, result_without_control
 from headwater.solvers.fixed import invert, logit_grid, solve
@@ -37,7 +38,7 @@ class WarmStart:
     Parameters
     ----------
     estimate
-        How the estimate is made.
+        How the estimate is made: one, or the mean of some.
     correct_round_trip
         The way to x0 and back loses a little of the estimate e. The correction adds it again: the samples are
         x1 = solve(x0) + e - solve(invert(e)), which is e itself at the start. It serves measurements that are more
@@ -57,7 +58,7 @@ class WarmStart:
         is no inversion and no control. Otherwise control runs. Its sample replaces an estimate below `keep_estimate`;
         of an estimate above `tau` and its control, the one whose misfit is nearer to the goal is returned. None means
         that control always runs. It serves pictures of which everything was measured: there control takes twice the
-        time and loses a little.
+        time and loses a little. With 0 any estimate up to `tau` is the answer, and control only mends the others.
 
     Notes
     -----
@@ -93,7 +94,7 @@ class WarmStart:
         network_gradient=True,
         cost="56 evaluations, then up to 60 gradients of 16",
     )
-    estimate: Estimate = field(default_factory=Estimate)
+    estimate: Estimate | Average = field(default_factory=Estimate)
     correct_round_trip: bool = False
     steps: int = 8
     finer: float = 1.5
@@ -120,7 +121,9 @@ class WarmStart:
             return self.improve(e, flow, misfit, watch.evaluations, options)
         rms, tau = misfit.rms(e), self.tau if options.tau is None else options.tau
         kept = (rms >= self.keep_estimate) & (rms <= tau)
-        answer = result_without_control(misfit, e, Status.REACHED, watch.evaluations)
+        # The misfit of a mean is below the noise by nature, so it says nothing of fitted noise.
+        kind = Status.COMPUTED if isinstance(self.estimate, Average) else Status.REACHED
+        answer = result_without_control(misfit, e, kind, watch.evaluations)
         rows = torch.nonzero(~kept).flatten()
         if len(rows) == 0:
             return answer

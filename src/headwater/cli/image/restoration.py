@@ -73,7 +73,7 @@ class RestoreJob(Job):
             self.request.task.to(self.device),
             self.watch.guard(self.flow),
             range(o.seed, o.seed + o.samples),
-            recipe=recipe_of(self.request.task, o.method),
+            recipe=None if o.method == "default" else recipe_of(self.request.task, o.method),
             options=RecipeOptions(
                 steps=o.steps,
                 gradients=o.gradients,
