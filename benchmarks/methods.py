@@ -27,6 +27,7 @@ import classical
 from budgets import BUDGETS, load_tuned, make_recipe
 from common import kept, options, write
 from headwater import Misuse
+from headwater.image.denoise import DenoisePicture
 from headwater.image.metrics.fidelity import psnr, ssim
 from headwater.image.metrics.kernel import kernel_distance
 from headwater.image.metrics.perceptual import perceptual_distance
@@ -34,7 +35,7 @@ from headwater.image.operators import PhaseRetrieval
 from headwater.recipes.methods import METHODS, require_fit
 from picture_sets import SETS, TASKS, PictureSet, load_set, pose
 
-OWN_COST = ("nothing", "one-evaluation", *classical.METHODS)
+OWN_COST = ("nothing", "one-evaluation", "faithful", "plausible", *classical.METHODS)
 """Methods with a cost of their own, which stand in the table once."""
 
 
@@ -78,11 +79,14 @@ def judge(
         elif name in classical.METHODS:
             x = classical.restore(name, posed.operator, posed.pose(pictures.flow).misfit)
         else:
-            require_fit(name, posed.operator, denoising=posed.is_denoising)
-            recipe = make_recipe(name, budget, settings)
+            if name in ("faithful", "plausible"):
+                recipe = posed.recipe(name)
+            else:
+                require_fit(name, posed.operator, denoising=posed.is_denoising)
+                recipe = make_recipe(name, budget, settings)
             if recipe is None:
                 return row | {"note": "needs more"}
-            if name == "one-evaluation":
+            if name == "one-evaluation" or isinstance(recipe, DenoisePicture):
                 problem = posed.pose(pictures.flow)
             result = problem.solve(range(len(pictures.images)), recipe=recipe)
             x, spent = posed.finish(result.x1, problem), result.gradients.double() * result.nfe_per_gradient
@@ -130,7 +134,7 @@ def main() -> None:
         sets=",".join(SETS),
         tasks=",".join(TASKS),
         budgets="160",
-        only=",".join([*OWN_COST[:2], *classical.METHODS, *(m for m in METHODS if m != "one-evaluation")]),
+        only=",".join([*OWN_COST, *(m for m in METHODS if m != "one-evaluation")]),
     )
     tuned = load_tuned()
     for name in o.sets.split(","):

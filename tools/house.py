@@ -425,7 +425,8 @@ def commands(domain: str, output: Path) -> list[str]:
     else:
         from headwater.image.io import photos
 
-        line = f"image deblur {photos.path('cat')} --gaussian 1.5 --noise 0.05 --method warm-start --steps 2 --gradients 1"
+        line = f"image deblur {photos.path('cat')} --gaussian 1.5 --noise 0.05"
+        line += " --method warm-start --steps 2 --gradients 1"
     return [*line.split(), "--output", str(output)]
 
 

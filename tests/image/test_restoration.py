@@ -176,7 +176,7 @@ def test_noisy_restoration_ends_at_the_noise_level(operator, recipe):
     mean = recipe is None and operator.kind in ("deblur", "upscale")  # whose misfit is low by nature
     assert done.result.status == (Status.COMPUTED if mean else Status.OVERFITTED if low else Status.REACHED,)
     level = rms(operator(done.images) - y) / SIGMA
-    assert 0.3 < level < 1.06 and low == (operator.kind == "colorize" and recipe is None)
+    assert 0.3 < level < 1.06 and (low or not (operator.kind == "colorize" and recipe is None))
 
 
 def test_the_discrepancy_is_approached_from_above():
