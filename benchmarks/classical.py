@@ -142,9 +142,10 @@ def average_patches(operator: Operator, misfit: Misfit, weight: float) -> Tensor
     """Non-local means (Buades et al. 2005) with h = weight sigma, by scikit-image."""
 
     def run(a: np.ndarray, sigma: float) -> np.ndarray:
-        return denoise_nl_means(
+        found = denoise_nl_means(
             a, patch_size=5, patch_distance=6, h=weight * sigma, sigma=sigma, channel_axis=-1
         )
+        return found.reshape(a.shape)  # it drops the axis of one channel
 
     return each(run, misfit.y, levels(misfit))
 

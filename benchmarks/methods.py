@@ -26,24 +26,17 @@ from torch import Tensor
 import classical
 from budgets import BUDGETS, load_tuned, make_recipe
 from common import kept, options, write
-from headwater import Misuse
+from headwater import Misfit, Misuse
 from headwater.image.denoise import DenoisePicture
 from headwater.image.metrics.fidelity import psnr, ssim
 from headwater.image.metrics.kernel import kernel_distance
 from headwater.image.metrics.perceptual import perceptual_distance
 from headwater.image.operators import PhaseRetrieval
 from headwater.recipes.methods import METHODS, require_fit
-from picture_sets import SETS, TASKS, PictureSet, load_set, pose
+from picture_sets import SETS, TASKS, PictureSet, align, load_set, pose
 
 OWN_COST = ("nothing", "one-evaluation", "faithful", "plausible", *classical.METHODS)
 """Methods with a cost of their own, which stand in the table once."""
-
-
-def align(x: Tensor, reference: Tensor) -> Tensor:
-    """Of x `[n, c, h, w]`, -x and both turned by 180 degrees the one nearest to the reference, for every picture."""
-    choices = torch.stack([sign * y for y in (x, x.flip((-2, -1))) for sign in (1, -1)])
-    best = (choices - reference).flatten(2).square().sum(2).argmin(0)
-    return choices[best, torch.arange(len(x))]
 
 
 def score(x: Tensor, pictures: PictureSet) -> dict[str, object]:
@@ -78,7 +71,12 @@ def judge(
             same = posed.y.shape == pictures.images.shape
             x = posed.y if same else problem.guess.expand_as(pictures.images)
         elif name in classical.METHODS:
-            x = classical.restore(name, posed.operator, posed.pose(pictures.flow).misfit)
+            misfit = posed.pose(pictures.flow).misfit
+            if pictures.grey:  # measured once
+                misfit = Misfit(posed.operator, posed.y.mean(1, keepdim=True), misfit.sigma_y)
+            x = classical.restore(name, posed.operator, misfit).expand_as(pictures.images)
+            if not bool(x.isfinite().all()):
+                return row | {"note": "not finite"}
         else:
             if name in ("faithful", "plausible"):
                 recipe = posed.recipe(name)
@@ -107,15 +105,21 @@ def judge(
 def compare(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows that have a score, by set, task and PSNR, with how far each is below the best of its budget.
 
-    The error is that of the mean difference, picture by picture.
+    The error is that of the mean difference, picture by picture. What has a cost of its own stands with the smallest
+    budget that pays for it.
     """
+
+    def group(row: dict[str, Any]) -> int:
+        paid = [b for b in BUDGETS if b >= row.get("calls", 0)]
+        return row["budget"] or min(paid, default=BUDGETS[-1])
+
     scored = [row for row in rows if "psnr" in row]
     found = []
     for row in sorted(
         scored, key=lambda r: (SETS.index(r["set"]), TASKS.index(r["task"]), r["budget"], -r["psnr"])
     ):
         rivals = [r for r in scored if all(r[k] == row[k] for k in ("set", "task", "count"))]
-        same = [r for r in rivals if r["budget"] == row["budget"] or r["method"] in OWN_COST]
+        same = [r for r in rivals if group(r) == group(row)]
         best = max(same, key=lambda r: r["psnr"])
         gap = torch.tensor(best["each"]) - torch.tensor(row["each"])
         error = float(gap.std()) / len(gap) ** 0.5
@@ -137,6 +141,8 @@ def main() -> None:
         budgets="160",
         only=",".join([*OWN_COST, *(m for m in METHODS if m != "one-evaluation")]),
     )
+    if not o.keep:
+        raise SystemExit("Say with --keep in which file the lines of the table are.")
     tuned = load_tuned()
     for name in o.sets.split(","):
         pictures = load_set(

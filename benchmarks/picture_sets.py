@@ -104,6 +104,13 @@ def load_set(name: str, count: int, *, tuning: bool, data: Path, photographs: Pa
     return PictureSet(name, flow, x)
 
 
+def align(x: Tensor, reference: Tensor) -> Tensor:
+    """Of x `[n, c, h, w]`, -x and both turned by 180 degrees the one nearest to the reference, for every picture."""
+    choices = torch.stack([sign * y for y in (x, x.flip((-2, -1))) for sign in (1, -1)])
+    best = (choices - reference).flatten(2).square().sum(2).argmin(0)
+    return choices[best, torch.arange(len(x))]
+
+
 def windows_of_photographs(archive: Path, count: int, *, tuning: bool) -> Tensor:
     """Windows of 64 x 64 at native resolution, `[count, 3, 64, 64]`.
 
@@ -155,7 +162,7 @@ def pose(pictures: PictureSet, task: str) -> tuple[ImageTask, Problem]:
     else:
         y = operator(x)
         draws = [torch.randn(y.shape[1:], generator=torch.Generator().manual_seed(i)) for i in range(len(y))]
-        if pictures.grey and task != "hdr":
+        if pictures.grey:
             draws = [n.mean(0, keepdim=True) * 3**0.5 for n in draws]
         y = y + noise * torch.stack(draws)
     if isinstance(operator, Clip):

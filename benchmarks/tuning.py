@@ -16,7 +16,7 @@ from common import kept, options, write
 from headwater import Misuse
 from headwater.image.metrics.fidelity import psnr
 from headwater.recipes.methods import METHODS, require_fit
-from picture_sets import TASKS, PictureSet, load_set, pose
+from picture_sets import TASKS, PictureSet, align, load_set, pose
 
 
 def choose(name: str, task: str, pictures: PictureSet, calls: int, trials: int) -> dict[str, object]:
@@ -34,6 +34,8 @@ def choose(name: str, task: str, pictures: PictureSet, calls: int, trials: int) 
             return row | {"note": "needs more"}
         result = problem.solve(range(len(pictures.images)), recipe=recipe)
         x = posed.finish(result.x1, problem)
+        if task == "phase":
+            x = align(x, pictures.images)
         found.append((round(psnr(x, pictures.images).nan_to_num(0).mean().item(), 2), settings))
     best, settings = max(found, key=lambda pair: pair[0])
     return row | {"own": found[0][0], "best": best, "settings": settings}

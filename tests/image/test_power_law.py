@@ -1,13 +1,16 @@
 """`PowerLaw`: its covariance against dense algebra, on covered pixels too, and the estimate that it makes exact."""
 
+import math
+
 import pytest
 import torch
 from torch.testing import assert_close
 
-from headwater import Estimate, Flow, Gaussian, Misfit
-from headwater.flows.cover import Cover, cover_damage
-from headwater.image.operators import Inpaint
+from headwater import Estimate, Flow, Gaussian, Misfit, Misuse
+from headwater.flows.cover import cover_damage
+from headwater.image.operators import Inpaint, SuperResolution
 from headwater.image.power_law import PowerLaw
+from headwater.image.task import ImageTask
 
 torch.set_num_threads(1)
 
@@ -37,15 +40,48 @@ def test_a_window_of_64_pixels_has_the_deviation():
     assert draws.std() == pytest.approx(0.4, rel=0.05)
 
 
-def test_covered_pixels_have_the_covariance_of_the_picture_that_is_their_box():
-    damaged = torch.zeros(20, 30, dtype=torch.bool)
-    damaged[4, 6] = damaged[12, 20] = True
-    cover = Cover.over(damaged, (8, 8)).cut_out()
-    flow = cover_damage(Flow(lambda x, t: -x, (1, 8, 8)), damaged)
-    whole = dense(PowerLaw(), (1, *cover.canvas), 0.4, 0.6)
-    assert_close(
-        dense(PowerLaw(), None, 0.4, 0.6, flow), whole[cover.index][:, cover.index], rtol=0, atol=1e-6
-    )
+def test_covered_pixels_have_the_variance_and_neighbours_of_one_window():
+    """A cover of one window is that window; of several, pixels keep their variance and far groups share nothing."""
+    one, window = torch.zeros(8, 8, dtype=torch.bool), Flow(lambda x, t: -x, (1, 8, 8))
+    one[4, 4] = True
+    alone = dense(PowerLaw(), (1, 8, 8), 0.4, 0.6)
+    assert_close(dense(PowerLaw(), None, 0.4, 0.6, cover_damage(window, one)), alone, rtol=0, atol=1e-6)
+
+    damaged = torch.zeros(40, 200, dtype=torch.bool)
+    damaged[4:20, 6:12] = damaged[20, 180] = True
+    flow = cover_damage(window, damaged)
+    found = dense(PowerLaw(), None, 0.4, 0.6, flow)
+    assert 0.9 * alone.diag().min() < found.diag().min() and found.diag().max() < 1.1 * alone.diag().max()
+    column = flow.velocity.cover.index % 200
+    assert found[column < 100][:, column > 100].abs().max() == 0
+    root = PowerLaw().root(flow, 0.4, 0.6)
+    z, x = torch.randn(1, 1, *root.weight.shape), torch.randn(1, *flow.shape)
+    assert_close((root(z) * x).sum(), (z * root.adjoint(x)).sum())
+
+
+def test_far_marks_in_a_large_picture_cost_what_they_cost():
+    damaged = torch.zeros(900, 1200, dtype=torch.bool)
+    damaged[10, 10] = damaged[880, 1180] = True
+    root = PowerLaw().root(cover_damage(Flow(lambda x, t: -x, (3, 64, 64)), damaged), 0.4, 0.6)
+    assert root.adjoint(torch.zeros(1, 3, 1, 2 * 64 * 64)).numel() == 2 * 3 * 64 * 64
+
+
+def test_what_is_no_covariance_is_refused():
+    for wrong in ({"deviation": 0.0}, {"deviation": math.nan}, {"spread": -1.0}, {"correlation": 1.0}):
+        with pytest.raises(Misuse, match="no covariance"):
+            PowerLaw(**wrong)
+    with pytest.raises(Misuse, match="one of pictures"):
+        PowerLaw().root(Flow(lambda x, t: -x, (5,)), 0.5, 0.5)
+
+
+def test_a_grey_picture_is_measured_once():
+    """Its three channels have the same noise: told as three measurements, the estimate would fit it."""
+    flow = Flow(lambda x, t: -x / (1 + t), (3, 16, 16), range=(-1, 1))
+    noise = 0.1 * torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    y = (0.2 + noise).expand(1, 3, 8, 8)
+    posed = ImageTask(SuperResolution(2), y, 0.1, (16, 16)).pose(flow)
+    assert posed.misfit.y.shape == (1, 1, 8, 8)
+    assert posed.solve([0]).x1.shape == (1, 3, 16, 16)
 
 
 def test_few_times_find_the_posterior_mean_of_a_law_with_that_spectrum():

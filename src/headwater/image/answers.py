@@ -21,9 +21,13 @@ from headwater.recipes.warm_start import WarmStart
 Answer = Literal["faithful", "plausible"]
 
 
-def faithful() -> Recipe:
-    """The mean of four estimates of 8 evaluations each, which know the power spectrum of pictures."""
-    return WarmStart(Average(Estimate(times=8, last=0.99, covariance=PowerLaw()), count=4), keep_estimate=0.0)
+def faithful(*, linear: bool = True) -> Recipe:
+    """The mean of four estimates of 8 evaluations each, which know the power spectrum of pictures.
+
+    Of 16 each for an operator that is not linear, whose proximal steps are not exact.
+    """
+    estimate = Estimate(times=8 if linear else 16, last=0.99, covariance=PowerLaw())
+    return WarmStart(Average(estimate, count=4), keep_estimate=0.0)
 
 
 def plausible() -> Recipe:

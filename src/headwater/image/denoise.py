@@ -76,7 +76,8 @@ class DenoisePicture:
         if flow.shape[0] != 3:
             return OneEvaluation(self.views)(flow, misfit, seeds, guess=guess, options=options)
         sigma_y = torch.as_tensor(misfit.sigma_y, device=y.device).expand(len(seeds))
-        levels = estimate_levels(misfit.y.to(y).expand(len(seeds), *misfit.y.shape[1:]), sigma_y)
+        measured = misfit.y.to(y).expand(len(seeds), 3, *misfit.y.shape[2:])  # a grey one was measured once
+        levels = estimate_levels(measured, sigma_y)
         return follow(self.denoise(flow, y, levels, seeds), misfit, y, options)
 
     def denoise(self, flow: Flow, y: Tensor, levels: NoiseLevels, seeds: Sequence[int]) -> Iterator[Tensor]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from headwater.errors import Misuse
 from headwater.flows.cover import Cover
 from headwater.flows.flow import Flow
+from headwater.flows.windowed import bump
 from headwater.image.canvas import cover_of
 
 WINDOW = 64
-"""Pixels along the window that `deviation` is measured in, and the longest half wave that the law holds for."""
+"""Pixels along the window that `deviation` is measured in."""
 
 
 @dataclass(frozen=True)
@@ -56,26 +59,47 @@ class PowerLaw:
     correlation: float = 0.9
     spread: float = 1.0
 
-    def root(self, flow: Flow, alpha: float, sigma: float) -> SpectralRoot:
-        """The root on pictures `[batch, c, h, w]` of the flow, or on the pixels that its windows cover."""
+    def __post_init__(self) -> None:
+        fit = 0 < self.deviation < math.inf and 0 < self.spread < math.inf and 0 <= self.correlation < 1
+        if not fit:
+            raise Misuse(
+                f"{self} is no covariance.",
+                "Give a positive deviation and spread, and a correlation from 0 to below 1.",
+            )
+
+    def root(self, flow: Flow, alpha: float, sigma: float) -> SpectralRoot | CoveredRoot:
+        """The root on pictures `[batch, c, h, w]` of the flow, or on the pixels that its windows cover.
+
+        Raises
+        ------
+        Misuse
+            The events of the flow are no pictures.
+        """
+        if len(flow.shape) != 3:
+            raise Misuse(
+                f"The power law is one of pictures, and an event of the flow is {list(flow.shape)}.",
+                "Give a flow of pictures [channels, height, width], or take the covariance White().",
+            )
         cover = cover_of(flow)
-        box = None if cover is None else cover.cut_out()
-        size = tuple(flow.shape[1:]) if box is None else box.canvas
         colours, axes = self._colours(flow.shape[0])
-        power = colours[:, None, None] * self._power(size)
+        power = colours[:, None, None] * self._power(flow.shape[1:] if cover is None else cover.window)
         gain = self.spread * sigma * (power / (alpha**2 * power + sigma**2)).sqrt()
-        return SpectralRoot(gain.float(), axes.float(), box)
+        root = SpectralRoot(gain.float(), axes.float())
+        return root if cover is None else CoveredRoot.over(cover, root)
 
     def _power(self, size: Sequence[int]) -> Tensor:
-        """c / f^2 at the frequencies of the real Fourier transform of the mirrored picture, `[2 h, w + 1]`."""
+        """c / f^2 at the frequencies of the real Fourier transform of the mirrored picture, `[2 h, w + 1]`.
 
-        def law(down: Tensor, right: Tensor) -> Tensor:
-            return 1 / (down[:, None].square() + right.square()).clamp(min=0.25 / WINDOW**2)
+        The mean of the picture, at f = 0, has the power of half the lowest frequency.
+        """
+
+        def law(down: Tensor, right: Tensor, longest: int) -> Tensor:
+            return 1 / (down[:, None].square() + right.square()).clamp(min=0.25 / longest**2)
 
         k = torch.arange(WINDOW, dtype=torch.float64) / WINDOW
         h, w = size
-        found = law(2 * torch.fft.fftfreq(2 * h).double(), 2 * torch.fft.rfftfreq(2 * w).double())
-        return self.deviation**2 / law(k, k).mean() * found
+        down, right = 2 * torch.fft.fftfreq(2 * h).double(), 2 * torch.fft.rfftfreq(2 * w).double()
+        return self.deviation**2 / law(k, k, WINDOW).mean() * law(down, right, max(h, w))
 
     def _colours(self, channels: int) -> tuple[Tensor, Tensor]:
         """Variances and axes of the channels' correlation, `[c]` and `[c, c]`."""
@@ -94,30 +118,73 @@ class SpectralRoot:
         Its diagonal, `[c, 2 h, w + 1]`, at the frequencies of the mirrored picture.
     axes
         Columns are axes of the channels, `[c, c]`.
-    box
-        If the event has the pixels of a cover alone, that cover on its own box: then R z is what the cover shows of
-        a picture, and z the white picture.
     """
 
     gain: Tensor
     axes: Tensor
-    box: Cover | None = None
 
     def __call__(self, z: Tensor) -> Tensor:
-        x = self.filter(z)
-        return x if self.box is None else self.box.pack(x)
-
-    def adjoint(self, x: Tensor) -> Tensor:
-        """R' x, on the whole picture `[batch, c, h, w]`."""
-        if self.box is not None:
-            x = self.box.unpack(x, x.new_zeros(1, x.shape[1], *self.box.canvas))
-        return self.filter(x)
-
-    def filter(self, x: Tensor) -> Tensor:
-        """The symmetric root of pictures `[batch, c, h, w]`."""
-        (h, w), axes, gain = x.shape[-2:], self.axes.to(x), self.gain.to(x)
-        turned = torch.einsum("cd,nchw->ndhw", axes, x)
+        """R z of white pictures `[batch, c, h, w]`."""
+        (h, w), axes, gain = z.shape[-2:], self.axes.to(z), self.gain.to(z)
+        turned = torch.einsum("cd,nchw->ndhw", axes, z)
         wide = torch.cat([turned, turned.flip(-1)], -1)
         mirrored = torch.cat([wide, wide.flip(-2)], -2)
         filtered = torch.fft.irfft2(gain * torch.fft.rfft2(mirrored), s=mirrored.shape[-2:])
         return torch.einsum("cd,ndhw->nchw", axes, filtered[..., :h, :w])
+
+    def adjoint(self, x: Tensor) -> Tensor:
+        """R' x = R x."""
+        return self(x)
+
+
+@dataclass(frozen=True, eq=False)
+class CoveredRoot:
+    """A root on the pixels of a cover: the sum over its windows of white windows, filtered and faded out.
+
+    R z = sum_w P_w' D_w F z_w with the root F of one window, its places P_w among the pixels, and weights D_w whose
+    squares add up to 1 at every pixel, so that a pixel's variance is that of one window. Like the flow's own
+    velocity it costs what the damage costs, and pixels of windows that do not touch have nothing to do with each
+    other.
+
+    Attributes
+    ----------
+    window
+        F.
+    places
+        Where the pixels of every window are among those covered, int64 `[windows, h * w]`.
+    weight
+        D_w, `[windows, h * w]`.
+    size
+        Height and width of a window.
+    """
+
+    window: SpectralRoot
+    places: Tensor
+    weight: Tensor
+    size: tuple[int, int]
+
+    @classmethod
+    def over(cls, cover: Cover, window: SpectralRoot) -> CoveredRoot:
+        """The root for the windows of a cover."""
+        h, w = cover.window
+        share = (bump(h)[:, None] * bump(w)).flatten().double().expand(len(cover.corners), -1)
+        places = cover.places
+        total = share.new_zeros(len(cover.index)).index_add(0, places.flatten(), share.flatten())
+        return cls(window, places, (share / total[places]).sqrt(), (h, w))
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """R z `[batch, c, 1, pixels]` of white windows `[batch, c, windows, h * w]`."""
+        (batch, channels), (h, w) = z.shape[:2], self.size
+        windows = z.movedim(2, 1).reshape(-1, channels, h, w)
+        filtered = self.window(windows).reshape(batch, -1, channels, h * w).movedim(1, 2)
+        faded = (filtered * self.weight.to(z)).flatten(2)
+        pixels = int(self.places.max()) + 1
+        places = self.places.flatten().to(z.device)
+        return z.new_zeros(batch, channels, pixels).index_add(2, places, faded)[:, :, None]
+
+    def adjoint(self, x: Tensor) -> Tensor:
+        """R' x, `[batch, c, windows, h * w]`, of covered pixels `[batch, c, 1, pixels]`."""
+        (batch, channels), (h, w) = x.shape[:2], self.size
+        windows = x[:, :, 0, self.places.to(x.device)] * self.weight.to(x)
+        filtered = self.window(windows.movedim(2, 1).reshape(-1, channels, h, w))
+        return filtered.reshape(batch, -1, channels, h * w).movedim(1, 2)

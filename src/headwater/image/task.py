@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -152,14 +153,20 @@ class ImageTask:
             guess = known.pinv(y) if self.guess is None else self.pack(self.guess, cover)
             return Problem(canvas, Misfit(known, y, sigma), guess, self.recipe())
         guess = self._rough_image(model.shape[0]) if self.guess is None else self.guess
-        size, operator = (canvas.shape[1], canvas.shape[2]), self.operator
+        size, operator, y = (canvas.shape[1], canvas.shape[2]), self.operator, self.y
+        if self._is_grey_thrice(model.shape[0]):
+            operator, y = compose(Colorize("mean"), operator), y.mean(1, keepdim=True)
         if size != self.size:
             operator = compose(operator, Crop(*self.size, size))
         if self.is_denoising:
-            return Problem(
-                canvas, Misfit(operator, self.y, sigma), extend_mirrored(guess, size), self.recipe()
-            )
-        return Problem(canvas, Misfit(operator, self.y, sigma), extend(guess, size), self.recipe())
+            return Problem(canvas, Misfit(operator, y, sigma), extend_mirrored(guess, size), self.recipe())
+        return Problem(canvas, Misfit(operator, y, sigma), extend(guess, size), self.recipe())
+
+    def _is_grey_thrice(self, channels: int) -> bool:
+        """Whether y is a grey picture in three equal channels: one measurement, not three with their own noise."""
+        if channels != 3 or not isinstance(self.operator, (Identity, Blur, SuperResolution)):
+            return False
+        return self.y.shape[1] == 3 and bool((self.y - self.y.mean(1, keepdim=True)).abs().max() < 1e-6)
 
     def recipe(self, answer: Answer | None = None) -> Recipe:
         """The method for an answer: "faithful", near the mean of what is likely, or "plausible", a picture of it.
@@ -171,6 +178,11 @@ class ImageTask:
         answer
             Which of the two.
 
+        Raises
+        ------
+        Misuse
+            There is no such answer.
+
         Examples
         --------
         >>> import headwater as hw
@@ -179,9 +191,11 @@ class ImageTask:
         ('DenoisePicture', 'WarmStart')
         """
         answer = answer_of(self.operator) if answer is None else answer
+        if answer not in get_args(Answer):
+            raise Misuse(f"There is no answer {answer!r}.", "Ask for 'faithful' or 'plausible'.")
         if answer == "faithful" and self.is_denoising:
             return DenoisePicture()
-        return faithful() if answer == "faithful" else plausible()
+        return faithful(linear=self.operator.linear) if answer == "faithful" else plausible()
 
     def _check_shapes(self, channels: int) -> None:
         """Compare y with what the operator makes of pictures of the size and so many channels, at one evaluation.

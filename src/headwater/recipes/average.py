@@ -9,6 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from headwater.dflow.result import Result
+from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.seeds import derive_seed
 from headwater.optimizers.status import Status
@@ -58,6 +59,10 @@ class Average:
     )
     estimate: Estimate = field(default_factory=Estimate)
     count: int = 4
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise Misuse(f"A mean of {self.count} estimates is none.", "Give a count of at least 1.")
 
     def __call__(
         self,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
+from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 
 
@@ -73,6 +75,10 @@ class White:
     """
 
     spread: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.spread < math.inf:
+            raise Misuse(f"The spread {self.spread} is not positive.", "Give a number above 0, such as 1.")
 
     def root(self, flow: Flow, alpha: float, sigma: float) -> Scale:
         """spread * sigma_t times the identity."""

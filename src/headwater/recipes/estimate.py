@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from headwater.dflow.result import Callback, Event, Result
+from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.seeds import draw_normal, make_generators
 from headwater.flows.watched import Ended
@@ -110,7 +111,7 @@ class Estimate:
 
     Notes
     -----
-    `benchmarks/ablation.py` chose all of them, on the shipped image model.
+    `benchmarks/ablation.py` chose those of white errors, `benchmarks/decisions/answers.py` those that pictures have.
 
     References
     ----------
@@ -144,6 +145,10 @@ class Estimate:
     last: float = 0.97
     fresh: float = 1.0
     iterations: int = 16
+
+    def __post_init__(self) -> None:
+        if self.times < 1:
+            raise Misuse(f"An estimate of {self.times} times evaluates nothing.", "Give at least 1.")
 
     def __call__(
         self,

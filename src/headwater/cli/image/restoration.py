@@ -240,6 +240,11 @@ def warn_of_one_answer(request: Request, o: Restore) -> Iterator[str]:
                 "A denoised picture is the mean of what is likely, without a search: all samples are equal, and"
                 " --steps and --gradients have no effect. For samples give --method plausible."
             )
+    elif o.method in ANSWERS and (o.steps or o.gradients):
+        yield (
+            "The answer is an estimate, for which --steps and --gradients have no effect: they count where control"
+            " mends one that misses the noise level. For control throughout give --method warm-start."
+        )
     elif o.gradients and not recipe.about.network_gradient:
         yield (
             "This method takes no gradients, so --gradients has no effect. 'headwater methods' says which do, "
