@@ -4,7 +4,7 @@
 
 `--trials` settings are tried for each, the method's own and those of a Sobol sequence in the space of `budgets.py`,
 on `--count` pictures half-way between those of the tables, at `--calls` calls of the network. The best mean PSNR
-wins. What is chosen here holds for all budgets, sets and flows of `methods.py`.
+wins. What is chosen here holds for all budgets, sets and flows of `comparison.py`.
 """
 
 from __future__ import annotations
