@@ -13,9 +13,9 @@ from pathlib import Path
 
 import _path  # noqa: F401
 from common import kept, options, write
+from comparison import score
 from headwater import Average, Estimate
 from headwater.image.power_law import PowerLaw
-from comparison import score
 from picture_sets import load_set, pose
 
 LAW = Average(Estimate(times=8, last=0.99, covariance=PowerLaw()), 4)

@@ -151,22 +151,27 @@ class ImageTask:
             known = Inpaint(self._pack_known(cover))
             y = self.pack(self.y, cover)
             guess = known.pinv(y) if self.guess is None else self.pack(self.guess, cover)
-            return Problem(canvas, Misfit(known, y, sigma), guess, self.recipe())
+            return Problem(canvas, Misfit(*self._measure_once(known, y), sigma), guess, self.recipe())
         guess = self._rough_image(model.shape[0]) if self.guess is None else self.guess
-        size, operator, y = (canvas.shape[1], canvas.shape[2]), self.operator, self.y
-        if self._is_grey_thrice(model.shape[0]):
-            operator, y = compose(Colorize("mean"), operator), y.mean(1, keepdim=True)
+        size = (canvas.shape[1], canvas.shape[2])
+        operator, y = self._measure_once(self.operator, self.y)
         if size != self.size:
             operator = compose(operator, Crop(*self.size, size))
         if self.is_denoising:
             return Problem(canvas, Misfit(operator, y, sigma), extend_mirrored(guess, size), self.recipe())
         return Problem(canvas, Misfit(operator, y, sigma), extend(guess, size), self.recipe())
 
-    def _is_grey_thrice(self, channels: int) -> bool:
-        """Whether y is a grey picture in three equal channels: one measurement, not three with their own noise."""
-        if channels != 3 or not isinstance(self.operator, (Identity, Blur, SuperResolution)):
-            return False
-        return self.y.shape[1] == 3 and bool((self.y - self.y.mean(1, keepdim=True)).abs().max() < 1e-6)
+    def _measure_once(self, operator: Operator, y: Tensor) -> tuple[Operator, Tensor]:
+        """Operator and measurement; of a grey picture in three equal channels, which have one noise, one channel.
+
+        The pixels that a mask knows without noise stay as they are.
+        """
+        alike = isinstance(operator, (Identity, Blur, SuperResolution)) or (
+            isinstance(operator, Inpaint) and self.noise >= self.resolution
+        )
+        if not alike or y.shape[1] != 3 or bool((y - y.mean(1, keepdim=True)).abs().max() > 1e-6):
+            return operator, y
+        return compose(Colorize("mean"), operator), y.mean(1, keepdim=True)
 
     def recipe(self, answer: Answer | None = None) -> Recipe:
         """The method for an answer: "faithful", near the mean of what is likely, or "plausible", a picture of it.
