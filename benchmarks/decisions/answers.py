@@ -23,8 +23,8 @@ VARIANTS = {
     "white, 32 times, 4": Average(),
     "white, 32 times, 4, last 0.99": Average(Estimate(last=0.99)),
     "white, 8 times, 4": Average(Estimate(times=8, last=0.99), 4),
-    "law, 8 times, 4 (faithful)": LAW,
-    "law, 16 times, 4": replace(LAW, estimate=replace(LAW.estimate, times=16)),
+    "law, 8 times, 4": LAW,
+    "law, 16 times, 4 (faithful)": replace(LAW, estimate=replace(LAW.estimate, times=16)),
     "law, 8 times, 4, last 0.97": replace(LAW, estimate=replace(LAW.estimate, last=0.97)),
     "law, 8 times, 4, spread 1.4": replace(
         LAW, estimate=replace(LAW.estimate, covariance=PowerLaw(spread=1.4))

@@ -248,7 +248,7 @@ def test_a_recipe_is_a_value_and_its_options_reach_it():
     done = restore(ImageTask(operator, operator(x), SIGMA, (16, 16)), FLOW, options=options)
     assert (
         [r for r in rounds if r] == [1, 2]
-        and rounds.count(0) == 32
+        and rounds.count(0) == 64
         and done.result.status == (Status.EVALUATIONS,)
     )
 
@@ -349,7 +349,7 @@ def test_an_estimate_at_the_noise_level_is_the_answer_of_a_deblurring():
     y = operator(x) + SIGMA * normal(1, 3, 16, 16, seed=1)
     done = restore(ImageTask(operator, y, SIGMA, (16, 16)), FLOW)
     assert done.result.status == (Status.COMPUTED,) and done.result.measure[0] <= 1.05
-    assert done.result.gradients.tolist() == [0] and done.result.evaluations.tolist() == [32]
+    assert done.result.gradients.tolist() == [0] and done.result.evaluations.tolist() == [64]
 
 
 @pytest.mark.parametrize("noise, wanted", [(0.1, (Status.OVERFITTED,)), (0.01, (Status.REACHED,))])

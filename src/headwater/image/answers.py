@@ -21,18 +21,18 @@ from headwater.recipes.warm_start import WarmStart
 Answer = Literal["faithful", "plausible"]
 
 
-def faithful(*, linear: bool = True) -> Recipe:
-    """The mean of four estimates of 8 evaluations each, which know the power spectrum of pictures.
+ESTIMATE = Estimate(times=16, last=0.99, covariance=PowerLaw())
+"""An estimate that knows the power spectrum of pictures (`benchmarks/decisions/answers.py`)."""
 
-    Of 16 each for an operator that is not linear, whose proximal steps are not exact.
-    """
-    estimate = Estimate(times=8 if linear else 16, last=0.99, covariance=PowerLaw())
-    return WarmStart(Average(estimate, count=4), keep_estimate=0.0)
+
+def faithful() -> Recipe:
+    """The mean of four estimates."""
+    return WarmStart(Average(ESTIMATE, count=4), keep_estimate=0.0)
 
 
 def plausible() -> Recipe:
-    """One estimate of 16 evaluations, which knows the power spectrum of pictures."""
-    return WarmStart(Estimate(times=16, last=0.99, covariance=PowerLaw()), keep_estimate=0.0)
+    """One estimate."""
+    return WarmStart(ESTIMATE, keep_estimate=0.0)
 
 
 def answer_of(operator: Operator) -> Answer:

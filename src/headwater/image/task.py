@@ -200,7 +200,7 @@ class ImageTask:
             raise Misuse(f"There is no answer {answer!r}.", "Ask for 'faithful' or 'plausible'.")
         if answer == "faithful" and self.is_denoising:
             return DenoisePicture()
-        return faithful(linear=self.operator.linear) if answer == "faithful" else plausible()
+        return faithful() if answer == "faithful" else plausible()
 
     def _check_shapes(self, channels: int) -> None:
         """Compare y with what the operator makes of pictures of the size and so many channels, at one evaluation.
