@@ -255,5 +255,6 @@ print(
 
 # %%
 # What this shows, and what not: an operator is a function and its adjoint, and nothing is trained for it. The
-# gain over total variation with its best weight is about a decibel or half of one on this one photo, and the noise
-# level is reached without knowing the truth. Measurements that are not linear need no adjoint: see :doc:`/own-operator`.
+# gain over total variation with its best weight is about a decibel or half of one on this one photo, and the
+# noise level is reached without knowing the truth. Measurements that are not linear need no adjoint: see
+# :doc:`/own-operator`.
