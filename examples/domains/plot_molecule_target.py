@@ -122,7 +122,8 @@ axis.legend([sound_dots, other_dots], ["sound", "not sound"], fontsize=8)
 
 # %%
 # Control moves the molecules towards the target. For the same evaluations draws do better here, and sooner. On
-# a thousand molecules they do as well as draws with control on most properties (:doc:`/molecules`).
+# a hundred molecules a property they do as well as draws with control on most (:doc:`/molecules`), so ``Search``
+# is the default.
 #
 # A range
 # -------

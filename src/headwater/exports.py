@@ -19,6 +19,7 @@ from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit, NegativePSNR, Stop, WeightedSum, discrepancy, target_psnr
 from headwater.problem.operator import Identity, LinearOperator, Operator
 from headwater.recipes.average import Average
+from headwater.recipes.covariance import White
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.map import MAP
 from headwater.recipes.methods import find_method
@@ -85,6 +86,7 @@ __all__ = [
     "VP",
     "WarmStart",
     "WeightedSum",
+    "White",
     "WholeBatch",
     "bits_per_dimension",
     "blend",

@@ -26,6 +26,7 @@ from headwater.image.operators import (
     motion_kernel,
     random_mask,
 )
+from headwater.image.power_law import PowerLaw
 from headwater.image.restoration import Restoration, restore
 from headwater.image.sheet import write_sheet
 from headwater.image.task import ImageTask
@@ -40,6 +41,7 @@ __all__ = [
     "KernelDistance",
     "PhaseRetrieval",
     "Picture",
+    "PowerLaw",
     "Restoration",
     "SuperResolution",
     "UserOperator",

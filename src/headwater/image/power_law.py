@@ -46,8 +46,10 @@ class PowerLaw:
     --------
     What one pixel is off by, its neighbour is too:
 
-    >>> flow = Flow(lambda x, t: -x, (1, 8, 8))
-    >>> root = PowerLaw().root(flow, alpha=0.5, sigma=0.5)
+    >>> import headwater as hw
+    >>> import torch
+    >>> flow = hw.Flow(lambda x, t: -x, (1, 8, 8))
+    >>> root = hw.image.PowerLaw().root(flow, alpha=0.5, sigma=0.5)
     >>> pixel = torch.zeros(1, 1, 8, 8)
     >>> pixel[..., 4, 4] = 1
     >>> covariance = root(root.adjoint(pixel))[0, 0, 4, 4:]
