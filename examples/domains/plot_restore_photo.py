@@ -58,7 +58,7 @@ deblurred = hw.image.restore(hw.image.ImageTask(blur, y, sigma_y, size), flow, s
 # %%
 # The result says how it was found. The misfit is the rms of :math:`A x - y` in units of the noise, so 1 means
 # that the image explains the measurement as well as its noise allows. For a blur the default is the *faithful*
-# answer, the mean of four estimates of 8 evaluations each. A mean has a misfit below the noise by nature, and
+# answer, the mean of four estimates of 16 evaluations each. A mean has a misfit below the noise by nature, and
 # its status is ``COMPUTED``: nothing was optimised. Gradients are taken only where the estimates miss the noise.
 
 result = deblurred.result

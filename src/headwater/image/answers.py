@@ -3,7 +3,8 @@
 faithful     as near to the truth as can be known; smooth where little is known
 plausible    a picture that the flow does make; detail that was not measured is made up
 
-Both are estimates, without a gradient. Where one misses the noise level, control of the source goes on from it.
+Both are estimates, without a gradient. Where one misses the noise level, or a plausible one has fitted the noise,
+control of the source goes on from it.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ def faithful() -> Recipe:
     return WarmStart(Average(ESTIMATE, count=4), keep_estimate=0.0)
 
 
-def plausible() -> Recipe:
-    """One estimate."""
-    return WarmStart(ESTIMATE, keep_estimate=0.0)
+def plausible(*, least: float) -> Recipe:
+    """One estimate; control replaces one that has fitted noise, with a misfit below `least` units of it."""
+    return WarmStart(ESTIMATE, keep_estimate=least)
 
 
 def answer_of(operator: Operator) -> Answer:

@@ -18,8 +18,6 @@ from headwater.errors import Misuse
 from headwater.flows.cover import Place
 from headwater.flows.flow import Flow
 from headwater.image.canvas import cover_of, extend
-from headwater.image.operators.clip import Clip
-from headwater.image.operators.jpeg import JPEG
 from headwater.image.task import ImageTask
 from headwater.recipes.problem import Problem
 from headwater.recipes.recipe import Recipe, RecipeOptions
@@ -133,9 +131,7 @@ def restore(
     task = replace(task, y=task.y.expand(len(seeds), *task.y.shape[1:]))
     problem = task.pose(model)
     result = problem.solve(seeds, recipe=recipe, options=options)
-    # Below the resolution the unit of the misfit is no noise that could be fitted, and the one-sided residuals of
-    # clipped pixels and the bounded ones of a quantisation are no noise either.
-    if task.noise >= task.resolution and not isinstance(task.operator, (Clip, JPEG)):
+    if task.tells_noise:
         inside = share_inside(task.y, model).sqrt() if task.measures_picture else torch.tensor(1.0)
         result = tell_overfitted(result, task.operator.count(task.y), 0.8 * inside)
     return Restoration(task.finish(result.x1, problem), result, task, problem)

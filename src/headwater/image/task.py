@@ -200,7 +200,7 @@ class ImageTask:
             raise Misuse(f"There is no answer {answer!r}.", "Ask for 'faithful' or 'plausible'.")
         if answer == "faithful" and self.is_denoising:
             return DenoisePicture()
-        return faithful() if answer == "faithful" else plausible()
+        return faithful() if answer == "faithful" else plausible(least=0.8 if self.tells_noise else 0.0)
 
     def _check_shapes(self, channels: int) -> None:
         """Compare y with what the operator makes of pictures of the size and so many channels, at one evaluation.
@@ -225,6 +225,15 @@ class ImageTask:
     def is_denoising(self) -> bool:
         """Whether the measurement is the picture itself with noise, which is one evaluation's job."""
         return isinstance(self.operator, Identity) and self.noise > 0
+
+    @property
+    def tells_noise(self) -> bool:
+        """Whether a misfit far below 1 means that noise was fitted.
+
+        Below the resolution the unit of the misfit is no noise that could be fitted, and the one-sided residuals of
+        clipped pixels and the bounded ones of a quantisation are no noise either.
+        """
+        return self.noise >= self.resolution and not isinstance(self.operator, (Clip, JPEG))
 
     @property
     def measures_picture(self) -> bool:

@@ -46,7 +46,7 @@ class BandLimit(Uniform):
     """
 
     cutoff: float
-    recipe: WarmStart = field(default_factory=lambda: warm_start(times=16, iterations=4))
+    recipe: WarmStart = field(default_factory=lambda: warm_start())
     mixes: ClassVar[bool] = True
 
     def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement:
