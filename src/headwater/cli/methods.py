@@ -50,4 +50,5 @@ def print_table() -> None:
         whose = about.paper if method not in OURS or name == "paper" else f"Headwater: {about.paper}"
         table.add_row(name, about.takes, "yes" if about.network_gradient else "no", about.cost, whose)
     say_table(table)
-    say("'headwater methods NAME' prints the settings of one. Without --method each task has its own method.")
+    say("'headwater methods NAME' prints the settings of one. Without --method each task has its own method;")
+    say("for pictures --method faithful or plausible chooses between its two answers.")
