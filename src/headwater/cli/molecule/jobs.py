@@ -155,7 +155,9 @@ def _make_recipe(o: Aim) -> SearchThenControl:
             f"Leave {option} out, or add a target such as --gap 5.0eV.",
         )
     if o.gradients and not control:
-        raise Misuse("A search takes no gradients.", "Leave --gradients out, or give --method search-then-control.")
+        raise Misuse(
+            "A search takes no gradients.", "Leave --gradients out, or give --method search-then-control."
+        )
     if o.gradients == 0 and control:
         raise Misuse("Control takes gradients, and --gradients is 0.", "Give --method search.")
     if method == "control" and o.candidates not in (None, 1):
