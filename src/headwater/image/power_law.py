@@ -37,6 +37,11 @@ class PowerLaw:
     spread
         The root is multiplied by it: above 1 the measurement counts more.
 
+    Raises
+    ------
+    Misuse
+        The deviation or the spread is not positive, or the correlation is outside [0, 1).
+
     References
     ----------
     Field, "Relations between the statistics of natural images and the response properties of cortical cells", J. Opt.

@@ -35,6 +35,11 @@ class Average:
     count
         How many. The first pair has the problem's own seed, the others seeds derived from it.
 
+    Raises
+    ------
+    Misuse
+        The count is below 1.
+
     References
     ----------
     Hammersley & Morton, "A new Monte Carlo technique: antithetic variates", Proc. Cambridge Phil. Soc. 52 (1956).

@@ -65,6 +65,11 @@ class White:
     spread
         The error in units of sigma_t.
 
+    Raises
+    ------
+    Misuse
+        The spread is not positive.
+
     Examples
     --------
     >>> from headwater import Gaussian

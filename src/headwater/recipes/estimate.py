@@ -109,6 +109,11 @@ class Estimate:
     iterations
         Conjugate gradient steps (linear operators) or L-BFGS evaluations (others) of every proximal step.
 
+    Raises
+    ------
+    Misuse
+        There is less than one time.
+
     Notes
     -----
     `benchmarks/ablation.py` chose those of white errors, `benchmarks/decisions/answers.py` those that pictures have.
