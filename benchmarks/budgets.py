@@ -93,9 +93,7 @@ def make_recipe(name: str, calls: int, settings: dict[str, Any]) -> Any:
         return with_gradients(recipe, calls - used - 3 * recipe.steps, 2 * recipe.steps)
     if name == "paper":
         return with_gradients(recipe, calls - 2 * recipe.steps, 2 * recipe.steps)
-    if name in ("dno", "reno"):
-        return with_gradients(recipe, calls, recipe.steps)
-    if name == "oc-flow":
+    if name in ("dno", "reno", "oc-flow"):
         return with_gradients(recipe, calls, recipe.steps)
     if name == "pnp-flow":
         return replace(recipe, steps=max(1, calls // recipe.averages))

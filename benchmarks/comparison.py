@@ -113,7 +113,8 @@ def compare(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         paid = [b for b in BUDGETS if b >= row.get("calls", 0)]
         return row["budget"] or min(paid, default=BUDGETS[-1])
 
-    scored = [row for row in rows if "psnr" in row]
+    tried = {(row["set"], row["task"]) for row in rows if "psnr" in row and row["method"] != "nothing"}
+    scored = [row for row in rows if "psnr" in row and (row["set"], row["task"]) in tried]
     found = []
     for row in sorted(
         scored, key=lambda r: (SETS.index(r["set"]), TASKS.index(r["task"]), r["budget"], -r["psnr"])

@@ -25,13 +25,7 @@ from headwater.recipes.recipe import Recipe
 from headwater.recipes.warm_start import WarmStart
 
 
-def warm_start(
-    fresh: float = 0.3,
-    tau: float = WarmStart.tau,
-    *,
-    times: int = Estimate.times,
-    iterations: int = Estimate.iterations,
-) -> WarmStart:
+def warm_start(fresh: float = 0.3, tau: float = WarmStart.tau) -> WarmStart:
     """The recipe for recordings: an estimate that has reached the level `tau` is the answer, else control goes on.
 
     What 12 steps there and 8 back lose of the estimate is added again, so control begins at the estimate itself: for
@@ -44,11 +38,8 @@ def warm_start(
         (docs/notes/audio.md).
     tau
         The misfit that suffices, in units of the noise.
-    times, iterations
-        Of the estimate.
     """
-    estimate = Estimate(times=times, fresh=fresh, iterations=iterations)
-    return WarmStart(estimate=estimate, correct_round_trip=True, tau=tau, keep_estimate=0.0)
+    return WarmStart(estimate=Estimate(fresh=fresh), correct_round_trip=True, tau=tau, keep_estimate=0.0)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -12,10 +12,9 @@ from headwater.audio.damage.base import Measurement, Uniform
 from headwater.audio.io.channels import Signal
 from headwater.audio.io.resample import resample, upsample
 from headwater.audio.operators import Lowpass
-from headwater.audio.prior import Prior, warm_start
+from headwater.audio.prior import Prior
 from headwater.audio.signal.slope import limit_slope
 from headwater.errors import Misuse
-from headwater.recipes.warm_start import WarmStart
 
 LOWEST_CUTOFF = 100.0
 """Hz; whoever gives less means kHz."""
@@ -32,8 +31,6 @@ class BandLimit(Uniform):
     cutoff
         Where the band ends, Hz. `undo_damage` refuses one below 100 Hz, or above half the rate of the prior (8000 Hz
         for `music16`).
-    recipe
-        16 times of 4 iterations are as good as 32 of 16, in a quarter of the time (the benchmark audio_methods).
 
     Examples
     --------
@@ -46,7 +43,6 @@ class BandLimit(Uniform):
     """
 
     cutoff: float
-    recipe: WarmStart = field(default_factory=lambda: warm_start())
     mixes: ClassVar[bool] = True
 
     def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement:
@@ -61,7 +57,7 @@ class BandLimit(Uniform):
         guess = resample(x - x.mean(), rate, prior.rate)
         lowpass = self.lowpass(prior.rate)
         y = lowpass(torch.from_numpy(guess)[None])[0].numpy()
-        return Measurement(operator=lowpass, y=y, sigma=0.0, guess=guess, recipe=self.recipe)
+        return Measurement(operator=lowpass, y=y, sigma=0.0, guess=guess)
 
     def check(self, low: int) -> None:
         """Refuse a cutoff that leaves nothing to go by, or is beyond the band of a prior at the rate `low`, Hz.

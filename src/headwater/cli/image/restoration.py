@@ -198,7 +198,7 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
         inputs=request.inputs,
         settings={**request.settings, **{name: getattr(o, name) for name in common}},
         report=outputs.report,
-        warnings=(*request.warnings, *warn_of_one_answer(request, o)),
+        warnings=(*request.warnings, *warn_of_no_effect(request, o)),
         watch=Watch(
             request.command,
             frames,
@@ -231,7 +231,7 @@ def unit_of(task: ImageTask) -> float:
     return float(torch.as_tensor(task.misfit_unit).max())
 
 
-def warn_of_one_answer(request: Request, o: Restore) -> Iterator[str]:
+def warn_of_no_effect(request: Request, o: Restore) -> Iterator[str]:
     """Of options that have no effect: with a method without a search or without gradients."""
     recipe = recipe_of(request.task, o.method)
     if isinstance(recipe, DenoisePicture):
