@@ -129,8 +129,8 @@ def load_part(net: nn.Module, part: str, file: Path) -> nn.Module:
 @lru_cache(maxsize=1)
 def digits_flow(file: Path = MODEL) -> Flow:
     """The flow of digits, on states `[batch, 1, 32, 32]` in the data range (-1, 1)."""
-    velocity = models.Guided(load_part(UNet(CONFIG), "flow", file), None, 1.0)
-    return Flow(velocity, (1, SIZE, SIZE), range=(-1, 1))
+    network = models.ChannelsLast(load_part(UNet(CONFIG), "flow", file))
+    return Flow(network, (1, SIZE, SIZE), range=(-1, 1))
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,7 @@ from headwater.dflow.prior import ChiPrior, GaussianPrior, TargetLikelihood
 from headwater.dflow.result import Event, Result, deadline
 from headwater.dflow.start import blend, inversion, shell
 from headwater.errors import Misuse
+from headwater.flows.conditioned import Guided
 from headwater.flows.flow import Flow
 from headwater.flows.gaussian import Gaussian, GaussianMixture
 from headwater.flows.path import VP, BetaTable, CondOT, Cosine, Path
@@ -63,6 +64,7 @@ __all__ = [
     "GaussianMixture",
     "GaussianPrior",
     "GradientDescent",
+    "Guided",
     "HEUN",
     "Identity",
     "LBFGS",

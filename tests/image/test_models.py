@@ -83,7 +83,7 @@ def test_unknown_label(label, message):
 
 
 def test_guidance_is_the_formula():
-    """1 is the label's velocity, 0 the null velocity, w the line through both; without a label none."""
+    """1 is the label's velocity, 0 the null velocity, w the line through both; without a label refused."""
     x = noise(2, 3, 64, 64)
     null, one, zero, three = (
         models.flow("tiny64", label=label, guidance=w)(x, HALF)
@@ -94,7 +94,8 @@ def test_guidance_is_the_formula():
         assert_close(null, models.network("tiny64", "cpu")(x, HALF, None))
     assert_close(zero, null)
     assert_close(three, null + 3 * (one - null), rtol=1e-4, atol=1e-4)
-    assert_close(models.flow("tiny64", guidance=3.0)(x, HALF), null)
+    with pytest.raises(Misuse, match="needs a class to guide to"):
+        models.flow("tiny64", guidance=3.0)
 
 
 def test_a_problem_does_not_see_the_batch_and_gradients_reach_x():

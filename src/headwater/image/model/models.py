@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -13,30 +11,21 @@ from torch import Tensor
 
 from headwater import zoo
 from headwater.errors import Misuse, suggest
+from headwater.flows.conditioned import Guided
 from headwater.flows.flow import Flow
 from headwater.image.model.network import UNet, UNetConfig
 
 
-@dataclass(frozen=True)
-class Guided:
-    """The velocity of a class-conditional network with classifier-free guidance.
+class ChannelsLast(torch.nn.Module):
+    """A network of images that is given them with the channels last in memory, which convolutions take faster."""
 
-    v = v_null + w (v_label - v_null), eq. 6 of Ho & Salimans 2022, with w the `guidance`; without a label v_null.
-    """
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
 
-    network: torch.nn.Module
-    label: int | None
-    guidance: float
-
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
-        if self.label is None:
-            return self.network(x, t, None)  # type: ignore[no-any-return]
-        v = self.network(x, t, torch.full((len(x),), self.label, device=x.device))
-        if self.guidance == 1.0:
-            return v  # type: ignore[no-any-return]
-        null = self.network(x, t, None)
-        return null + self.guidance * (v - null)  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        """The velocity of x `[batch, channels, height, width]` with the labels `[batch]`, None for no class."""
+        return self.network(x.contiguous(memory_format=torch.channels_last), t, label)  # type: ignore[no-any-return]
 
 
 def flow(
@@ -73,12 +62,19 @@ def flow(
     ((3, 64, 64), (-1, 1))
     """
     content = card_of(name)
-    if not math.isfinite(guidance):
-        raise Misuse(f"A guidance of {guidance} is not finite.", "Give a number, such as 1.0 for none.")
-    number = None if label is None else class_number(content, label)
+    if label is None and guidance != 1.0:
+        raise Misuse(f"A guidance of {guidance} needs a class to guide to.", "Give `label`.")
+    null = len(content["classes"])
+    number = null if label is None else class_number(content, label)
     size, channels = content["architecture"]["size"], content["architecture"]["channels"]
     low, high = content["range"]
-    return Flow(Guided(network(name, device), number, guidance), (channels, size, size), range=(low, high))
+    velocity = Guided(
+        ChannelsLast(network(name, device)),
+        {"label": torch.tensor([number], device=device)},
+        {"label": torch.tensor([null], device=device)},
+        guidance=guidance,
+    )
+    return Flow(velocity, (channels, size, size), range=(low, high))
 
 
 @lru_cache(maxsize=2)
