@@ -15,7 +15,6 @@ from headwater.flows.conditioned import Guided
 from headwater.flows.flow import Flow
 from headwater.image.model.network import UNet, UNetConfig
 
-
 DEFAULT = "photo64"
 """The image prior of every command and function that is not given one."""
 
