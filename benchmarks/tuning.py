@@ -4,8 +4,8 @@
 
 `--trials` settings are tried for each, the method's own and those of a Sobol sequence in the space of `budgets.py`,
 on `--count` pictures half-way between those of the tables, at `--calls` calls of the network. The best mean PSNR
-wins. What is chosen here holds for all budgets, sets and flows of `comparison.py`. Finished lines stay in the file that
---keep names; --only says which tasks are computed now, and the table has all that is there.
+wins. What is chosen here holds for all budgets, sets and flows of `comparison.py`. Finished lines stay in the file
+that --keep names; --only says which tasks are computed now, and the table has all that is there.
 """
 
 from __future__ import annotations
