@@ -206,6 +206,11 @@ def as_operator(physics: Any, **parameters: Any) -> PhysicsOperator:
 def noise_level(physics: Any) -> Tensor:
     """The standard deviation of a physics' Gaussian noise, `[]` or `[batch]`.
 
+    Parameters
+    ----------
+    physics
+        An object with a `noise_model`, whose class is a `GaussianNoise` with `sigma`.
+
     Raises
     ------
     Misuse
