@@ -137,9 +137,7 @@ def total(rows: list[dict[str, object]], network: str) -> dict[str, object]:
 
 
 def main() -> None:
-    o = options(
-        __doc__.splitlines()[0], photographs="photos.zip", networks="photo64,tiny64", rivals=8, keep=""
-    )
+    o = options(__doc__.splitlines()[0], photographs="photos.zip", networks="photo64", rivals=8, keep="")
     crops, rows = random_crops(Path(o.photographs)), []
     for network in o.networks.split(","):
         flow, rivals = models.flow(network), 0 if rows else o.rivals  # BM3D knows nothing of networks

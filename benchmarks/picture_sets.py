@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from digits import digit_features, digits_flow, held_out_digits, tuning_digits
 from headwater import Flow, solve
@@ -38,8 +39,29 @@ from headwater.solvers.fixed import logit_grid
 
 SETS = ("drawn", "pictures", "crops", "grey", "digits")
 LINEAR = ("denoise", "deblur", "upscale", "box", "random")
-TASKS = (*LINEAR, "jpeg", "hdr", "phase")
+TASKS = (*LINEAR, "jpeg", "hdr", "phase", "features")
 HELD_OUT = 40  # photographs that no training saw
+
+
+class Features(Operator):
+    """A random network of two layers, with 24 times fewer numbers than the picture: y = W2 tanh(W1 x).
+
+    It stands for the features that a network keeps of a picture. It has no pseudo-inverse and no adjoint.
+    """
+
+    kind = "features"
+
+    def __init__(self, channels: int) -> None:
+        generator = torch.Generator().manual_seed(0)
+        first = torch.randn(32, channels, 8, 8, generator=generator)
+        self.first = 4 * first / first[0].numel() ** 0.5
+        second = torch.randn(8 * channels // 3, 32, 4, 4, generator=generator)
+        self.second = second / second[0].numel() ** 0.5
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The features `[batch, 8 c / 3, h / 8, w / 8]` of x `[batch, c, h, w]`."""
+        hidden = torch.tanh(functional.conv2d(x, self.first.to(x), stride=4, padding=2))
+        return functional.conv2d(hidden, self.second.to(x), stride=2, padding=1)
 
 
 @dataclass(frozen=True)
@@ -132,8 +154,8 @@ def windows_of_photographs(archive: Path, count: int, *, tuning: bool) -> Tensor
     return torch.stack(crops[::step][:count]).movedim(-1, 1).float() / 127.5 - 1
 
 
-def operator_of(task: str, size: int) -> tuple[Operator, float]:
-    """The operator of a task on pictures of `size` pixels, and its noise in the range [-1, 1]."""
+def operator_of(task: str, size: int, channels: int = 3) -> tuple[Operator, float]:
+    """The operator of a task on pictures of `size` pixels and some channels, and its noise in the range [-1, 1]."""
     side = round(20 * size / 64)
     tasks: dict[str, Callable[[], tuple[Operator, float]]] = {
         "denoise": lambda: (Identity(), 0.2),
@@ -144,6 +166,7 @@ def operator_of(task: str, size: int) -> tuple[Operator, float]:
         "jpeg": lambda: (JPEG(10, rounding="smooth"), 0.0),
         "hdr": lambda: (Clip(gain=2.0, slack=0.15), 0.05),
         "phase": lambda: (PhaseRetrieval(), 0.05),
+        "features": lambda: (Features(channels), 0.05),
     }
     return tasks[task]()
 
@@ -155,7 +178,7 @@ def pose(pictures: PictureSet, task: str) -> tuple[ImageTask, Problem]:
     problem has it once, which is what a method can use.
     """
     x, size = pictures.images, pictures.images.shape[-1]
-    operator, noise = operator_of(task, size)
+    operator, noise = operator_of(task, size, x.shape[1])
     if isinstance(operator, JPEG):
         y = JPEG(10)(x).mul(127.5).round() / 127.5  # what is in the file; rounding is its only noise
         noise = codec_noise(operator, y)

@@ -1,21 +1,23 @@
 """Choose the settings of every method for every task, on pictures that no table uses, by equally many trials.
 
-    python benchmarks/tuning.py --data val.zip --photographs photos.zip --keep build/tuning.jsonl
+    python benchmarks/tuning.py --data val.zip --photographs photos.zip --keep results/tuning.jsonl
 
 `--trials` settings are tried for each, the method's own and those of a Sobol sequence in the space of `budgets.py`,
 on `--count` pictures half-way between those of the tables, at `--calls` calls of the network. The best mean PSNR
-wins. What is chosen here holds for all budgets, sets and flows of `comparison.py`.
+wins. What is chosen here holds for all budgets, sets and flows of `comparison.py`. Finished lines stay in the file
+that --keep names; --only says which tasks are computed now, and the table has all that is there.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from budgets import SPACES, make_recipe, propose
 from common import kept, options, write
 from headwater import Misuse
 from headwater.image.metrics.fidelity import psnr
-from headwater.recipes.methods import METHODS, require_fit
+from headwater.recipes.methods import require_fit
 from picture_sets import TASKS, PictureSet, align, load_set, pose
 
 
@@ -51,19 +53,18 @@ def main() -> None:
         keep="",
         model="photo64",
         photographs="photos.zip",
-        only="",
+        only=",".join(TASKS),
     )
+    if not o.keep:
+        raise SystemExit("Say with --keep in which file the lines of the table are.")
     pictures = load_set(
         "pictures", o.count, tuning=True, data=o.data, photographs=Path(o.photographs), model=o.model
     )
-    rows = []
-    for task in TASKS:
-        for name in METHODS:
-            if name in SPACES and (not o.only or task in o.only.split(",")):
-                key = f"{task} {name} {o.count} {o.calls} {o.trials} {o.model}"
-                rows.append(
-                    kept(o.keep, key, lambda n=name, t=task: choose(n, t, pictures, o.calls, o.trials))
-                )
+    for task in o.only.split(","):
+        for name in SPACES:
+            key = f"{task} {name} {o.count} {o.calls} {o.trials} {o.model}"
+            kept(o.keep, key, lambda n=name, t=task: choose(n, t, pictures, o.calls, o.trials))
+    rows = [json.loads(line)["line"] for line in Path(o.keep).read_text().splitlines()]
     note = (
         f"{o.count} pictures that no table uses, {o.model}, about {o.calls} calls of the network, {o.trials} trials "
         "each, the first with the method's own settings; PSNR in dB."

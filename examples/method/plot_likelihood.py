@@ -94,7 +94,7 @@ print(
 # Four pictures
 # -------------
 #
-# The shipped prior ``tiny64`` on a photo that ships with Headwater, the same photo blurred, a flat grey, and noise.
+# The shipped prior ``photo64`` on a photo that ships with Headwater, the same photo blurred, a flat grey, and noise.
 # Pictures are whole numbers from 0 to 255, and a density of those is infinite; so a uniform random part of one grey
 # level is added to each entry (*dequantisation*). In bits per dimension, with :math:`d` entries and bins of width
 # :math:`2/255`,
@@ -103,7 +103,7 @@ print(
 #
 # 8 bits is what an entry takes without any model.
 
-flow = hw.image.flow("tiny64")
+flow = hw.image.flow("photo64")
 cat, _ = hw.image.read_image(hw.image.photos.path("cat"))
 blurred = hw.image.Blur(hw.image.gaussian_kernel(1.5))(cat)
 noise = 2 * torch.rand(cat.shape, generator=draw) - 1

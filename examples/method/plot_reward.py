@@ -22,11 +22,11 @@ COLORS = ("#d55e00", "#cc79a7", "#e69f00", "#56b4e9", "#0072b2")
 # A flow and a reward
 # -------------------
 #
-# The flow is the shipped prior ``tiny64``, with 3 steps of the midpoint method to keep this page short. The reward is
-# warmth: mean red minus mean blue. Values of a picture lie in [-1, 1], so a warmth above 2 is impossible, and photos
-# are far from that.
+# The flow is the shipped prior ``photo64``, with 3 steps of the midpoint method to keep this page short. The reward
+# is warmth: mean red minus mean blue. Values of a picture lie in [-1, 1], so a warmth above 2 is impossible, and
+# photos are far from that.
 
-flow = hw.image.flow("tiny64")
+flow = hw.image.flow("photo64")
 
 
 def warmth(x1):

@@ -198,7 +198,7 @@ def test_an_exported_model_is_the_averaged_network(tmp_path, monkeypatch):
 
 def test_other_models_make_no_music():
     with pytest.raises(Misuse, match="makes no music"):
-        models.load_prior("tiny64")
+        models.load_prior("photo64")
 
 
 def test_the_loss_falls(tmp_path):

@@ -68,7 +68,7 @@ def test_the_report_says_everything(here):
     assert r["command"] == "image inpaint" and r["inputs"] == ["photo.png", "mask.png"]
     assert r["noise"] == pytest.approx(26 / 255) and r["misfit_unit"] == pytest.approx(26 / 255)
     assert r["settings"]["mask"] == "mask.png" and r["settings"]["pixels_to_fill"] == 16
-    assert r["settings"]["method"] == "default" and r["size"] == [16, 20] and r["model"] == "tiny64"
+    assert r["settings"]["method"] == "default" and r["size"] == [16, 20] and r["model"] == "photo64"
     assert set(r["versions"]) == {"headwater", "torch", "python"} and r["device"] == "cpu"
     assert r["seconds"] > 0 and r["peak_memory_bytes"] > 1e7 and r["peak_memory_of"] == "process"
     (sample,) = r["samples"]
@@ -243,9 +243,8 @@ def test_quiet_and_lines_when_no_terminal(here, capsys):
     assert not sys.stderr.isatty()
 
 
-def test_denoising_has_a_model_of_its_own_unless_one_is_named(here):
-    for more, name in (("", "photo64"), (" --model tiny64", "tiny64")):
-        assert call(f"image denoise photo.png --noise 0.1 -o x.png --overwrite --quiet{more}") == 0
-        assert report(here / "x.json")["model"] == name
+def test_the_report_names_the_model(here):
+    assert call("image denoise photo.png --noise 0.1 -o x.png --quiet --model photo64") == 0
+    assert report(here / "x.json")["model"] == "photo64"
     assert call("image deblur photo.png --gaussian 1 --noise 0.1 -o y.png --quiet") == 0
-    assert report(here / "y.json")["model"] == "tiny64"
+    assert report(here / "y.json")["model"] == "photo64"

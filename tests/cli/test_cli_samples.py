@@ -63,10 +63,10 @@ def test_models(capsys):
     assert call("models") == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in zoo.list_models())
-    assert call("models tiny64") == 0
+    assert call("models photo64") == 0
     card = capsys.readouterr().out
     assert "data licence: " in card and "held out loss" in card
-    assert call("models tiny64 --classes") == 0
+    assert call("models photo64 --classes") == 0
     assert "n01443537  goldfish" in capsys.readouterr().out
     assert call("models music16 --classes") == 0
     assert capsys.readouterr().out == "The model music16 has no classes.\n"

@@ -93,7 +93,7 @@ def test_a_locale_that_is_not_utf8(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-@pytest.mark.parametrize("words", [["models"], ["models", "tiny64"], ["--help"], ["--version"]])
+@pytest.mark.parametrize("words", [["models"], ["models", "photo64"], ["--help"], ["--version"]])
 def test_a_full_disk_behind_the_output(words):
     with open("/dev/full", "wb") as full:
         ended = headwater(*words, stdout=full)
@@ -120,7 +120,7 @@ def test_a_reader_that_has_gone_is_no_failure():
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "wb") as closed:
-        ended = headwater("models", "tiny64", "--classes", stdout=closed)
+        ended = headwater("models", "photo64", "--classes", stdout=closed)
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 

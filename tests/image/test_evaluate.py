@@ -28,8 +28,8 @@ def test_it_writes_the_sheet_and_the_figures(tmp_path):
     data = archive(tmp_path / "val.zip")
     words = ["--data", str(data), "--out", str(tmp_path), "--count", "4", "--steps", "1", "--threads", "1"]
     evaluate.main(words)
-    assert Image.open(tmp_path / "tiny64-samples.png").size == (4 * 128, 128)
-    found = json.loads((tmp_path / "tiny64-evaluation.json").read_text())
+    assert Image.open(tmp_path / "photo64-samples.png").size == (4 * 128, 128)
+    found = json.loads((tmp_path / "photo64-evaluation.json").read_text())
     assert [row["images"] for row in found["rows"]] == [4, 4, 2]
     assert all(row["Frechet"] > 0 for row in found["rows"])
 

@@ -20,20 +20,20 @@ def noise(*shape, seed=0):
 
 
 def test_a_model_of_another_kind_is_refused():
-    with pytest.raises(Misuse, match=r"makes no images\. Give one of .*tiny64"):
+    with pytest.raises(Misuse, match=r"makes no images\. Give one of .*photo64"):
         models.flow(zoo.list_models("molecule generator")[0])
 
 
 def test_unknown_model():
-    with pytest.raises(Misuse, match=r"no model named 'tiny46'\. Did you mean 'tiny64'\?"):
-        models.flow("tiny46")
+    with pytest.raises(Misuse, match=r"no model named 'photo46'\. Did you mean 'photo64'\?"):
+        models.flow("photo46")
 
 
 # ---- the cost
 
 
 def test_a_forward_call_costs_at_most_3_gflop_mostly_at_32_pixels_and_below():
-    net = models.network("tiny64", "cpu")
+    net = models.network("photo64", "cpu")
     by_resolution: dict[int, float] = {}
 
     def count(module, inputs, output):
@@ -43,7 +43,7 @@ def test_a_forward_call_costs_at_most_3_gflop_mostly_at_32_pixels_and_below():
     convolutions = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
     handles = [m.register_forward_hook(count) for m in convolutions]
     with FlopCounterMode(display=False) as counter:
-        models.flow("tiny64")(noise(1, 3, 64, 64), HALF)
+        models.flow("photo64")(noise(1, 3, 64, 64), HALF)
     for handle in handles:
         handle.remove()
     total = counter.get_total_flops()
@@ -55,15 +55,15 @@ def test_a_forward_call_costs_at_most_3_gflop_mostly_at_32_pixels_and_below():
 
 
 def test_label_by_name_wnid_and_number():
-    classes = zoo.read_card("tiny64")["classes"]
+    classes = zoo.read_card("photo64")["classes"]
     number = next(k for k, (_, words) in enumerate(classes) if words.startswith("goldfish"))
-    content = zoo.read_card("tiny64")
+    content = zoo.read_card("photo64")
     for label in ("goldfish", "Goldfish", "Carassius auratus", classes[number][0], number, str(number)):
         assert models.class_number(content, label) == number
     x = noise(2, 3, 64, 64)
-    want = models.network("tiny64", "cpu")(x, HALF, torch.tensor([number, number]))
-    assert_close(models.flow("tiny64", label="goldfish")(x, HALF), want)
-    assert (want - models.flow("tiny64")(x, HALF)).square().mean().sqrt() > 1e-3  # the label matters
+    want = models.network("photo64", "cpu")(x, HALF, torch.tensor([number, number]))
+    assert_close(models.flow("photo64", label="goldfish")(x, HALF), want)
+    assert (want - models.flow("photo64")(x, HALF)).square().mean().sqrt() > 1e-3  # the label matters
 
 
 @pytest.mark.parametrize(
@@ -79,27 +79,27 @@ def test_label_by_name_wnid_and_number():
 )
 def test_unknown_label(label, message):
     with pytest.raises(Misuse, match=message):
-        models.flow("tiny64", label=label)
+        models.flow("photo64", label=label)
 
 
 def test_guidance_is_the_formula():
     """1 is the label's velocity, 0 the null velocity, w the line through both; without a label refused."""
     x = noise(2, 3, 64, 64)
     null, one, zero, three = (
-        models.flow("tiny64", label=label, guidance=w)(x, HALF)
+        models.flow("photo64", label=label, guidance=w)(x, HALF)
         for label, w in ((None, 1.0), (5, 1.0), (5, 0.0), (5, 3.0))
     )
     with torch.no_grad():
-        assert_close(one, models.network("tiny64", "cpu")(x, HALF, torch.tensor([5, 5])))
-        assert_close(null, models.network("tiny64", "cpu")(x, HALF, None))
+        assert_close(one, models.network("photo64", "cpu")(x, HALF, torch.tensor([5, 5])))
+        assert_close(null, models.network("photo64", "cpu")(x, HALF, None))
     assert_close(zero, null)
     assert_close(three, null + 3 * (one - null), rtol=1e-4, atol=1e-4)
     with pytest.raises(Misuse, match="needs a class to guide to"):
-        models.flow("tiny64", guidance=3.0)
+        models.flow("photo64", guidance=3.0)
 
 
 def test_a_problem_does_not_see_the_batch_and_gradients_reach_x():
-    flow, x = models.flow("tiny64"), noise(3, 3, 64, 64)
+    flow, x = models.flow("photo64"), noise(3, 3, 64, 64)
     t = torch.tensor([0.1, 0.5, 0.9])
     assert flow.shape == (3, 64, 64) and flow.range == (-1, 1)
     batch = flow(x, t)
@@ -108,7 +108,7 @@ def test_a_problem_does_not_see_the_batch_and_gradients_reach_x():
     z = x[:1].requires_grad_()
     (gradient,) = torch.autograd.grad(flow(z, HALF).square().sum(), z)
     assert gradient.abs().max() > 0
-    assert not any(p.requires_grad for p in models.network("tiny64", "cpu").parameters())
+    assert not any(p.requires_grad for p in models.network("photo64", "cpu").parameters())
 
 
 # ---- what it knows
@@ -120,7 +120,7 @@ def test_denoiser_cleans_a_photo(t, gain):
     photo = read_image(photos.path("cat"))[0]
     side = min(photo.shape[-2:])
     x1 = nn.functional.interpolate(photo[..., :side, :side], size=(64, 64), mode="area")
-    flow, time = models.flow("tiny64"), torch.tensor(t)
+    flow, time = models.flow("photo64"), torch.tensor(t)
     xt = flow.path.interpolate(noise(1, 3, 64, 64), x1, time)
 
     def decibel(x):

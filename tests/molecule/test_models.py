@@ -52,7 +52,7 @@ def test_regressor_cards_say_how_good_they_are(name):
 
 def test_models_of_the_wrong_kind_are_refused():
     with pytest.raises(Misuse, match="is not a molecule generator"):
-        models.load_generator("tiny64")
+        models.load_generator("photo64")
 
 
 def test_inputs_go_to_the_networks_device_and_come_back():

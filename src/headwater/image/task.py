@@ -200,7 +200,9 @@ class ImageTask:
             raise Misuse(f"There is no answer {answer!r}.", "Ask for 'faithful' or 'plausible'.")
         if answer == "faithful" and self.is_denoising:
             return DenoisePicture()
-        return faithful() if answer == "faithful" else plausible(least=0.8 if self.tells_noise else 0.0)
+        if answer == "faithful":
+            return faithful(self.operator)
+        return plausible(self.operator, least=0.8 if self.tells_noise else 0.0)
 
     def _check_shapes(self, channels: int) -> None:
         """Compare y with what the operator makes of pictures of the size and so many channels, at one evaluation.

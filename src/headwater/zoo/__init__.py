@@ -31,7 +31,7 @@ def list_models(kind: str | None = None) -> list[str]:
     --------
     >>> import headwater as hw
     >>> hw.zoo.list_models("image")
-    ['photo64', 'tiny64']
+    ['photo64']
     """
     found = sorted(path.stem for path in FOLDER.glob("*.json"))
     return [name for name in found if kind is None or read_card(name)["kind"] == kind]
@@ -59,11 +59,11 @@ def read_card(name: str) -> dict[str, Any]:
     Examples
     --------
     >>> import headwater as hw
-    >>> hw.zoo.read_card("tiny64")["weights_licence"]
+    >>> hw.zoo.read_card("photo64")["weights_licence"]
     'Apache-2.0'
-    >>> hw.zoo.read_card("tiny46")
+    >>> hw.zoo.read_card("photo46")
     Traceback (most recent call last):
-    headwater.errors.Misuse: There is no model named 'tiny46'. Did you mean 'tiny64'?
+    headwater.errors.Misuse: There is no model named 'photo46'. Did you mean 'photo64'?
     """
     if name not in (known := list_models()):  # a name, and not a path to another file
         raise Misuse(f"There is no model named {shorten(name)!r}.", suggest(name, known))

@@ -1,6 +1,6 @@
 """Turn a training checkpoint into a shipped model: half-precision averaged weights and a card.
 
-    python -m headwater.zoo.export --checkpoint build/prior/checkpoint.pt --facts facts.json --name tiny64
+    python -m headwater.zoo.export --checkpoint build/prior/checkpoint.pt --facts facts.json --name photo64
 
 `facts` is a JSON object with what the checkpoint cannot know: kind, data, licence, hardware, classes, evaluation.
 """

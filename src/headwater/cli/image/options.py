@@ -44,7 +44,7 @@ class Common(Files):
     """What every command that uses a model understands."""
 
     model: Annotated[str | None, Parameter(group=MODEL)] = None
-    """A shipped model, see 'headwater models'; by default photo64 to denoise, and tiny64 for all else."""
+    """A shipped model, see 'headwater models'; photo64 by default."""
 
     label: Annotated[str | None, Parameter(group=MODEL)] = None
     """The class of the image: a name, WNID or number of the model's classes. None by default."""

@@ -25,12 +25,9 @@ def load_flow(common: Common, device: torch.device, guidance: float = 1.0) -> Fl
     return models.flow(model_of(common), label=common.label, guidance=guidance, device=str(device))
 
 
-def model_of(common: Common, command: str = "") -> str:
-    """The name of the model that was asked for, or the default of a command.
-
-    `benchmarks/never_worse.py` speaks for that of `denoise`.
-    """
-    return common.model or ("photo64" if command == "denoise" else "tiny64")
+def model_of(common: Common) -> str:
+    """The name of the model that was asked for, or the default."""
+    return common.model or models.DEFAULT
 
 
 def on_canvas(

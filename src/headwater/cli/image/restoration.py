@@ -173,7 +173,7 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
     Misuse
         An option, a file or the model cannot be used.
     """
-    o = replace(o, model=model_of(o, request.command))
+    o = replace(o, model=model_of(o))
     inputs = (*request.inputs, *([o.reference] if o.reference else []))
     outputs = plan_outputs(
         o.output,

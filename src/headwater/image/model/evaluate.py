@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--data", type=Path, required=True, help="zip file of held-out pictures")
     p.add_argument("--out", type=Path, required=True, help="folder of the sheet and the figures")
-    p.add_argument("--model", default="tiny64")
+    p.add_argument("--model", default=models.DEFAULT)
     p.add_argument("--count", type=int, default=1000)
     p.add_argument("--steps", type=int, default=12, help="midpoint steps of a sample")
     p.add_argument("--threads", type=int, default=2)

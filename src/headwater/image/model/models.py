@@ -15,6 +15,9 @@ from headwater.flows.conditioned import Guided
 from headwater.flows.flow import Flow
 from headwater.image.model.network import UNet, UNetConfig
 
+DEFAULT = "photo64"
+"""The image prior of every command and function that is not given one."""
+
 
 class ChannelsLast(torch.nn.Module):
     """A network of images that is given them with the channels last in memory, which convolutions take faster."""
@@ -29,7 +32,7 @@ class ChannelsLast(torch.nn.Module):
 
 
 def flow(
-    name: str = "tiny64", *, label: str | int | None = None, guidance: float = 1.0, device: str = "cpu"
+    name: str = DEFAULT, *, label: str | int | None = None, guidance: float = 1.0, device: str = "cpu"
 ) -> Flow:
     """The flow of a shipped image model, on its window `[channels, height, width]` in the data range [-1, 1].
 
@@ -57,7 +60,7 @@ def flow(
     Examples
     --------
     >>> import headwater as hw
-    >>> model = hw.image.flow("tiny64", label="goldfish")
+    >>> model = hw.image.flow(label="goldfish")
     >>> model.shape, model.range
     ((3, 64, 64), (-1, 1))
     """
