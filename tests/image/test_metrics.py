@@ -10,6 +10,7 @@ from headwater.errors import Misuse
 from headwater.image.io import photos
 from headwater.image.io.files import read_image
 from headwater.image.metrics import perceptual
+from headwater.image.metrics.efficientnet import class_logits, load_network
 from headwater.image.metrics.fidelity import psnr, rms_residual, ssim
 from headwater.image.metrics.perceptual import lpips_distance, perceptual_distance, pooled_features
 from headwater.metrics.frechet import frechet_distance
@@ -85,18 +86,18 @@ def test_perceptual_distance_is_differentiable_and_says_so_along_a_line():
 
 
 def test_the_network_is_frozen_silent_and_shared(capsys):
-    perceptual._network.cache_clear()
-    net = perceptual._network(torch.device("cpu"))
+    load_network.cache_clear()
+    net = load_network("lite0", torch.device("cpu"))
     pooled = pooled_features(photo().repeat(3, 1, 1, 1), chunk=2)
     assert pooled.shape == (3, 1280) and torch.allclose(pooled[0], pooled[2], atol=1e-5)
-    assert net is perceptual._network(torch.device("cpu")) and not net.training
+    assert net is load_network("lite0", torch.device("cpu")) and not net.training
     assert not any(p.requires_grad for p in net.parameters())
     assert capsys.readouterr() == ("", "")
 
 
 def test_the_network_recognises_a_cat():  # so the weights, the range and the channel order are right
     with torch.no_grad():
-        scores = perceptual._network(torch.device("cpu"))._fc(pooled_features(photo()))
+        scores = class_logits(photo())
     assert scores.argmax().item() in range(281, 286)  # ImageNet's domestic cats
 
 

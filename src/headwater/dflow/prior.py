@@ -77,6 +77,40 @@ class GaussianPrior:
         return 0.5 * x0.flatten(1).square().sum(1)
 
 
+@dataclass(frozen=True, eq=False)
+class NearDraw:
+    """weight |x0 - z|^2 / 2, `[batch]`: keeps x0 near the draw z that its problem starts from.
+
+    Beside the cost -lambda r(x1), with r linear in x0, its minimum is a draw of the law of the flow times
+    exp(lambda r / weight), for z ~ N(0, I): x0 = z + lambda grad r / weight. `ChiPrior` holds the norm alone, and a
+    reward then turns x0 far into one direction.
+
+    Parameters
+    ----------
+    draw
+        z, `[batch, *event]`, such as `flow.noise(seeds)`.
+    weight
+        The factor in front.
+
+    Examples
+    --------
+    >>> x0, z = torch.tensor([[3.0, 1.0]]), torch.tensor([[1.0, 1.0]])
+    >>> NearDraw(z)(x0).item()
+    2.0
+    """
+
+    draw: Tensor
+    weight: float = 1.0
+
+    def select(self, index: Tensor) -> NearDraw:
+        """The prior of the problems in `index`, int64 `[k]`."""
+        return replace(self, draw=select_rows(self.draw, index))
+
+    def __call__(self, x0: Tensor) -> Tensor:
+        """weight |x0 - z|^2 / 2 of x0 `[batch, *event]`, `[batch]`."""
+        return 0.5 * self.weight * (x0 - self.draw.to(x0)).flatten(1).square().sum(1)
+
+
 @dataclass(frozen=True)
 class TargetLikelihood:
     """-weight log p1(x1(x0)), `[batch]`, by the change of variables along the solve from x0.

@@ -46,9 +46,10 @@ S = TypeVar("S", bound=OptimizerState)
 
 @dataclass(frozen=True)
 class GradientDescent:
-    """Gradient descent with heavy-ball momentum and optional clipping.
+    """Gradient descent with heavy-ball or Nesterov's momentum and optional clipping.
 
-    u <- momentum u + g min(1, clip / |g|),  x <- x - lr u, with x, g and u `[batch, *event]`.
+    g <- g min(1, clip / |g|),  u <- momentum u + g,  x <- x - lr u, with x, g and u `[batch, *event]`; in Nesterov's
+    form x <- x - lr (g + momentum u).
 
     A NaN or infinite evaluation ends a problem as DIVERGED, at its last finite iterate.
 
@@ -62,6 +63,8 @@ class GradientDescent:
         The largest Euclidean norm of each problem's gradient; None means no limit.
     tolerance
         The largest entry of a gradient that counts as zero: such a problem ends as CONVERGED.
+    nesterov
+        Whether the step looks ahead along the momentum.
 
     Raises
     ------
@@ -70,7 +73,8 @@ class GradientDescent:
 
     References
     ----------
-    Polyak, USSR Comput. Math. Math. Phys. 4 (1964).
+    Polyak, USSR Comput. Math. Math. Phys. 4 (1964); Sutskever et al., "On the importance of initialization and
+    momentum in deep learning", ICML 2013, for Nesterov's.
 
     Examples
     --------
@@ -88,6 +92,7 @@ class GradientDescent:
     momentum: float = 0.0
     clip: float | None = None
     tolerance: float = 0.0
+    nesterov: bool = False
 
     def __post_init__(self) -> None:
         _positive("lr", self.lr)
@@ -109,7 +114,8 @@ class GradientDescent:
         if self.clip is not None:
             g = g * per_problem((self.clip / dot(g, g).sqrt()).clamp(max=1.0), g)
         velocity = torch.where(rows, self.momentum * state.velocity + g, state.velocity)
-        return replace(new, velocity=velocity, trial=torch.where(rows, new.x - self.lr * velocity, new.x))
+        step = g + self.momentum * velocity if self.nesterov else velocity
+        return replace(new, velocity=velocity, trial=torch.where(rows, new.x - self.lr * step, new.x))
 
 
 @dataclass(frozen=True)

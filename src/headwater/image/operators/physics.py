@@ -1,21 +1,19 @@
-"""Operators written for the deepinv library, unchanged: an object with `A(x)` and perhaps `A_adjoint(y)`."""
+"""Operators written for deepinv, unchanged, on images: an object with `A(x)` and perhaps `A_adjoint(y)`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
-from headwater.errors import Misuse
+from headwater.adapters.deepinv import LinearPhysicsOperator, PhysicsOperator, as_operator
 from headwater.image.operators.base import require_images
-from headwater.problem.operator import LinearOperator, Operator, check_measurement
 
 
 @dataclass(frozen=True, eq=False)
-class Physics(Operator):
-    """A foreign operator, y = physics.A(x), or physics(x) if it has no `A`; see `from_physics`.
+class Physics(PhysicsOperator):
+    """A foreign operator on images, y = physics.A(x), or physics(x) if it has no `A`; see `from_physics`.
 
     Examples
     --------
@@ -24,64 +22,36 @@ class Physics(Operator):
     0.0
     """
 
-    physics: Any
-    kind: ClassVar[str] = "physics"
-
-    @property
-    def name(self) -> str:
-        """The name of the object's class."""
-        return f"{self.kind} ({type(self.physics).__name__})"
-
     def __call__(self, x: Tensor) -> Tensor:
-        """What the object's `A` makes of x."""
+        """What the object's `A` makes of images x `[batch, channels, height, width]`."""
         require_images(x, self)
-        return check_measurement(forward_of(self.physics)(x), x, self.name)
+        return super().__call__(x)
 
 
 @dataclass(frozen=True, eq=False)
-class LinearPhysics(LinearOperator):
-    """A foreign linear operator: y = physics.A(x) and A' y = physics.A_adjoint(y); see `from_physics`."""
-
-    physics: Any
-    kind: ClassVar[str] = "physics"
-
-    @property
-    def name(self) -> str:
-        """The name of the object's class."""
-        return f"{self.kind} ({type(self.physics).__name__})"
+class LinearPhysics(LinearPhysicsOperator):
+    """A foreign linear operator on images: y = physics.A(x) and A' y = physics.A_adjoint(y); see `from_physics`."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        """What the object's `A` makes of x."""
+        """What the object's `A` makes of images x `[batch, channels, height, width]`."""
         require_images(x, self)
-        return check_measurement(forward_of(self.physics)(x), x, self.name)
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        """A' y, as the object says, in the shape of x `[batch, c, h, w]`."""
-        return check_measurement(self.physics.A_adjoint(y), y, self.name)
+        return super().__call__(x)
 
 
-def forward_of(physics: Any) -> Callable[[Tensor], Any]:
-    """`physics.A`, which adds no noise, or the object itself where there is no `A`."""
-    forward = getattr(physics, "A", physics)
-    if not callable(forward):
-        raise Misuse(
-            f"{type(physics).__name__} is not an operator: it has no method A and cannot be called.",
-            "Give an object with A(x), and A_adjoint(y) if it is linear, or a function of x.",
-        )
-    result: Callable[[Tensor], Any] = forward
-    return result
+def from_physics(physics: Any, **parameters: Any) -> Physics | LinearPhysics:
+    """Wrap a deepinv-style object for images: linear if it has `A_adjoint`, else not.
 
-
-def from_physics(physics: Any) -> Physics | LinearPhysics:
-    """Wrap a deepinv-style object: linear if it has `A_adjoint`, else not.
-
-    Tensors that it holds for single problems are not followed by `select`: use one object per problem.
+    It is `headwater.adapters.deepinv.as_operator`, and checks that x are images. Of deepinv's own physics those are
+    linear that are `LinearPhysics`.
 
     Parameters
     ----------
     physics
         An object with `A(x)`, or a function of x, on images `[batch, channels, height, width]`: floating or complex y
         `[batch, ...]`, made of differentiable torch operations. `A_adjoint(y)`, if there is one, has the shape of x.
+        What it holds itself is taken to be the same for all problems.
+    parameters
+        Arguments of `A` by name that belong to single problems, such as `mask=masks` `[batch, ...]`.
 
     Returns
     -------
@@ -103,5 +73,6 @@ def from_physics(physics: Any) -> Physics | LinearPhysics:
     >>> A.linear, A.name
     (True, 'physics (Halve)')
     """
-    forward_of(physics)
-    return LinearPhysics(physics) if callable(getattr(physics, "A_adjoint", None)) else Physics(physics)
+    operator = as_operator(physics, **parameters)
+    made = LinearPhysics if operator.linear else Physics
+    return made(operator.physics, operator.parameters)

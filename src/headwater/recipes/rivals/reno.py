@@ -10,7 +10,8 @@
 
 The regulariser is the negative log density of the norm of a normal vector, the law chi^d. The cost takes the place of
 the negative rewards. Checked against the authors' code (ExplainableML/ReNO, training/trainer.py, training/optim.py
-and arguments.py).
+and arguments.py). For rewards, as in the paper, `headwater.recipes.reward.MaximiseReward.as_reno()` is this
+descent by `headwater.control`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from headwater.dflow.result import Result
 from headwater.flows.flow import Flow
 from headwater.flows.seeds import make_generators
 from headwater.problem.batch import per_problem
-from headwater.problem.cost import Misfit
+from headwater.problem.cost import Cost, Misfit
 from headwater.recipes.about import About
 from headwater.recipes.recipe import RecipeOptions
 from headwater.recipes.rivals.network import Network, draw_noise, follow_sources
@@ -100,13 +101,13 @@ class ReNO:
         return follow_sources(network, self.pairs(network, misfit, x0, options), misfit, first, options)
 
     def pairs(
-        self, network: Network, misfit: Misfit, x0: Tensor, options: RecipeOptions
+        self, network: Network, cost: Cost, x0: Tensor, options: RecipeOptions
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The best x0 so far and its x1 after every gradient, both `[batch, *event]`."""
+        """The best x0 so far and its x1 after every gradient, both `[batch, *event]`; any cost of x1 will do."""
         steps, u = options.steps or self.steps, torch.zeros_like(x0)
         best = best0 = best1 = None
         for _ in range(options.gradients or self.gradients):
-            x1, value, slope = network.solve_with_gradient(x0, misfit, steps=steps, gradient=options.gradient)
+            x1, value, slope = network.solve_with_gradient(x0, cost, steps=steps, gradient=options.gradient)
             if best is None or best0 is None or best1 is None:
                 best, best0, best1 = value, x0, x1
             else:  # `best_loss`, of the rewards alone

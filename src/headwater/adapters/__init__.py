@@ -1,0 +1,1 @@
+"""Models and operators of other libraries as a `Flow` or an `Operator`, one file a library."""

@@ -1,0 +1,19 @@
+"""Rewards of pictures: colours, symmetry, sharpness, classes, likeness; and judges of what rewards did."""
+
+from headwater.image.rewards.appearance import Brightness, Contrast, Palette, Sharpness, Symmetry
+from headwater.image.rewards.guard import RewardJudge
+from headwater.image.rewards.networks import ClassLogit, Likeness
+from headwater.image.rewards.words import NAMES, read_reward
+
+__all__ = [
+    "NAMES",
+    "Brightness",
+    "ClassLogit",
+    "Contrast",
+    "Likeness",
+    "Palette",
+    "RewardJudge",
+    "Sharpness",
+    "Symmetry",
+    "read_reward",
+]

@@ -1,0 +1,133 @@
+"""Rewards in words, as the command line has them: "class: volcano", "2 * palette: #e33, #fff", "symmetry"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from headwater.errors import Misuse, suggest
+from headwater.image.io.files import read_image
+from headwater.image.rewards.appearance import Brightness, Contrast, Palette, Sharpness, Symmetry
+from headwater.image.rewards.networks import ClassLogit, Likeness
+from headwater.problem.rewards import Reward
+
+WEIGHT = re.compile(r"\s*([^*:]+)\*(.*)", re.DOTALL)
+
+
+def split_weight(text: str) -> tuple[float, str]:
+    """The weight and the rest of "WEIGHT * REWARD"; 1 where there is no weight.
+
+    Raises
+    ------
+    Misuse
+        If what stands before the * is no number.
+
+    Examples
+    --------
+    >>> split_weight("2 * class: volcano"), split_weight("-0.5*sharpness"), split_weight("symmetry")
+    ((2.0, 'class: volcano'), (-0.5, 'sharpness'), (1.0, 'symmetry'))
+    """
+    found = WEIGHT.fullmatch(text)
+    if found is None:
+        return 1.0, text.strip()
+    try:
+        return float(found[1]), found[2].strip()
+    except ValueError:
+        raise Misuse(
+            f"The weight {found[1].strip()!r} of a reward is no number.",
+            'Write it as in "2 * class: volcano".',
+        ) from None
+
+
+def parse_colour(text: str) -> tuple[float, float, float]:
+    """A colour in [-1, 1] from "#e33" or "#ee3333".
+
+    Raises
+    ------
+    Misuse
+        If it is written in another way.
+
+    Examples
+    --------
+    >>> parse_colour("#fff"), parse_colour("#000000")
+    ((1.0, 1.0, 1.0), (-1.0, -1.0, -1.0))
+    """
+    word = text.strip()
+    if not re.fullmatch(r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})", word):
+        raise Misuse(f"{word!r} is no colour.", "Write it as #e33 or #ee3333.")
+    digits = word[1:] if len(word) == 7 else "".join(2 * c for c in word[1:])
+    red, green, blue = (int(digits[i : i + 2], 16) / 127.5 - 1 for i in (0, 2, 4))
+    return red, green, blue
+
+
+def _palette(argument: str) -> Reward:
+    return Palette(tuple(parse_colour(word) for word in argument.split(",")))
+
+
+def _symmetry(argument: str) -> Reward:
+    return Symmetry(argument or "horizontal")  # type: ignore[arg-type] # checked there
+
+
+def _like(argument: str) -> Reward:
+    picture, _ = read_image(Path(argument))
+    return Likeness(picture.expand(-1, 3, -1, -1))
+
+
+def _sharpness(argument: str) -> Reward:
+    if argument:
+        raise Misuse(f"Sharpness takes no argument, and got {argument!r}.", "Write sharpness.")
+    return Sharpness()
+
+
+def _number(argument: str) -> float | None:
+    if not argument:
+        return None
+    try:
+        return float(argument)
+    except ValueError:
+        raise Misuse(f"The target {argument!r} is no number.", "Write it as in brightness: 0.2.") from None
+
+
+NAMES: Mapping[str, Callable[[str], Reward]] = {
+    "class": ClassLogit,
+    "palette": _palette,
+    "brightness": lambda argument: Brightness(_number(argument)),
+    "contrast": lambda argument: Contrast(_number(argument)),
+    "symmetry": _symmetry,
+    "sharpness": _sharpness,
+    "like": _like,
+}
+"""What makes a reward of the words after its name. A reward from a text and an embedding will be one line here."""
+
+
+def read_reward(text: str) -> Reward:
+    """The reward of pictures that "NAME" or "NAME: ARGUMENT" asks for, without its weight.
+
+    Parameters
+    ----------
+    text
+        class: WORDS, palette: #RGB,#RGB,..., brightness, brightness: LUMA, contrast, contrast: STD, symmetry,
+        symmetry: vertical, sharpness, or like: FILE.
+
+    Returns
+    -------
+    reward
+        x `[batch, 3, h, w]` in [-1, 1] -> `[batch]`.
+
+    Raises
+    ------
+    Misuse
+        If there is no reward of that name, it needs an argument, or its argument is wrong.
+
+    Examples
+    --------
+    >>> read_reward("palette: #e33, #fff").colours[1]
+    (1.0, 1.0, 1.0)
+    """
+    name, _, argument = (part.strip() for part in text.partition(":"))
+    if name not in NAMES:
+        raise Misuse(f"There is no reward named {name!r}.", suggest(name, NAMES))
+    if not argument and name in ("class", "palette", "like"):
+        raise Misuse(f"The reward {name!r} does not say of what.", f"Write {name}: and what it is.")
+    return NAMES[name](argument)

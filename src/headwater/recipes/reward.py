@@ -1,0 +1,150 @@
+"""A reward of the sample, raised from the source point: D-Flow for rewards.
+
+    z ~ N(0, I);  x0 <- argmin_x0  -strength r(x1(x0)) + R(x0)
+
+with r in standard deviations among draws of the flow, and R what holds x0 back: |x0 - z|^2 / 2, or the law of |x0|.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from headwater.dflow.control import control
+from headwater.dflow.prior import ChiPrior, NearDraw
+from headwater.dflow.result import Callback, Result
+from headwater.errors import Misuse
+from headwater.flows.flow import Flow
+from headwater.optimizers import LBFGS, GradientDescent, Optimizer
+from headwater.problem.cost import Cost, WeightedSum
+from headwater.problem.rewards import Reward
+from headwater.solvers.differentiation import Strategy
+from headwater.solvers.method import DDIM, MIDPOINT, Method
+
+
+@dataclass(frozen=True)
+class MaximiseReward:
+    """Raises a reward by control of the source point, and holds the source point back.
+
+    If r is linear in x0 with a standard deviation of 1 among draws, `hold="draw"` raises it by `strength` standard
+    deviations, and the result is a draw of the law p(x1) exp(strength r(x1)).
+
+    Parameters
+    ----------
+    strength
+        How much the reward counts, above 0; about the rise in standard deviations, if the reward is standardised.
+    hold
+        "draw" adds |x0 - z|^2 / 2 with z the draw of the problem, "chi" minus the log density of |x0|.
+    hold_weight
+        The factor in front of it.
+    gradients
+        Most gradients per problem, each a solve and its derivative.
+    steps
+        Steps of a solve.
+    method
+        The rule for one step.
+    optimizer
+        None means `LBFGS()`.
+
+    Raises
+    ------
+    Misuse
+        If the strength is not positive and finite, or `hold` is another word.
+
+    References
+    ----------
+    Ben-Hamu et al., "D-Flow", ICML 2024; Eyring et al., "ReNO", NeurIPS 2024, for rewards and the chi prior.
+
+    Examples
+    --------
+    x1 = 2 x0, and the reward is x1 / 2: it rises by 3.
+
+    >>> import torch
+    >>> from headwater import Gaussian
+    >>> flow = Gaussian(torch.zeros(1), torch.tensor([2.0])).flow
+    >>> result = MaximiseReward(strength=3.0, steps=24)(flow, lambda x1: x1[:, 0] / 2, [0])
+    >>> round((result.x0 - flow.noise([0])).item(), 2)
+    3.0
+    """
+
+    strength: float = 4.0
+    hold: Literal["draw", "chi"] = "draw"
+    hold_weight: float = 1.0
+    gradients: int = 10
+    steps: int = 6
+    method: Method = MIDPOINT
+    optimizer: Optimizer[Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.strength < math.inf:
+            raise Misuse(
+                f"The strength {self.strength:g} is not positive and finite.",
+                "Give about the rise in standard deviations, such as 4; a negative weight asks for less of a reward.",
+            )
+        if self.hold not in ("draw", "chi"):
+            raise Misuse(f"Nothing holds x0 by {self.hold!r}.", "Give draw or chi.")
+
+    @classmethod
+    def as_reno(cls) -> MaximiseReward:
+        """The settings of ReNO: 50 clipped steps of Nesterov's descent through 4 DDIM steps, with the chi prior.
+
+        It keeps the best point by cost and prior together, where ReNO keeps the best reward.
+        """
+        descent = GradientDescent(lr=5.0, momentum=0.9, clip=0.1, nesterov=True)
+        return cls(1.0, "chi", 0.01, gradients=50, steps=4, method=DDIM, optimizer=descent)
+
+    def __call__(
+        self,
+        flow: Flow,
+        reward: Reward,
+        seeds: Sequence[int],
+        *,
+        gradient: Strategy | None = None,
+        callback: Callback | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Result:
+        """Samples with a larger reward, x1 `[len(seeds), *event]`, and their source points.
+
+        Parameters
+        ----------
+        flow
+            The model, with events `[*event]`.
+        reward
+            x1 `[batch, *event]` -> `[batch]`, larger is better; best a `RewardSum` that `standardise` has made.
+        seeds
+            One per problem: z is `flow.noise(seeds)`, so the sample without the reward is `solve(flow, z)`.
+        gradient, callback
+            As in `headwater.control`.
+        device
+            Of the states.
+
+        Returns
+        -------
+        result
+            That of `headwater.control`; its cost is -strength r + R.
+
+        Raises
+        ------
+        Misuse
+            As `headwater.control`.
+        """
+        draw = flow.noise(seeds, device=device)
+        prior: Cost = NearDraw(draw, self.hold_weight)
+        if self.hold == "chi":
+            prior = ChiPrior(self.hold_weight, flow.source_dimension)
+        return control(
+            flow,
+            WeightedSum(((-self.strength, reward),)),
+            draw,
+            prior=prior,
+            method=self.method,
+            steps=self.steps,
+            gradients=self.gradients,
+            optimizer=self.optimizer or LBFGS(),
+            gradient=gradient,
+            callback=callback,
+        )
