@@ -134,13 +134,15 @@ def fid(x: Tensor, reference: Tensor) -> float:
     return float(metric.compute())
 
 
-def features(x: Tensor) -> Iterator[Tensor]:
+def features(x: Tensor, side: int = SIDE) -> Iterator[Tensor]:
     """The features [batch, c_l, h_l, w_l] of images [batch, 3, h, w] in [-1, 1] at the five depths.
+
+    The network sees the images at `side` x `side`; what is not asked of the iterator is not computed.
 
     >>> [f.shape[1] for f in features(torch.zeros(1, 3, 32, 32))]
     [16, 24, 40, 112, 320]
     """
-    for depth, out in enumerate(_blocks(x)):
+    for depth, out in enumerate(_blocks(x, side)):
         if depth in DEPTHS:
             yield out
 
@@ -152,13 +154,15 @@ def _pool(x: Tensor) -> Tensor:
     return pooled
 
 
-def _blocks(x: Tensor) -> Iterator[Tensor]:
+def _blocks(x: Tensor, side: int = SIDE) -> Iterator[Tensor]:
     if x.ndim != 4 or x.shape[1] != 3:
         raise Misuse(
             f"The features are those of images [batch, 3, h, w], not {list(x.shape)}.", "Repeat grey."
         )
     net = _network(x.device)
-    sized = interpolate(x.float(), (SIDE, SIDE), mode="bicubic", antialias=True)
+    sized = x.float()
+    if x.shape[-2:] != (side, side):
+        sized = interpolate(sized, (side, side), mode="bicubic", antialias=True)
     seen = ((sized + 1) * 127.5 - 127) / 128
     out = net._swish(net._bn0(net._conv_stem(seen)))
     for block in net._blocks:
