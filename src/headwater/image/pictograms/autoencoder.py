@@ -18,8 +18,8 @@ from headwater.nn.unet import channels_last
 class AutoencoderConfig:
     """Architecture of `Autoencoder`; what a model card stores to rebuild the network.
 
-    The side of a latent is an eighth of the side `size` of a picture. `narrow`, `middle` and `wide` are the channels at
-    1/2 (decoder only), 1/4 and 1/8 of the resolution; `blocks` is the number of residual blocks at 1/8.
+    The side of a latent is an eighth of the side `size` of a picture. `narrow`, `middle` and `wide` are the channels
+    at 1/2 (decoder only), 1/4 and 1/8 of the resolution; `blocks` is the number of residual blocks at 1/8.
     """
 
     size: int = 128

@@ -9,7 +9,7 @@ The folder of `--out` gets the npm packages of seven icon sets, unless they lie 
 The part of a drawing follows from hashes, so it stays the same for other versions of a set:
 
     held-out    one emoji in seven, in all sets; no flag, since nobody can draw a flag from a name alone
-    judge       three in ten of the other drawings: the judge of samples learns from them, and the flow never sees them
+    judge       three in ten of the other drawings: the judge of samples learns from them, the flow does not
     train       the rest
 
 Needs the extra `pictograms`.
@@ -89,8 +89,9 @@ def part_of(emoji: Emoji, set_name: str, name: str) -> str:
 
     Examples
     --------
-    >>> {part_of(Emoji("1F1E8", "flag of Canada", flag=True), "noto", str(i)) for i in range(20)} == {"train", "judge"}
-    True
+    >>> canada = Emoji("1F1E8", "flag of Canada", flag=True)
+    >>> sorted({part_of(canada, "noto", str(i)) for i in range(20)})
+    ['judge', 'train']
     """
     if not emoji.flag and fraction(f"concept {emoji.code}") < 1 / 7:
         return "held-out"
@@ -115,7 +116,9 @@ def render(svg: str, size: int = SIZE) -> np.ndarray[Any, Any]:
     return np.asarray(image.open(io.BytesIO(bytes(png))).convert("RGB")).transpose(2, 0, 1)
 
 
-def render_all(drawings: Iterable[Drawing], size: int = SIZE, workers: int = 2) -> Iterator[tuple[Drawing, Any]]:
+def render_all(
+    drawings: Iterable[Drawing], size: int = SIZE, workers: int = 2
+) -> Iterator[tuple[Drawing, Any]]:
     """The drawings with their pictures uint8 `[3, size, size]`; one that is broken or empty is named and left out."""
 
     def draw(drawing: Drawing) -> np.ndarray[Any, Any] | str:
@@ -185,9 +188,11 @@ def load(path: Path) -> Pictograms:
         raise Misuse(f"There is no file {path}.", "Make it with python -m headwater.image.pictograms.data.")
     try:
         with np.load(path) as z:
-            words = [tuple(map(str, z[key])) for key in ("set", "name", "code", "label")]
+            sets, names, codes, labels, parts = (
+                tuple(map(str, z[key])) for key in ("set", "name", "code", "label", "part")
+            )
             tags = tuple(tuple(t.split(",")) if t else () for t in map(str, z["tags"]))
-            return Pictograms(torch.from_numpy(z["pixels"]), *words, tags, tuple(map(str, z["part"])))  # type: ignore[arg-type]
+            return Pictograms(torch.from_numpy(z["pixels"]), sets, names, codes, labels, tags, parts)
     except (ValueError, KeyError, OSError) as error:
         raise Misuse(f"The file {path} holds no pictograms.", "Make it again.") from error
 

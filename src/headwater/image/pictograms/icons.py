@@ -216,13 +216,17 @@ def read_member(tarball: Path, member: str) -> Any:
             assert content is not None
             return json.load(io.TextIOWrapper(content, encoding="utf-8"))
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        raise Misuse(f"The package {tarball} cannot be read.", "Delete it, so that it is fetched again.") from error
+        raise Misuse(
+            f"The package {tarball} cannot be read.", "Delete it, so that it is fetched again."
+        ) from error
 
 
 def load_emojis(folder: Path) -> Emojis:
     """The emoji of `emojibase-data`, with its tarball in the folder or fetched."""
     tarball = get_package(*WORDS, folder)
-    entries = [e for e in read_member(tarball, "en/data.json") if "group" in e]  # the others are parts of emoji
+    entries = [
+        e for e in read_member(tarball, "en/data.json") if "group" in e
+    ]  # the others are parts of emoji
     shortcodes: dict[str, list[str]] = {}
     for file in ("cldr", "emojibase", "iamcal", "joypixels", "emojibase-legacy"):
         for code, given in read_member(tarball, f"en/shortcodes/{file}.json").items():

@@ -92,7 +92,7 @@ def loss_of(net: nn.Module, batch: Batch, weights: Weights | None = None) -> Ten
     z, y = net(x, w.noise * batch["noise"])
     z, y = z.float(), y.float()
     error = y - x
-    loss = error.abs().mean() + error.square().mean() + w.moments * moment_penalty(z)
+    loss: Tensor = error.abs().mean() + error.square().mean() + w.moments * moment_penalty(z)
     loss = loss + w.gradient * gradient_distance(y, x)
     if w.perceptual:
         top, left = batch["corner"][0].tolist()
@@ -102,7 +102,7 @@ def loss_of(net: nn.Module, batch: Batch, weights: Weights | None = None) -> Ten
 
 
 def batches_of(pixels: Tensor, batch: int, config: AutoencoderConfig) -> Iterator[Batch]:
-    """Endless batches of what `loss_of` takes, from pictures uint8 `[n, 3, size, size]`; half of them are mirrored."""
+    """Endless batches of what `loss_of` takes, from pictures uint8 `[n, 3, size, size]`, half of them mirrored."""
     side = config.size // 8
     while True:
         x = to_range(pixels[torch.randint(len(pixels), (batch,))])
