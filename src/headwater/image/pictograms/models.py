@@ -166,10 +166,14 @@ def latent_model(
     text = null if texts is None else embed_prompts(texts, parts.embeddings).to(device)
     number = torch.tensor([style_number(card["styles"], style)], device=device)
     weight = 1.0 if texts is None else card["guidance"] if guidance is None else guidance
-    velocity = Guided(
-        parts.flow, {"text": text, "style": number}, {"text": null, "style": number}, guidance=weight
-    )
+    return make_model(parts, text, number, weight, steps)
+
+
+def make_model(parts: Parts, text: Tensor, style: Tensor, guidance: float, steps: int) -> LatentImageModel:
+    """The model of its parts, told embeddings `[batch or 1, 384]` and numbers of styles `[batch or 1]`."""
     config, side = parts.flow.config, parts.autoencoder.config
+    null = {"text": torch.zeros_like(text), "style": style}
+    velocity = Guided(parts.flow, {"text": text, "style": style}, null, guidance=guidance)
     event = (config.latents, config.side, config.side)
     codec = (parts.autoencoder, parts.mean, parts.std)
     return LatentImageModel(
@@ -245,10 +249,21 @@ def embed_prompts(texts: Sequence[str], known: Mapping[str, Tensor]) -> Tensor:
     """Embeddings `[n, 384]` of texts: the known ones, and by the language model for all others."""
     if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
         raise Misuse("A prompt is empty or no text.", "Give words, such as 'a red apple'.")
-    plain = [" ".join(text.split()).lower() for text in texts]
+    plain = [plain_text(text) for text in texts]
     others = list(dict.fromkeys(text for text in plain if text not in known))
     found = dict(zip(others, embed_texts(others).unbind(), strict=True)) if others else {}
     return torch.stack([known[text] if text in known else found[text] for text in plain])
+
+
+def plain_text(text: str) -> str:
+    """A text as the known captions are spelt: lower case, single blanks, straight apostrophes.
+
+    Examples
+    --------
+    >>> plain_text(" Woman\u2019s  hat")
+    "woman's hat"
+    """
+    return " ".join(text.replace("\u2019", "'").split()).lower()
 
 
 def style_number(styles: Sequence[str], style: str | None) -> int:

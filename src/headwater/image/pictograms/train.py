@@ -4,8 +4,8 @@
     python -m headwater.image.pictograms.train --stage flow --data pictograms.npz --work FOLDER --minutes 120
 
 `--data` is the file of `headwater.image.pictograms.data`. A stage keeps its checkpoint in `FOLDER/STAGE`, and the
-flow takes the autoencoder from `FOLDER/autoencoder`, or else from the model that `--begin` names. A killed run resumes, and a
-larger budget goes on: see `headwater.nn.training`. Needs the extras `pictograms` and `images`.
+flow takes the autoencoder from `FOLDER/autoencoder`, or else from the model that `--begin` names. A killed run
+resumes, and a larger budget goes on: see `headwater.nn.training`. Needs the extras `pictograms` and `images`.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from headwater.image.pictograms.autoencoder import Autoencoder, AutoencoderConfi
 from headwater.image.pictograms.captions import Captions, captions_of
 from headwater.image.pictograms.data import Pictograms
 from headwater.image.pictograms.icons import SETS
+from headwater.image.pictograms.models import Parts
 from headwater.image.pictograms.network import PictogramConfig, PictogramNet
 from headwater.image.pictograms.texts import LENGTH, embed_texts
 from headwater.image.pictograms.train_autoencoder import to_range
@@ -69,6 +70,24 @@ def load_autoencoder(checkpoint: Path) -> tuple[Autoencoder, int]:
     net = Autoencoder(AutoencoderConfig(**zoo.read_settings(state["facts"]["config"])))
     net.load_state_dict(state["ema"])
     return net.eval().requires_grad_(False), state["counters"][0]
+
+
+def load_checkpoints(work: Path) -> Parts:
+    """The averaged networks of both stages in the folder of a training; no captions are known.
+
+    Raises
+    ------
+    Misuse
+        A stage has no checkpoint.
+    """
+    autoencoder, _ = load_autoencoder(work / "autoencoder" / "checkpoint.pt")
+    if not (work / "flow" / "checkpoint.pt").exists():
+        raise Misuse(f"There is no flow in {work}.", "Train it first, with --stage flow.")
+    state = torch.load(work / "flow" / "checkpoint.pt", map_location="cpu", weights_only=True)
+    net = PictogramNet(PictogramConfig(**zoo.read_settings(state["facts"]["config"])))
+    net.load_state_dict(state["ema"])
+    mean, std = (torch.tensor(state["facts"][key]).reshape(1, -1, 1, 1) for key in ("mean", "std"))
+    return Parts(net.eval().requires_grad_(False), autoencoder, mean, std, {})
 
 
 @torch.no_grad()
