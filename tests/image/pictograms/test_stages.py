@@ -20,6 +20,7 @@ from headwater.image.pictograms.train_autoencoder import Weights, held_out_figur
 from headwater.nn.training import train_network
 
 torch.set_num_threads(1)
+torch.set_flush_denormal(True)
 CPU = torch.device("cpu")
 SMALL = AutoencoderConfig(size=16, narrow=16, middle=16, wide=16, blocks=1)
 TINY = PictogramConfig(side=2, widths=(16, 32), blocks=(1, 1), embedding=32, heads=2)
@@ -47,12 +48,12 @@ def two_kinds(n=64):
     return train_flow.Latents(x, torch.zeros(n, dtype=torch.long), captions, texts)
 
 
-def trained_flow(steps=90):
+def trained_flow(steps=120):
     torch.manual_seed(0)
     run = train_flow.new_run(TINY, {"mean": [0.0] * 4, "std": [1.0] * 4}, CPU)
-    batches = train_flow.batches_of(two_kinds(), 16)
+    batches = train_flow.batches_of(two_kinds(), 32)
     for step in range(steps):
-        run.update(next(batches), train_flow.loss_of, 3e-3 * min(1, (step + 1) / 10))
+        run.update(next(batches), train_flow.loss_of, 4e-3 * min(1, (step + 1) / 10))
     return run
 
 

@@ -79,6 +79,8 @@ class LatentImageModel:
         From latents `[batch, 4, 16, 16]` to pictures `[batch, 3, 128, 128]` in `range`, not clamped; differentiable.
     encode
         From pictures to latents; differentiable.
+    guidance
+        The weight of the prompt.
     range
         The range of the pictures.
     family
@@ -91,6 +93,7 @@ class LatentImageModel:
     steps: tuple[float, ...]
     decode: Decode
     encode: Encode
+    guidance: float = 1.0
     range: tuple[float, float] = (-1.0, 1.0)
     family: str = KIND
     notes: tuple[str, ...] = ()
@@ -181,6 +184,7 @@ def make_model(parts: Parts, text: Tensor, style: Tensor, guidance: float, steps
         tuple(i / steps for i in range(steps + 1)),
         Decode(*codec, event),
         Encode(*codec, (side.channels, side.size, side.size)),
+        guidance,
     )
 
 
