@@ -36,8 +36,8 @@ def test_generate_any_size(here):
 
 
 def test_generate_draws_a_prompt_and_says_so(here):
-    line = "image generate --prompt"
-    assert call([*line.split(), "red apple", *"--style noto --steps 1 -n 2 -o a.png --quiet".split()]) == 0
+    line = "image generate --style noto --steps 1 -n 2 -o a.png --quiet --prompt"
+    assert call([*line.split(), "red apple"]) == 0
     assert Image.open("a-0.png").size == (128, 128)
     settings = report(here / "a.json")["settings"]
     assert (
