@@ -82,7 +82,7 @@ def load_weights(name: str) -> dict[str, Tensor]:
     Returns
     -------
     weights
-        Tensors `[...]` of the shapes that its network has, float16, on the CPU.
+        Tensors `[...]` of the shapes that its network has, float16, on the CPU; stored captions are bytes.
 
     Raises
     ------

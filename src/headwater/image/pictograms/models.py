@@ -87,6 +87,17 @@ class LatentImageModel:
         What the kind of model is called.
     notes
         What a user should know, in sentences.
+
+    Examples
+    --------
+    A drawing through the autoencoder alone, from a picture that is white all over.
+
+    >>> import headwater as hw
+    >>> import torch
+    >>> model = hw.image.latent_model()
+    >>> z = model.encode(torch.ones(1, 3, 128, 128))
+    >>> z.shape, bool((model.decode(z) - 1).abs().mean() < 0.1)
+    (torch.Size([1, 4, 16, 16]), True)
     """
 
     flow: Flow
