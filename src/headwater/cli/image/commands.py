@@ -228,8 +228,10 @@ def generate(
     count: Annotated[int, whole(1, 10_000, alias="-n")] = 4,
     seed: Seed = 0,
     steps: Steps = 24,
-    guidance: Annotated[float, number(-100, 100)] = 1.0,
+    guidance: Annotated[float | None, number(-100, 100)] = None,
     size: Size = None,
+    prompt: str | None = None,
+    style: str | None = None,
     common: Common = NO_COMMON,
 ) -> int:
     """Draw samples of the model, and a contact sheet of them.
@@ -243,14 +245,19 @@ def generate(
     steps
         Steps of the ODE solver.
     guidance
-        Weight of classifier-free guidance towards --label; 1 means no guidance.
+        Weight of classifier-free guidance towards --label, by default 1, which means none; or towards --prompt, by
+        default the model's own.
     size
         Height and width, each at least the model's; by default the model's.
+    prompt
+        What the pictures show, in English, such as "a red apple"; the model is then pictograms by default.
+    style
+        The icon set whose manner pictograms follows, such as noto or twemoji; by default any.
     """
     from headwater.cli.image.samples import generate_job
     from headwater.cli.shared.job import run
 
-    return run(generate_job(count, seed, steps, guidance, size, common))
+    return run(generate_job(count, seed, steps, guidance, size, common, prompt=prompt, style=style))
 
 
 @image.command

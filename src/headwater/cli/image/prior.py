@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from headwater import zoo
 from headwater.cli.image.options import Common
 from headwater.cli.shared.machine import check_room
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.windowed import extend_to_canvas
 from headwater.image.model import models
+from headwater.image.pictograms import models as latent
 
 STATES = 16
 """States that a solve on a canvas holds at once: two of the solver, two sums of windows, and the windows, which
@@ -23,6 +28,49 @@ def load_flow(common: Common, device: torch.device, guidance: float = 1.0) -> Fl
     if guidance != 1.0 and common.label is None:
         raise Misuse("Guidance needs a label, and none was given.", "Give --label.")
     return models.flow(model_of(common), label=common.label, guidance=guidance, device=str(device))
+
+
+@dataclass(frozen=True)
+class Generator:
+    """What `generate` draws from: a flow, and what makes pictures `[batch, 3, *size]` of its samples."""
+
+    flow: Flow
+    decode: Callable[[Tensor], Tensor]
+    size: tuple[int, ...]
+    guidance: float
+
+
+def load_generator(
+    common: Common,
+    device: torch.device,
+    guidance: float | None,
+    prompt: str | None,
+    style: str | None,
+    size: tuple[int, int] | None,
+    samples: int,
+    guard: Callable[[Flow], Flow],
+) -> Generator:
+    """The model of the options: told a label, or on latents and told a prompt and a style."""
+    name = common.model or (models.DEFAULT if prompt is None and style is None else "pictograms")
+    if zoo.read_card(name)["kind"] == latent.KIND:
+        for option, value in (("--label", common.label), ("--size", size)):
+            if value is not None:
+                raise Misuse(
+                    f"The model {name!r} takes no {option}.", "Leave it out, or give another --model."
+                )
+        model = latent.latent_model(prompt, name=name, style=style, guidance=guidance, device=str(device))
+        return Generator(guard(model.flow), model.decode, model.encode.shape[1:], model.guidance)
+    for option, value in (("--prompt", prompt), ("--style", style)):
+        if value is not None:
+            raise Misuse(f"The model {name!r} takes no {option}.", "Give --label, or --model pictograms.")
+    weight = 1.0 if guidance is None else guidance
+    flow = on_canvas(guard(load_flow(common, device, weight)), size, samples=samples)
+    return Generator(flow, keep, flow.shape[1:], weight)
+
+
+def keep(x: Tensor) -> Tensor:
+    """Samples `[batch, 3, h, w]` that are pictures already."""
+    return x
 
 
 def model_of(common: Common) -> str:

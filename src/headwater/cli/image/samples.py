@@ -15,7 +15,7 @@ from torch import Tensor
 from headwater.atomic import write_atomically
 from headwater.cli.image.options import Common
 from headwater.cli.image.outputs import plan_outputs
-from headwater.cli.image.prior import load_flow, model_of, on_canvas
+from headwater.cli.image.prior import Generator, load_flow, load_generator, model_of, on_canvas
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import device_named
 from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
@@ -45,7 +45,7 @@ class PriorJob(Job):
 class GenerateJob(PriorJob):
     """Samples of the flow, `batch` of them solved at once; sample i has the i-th seed."""
 
-    flow: Flow
+    generator: Generator
     outputs: Outputs
     seeds: range
     steps: int
@@ -58,8 +58,9 @@ class GenerateJob(PriorJob):
         """Draw batch after batch; every batch is written when it is done, the first ones are kept for the sheet."""
         for seeds in (self.seeds[i : i + self.batch] for i in range(0, len(self.seeds), self.batch)):
             with torch.no_grad():
-                x1 = solve(self.flow, self.flow.noise(seeds, device=self.device), steps=self.steps)
-            for image in x1.clamp(-1, 1).cpu():
+                x0 = self.generator.flow.noise(seeds, device=self.device)
+                pictures = self.generator.decode(solve(self.generator.flow, x0, steps=self.steps))
+            for image in pictures.clamp(-1, 1).cpu():
                 write_image(image[None], self.outputs.main[self.written], overwrite=self.overwrite)
                 self.images += [image] if self.written < self.most_shown else []
                 self.written += 1
@@ -85,17 +86,27 @@ class GenerateJob(PriorJob):
 
 
 def generate_job(
-    count: int, seed: int, steps: int, guidance: float, size: tuple[int, int] | None, common: Common
+    count: int,
+    seed: int,
+    steps: int,
+    guidance: float | None,
+    size: tuple[int, int] | None,
+    common: Common,
+    *,
+    prompt: str | None = None,
+    style: str | None = None,
 ) -> GenerateJob:
     """The job of `generate`, checked."""
     output = common.output or Path("samples.png")
     outputs = plan_outputs(output, output, "generate", count, overwrite=common.overwrite)
     device = device_named(common.device)
     watch = Watch("generate", quiet=True)
-    flow = watch.guard(load_flow(common, device, guidance))
-    flow = on_canvas(flow, size, samples=min(count, GenerateJob.batch))
-    shape = list(flow.shape[1:])
-    settings = {"count": count, "seed": seed, "steps": steps, "guidance": guidance, "size": shape}
+    canvas = (size, min(count, GenerateJob.batch), watch.guard)
+    generator = load_generator(common, device, guidance, prompt, style, *canvas)
+    shape = list(generator.size)
+    settings: dict[str, Any] = {"count": count, "seed": seed, "steps": steps}
+    settings |= {"guidance": generator.guidance, "size": shape}
+    settings |= {k: v for k, v in (("prompt", prompt), ("style", style)) if v is not None}
     return GenerateJob(
         command="image generate",
         settings=settings,
@@ -105,7 +116,7 @@ def generate_job(
         overwrite=common.overwrite,
         quiet=common.quiet,
         common=common,
-        flow=flow,
+        generator=generator,
         outputs=outputs,
         seeds=range(seed, seed + count),
         steps=steps,
