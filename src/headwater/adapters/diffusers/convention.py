@@ -92,6 +92,8 @@ class Convention:
         if there is none.
     together
         Whether guidance evaluates both halves as one batch, as the pipeline does.
+    checkpointing
+        Whether gradient checkpointing of the network works.
     multiple
         What height and width are multiples of; 0 if the pipeline has one size only.
     normalised
@@ -113,4 +115,5 @@ class Convention:
     guidance: str = "twice"
     together: bool = True
     normalised: bool = False
+    checkpointing: bool = True
     multiple: Callable[[Any], int] = one_size

@@ -120,7 +120,8 @@ def load(
         The share of the guided output that is given the spread of the conditional one, `guidance_rescale` of the
         pipeline.
     checkpointing
-        Whether network and decoder compute their activations again in the backward pass, and do not keep them.
+        Whether network and decoder compute their activations again in the backward pass, and do not keep them. It
+        freezes their weights for good.
     slicing, tiling
         Whether the decoder takes one picture, or one tile of a picture, at a time; tiles change the result a little.
     download

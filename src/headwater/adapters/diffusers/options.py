@@ -93,7 +93,7 @@ def prepare(convention: Convention, pipeline: Any) -> tuple[str, ...]:
 
 
 def save_memory(convention: Convention, pipeline: Any, checkpointing: bool, slicing: bool, tiling: bool) -> None:
-    """Switch on what saves memory, on the pipeline itself.
+    """Switch on what saves memory, on the pipeline itself; checkpointing freezes the weights.
 
     Raises
     ------
@@ -110,7 +110,12 @@ def save_memory(convention: Convention, pipeline: Any, checkpointing: bool, slic
         if not wanted:
             continue
         try:
+            if checkpointing and not convention.checkpointing:
+                raise NotImplementedError
             getattr(part, method)()
+            if checkpointing:
+                # A weight that is frozen in the forward pass alone makes another graph when it is computed again.
+                part.requires_grad_(False)
         except (AttributeError, NotImplementedError, ValueError) as error:
             if method == "enable_gradient_checkpointing" and part is vae:
                 continue

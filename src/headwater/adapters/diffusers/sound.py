@@ -115,6 +115,7 @@ AUDIOLDM2 = Convention(
         "attention_mask": "encoder_attention_mask_1",
     },
     encode=encode_audioldm2,
+    checkpointing=False,  # its blocks, when they checkpoint, pass a mask in the place of another argument
 )
 
 SOUND = (STABLE_AUDIO, AUDIOLDM2)

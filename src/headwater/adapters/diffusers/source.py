@@ -57,7 +57,7 @@ def read_pipeline(diffusers: Any, source: str, download: bool) -> Any:
     errors = (OSError, ValueError, RuntimeError, KeyError, safetensors.SafetensorError)
     try:
         return diffusers.DiffusionPipeline.from_pretrained(
-            source, local_files_only=not download, use_safetensors=True, trust_remote_code=False
+            source, local_files_only=not download, use_safetensors=True, trust_remote_code=False, **left_out(source)
         )
     except errors as error:
         where = "No folder and no downloaded pipeline has" if not Path(source).is_dir() else "A pipeline lies in"
@@ -70,6 +70,14 @@ def read_pipeline(diffusers: Any, source: str, download: bool) -> Any:
             f"{where} the name {source!r}: {summarise(error)}.",
             "Check the name and your access to it, and give download=True to try the hub.",
         ) from error
+
+
+def left_out(source: str) -> dict[str, None]:
+    """The components that a folder was saved without, which have to be named."""
+    if not Path(source).is_dir():
+        return {}
+    entries = read_index(Path(source)).items()
+    return {name: None for name, entry in entries if isinstance(entry, list) and entry[0] is None}
 
 
 def check_name(path: Path, download: bool) -> None:
