@@ -8,10 +8,11 @@ import torch
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
+from tiny_pipelines import FAMILIES, SEEDS
+
 import headwater as hw
 from headwater.adapters.diffusers.families import CONVENTIONS
 from headwater.solvers.memory import activation_bytes
-from tiny_pipelines import FAMILIES, SEEDS
 
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 solve = functools.partial(hw.solve, method=hw.EULER)
@@ -36,7 +37,9 @@ def test_euler_steps_give_the_latents_and_pixels_of_the_pipeline(family):
     assert latents.shape == x1.shape and largest(x1, latents) <= family.tolerance
     with torch.no_grad():
         pixels = model.decode(latents)
-    pixels = (pixels / 2 + 0.5).clamp(0, 1) if hasattr(pipeline, "image_processor") or shown.ndim == 4 else pixels
+    pixels = (
+        (pixels / 2 + 0.5).clamp(0, 1) if hasattr(pipeline, "image_processor") or shown.ndim == 4 else pixels
+    )
     torch.testing.assert_close(pixels[..., : shown.shape[-1]], shown, rtol=0, atol=1e-6)
 
 

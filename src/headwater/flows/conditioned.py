@@ -38,7 +38,7 @@ class Guided:
     together
         Whether both evaluations are one call of the network with twice the batch; False saves memory.
     combine
-        What makes one velocity of both, combine(v_null, v_condition, guidance), each `[batch, ...]`; None means eq. 6.
+        What makes one velocity of both, combine(v_null, v_condition, guidance), all `[batch, ...]`; None: eq. 6.
 
     Raises
     ------

@@ -39,7 +39,7 @@ class Request:
     guidance: float
     steps: int
     seconds: float | None = None
-    device: torch.device = torch.device("cpu")
+    device: str | torch.device = "cpu"
 
 
 def no_tensors(request: Request) -> dict[str, Tensor]:
@@ -50,6 +50,11 @@ def no_tensors(request: Request) -> dict[str, Tensor]:
 def no_arguments(request: Request, event: tuple[int, ...]) -> dict[str, Any]:
     """No further arguments."""
     return {}
+
+
+def all_samples(request: Request) -> int | None:
+    """None: all."""
+    return None
 
 
 def one_size(pipeline: Any) -> int:
@@ -94,6 +99,8 @@ class Convention:
         Whether guidance evaluates both halves as one batch, as the pipeline does.
     checkpointing
         Whether gradient checkpointing of the network works.
+    samples
+        The number of samples of a sound that are kept; None means all.
     multiple
         What height and width are multiples of; 0 if the pipeline has one size only.
     normalised
@@ -116,4 +123,5 @@ class Convention:
     together: bool = True
     normalised: bool = False
     checkpointing: bool = True
+    samples: Callable[[Request], int | None] = all_samples
     multiple: Callable[[Any], int] = one_size

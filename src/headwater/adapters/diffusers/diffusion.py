@@ -10,6 +10,7 @@ from torch import Tensor
 from headwater.adapters.diffusers.convention import Convention, Request
 from headwater.adapters.diffusers.latents import KL, PIXELS
 from headwater.adapters.diffusers.prompts import encode_labels
+from headwater.adapters.diffusers.velocity import first
 
 
 def event_unet(request: Request) -> tuple[int, ...]:
@@ -40,7 +41,7 @@ def embed_guidance(request: Request) -> dict[str, Tensor]:
 
 def call_unet(network: Any, x: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
     """The timestep is an index of the table of betas."""
-    return network(x, t, return_dict=False, **condition)[0]  # type: ignore[no-any-return]
+    return first(network(x, t, return_dict=False, **condition))
 
 
 STABLE_DIFFUSION = Convention(
@@ -74,7 +75,7 @@ LATENT_CONSISTENCY = Convention(
 def call_sdxl(network: Any, x: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
     """As Stable Diffusion, with a pooled prompt and the sizes of the picture."""
     added = {name: condition.pop(name) for name in ("text_embeds", "time_ids")}
-    return network(x, t, added_cond_kwargs=added, return_dict=False, **condition)[0]  # type: ignore[no-any-return]
+    return first(network(x, t, added_cond_kwargs=added, return_dict=False, **condition))
 
 
 def sizes_sdxl(request: Request) -> dict[str, Tensor]:
@@ -90,7 +91,12 @@ SDXL = Convention(
     call=call_sdxl,
     event=event_unet,
     codec=KL,
-    encoded=("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"),
+    encoded=(
+        "prompt_embeds",
+        "negative_prompt_embeds",
+        "pooled_prompt_embeds",
+        "negative_pooled_prompt_embeds",
+    ),
     arguments={"prompt_embeds": "encoder_hidden_states", "pooled_prompt_embeds": "text_embeds"},
     extra=sizes_sdxl,
     multiple=one_latent,
@@ -99,7 +105,7 @@ SDXL = Convention(
 
 def call_dit(network: Any, x: Tensor, t: Tensor, class_labels: Tensor) -> Tensor:
     """An index of the table, and a label; of the output the first half of the channels is the noise."""
-    return network(x, timestep=t, class_labels=class_labels, return_dict=False)[0]  # type: ignore[no-any-return]
+    return first(network(x, timestep=t, class_labels=class_labels, return_dict=False))
 
 
 def event_dit(request: Request) -> tuple[int, ...]:

@@ -30,7 +30,9 @@ def find_convention(pipeline_class: str) -> Convention:
     'Stable Diffusion 3'
     """
     if pipeline_class not in BY_PIPELINE:
-        raise Misuse(f"Pipelines of the class {pipeline_class} are unknown.", suggest(pipeline_class, BY_PIPELINE))
+        raise Misuse(
+            f"Pipelines of the class {pipeline_class} are unknown.", suggest(pipeline_class, BY_PIPELINE)
+        )
     return BY_PIPELINE[pipeline_class]
 
 

@@ -19,6 +19,8 @@ from headwater.adapters.diffusers.schedule import Levels, Schedule, config_of, t
 from headwater.adapters.diffusers.schedulers import prediction_of, require_flow, set_timesteps
 from headwater.adapters.diffusers.velocity import preserving_scale
 from headwater.errors import Misuse
+from headwater.flows.conditioned import expand_rows
+from headwater.flows.prediction import Velocity
 from headwater.flows.seeds import make_generators
 from headwater.problem.batch import per_problem, select, select_rows
 
@@ -68,7 +70,7 @@ class FewStepVelocity:
         One draw of N(0, I) after every step, `[batch, steps, *event]`; 1 row for all problems if none is used.
     """
 
-    output: Any
+    output: Velocity
     schedule: Schedule
     steps: FewSteps
     noises: Tensor
@@ -87,8 +89,8 @@ class FewStepVelocity:
         out = self.output(at["scale"] * y, self.schedule.timesteps.to(k.device)[k])
         data = at["of_output"] * out + at["of_state"] * y
         data = data if steps.clip is None else data.clamp(-steps.clip, steps.clip)
-        noise = self.noises.to(x)
-        z = noise[:, k] if k.ndim == 0 else noise[torch.arange(len(x)) % len(noise), k]
+        noise: Tensor = expand_rows({"seeds": self.noises}, len(x))["seeds"].to(x)
+        z = noise[:, k] if k.ndim == 0 else noise[torch.arange(len(x)), k]
         return at["keep"] * y + at["data_weight"] * data + at["noise_weight"] * z
 
     def _factor(self, t: Tensor, x: Tensor) -> Tensor:
@@ -103,9 +105,7 @@ class FewStepVelocity:
 
     def select(self, index: Tensor) -> FewStepVelocity:
         """The velocity of the problems in `index`, int64 `[k]`, with their noises."""
-        return replace(
-            self, output=select(self.output, index), noises=select_rows(self.noises, index)
-        )
+        return replace(self, output=select(self.output, index), noises=select_rows(self.noises, index))
 
 
 NUMBERS = ("scale", "of_output", "of_state", "keep", "data_weight", "noise_weight")
@@ -129,8 +129,12 @@ def draw_noises(steps: FewSteps, event: tuple[int, ...], seeds: Sequence[int] | 
         )
     draws = []
     for generator in make_generators(seeds):
-        torch.randn(event, generator=generator, dtype=torch.float32, device="cpu")  # x0, as `Flow.noise` draws it
-        rows = [torch.randn(event, generator=generator, dtype=torch.float32, device="cpu") for _ in range(count)]
+        torch.randn(
+            event, generator=generator, dtype=torch.float32, device="cpu"
+        )  # x0, as `Flow.noise` draws it
+        rows = [
+            torch.randn(event, generator=generator, dtype=torch.float32, device="cpu") for _ in range(count)
+        ]
         draws.append(torch.stack(rows))
     return torch.stack(draws)
 

@@ -10,8 +10,14 @@ from torch import Tensor
 
 from headwater.adapters.diffusers.convention import Convention, Request
 from headwater.adapters.diffusers.latents import DEEP_COMPRESSION, FLUX2, KL
+from headwater.adapters.diffusers.velocity import first
 
-MASKED = ("prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds", "negative_prompt_attention_mask")
+MASKED = (
+    "prompt_embeds",
+    "prompt_attention_mask",
+    "negative_prompt_embeds",
+    "negative_prompt_attention_mask",
+)
 
 
 def latent_event(request: Request) -> tuple[int, ...]:
@@ -53,7 +59,7 @@ def even_sigmas(request: Request) -> dict[str, Any]:
 
 def call_sd3(network: Any, x: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
     """Timesteps up to 1000; prompts as tokens and as a pooled vector."""
-    return network(hidden_states=x, timestep=t, return_dict=False, **condition)[0]  # type: ignore[no-any-return]
+    return first(network(hidden_states=x, timestep=t, return_dict=False, **condition))
 
 
 def grid_sd3(request: Request, event: tuple[int, ...]) -> dict[str, Any]:
@@ -70,7 +76,12 @@ SD3 = Convention(
     call=call_sd3,
     event=latent_event,
     codec=KL,
-    encoded=("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"),
+    encoded=(
+        "prompt_embeds",
+        "negative_prompt_embeds",
+        "pooled_prompt_embeds",
+        "negative_pooled_prompt_embeds",
+    ),
     arguments={"prompt_embeds": "encoder_hidden_states", "pooled_prompt_embeds": "pooled_projections"},
     grid=grid_sd3,
     multiple=one_patch,
@@ -102,7 +113,9 @@ def places(h: int, w: int, like: Tensor) -> Tensor:
     return torch.stack([torch.zeros_like(rows), rows, columns], -1).reshape(-1, 3).to(like)
 
 
-def call_flux(network: Any, x: Tensor, t: Tensor, encoder_hidden_states: Tensor, **condition: Tensor) -> Tensor:
+def call_flux(
+    network: Any, x: Tensor, t: Tensor, encoder_hidden_states: Tensor, **condition: Tensor
+) -> Tensor:
     """Timesteps up to 1; the state as tokens of 2 x 2 patches, with their places."""
     h, w = x.shape[2:]
     tokens = network(
@@ -152,7 +165,9 @@ FLUX = Convention(
 # Flux 2
 
 
-def call_flux2(network: Any, x: Tensor, t: Tensor, encoder_hidden_states: Tensor, **condition: Tensor) -> Tensor:
+def call_flux2(
+    network: Any, x: Tensor, t: Tensor, encoder_hidden_states: Tensor, **condition: Tensor
+) -> Tensor:
     """Timesteps up to 1; one token per pixel of the latents, and places with four numbers."""
     batch, _, h, w = x.shape
     here = torch.nn.functional.pad(places(h, w, x), (0, 1)).expand(batch, -1, -1)
@@ -166,7 +181,8 @@ def call_flux2(network: Any, x: Tensor, t: Tensor, encoder_hidden_states: Tensor
         return_dict=False,
         **condition,
     )[0]
-    return tokens.transpose(1, 2).reshape(x.shape)  # type: ignore[no-any-return]
+    out: Tensor = tokens.transpose(1, 2).reshape(x.shape)
+    return out
 
 
 def event_flux2(request: Request) -> tuple[int, ...]:
@@ -205,7 +221,7 @@ FLUX2_FAMILY = Convention(
 
 def call_lumina2(network: Any, x: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
     """Times from 0, the noise, to 1, and the output is data minus noise."""
-    return -network(hidden_states=x, timestep=1 - t / 1000, return_dict=False, **condition)[0]  # type: ignore[no-any-return]
+    return -first(network(hidden_states=x, timestep=1 - t / 1000, return_dict=False, **condition))
 
 
 def grid_lumina2(request: Request, event: tuple[int, ...]) -> dict[str, Any]:
@@ -230,7 +246,7 @@ LUMINA2 = Convention(
 
 def call_auraflow(network: Any, x: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
     """Timesteps up to 1."""
-    return network(x, timestep=t / 1000, return_dict=False, **condition)[0]  # type: ignore[no-any-return]
+    return first(network(x, timestep=t / 1000, return_dict=False, **condition))
 
 
 AURAFLOW = Convention(
@@ -248,7 +264,7 @@ AURAFLOW = Convention(
 def call_sana(network: Any, x: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
     """Timesteps up to 1000, times a factor of the network."""
     scale = network.config.timestep_scale
-    return network(x, timestep=t * scale, return_dict=False, **condition)[0]  # type: ignore[no-any-return]
+    return first(network(x, timestep=t * scale, return_dict=False, **condition))
 
 
 SANA = Convention(

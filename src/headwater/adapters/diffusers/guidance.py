@@ -20,7 +20,8 @@ def combine_of(convention: Convention, rescale: float) -> Combine | None:
 def keep_norm(null: Tensor, v: Tensor, guidance: float) -> Tensor:
     """The guided output with the norm of the conditional one along the last axis, `[batch, ..., n]` (Lumina 2)."""
     guided = null + guidance * (v - null)
-    return guided * (v.norm(dim=-1, keepdim=True) / guided.norm(dim=-1, keepdim=True))
+    ratio: Tensor = v.norm(dim=-1, keepdim=True) / guided.norm(dim=-1, keepdim=True)
+    return guided * ratio
 
 
 def rescale_spread(null: Tensor, v: Tensor, guidance: float, share: float) -> Tensor:

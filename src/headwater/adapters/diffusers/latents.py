@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from headwater.adapters.diffusers.velocity import first
 from headwater.errors import Misuse
 from headwater.flows.networks import find_networks, freeze_networks
 
@@ -28,24 +29,29 @@ class Codec:
         The name of the component whose dtype they compute in; "" for pixels, which need none.
     range
         The range of what is decoded.
+    sound
+        Whether it is a sound.
     """
 
     decode: PipelineMap
     encode: PipelineMap | None
     component: str = "vae"
     range: tuple[float, float] = (-1.0, 1.0)
+    sound: bool = False
 
 
 @dataclass(frozen=True)
 class PipelineFunction:
     """f(z) of a codec's function, computed in the dtype of its component and returned in that of z.
 
-    Its weights are not differentiated. z and the result are `[batch, ...]`.
+    Its weights are not differentiated. z and the result are `[batch, ...]`, of whose last axis the first `length`
+    entries are kept.
     """
 
     function: PipelineMap
     pipeline: Any
     component: str
+    length: int | None = None
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
@@ -56,7 +62,8 @@ class PipelineFunction:
     def __call__(self, z: Tensor) -> Tensor:
         vae = getattr(self.pipeline, self.component) if self.component else None
         with freeze_networks(self.modules):
-            return self.function(self.pipeline, z if vae is None else z.to(vae.dtype)).to(z.dtype)
+            out = self.function(self.pipeline, z if vae is None else z.to(vae.dtype))
+        return out[..., : self.length].to(z.dtype)
 
 
 @dataclass(frozen=True)
@@ -68,20 +75,22 @@ class MissingEncoder:
     def __call__(self, x: Tensor) -> Tensor:
         """Raise a `Misuse`, whatever x `[batch, ...]` is."""
         raise Misuse(
-            f"A pipeline of {self.family} has no encoder.", "Begin with noise, or compare through the decoder."
+            f"A pipeline of {self.family} has no encoder.",
+            "Begin with noise, or compare through the decoder.",
         )
 
 
 def decode_kl(pipeline: Any, z: Tensor) -> Tensor:
     """Pixels in about [-1, 1] `[batch, 3, H, W]` of latents `[batch, C, h, w]`."""
     scale, shift = scale_of(pipeline.vae, z)
-    return pipeline.vae.decode(z * scale + shift, return_dict=False)[0]  # type: ignore[no-any-return]
+    return first(pipeline.vae.decode(z * scale + shift, return_dict=False))
 
 
 def encode_kl(pipeline: Any, x: Tensor) -> Tensor:
     """The mode of the latents `[batch, C, h, w]` of pixels `[batch, 3, H, W]`."""
     scale, shift = scale_of(pipeline.vae, x)
-    return (pipeline.vae.encode(x).latent_dist.mode() - shift) / scale  # type: ignore[no-any-return]
+    out: Tensor = (pipeline.vae.encode(x).latent_dist.mode() - shift) / scale
+    return out
 
 
 def scale_of(vae: Any, like: Tensor) -> tuple[Any, Any]:
@@ -89,19 +98,22 @@ def scale_of(vae: Any, like: Tensor) -> tuple[Any, Any]:
     factor = 1 / vae.config.scaling_factor
     mean, std = vae.config.get("latents_mean"), vae.config.get("latents_std")
     if mean is not None and std is not None:
-        mean, std = (torch.tensor(v, device=like.device, dtype=like.dtype).view(1, -1, 1, 1) for v in (mean, std))
+        mean, std = (
+            torch.tensor(v, device=like.device, dtype=like.dtype).view(1, -1, 1, 1) for v in (mean, std)
+        )
         return std * factor, mean
     return factor, vae.config.get("shift_factor") or 0.0
 
 
 def decode_dc(pipeline: Any, z: Tensor) -> Tensor:
     """Pixels `[batch, 3, H, W]` of latents of a deep-compression autoencoder."""
-    return pipeline.vae.decode(z / pipeline.vae.config.scaling_factor, return_dict=False)[0]  # type: ignore[no-any-return]
+    return first(pipeline.vae.decode(z / pipeline.vae.config.scaling_factor, return_dict=False))
 
 
 def encode_dc(pipeline: Any, x: Tensor) -> Tensor:
     """Latents of pixels `[batch, 3, H, W]`."""
-    return pipeline.vae.encode(x).latent * pipeline.vae.config.scaling_factor  # type: ignore[no-any-return]
+    out: Tensor = pipeline.vae.encode(x).latent * pipeline.vae.config.scaling_factor
+    return out
 
 
 def decode_flux2(pipeline: Any, z: Tensor) -> Tensor:
@@ -110,7 +122,7 @@ def decode_flux2(pipeline: Any, z: Tensor) -> Tensor:
     z = z * std + mean
     batch, channels, h, w = z.shape
     z = z.reshape(batch, channels // 4, 2, 2, h, w).permute(0, 1, 4, 2, 5, 3)
-    return pipeline.vae.decode(z.reshape(batch, channels // 4, 2 * h, 2 * w), return_dict=False)[0]  # type: ignore[no-any-return]
+    return first(pipeline.vae.decode(z.reshape(batch, channels // 4, 2 * h, 2 * w), return_dict=False))
 
 
 def encode_flux2(pipeline: Any, x: Tensor) -> Tensor:
@@ -120,7 +132,8 @@ def encode_flux2(pipeline: Any, x: Tensor) -> Tensor:
     z = z.reshape(batch, channels, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 2, 4)
     z = z.reshape(batch, 4 * channels, h // 2, w // 2)
     mean, std = flux2_statistics(pipeline.vae, z)
-    return (z - mean) / std  # type: ignore[no-any-return]
+    out: Tensor = (z - mean) / std
+    return out
 
 
 def flux2_statistics(vae: Any, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,18 +144,21 @@ def flux2_statistics(vae: Any, like: Tensor) -> tuple[Tensor, Tensor]:
 
 def decode_oobleck(pipeline: Any, z: Tensor) -> Tensor:
     """Samples `[batch, channels, samples]` of latents `[batch, C, length]`."""
-    return pipeline.vae.decode(z).sample  # type: ignore[no-any-return]
+    out: Tensor = pipeline.vae.decode(z).sample
+    return out
 
 
 def encode_oobleck(pipeline: Any, x: Tensor) -> Tensor:
     """The mode of the latents of samples `[batch, channels, samples]`."""
-    return pipeline.vae.encode(x).latent_dist.mode()  # type: ignore[no-any-return]
+    out: Tensor = pipeline.vae.encode(x).latent_dist.mode()
+    return out
 
 
 def decode_mel(pipeline: Any, z: Tensor) -> Tensor:
     """Samples `[batch, samples]` of latents `[batch, C, frames, bins]`: a spectrogram, then the vocoder."""
     mel = pipeline.vae.decode(z / pipeline.vae.config.scaling_factor).sample.squeeze(1)
-    return pipeline.vocoder(mel.to(pipeline.vocoder.dtype))  # type: ignore[no-any-return]
+    out: Tensor = pipeline.vocoder(mel.to(pipeline.vocoder.dtype))
+    return out
 
 
 def keep(pipeline: Any, x: Tensor) -> Tensor:
@@ -154,5 +170,5 @@ KL = Codec(decode_kl, encode_kl)
 DEEP_COMPRESSION = Codec(decode_dc, encode_dc)
 FLUX2 = Codec(decode_flux2, encode_flux2)
 PIXELS = Codec(keep, keep, component="")
-OOBLECK = Codec(decode_oobleck, encode_oobleck)
-MEL = Codec(decode_mel, None)
+OOBLECK = Codec(decode_oobleck, encode_oobleck, sound=True)
+MEL = Codec(decode_mel, None, sound=True)

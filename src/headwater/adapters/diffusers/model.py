@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from headwater.adapters.diffusers.convention import Convention, Request
@@ -15,12 +14,19 @@ from headwater.adapters.diffusers.families import find_convention, require_compo
 from headwater.adapters.diffusers.few_steps import FewStepVelocity, draw_noises, read_few_steps
 from headwater.adapters.diffusers.guidance import combine_of
 from headwater.adapters.diffusers.latents import MissingEncoder, PipelineFunction
-from headwater.adapters.diffusers.options import choose_guidance, choose_size, choose_steps, prepare, save_memory
-from headwater.adapters.diffusers.prompts import check_lengths, encode, make_texts
+from headwater.adapters.diffusers.options import (
+    choose_guidance,
+    choose_size,
+    choose_steps,
+    prepare,
+    save_memory,
+)
+from headwater.adapters.diffusers.prompts import check_lengths, encode, make_texts, require_taken
 from headwater.adapters.diffusers.schedule import make_schedule
 from headwater.adapters.diffusers.schedulers import read_levels
 from headwater.adapters.diffusers.source import keep_gradients, open_pipeline
 from headwater.adapters.diffusers.velocity import CalledNetwork, NetworkVelocity
+from headwater.errors import Misuse
 from headwater.flows.conditioned import Guided
 from headwater.flows.flow import Flow
 
@@ -90,8 +96,8 @@ def load(
 ) -> LatentModel:
     """A pipeline of diffusers as a flow on its latents.
 
-    The pipeline's parts are used, not its call, which runs without gradients. Its weights are not copied: networks are
-    put into evaluation mode, and float16 weights on a CPU are cast to float32.
+    The pipeline's parts are used, not its call, which runs without gradients. Its weights are not copied: networks
+    are put into evaluation mode, and float16 weights on a CPU are cast to float32.
 
     Parameters
     ----------
@@ -156,6 +162,7 @@ def load(
         convention = find_convention(type(pipeline).__name__)
         require_components(convention, pipeline)
         texts = make_texts(prompt, negative_prompt, embeddings, labels)
+        require_taken(convention, texts, seconds)
         notes = (*prepare(convention, pipeline), *check_lengths(pipeline, texts))
         save_memory(convention, pipeline, checkpointing, slicing, tiling)
         request = Request(
@@ -175,6 +182,11 @@ def make_output(convention: Convention, request: Request, texts: Any, rescale: f
     network = getattr(request.pipeline, convention.network)
     distilled = getattr(network.config, "time_cond_proj_dim", None) is not None
     twice = convention.guidance == "twice" and request.guidance > 1.0 and not distilled
+    if texts.negative is not None and not twice:
+        raise Misuse(
+            f"Without guidance by two evaluations this {convention.name} pipeline does not read a negative prompt.",
+            "Leave it out, or give a guidance above 1 where the network was not distilled.",
+        )
     condition, null = encode(convention, request, texts, twice)
     return Guided(
         CalledNetwork(network, convention.call),
@@ -187,7 +199,11 @@ def make_output(convention: Convention, request: Request, texts: Any, rescale: f
 
 
 def build_model(
-    convention: Convention, request: Request, output: Guided, seeds: Sequence[int] | None, notes: tuple[str, ...]
+    convention: Convention,
+    request: Request,
+    output: Guided,
+    seeds: Sequence[int] | None,
+    notes: tuple[str, ...],
 ) -> LatentModel:
     """The model of an output: its schedule, its velocity, its decoder."""
     pipeline, codec = request.pipeline, convention.codec
@@ -204,11 +220,13 @@ def build_model(
     network = getattr(pipeline, convention.network)
     if not levels.exact:
         name = type(pipeline.scheduler).__name__
-        notes += (f"The {name} takes other steps; Euler's steps on its noise levels are those of the same flow.",)
+        notes += (
+            f"The {name} takes other steps; Euler's steps on its noise levels are those of the same flow.",
+        )
     return LatentModel(
         Flow(velocity, event, schedule.path, modules=(network,)),
         schedule.times,
-        PipelineFunction(codec.decode, pipeline, codec.component),
+        PipelineFunction(codec.decode, pipeline, codec.component, convention.samples(request)),
         MissingEncoder(convention.name)
         if codec.encode is None
         else PipelineFunction(codec.encode, pipeline, codec.component),

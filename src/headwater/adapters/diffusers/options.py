@@ -78,7 +78,7 @@ def default_size(convention: Convention, pipeline: Any) -> tuple[int, int]:
 def prepare(convention: Convention, pipeline: Any) -> tuple[str, ...]:
     """Put the networks into evaluation mode, and half precision on a CPU into float32; what is to be told."""
     network = getattr(pipeline, convention.network)
-    parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    parts: list[Any] = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
     for part in parts:
         part.eval()
     vae = getattr(pipeline, "vae", None)
@@ -92,7 +92,9 @@ def prepare(convention: Convention, pipeline: Any) -> tuple[str, ...]:
     return ()
 
 
-def save_memory(convention: Convention, pipeline: Any, checkpointing: bool, slicing: bool, tiling: bool) -> None:
+def save_memory(
+    convention: Convention, pipeline: Any, checkpointing: bool, slicing: bool, tiling: bool
+) -> None:
     """Switch on what saves memory, on the pipeline itself; checkpointing freezes the weights.
 
     Raises
@@ -103,11 +105,11 @@ def save_memory(convention: Convention, pipeline: Any, checkpointing: bool, slic
     vae = getattr(pipeline, "vae", None)
     for wanted, method, part in (
         (checkpointing, "enable_gradient_checkpointing", getattr(pipeline, convention.network)),
-        (checkpointing and vae is not None, "enable_gradient_checkpointing", vae),
+        (checkpointing, "enable_gradient_checkpointing", vae),
         (slicing, "enable_slicing", vae),
         (tiling, "enable_tiling", vae),
     ):
-        if not wanted:
+        if not wanted or part is None:
             continue
         try:
             if checkpointing and not convention.checkpointing:

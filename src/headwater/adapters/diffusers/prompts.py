@@ -72,11 +72,31 @@ def make_texts(
     )
 
 
-def encode(convention: Convention, request: Request, texts: Texts, twice: bool) -> tuple[Tensors, Tensors | None]:
+def require_taken(convention: Convention, texts: Texts, seconds: float | None) -> None:
+    """Refuse what the family does not take, rather than leave it out."""
+    reads_text = any("prompt" in name or "text" in name for name in convention.arguments)
+    takes = {
+        "prompt": texts.prompt is None or reads_text,
+        "embeddings": not texts.given or reads_text,
+        "labels": texts.labels is None or "labels" in convention.arguments,
+        "seconds": seconds is None or convention.codec.sound,
+    }
+    for name, fine in takes.items():
+        if not fine:
+            raise Misuse(f"A pipeline of {convention.name} takes no {name}.", f"Leave {name} out.")
+
+
+def encode(
+    convention: Convention, request: Request, texts: Texts, twice: bool
+) -> tuple[Tensors, Tensors | None]:
     """The condition of the network and, if guidance evaluates it twice, that of no prompt; by the network's names."""
     encoder = convention.encode or encode_prompts
     with torch.no_grad():
-        named = encoder(convention, request, texts, twice) if texts.given == {} or convention.encode else texts.given
+        named = (
+            encoder(convention, request, texts, twice)
+            if texts.given == {} or convention.encode
+            else texts.given
+        )
     condition = {argument: named[name] for name, argument in convention.arguments.items() if name in named}
     require_embeddings(convention, named, "")
     extra = convention.extra(request)
@@ -93,7 +113,7 @@ def require_embeddings(convention: Convention, named: Mapping[str, Tensor], sign
     if missing and not (convention.optional and not sign):
         raise Misuse(
             f"A pipeline of {convention.name} needs {', '.join(missing)}.",
-            "Give prompt='...', or these tensors in embeddings={...}; without guidance, guidance=1, no negative ones.",
+            "Give prompt='...', or these tensors as embeddings={...}; with guidance=1 no negative ones.",
         )
 
 
@@ -177,6 +197,8 @@ def encode_labels(convention: Convention, request: Request, texts: Texts, twice:
     network = getattr(request.pipeline, convention.network)
     config = network.config
     count = config.get("num_embeds_ada_norm") or config.get("num_class_embeds")
+    if count is None and texts.labels is not None:
+        raise Misuse("This network was trained without labels.", "Leave labels out.")
     if count is None:
         return {}
     labels = texts.labels

@@ -77,13 +77,13 @@ class Schedule:
     clock: Clock
 
     def snap(self, t: Tensor) -> Tensor:
-        """t in float64, and exactly that of the grid where it differs only by float32's rounding; `[]` or `[batch]`."""
+        """t in float64, and that of the grid where float32's rounding is the only difference; `[]` or `[batch]`."""
         t = cast_time(t)
         gap, nearest = (t[..., None] - self._knots(t)).abs().min(-1)
         return torch.where(gap < SAME, self._knots(t)[nearest], t)
 
     def timestep(self, t: Tensor) -> Tensor:
-        """The scheduler's timestep at a time that was snapped, `[]` or `[batch]`; at its own times exactly its own."""
+        """The scheduler's timestep at a time that was snapped, `[]` or `[batch]`; at its times its own."""
         gap, nearest = (t[..., None] - self._knots(t)[:-1]).abs().min(-1)
         between = self.clock(self.path.alpha(t), self.path.sigma(t))
         return torch.where(gap == 0, self.timesteps.to(t)[nearest], between.to(t))

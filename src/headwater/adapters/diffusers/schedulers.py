@@ -32,7 +32,9 @@ def read_levels(scheduler: Any, steps: int, arguments: dict[str, Any]) -> Levels
     """
     name = type(scheduler).__name__
     if name not in READERS:
-        raise Misuse(f"The scheduler {name} is unknown, or draws noise in every step.", suggest(name, READERS))
+        raise Misuse(
+            f"The scheduler {name} is unknown, or draws noise in every step.", suggest(name, READERS)
+        )
     require_flow(scheduler)
     return READERS[name](copy.deepcopy(scheduler), steps, arguments)
 
@@ -95,10 +97,10 @@ def read_ddim(scheduler: Any, steps: int, arguments: dict[str, Any]) -> Levels:
     ends = index - config_of(scheduler, "num_train_timesteps") // steps
     if not bool((ends[:-1] == index[1:]).all()):
         raise Misuse(
-            f"With {steps} steps and timestep_spacing={config_of(scheduler, 'timestep_spacing')!r} a step of DDIM ends "
-            "at another noise level than the next begins, which is no flow.",
-            "Take EulerDiscreteScheduler.from_config(pipeline.scheduler.config), or 'trailing' with steps that divide "
-            "the table.",
+            f"With {steps} steps in {config_of(scheduler, 'timestep_spacing')!r} spacing a step of DDIM ends at "
+            "another noise level than the next begins, which is no flow.",
+            "Take EulerDiscreteScheduler.from_config(pipeline.scheduler.config), or steps that divide the table with "
+            "'trailing'.",
         )
     table = scheduler.alphas_cumprod.double()
     final = table[ends[-1]] if ends[-1] >= 0 else scheduler.final_alpha_cumprod.double()
@@ -113,7 +115,7 @@ def preserving(
     prediction = prediction_of(scheduler)
     if prediction == "epsilon" and float(alpha[0]) < 1e-6:
         raise Misuse(
-            "The noisiest level holds nothing of the data (zero terminal SNR), and there predicted noise says nothing.",
+            "The noisiest level holds no data (zero terminal SNR), and there predicted noise says nothing.",
             "Give a checkpoint that was trained for it, with prediction_type='v_prediction'.",
         )
     return Levels(alpha, sigma, timesteps, prediction, clock, exact=exact)
@@ -134,7 +136,9 @@ def read_euler(scheduler: Any, steps: int, arguments: dict[str, Any]) -> Levels:
     """Sigmas with alpha = 1; the pipeline scales its noise by `init_noise_sigma`."""
     sigmas, timesteps = set_timesteps(scheduler, steps, arguments)
     if config_of(scheduler, "timestep_type", "discrete") != "discrete":
-        raise Misuse("The EulerDiscreteScheduler has continuous timesteps.", "Set timestep_type to 'discrete'.")
+        raise Misuse(
+            "The EulerDiscreteScheduler has continuous timesteps.", "Set timestep_type to 'discrete'."
+        )
     clock = table_clock(scheduler.alphas_cumprod)
     first = float(scheduler.init_noise_sigma)
     return Levels(torch.ones_like(sigmas), sigmas, timesteps, prediction_of(scheduler), clock, first)
@@ -165,7 +169,13 @@ def read_edm(scheduler: Any, steps: int, arguments: dict[str, Any]) -> Levels:
     first = float(scheduler.init_noise_sigma)
     exact = not cosine and config_of(scheduler, "solver_order", 1) == 1
     return Levels(
-        torch.ones_like(sigmas), sigmas, timesteps, "v_prediction", angle_clock if cosine else log_clock, first, exact
+        torch.ones_like(sigmas),
+        sigmas,
+        timesteps,
+        "v_prediction",
+        angle_clock if cosine else log_clock,
+        first,
+        exact,
     )
 
 

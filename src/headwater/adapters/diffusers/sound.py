@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 from headwater.adapters.diffusers.convention import Convention, Request
 from headwater.adapters.diffusers.latents import MEL, OOBLECK
 from headwater.adapters.diffusers.prompts import Texts, encode_prompts
+from headwater.adapters.diffusers.velocity import first
+from headwater.errors import Misuse
 from headwater.extras import import_optional
 
 
@@ -17,6 +20,21 @@ def event_stable_audio(request: Request) -> tuple[int, ...]:
     """[C, length]: always the longest sound of the transformer, of which a part is asked for."""
     config = request.pipeline.transformer.config
     return (config.in_channels, int(config.sample_size))
+
+
+def samples_stable_audio(request: Request) -> int:
+    """The samples of the seconds that were asked for; a `Misuse` if the transformer makes less."""
+    longest = longest_sound(request.pipeline)
+    seconds = longest if request.seconds is None else request.seconds
+    if not 0 < seconds <= longest:
+        raise Misuse(f"This pipeline makes no sound of {seconds:g} s.", f"Give up to {longest:g} seconds.")
+    return int(seconds * request.pipeline.vae.config.sampling_rate)
+
+
+def longest_sound(pipeline: Any) -> float:
+    """The seconds of the longest sound of the transformer."""
+    samples = pipeline.transformer.config.sample_size * pipeline.vae.hop_length
+    return float(samples / pipeline.vae.config.sampling_rate)
 
 
 def call_stable_audio(
@@ -30,17 +48,21 @@ def call_stable_audio(
         use_real=True,
         repeat_interleave_real=False,
     )
-    return network(  # type: ignore[no-any-return]
-        x,
-        t,
-        encoder_hidden_states=encoder_hidden_states,
-        global_hidden_states=global_hidden_states,
-        rotary_embedding=tuple(p.to(x.device) for p in places),
-        return_dict=False,
-    )[0]
+    return first(
+        network(
+            x,
+            t,
+            encoder_hidden_states=encoder_hidden_states,
+            global_hidden_states=global_hidden_states,
+            rotary_embedding=tuple(p.to(x.device) for p in places),
+            return_dict=False,
+        )
+    )
 
 
-def encode_stable_audio(convention: Convention, request: Request, texts: Texts, twice: bool) -> dict[str, Tensor]:
+def encode_stable_audio(
+    convention: Convention, request: Request, texts: Texts, twice: bool
+) -> dict[str, Tensor]:
     """Prompts, projected and followed by the duration; without a negative prompt its tokens are zeros."""
     pipeline, given = request.pipeline, dict(texts.given)
     if texts.prompt is None and "prompt_embeds" not in given:
@@ -48,17 +70,14 @@ def encode_stable_audio(convention: Convention, request: Request, texts: Texts, 
     negative = twice and (texts.negative is not None or "negative_prompt_embeds" in given)
     tokens = pipeline.encode_prompt(texts.prompt, request.device, negative, texts.negative, **given)
     null, tokens = tokens.chunk(2) if negative else (None, tokens)
-    start, end = pipeline.encode_duration(0.0, request.seconds or longest_sound(pipeline), request.device, False, len(tokens))
+    start, end = pipeline.encode_duration(
+        0.0, request.seconds or longest_sound(pipeline), request.device, False, len(tokens)
+    )
     duration = torch.cat([start, end], 2)
     named = {"text_audio_duration": torch.cat([tokens, start, end], 1), "audio_duration": duration}
     zeros = torch.zeros_like(named["text_audio_duration"])
     named["negative_text_audio_duration"] = zeros if null is None else torch.cat([null, start, end], 1)
     return {**named, "negative_audio_duration": duration}
-
-
-def longest_sound(pipeline: Any) -> float:
-    """The seconds of the longest sound of the transformer."""
-    return float(pipeline.transformer.config.sample_size * pipeline.vae.hop_length / pipeline.vae.config.sampling_rate)
 
 
 STABLE_AUDIO = Convention(
@@ -69,6 +88,7 @@ STABLE_AUDIO = Convention(
     codec=OOBLECK,
     arguments={"text_audio_duration": "encoder_hidden_states", "audio_duration": "global_hidden_states"},
     encode=encode_stable_audio,
+    samples=samples_stable_audio,
 )
 
 
@@ -76,21 +96,39 @@ def event_audioldm2(request: Request) -> tuple[int, ...]:
     """[C, frames, bins] of the latent of a log-mel spectrogram."""
     pipeline = request.pipeline
     factor = pipeline.vae_scale_factor
-    config = pipeline.vocoder.config
-    bins = config.model_in_dim
-    hop = torch.tensor(config.upsample_rates).prod().item() / config.sampling_rate  # seconds of a frame
-    seconds = request.seconds or pipeline.unet.config.sample_size * factor * hop
-    frames = int(seconds / hop)
-    frames = -(-frames // factor) * factor
-    return (pipeline.unet.config.in_channels, frames // factor, bins // factor)
+    frames = int(sound_seconds(request) / frame_seconds(pipeline))
+    bins = pipeline.vocoder.config.model_in_dim
+    return (pipeline.unet.config.in_channels, -(-frames // factor), bins // factor)
+
+
+def frame_seconds(pipeline: Any) -> float:
+    """The seconds of one frame of the spectrogram."""
+    return float(math.prod(pipeline.vocoder.config.upsample_rates) / pipeline.vocoder.config.sampling_rate)
+
+
+def sound_seconds(request: Request) -> float:
+    """The seconds that were asked for, or those that the network was trained on."""
+    pipeline = request.pipeline
+    if request.seconds is None:
+        return float(pipeline.unet.config.sample_size * pipeline.vae_scale_factor * frame_seconds(pipeline))
+    if not frame_seconds(pipeline) <= request.seconds <= 3600:
+        raise Misuse(f"This pipeline makes no sound of {request.seconds:g} s.", "Give seconds up to 3600.")
+    return request.seconds
+
+
+def samples_audioldm2(request: Request) -> int:
+    """The samples of the seconds that were asked for; the latents are a little longer."""
+    return int(sound_seconds(request) * request.pipeline.vocoder.config.sampling_rate)
 
 
 def call_audioldm2(network: Any, x: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
     """Two sequences of embeddings, of GPT-2 and of T5, the second with a mask."""
-    return network(x, t, return_dict=False, **condition)[0]  # type: ignore[no-any-return]
+    return first(network(x, t, return_dict=False, **condition))
 
 
-def encode_audioldm2(convention: Convention, request: Request, texts: Texts, twice: bool) -> dict[str, Tensor]:
+def encode_audioldm2(
+    convention: Convention, request: Request, texts: Texts, twice: bool
+) -> dict[str, Tensor]:
     """What the pipeline's `encode_prompt` returns: with guidance, both halves in one batch."""
     if texts.given:
         return dict(texts.given)
@@ -115,6 +153,7 @@ AUDIOLDM2 = Convention(
         "attention_mask": "encoder_attention_mask_1",
     },
     encode=encode_audioldm2,
+    samples=samples_audioldm2,
     checkpointing=False,  # its blocks, when they checkpoint, pass a mask in the place of another argument
 )
 

@@ -57,10 +57,16 @@ def read_pipeline(diffusers: Any, source: str, download: bool) -> Any:
     errors = (OSError, ValueError, RuntimeError, KeyError, safetensors.SafetensorError)
     try:
         return diffusers.DiffusionPipeline.from_pretrained(
-            source, local_files_only=not download, use_safetensors=True, trust_remote_code=False, **left_out(source)
+            source,
+            local_files_only=not download,
+            use_safetensors=True,
+            trust_remote_code=False,
+            **left_out(source),
         )
     except errors as error:
-        where = "No folder and no downloaded pipeline has" if not Path(source).is_dir() else "A pipeline lies in"
+        where = (
+            "No folder and no downloaded pipeline has" if not Path(source).is_dir() else "A pipeline lies in"
+        )
         if Path(source).is_dir():
             raise Misuse(
                 f"{where} {source}, but it cannot be read: {summarise(error)}.",
@@ -83,7 +89,9 @@ def left_out(source: str) -> dict[str, None]:
 def check_name(path: Path, download: bool) -> None:
     """Refuse a file, and a path that is not there, before anything is asked of the hub."""
     if path.suffix in PICKLES:
-        raise Misuse(f"{path} is pickled, and could run code of its own.", "Give a folder with .safetensors files.")
+        raise Misuse(
+            f"{path} is pickled, and could run code of its own.", "Give a folder with .safetensors files."
+        )
     if path.is_file():
         raise Misuse(
             f"{path} is a single file, and not the folder of a pipeline.",
@@ -128,7 +136,8 @@ def check_component(folder: Path, name: str) -> None:
     part = folder / name
     if not part.is_dir() or not any(part.iterdir()):
         raise Misuse(
-            f"The folder {folder} lacks its component {name}.", "Copy or save the whole folder of the pipeline again."
+            f"The folder {folder} lacks its component {name}.",
+            "Copy or save the whole folder of the pipeline again.",
         )
     endings = {file.suffix for file in part.iterdir()}
     if ".safetensors" not in endings and endings & set(PICKLES):

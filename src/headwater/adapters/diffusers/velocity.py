@@ -11,10 +11,18 @@ from torch import Tensor
 
 from headwater.adapters.diffusers.line import Line
 from headwater.adapters.diffusers.schedule import Schedule
+from headwater.flows.prediction import Velocity
 from headwater.problem.batch import per_problem, select
 
 EDGE = 1e-3
 """The distance that a network which predicts the data keeps from t = 1, where v would be divided by sigma = 0."""
+
+
+def first(out: Any) -> Tensor:
+    """The first of what a network returns, a tensor."""
+    tensor: Tensor = out[0]
+    return tensor
+
 
 NetworkCall = Callable[..., Tensor]
 """call(network, x, timestep, **condition) -> the network's output, in the layout of x."""
@@ -56,7 +64,7 @@ class NetworkVelocity:
         What the output is, a name of `AFFINE`.
     """
 
-    output: Any
+    output: Velocity
     schedule: Schedule
     prediction: str
 
@@ -74,7 +82,9 @@ class NetworkVelocity:
 def of_flow(path: Line, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """c, A and B for out = eps - xhat, on the straight path at the same ratio of noise and data."""
     a, b, da, db = path.alpha(t), path.sigma(t), path.dalpha(t), path.dsigma(t)
-    c = 1 / (a + b)  # c x = (1 - s) xhat + s eps with s = c b, so xhat = c x - s out and eps = c x + (1 - s) out
+    c = 1 / (
+        a + b
+    )  # c x = (1 - s) xhat + s eps with s = c b, so xhat = c x - s out and eps = c x + (1 - s) out
     return c, c * (da + db), -c * b * da + c * a * db
 
 
