@@ -10,15 +10,22 @@ pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 import diffusers as df
-from tiny_pipelines import LDM_BETAS, SEEDS, ancestral, build_sd, build_sd3, build_sdxl, both, ddim, euler, seeded, zero_snr
+from test_diffusers import largest
+from tiny_pipelines import (
+    FAMILIES,
+    LDM_BETAS,
+    SEEDS,
+    ancestral,
+    ddim,
+    euler,
+    zero_snr,
+)
 
 import headwater as hw
-from headwater.adapters.diffusers import Line, load
+from headwater.adapters.diffusers import Line
 from headwater.adapters.diffusers.few_steps import FEW_STEP_READERS
 from headwater.adapters.diffusers.schedulers import READERS
 from headwater.flows.path import BetaTable
-from test_diffusers import largest
-from tiny_pipelines import FAMILIES
 
 solve = functools.partial(hw.solve, method=hw.EULER)
 NAMED = {family.name: family for family in FAMILIES}
@@ -50,7 +57,12 @@ EXACT = [
     ("Euler to the last level", SD, lambda: euler(final_sigmas_type="sigma_min"), 7),
     ("Euler with zero terminal SNR", SD, lambda: euler(rescale_betas_zero_snr=True, **V), 5),
     ("DPM-Solver++ of first order", SD, first_order(df.DPMSolverMultistepScheduler), 7),
-    ("DPM-Solver++ of Karras", SD, first_order(df.DPMSolverMultistepScheduler, use_karras_sigmas=True, **V), 7),
+    (
+        "DPM-Solver++ of Karras",
+        SD,
+        first_order(df.DPMSolverMultistepScheduler, use_karras_sigmas=True, **V),
+        7,
+    ),
     ("DEIS of first order", SD, first_order(df.DEISMultistepScheduler), 7),
     ("straight, dynamic shift", SD3, straight(use_dynamic_shifting=True), 5),
     ("straight, Karras", SD3, straight(use_karras_sigmas=True), 5),
@@ -93,7 +105,9 @@ INEXACT = [
 ]
 
 
-@pytest.mark.parametrize("family, scheduler, steps", INEXACT, ids=[type(row[1]()).__name__ for row in INEXACT])
+@pytest.mark.parametrize(
+    "family, scheduler, steps", INEXACT, ids=[type(row[1]()).__name__ for row in INEXACT]
+)
 def test_schedulers_of_higher_order_share_the_flow(pipelines, family, scheduler, steps):
     """The velocity is that of Euler's scheduler, at any time; and the model says that its steps are other ones."""
     pipeline = pipelines[family.name]
@@ -124,7 +138,11 @@ def test_cosine_schedule_of_stable_audio_is_the_one_flow_with_its_own_clock():
     assert not model.exact
     x0 = model.flow.noise(SEEDS[:2])
     scheduler.set_timesteps(6)
-    y, network, condition = x0 * scheduler.init_noise_sigma, pipeline.transformer, model.flow.velocity.output.condition
+    y, network, condition = (
+        x0 * scheduler.init_noise_sigma,
+        pipeline.transformer,
+        model.flow.velocity.output.condition,
+    )
     from headwater.adapters.diffusers.sound import call_stable_audio
 
     with torch.no_grad():
@@ -178,7 +196,9 @@ def test_loading_leaves_the_scheduler_and_the_pipeline_alone(pipelines):
     model = SD.load(pipeline, steps=9)
     solve(model.flow, model.flow.noise(SEEDS[:2]), steps=model.steps)
     after = vars(pipeline.scheduler)
-    assert all(torch.equal(v, after[k]) if isinstance(v, torch.Tensor) else v == after[k] for k, v in state.items())
+    assert all(
+        torch.equal(v, after[k]) if isinstance(v, torch.Tensor) else v == after[k] for k, v in state.items()
+    )
     assert torch.equal(SD.run(pipeline)[0], before)
 
 
@@ -189,13 +209,25 @@ REFUSED = [
     (lambda: ddim(timestep_spacing="linspace"), 20, "ends at another noise level"),
     (lambda: ddim(timestep_spacing="trailing"), 7, "ends at another noise level"),
     (lambda: ddim(**LEADING), 5, r"starts at timestep 801, .* holds 0.19 of the data"),
-    (lambda: df.DDIMScheduler(beta_end=0.002, clip_sample=False, timestep_spacing="trailing"), 5, r"starts at timestep 999, .* of the data"),
+    (
+        lambda: df.DDIMScheduler(beta_end=0.002, clip_sample=False, timestep_spacing="trailing"),
+        5,
+        r"starts at timestep 999, .* of the data",
+    ),
     (lambda: euler(**LEADING), 5, r"starts at timestep 801"),
     (lambda: ddim(rescale_betas_zero_snr=True), 5, "zero terminal SNR"),
     (lambda: ddim(prediction_type="score"), 4, "prediction type 'score'"),
-    (lambda: df.DPMSolverSDEScheduler.__new__(df.DPMSolverSDEScheduler), 4, "DPMSolverSDEScheduler is unknown"),
+    (
+        lambda: df.DPMSolverSDEScheduler.__new__(df.DPMSolverSDEScheduler),
+        4,
+        "DPMSolverSDEScheduler is unknown",
+    ),
     (lambda: df.KDPM2AncestralDiscreteScheduler(**LDM_BETAS), 4, "is unknown, or draws noise"),
-    (first_order(df.DPMSolverMultistepScheduler, algorithm_type="sde-dpmsolver++"), 4, "draws noise in every step"),
+    (
+        first_order(df.DPMSolverMultistepScheduler, algorithm_type="sde-dpmsolver++"),
+        4,
+        "draws noise in every step",
+    ),
     (straight(stochastic_sampling=True), 4, "draws noise in every step"),
     (straight(invert_sigmas=True), 4, "invert_sigmas"),
     (lambda: df.EDMEulerScheduler(), 4, "scalings of EDM"),
@@ -218,8 +250,15 @@ def test_what_is_no_flow_is_refused(pipelines, scheduler, steps, words):
 
 def test_every_reader_is_tested():
     tested = {type(row[2]()).__name__ for row in EXACT} | {type(row[1]()).__name__ for row in INEXACT}
-    tested |= {type(f.build().scheduler).__name__ for f in FAMILIES if f.name in ("Consistency models", "Stable Audio")}
-    assert {*READERS, *FEW_STEP_READERS} - tested <= {"CosineDPMSolverMultistepScheduler", "EDMEulerScheduler"}
+    tested |= {
+        type(f.build().scheduler).__name__
+        for f in FAMILIES
+        if f.name in ("Consistency models", "Stable Audio")
+    }
+    assert {*READERS, *FEW_STEP_READERS} - tested <= {
+        "CosineDPMSolverMultistepScheduler",
+        "EDMEulerScheduler",
+    }
 
 
 def test_later_noise_belongs_to_its_seed(pipelines):

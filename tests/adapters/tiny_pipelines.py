@@ -11,6 +11,7 @@ from typing import Any
 import diffusers as df
 import torch
 import transformers as tf
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from headwater.adapters.diffusers import load
 
@@ -116,28 +117,73 @@ def vae_kl(channels=4, **options):
     ).eval()
 
 
-WORDS = {word + "</w>": i for i, word in enumerate(["a", "cat", "red", "dog", "!"])}
+LETTERS = {piece: i for i, piece in enumerate(letter + end for letter in "acdegort!" for end in ("", "</w>"))}
 
 
-def clip_tokenizer(length=8):
-    vocab = {**WORDS, "<|startoftext|>": 5, "<|endoftext|>": 6}
+def clip_tokenizer(length=16):
+    """A tokenizer of letters: without merges every letter is a token."""
+    vocab = {**LETTERS, "<|startoftext|>": len(LETTERS), "<|endoftext|>": len(LETTERS) + 1}
     return tf.CLIPTokenizer(vocab=vocab, merges=[], model_max_length=length)
 
 
 def clip_text(projection=False, size=16):
     config = tf.CLIPTextConfig(
-        vocab_size=7,
+        vocab_size=len(LETTERS) + 2,
         hidden_size=size,
         intermediate_size=16,
         num_hidden_layers=2,
         num_attention_heads=2,
-        max_position_embeddings=8,
+        max_position_embeddings=16,
         projection_dim=size,
-        bos_token_id=5,
-        eos_token_id=6,
-        pad_token_id=6,
+        bos_token_id=len(LETTERS),
+        eos_token_id=len(LETTERS) + 1,
+        pad_token_id=len(LETTERS) + 1,
     )
     return (tf.CLIPTextModelWithProjection if projection else tf.CLIPTextModel)(config).eval()
+
+
+def word_tokenizer(length=12, side="right"):
+    """A tokenizer of whole words, with a pad token 0, unknown words 1 and an end token 2."""
+    vocab = {
+        "<pad>": 0,
+        "<unk>": 1,
+        "</s>": 2,
+        **{word: i + 3 for i, word in enumerate(["a", "cat", "red", "dog", "!"])},
+    }
+    words = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 2)])
+    return tf.PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        eos_token="</s>",
+        model_max_length=length,
+        padding_side=side,
+    )
+
+
+def t5_text(size=16, kind="T5"):
+    config = getattr(tf, kind + "Config")(
+        vocab_size=10, d_model=size, d_kv=4, d_ff=8, num_layers=1, num_heads=2
+    )
+    return getattr(tf, kind + "EncoderModel")(config).eval()
+
+
+def gemma_text(size=16):
+    config = tf.Gemma2Config(
+        vocab_size=10,
+        hidden_size=size,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        pad_token_id=0,
+        eos_token_id=2,
+        bos_token_id=1,
+    )
+    return tf.Gemma2Model(config).eval()
 
 
 # Flow matching
@@ -151,7 +197,7 @@ def build_sd3():
         num_layers=2,
         attention_head_dim=8,
         num_attention_heads=2,
-        joint_attention_dim=16,
+        joint_attention_dim=32,
         caption_projection_dim=16,
         pooled_projection_dim=32,
         out_channels=4,
@@ -203,8 +249,8 @@ def build_flux():
         vae=vae_kl(scaling_factor=0.36, shift_factor=0.11),
         text_encoder=clip_text(),
         tokenizer=clip_tokenizer(),
-        text_encoder_2=None,
-        tokenizer_2=None,
+        text_encoder_2=t5_text(),
+        tokenizer_2=word_tokenizer(),
     )
 
 
@@ -259,14 +305,14 @@ def build_lumina2():
         num_kv_heads=1,
         multiple_of=4,
         axes_dim_rope=(4, 2, 2),
-        axes_lens=(32, 16, 16),
+        axes_lens=(300, 16, 16),
         cap_feat_dim=16,
     )
     return df.Lumina2Pipeline(
         transformer=transformer.eval(),
         vae=vae_kl(scaling_factor=0.36, shift_factor=0.11),
-        text_encoder=None,
-        tokenizer=None,
+        text_encoder=gemma_text(),
+        tokenizer=word_tokenizer(),
         scheduler=df.FlowMatchEulerDiscreteScheduler(shift=6.0),
     )
 
@@ -288,8 +334,8 @@ def build_auraflow():
     return df.AuraFlowPipeline(
         transformer=transformer.eval(),
         vae=vae_kl(scaling_factor=0.13),
-        text_encoder=None,
-        tokenizer=None,
+        text_encoder=t5_text(kind="UMT5"),
+        tokenizer=word_tokenizer(),
         scheduler=df.FlowMatchEulerDiscreteScheduler(shift=1.73),
     )
 
@@ -329,8 +375,8 @@ def build_sana():
     return df.SanaPipeline(
         transformer=transformer.eval(),
         vae=vae,
-        text_encoder=None,
-        tokenizer=None,
+        text_encoder=gemma_text(),
+        tokenizer=word_tokenizer(),
         scheduler=df.DPMSolverMultistepScheduler(
             solver_order=1, prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
         ),
@@ -342,7 +388,7 @@ FLOW_MATCHING = [
     Family(
         "Stable Diffusion 3",
         seeded(build_sd3),
-        both(["prompt_embeds", "pooled_prompt_embeds"], [(5, 16), (32,)]),
+        both(["prompt_embeds", "pooled_prompt_embeds"], [(5, 32), (32,)]),
         tolerance=0,
     ),
     Family(
@@ -548,8 +594,8 @@ def build_stable_audio():
         vae=vae.eval(),
         transformer=transformer.eval(),
         projection_model=projection.eval(),
-        text_encoder=None,
-        tokenizer=None,
+        text_encoder=t5_text(8),
+        tokenizer=word_tokenizer(),
         scheduler=df.EDMDPMSolverMultistepScheduler(
             sigma_min=0.3,
             sigma_max=500,

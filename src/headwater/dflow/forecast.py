@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ from headwater.flows.flow import Flow
 from headwater.optimizers import LBFGS, Optimizer
 from headwater.problem.cost import Cost, check_values
 from headwater.solvers.differentiation import Auto, Checkpoint, Direct
+from headwater.solvers.fixed import as_grid
 from headwater.solvers.memory import PeakMemory
 from headwater.solvers.method import MIDPOINT, Method
 
@@ -67,7 +69,7 @@ def forecast(
     batch: int,
     *,
     method: Method = MIDPOINT,
-    steps: int = 6,
+    steps: int | Sequence[float] = 6,
     gradient: Direct | Checkpoint | Auto | None = None,
     optimizer: Optimizer[Any] | None = None,
 ) -> Forecast:
@@ -87,7 +89,7 @@ def forecast(
     method
         The rule for one step of the solver.
     steps
-        The number of steps.
+        The number of steps, or their times.
     gradient
         How the solve is differentiated: `Direct()`, `Checkpoint()`, or `Auto()`, which chooses one; None means
         `Auto()`.
@@ -112,19 +114,20 @@ def forecast(
     >>> few.bytes <= many.bytes
     True
     """
-    if batch < 1 or steps < 1:
-        raise Misuse(f"A run of {batch} problems and {steps} steps does nothing.", "Give at least 1 of each.")
+    count = steps if isinstance(steps, int) else len(as_grid(steps)) - 1
+    if batch < 1 or count < 1:
+        raise Misuse(f"A run of {batch} problems and {count} steps does nothing.", "Give at least 1 of each.")
     x = flow.noise(range(batch), device=_device(flow))
     strategy = gradient or Auto()
     if isinstance(strategy, Auto):
-        strategy = strategy.choose(flow, method, x, steps)
+        strategy = strategy.choose(flow, method, x, count)
     graph, evaluation = _evaluation_bytes(flow, cost, x)
     held, working = _optimizer_bytes(optimizer or LBFGS(), x)
     state = x.numel() * x.element_size()
-    n = steps * method.evaluations
-    extra = (n - 1) * graph if isinstance(strategy, Direct) else _states(strategy, steps, method) * state
+    n = count * method.evaluations
+    extra = (n - 1) * graph if isinstance(strategy, Direct) else _states(strategy, count, method) * state
     peak = max(evaluation + extra + held, working) + BOOKKEEPING * state
-    return Forecast(peak, _seconds(flow, cost, x, strategy, steps, method), strategy)
+    return Forecast(peak, _seconds(flow, cost, x, strategy, count, method), strategy)
 
 
 def _evaluation_bytes(flow: Flow, cost: Cost, x: Tensor) -> tuple[int, int]:

@@ -102,26 +102,29 @@ def save_memory(
     Misuse
         If a component does not have it.
     """
-    vae = getattr(pipeline, "vae", None)
-    for wanted, method, part in (
-        (checkpointing, "enable_gradient_checkpointing", getattr(pipeline, convention.network)),
-        (checkpointing, "enable_gradient_checkpointing", vae),
-        (slicing, "enable_slicing", vae),
-        (tiling, "enable_tiling", vae),
-    ):
-        if not wanted or part is None:
-            continue
-        try:
-            if checkpointing and not convention.checkpointing:
-                raise NotImplementedError
-            getattr(part, method)()
-            if checkpointing:
-                # A weight that is frozen in the forward pass alone makes another graph when it is computed again.
-                part.requires_grad_(False)
-        except (AttributeError, NotImplementedError, ValueError) as error:
-            if method == "enable_gradient_checkpointing" and part is vae:
-                continue
-            raise Misuse(
-                f"The {type(part).__name__} has no {method.removeprefix('enable_').replace('_', ' ')}.",
-                "Leave this option out; hw.Checkpoint() saves memory for any flow.",
-            ) from error
+    network, vae = getattr(pipeline, convention.network), getattr(pipeline, "vae", None)
+    if checkpointing:
+        if not convention.checkpointing:
+            raise missing(network, "gradient checkpointing")
+        decoders = [vae] if getattr(vae, "_supports_gradient_checkpointing", False) else []
+        for part in (network, *decoders):
+            switch_on(part, "gradient checkpointing")
+            # A weight that is frozen in the forward pass alone makes another graph when it is computed again.
+            part.requires_grad_(False)
+    for wanted, what in ((slicing, "slicing"), (tiling, "tiling")):
+        if wanted:
+            switch_on(vae, what)
+
+
+def switch_on(part: Any, what: str) -> None:
+    """Call `enable_...` of a component; a `Misuse` if it does not have it."""
+    try:
+        getattr(part, f"enable_{what.replace(' ', '_')}")()
+    except (AttributeError, NotImplementedError, ValueError) as error:
+        raise missing(part, what) from error
+
+
+def missing(part: Any, what: str) -> Misuse:
+    """What is to be said of a component without a way to save memory."""
+    name = "pipeline without a decoder" if part is None else type(part).__name__
+    return Misuse(f"The {name} has no {what}.", "Leave it out; hw.Checkpoint() saves memory for any flow.")
