@@ -5,16 +5,17 @@ One network evaluation with its vector-Jacobian product is carried out and count
 included), C the peak of the cost alone, which may hold a decoder, s the bytes of a state, n network evaluations per
 solve and O the bytes of the optimiser's state:
 
-    Direct        max((n - 1) A + P, n A + C) + O      n (F + V) + the cost's own F + V
-    Checkpoint    max(P, C) + (states held) s + O      n (2 F + V), n (3 F + V) if the grid is cut into segments, + ...
+    Direct        max((n - 1) A + P, n A + C) + O      n (F + V)
+    Checkpoint    max(P, C) + (states held) s + O      n (2 F + V), n (3 F + V) if the grid is cut into segments
 
-The optimiser's own step, which needs no graph, is the peak if it needs more than that.
+The cost's own evaluation and product come on top of the seconds. The optimiser's own step, which needs no graph, is the peak if it needs more than that.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ from headwater.flows.flow import Flow
 from headwater.optimizers import LBFGS, Optimizer
 from headwater.problem.cost import Cost, check_values
 from headwater.solvers.differentiation import Auto, Checkpoint, Direct
+from headwater.solvers.fixed import as_grid
 from headwater.solvers.memory import PeakMemory
 from headwater.solvers.method import MIDPOINT, Method
 
@@ -68,7 +70,7 @@ def forecast(
     batch: int,
     *,
     method: Method = MIDPOINT,
-    steps: int = 6,
+    steps: int | Sequence[float] = 6,
     gradient: Direct | Checkpoint | Auto | None = None,
     optimizer: Optimizer[Any] | None = None,
 ) -> Forecast:
@@ -88,7 +90,7 @@ def forecast(
     method
         The rule for one step of the solver.
     steps
-        The number of steps.
+        The number of steps, or their times.
     gradient
         How the solve is differentiated: `Direct()`, `Checkpoint()`, or `Auto()`, which chooses one; None means
         `Auto()`.
@@ -113,23 +115,24 @@ def forecast(
     >>> few.bytes <= many.bytes
     True
     """
-    if batch < 1 or steps < 1:
-        raise Misuse(f"A run of {batch} problems and {steps} steps does nothing.", "Give at least 1 of each.")
+    count = steps if isinstance(steps, int) else len(as_grid(steps)) - 1
+    if batch < 1 or count < 1:
+        raise Misuse(f"A run of {batch} problems and {count} steps does nothing.", "Give at least 1 of each.")
     x = flow.noise(range(batch), device=_device(flow))
     strategy = gradient or Auto()
     if isinstance(strategy, Auto):
-        strategy = strategy.choose(flow, method, x, steps)
+        strategy = strategy.choose(flow, method, x, count)
     graph, evaluation = _evaluation_bytes(flow, x)
     judging = _cost_bytes(cost, x)
     held, working = _optimizer_bytes(optimizer or LBFGS(), x)
     state = x.numel() * x.element_size()
-    n = steps * method.evaluations
+    n = count * method.evaluations
     if isinstance(strategy, Direct):
         solving = max((n - 1) * graph + evaluation, n * graph + judging)
     else:
-        solving = max(evaluation, judging) + _states(strategy, steps, method) * state
+        solving = max(evaluation, judging) + _states(strategy, count, method) * state
     peak = max(solving + held, working) + BOOKKEEPING * state
-    return Forecast(peak, _seconds(flow, cost, x, strategy, steps, method), strategy)
+    return Forecast(peak, _seconds(flow, cost, x, strategy, count, method), strategy)
 
 
 def _evaluation_bytes(flow: Flow, x: Tensor) -> tuple[int, int]:
@@ -149,7 +152,8 @@ def _cost_bytes(cost: Cost, x: Tensor) -> int:
         x1 = x.detach().clone().requires_grad_()
         value = check_values(cost, cost(x1), len(x), x1)
         torch.autograd.grad(value.sum(), x1)
-    return memory.peak
+    peak: int = memory.peak
+    return peak
 
 
 def _optimizer_bytes(optimizer: Optimizer[Any], x: Tensor) -> tuple[int, int]:

@@ -130,10 +130,11 @@ def fid(x: Tensor, reference: Tensor) -> float:
     return float(metric.compute())
 
 
-def features(x: Tensor, side: int = SIDE) -> Iterator[Tensor]:
+def features(x: Tensor, side: int | None = None) -> Iterator[Tensor]:
     """The features [batch, c_l, h_l, w_l] of images [batch, 3, h, w] in [-1, 1] at the five depths.
 
-    The network sees the images at `side` x `side`; what is not asked of the iterator is not computed.
+    The network sees the images at `side` x `side`, by default its own; what is not asked of the iterator is not
+    computed.
 
     >>> [f.shape[1] for f in features(torch.zeros(1, 3, 32, 32))]
     [16, 24, 40, 112, 320]
