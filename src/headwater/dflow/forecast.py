@@ -8,7 +8,8 @@ solve and O the bytes of the optimiser's state:
     Direct        max((n - 1) A + P, n A + C) + O      n (F + V)
     Checkpoint    max(P, C) + (states held) s + O      n (2 F + V), n (3 F + V) if the grid is cut into segments
 
-The cost's own evaluation and product come on top of the seconds. The optimiser's own step, which needs no graph, is the peak if it needs more than that.
+The cost's own evaluation and product come on top of the seconds. The optimiser's own step, which needs no graph, is
+the peak if it needs more than that.
 """
 
 from __future__ import annotations
