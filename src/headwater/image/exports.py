@@ -26,7 +26,7 @@ from headwater.image.operators import (
     motion_kernel,
     random_mask,
 )
-from headwater.image.pictograms.models import LatentImageModel, latent_model
+from headwater.image.pictograms.models import latent_model
 from headwater.image.power_law import PowerLaw
 from headwater.image.restoration import Restoration, restore
 from headwater.image.sheet import write_sheet
@@ -40,7 +40,6 @@ __all__ = [
     "Inpaint",
     "JPEG",
     "KernelDistance",
-    "LatentImageModel",
     "PhaseRetrieval",
     "Picture",
     "PowerLaw",

@@ -13,6 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from headwater.flows.flow import Flow
 from headwater.flows.latent import LatentModel
 from headwater.flows.windowed import extend_to_canvas
 from headwater.image.canvas import Crop, extend
@@ -20,11 +21,11 @@ from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit
 from headwater.problem.operator import Operator
 from headwater.recipes.problem import Problem
-from headwater.recipes.warm_start import WarmStart
+from headwater.recipes.recipe import Recipe
 
 
 def pose_on_latents(
-    operator: Operator, y: Tensor, unit: float | Tensor, rough: Tensor, model: LatentModel
+    operator: Operator, y: Tensor, unit: float | Tensor, rough: Tensor, model: LatentModel, recipe: Recipe
 ) -> Problem:
     """The problem of latents on the smallest canvas of the model's windows that holds the picture.
 
@@ -38,6 +39,8 @@ def pose_on_latents(
         A rough picture `[1 or batch, c, height, width]`.
     model
         The flow with its autoencoder.
+    recipe
+        The method of the problem.
 
     Returns
     -------
@@ -52,10 +55,15 @@ def pose_on_latents(
     guess = model.encode(picture).detach()
     unit = torch.as_tensor(unit).to(y.real).reshape(-1)
     unit = (unit.square() + codec_error(operator, picture, model.decode(guess)).square()).sqrt()
-    factor = model.factor
-    flow = extend_to_canvas(model.flow, (canvas[0] // factor, canvas[1] // factor))
+    flow = latents_on_canvas(model, canvas)
     misfit = compose(Misfit(operator, y, unit if len(unit) > 1 else float(unit)), model.decode)
-    return Problem(flow, misfit, guess, WarmStart(), latent=model)
+    return Problem(flow, misfit, guess, recipe, latent=model)
+
+
+def latents_on_canvas(model: LatentModel, canvas: tuple[int, int]) -> Flow:
+    """The flow on the latents of a canvas in pixels, see `canvas_of`."""
+    factor = model.factor
+    return extend_to_canvas(model.flow, (canvas[0] // factor, canvas[1] // factor))
 
 
 def misfit_of_pictures(problem: Problem) -> Misfit:

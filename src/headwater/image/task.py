@@ -18,7 +18,7 @@ from headwater.flows.cover import Cover, cover_damage
 from headwater.flows.flow import Flow
 from headwater.flows.latent import LatentModel
 from headwater.flows.windowed import extend_to_canvas
-from headwater.image.answers import Answer, answer_of, faithful, plausible
+from headwater.image.answers import Answer, answer_of, faithful, on_latents, plausible
 from headwater.image.canvas import Crop, cover_of, extend, extend_mirrored, known_pixels, pad_to, surround
 from headwater.image.denoise import DenoisePicture
 from headwater.image.io.picture import check_range
@@ -151,7 +151,8 @@ class ImageTask:
             check_range(self.y, *model.range)
         if isinstance(model, LatentModel):
             rough = self._rough_image(model.shape[0]) if self.guess is None else self.guess
-            return pose_on_latents(*self._measure_once(self.operator, self.y), self.misfit_unit, rough, model)
+            measured = self._measure_once(self.operator, self.y)
+            return pose_on_latents(*measured, self.misfit_unit, rough, model, self.recipe(latent=True))
         canvas, sigma = self.embed(model), self.misfit_unit
         if (cover := cover_of(canvas)) is not None:
             known = Inpaint(self._pack_known(cover))
@@ -179,7 +180,7 @@ class ImageTask:
             return operator, y
         return compose(Colorize("mean"), operator), y.mean(1, keepdim=True)
 
-    def recipe(self, answer: Answer | None = None) -> Recipe:
+    def recipe(self, answer: Answer | None = None, *, latent: bool = False) -> Recipe:
         """The method for an answer: "faithful", near the mean of what is likely, or "plausible", a picture of it.
 
         None means that of `answers.answer_of`. The faithful answer to a noisy picture is one evaluation's job.
@@ -188,6 +189,8 @@ class ImageTask:
         ----------
         answer
             Which of the two.
+        latent
+            Whether the model is a `LatentModel`, whose estimates know nothing of pixels.
 
         Raises
         ------
@@ -204,6 +207,8 @@ class ImageTask:
         answer = answer_of(self.operator) if answer is None else answer
         if answer not in get_args(Answer):
             raise Misuse(f"There is no answer {answer!r}.", "Ask for 'faithful' or 'plausible'.")
+        if latent:
+            return on_latents(answer)
         if answer == "faithful" and self.is_denoising:
             return DenoisePicture()
         if answer == "faithful":

@@ -39,7 +39,7 @@ def parts(seed=0):
 
 def model(n=2, guidance=1.0, styles=(0, 2), seed=0):
     text = torch.nn.functional.normalize(torch.randn(n, 6, generator=torch.Generator().manual_seed(1)))
-    return make_model(parts(seed), text, torch.tensor(styles[:n]), guidance, steps=2)
+    return make_model(parts(seed), text, torch.tensor(styles[:n]), guidance)
 
 
 def test_the_networks_fit_their_budget():

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,50 +28,7 @@ from headwater.adapters.diffusers.velocity import CalledNetwork, NetworkVelocity
 from headwater.errors import Misuse
 from headwater.flows.conditioned import Guided
 from headwater.flows.flow import Flow
-
-
-@dataclass(frozen=True)
-class LatentModel:
-    """A pipeline as a flow on its latents, with its decoder and the times of its scheduler.
-
-    `hw.solve(model.flow, x0, method=hw.EULER, steps=model.steps)` gives the latents that the pipeline gives from the
-    noise x0, and `model.decode` its pixels.
-
-    Attributes
-    ----------
-    flow
-        The flow on latents, events `[C, h, w]` (sound: `[C, length]`). `flow.noise([seed])` is what the pipeline
-        draws with `generator=[torch.Generator("cpu").manual_seed(seed)]`, for weights in float32.
-    steps
-        The times of the scheduler from 0 to 1, for `steps=` of `solve` and `control`, with `method=EULER`.
-    decode
-        From latents `[batch, C, h, w]` to pixels `[batch, 3, H, W]` in `range`, not clamped (sound: to samples
-        `[batch, channels, samples]`, or `[batch, samples]` of one channel); differentiable.
-    encode
-        From pixels to latents, the mode where the encoder gives a distribution; differentiable.
-    range
-        The range of the pixels.
-    family
-        What the family is called.
-    exact
-        Whether Euler's steps are those of the pipeline's scheduler, or only those of the same flow.
-    notes
-        What was changed, cut off or cannot be as in the pipeline, in sentences.
-
-    Examples
-    --------
-    >>> LatentModel.__dataclass_fields__["steps"].type
-    'tuple[float, ...]'
-    """
-
-    flow: Flow
-    steps: tuple[float, ...]
-    decode: Callable[[Tensor], Tensor]
-    encode: Callable[[Tensor], Tensor]
-    range: tuple[float, float]
-    family: str
-    exact: bool
-    notes: tuple[str, ...] = ()
+from headwater.flows.latent import LatentModel
 
 
 def load(
@@ -93,6 +49,7 @@ def load(
     slicing: bool = False,
     tiling: bool = False,
     download: bool = False,
+    device: str | None = None,
 ) -> LatentModel:
     """A pipeline of diffusers as a flow on its latents.
 
@@ -132,6 +89,8 @@ def load(
         Whether the decoder takes one picture, or one tile of a picture, at a time; tiles change the result a little.
     download
         Whether a name may be looked up on the hub; else nothing is asked of the network.
+    device
+        Where the networks are put; None leaves those of a pipeline where they are, and those of a folder on the CPU.
 
     Returns
     -------
@@ -159,6 +118,7 @@ def load(
     """
     with keep_gradients():
         pipeline = open_pipeline(source, download)
+        pipeline = pipeline if device is None else pipeline.to(device)
         convention = find_convention(type(pipeline).__name__)
         require_components(convention, pipeline)
         texts = make_texts(prompt, negative_prompt, embeddings, labels)
@@ -225,13 +185,13 @@ def build_model(
         )
     return LatentModel(
         Flow(velocity, event, schedule.path, modules=(network,)),
-        schedule.times,
         PipelineFunction(codec.decode, pipeline, codec.component, convention.samples(request)),
         MissingEncoder(convention.name)
         if codec.encode is None
         else PipelineFunction(codec.encode, pipeline, codec.component),
-        codec.range,
-        convention.name,
-        levels.exact,
-        notes,
+        range=codec.range,
+        steps=schedule.times,
+        family=convention.name,
+        exact=levels.exact,
+        notes=notes,
     )

@@ -24,7 +24,7 @@ from headwater.cli.image.options import (
     Subsampling,
 )
 from headwater.cli.shared import values
-from headwater.cli.shared.options import Seed, Steps, number, whole, word
+from headwater.cli.shared.options import MOST_STEPS, Seed, Steps, number, whole, word
 
 if TYPE_CHECKING:
     from headwater.cli.image.requests import Request
@@ -227,11 +227,8 @@ def generate(
     *,
     count: Annotated[int, whole(1, 10_000, alias="-n")] = 4,
     seed: Seed = 0,
-    steps: Steps = 24,
-    guidance: Annotated[float | None, number(-100, 100)] = None,
+    steps: Annotated[int | None, whole(1, MOST_STEPS)] = None,
     size: Size = None,
-    prompt: str | None = None,
-    style: str | None = None,
     common: Common = NO_COMMON,
 ) -> int:
     """Draw samples of the model, and a contact sheet of them.
@@ -243,21 +240,14 @@ def generate(
     seed
         Seed of the first sample; sample i has seed + i.
     steps
-        Steps of the ODE solver.
-    guidance
-        Weight of classifier-free guidance towards --label, by default 1, which means none; or towards --prompt, by
-        default the model's own.
+        Steps of the ODE solver; by default 24, or those that a pipeline was made for.
     size
         Height and width, each at least the model's; by default the model's.
-    prompt
-        What the pictures show, in English, such as "a red apple"; the model is then pictograms by default.
-    style
-        The icon set whose manner pictograms follows, such as noto or twemoji; by default any.
     """
     from headwater.cli.image.samples import generate_job
     from headwater.cli.shared.job import run
 
-    return run(generate_job(count, seed, steps, guidance, size, common, prompt=prompt, style=style))
+    return run(generate_job(count, seed, steps, size, common))
 
 
 @image.command

@@ -57,9 +57,9 @@ def draw(parts: Parts, texts: Tensor, styles: Tensor, guidance: float, steps: in
     pictures = []
     for i in range(0, len(texts), 32):
         part = slice(i, i + 32)
-        model = make_model(parts, texts[part], styles[part], guidance, steps)
+        model = make_model(parts, texts[part], styles[part], guidance)
         x0 = model.flow.noise(range(first + i, first + i + len(texts[part])))
-        pictures.append(model.decode(solve(model.flow, x0, steps=model.steps)).clamp(-1, 1))
+        pictures.append(model.decode(solve(model.flow, x0, steps=steps)).clamp(-1, 1))
     return torch.cat(pictures)
 
 

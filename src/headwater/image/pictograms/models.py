@@ -14,6 +14,7 @@ from headwater import zoo
 from headwater.errors import Misuse, suggest
 from headwater.flows.conditioned import Guided
 from headwater.flows.flow import Flow
+from headwater.flows.latent import LatentModel
 from headwater.image.pictograms.autoencoder import Autoencoder, AutoencoderConfig
 from headwater.image.pictograms.network import PictogramConfig, PictogramNet
 from headwater.image.pictograms.texts import embed_texts
@@ -32,17 +33,24 @@ class Codec:
     mean, std
         Of each channel of its own latents, `[1, channels, 1, 1]`.
     shape
-        The shape of one event that is given.
+        The shape of one event of the training; other heights and widths are taken, too.
+    multiple
+        What height and width have to be multiples of.
     """
 
-    def __init__(self, network: Autoencoder, mean: Tensor, std: Tensor, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, network: Autoencoder, mean: Tensor, std: Tensor, shape: tuple[int, ...], multiple: int
+    ) -> None:
         self.network, self.mean, self.std, self.shape = network, mean, std, shape
+        self.multiple = multiple
 
     def check(self, x: Tensor) -> None:
-        """Refuse a batch of another shape, which a network of convolutions would take without a word."""
-        if tuple(x.shape[1:]) != self.shape:
+        """Refuse a batch that the network of convolutions cannot take, or takes for another without a word."""
+        fits = x.ndim == 4 and x.shape[1] == self.shape[0] and all(n % self.multiple == 0 for n in x.shape[2:])
+        if not fits:
             raise Misuse(
-                f"The events have the shape {list(x.shape[1:])}, and the model takes {list(self.shape)}.",
+                f"The events have the shape {list(x.shape[1:])}, and the model takes {list(self.shape)} "
+                f"or other multiples of {self.multiple}.",
                 "Give a batch of that shape, such as [1, ...] for a single event.",
             )
 
@@ -64,53 +72,6 @@ class Encode(Codec):
 
 
 @dataclass(frozen=True)
-class LatentImageModel:
-    """A flow on latents, with the decoder to pictures.
-
-    `model.decode(hw.solve(model.flow, x0, steps=model.steps))` are pictures of the noise x0.
-
-    Attributes
-    ----------
-    flow
-        The flow on latents, events `[4, 16, 16]`.
-    steps
-        Times from 0 to 1 for `steps=` of `solve` and `control`.
-    decode
-        From latents `[batch, 4, 16, 16]` to pictures `[batch, 3, 128, 128]` in `range`, not clamped; differentiable.
-    encode
-        From pictures to latents; differentiable.
-    guidance
-        The weight of the prompt.
-    range
-        The range of the pictures.
-    family
-        What the kind of model is called.
-    notes
-        What a user should know, in sentences.
-
-    Examples
-    --------
-    A drawing through the autoencoder alone, from a picture that is white all over.
-
-    >>> import headwater as hw
-    >>> import torch
-    >>> model = hw.image.latent_model()
-    >>> z = model.encode(torch.ones(1, 3, 128, 128))
-    >>> z.shape, bool((model.decode(z) - 1).abs().mean() < 0.1)
-    (torch.Size([1, 4, 16, 16]), True)
-    """
-
-    flow: Flow
-    steps: tuple[float, ...]
-    decode: Decode
-    encode: Encode
-    guidance: float = 1.0
-    range: tuple[float, float] = (-1.0, 1.0)
-    family: str = KIND
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Parts:
     """What a shipped model consists of: networks in evaluation mode, float32, and embeddings by caption."""
 
@@ -127,9 +88,8 @@ def latent_model(
     name: str = "pictograms",
     style: str | None = None,
     guidance: float | None = None,
-    steps: int = 16,
     device: str = "cpu",
-) -> LatentImageModel:
+) -> LatentModel:
     """A shipped model that makes pictures from words, as a flow on latents with its decoder.
 
     Parameters
@@ -144,15 +104,13 @@ def latent_model(
     guidance
         The weight of classifier-free guidance towards the prompt: 1 means none. None is the card's own, or 1 without
         a prompt.
-    steps
-        The number of steps of the grid `model.steps`.
     device
         Where the networks are put.
 
     Returns
     -------
     model
-        The flow with its decoder, encoder and times.
+        The flow with its decoder and encoder; the flow takes any solver.
 
     Raises
     ------
@@ -180,22 +138,21 @@ def latent_model(
     text = null if texts is None else embed_prompts(texts, parts.embeddings).to(device)
     number = torch.tensor([style_number(card["styles"], style)], device=device)
     weight = 1.0 if texts is None else card["guidance"] if guidance is None else guidance
-    return make_model(parts, text, number, weight, steps)
+    return make_model(parts, text, number, weight)
 
 
-def make_model(parts: Parts, text: Tensor, style: Tensor, guidance: float, steps: int) -> LatentImageModel:
+def make_model(parts: Parts, text: Tensor, style: Tensor, guidance: float) -> LatentModel:
     """The model of its parts, told embeddings `[batch or 1, 384]` and numbers of styles `[batch or 1]`."""
     config, side = parts.flow.config, parts.autoencoder.config
     null = {"text": torch.zeros_like(text), "style": style}
     velocity = Guided(parts.flow, {"text": text, "style": style}, null, guidance=guidance)
     event = (config.latents, config.side, config.side)
     codec = (parts.autoencoder, parts.mean, parts.std)
-    return LatentImageModel(
+    return LatentModel(
         Flow(velocity, event),
-        tuple(i / steps for i in range(steps + 1)),
-        Decode(*codec, event),
-        Encode(*codec, (side.channels, side.size, side.size)),
-        guidance,
+        Decode(*codec, event, 1),
+        Encode(*codec, (side.channels, side.size, side.size), side.size // config.side),
+        family=KIND,
     )
 
 
