@@ -3,7 +3,9 @@
 import dataclasses
 import functools
 import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -141,9 +143,7 @@ def test_what_cannot_be_served_is_refused_in_two_sentences(built, family, option
 
 def test_a_pipeline_of_another_class_is_refused(pipeline):
     other = df.StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
-    with pytest.raises(
-        hw.Misuse, match="StableDiffusionImg2ImgPipeline are unknown"
-    ) as refusal:
+    with pytest.raises(hw.Misuse, match="StableDiffusionImg2ImgPipeline are unknown") as refusal:
         load(other, "a cat")
     two_sentences(refusal)
 
@@ -160,7 +160,7 @@ def test_a_missing_extra_is_named(monkeypatch):
     with pytest.raises(
         hw.Misuse, match=r"needs the package diffusers. Run: pip install headwater\[diffusers\]"
     ):
-        load("folder", "a cat")
+        load("owner/model", "a cat")
 
 
 # Folders
@@ -310,3 +310,20 @@ def test_weights_are_not_differentiated_and_stay_trainable(pipeline):
     model.decode(solve(model.flow, z, steps=model.steps)).sum().backward()
     parts = [*pipeline.unet.parameters(), *pipeline.vae.parameters()]
     assert all(p.grad is None and p.requires_grad for p in parts) and z.grad is not None
+
+
+def test_the_page_names_every_family_pipeline_and_scheduler():
+    from headwater.adapters.diffusers.families import CONVENTIONS
+    from headwater.adapters.diffusers.few_steps import FEW_STEP_READERS
+    from headwater.adapters.diffusers.schedulers import READERS
+
+    page = (Path(__file__).parents[2] / "docs" / "diffusers.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| (`\w+Pipeline`[^|]*) \| ([^|]+) \|", page, re.MULTILINE)
+    allowed = {
+        f.name: "equal" if f.tolerance == 0 else f"{f.tolerance:.0e}".replace("e-0", "e-") for f in FAMILIES
+    }
+    assert {name: (classes, bound) for name, classes, bound in rows} == {
+        c.name: (", ".join(f"`{p}`" for p in c.pipelines), allowed[c.name]) for c in CONVENTIONS
+    }
+    table = page.partition("## Schedulers")[2].partition("## Traps")[0]
+    assert set(re.findall(r"`(\w+Scheduler)`", table)) == {*READERS, *FEW_STEP_READERS}

@@ -61,8 +61,13 @@ class LatentModel:
 
     Examples
     --------
-    >>> LatentModel.__dataclass_fields__["steps"].type
-    'tuple[float, ...]'
+    By hand, of a flow and a decoder of one's own; `load` makes it of a pipeline.
+
+    >>> from headwater import EULER, Flow, solve
+    >>> same = lambda z: z
+    >>> model = LatentModel(Flow(lambda x, t: -x, (4,)), (0.0, 0.5, 1.0), same, same, (-1.0, 1.0), "halves", True)
+    >>> model.decode(solve(model.flow, torch.ones(1, 4), method=EULER, steps=model.steps)).tolist()
+    [[0.25, 0.25, 0.25, 0.25]]
     """
 
     flow: Flow

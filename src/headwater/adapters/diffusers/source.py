@@ -27,17 +27,17 @@ def open_pipeline(source: Any, download: bool) -> Any:
         If the folder is no pipeline of a known family, is incomplete or damaged, or has pickled weights; if a name is
         no folder and was not downloaded before; if diffusers is missing.
     """
+    if not isinstance(source, str | Path):
+        find_convention(type(source).__name__)
+        return source
+    path = Path(source)
+    if path.is_dir():
+        check_folder(path)
+    else:
+        check_name(path, download)
     with keep_gradients():
         diffusers = import_optional("diffusers", "diffusers")
         import_optional("transformers", "diffusers")
-        if not isinstance(source, str | Path):
-            find_convention(type(source).__name__)
-            return source
-        path = Path(source)
-        if path.is_dir():
-            check_folder(path)
-        else:
-            check_name(path, download)
         return read_pipeline(diffusers, str(source), download and not path.is_dir())
 
 
@@ -54,7 +54,7 @@ def keep_gradients() -> Iterator[None]:
 def read_pipeline(diffusers: Any, source: str, download: bool) -> Any:
     """The pipeline of a checked folder, or of a name from the cache or, if asked, from the hub."""
     safetensors = import_optional("safetensors", "diffusers")
-    errors = (OSError, ValueError, RuntimeError, KeyError, safetensors.SafetensorError)
+    errors = (OSError, ValueError, RuntimeError, KeyError, ImportError, safetensors.SafetensorError)
     try:
         return diffusers.DiffusionPipeline.from_pretrained(
             source,
