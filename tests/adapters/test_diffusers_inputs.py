@@ -101,6 +101,14 @@ REFUSED = [
     (SD, {"prompt": PROMPTS, "negative_prompt": ["a"] * 3}, "2 prompts but 3 negative prompts"),
     (SD, {"prompt": PROMPTS, "negative_prompt": "a", "guidance": 1.0}, "does not read a negative prompt"),
     (SD, {"embeddings": {"prompt_embeds": EMBEDDED["prompt_embeds"]}}, "needs negative_prompt_embeds"),
+    (SD, {"prompt": []}, r"The prompt \[\] is no text"),
+    (SD, {"prompt": ["a", 3]}, "is no text"),
+    (SD, {"embeddings": {"promt_embeds": EMBEDDED["prompt_embeds"]}}, "no embedding 'promt_embeds'"),
+    (SD, {"embeddings": {"prompt_embeds": [[1.0]]}}, "'prompt_embeds' is a list"),
+    (SD, {"prompt": "a", "steps": 2.5}, "steps is 2.5, which is no whole number"),
+    (SD, {"prompt": "a", "height": 16.0}, "height is 16.0, which is no whole number"),
+    (SD, {"prompt": "a", "rescale": 2.0}, "rescale=2.0 is not within"),
+    (SD3, {"prompt": "a", "rescale": 0.5}, "has no guidance_rescale"),
     (SD, {"prompt": "a", "labels": [1]}, "takes no labels"),
     (SD, {"prompt": "a", "seconds": 2.0}, "takes no seconds"),
     (SD, {"prompt": "a", "guidance": float("nan")}, "guidance of nan is not finite"),
@@ -213,6 +221,7 @@ DAMAGES = [
     (pickled, "weights of unet are pickled"),
     (lambda f: (f / "unet" / "code.py").write_text("1/0"), "brings Python code of its own"),
     (lambda f: write_index(f, unet=["diffusers", "NoSuchModel"]), "cannot be read"),
+    (lambda f: write_index(f, unet=["os", "system"]), "is a class of os, which is not imported"),
 ]
 
 
@@ -222,6 +231,14 @@ def test_a_damaged_folder_is_refused_in_two_sentences(damaged, damage, words):
     with pytest.raises(hw.Misuse, match=words) as refusal:
         load(damaged, "a cat")
     two_sentences(refusal)
+
+
+def test_the_safety_checker_is_not_loaded(damaged):
+    """It is not used, so that neither its memory is needed nor its pickled weights are read."""
+    write_index(damaged, safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"])
+    (damaged / "safety_checker").mkdir()
+    (damaged / "safety_checker" / "pytorch_model.bin").write_bytes(b"never read")
+    assert load(damaged, "a cat", steps=4).family == "Stable Diffusion 1 and 2"
 
 
 @pytest.mark.parametrize("name", ["weights.ckpt", "weights.bin", "weights.pt", "weights.safetensors"])

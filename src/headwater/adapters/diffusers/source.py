@@ -13,7 +13,12 @@ import torch
 from headwater.adapters.diffusers.families import find_convention
 from headwater.errors import Misuse, summarise
 from headwater.extras import import_optional
+from headwater.text import printable
 
+LIBRARIES = ("diffusers", "transformers", "stable_diffusion", "stable_audio", "audioldm2")
+"""Whose classes a folder may name: two libraries, and modules of pipelines with components of their own."""
+UNNEEDED = ("safety_checker",)
+"""Components that no flow needs; they are not loaded."""
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 """Endings of weights that are pickled, and could run code of their own."""
 
@@ -78,12 +83,14 @@ def read_pipeline(diffusers: Any, source: str, download: bool) -> Any:
         ) from error
 
 
-def left_out(source: str) -> dict[str, None]:
-    """The components that a folder was saved without, which have to be named."""
+def left_out(source: str) -> dict[str, Any]:
+    """The components that a folder was saved without, which have to be named, and those that are not needed."""
     if not Path(source).is_dir():
         return {}
-    entries = read_index(Path(source)).items()
-    return {name: None for name, entry in entries if isinstance(entry, list) and entry[0] is None}
+    index = read_index(Path(source))
+    absent: dict[str, Any] = {name: None for name, entry in components(index) if entry[0] is None}
+    unneeded = {name: None for name in UNNEEDED if name in index}
+    return {**absent, **unneeded, **({"requires_safety_checker": False} if unneeded else {})}
 
 
 def check_name(path: Path, download: bool) -> None:
@@ -108,10 +115,21 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder that is no pipeline, lacks a component, or has pickled weights or code."""
     index = read_index(folder)
     find_convention(str(index["_class_name"]))
-    for name, entry in index.items():
-        if name.startswith("_") or not isinstance(entry, list) or entry[0] is None:
+    for name, (library, _) in components(index):
+        if library is None or name in UNNEEDED:
             continue
+        if library not in LIBRARIES:
+            raise Misuse(
+                f"The component {name} is a class of {printable(library)}, which is not imported for it.",
+                "Load the pipeline yourself, if you trust it, and give the pipeline.",
+            )
         check_component(folder, name)
+
+
+def components(index: dict[str, Any]) -> list[tuple[str, list[Any]]]:
+    """The components of an index with their library and class."""
+    pairs = [(name, entry) for name, entry in index.items() if not name.startswith("_")]
+    return [(name, entry) for name, entry in pairs if isinstance(entry, list) and len(entry) == 2]
 
 
 def read_index(folder: Path) -> dict[str, Any]:
