@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headwater.adapters.diffusers.line import Line
-from headwater.adapters.diffusers.model import LatentModel, load
+from headwater.adapters.diffusers.model import LatentModel
+from headwater.adapters.diffusers.pipeline import load
 
 __all__ = ["LatentModel", "Line", "load"]
