@@ -13,7 +13,7 @@ import torch
 from headwater.adapters.diffusers.families import find_convention
 from headwater.errors import Misuse, summarise
 from headwater.extras import import_optional
-from headwater.text import printable
+from headwater.text import printable, shorten
 
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion", "stable_audio", "audioldm2")
 """Whose classes a folder may name: two libraries, and modules of pipelines with components of their own."""
@@ -69,18 +69,21 @@ def read_pipeline(diffusers: Any, source: str, download: bool) -> Any:
             **left_out(source),
         )
     except errors as error:
-        where = (
-            "No folder and no downloaded pipeline has" if not Path(source).is_dir() else "A pipeline lies in"
-        )
-        if Path(source).is_dir():
-            raise Misuse(
-                f"{where} {source}, but it cannot be read: {summarise(error)}.",
-                "Save it again with pipeline.save_pretrained(folder).",
-            ) from error
-        raise Misuse(
-            f"{where} the name {source!r}: {summarise(error)}.",
-            "Check the name and your access to it, and give download=True to try the hub.",
-        ) from error
+        raise describe(source, download, error) from error
+
+
+def describe(source: str, download: bool, error: Exception) -> Misuse:
+    """What is to be said of a pipeline that could not be read."""
+    if Path(source).is_dir():
+        what = f"The pipeline in {source} cannot be read: {shorten(summarise(error), 300)}."
+        return Misuse(what, "Save it again with pipeline.save_pretrained(folder).")
+    if download:
+        what = f"The hub gave no pipeline {source!r} ({type(error).__name__})."
+        return Misuse(what, "Check the name, the connection, and your access to it.")
+    return Misuse(
+        f"No folder and no downloaded pipeline has the name {source!r}.",
+        "Check the name, and give download=True to ask the hub.",
+    )
 
 
 def left_out(source: str) -> dict[str, Any]:
