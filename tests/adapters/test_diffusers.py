@@ -40,7 +40,7 @@ def test_euler_steps_give_the_latents_and_pixels_of_the_pipeline(family):
     pixels = (
         (pixels / 2 + 0.5).clamp(0, 1) if hasattr(pipeline, "image_processor") or shown.ndim == 4 else pixels
     )
-    torch.testing.assert_close(pixels[..., : shown.shape[-1]], shown, rtol=0, atol=1e-6)
+    assert largest(pixels[..., : shown.shape[-1]], shown) <= 5e-6
 
 
 @every_family

@@ -140,7 +140,7 @@ def test_a_picture_is_restored_through_the_decoder():
     misfit = hw.compose(hw.Misfit(lambda x: x[..., :8], y, 0.05), model.decode)
     x0 = model.flow.noise(SEEDS[:2])
     result = hw.control(
-        model.flow, misfit, x0, method=hw.EULER, steps=model.steps, stop=hw.discrepancy(misfit), gradients=30
+        model.flow, misfit, x0, method=hw.EULER, steps=model.steps, stop=hw.discrepancy(misfit), gradients=12
     )
     before = misfit.rms(solve(model.flow, x0, steps=model.steps))
     after = misfit.rms(result.x1)
@@ -154,8 +154,8 @@ def test_a_few_step_model_is_controlled():
     target = solve(model.flow, model.flow.noise([40, 41]), steps=model.steps)
     cost = hw.Each(lambda x1, target: (x1 - target).square().flatten(1).mean(1), target=target)
     x0 = model.flow.noise(SEEDS[:2])
-    result = hw.control(model.flow, cost, x0, method=hw.EULER, steps=model.steps, gradients=20)
-    assert (result.cost < 0.8 * cost(solve(model.flow, x0, steps=model.steps))).all()
+    result = hw.control(model.flow, cost, x0, method=hw.EULER, steps=model.steps, gradients=4)
+    assert (result.cost < 0.95 * cost(solve(model.flow, x0, steps=model.steps))).all()
 
 
 def test_the_forecast_sees_the_decoder_and_takes_the_times_of_the_model():
@@ -169,7 +169,7 @@ def test_the_forecast_sees_the_decoder_and_takes_the_times_of_the_model():
     x0 = model.flow.noise(SEEDS[:2])
     with PeakMemory() as memory:
         hw.control(
-            model.flow, through, x0, method=hw.EULER, steps=model.steps, gradient=hw.Checkpoint(), gradients=3
+            model.flow, through, x0, method=hw.EULER, steps=model.steps, gradient=hw.Checkpoint(), gradients=2
         )
     assert with_decoder.bytes > 1.05 * without.bytes
     assert 0.5 < memory.peak / with_decoder.bytes < 1.2

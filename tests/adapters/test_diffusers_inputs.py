@@ -3,7 +3,9 @@
 import dataclasses
 import functools
 import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -99,6 +101,14 @@ REFUSED = [
     (SD, {"prompt": PROMPTS, "negative_prompt": ["a"] * 3}, "2 prompts but 3 negative prompts"),
     (SD, {"prompt": PROMPTS, "negative_prompt": "a", "guidance": 1.0}, "does not read a negative prompt"),
     (SD, {"embeddings": {"prompt_embeds": EMBEDDED["prompt_embeds"]}}, "needs negative_prompt_embeds"),
+    (SD, {"prompt": []}, r"The prompt \[\] is no text"),
+    (SD, {"prompt": ["a", 3]}, "is no text"),
+    (SD, {"embeddings": {"promt_embeds": EMBEDDED["prompt_embeds"]}}, "no embedding 'promt_embeds'"),
+    (SD, {"embeddings": {"prompt_embeds": [[1.0]]}}, "'prompt_embeds' is a list"),
+    (SD, {"prompt": "a", "steps": 2.5}, "steps is 2.5, which is no whole number"),
+    (SD, {"prompt": "a", "height": 16.0}, "height is 16.0, which is no whole number"),
+    (SD, {"prompt": "a", "rescale": 2.0}, "rescale=2.0 is not within"),
+    (SD3, {"prompt": "a", "rescale": 0.5}, "has no guidance_rescale"),
     (SD, {"prompt": "a", "labels": [1]}, "takes no labels"),
     (SD, {"prompt": "a", "seconds": 2.0}, "takes no seconds"),
     (SD, {"prompt": "a", "guidance": float("nan")}, "guidance of nan is not finite"),
@@ -158,7 +168,7 @@ def test_a_missing_extra_is_named(monkeypatch):
     with pytest.raises(
         hw.Misuse, match=r"needs the package diffusers. Run: pip install headwater\[diffusers\]"
     ):
-        load("folder", "a cat")
+        load("owner/model", "a cat")
 
 
 # Folders
@@ -211,6 +221,7 @@ DAMAGES = [
     (pickled, "weights of unet are pickled"),
     (lambda f: (f / "unet" / "code.py").write_text("1/0"), "brings Python code of its own"),
     (lambda f: write_index(f, unet=["diffusers", "NoSuchModel"]), "cannot be read"),
+    (lambda f: write_index(f, unet=["os", "system"]), "is a class of os, which is not imported"),
 ]
 
 
@@ -220,6 +231,14 @@ def test_a_damaged_folder_is_refused_in_two_sentences(damaged, damage, words):
     with pytest.raises(hw.Misuse, match=words) as refusal:
         load(damaged, "a cat")
     two_sentences(refusal)
+
+
+def test_the_safety_checker_is_not_loaded(damaged):
+    """It is not used, so that neither its memory is needed nor its pickled weights are read."""
+    write_index(damaged, safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"])
+    (damaged / "safety_checker").mkdir()
+    (damaged / "safety_checker" / "pytorch_model.bin").write_bytes(b"never read")
+    assert load(damaged, "a cat", steps=4).family == "Stable Diffusion 1 and 2"
 
 
 @pytest.mark.parametrize("name", ["weights.ckpt", "weights.bin", "weights.pt", "weights.safetensors"])
@@ -308,3 +327,20 @@ def test_weights_are_not_differentiated_and_stay_trainable(pipeline):
     model.decode(solve(model.flow, z, steps=model.steps)).sum().backward()
     parts = [*pipeline.unet.parameters(), *pipeline.vae.parameters()]
     assert all(p.grad is None and p.requires_grad for p in parts) and z.grad is not None
+
+
+def test_the_page_names_every_family_pipeline_and_scheduler():
+    from headwater.adapters.diffusers.families import CONVENTIONS
+    from headwater.adapters.diffusers.few_steps import FEW_STEP_READERS
+    from headwater.adapters.diffusers.schedulers import READERS
+
+    page = (Path(__file__).parents[2] / "docs" / "diffusers.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| (`\w+Pipeline`[^|]*) \| ([^|]+) \|", page, re.MULTILINE)
+    allowed = {
+        f.name: "equal" if f.tolerance == 0 else f"{f.tolerance:.0e}".replace("e-0", "e-") for f in FAMILIES
+    }
+    assert {name: (classes, bound) for name, classes, bound in rows} == {
+        c.name: (", ".join(f"`{p}`" for p in c.pipelines), allowed[c.name]) for c in CONVENTIONS
+    }
+    table = page.partition("## Schedulers")[2].partition("## Traps")[0]
+    assert set(re.findall(r"`(\w+Scheduler)`", table)) == {*READERS, *FEW_STEP_READERS}

@@ -89,7 +89,8 @@ def test_euler_steps_are_those_of_the_scheduler(pipelines, name, family, schedul
     x0 = model.flow.noise(SEEDS[:2])
     x1 = solve(model.flow, x0, steps=model.steps)
     assert model.exact and len(model.steps) == steps + 1
-    assert largest(x1, latents) <= 5e-5
+    # Latents of 4096 sigma, with which this sampler starts, have three digits less in float32.
+    assert largest(x1, latents) <= (2e-4 if name == "Euler with zero terminal SNR" else 5e-6)
 
 
 INEXACT = [

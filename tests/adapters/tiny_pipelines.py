@@ -31,7 +31,7 @@ class Family:
     embed: Callable[[Any, int], Mapping[str, torch.Tensor]]
     guidance: float | None = 3.0
     steps: int = 4
-    tolerance: float = 5e-5
+    tolerance: float = 2e-6
     call: Mapping[str, Any] = field(default_factory=dict)
     unpack: Callable[[Any, torch.Tensor], torch.Tensor] = lambda pipeline, z: z
     size: int | None = 16
@@ -411,7 +411,6 @@ FLOW_MATCHING = [
         "Sana",
         seeded(build_sana),
         MASKED,
-        tolerance=1e-6,
         call={"use_resolution_binning": False, "negative_prompt": None},
         size=32,
         difference=1e-3,

@@ -96,7 +96,7 @@ class Guided:
         return null + self.guidance * (v - null)
 
     def both(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """The velocities without and with the condition."""
+        """The velocities without and with the condition at x `[batch, ...]`, each like x."""
         with_it, without = expand_rows(self.condition, len(x)), expand_rows(self.null or {}, len(x))
         if not self.together:
             return self.network(x, t, **without), self.network(x, t, **with_it)

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from headwater.adapters.diffusers.line import Line
-from headwater.adapters.diffusers.model import load
+from headwater.adapters.diffusers.pipeline import load
 
 __all__ = ["Line", "load"]

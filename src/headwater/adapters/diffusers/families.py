@@ -7,10 +7,11 @@ from typing import Any
 from headwater.adapters.diffusers.convention import Convention
 from headwater.adapters.diffusers.diffusion import DIFFUSION, FEW_STEPS
 from headwater.adapters.diffusers.flow_matching import FLOW_MATCHING
+from headwater.adapters.diffusers.flux import FLUX_FAMILIES
 from headwater.adapters.diffusers.sound import SOUND
 from headwater.errors import Misuse, suggest
 
-CONVENTIONS: tuple[Convention, ...] = (*FLOW_MATCHING, *DIFFUSION, *FEW_STEPS, *SOUND)
+CONVENTIONS: tuple[Convention, ...] = (*FLOW_MATCHING, *FLUX_FAMILIES, *DIFFUSION, *FEW_STEPS, *SOUND)
 """Every family that is known."""
 
 BY_PIPELINE = {name: convention for convention in CONVENTIONS for name in convention.pipelines}

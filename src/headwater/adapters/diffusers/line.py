@@ -36,8 +36,8 @@ class Line(Path):
     >>> t = torch.tensor(0.5, dtype=torch.float64)
     >>> round(path.alpha(t).item(), 3), round(path.sigma(t).item(), 3)
     (0.55, 0.45)
-    >>> path.time_of(torch.tensor([0.1, 0.55]).double(), torch.tensor([0.9, 0.45]).double()).tolist()
-    [0.0, 0.5]
+    >>> round(path.time_of(path.alpha(t), path.sigma(t)).item(), 3)
+    0.5
     """
 
     start: tuple[float, float] = (0.0, 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import torch
@@ -31,12 +32,29 @@ def choose_guidance(convention: Convention, pipeline: Any, guidance: float | Non
 
 
 def choose_steps(pipeline: Any, steps: int | None) -> int:
-    """The number of steps, by default that of the pipeline's call, but at most the levels that there are."""
+    """The number of steps, by default that of the pipeline's call."""
     if steps is None:
         return int(call_defaults(pipeline).get("num_inference_steps", 50))
-    if steps < 1:
+    count = whole("steps", steps)
+    if count < 1:
         raise Misuse(f"A sampler of {steps} steps does nothing.", "Give at least 1 step.")
-    return int(steps)
+    return count
+
+
+def whole(name: str, value: Any) -> int:
+    """A whole number; a `Misuse` if it is something else."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise Misuse(f"{name} is {value!r}, which is no whole number.", f"Give {name} as an int.") from None
+
+
+def require_rescale(pipeline: Any, rescale: float) -> None:
+    """Refuse a share outside of 0 to 1, and one for a pipeline that has none."""
+    if not 0 <= rescale <= 1:
+        raise Misuse(f"The share rescale={rescale} is not within 0 and 1.", "Give 0, or about 0.7.")
+    if rescale and "guidance_rescale" not in call_defaults(pipeline):
+        raise Misuse(f"The {type(pipeline).__name__} has no guidance_rescale.", "Leave rescale out.")
 
 
 def choose_size(
@@ -56,7 +74,8 @@ def choose_size(
         if height is not None or width is not None:
             raise Misuse(f"A pipeline of {convention.name} has one size only.", "Leave height and width out.")
         return rows, columns
-    height, width = (rows if height is None else height), (columns if width is None else width)
+    height = rows if height is None else whole("height", height)
+    width = columns if width is None else whole("width", width)
     if height < 1 or width < 1 or height % multiple or width % multiple:
         near = [max(round(side / multiple), 1) * multiple for side in (height, width)]
         raise Misuse(

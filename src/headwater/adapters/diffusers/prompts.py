@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from headwater.adapters.diffusers.convention import Convention, Request
-from headwater.errors import Misuse
+from headwater.errors import Misuse, suggest
 from headwater.text import counted, shorten
 
 Tensors = dict[str, Tensor]
@@ -52,24 +52,31 @@ def make_texts(
     Misuse
         If there is no prompt for a negative prompt, as many of neither kind, or both a prompt and embeddings.
     """
-    positive = [prompt] if isinstance(prompt, str) else None if prompt is None else list(prompt)
+    positive = as_texts(prompt)
     if positive is not None and embeddings:
         raise Misuse("Both a prompt and embeddings were given.", "Give one of them.")
     if negative is not None and positive is None:
         raise Misuse("There is a negative prompt but no prompt.", "Give prompt=..., or negative embeddings.")
-    if isinstance(negative, str) and positive is not None:
-        negative = [negative] * len(positive)
-    if negative is not None and positive is not None and len(negative) != len(positive):
+    against = as_texts(negative)
+    if against is not None and positive is not None and len(against) != len(positive):
+        if not isinstance(negative, str):
+            raise Misuse(
+                f"There are {counted(len(positive), 'prompt')} but {counted(len(against), 'negative prompt')}.",
+                "Give one negative prompt for all, or one for each.",
+            )
+        against = against * len(positive)
+    return Texts(positive, against, dict(embeddings or {}), None if labels is None else list(labels))
+
+
+def as_texts(given: str | Sequence[str] | None) -> list[str] | None:
+    """One text, or several, as a list; a `Misuse` if there is none in it, or something else than text."""
+    texts = [given] if isinstance(given, str) else None if given is None else list(given)
+    if texts is not None and not (texts and all(isinstance(text, str) for text in texts)):
         raise Misuse(
-            f"There are {counted(len(positive), 'prompt')} but {counted(len(negative), 'negative prompt')}.",
-            "Give one negative prompt for all, or one for each.",
+            f"The prompt {shorten(repr(given))} is no text.",
+            "Give a string, or a list with one for each problem.",
         )
-    return Texts(
-        positive,
-        None if negative is None else list(negative),
-        dict(embeddings or {}),
-        None if labels is None else list(labels),
-    )
+    return texts
 
 
 def require_taken(convention: Convention, texts: Texts, seconds: float | None) -> None:
@@ -84,6 +91,18 @@ def require_taken(convention: Convention, texts: Texts, seconds: float | None) -
     for name, fine in takes.items():
         if not fine:
             raise Misuse(f"A pipeline of {convention.name} takes no {name}.", f"Leave {name} out.")
+
+
+def require_names(pipeline: Any, texts: Texts) -> None:
+    """Refuse embeddings that the pipeline's call does not know, and what is no tensor."""
+    known = [name for name in call_defaults(pipeline) if "embeds" in name or "mask" in name]
+    for name, value in texts.given.items():
+        if name not in known:
+            raise Misuse(f"The pipeline takes no embedding {name!r}.", suggest(name, known))
+        if not isinstance(value, Tensor):
+            raise Misuse(
+                f"The embedding {name!r} is a {type(value).__name__}.", "Give a tensor [batch or 1, ...]."
+            )
 
 
 def encode(

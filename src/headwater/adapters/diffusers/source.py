@@ -13,7 +13,12 @@ import torch
 from headwater.adapters.diffusers.families import find_convention
 from headwater.errors import Misuse, summarise
 from headwater.extras import import_optional
+from headwater.text import printable, shorten
 
+LIBRARIES = ("diffusers", "transformers", "stable_diffusion", "stable_audio", "audioldm2")
+"""Whose classes a folder may name: two libraries, and modules of pipelines with components of their own."""
+UNNEEDED = ("safety_checker",)
+"""Components that no flow needs; they are not loaded."""
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 """Endings of weights that are pickled, and could run code of their own."""
 
@@ -27,17 +32,17 @@ def open_pipeline(source: Any, download: bool) -> Any:
         If the folder is no pipeline of a known family, is incomplete or damaged, or has pickled weights; if a name is
         no folder and was not downloaded before; if diffusers is missing.
     """
+    if not isinstance(source, str | Path):
+        find_convention(type(source).__name__)
+        return source
+    path = Path(source)
+    if path.is_dir():
+        check_folder(path)
+    else:
+        check_name(path, download)
     with keep_gradients():
         diffusers = import_optional("diffusers", "diffusers")
         import_optional("transformers", "diffusers")
-        if not isinstance(source, str | Path):
-            find_convention(type(source).__name__)
-            return source
-        path = Path(source)
-        if path.is_dir():
-            check_folder(path)
-        else:
-            check_name(path, download)
         return read_pipeline(diffusers, str(source), download and not path.is_dir())
 
 
@@ -54,7 +59,7 @@ def keep_gradients() -> Iterator[None]:
 def read_pipeline(diffusers: Any, source: str, download: bool) -> Any:
     """The pipeline of a checked folder, or of a name from the cache or, if asked, from the hub."""
     safetensors = import_optional("safetensors", "diffusers")
-    errors = (OSError, ValueError, RuntimeError, KeyError, safetensors.SafetensorError)
+    errors = (OSError, ValueError, RuntimeError, KeyError, ImportError, safetensors.SafetensorError)
     try:
         return diffusers.DiffusionPipeline.from_pretrained(
             source,
@@ -64,26 +69,31 @@ def read_pipeline(diffusers: Any, source: str, download: bool) -> Any:
             **left_out(source),
         )
     except errors as error:
-        where = (
-            "No folder and no downloaded pipeline has" if not Path(source).is_dir() else "A pipeline lies in"
-        )
-        if Path(source).is_dir():
-            raise Misuse(
-                f"{where} {source}, but it cannot be read: {summarise(error)}.",
-                "Save it again with pipeline.save_pretrained(folder).",
-            ) from error
-        raise Misuse(
-            f"{where} the name {source!r}: {summarise(error)}.",
-            "Check the name and your access to it, and give download=True to try the hub.",
-        ) from error
+        raise describe(source, download, error) from error
 
 
-def left_out(source: str) -> dict[str, None]:
-    """The components that a folder was saved without, which have to be named."""
+def describe(source: str, download: bool, error: Exception) -> Misuse:
+    """What is to be said of a pipeline that could not be read."""
+    if Path(source).is_dir():
+        what = f"The pipeline in {source} cannot be read: {shorten(summarise(error), 300)}."
+        return Misuse(what, "Save it again with pipeline.save_pretrained(folder).")
+    if download:
+        what = f"The hub gave no pipeline {source!r} ({type(error).__name__})."
+        return Misuse(what, "Check the name, the connection, and your access to it.")
+    return Misuse(
+        f"No folder and no downloaded pipeline has the name {source!r}.",
+        "Check the name, and give download=True to ask the hub.",
+    )
+
+
+def left_out(source: str) -> dict[str, Any]:
+    """The components that a folder was saved without, which have to be named, and those that are not needed."""
     if not Path(source).is_dir():
         return {}
-    entries = read_index(Path(source)).items()
-    return {name: None for name, entry in entries if isinstance(entry, list) and entry[0] is None}
+    index = read_index(Path(source))
+    absent: dict[str, Any] = {name: None for name, entry in components(index) if entry[0] is None}
+    unneeded = {name: None for name in UNNEEDED if name in index}
+    return {**absent, **unneeded, **({"requires_safety_checker": False} if unneeded else {})}
 
 
 def check_name(path: Path, download: bool) -> None:
@@ -108,10 +118,21 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder that is no pipeline, lacks a component, or has pickled weights or code."""
     index = read_index(folder)
     find_convention(str(index["_class_name"]))
-    for name, entry in index.items():
-        if name.startswith("_") or not isinstance(entry, list) or entry[0] is None:
+    for name, (library, _) in components(index):
+        if library is None or name in UNNEEDED:
             continue
+        if library not in LIBRARIES:
+            raise Misuse(
+                f"The component {name} is a class of {printable(library)}, which is not imported for it.",
+                "Load the pipeline yourself, if you trust it, and give the pipeline.",
+            )
         check_component(folder, name)
+
+
+def components(index: dict[str, Any]) -> list[tuple[str, list[Any]]]:
+    """The components of an index with their library and class."""
+    pairs = [(name, entry) for name, entry in index.items() if not name.startswith("_")]
+    return [(name, entry) for name, entry in pairs if isinstance(entry, list) and len(entry) == 2]
 
 
 def read_index(folder: Path) -> dict[str, Any]:

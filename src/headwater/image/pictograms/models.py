@@ -46,7 +46,9 @@ class Codec:
 
     def check(self, x: Tensor) -> None:
         """Refuse a batch that the network of convolutions cannot take, or takes for another without a word."""
-        fits = x.ndim == 4 and x.shape[1] == self.shape[0] and all(n % self.multiple == 0 for n in x.shape[2:])
+        fits = (
+            x.ndim == 4 and x.shape[1] == self.shape[0] and all(n % self.multiple == 0 for n in x.shape[2:])
+        )
         if not fits:
             raise Misuse(
                 f"The events have the shape {list(x.shape[1:])}, and the model takes {list(self.shape)} "

@@ -18,9 +18,16 @@ from headwater.adapters.diffusers.options import (
     choose_size,
     choose_steps,
     prepare,
+    require_rescale,
     save_memory,
 )
-from headwater.adapters.diffusers.prompts import check_lengths, encode, make_texts, require_taken
+from headwater.adapters.diffusers.prompts import (
+    check_lengths,
+    encode,
+    make_texts,
+    require_names,
+    require_taken,
+)
 from headwater.adapters.diffusers.schedule import make_schedule
 from headwater.adapters.diffusers.schedulers import read_levels
 from headwater.adapters.diffusers.source import keep_gradients, open_pipeline
@@ -123,6 +130,8 @@ def load(
         require_components(convention, pipeline)
         texts = make_texts(prompt, negative_prompt, embeddings, labels)
         require_taken(convention, texts, seconds)
+        require_names(pipeline, texts)
+        require_rescale(pipeline, rescale)
         notes = (*prepare(convention, pipeline), *check_lengths(pipeline, texts))
         save_memory(convention, pipeline, checkpointing, slicing, tiling)
         request = Request(
