@@ -187,7 +187,7 @@ def reward_job(
     flow = on_canvas(
         watch.guard(load_flow(common, device, guidance)), size, samples=min(count, RewardJob.batch)
     )
-    settings = {"count": count, "seed": seed, "steps": recipe.steps, "guidance": guidance}
+    settings: dict[str, Any] = {"count": count, "seed": seed, "steps": recipe.steps, "guidance": guidance}
     settings |= {"size": list(flow.shape[1:]), "rewards": list(rewards), "strength": recipe.strength}
     return RewardJob(
         command="image generate",
