@@ -48,7 +48,7 @@ class MaximiseReward:
     method
         The rule for one step.
     optimizer
-        None means `LBFGS()`. `benchmarks/decisions/reward_recipe.py` compares it with clipped descent, and both holds.
+        None means `LBFGS()`; `benchmarks/decisions/reward_recipe.py` compares it with clipped descent.
 
     Raises
     ------
