@@ -4,29 +4,35 @@
 
 xhat(x_t, t) at t = 1 / (1 + sigma_y), where x_t = t y has the noise of y. Mean PSNR in dB of `--count` held-out
 pictures of 64 x 64, and of the centre crops of the last 40 photographs at their own resolution, in colour and in grey
-(its noise is completed to white noise in three channels, see `headwater.image.model.train.denoised_psnr`). Noise is
-in the range [-1, 1]. The last column is what `WarmStart` reaches on the same 100 pictures (`quality.md`).
+(its noise is completed to white noise in three channels, see `headwater.image.model.train.denoised_psnr`), beside
+BM3D (`pip install bm3d`), which is told the noise, too. Noise is in the range [-1, 1].
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from classical import bm3d, each
 from common import options, write
 from headwater import zoo
+from headwater.image.metrics.fidelity import psnr
 from headwater.image.model import models
 from headwater.image.model.train import denoised_psnr
-from headwater.image.model.training_data import load_photographs
+from headwater.image.model.training_data import load_photographs, to_grey
 from images import held_out
 
+LEVELS = (0.05, 0.1, 0.2, 0.4)
 
-def warm_start_psnr() -> float:
-    """The PSNR of the recipe at noise 0.2 on the first 100 pictures, from the committed table."""
-    rows = json.loads((Path(__file__).parent / "results" / "quality.json").read_text())["rows"]
-    return next(r["psnr"] for r in rows if r["task"] == "denoise" and "D-Flow" in r["method"])
+
+def bm3d_psnr(images: Tensor, sigma: float, *, grey: bool) -> float:
+    """The mean PSNR of BM3D on the same pictures and noise, uint8 `[n, 3, h, w]`."""
+    x1 = (to_grey(images)[:, :1] if grey else images).float() / 127.5 - 1
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))[:, : x1.shape[1]]
+    x = torch.cat([each(bm3d, y, [sigma / 2]) for y in (x1 + sigma * noise).split(1)])
+    return psnr(x.clamp(-1, 1), x1).mean().item()
 
 
 def main() -> None:
@@ -34,18 +40,20 @@ def main() -> None:
     pictures = ((held_out(o.data, o.count) + 1) * 127.5).round().to(torch.uint8)
     _, crops = load_photographs([Path(o.photographs)], 64)
     rows: list[dict[str, object]] = []
-    for name in zoo.list_models("image"):
-        for what, images in (("pictures", pictures), ("crops", crops)):
-            for grey in (False, True):
+    for what, images in (("pictures", pictures), ("crops", crops)):
+        for grey in (False, True):
+            for name in (*zoo.list_models("image"), "BM3D"):
                 row: dict[str, object] = {"network": name, "images": what, "grey": grey}
-                for sigma in (0.1, 0.2):
-                    psnr = denoised_psnr(models.network(name), images, sigma, grey=grey)
-                    row[f"PSNR, noise {sigma}"] = round(psnr, 2)
-                recipe = what == "pictures" and not grey and name == "tiny64"
-                rows.append(row | {"WarmStart, noise 0.2": warm_start_psnr() if recipe else ""})
+                for sigma in LEVELS:
+                    if name == "BM3D":
+                        value = bm3d_psnr(images, sigma, grey=grey)
+                    else:
+                        value = denoised_psnr(models.network(name), images, sigma, grey=grey)
+                    row[f"PSNR, noise {sigma}"] = round(value, 2)
+                rows.append(row)
                 print(rows[-1], flush=True)
     command = "python benchmarks/one_evaluation.py --data val.zip --photographs photos.zip"
-    note = f"{len(pictures)} pictures, {len(crops)} crops; one evaluation of the network each."
+    note = f"{len(pictures)} pictures, {len(crops)} crops; one evaluation of the network each, and BM3D."
     write(o.results / "one_evaluation", rows, command, note)
 
 

@@ -11,6 +11,7 @@ from headwater.errors import Misuse
 from headwater.flows.conditioned import Guided
 from headwater.flows.flow import Flow
 from headwater.flows.gaussian import Gaussian, GaussianMixture
+from headwater.flows.latent import LatentModel
 from headwater.flows.path import VP, BetaTable, CondOT, Cosine, Path
 from headwater.flows.watched import watch_flow
 from headwater.optimizers import LBFGS, Adam, GradientDescent, Polyak
@@ -73,6 +74,7 @@ __all__ = [
     "LinearOperator",
     "MAP",
     "MIDPOINT",
+    "LatentModel",
     "MaximiseReward",
     "Misfit",
     "Misuse",

@@ -5,8 +5,10 @@ import torch
 from cli_tools import call, report, two_sentences
 from PIL import Image
 
+import headwater as hw
 from headwater.cli.image import rewarded
 from headwater.cli.image.reward_request import number_repeated, read_rewards
+from headwater.flows.latent import LatentModel
 from headwater.image.rewards import ClassLogit, Symmetry
 
 
@@ -113,3 +115,15 @@ def test_refusals_are_two_sentences(here, capsys, words, part):
     error = capsys.readouterr().err
     assert part in error and two_sentences(error)
     assert not (here / "a.png").exists()
+
+
+def test_a_reward_of_pictures_is_one_of_latents():
+    """Through the decoder and the range of the model, with its gradient."""
+    flow = hw.Flow(lambda z, t: -z, shape=(3, 2, 2))
+    model = LatentModel(flow, decode=lambda z: 0.5 + z.tanh() / 2, encode=lambda x: x, range=(0.0, 1.0))
+    z = torch.randn(2, 3, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(rewarded.to_pictures(model, z), z.tanh())
+    reward = rewarded.in_states(Symmetry(), model)
+    torch.testing.assert_close(reward(z), Symmetry()(z.tanh()))
+    assert torch.autograd.gradcheck(reward, z.requires_grad_())
+    assert rewarded.in_states(Symmetry(), flow) == Symmetry() and rewarded.flow_of(model) is flow

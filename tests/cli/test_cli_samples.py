@@ -35,6 +35,17 @@ def test_generate_any_size(here):
     assert Image.open("a.png").size == (80, 64)
 
 
+def test_generate_draws_a_prompt_and_says_so(here):
+    line = "image generate --style noto --steps 1 -n 2 -o a.png --quiet --prompt"
+    assert call([*line.split(), "red apple"]) == 0
+    assert Image.open("a-0.png").size == (128, 128)
+    settings = report(here / "a.json")["settings"]
+    assert (
+        settings["prompt"] == "red apple" and settings["style"] == "noto" and settings["size"] == [128, 128]
+    )
+    assert settings["guidance"] == zoo.read_card("pictograms")["guidance"]
+
+
 def test_the_contact_sheet_is_about_square():
     page = contact_sheet([torch.full((3, 4, 4), -1.0)] * 5)
     assert page.shape == (1, 3, 14, 20) and int((page == -1).sum()) == 5 * 3 * 16

@@ -7,12 +7,15 @@ from pathlib import Path
 from torch import Tensor
 
 from headwater.cli.image.options import Common
-from headwater.cli.image.prior import load_flow, on_canvas
+from headwater.cli.image.prior import load_model, on_canvas
 from headwater.cli.shared.machine import device_named, use_idle_cores
 from headwater.cli.shared.terminal import say
 from headwater.dflow.forecast import forecast
 from headwater.errors import Misuse
+from headwater.flows.latent import LatentModel
 from headwater.image.io.files import read_image
+from headwater.image.latent import canvas_of, latents_on_canvas
+from headwater.problem.compose import compose
 from headwater.solvers.differentiation import Checkpoint, Direct
 from headwater.solvers.memory import available_memory
 
@@ -35,16 +38,21 @@ def show(
         size = (x.shape[-2], x.shape[-1])
     use_idle_cores()
     device = device_named(common.device)
-    flow = load_flow(common, device)
-    if size is not None:
-        size = (max(size[0], flow.shape[1]), max(size[1], flow.shape[2]))
-        flow = on_canvas(flow, size, samples=samples)
+    model = load_model(common, device)
+    height, width = (
+        model.shape[1:] if size is None else (max(n, m) for n, m in zip(size, model.shape[1:], strict=True))
+    )
+    if isinstance(model, LatentModel):
+        (height, width), cost = canvas_of((height, width), model), compose(_some_cost, model.decode)
+        flow = latents_on_canvas(model, (height, width))
+    else:
+        flow, cost = on_canvas(model, (height, width), samples=samples), _some_cost
     say(
-        f"{samples} x {flow.shape[1]} x {flow.shape[2]}, {steps} midpoint steps, {device}; "
+        f"{samples} x {height} x {width}, {steps} midpoint steps, {device}; "
         f"{available_memory(device) / 1e9:.1f} GB free"
     )
     for name in [strategy] if strategy else STRATEGIES:
-        need = forecast(flow, _some_cost, samples, steps=steps, gradient=STRATEGIES[name])
+        need = forecast(flow, cost, samples, steps=steps, gradient=STRATEGIES[name])
         say(f"{name:10s}  {need.bytes / 1e6:8.0f} MB  {need.seconds_per_gradient:8.2f} s per gradient")
     return 0
 

@@ -2,18 +2,21 @@
 
 One network evaluation with its vector-Jacobian product is carried out and counted; the laws of
 `solvers.differentiation` give the rest. With A the bytes that its graph keeps, P >= A its peak (the backward pass
-included), s the bytes of a state, n network evaluations per solve and O the bytes of the optimiser's state:
+included), C the peak of the cost alone, which may hold a decoder, s the bytes of a state, n network evaluations per
+solve and O the bytes of the optimiser's state:
 
-    Direct        (n - 1) A + P + O        n (F + V)
-    Checkpoint    P + (states held) s + O  n (2 F + V), n (3 F + V) if the grid is cut into segments
+    Direct        max((n - 1) A + P, n A + C) + O      n (F + V)
+    Checkpoint    max(P, C) + (states held) s + O      n (2 F + V), n (3 F + V) if the grid is cut into segments
 
-The optimiser's own step, which needs no graph, is the peak if it needs more than that.
+The cost's own evaluation and product come on top of the seconds. The optimiser's own step, which needs no graph, is
+the peak if it needs more than that.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +28,7 @@ from headwater.flows.flow import Flow
 from headwater.optimizers import LBFGS, Optimizer
 from headwater.problem.cost import Cost, check_values
 from headwater.solvers.differentiation import Auto, Checkpoint, Direct
+from headwater.solvers.fixed import as_grid
 from headwater.solvers.memory import PeakMemory
 from headwater.solvers.method import MIDPOINT, Method
 
@@ -67,7 +71,7 @@ def forecast(
     batch: int,
     *,
     method: Method = MIDPOINT,
-    steps: int = 6,
+    steps: int | Sequence[float] = 6,
     gradient: Direct | Checkpoint | Auto | None = None,
     optimizer: Optimizer[Any] | None = None,
 ) -> Forecast:
@@ -87,7 +91,7 @@ def forecast(
     method
         The rule for one step of the solver.
     steps
-        The number of steps.
+        The number of steps, or their times.
     gradient
         How the solve is differentiated: `Direct()`, `Checkpoint()`, or `Auto()`, which chooses one; None means
         `Auto()`.
@@ -112,33 +116,45 @@ def forecast(
     >>> few.bytes <= many.bytes
     True
     """
-    if batch < 1 or steps < 1:
-        raise Misuse(f"A run of {batch} problems and {steps} steps does nothing.", "Give at least 1 of each.")
+    count = steps if isinstance(steps, int) else len(as_grid(steps)) - 1
+    if batch < 1 or count < 1:
+        raise Misuse(f"A run of {batch} problems and {count} steps does nothing.", "Give at least 1 of each.")
     x = flow.noise(range(batch), device=_device(flow))
     strategy = gradient or Auto()
     if isinstance(strategy, Auto):
-        strategy = strategy.choose(flow, method, x, steps)
-    graph, evaluation = _evaluation_bytes(flow, cost, x)
+        strategy = strategy.choose(flow, method, x, count)
+    graph, evaluation = _evaluation_bytes(flow, x)
+    judging = _cost_bytes(cost, x)
     held, working = _optimizer_bytes(optimizer or LBFGS(), x)
     state = x.numel() * x.element_size()
-    n = steps * method.evaluations
-    extra = (n - 1) * graph if isinstance(strategy, Direct) else _states(strategy, steps, method) * state
-    peak = max(evaluation + extra + held, working) + BOOKKEEPING * state
-    return Forecast(peak, _seconds(flow, cost, x, strategy, steps, method), strategy)
+    n = count * method.evaluations
+    if isinstance(strategy, Direct):
+        solving = max((n - 1) * graph + evaluation, n * graph + judging)
+    else:
+        solving = max(evaluation, judging) + _states(strategy, count, method) * state
+    peak = max(solving + held, working) + BOOKKEEPING * state
+    return Forecast(peak, _seconds(flow, cost, x, strategy, count, method), strategy)
 
 
-def _evaluation_bytes(flow: Flow, cost: Cost, x: Tensor) -> tuple[int, int]:
-    """Bytes that the graph of one network evaluation keeps (A), and at the peak of evaluation, cost, backward (P)."""
+def _evaluation_bytes(flow: Flow, x: Tensor) -> tuple[int, int]:
+    """Bytes that the graph of one network evaluation keeps (A), and at the peak of it and its backward pass (P)."""
     with PeakMemory() as memory:
         z = x.detach().clone().requires_grad_()
         before = memory.live
         v = flow(z, torch.tensor(0.5))
         graph = memory.live - before
-        x1 = z + v
-        del v
-        value = check_values(cost, cost(x1), len(x), x1)
-        torch.autograd.grad(value.sum(), z)
+        torch.autograd.grad((z + v).square().sum(), z)
     return graph, memory.peak
+
+
+def _cost_bytes(cost: Cost, x: Tensor) -> int:
+    """Bytes at the peak of the cost and its backward pass (C)."""
+    with PeakMemory() as memory:
+        x1 = x.detach().clone().requires_grad_()
+        value = check_values(cost, cost(x1), len(x), x1)
+        torch.autograd.grad(value.sum(), x1)
+    peak: int = memory.peak
+    return peak
 
 
 def _optimizer_bytes(optimizer: Optimizer[Any], x: Tensor) -> tuple[int, int]:
@@ -173,11 +189,12 @@ def _seconds(
     torch.autograd.grad(v, z, torch.ones_like(v))
     forward, product = middle - start, _now(x.device) - middle
     start = _now(x.device)
-    cost(x)
+    torch.autograd.grad(cost(z).sum(), z)
+    judging = _now(x.device) - start
     forwards = 1
     if isinstance(strategy, Checkpoint):
         forwards = 2 if strategy.stride(steps, method.evaluations) == 1 else 3
-    return steps * method.evaluations * (forwards * forward + product) + 2 * (_now(x.device) - start)
+    return steps * method.evaluations * (forwards * forward + product) + judging
 
 
 def _now(device: torch.device) -> float:

@@ -12,6 +12,9 @@ from headwater.errors import Misuse
 from headwater.problem.batch import row_counts, select, select_rows
 from headwater.text import counted
 
+Combine = Callable[[Tensor, Tensor, float], Tensor]
+"""combine(v_null, v_condition, guidance) -> v, all `[batch, ...]`."""
+
 
 class Guided:
     """The velocity of a conditional network, with classifier-free guidance.
@@ -34,6 +37,8 @@ class Guided:
         costs two.
     together
         Whether both evaluations are one call of the network with twice the batch; False saves memory.
+    combine
+        What makes one velocity of both, combine(v_null, v_condition, guidance), all `[batch, ...]`; None: eq. 6.
 
     Raises
     ------
@@ -67,6 +72,7 @@ class Guided:
         *,
         guidance: float = 1.0,
         together: bool = True,
+        combine: Combine | None = None,
     ) -> None:
         if not abs(guidance) < float("inf"):
             raise Misuse(f"A guidance of {guidance} is not finite.", "Give a number, such as 1.0 for none.")
@@ -76,7 +82,7 @@ class Guided:
                 "Give `null`, the tensors of no condition.",
             )
         self.network, self.condition, self.null = network, dict(condition), null and dict(null)
-        self.guidance, self.together = guidance, together
+        self.guidance, self.together, self.combine = guidance, together, combine
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         """The guided velocity of x `[batch, ...]` at t `[]` or `[batch]`."""
@@ -85,6 +91,8 @@ class Guided:
         if self.guidance == 0.0:
             return self.network(x, t, **expand_rows(self.null, len(x)))
         null, v = self.both(x, t)
+        if self.combine is not None:
+            return self.combine(null, v, self.guidance)
         return null + self.guidance * (v - null)
 
     def both(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,6 +113,7 @@ class Guided:
             None if self.null is None else select_rows(self.null, index),
             guidance=self.guidance,
             together=self.together,
+            combine=self.combine,
         )
 
 

@@ -26,6 +26,7 @@ from headwater.image.operators import (
     motion_kernel,
     random_mask,
 )
+from headwater.image.pictograms.models import latent_model
 from headwater.image.power_law import PowerLaw
 from headwater.image.restoration import Restoration, restore
 from headwater.image.sheet import write_sheet
@@ -53,6 +54,7 @@ __all__ = [
     "gaussian_kernel",
     "image_kernel_distance",
     "kernel_distance",
+    "latent_model",
     "motion_kernel",
     "perceptual_distance",
     "photos",

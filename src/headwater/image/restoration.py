@@ -17,7 +17,9 @@ from headwater.dflow.result import Result
 from headwater.errors import Misuse
 from headwater.flows.cover import Place
 from headwater.flows.flow import Flow
+from headwater.flows.latent import LatentModel
 from headwater.image.canvas import cover_of, extend
+from headwater.image.latent import misfit_of_pictures
 from headwater.image.task import ImageTask
 from headwater.recipes.problem import Problem
 from headwater.recipes.recipe import Recipe, RecipeOptions
@@ -71,7 +73,7 @@ class Restoration:
         """The `region` of states x1 `[samples, c, *canvas]`; pixels that no window solves are those of the result."""
         (rows, columns), cover = self.region, cover_of(self.problem.flow)
         if cover is None:
-            return x1[..., rows, columns]
+            return self.problem.to_data(x1)[..., rows, columns]
         box = cover.cut_out()
         onto = extend(self.images[: len(x1), :, rows, columns], box.canvas)
         return box.unpack(x1, onto)[..., : rows.stop - rows.start, : columns.stop - columns.start]
@@ -79,12 +81,13 @@ class Restoration:
     def rms(self, images: Tensor) -> Tensor:
         """The misfit of images `[samples, c, height, width]` in their region, in units of the noise, `[samples]`."""
         cover = cover_of(self.problem.flow)
-        return self.problem.misfit.rms(images if cover is None else self.task.pack(images, cover))
+        misfit = misfit_of_pictures(self.problem)
+        return misfit.rms(images if cover is None else self.task.pack(images, cover))
 
 
 def restore(
     task: ImageTask,
-    model: Flow,
+    model: Flow | LatentModel,
     seeds: Sequence[int] = (0,),
     *,
     recipe: Recipe | None = None,
@@ -97,7 +100,7 @@ def restore(
     task
         What was measured.
     model
-        The prior on its window `[channels, height, width]`.
+        The prior on its window `[channels, height, width]`, of pixels or of latents.
     seeds
         One per image; each image depends on its own seed alone.
     recipe
@@ -131,13 +134,13 @@ def restore(
     task = replace(task, y=task.y.expand(len(seeds), *task.y.shape[1:]))
     problem = task.pose(model)
     result = problem.solve(seeds, recipe=recipe, options=options)
-    if task.tells_noise:
+    if task.tells_noise and problem.latent is None:
         inside = share_inside(task.y, model).sqrt() if task.measures_picture else torch.tensor(1.0)
         result = tell_overfitted(result, task.operator.count(task.y), 0.8 * inside)
     return Restoration(task.finish(result.x1, problem), result, task, problem)
 
 
-def share_inside(y: Tensor, model: Flow) -> Tensor:
+def share_inside(y: Tensor, model: Flow | LatentModel) -> Tensor:
     """The share of y within the model's data range, `[batch]`; at its ends, as in a dark photo, noise is cut off."""
     if model.range is None:
         return torch.ones(len(y))

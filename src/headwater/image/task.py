@@ -16,11 +16,13 @@ from torch import Tensor
 from headwater.errors import Misuse
 from headwater.flows.cover import Cover, cover_damage
 from headwater.flows.flow import Flow
+from headwater.flows.latent import LatentModel
 from headwater.flows.windowed import extend_to_canvas
-from headwater.image.answers import Answer, answer_of, faithful, plausible
+from headwater.image.answers import Answer, answer_of, faithful, on_latents, plausible
 from headwater.image.canvas import Crop, cover_of, extend, extend_mirrored, known_pixels, pad_to, surround
 from headwater.image.denoise import DenoisePicture
 from headwater.image.io.picture import check_range
+from headwater.image.latent import pose_on_latents
 from headwater.image.noise import estimate_noise
 from headwater.image.operators.blur import Blur
 from headwater.image.operators.clip import Clip
@@ -126,7 +128,7 @@ class ImageTask:
         guess = None if self.guess is None else self.guess.to(device)
         return replace(self, operator=self.operator.to(device), y=self.y.to(device), guess=guess)
 
-    def pose(self, model: Flow) -> Problem:
+    def pose(self, model: Flow | LatentModel) -> Problem:
         """The problem on the smallest canvas of the model's windows that holds the picture.
 
         If the operator is a mask, the problem is that of the windows that see damage, on the pixels that they cover
@@ -135,7 +137,8 @@ class ImageTask:
         Parameters
         ----------
         model
-            The prior on its window `[channels, height, width]`.
+            The prior on its window `[channels, height, width]`, of pixels or of latents. With latents the problem is
+            that of the picture that their decoder makes, and the misfit's unit holds the autoencoder's error, too.
 
         Raises
         ------
@@ -146,6 +149,10 @@ class ImageTask:
         self._check_shapes(model.shape[0])
         if self.check_span and model.range and self.measures_picture:
             check_range(self.y, *model.range)
+        if isinstance(model, LatentModel):
+            rough = self._rough_image(model.shape[0]) if self.guess is None else self.guess
+            measured = self._measure_once(self.operator, self.y)
+            return pose_on_latents(*measured, self.misfit_unit, rough, model, self.recipe(latent=True))
         canvas, sigma = self.embed(model), self.misfit_unit
         if (cover := cover_of(canvas)) is not None:
             known = Inpaint(self._pack_known(cover))
@@ -173,7 +180,7 @@ class ImageTask:
             return operator, y
         return compose(Colorize("mean"), operator), y.mean(1, keepdim=True)
 
-    def recipe(self, answer: Answer | None = None) -> Recipe:
+    def recipe(self, answer: Answer | None = None, *, latent: bool = False) -> Recipe:
         """The method for an answer: "faithful", near the mean of what is likely, or "plausible", a picture of it.
 
         None means that of `answers.answer_of`. The faithful answer to a noisy picture is one evaluation's job.
@@ -182,6 +189,8 @@ class ImageTask:
         ----------
         answer
             Which of the two.
+        latent
+            Whether the model is a `LatentModel`, whose estimates know nothing of pixels.
 
         Raises
         ------
@@ -198,6 +207,8 @@ class ImageTask:
         answer = answer_of(self.operator) if answer is None else answer
         if answer not in get_args(Answer):
             raise Misuse(f"There is no answer {answer!r}.", "Ask for 'faithful' or 'plausible'.")
+        if latent:
+            return on_latents(answer)
         if answer == "faithful" and self.is_denoising:
             return DenoisePicture()
         if answer == "faithful":
@@ -284,7 +295,8 @@ class ImageTask:
                 x1 = torch.where(self._pack_known(cover).to(x1.device), self.pack(self.y, cover).to(x1), x1)
             images = self.unpack(x1, cover, self.y)
             return images if problem.flow.range is None else images.clamp_(*problem.flow.range)
-        images = x1[..., : self.size[0], : self.size[1]]
+        images = x1 if problem is None else problem.to_data(x1)
+        images = images[..., : self.size[0], : self.size[1]]
         y = self.y.to(images.device) if self.y.is_complex() else self.y.to(images)
         y = y.expand(len(images), *self.y.shape[1:])
         known = known_pixels(self.operator, images.shape)
@@ -295,7 +307,7 @@ class ImageTask:
         elif precise and (pseudo_inverse := getattr(self.operator, "pseudo_inverse", None)):
             gap = self.operator.residual(images, y)
             images = images - pseudo_inverse(gap, ridge=(self.noise / self.resolution) ** 2)
-        return images if problem is None or problem.flow.range is None else images.clamp(*problem.flow.range)
+        return images if problem is None or problem.range is None else images.clamp(*problem.range)
 
     def embed(self, model: Flow) -> Flow:
         """The flow on the smallest canvas that holds the picture; of a mask only the windows that see damage.

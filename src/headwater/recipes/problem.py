@@ -13,6 +13,7 @@ from torch import Tensor
 
 from headwater.dflow.result import Result
 from headwater.flows.flow import Flow
+from headwater.flows.latent import LatentModel
 from headwater.problem.cost import Misfit
 from headwater.recipes.recipe import Recipe, RecipeOptions
 from headwater.recipes.warm_start import WarmStart
@@ -35,6 +36,8 @@ class Problem:
         A rough x1 `[batch or 1, *event]`.
     recipe
         The method that suits the problem.
+    latent
+        The model with the decoder, if states are latents; None means that states are data.
 
     Examples
     --------
@@ -51,6 +54,16 @@ class Problem:
     misfit: Misfit
     guess: Tensor
     recipe: Recipe = field(default_factory=WarmStart)
+    latent: LatentModel | None = None
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The range of the data, None if unbounded."""
+        return self.flow.range if self.latent is None else self.latent.range
+
+    def to_data(self, x1: Tensor) -> Tensor:
+        """The data `[samples, ...]` of states x1 `[samples, *event]`: decoded latents, else x1 itself."""
+        return x1 if self.latent is None else self.latent.decode(x1)
 
     def solve(
         self, seeds: Sequence[int], *, recipe: Recipe | None = None, options: RecipeOptions | None = None

@@ -25,7 +25,7 @@ def list_models(kind: str | None = None) -> list[str]:
     Parameters
     ----------
     kind
-        "image", "music", "molecule generator" or "molecule regressor"; None means all.
+        "image", "latent image", "music", "molecule generator" or "molecule regressor"; None means all.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def load_weights(name: str) -> dict[str, Tensor]:
     Returns
     -------
     weights
-        Tensors `[...]` of the shapes that its network has, float16, on the CPU.
+        Tensors `[...]` of the shapes that its network has, float16, on the CPU; stored captions are bytes.
 
     Raises
     ------

@@ -21,7 +21,7 @@ from headwater.errors import Misuse
 
 SHARD = 15 * 2**20
 """The most bytes of one file of weights; the weights of a larger model are cut into several files."""
-SEEN = {"image": "images", "music": "windows"}
+SEEN = {"image": "images", "latent image": "images", "music": "windows"}
 """The word on the card for what a kind of model is trained on; all other kinds are trained on molecules."""
 
 
@@ -38,6 +38,17 @@ def split_weights(weights: dict[str, Tensor], limit: int = SHARD) -> list[dict[s
     return parts
 
 
+def shrink(weights: Tensor) -> Tensor:
+    """Half precision for numbers with a point; bytes stay bytes.
+
+    Examples
+    --------
+    >>> shrink(torch.ones(2)).dtype, shrink(torch.ones(2, dtype=torch.int8)).dtype
+    (torch.float16, torch.int8)
+    """
+    return (weights.half() if weights.is_floating_point() else weights).contiguous()
+
+
 def export_model(checkpoint: Path, facts: Path, name: str, folder: Path) -> None:
     """Write the card `NAME.json` and the weights `NAME[-i].safetensors` of a checkpoint into the folder.
 
@@ -49,7 +60,7 @@ def export_model(checkpoint: Path, facts: Path, name: str, folder: Path) -> None
         The facts name no kind.
     """
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    parts = split_weights({k: v.half().contiguous() for k, v in state["ema"].items()})
+    parts = split_weights({k: shrink(v) for k, v in state["ema"].items()})
     files = (
         [f"{name}.safetensors"] if len(parts) == 1 else [f"{name}-{i}.safetensors" for i in range(len(parts))]
     )

@@ -230,7 +230,6 @@ def generate(
     count: Annotated[int, whole(1, 10_000, alias="-n")] = 4,
     seed: Seed = 0,
     steps: Annotated[int | None, whole(1, MOST_STEPS)] = None,
-    guidance: Annotated[float, number(-100, 100)] = 1.0,
     size: Size = None,
     reward: Annotated[tuple[str, ...], Parameter(metavar="REWARD", group=REWARDS, negative="")] = (),
     strength: Annotated[float | None, number(0.001, 1000, group=REWARDS)] = None,
@@ -268,12 +267,12 @@ def generate(
 
         given: dict[str, Any] = {"steps": steps, "strength": strength, "gradients": gradients}
         recipe = MaximiseReward(**{name: value for name, value in given.items() if value is not None})
-        return run(reward_job(count, seed, recipe, guidance, size, reward, common))
+        return run(reward_job(count, seed, recipe, size, reward, common))
     if strength is not None or gradients is not None:
         raise Misuse("Nothing is rewarded, so there is no strength and no gradient.", "Give a --reward.")
     from headwater.cli.image.samples import generate_job
 
-    return run(generate_job(count, seed, steps or 24, guidance, size, common))
+    return run(generate_job(count, seed, steps, size, common))
 
 
 @image.command

@@ -44,10 +44,24 @@ class Common(Files):
     """What every command that uses a model understands."""
 
     model: Annotated[str | None, Parameter(group=MODEL)] = None
-    """A shipped model, see 'headwater models'; photo64 by default."""
+    """A shipped model, see 'headwater models', or the folder of a diffusers pipeline; by default photo64, and
+    pictograms where --prompt or --style is given."""
 
     label: Annotated[str | None, Parameter(group=MODEL)] = None
     """The class of the image: a name, WNID or number of the model's classes. None by default."""
+
+    prompt: Annotated[str | None, Parameter(group=MODEL)] = None
+    """What the picture shows, in English, such as "a red apple"; for models that take a text."""
+
+    negative: Annotated[str | None, Parameter(group=MODEL)] = None
+    """What to keep away from; for a diffusers pipeline."""
+
+    style: Annotated[str | None, Parameter(group=MODEL)] = None
+    """The icon set whose manner pictograms follows, such as noto or twemoji; by default any."""
+
+    guidance: Annotated[float | None, number(-100, 100, group=MODEL)] = None
+    """Weight of classifier-free guidance: towards --label by default 1, which means none; towards --prompt the
+    model's own."""
 
     device: Annotated[str | None, Parameter(group=MODEL)] = None
     """Where to compute: cpu, cuda, cuda:1, mps. By default a GPU if there is one."""

@@ -1,33 +1,114 @@
-"""The shipped model of the options, as a flow on its window or on a canvas."""
+"""The model of the options: on its window, on a canvas, or on latents."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from headwater import zoo
 from headwater.cli.image.options import Common
 from headwater.cli.shared.machine import check_room
+from headwater.cli.shared.progress import Watch
+from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.latent import LatentModel
 from headwater.flows.windowed import extend_to_canvas
 from headwater.image.model import models
+from headwater.image.pictograms import models as pictograms
 
 STATES = 16
 """States that a solve on a canvas holds at once: two of the solver, two sums of windows, and the windows, which
 cover every pixel four times, before the network, after it and joined."""
 
 
-def load_flow(common: Common, device: torch.device, guidance: float = 1.0) -> Flow:
-    """The shipped model of the options, as a flow."""
+Model = Flow | LatentModel
+
+
+def load_model(common: Common, device: torch.device) -> Model:
+    """The model of the options: a flow on pixels, or one on latents, which may be told a text.
+
+    Raises
+    ------
+    Misuse
+        There is no such model, or it does not take one of the options.
+    """
+    name = model_of(common)
+    if is_folder(name):
+        return load_pipeline(common, device)
+    if zoo.read_card(name)["kind"] == pictograms.KIND:
+        refuse(common, name, "label", "negative")
+        return pictograms.latent_model(
+            common.prompt, name=name, style=common.style, guidance=common.guidance, device=str(device)
+        )
+    refuse(common, name, "prompt", "negative", "style")
+    guidance = 1.0 if common.guidance is None else common.guidance
     if guidance != 1.0 and common.label is None:
         raise Misuse("Guidance needs a label, and none was given.", "Give --label.")
-    return models.flow(model_of(common), label=common.label, guidance=guidance, device=str(device))
+    return models.flow(name, label=common.label, guidance=guidance, device=str(device))
+
+
+def load_pipeline(common: Common, device: torch.device) -> LatentModel:
+    """The diffusers pipeline of a folder, told the prompt."""
+    from headwater.adapters import diffusers
+
+    folder = model_of(common)
+    refuse(common, folder, "label", "style")
+    model = diffusers.load(
+        folder,
+        common.prompt,
+        negative_prompt=common.negative,
+        guidance=common.guidance,
+        device=str(device),
+    )
+    for note in model.notes:
+        say(note)
+    return model
+
+
+def refuse(common: Common, name: str, *options: str) -> None:
+    """Refuse options that a model does not take."""
+    for option in options:
+        if getattr(common, option) is not None:
+            raise Misuse(f"The model {name!r} takes no --{option}.", "Leave it out, or give another --model.")
+
+
+def load_flow(common: Common, device: torch.device) -> Flow:
+    """The model of the options, which has to be one on pixels."""
+    model = load_model(common, device)
+    if isinstance(model, LatentModel):
+        raise Misuse(
+            f"{model_of(common)} is a model on latents, for which this command does nothing.",
+            f"Give --model {models.DEFAULT}.",
+        )
+    return model
+
+
+def guard_model(watch: Watch, model: Model) -> Model:
+    """The model, which a watch ends between any two evaluations of its network."""
+    if isinstance(model, LatentModel):
+        return replace(model, flow=watch.guard(model.flow))
+    return watch.guard(model)
 
 
 def model_of(common: Common) -> str:
-    """The name of the model that was asked for, or the default."""
-    return common.model or models.DEFAULT
+    """The name or folder of the model that was asked for, or the default."""
+    told = common.prompt is not None or common.style is not None
+    return common.model or ("pictograms" if told else models.DEFAULT)
+
+
+def is_folder(name: str) -> bool:
+    """Whether a model's name is a path.
+
+    Examples
+    --------
+    >>> is_folder("photo64"), is_folder("models/my-pipeline")
+    (False, True)
+    """
+    return Path(name).is_dir() or any(mark in name for mark in ("/", os.sep))
 
 
 def on_canvas(

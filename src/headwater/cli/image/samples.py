@@ -15,7 +15,7 @@ from torch import Tensor
 from headwater.atomic import write_atomically
 from headwater.cli.image.options import Common
 from headwater.cli.image.outputs import plan_outputs
-from headwater.cli.image.prior import load_flow, model_of, on_canvas
+from headwater.cli.image.prior import Model, guard_model, load_flow, load_model, model_of, on_canvas
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import device_named
 from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
@@ -24,8 +24,12 @@ from headwater.cli.shared.terminal import say
 from headwater.dflow.start import inversion
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.latent import LatentModel
 from headwater.image.io.files import read_image, write_image
-from headwater.solvers import MIDPOINT, bits_per_dimension, log_likelihood, solve
+from headwater.solvers import EULER, MIDPOINT, bits_per_dimension, log_likelihood, solve
+
+STEPS = 24
+"""Steps of the midpoint method for a sample."""
 
 
 @dataclass(kw_only=True)
@@ -37,18 +41,20 @@ class PriorJob(Job):
     smaller = "Give a smaller --size, or smaller images."
 
     def facts(self) -> Mapping[str, Any]:
-        """The model and the label."""
-        return {"model": model_of(self.common), "label": self.common.label}
+        """The model and what it was told."""
+        told = ("prompt", "negative", "style", "guidance")
+        given = {name: value for name in told if (value := getattr(self.common, name)) is not None}
+        return {"model": model_of(self.common), "label": self.common.label, **given}
 
 
 @dataclass(kw_only=True)
 class GenerateJob(PriorJob):
     """Samples of the flow, `batch` of them solved at once; sample i has the i-th seed."""
 
-    flow: Flow
+    model: Model
     outputs: Outputs
     seeds: range
-    steps: int
+    steps: int | None
     most_shown: int
     batch: int = 16
     written: int = 0
@@ -58,8 +64,8 @@ class GenerateJob(PriorJob):
         """Draw batch after batch; every batch is written when it is done, the first ones are kept for the sheet."""
         for seeds in (self.seeds[i : i + self.batch] for i in range(0, len(self.seeds), self.batch)):
             with torch.no_grad():
-                x1 = solve(self.flow, self.flow.noise(seeds, device=self.device), steps=self.steps)
-            for image in x1.clamp(-1, 1).cpu():
+                pictures = draw_pictures(self.model, seeds, self.steps, self.device)
+            for image in pictures.cpu():
                 write_image(image[None], self.outputs.main[self.written], overwrite=self.overwrite)
                 self.images += [image] if self.written < self.most_shown else []
                 self.written += 1
@@ -84,28 +90,44 @@ class GenerateJob(PriorJob):
         )
 
 
+def draw_pictures(model: Model, seeds: Sequence[int], steps: int | None, device: torch.device) -> Tensor:
+    """Pictures of the seeds in [-1, 1], `[len(seeds), 3, h, w]`; steps None means those of the model, or 24."""
+    if not isinstance(model, LatentModel):
+        return solve(model, model.noise(seeds, device=device), steps=steps or STEPS).clamp(-1, 1)
+    x0 = model.flow.noise(seeds, device=device)
+    if steps is None and model.steps is not None:
+        z = solve(model.flow, x0, method=EULER, steps=model.steps)
+    else:
+        z = solve(model.flow, x0, steps=steps or STEPS)
+    low, high = model.range
+    return ((model.decode(z) - low) / (high - low) * 2 - 1).clamp(-1, 1)
+
+
 def generate_job(
-    count: int, seed: int, steps: int, guidance: float, size: tuple[int, int] | None, common: Common
+    count: int, seed: int, steps: int | None, size: tuple[int, int] | None, common: Common
 ) -> GenerateJob:
     """The job of `generate`, checked."""
     output = common.output or Path("samples.png")
     outputs = plan_outputs(output, output, "generate", count, overwrite=common.overwrite)
     device = device_named(common.device)
     watch = Watch("generate", quiet=True)
-    flow = watch.guard(load_flow(common, device, guidance))
-    flow = on_canvas(flow, size, samples=min(count, GenerateJob.batch))
-    shape = list(flow.shape[1:])
-    settings = {"count": count, "seed": seed, "steps": steps, "guidance": guidance, "size": shape}
+    model = guard_model(watch, load_model(common, device))
+    if isinstance(model, LatentModel):
+        if size is not None:
+            raise Misuse(f"The model {model_of(common)!r} takes no --size.", "Leave it out.")
+    else:
+        model = on_canvas(model, size, samples=min(count, GenerateJob.batch))
+    shape = list(model.shape[1:])
     return GenerateJob(
         command="image generate",
-        settings=settings,
+        settings={"count": count, "seed": seed, "steps": steps, "size": shape},
         report=outputs.report,
         watch=watch,
         device=device,
         overwrite=common.overwrite,
         quiet=common.quiet,
         common=common,
-        flow=flow,
+        model=model,
         outputs=outputs,
         seeds=range(seed, seed + count),
         steps=steps,

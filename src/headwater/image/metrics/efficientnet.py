@@ -21,8 +21,11 @@ Variant = Literal["lite0", "lite1"]
 SIDES: dict[Variant, int] = {"lite0": 224, "lite1": 240}
 
 
-def block_features(x: Tensor, variant: Variant = "lite0") -> Iterator[Tensor]:
+def block_features(x: Tensor, variant: Variant = "lite0", side: int | None = None) -> Iterator[Tensor]:
     """The features `[batch, c, h, w]` after each block, of images x `[batch, 3, h, w]` in [-1, 1].
+
+    The network sees the images at `side` x `side`, by default its own; what is not asked of the iterator is not
+    computed.
 
     Raises
     ------
@@ -40,7 +43,9 @@ def block_features(x: Tensor, variant: Variant = "lite0") -> Iterator[Tensor]:
         )
     net = load_network(variant, x.device, double=x.dtype is torch.float64)
     seen = x if x.dtype is torch.float64 else x.float()
-    seen = interpolate(seen, (SIDES[variant], SIDES[variant]), mode="bicubic", antialias=True)
+    side = side or SIDES[variant]
+    if seen.shape[-2:] != (side, side):
+        seen = interpolate(seen, (side, side), mode="bicubic", antialias=True)
     out = net._swish(net._bn0(net._conv_stem(((seen + 1) * 127.5 - 127) / 128)))
     for block in net._blocks:
         out = block(out)

@@ -130,13 +130,16 @@ def fid(x: Tensor, reference: Tensor) -> float:
     return float(metric.compute())
 
 
-def features(x: Tensor) -> Iterator[Tensor]:
+def features(x: Tensor, side: int | None = None) -> Iterator[Tensor]:
     """The features [batch, c_l, h_l, w_l] of images [batch, 3, h, w] in [-1, 1] at the five depths.
+
+    The network sees the images at `side` x `side`, by default its own; what is not asked of the iterator is not
+    computed.
 
     >>> [f.shape[1] for f in features(torch.zeros(1, 3, 32, 32))]
     [16, 24, 40, 112, 320]
     """
-    for depth, out in enumerate(block_features(x)):
+    for depth, out in enumerate(block_features(x, side=side)):
         if depth in DEPTHS:
             yield out
 

@@ -56,14 +56,14 @@ def distances(samples: Tensor, pictures: Tensor) -> list[dict[str, Any]]:
     ]
 
 
-def save_contact_sheet(path: Path, samples: Tensor, columns: int = 8) -> None:
-    """Write images `[n, 3, h, w]` in [-1, 1] as rows of a PNG, at twice their size."""
+def save_contact_sheet(path: Path, samples: Tensor, columns: int = 8, zoom: int = 2) -> None:
+    """Write images `[n, 3, h, w]` in [-1, 1] as rows of a PNG, at `zoom` times their size."""
     image = import_optional("PIL.Image")
     pixels = ((samples.clamp(-1, 1) + 1) * 127.5).round().byte()
     full = pixels[: len(pixels) // columns * columns] if len(pixels) > columns else pixels
     page = torch.cat([torch.cat(list(row), dim=2) for row in torch.split(full, columns)], dim=1)
     picture = image.fromarray(page.permute(1, 2, 0).numpy())
-    picture.resize((picture.width * 2, picture.height * 2), image.Resampling.NEAREST).save(path)
+    picture.resize((picture.width * zoom, picture.height * zoom), image.Resampling.NEAREST).save(path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
