@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headwater.dflow.control import control
 from headwater.dflow.forecast import forecast
-from headwater.dflow.prior import ChiPrior, GaussianPrior, TargetLikelihood
+from headwater.dflow.prior import ChiPrior, GaussianPrior, NearDraw, TargetLikelihood
 from headwater.dflow.result import Event, Result, deadline
 from headwater.dflow.start import blend, inversion, shell
 from headwater.errors import Misuse
@@ -20,6 +20,7 @@ from headwater.problem.batch import Each, WholeBatch
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit, NegativePSNR, Stop, WeightedSum, discrepancy, target_psnr
 from headwater.problem.operator import Identity, LinearOperator, Operator
+from headwater.problem.rewards import RewardSum
 from headwater.recipes.average import Average
 from headwater.recipes.covariance import White
 from headwater.recipes.estimate import Estimate
@@ -28,6 +29,7 @@ from headwater.recipes.methods import find_method
 from headwater.recipes.one_evaluation import OneEvaluation, find_time_of_noise
 from headwater.recipes.paper import Paper
 from headwater.recipes.recipe import RecipeOptions
+from headwater.recipes.reward import MaximiseReward
 from headwater.recipes.warm_start import WarmStart
 from headwater.solvers import (
     DDIM,
@@ -73,8 +75,10 @@ __all__ = [
     "MAP",
     "MIDPOINT",
     "LatentModel",
+    "MaximiseReward",
     "Misfit",
     "Misuse",
+    "NearDraw",
     "NegativePSNR",
     "OneEvaluation",
     "Operator",
@@ -84,6 +88,7 @@ __all__ = [
     "RK4",
     "RecipeOptions",
     "Result",
+    "RewardSum",
     "Status",
     "Stop",
     "TargetLikelihood",

@@ -13,7 +13,7 @@ import torch
 import headwater
 
 API = Path(__file__).parents[2] / "docs" / "api"
-CORE = ("control", "flows", "adapters", "problems", "solvers", "recipes", "errors")
+CORE = ("control", "flows", "adapters", "problems", "rewards", "solvers", "recipes", "errors")
 
 
 def read_entries(text):

@@ -122,6 +122,15 @@ class StandardisedReward:
 def standardise_reward(reward: Reward, draws: Tensor, name: str = "reward") -> StandardisedReward:
     """A reward in standard deviations of its values at draws `[n, *event]`.
 
+    Parameters
+    ----------
+    reward
+        x1 `[batch, *event]` -> `[batch]`.
+    draws
+        Samples of a flow `[n, *event]`, two or more.
+    name
+        What a refusal calls the reward.
+
     Raises
     ------
     Misuse

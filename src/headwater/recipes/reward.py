@@ -23,7 +23,7 @@ from headwater.optimizers import LBFGS, GradientDescent, Optimizer
 from headwater.problem.cost import Cost, WeightedSum
 from headwater.problem.rewards import Reward
 from headwater.solvers.differentiation import Strategy
-from headwater.solvers.method import DDIM, MIDPOINT, Method
+from headwater.solvers.method import DDIM, Method
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class MaximiseReward:
     method
         The rule for one step.
     optimizer
-        None means `LBFGS()`.
+        None means `LBFGS()`; `benchmarks/decisions/reward_recipe.py` compares it with clipped descent.
 
     Raises
     ------
@@ -64,9 +64,9 @@ class MaximiseReward:
     x1 = 2 x0, and the reward is x1 / 2: it rises by 3.
 
     >>> import torch
-    >>> from headwater import Gaussian
+    >>> from headwater import MIDPOINT, Gaussian
     >>> flow = Gaussian(torch.zeros(1), torch.tensor([2.0])).flow
-    >>> result = MaximiseReward(strength=3.0, steps=24)(flow, lambda x1: x1[:, 0] / 2, [0])
+    >>> result = MaximiseReward(strength=3.0, steps=24, method=MIDPOINT)(flow, lambda x1: x1[:, 0] / 2, [0])
     >>> round((result.x0 - flow.noise([0])).item(), 2)
     3.0
     """
@@ -76,7 +76,7 @@ class MaximiseReward:
     hold_weight: float = 1.0
     gradients: int = 10
     steps: int = 6
-    method: Method = MIDPOINT
+    method: Method = DDIM
     optimizer: Optimizer[Any] | None = None
 
     def __post_init__(self) -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App
+from cyclopts import App, Group, Parameter
 
 from headwater.cli.image.options import (
     NO_COMMON,
@@ -24,12 +24,14 @@ from headwater.cli.image.options import (
     Subsampling,
 )
 from headwater.cli.shared import values
-from headwater.cli.shared.options import MOST_STEPS, Seed, Steps, number, whole, word
+from headwater.cli.shared.options import MOST_GRADIENTS, MOST_STEPS, Seed, Steps, number, whole, word
+from headwater.errors import Misuse
 
 if TYPE_CHECKING:
     from headwater.cli.image.requests import Request
     from headwater.cli.shared.job import Job
 
+REWARDS = Group("Rewards", sort_key=1)
 image = App(name="image", help="Restore, generate and examine images of any size.")
 
 BoxOption = Annotated[
@@ -229,9 +231,12 @@ def generate(
     seed: Seed = 0,
     steps: Annotated[int | None, whole(1, MOST_STEPS)] = None,
     size: Size = None,
+    reward: Annotated[tuple[str, ...], Parameter(metavar="REWARD", group=REWARDS, negative="")] = (),
+    strength: Annotated[float | None, number(0.001, 1000, group=REWARDS)] = None,
+    gradients: Annotated[int | None, whole(1, MOST_GRADIENTS, group=REWARDS)] = None,
     common: Common = NO_COMMON,
 ) -> int:
-    """Draw samples of the model, and a contact sheet of them.
+    """Draw samples of the model, and a contact sheet of them; with --reward such that have more of something.
 
     Parameters
     ----------
@@ -240,12 +245,32 @@ def generate(
     seed
         Seed of the first sample; sample i has seed + i.
     steps
-        Steps of the ODE solver; by default 24, or those that a pipeline was made for.
+        Steps of the ODE solver; by default 24, with a reward fewer.
+    guidance
+        Weight of classifier-free guidance towards --label; 1 means no guidance.
     size
         Height and width, each at least the model's; by default the model's.
+    reward
+        What the samples should have more of: 'class: volcano', 'palette: #e33,#fff', brightness, 'contrast: 0.4',
+        symmetry, sharpness, 'like: photo.png', or my_reward.py with a function reward(x). Give the option again for a
+        sum, with weights as in '2 * symmetry'.
+    strength
+        How much the rewards count, about their rise in standard deviations among draws of the model.
+    gradients
+        Most gradient evaluations per sample.
     """
-    from headwater.cli.image.samples import generate_job
     from headwater.cli.shared.job import run
+
+    if reward:
+        from headwater.cli.image.rewarded import reward_job
+        from headwater.recipes.reward import MaximiseReward
+
+        given: dict[str, Any] = {"steps": steps, "strength": strength, "gradients": gradients}
+        recipe = MaximiseReward(**{name: value for name, value in given.items() if value is not None})
+        return run(reward_job(count, seed, recipe, size, reward, common))
+    if strength is not None or gradients is not None:
+        raise Misuse("Nothing is rewarded, so there is no strength and no gradient.", "Give a --reward.")
+    from headwater.cli.image.samples import generate_job
 
     return run(generate_job(count, seed, steps, size, common))
 

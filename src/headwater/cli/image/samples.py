@@ -135,13 +135,15 @@ def generate_job(
     )
 
 
-def contact_sheet(images: Sequence[Tensor], border: int = 2) -> Tensor:
-    """Images `[3, h, w]` side by side on white, `[1, 3, H, W]`, about square; `border` pixels between them.
+def contact_sheet(images: Sequence[Tensor], border: int = 2, columns: int | None = None) -> Tensor:
+    """Images `[3, h, w]` side by side on white, `[1, 3, H, W]`, `border` pixels between them.
+
+    About square, if there is no number of `columns`.
 
     >>> contact_sheet([torch.zeros(3, 8, 8)] * 4).shape
     torch.Size([1, 3, 22, 22])
     """
-    columns = math.ceil(math.sqrt(len(images)))
+    columns = columns or math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
     c, h, w = images[0].shape
     page = torch.ones(c, rows * (h + border) + border, columns * (w + border) + border)

@@ -73,24 +73,24 @@ def no_function(found: Any, name: str, file: Path, cure: str) -> Misuse:
 
 
 @contextmanager
-def refuse_failures(where: str, what: str, cure: str) -> Iterator[None]:
+def refuse_failures(where: str, what: str, cure: str, kind: str = "operator") -> Iterator[None]:
     """A block that calls the user's code: its own failures as a Misuse."""
     try:
         yield
     except Misuse:
         raise
     except Exception as error:
-        raise Misuse(f"The operator {where} failed on {what}: {summarise(error)}.", cure) from error
+        raise Misuse(f"The {kind} {where} failed on {what}: {summarise(error)}.", cure) from error
 
 
 def explain_failures(
-    function: Callable[[Tensor], Any], where: str, what: str, cure: str
+    function: Callable[[Tensor], Any], where: str, what: str, cure: str, kind: str = "operator"
 ) -> Callable[[Tensor], Any]:
     """The user's function of a tensor; each failure of its own is a Misuse that names `what` it failed on."""
 
     @functools.wraps(function, updated=())
     def explained(x: Tensor) -> Any:
-        with refuse_failures(where, f"{what} {list(x.shape)}", cure):
+        with refuse_failures(where, f"{what} {list(x.shape)}", cure, kind):
             return function(x)
 
     return explained

@@ -72,7 +72,7 @@ class Palette:
             )
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The reward of x `[batch, 3, h, w]`, `[batch]`."""
+        """The reward of x `[batch, 3, h, w]`, `[batch]`; a `Misuse` of pictures in grey."""
         if x.ndim != 4 or x.shape[1] != 3:
             raise Misuse(
                 f"A palette is of colour pictures, not of {list(x.shape)}.", "Give [batch, 3, h, w]."

@@ -50,7 +50,13 @@ class RewardJudge:
         with torch.no_grad():
             known = pool_features(self.draws.clamp(-1, 1), self.variant)
         object.__setattr__(self, "_known", known)
-        object.__setattr__(self, "_typical", nearest(known, known, own=True).median())
+        object.__setattr__(self, "_apart", nearest(known, known, own=True))
+
+    @property
+    def farthest(self) -> float:
+        """The largest strangeness of a draw among the others."""
+        apart: Tensor = self._apart  # type: ignore[attr-defined]
+        return float(apart.max() / apart.median())
 
     def strangeness(self, x: Tensor) -> Tensor:
         """How far pictures x `[batch, 3, h, w]` are from the nearest draw, `[batch]`; 1 is as far as draws are.
@@ -60,8 +66,8 @@ class RewardJudge:
         """
         with torch.no_grad():
             found = nearest(pool_features(x.clamp(-1, 1), self.variant), self._known)  # type: ignore[attr-defined]
-        typical: Tensor = self._typical  # type: ignore[attr-defined]
-        return found / typical
+        apart: Tensor = self._apart  # type: ignore[attr-defined]
+        return found / apart.median()
 
     def probability(self, x: Tensor, number: int) -> Tensor:
         """What the judge gives class `number` of ImageNet for pictures x `[batch, 3, h, w]`, `[batch]`."""

