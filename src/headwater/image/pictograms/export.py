@@ -21,7 +21,8 @@ from torch import Tensor
 from headwater import zoo
 from headwater.image.pictograms.data import load
 from headwater.image.pictograms.icons import SETS
-from headwater.image.pictograms.models import KIND, pack_captions, plain_text
+from headwater.image.pictograms.models import KIND
+from headwater.image.pictograms.prompts import pack_captions, plain_text
 from headwater.image.pictograms.texts import embed_texts
 from headwater.zoo.export import export_model
 
