@@ -1,7 +1,7 @@
 """Turn the checkpoints of both stages into the shipped model `pictograms`.
 
-    python -m headwater.image.pictograms.export --work FOLDER --data pictograms.npz --hardware "two cores of ..." \\
-        --evaluation docs/pictograms-evaluation.json --guidance 3 --limits "what it cannot do"
+    python -m headwater.image.pictograms.export --work FOLDER --data pictograms.npz --guidance 3
+        --evaluation pictograms-evaluation.json --hardware "what it was trained on" --limits "what it cannot do"
 
 Puts the averaged weights of the two networks and the embeddings of all labels into one checkpoint, and that into a
 card and weights with `headwater.zoo.export`.
