@@ -127,7 +127,7 @@ def latent_model(
     name: str = "pictograms",
     style: str | None = None,
     guidance: float | None = None,
-    steps: int = 16,
+    steps: int = 10,
     device: str = "cpu",
 ) -> LatentImageModel:
     """A shipped model that makes pictures from words, as a flow on latents with its decoder.
