@@ -130,7 +130,7 @@ def evaluate(
     trained = first_of_each(train.select([i for i, k in enumerate(train.labels) if k in labels]), count)
     shown = set(zip(held_out.sets, held_out.names, strict=True))
     names = zip(all_held_out.sets, all_held_out.names, strict=True)
-    others = all_held_out.select([i for i, name in enumerate(names) if name not in shown][::2])
+    others = all_held_out.select([i for i, name in enumerate(names) if name not in shown][::4])
     again = reconstruct(parts, held_out.pixels)
     samples = {
         name: draw(parts, embed_texts(d.labels), style_rows(d), guidance, steps)
