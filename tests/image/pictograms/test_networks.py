@@ -14,14 +14,11 @@ from headwater.image.pictograms.models import (
     Decode,
     Encode,
     Parts,
-    embed_prompts,
     make_model,
-    pack_captions,
-    plain_text,
     style_number,
-    unpack_captions,
 )
 from headwater.image.pictograms.network import PictogramConfig, PictogramNet
+from headwater.image.pictograms.prompts import embed_prompts, pack_captions, plain_text, unpack_captions
 
 torch.set_num_threads(1)
 SMALL = AutoencoderConfig(size=16, narrow=16, middle=16, wide=16, blocks=1)

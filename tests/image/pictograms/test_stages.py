@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from headwater import solve, zoo
 from headwater.errors import Misuse
-from headwater.image.pictograms import export, models, train_autoencoder, train_flow
+from headwater.image.pictograms import export, models, prompts, train_autoencoder, train_flow
 from headwater.image.pictograms.autoencoder import AutoencoderConfig
 from headwater.image.pictograms.captions import Captions
 from headwater.image.pictograms.data import Pictograms
@@ -185,7 +185,7 @@ def test_a_stage_is_found_again_in_its_folder(work, tmp_path):
 
 def test_what_is_exported_is_the_model_of_the_checkpoints(work, tmp_path, monkeypatch):
     states = [torch.load(work / s / "checkpoint.pt", weights_only=True) for s in ("autoencoder", "flow")]
-    captions = models.pack_captions(["up", "down"], two_kinds().embeddings)
+    captions = prompts.pack_captions(["up", "down"], two_kinds().embeddings)
     torch.save(export.join_stages(*states, captions), tmp_path / "joined.pt")
     facts = {"kind": models.KIND, "styles": ["noto"], "guidance": 2.0, "data": "discs"}
     (tmp_path / "facts.json").write_text(json.dumps(facts))

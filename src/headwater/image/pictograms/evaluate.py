@@ -124,11 +124,13 @@ def evaluate(
     data: Pictograms, parts: Parts, judge: Judge, guidance: float, steps: int, count: int
 ) -> list[Any]:
     """The rows of the evaluation."""
-    held_out, trained = (first_of_each(data.part(part), count) for part in ("held-out", "train"))
-    others = data.part("held-out").select(range(0, len(data.part("held-out")), 3))
     labels = candidate_labels(data)
-    known = [i for i, label in enumerate(trained.labels) if label in labels]
-    trained = trained.select(known)
+    all_held_out, train = data.part("held-out"), data.part("train")
+    held_out = first_of_each(all_held_out, count)
+    trained = first_of_each(train.select([i for i, k in enumerate(train.labels) if k in labels]), count)
+    shown = set(zip(held_out.sets, held_out.names, strict=True))
+    names = zip(all_held_out.sets, all_held_out.names, strict=True)
+    others = all_held_out.select([i for i, name in enumerate(names) if name not in shown][::4])
     again = reconstruct(parts, held_out.pixels)
     samples = {
         name: draw(parts, embed_texts(d.labels), style_rows(d), guidance, steps)
@@ -150,6 +152,7 @@ def evaluate(
                 ("samples of trained labels", features["trained"], trained.labels),
                 ("reconstructions of true held-out drawings", decoded, held_out.labels),
                 ("true held-out drawings", true, held_out.labels),
+                ("true drawings of trained emoji", features_of(trained), trained.labels),
             ],
         ),
     ]
@@ -175,8 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     p.add_argument("--out", type=Path, required=True, help="folder of the sheets and the figures")
     p.add_argument("--model", help="a shipped model in place of the checkpoints")
     p.add_argument("--guidance", type=float, default=3.0)
-    p.add_argument("--steps", type=int, default=16, help="midpoint steps of a sample")
-    p.add_argument("--count", type=int, default=260, help="prompts of each kind")
+    p.add_argument("--steps", type=int, default=10, help="midpoint steps of a sample")
+    p.add_argument("--count", type=int, default=200, help="prompts of each kind")
     p.add_argument("--threads", type=int, default=1)
     o = p.parse_args(arguments)
     torch.set_num_threads(o.threads)

@@ -17,7 +17,7 @@ from headwater.flows.flow import Flow
 from headwater.flows.latent import LatentModel
 from headwater.image.pictograms.autoencoder import Autoencoder, AutoencoderConfig
 from headwater.image.pictograms.network import PictogramConfig, PictogramNet
-from headwater.image.pictograms.texts import embed_texts
+from headwater.image.pictograms.prompts import embed_prompts, unpack_captions
 from headwater.text import shorten
 
 KIND = "latent image"
@@ -98,7 +98,7 @@ def latent_model(
     ----------
     prompt
         One text for all problems, or a list with one for each; None draws anything. The captions that come with the
-        model (`captions_of`) need no language model; any other text needs the extra `pictograms`.
+        model (`known_captions`) need no language model; any other text needs the extra `pictograms`.
     name
         The model.
     style
@@ -185,59 +185,15 @@ def load_parts(name: str, device: str = "cpu") -> Parts:
     return Parts(flow, autoencoder, mean, std, unpack_captions(weights))
 
 
-def pack_captions(texts: Sequence[str], embeddings: Tensor) -> dict[str, Tensor]:
-    """Texts and their embeddings `[n, numbers]` of unit length as tensors of bytes, for a file of weights.
-
-    Examples
-    --------
-    >>> stored = pack_captions(["a", "b"], torch.tensor([[0.6, 0.8], [1.0, 0.0]]))
-    >>> unpack_captions(stored)["a"]
-    tensor([0.6016, 0.7988])
-    """
-    scale = embeddings.abs().amax(1, keepdim=True) / 127
-    return {
-        "captions.texts": torch.tensor(list("\n".join(texts).encode()), dtype=torch.uint8),
-        "captions.embeddings": (embeddings / scale).round().to(torch.int8),
-    }
-
-
-def unpack_captions(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The embeddings of unit length by text that `pack_captions` stored."""
-    texts = bytes(weights["captions.texts"].tolist()).decode().split("\n")
-    rows = torch.nn.functional.normalize(weights["captions.embeddings"].float(), dim=1)
-    return dict(zip(texts, rows.unbind(), strict=True))
-
-
-def captions_of(name: str = "pictograms") -> list[str]:
+def known_captions(name: str = "pictograms") -> list[str]:
     """The captions whose embeddings come with a model.
 
     Examples
     --------
-    >>> "red apple" in captions_of()
+    >>> "red apple" in known_captions()
     True
     """
     return list(load_parts(name).embeddings)
-
-
-def embed_prompts(texts: Sequence[str], known: Mapping[str, Tensor]) -> Tensor:
-    """Embeddings `[n, 384]` of texts: the known ones, and by the language model for all others."""
-    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise Misuse("A prompt is empty or no text.", "Give words, such as 'a red apple'.")
-    plain = [plain_text(text) for text in texts]
-    others = list(dict.fromkeys(text for text in plain if text not in known))
-    found = dict(zip(others, embed_texts(others).unbind(), strict=True)) if others else {}
-    return torch.stack([known[text] if text in known else found[text] for text in plain])
-
-
-def plain_text(text: str) -> str:
-    """A text as the known captions are spelt: lower case, single blanks, straight apostrophes.
-
-    Examples
-    --------
-    >>> plain_text(" Woman\u2019s  hat")
-    "woman's hat"
-    """
-    return " ".join(text.replace("\u2019", "'").split()).lower()
 
 
 def style_number(styles: Sequence[str], style: str | None) -> int:
