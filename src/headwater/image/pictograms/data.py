@@ -79,7 +79,7 @@ def fraction(text: str) -> float:
     Examples
     --------
     >>> round(fraction("1F431"), 3)
-    0.583
+    0.171
     """
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
 
