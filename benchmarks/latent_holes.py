@@ -50,7 +50,6 @@ METHODS = {
     "pnp-flow": "steps",
     "flower": "steps",
     "flow-chef": "steps",
-    "flow-dps": "steps",
     "dno": "gradients",
     "diffpir": "steps",
 }

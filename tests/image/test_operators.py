@@ -68,7 +68,11 @@ def test_every_operator_is_in_the_catalogue():
     found = {Identity}  # it serves images and recordings alike
     for info in pkgutil.iter_modules(package.__path__):
         module = import_module(f"{package.__name__}.{info.name}")
-        found |= {k for _, k in inspect.getmembers(module, inspect.isclass) if issubclass(k, Operator)}
+        found |= {
+            k
+            for _, k in inspect.getmembers(module, inspect.isclass)
+            if issubclass(k, Operator) and not k.__module__.startswith("headwater.adapters")
+        }
     composed = {type(chain(*parts)) for parts in ((Identity(), Identity()), (Clip(), Clip()))}
     assert (found | composed) - abstract == {type(operator) for operator in examples().values()}
 

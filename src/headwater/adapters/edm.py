@@ -191,7 +191,7 @@ class Preconditioned:
     Parameters
     ----------
     network
-        F(x, c_noise, **condition) of x `[batch, ...]` and c_noise `[batch]`, which returns a tensor like x.
+        `F(x, c_noise, **condition)` of x `[batch, ...]` and c_noise `[batch]`, which returns a tensor like x.
     sigma_data
         The standard deviation of the training data, above 0.
 
@@ -293,7 +293,7 @@ def load(
     Parameters
     ----------
     denoiser
-        D(x, sigma, **condition) of x `[batch, *shape]` and sigma `[batch]`, which returns a tensor like x.
+        `D(x, sigma, **condition)` of x `[batch, *shape]` and sigma `[batch]`, which returns a tensor like x.
     shape
         The shape of one event.
     condition

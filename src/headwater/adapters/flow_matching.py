@@ -107,7 +107,7 @@ def load(
     Parameters
     ----------
     network
-        v(t, x, **condition) or v(x, t, **condition) of x `[batch, *shape]`, which returns a tensor like x.
+        `v(t, x, **condition)` or `v(x, t, **condition)` of x `[batch, *shape]`, which returns a tensor like x.
     shape
         The shape of one event.
     order

@@ -27,6 +27,9 @@ cover every pixel four times, before the network, after it and joined."""
 
 Model = Flow | LatentModel
 
+TOLD = ("prompt", "negative", "style")
+"""Options that say what a picture shows; a report has those that were given."""
+
 
 def load_model(common: Common, device: torch.device) -> Model:
     """The model of the options: a flow on pixels, or one on latents, which may be told a text.
@@ -41,6 +44,8 @@ def load_model(common: Common, device: torch.device) -> Model:
         return load_pipeline(common, device)
     if zoo.read_card(name)["kind"] == pictograms.KIND:
         refuse(common, name, "label", "negative")
+        if common.prompt is None and common.guidance not in (None, 1.0):
+            raise Misuse("Guidance needs a prompt, and none was given.", "Give --prompt.")
         return pictograms.latent_model(
             common.prompt, name=name, style=common.style, guidance=common.guidance, device=str(device)
         )
@@ -56,6 +61,11 @@ def load_pipeline(common: Common, device: torch.device) -> LatentModel:
     from headwater.adapters import diffusers
 
     folder = model_of(common)
+    if not Path(folder).is_dir():
+        raise Misuse(
+            f"There is no folder {folder}.",
+            "Give the folder of a diffusers pipeline, or a shipped model: 'headwater models' lists them.",
+        )
     refuse(common, folder, "label", "style")
     model = diffusers.load(
         folder,
@@ -94,6 +104,12 @@ def guard_model(watch: Watch, model: Model) -> Model:
     return watch.guard(model)
 
 
+def guidance_of(model: Model, common: Common) -> float | None:
+    """The weight of the guidance: the one asked for, or the model's own; None where it is not known."""
+    flow = model.flow if isinstance(model, LatentModel) else model
+    return getattr(flow.velocity, "guidance", common.guidance)
+
+
 def model_of(common: Common) -> str:
     """The name or folder of the model that was asked for, or the default."""
     told = common.prompt is not None or common.style is not None
@@ -108,7 +124,9 @@ def is_folder(name: str) -> bool:
     >>> is_folder("photo64"), is_folder("models/my-pipeline")
     (False, True)
     """
-    return Path(name).is_dir() or any(mark in name for mark in ("/", os.sep))
+    return name not in zoo.list_models() and (
+        Path(name).is_dir() or any(mark in name for mark in ("/", os.sep))
+    )
 
 
 def on_canvas(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor
 from headwater.cli.image.frames import Frames
 from headwater.cli.image.options import Restore
 from headwater.cli.image.outputs import plan_outputs
-from headwater.cli.image.prior import Model, device_of, guard_model, load_model, model_of
+from headwater.cli.image.prior import TOLD, Model, device_of, guard_model, load_model, model_of
 from headwater.cli.image.requests import Request
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import check_room, device_named
@@ -32,7 +33,10 @@ from headwater.image.metrics.compare import compare, finite
 from headwater.image.restoration import Restoration
 from headwater.image.sheet import write_sheet
 from headwater.image.task import ImageTask
+from headwater.problem.compose import compose
+from headwater.problem.operator import Operator
 from headwater.recipes.methods import find_method, require_fit
+from headwater.recipes.problem import Problem
 from headwater.recipes.recipe import RecipeOptions
 from headwater.solvers.differentiation import Auto
 from headwater.solvers.memory import PeakMemory, activation_bytes
@@ -41,7 +45,8 @@ from headwater.text import counted
 DEFINITIONS = {
     "noise": "standard deviation of the noise of the measurement, in the range [-1, 1]",
     "misfit_unit": "the same, but not below what a solve of a few steps can resolve; of an inpainting without "
-    "--noise not below the noise that the known pixels around the hole show",
+    "--noise not below the noise that the known pixels around the hole show; with a model on latents it holds the "
+    "error of its autoencoder, too",
     "misfit": "rms(A(x1) - y) / misfit_unit of the image as written: 1 at the noise level; a denoised image is a "
     "mean, whose misfit lies below 1 by nature",
     "gradients": "gradient evaluations of this sample: each a forward solve and a vector-Jacobian product",
@@ -129,7 +134,7 @@ class RestoreJob(Job):
         return {
             "operator": task.operator.name,
             "noise": task.noise,
-            "misfit_unit": unit_of(task),
+            "misfit_unit": unit_of(task) if self.done is None else unit_of_problem(self.done.problem),
             "size": list(task.size),
             "model": self.options.model,
             "reference": None if self.options.reference is None else str(self.options.reference),
@@ -188,21 +193,25 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
     )
     import_optional("matplotlib.figure")
     reference = read_reference(o, request.task.size)
-    if o.method not in ANSWERS:
-        require_fit(o.method, request.task.operator, denoising=request.task.is_denoising)
     device = device_named(o.device)
     model = load_model(o, device)
+    if o.method not in ANSWERS:
+        operator, denoising = seen_by_methods(request.task, model)
+        require_fit(o.method, operator, denoising=denoising)
     check_memory(model, request, o)
     frames, level = Frames(), unit_of(request.task)
     common = ("method", "steps", "gradients", "seconds", "memory", "seed")
-    told = ("label", "prompt", "negative", "style", "guidance")
     return RestoreJob(
         command=f"image {request.command}",
         inputs=request.inputs,
         settings={
             **request.settings,
             **{name: getattr(o, name) for name in common},
-            **{name: value for name in told if (value := getattr(o, name)) is not None},
+            **{
+                name: value
+                for name in ("label", *TOLD, "guidance")
+                if (value := getattr(o, name)) is not None
+            },
         },
         report=outputs.report,
         warnings=(*request.warnings, *warn_of_no_effect(request, o, model)),
@@ -234,9 +243,21 @@ def recipe_of(task: ImageTask, method: str, model: Model) -> Any:
     return find_method(method)
 
 
+def seen_by_methods(task: ImageTask, model: Model) -> tuple[Operator, bool]:
+    """The operator, and whether the task is to denoise, as a method sees them: a decoder is nonlinear."""
+    if isinstance(model, LatentModel):
+        return compose(task.operator, model.decode), False
+    return task.operator, task.is_denoising
+
+
 def unit_of(task: ImageTask) -> float:
     """The misfit that counts as 1, in data units."""
     return float(torch.as_tensor(task.misfit_unit).max())
+
+
+def unit_of_problem(problem: Problem) -> float:
+    """The misfit that counts as 1 in a problem, in data units; of latents it holds the error of the autoencoder."""
+    return float(torch.as_tensor(problem.misfit.sigma_y).max())
 
 
 def warn_of_no_effect(request: Request, o: Restore, model: Model) -> Iterator[str]:
@@ -288,7 +309,11 @@ def check_memory(model: Model, request: Request, o: Restore) -> None:
     images = RESULTS * 4 * o.samples * model.shape[0] * request.task.size[0] * request.task.size[1]
     check_room(images, device, "Give a smaller image, or fewer --samples.")
     if o.memory is None:
-        if o.samples > 1 and tuple(request.task.size) == tuple(model.shape[1:]):
+        if isinstance(model, LatentModel):  # measured on the window; a canvas takes more by its area
+            share = math.prod(canvas_of(request.task.size, model)) / math.prod(model.shape[1:])
+            one = share * (evaluation_bytes(flow) + decoder_bytes(model, flow))
+            check_room(round(o.samples * one), device, "Give a smaller image, or fewer --samples.")
+        elif o.samples > 1 and tuple(request.task.size) == tuple(model.shape[1:]):
             check_room(o.samples * evaluation_bytes(flow), device, "Give fewer --samples.")
         return
     if isinstance(model, LatentModel):

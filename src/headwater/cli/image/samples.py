@@ -15,7 +15,16 @@ from torch import Tensor
 from headwater.atomic import write_atomically
 from headwater.cli.image.options import Common
 from headwater.cli.image.outputs import plan_outputs
-from headwater.cli.image.prior import Model, guard_model, load_flow, load_model, model_of, on_canvas
+from headwater.cli.image.prior import (
+    TOLD,
+    Model,
+    guard_model,
+    guidance_of,
+    load_flow,
+    load_model,
+    model_of,
+    on_canvas,
+)
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import device_named
 from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
@@ -41,10 +50,8 @@ class PriorJob(Job):
     smaller = "Give a smaller --size, or smaller images."
 
     def facts(self) -> Mapping[str, Any]:
-        """The model and what it was told."""
-        told = ("prompt", "negative", "style", "guidance")
-        given = {name: value for name in told if (value := getattr(self.common, name)) is not None}
-        return {"model": model_of(self.common), "label": self.common.label, **given}
+        """The model and the label."""
+        return {"model": model_of(self.common), "label": self.common.label}
 
 
 @dataclass(kw_only=True)
@@ -111,7 +118,10 @@ def generate_job(
     outputs = plan_outputs(output, output, "generate", count, overwrite=common.overwrite)
     device = device_named(common.device)
     watch = Watch("generate", quiet=True)
-    model = guard_model(watch, load_model(common, device))
+    model = load_model(common, device)
+    told = {name: value for name in TOLD if (value := getattr(common, name)) is not None}
+    told["guidance"] = guidance_of(model, common)
+    model = guard_model(watch, model)
     if isinstance(model, LatentModel):
         if size is not None:
             raise Misuse(f"The model {model_of(common)!r} takes no --size.", "Leave it out.")
@@ -120,7 +130,7 @@ def generate_job(
     shape = list(model.shape[1:])
     return GenerateJob(
         command="image generate",
-        settings={"count": count, "seed": seed, "steps": steps, "size": shape},
+        settings={"count": count, "seed": seed, "steps": steps, "size": shape, **told},
         report=outputs.report,
         watch=watch,
         device=device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -65,6 +66,8 @@ def flow(
     ((3, 64, 64), (-1, 1))
     """
     content = card_of(name)
+    if not math.isfinite(guidance):
+        raise Misuse(f"A guidance of {guidance} is not finite.", "Give a number, such as 1.0 for none.")
     if label is None and guidance != 1.0:
         raise Misuse(f"A guidance of {guidance} needs a class to guide to.", "Give `label`.")
     null = len(content["classes"])
