@@ -7,7 +7,7 @@ from cli_tools import call, report
 from PIL import Image
 
 pytest.importorskip("diffusers")
-from tiny_pipelines import build_sd3
+from tiny_pipelines import build_lcm, build_sd3
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,8 @@ def folder(tmp_path_factory):
 
 
 def picture(name, height, width):
-    pixels = np.random.default_rng(0).integers(100, 156, (height, width, 3), np.uint8)
+    ramp = np.linspace(90, 160, height * width * 3).round().astype(np.uint8)
+    pixels = ramp.reshape(height, width, 3)
     Image.fromarray(pixels).save(name)
     return pixels
 
@@ -37,14 +38,24 @@ def test_generate_takes_the_steps_of_the_pipeline_and_each_seed_alone(here, fold
     )
 
 
+def test_a_sampler_that_draws_noise_on_the_way_does_so_from_each_seed(here, tmp_path):
+    build_lcm().save_pretrained(tmp_path / "lcm")
+    line = ["image", "generate", "--model", str(tmp_path / "lcm"), "--prompt", "a cat", "--quiet"]
+    assert call([*line, "-n", "2", "--seed", "3", "-o", "a.png"]) == 0
+    assert call([*line, "-n", "1", "--seed", "4", "-o", "b.png"]) == 0
+    first, second, alone = (np.asarray(Image.open(name), int) for name in ("a-0.png", "a-1.png", "b.png"))
+    assert np.abs(second - alone).max() <= 1 < np.abs(first - second).max()
+
+
 @pytest.mark.parametrize("size", [(16, 16), (13, 21)])
-def test_a_hole_in_a_picture_of_any_size_is_filled_and_the_rest_stays(here, folder, size):
+def test_a_hole_in_a_picture_of_any_size_is_filled_and_the_rest_stays(here, capsys, folder, size):
     pixels = picture("photo.png", *size)
     line = ["image", "inpaint", "photo.png", "--box", "4,4,4,4", "--model", folder, "--prompt", "a cat"]
     assert call([*line, "-o", "out.png", "--quiet", "--method", "estimate", "--steps", "2"]) in (0, 1)
     found, known = np.asarray(Image.open("out.png")), np.ones(size, bool)
     known[4:8, 4:8] = False
     assert found.shape == pixels.shape and (found[known] == pixels[known]).all()
+    assert "autoencoder alone changes this picture" in capsys.readouterr().err
     r = report(here / "out.json")
     assert (
         r["settings"]["prompt"] == "a cat" and r["misfit_unit"] > 0.1 and r["samples"][0]["evaluations"] == 2

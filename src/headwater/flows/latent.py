@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -68,14 +69,14 @@ class LatentModel:
     exact: bool = True
     notes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one event of data, which a decoder is asked for once."""
+        """The shape of one event of data; the decoder is asked for it once."""
         device = next((p.device for net in self.flow.modules for p in net.parameters()), None)
         with torch.no_grad():
             return tuple(self.decode(torch.zeros(1, *self.flow.shape, device=device)).shape[1:])
 
-    @property
+    @cached_property
     def factor(self) -> int:
         """Data entries per latent along the last axis.
 

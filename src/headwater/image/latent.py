@@ -17,7 +17,7 @@ from headwater.flows.flow import Flow
 from headwater.flows.latent import LatentModel
 from headwater.flows.windowed import extend_to_canvas
 from headwater.image.canvas import Crop, extend
-from headwater.problem.compose import compose
+from headwater.problem.compose import Composition, compose
 from headwater.problem.cost import Misfit
 from headwater.problem.operator import Operator
 from headwater.recipes.problem import Problem
@@ -52,9 +52,10 @@ def pose_on_latents(
     if canvas != size:
         operator = compose(operator, Crop(*size, canvas))
     picture = extend(rough, canvas)
-    guess = model.encode(picture).detach()
-    unit = torch.as_tensor(unit).to(y.real).reshape(-1)
-    unit = (unit.square() + codec_error(operator, picture, model.decode(guess)).square()).sqrt()
+    with torch.no_grad():
+        guess = model.encode(picture)
+        error = codec_error(operator, picture, model.decode(guess))
+    unit = (torch.as_tensor(unit).to(error).reshape(-1).square() + error.square()).sqrt()
     flow = latents_on_canvas(model, canvas)
     misfit = compose(Misfit(operator, y, unit if len(unit) > 1 else float(unit)), model.decode)
     return Problem(flow, misfit, guess, recipe, latent=model)
@@ -70,7 +71,8 @@ def misfit_of_pictures(problem: Problem) -> Misfit:
     """The misfit of a problem as one of pictures: that of latents without its decoder, any other as it is."""
     if problem.latent is None:
         return problem.misfit
-    return replace(problem.misfit, operator=problem.misfit.operator.outer)  # type: ignore[attr-defined]
+    assert isinstance(problem.misfit.operator, Composition)  # `pose_on_latents` put the decoder inside
+    return replace(problem.misfit, operator=problem.misfit.operator.outer)
 
 
 def canvas_of(size: tuple[int, int], model: LatentModel) -> tuple[int, int]:
@@ -89,7 +91,6 @@ def canvas_of(size: tuple[int, int], model: LatentModel) -> tuple[int, int]:
     return height, width
 
 
-@torch.no_grad()
 def codec_error(operator: Operator, picture: Tensor, decoded: Tensor) -> Tensor:
     """How far a picture and its decoded latents are apart as they are measured, rms `[batch]`."""
     gap = operator.residual(decoded, operator(picture))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from headwater import zoo
 from headwater.cli.image.options import Common
@@ -14,6 +16,7 @@ from headwater.cli.shared.machine import check_room
 from headwater.cli.shared.progress import Watch
 from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
+from headwater.extras import import_optional
 from headwater.flows.flow import Flow
 from headwater.flows.latent import LatentModel
 from headwater.flows.windowed import extend_to_canvas
@@ -27,12 +30,11 @@ cover every pixel four times, before the network, after it and joined."""
 
 Model = Flow | LatentModel
 
-TOLD = ("prompt", "negative", "style")
-"""Options that say what a picture shows; a report has those that were given."""
 
-
-def load_model(common: Common, device: torch.device) -> Model:
+def load_model(common: Common, device: torch.device, seeds: Sequence[int] | None = None) -> Model:
     """The model of the options: a flow on pixels, or one on latents, which may be told a text.
+
+    The seeds, one per problem, are for samplers of few steps, which draw noise on the way.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def load_model(common: Common, device: torch.device) -> Model:
     """
     name = model_of(common)
     if is_folder(name):
-        return load_pipeline(common, device)
+        return load_pipeline(common, device, seeds)
     if zoo.read_card(name)["kind"] == pictograms.KIND:
         refuse(common, name, "label", "negative")
         if common.prompt is None and common.guidance not in (None, 1.0):
@@ -56,7 +58,7 @@ def load_model(common: Common, device: torch.device) -> Model:
     return models.flow(name, label=common.label, guidance=guidance, device=str(device))
 
 
-def load_pipeline(common: Common, device: torch.device) -> LatentModel:
+def load_pipeline(common: Common, device: torch.device, seeds: Sequence[int] | None) -> LatentModel:
     """The diffusers pipeline of a folder, told the prompt."""
     from headwater.adapters import diffusers
 
@@ -67,14 +69,17 @@ def load_pipeline(common: Common, device: torch.device) -> LatentModel:
             "Give the folder of a diffusers pipeline, or a shipped model: 'headwater models' lists them.",
         )
     refuse(common, folder, "label", "style")
+    for library in ("diffusers", "transformers"):  # their bars are no part of what the command says
+        import_optional(f"{library}.utils.logging", extra="diffusers").disable_progress_bar()
     model = diffusers.load(
         folder,
         common.prompt,
         negative_prompt=common.negative,
         guidance=common.guidance,
         device=str(device),
+        seeds=seeds,
     )
-    for note in model.notes:
+    for note in () if common.quiet else model.notes:
         say(note)
     return model
 
@@ -97,6 +102,40 @@ def load_flow(common: Common, device: torch.device) -> Flow:
     return model
 
 
+def flow_of(model: Model) -> Flow:
+    """The flow of a model, of latents where it has them."""
+    return model.flow if isinstance(model, LatentModel) else model
+
+
+def select_problems(model: Model, problems: Sequence[int]) -> Model:
+    """The model of some problems, which may have noises of their own."""
+    flow = flow_of(model).select(torch.tensor(problems))
+    return replace(model, flow=flow) if isinstance(model, LatentModel) else flow
+
+
+def to_pictures(model: Model, x1: Tensor) -> Tensor:
+    """The samples x1 of the flow as pictures in [-1, 1], not clamped; differentiable."""
+    if not isinstance(model, LatentModel):
+        return x1
+    low, high = model.range
+    return (model.decode(x1) - low) / (high - low) * 2 - 1
+
+
+def of_size(model: Model, size: tuple[int, int] | None, samples: int, name: str) -> Model:
+    """The model on a canvas of `size`, by default its own; a model on latents has one size."""
+    if not isinstance(model, LatentModel):
+        return on_canvas(model, size, samples=samples)
+    if size is not None:
+        raise Misuse(f"The model {name!r} takes no --size.", "Leave it out.")
+    return model
+
+
+def told(common: Common) -> dict[str, str]:
+    """What a model was told of the picture, by option, for reports."""
+    options = ("prompt", "negative", "style")
+    return {name: value for name in options if (value := getattr(common, name)) is not None}
+
+
 def guard_model(watch: Watch, model: Model) -> Model:
     """The model, which a watch ends between any two evaluations of its network."""
     if isinstance(model, LatentModel):
@@ -106,8 +145,7 @@ def guard_model(watch: Watch, model: Model) -> Model:
 
 def guidance_of(model: Model, common: Common) -> float | None:
     """The weight of the guidance: the one asked for, or the model's own; None where it is not known."""
-    flow = model.flow if isinstance(model, LatentModel) else model
-    return getattr(flow.velocity, "guidance", common.guidance)
+    return getattr(flow_of(model).velocity, "guidance", common.guidance)
 
 
 def model_of(common: Common) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 from headwater.cli.image.frames import Frames
 from headwater.cli.image.options import Restore
 from headwater.cli.image.outputs import plan_outputs
-from headwater.cli.image.prior import TOLD, Model, device_of, guard_model, load_model, model_of
+from headwater.cli.image.prior import Model, device_of, flow_of, guard_model, load_model, model_of, told
 from headwater.cli.image.requests import Request
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import check_room, device_named
@@ -160,9 +160,20 @@ class RestoreJob(Job):
             overwrite=self.overwrite,
         )
 
+    def remarks(self, report: Mapping[str, Any]) -> Iterable[str]:
+        """Whether the autoencoder of a model on latents knows such pictures."""
+        if self.done is not None and unit_of_problem(self.done.problem) > STRANGE * unit_of(
+            self.request.task
+        ):
+            yield (
+                f"The model's autoencoder alone changes this picture by {report['misfit_unit']:.2g}, so a misfit "
+                "of 1 says little. Look at the result, or take a model that was trained on such pictures."
+            )
+
     def tell(self, report: Mapping[str, Any]) -> None:
         """The files, and how near each sample is."""
-        unit = f"{{:.2f}} (1.00 = a noise of {report['misfit_unit']:.3g})"
+        what = "noise and autoencoder, together" if isinstance(self.model, LatentModel) else "a noise of"
+        unit = f"{{:.2f}} (1.00 = {what} {report['misfit_unit']:.3g})"
         shown = [("misfit", unit), ("psnr", "{:.2f} dB"), ("ssim", "{:.3f}")]
         for sample in report["samples"]:
             if sample["file"] is not None:
@@ -194,7 +205,7 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
     import_optional("matplotlib.figure")
     reference = read_reference(o, request.task.size)
     device = device_named(o.device)
-    model = load_model(o, device)
+    model = load_model(o, device, range(o.seed, o.seed + o.samples))
     if o.method not in ANSWERS:
         operator, denoising = seen_by_methods(request.task, model)
         require_fit(o.method, operator, denoising=denoising)
@@ -207,11 +218,8 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
         settings={
             **request.settings,
             **{name: getattr(o, name) for name in common},
-            **{
-                name: value
-                for name in ("label", *TOLD, "guidance")
-                if (value := getattr(o, name)) is not None
-            },
+            **{name: value for name in ("label", "guidance") if (value := getattr(o, name)) is not None},
+            **told(o),
         },
         report=outputs.report,
         warnings=(*request.warnings, *warn_of_no_effect(request, o, model)),
@@ -295,6 +303,9 @@ def read_reference(o: Restore, size: tuple[int, int]) -> Tensor | None:
     return x
 
 
+STRANGE = 5.0
+"""Times the noise, or what counts as it, that an autoencoder may change a picture by before that is told."""
+
 ANSWERS = ("default", "faithful", "plausible")
 """What --method may be beside the names of methods."""
 
@@ -304,7 +315,7 @@ RESULTS = 4
 
 def check_memory(model: Model, request: Request, o: Restore) -> None:
     """Refuse what does not fit: images that cannot be held, or one evaluation of the network for all samples."""
-    flow = model.flow if isinstance(model, LatentModel) else model
+    flow = flow_of(model)
     device = device_of(flow)
     images = RESULTS * 4 * o.samples * model.shape[0] * request.task.size[0] * request.task.size[1]
     check_room(images, device, "Give a smaller image, or fewer --samples.")
@@ -332,7 +343,8 @@ def check_memory(model: Model, request: Request, o: Restore) -> None:
 
 def evaluation_bytes(flow: Flow) -> int:
     """Bytes that autograd keeps of one evaluation of the network for one problem."""
-    return activation_bytes(flow, flow.noise([0], device=device_of(flow)))
+    one = flow.select(torch.tensor([0]))
+    return activation_bytes(one, one.noise([0], device=device_of(flow)))
 
 
 def decoder_bytes(model: LatentModel, canvas: Flow) -> int:

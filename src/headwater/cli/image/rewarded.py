@@ -14,7 +14,16 @@ from torch import Tensor
 
 from headwater.cli.image.options import Common
 from headwater.cli.image.outputs import plan_outputs
-from headwater.cli.image.prior import Model, guard_model, load_model, model_of, on_canvas
+from headwater.cli.image.prior import (
+    Model,
+    flow_of,
+    guard_model,
+    load_model,
+    model_of,
+    of_size,
+    to_pictures,
+    told,
+)
 from headwater.cli.image.reward_request import read_rewards
 from headwater.cli.image.samples import PriorJob, contact_sheet
 from headwater.cli.shared.job import Entry
@@ -23,8 +32,6 @@ from headwater.cli.shared.outputs import Outputs
 from headwater.cli.shared.progress import Watch
 from headwater.cli.shared.terminal import say
 from headwater.dflow.result import Result
-from headwater.errors import Misuse
-from headwater.flows.flow import Flow
 from headwater.flows.latent import LatentModel
 from headwater.image.io.files import write_image
 from headwater.image.rewards import RewardJudge
@@ -166,20 +173,6 @@ class RewardJob(PriorJob):
         )
 
 
-def flow_of(model: Model) -> Flow:
-    """The flow of a model, of latents where it has them."""
-    return model.flow if isinstance(model, LatentModel) else model
-
-
-def to_pictures(model: Model, x1: Tensor) -> Tensor:
-    """The samples x1 of the flow as pictures in [-1, 1], not clamped; differentiable."""
-    if not isinstance(model, LatentModel):
-        return x1
-    low, high = model.range
-    decoded: Tensor = (model.decode(x1) - low) / (high - low) * 2 - 1
-    return decoded
-
-
 def in_states(reward: Reward, model: Model) -> Reward:
     """A reward of pictures as one of the flow's samples."""
     if not isinstance(model, LatentModel):
@@ -213,17 +206,14 @@ def reward_job(
     outputs = plan_outputs(output, output, "generate", count, overwrite=common.overwrite)
     device, watch = device_named(common.device), Watch("generate", quiet=True)
     model = guard_model(watch, load_model(common, device))
-    if not isinstance(model, LatentModel):
-        model = on_canvas(model, size, samples=min(count, RewardJob.batch))
-    elif size is not None:
-        raise Misuse(f"The model {model_of(common)!r} takes no --size.", "Leave it out.")
+    model = of_size(model, size, min(count, RewardJob.batch), model_of(common))
     settings: dict[str, Any] = {
         "count": count,
         "seed": seed,
         "steps": recipe.steps,
         "size": list(model.shape[1:]),
     }
-    settings |= {"rewards": list(rewards), "strength": recipe.strength}
+    settings |= {"rewards": list(rewards), "strength": recipe.strength, **told(common)}
     return RewardJob(
         command="image generate",
         settings={**settings, "gradients": recipe.gradients, "hold": recipe.hold, "model": model_of(common)},

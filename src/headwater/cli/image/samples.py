@@ -16,14 +16,18 @@ from headwater.atomic import write_atomically
 from headwater.cli.image.options import Common
 from headwater.cli.image.outputs import plan_outputs
 from headwater.cli.image.prior import (
-    TOLD,
     Model,
+    flow_of,
     guard_model,
     guidance_of,
     load_flow,
     load_model,
     model_of,
+    of_size,
     on_canvas,
+    select_problems,
+    to_pictures,
+    told,
 )
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import device_named
@@ -69,9 +73,11 @@ class GenerateJob(PriorJob):
 
     def work(self) -> None:
         """Draw batch after batch; every batch is written when it is done, the first ones are kept for the sheet."""
-        for seeds in (self.seeds[i : i + self.batch] for i in range(0, len(self.seeds), self.batch)):
+        for first in range(0, len(self.seeds), self.batch):
+            seeds = self.seeds[first : first + self.batch]
             with torch.no_grad():
-                pictures = draw_pictures(self.model, seeds, self.steps, self.device)
+                part = select_problems(self.model, range(first, first + len(seeds)))
+                pictures = draw_pictures(part, seeds, self.steps, self.device)
             for image in pictures.cpu():
                 write_image(image[None], self.outputs.main[self.written], overwrite=self.overwrite)
                 self.images += [image] if self.written < self.most_shown else []
@@ -99,15 +105,13 @@ class GenerateJob(PriorJob):
 
 def draw_pictures(model: Model, seeds: Sequence[int], steps: int | None, device: torch.device) -> Tensor:
     """Pictures of the seeds in [-1, 1], `[len(seeds), 3, h, w]`; steps None means those of the model, or 24."""
-    if not isinstance(model, LatentModel):
-        return solve(model, model.noise(seeds, device=device), steps=steps or STEPS).clamp(-1, 1)
-    x0 = model.flow.noise(seeds, device=device)
-    if steps is None and model.steps is not None:
-        z = solve(model.flow, x0, method=EULER, steps=model.steps)
+    flow = flow_of(model)
+    x0 = flow.noise(seeds, device=device)
+    if steps is None and isinstance(model, LatentModel) and model.steps is not None:
+        x1 = solve(flow, x0, method=EULER, steps=model.steps)
     else:
-        z = solve(model.flow, x0, steps=steps or STEPS)
-    low, high = model.range
-    return ((model.decode(z) - low) / (high - low) * 2 - 1).clamp(-1, 1)
+        x1 = solve(flow, x0, steps=steps or STEPS)
+    return to_pictures(model, x1).clamp(-1, 1)
 
 
 def generate_job(
@@ -118,19 +122,21 @@ def generate_job(
     outputs = plan_outputs(output, output, "generate", count, overwrite=common.overwrite)
     device = device_named(common.device)
     watch = Watch("generate", quiet=True)
-    model = load_model(common, device)
-    told = {name: value for name in TOLD if (value := getattr(common, name)) is not None}
-    told["guidance"] = guidance_of(model, common)
-    model = guard_model(watch, model)
-    if isinstance(model, LatentModel):
-        if size is not None:
-            raise Misuse(f"The model {model_of(common)!r} takes no --size.", "Leave it out.")
-    else:
-        model = on_canvas(model, size, samples=min(count, GenerateJob.batch))
+    seeds = range(seed, seed + count)
+    model = load_model(common, device, seeds)
+    guidance = guidance_of(model, common)
+    model = of_size(guard_model(watch, model), size, min(count, GenerateJob.batch), model_of(common))
     shape = list(model.shape[1:])
     return GenerateJob(
         command="image generate",
-        settings={"count": count, "seed": seed, "steps": steps, "size": shape, **told},
+        settings={
+            "count": count,
+            "seed": seed,
+            "steps": steps,
+            "size": shape,
+            "guidance": guidance,
+            **told(common),
+        },
         report=outputs.report,
         watch=watch,
         device=device,
@@ -139,7 +145,7 @@ def generate_job(
         common=common,
         model=model,
         outputs=outputs,
-        seeds=range(seed, seed + count),
+        seeds=seeds,
         steps=steps,
         most_shown=max(1, min(256, 64_000_000 // (shape[0] * shape[1]))),  # the sheet is an image too
     )

@@ -6,7 +6,7 @@ reward, and is asked of a picture how far it is from them, and of a class how su
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -43,6 +43,8 @@ class RewardJudge:
 
     draws: Tensor
     variant: Variant = "lite1"
+    _known: Tensor = field(init=False, repr=False)
+    _apart: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.draws) < 3:
@@ -55,8 +57,7 @@ class RewardJudge:
     @property
     def farthest(self) -> float:
         """The largest strangeness of a draw among the others."""
-        apart: Tensor = self._apart  # type: ignore[attr-defined]
-        return float(apart.max() / apart.median())
+        return float(self._apart.max() / self._apart.median())
 
     def strangeness(self, x: Tensor) -> Tensor:
         """How far pictures x `[batch, 3, h, w]` are from the nearest draw, `[batch]`; 1 is as far as draws are.
@@ -65,9 +66,8 @@ class RewardJudge:
         draws themselves. Well above 1 the picture is like no draw.
         """
         with torch.no_grad():
-            found = nearest(pool_features(x.clamp(-1, 1), self.variant), self._known)  # type: ignore[attr-defined]
-        apart: Tensor = self._apart  # type: ignore[attr-defined]
-        return found / apart.median()
+            found = nearest(pool_features(x.clamp(-1, 1), self.variant), self._known)
+        return found / self._apart.median()
 
     def probability(self, x: Tensor, number: int) -> Tensor:
         """What the judge gives class `number` of ImageNet for pictures x `[batch, 3, h, w]`, `[batch]`."""
