@@ -34,8 +34,8 @@ def test_the_door_offers_what_is_exported():
     import headwater
     from headwater.doors import is_module
 
-    assert {"image", "audio", "molecule"} <= set(dir(headwater))
-    for door in (headwater, headwater.image, headwater.audio, headwater.molecule):
+    assert {"image", "audio", "molecule", "batch"} <= set(dir(headwater))
+    for door in (headwater, headwater.image, headwater.audio, headwater.molecule, headwater.batch):
         exports = importlib.import_module(f"{door.__name__}.exports")
         assert door.__all__ == exports.__all__ and set(door.__all__) <= set(dir(door))
         assert all(getattr(door, name) is getattr(exports, name) for name in door.__all__)

@@ -15,7 +15,7 @@ import pytest
 import headwater as hw
 
 PAGES = Path(__file__).parents[2] / "docs" / "api"
-DOORS = {"image": hw.image, "audio": hw.audio, "molecule": hw.molecule}
+DOORS = {"image": hw.image, "audio": hw.audio, "molecule": hw.molecule, "batch": hw.batch}
 ARRAYS = re.compile(r"\b(Tensor|NDArray|Array|Signal|Samples)\b")
 
 

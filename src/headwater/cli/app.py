@@ -106,6 +106,55 @@ def forecast(
 
 
 @app.command
+def batch(
+    jobs: Path,
+    /,
+    *words: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    out: Annotated[Path, Parameter(alias="-o")],
+    workers: Annotated[int | None, whole(0, 10_000)] = None,
+    retry: Annotated[bool, Parameter(negative="")] = False,
+    shard: str = "1/1",
+    ray: Annotated[str | None, Parameter(metavar="ADDRESS")] = None,
+    cores: Annotated[int, whole(1, 10_000)] = 1,
+    quiet: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Do many jobs, each once: a table of commands, or a folder and one command for all of its files.
+
+    headwater batch jobs.csv --out results/
+    headwater batch photos/ --out results/ -- image denoise --noise 0.1
+
+    Each job has one folder in the results, which appears when it is done. Whatever ends a run, the same command
+    goes on from there.
+
+    Parameters
+    ----------
+    jobs
+        A CSV or JSON Lines file with one job a line: 'command', 'input', and the command's own options as columns.
+        Or a folder of files; the words of the command follow after '--'.
+    out
+        The folder of results; it holds results.parquet and report.html, too.
+    workers
+        Processes that work at the same time; by default one for each GPU, or each core; 0 means this process
+        alone. With --ray actors, by default as many as the cluster has room for.
+    retry
+        Do jobs again that failed before.
+    shard
+        Do a share of the jobs only, such as 3/16, for machines that know nothing of each other.
+    ray
+        Work on the Ray cluster at this address, such as 10.0.0.1:6379, or auto for one that runs here.
+    cores
+        Cores of each actor of Ray.
+    quiet
+        Print warnings and errors only.
+    """
+    from headwater.batch import Shard
+    from headwater.cli.batch.run import Request
+    from headwater.cli.batch.run import batch as run
+
+    return run(Request(jobs, words, out, workers, ray, cores, Shard.parse(shard), retry, quiet))
+
+
+@app.command
 def demo(
     *,
     output: Annotated[Path, Parameter(alias="-o")] = Path("demo-output"),

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -193,11 +195,29 @@ def _write_report(job: Job, report: Mapping[str, Any]) -> list[Misuse]:
     return refusals
 
 
+COLLECTED: ContextVar[list[Job] | None] = ContextVar("COLLECTED", default=None)
+"""Within `collect`, the jobs that `run_each` made."""
+
+
+@contextmanager
+def collect() -> Iterator[list[Job]]:
+    """A block in which `run_each` makes jobs and does not run them; a batch solves them together."""
+    jobs: list[Job] = []
+    token = COLLECTED.set(jobs)
+    try:
+        yield jobs
+    finally:
+        COLLECTED.reset(token)
+
+
 def run_each(batch: Batch[Options], make_job: Callable[[Path, Options], Job]) -> int:
     """Make and run a job for every file; the exit code of the worst, where 130 is worse than 2, 1 and 0.
 
     What fails for one of several files does not end the rest; Ctrl-C does.
     """
+    if (collected := COLLECTED.get()) is not None:
+        collected += [make_job(*file) for file in batch.files]
+        return DONE
     if batch.alone:
         return run(make_job(*batch.files[0]))
     codes: list[int] = []

@@ -54,10 +54,14 @@ class Interrupt:
     ----------
     stream : text file
         Where the answer to the first signal is shown, at once.
+    answer : str
+        In ASCII.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream, self.asked, self.aborts = stream, False, False
+    def __init__(
+        self, stream: TextIO, answer: str = "stopping, the best so far is kept (Ctrl-C again aborts)"
+    ) -> None:
+        self.stream, self.answer, self.asked, self.aborts = stream, answer, False, False
 
     @contextmanager
     def listening(self) -> Iterator[Interrupt]:
@@ -87,7 +91,7 @@ class Interrupt:
         again, self.asked = self.asked, True
         if again or self.aborts:
             raise KeyboardInterrupt
-        write_at_once(self.stream, "stopping, the best so far is kept (Ctrl-C again aborts)\n")
+        write_at_once(self.stream, f"{self.answer}\n")
 
 
 def write_at_once(stream: TextIO, text: str) -> None:

@@ -1,0 +1,1 @@
+"""`headwater batch`: jobs that are commands, from a table or a folder."""

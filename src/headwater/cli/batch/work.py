@@ -1,0 +1,216 @@
+"""A job that is a command: carried out in a worker as on the command line, its words in a log."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from functools import cache
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from headwater.atomic import FULL
+from headwater.batch import Job, Outcome
+from headwater.cli.batch.words import commands
+from headwater.cli.shared.exit_codes import DONE, INTERRUPTED, MISSED, MISUSE
+from headwater.errors import Misuse, as_refusal, is_out_of_memory
+from headwater.text import printable
+
+LOG = "log.txt"
+"""What the command said, in the folder of its result."""
+TEXTS = (".json", ".csv", ".txt", ".html")
+"""Files of a result in which its temporary name may stand."""
+ELSEWHERE = ("file", "sentence", "status", "seed")
+"""What a report says of a row and a table of jobs has in columns of its own."""
+
+
+@dataclass(frozen=True)
+class CommandWork:
+    """Commands as the work of a batch.
+
+    Attributes
+    ----------
+    share
+        How many workers share the memory of a machine.
+    at_once
+        How many pictures are solved as one batch, at most.
+    """
+
+    share: int = 1
+    at_once: int = 16
+
+    def describe(self, job: Job) -> Mapping[str, Any]:
+        """The version of Headwater, and the hashes of the weights that the command may use."""
+        from headwater import __version__
+
+        return {"headwater": __version__, "models": dict(hash_models(*models_of(job.options)))}
+
+    def group(self, job: Job) -> str | None:
+        """Restorations of pictures with equal options; the worker sees whether their shapes are equal, too."""
+        from headwater.cli.batch.together import group_of
+
+        return group_of(job.options)
+
+    def prepare(self) -> None:
+        """Import torch, which takes seconds."""
+        import torch  # noqa: F401
+
+    def __call__(self, jobs: Sequence[Job], folders: Sequence[Path]) -> Iterator[tuple[int, Outcome]]:
+        """Pictures together where that changes nothing; other jobs one after the other."""
+        from headwater.cli.batch.together import solve_together
+
+        done: set[int] = set()
+        if len(jobs) > 1:
+            for place, outcome in solve_together(jobs, folders, self.share):
+                done.add(place)
+                yield place, outcome
+        for place, (job, folder) in enumerate(zip(jobs, folders, strict=True)):
+            if place not in done:
+                yield place, carry_out(job, folder)
+
+
+def models_of(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The shipped models that a command may use; those of a folder are an input of the job."""
+    from headwater import zoo
+
+    domain = options["command"].partition(" ")[0]
+    if domain == "image":
+        from headwater.cli.image.options import Common
+        from headwater.cli.image.prior import model_of
+
+        given: dict[str, Any] = {name: options.get(name) for name in ("model", "prompt", "style")}
+        name = model_of(Common(**given))
+        return (name,) if name in zoo.list_models() else ()
+    kinds = ("music",) if domain == "audio" else ("molecule generator", "molecule regressor")
+    return tuple(name for kind in kinds for name in zoo.list_models(kind))
+
+
+@cache
+def hash_models(*names: str) -> tuple[tuple[str, str], ...]:
+    """Each model and the hash of its card and weights."""
+    from headwater import zoo
+    from headwater.batch.job import hash_file
+
+    found = []
+    for name in names:
+        files = [f"{name}.json", *zoo.read_card(name)["files"]]
+        found.append((name, "-".join(hash_file(zoo.FOLDER / file)[:16] for file in files)))
+    return tuple(found)
+
+
+def carry_out(job: Job, folder: Path) -> Outcome:
+    """Do one job alone."""
+    start = time.perf_counter()
+    with record(folder) as log:
+        code = call(lambda: call_command(job, folder))
+    return read_outcome(code, log.getvalue(), folder, time.perf_counter() - start)
+
+
+def call_command(job: Job, folder: Path) -> int:
+    """Call the command of a job with an output in a folder; its exit code."""
+    from headwater.cli.app import app
+
+    words = [*job.given.words[:2], f"--output={folder / job.given.output}", *job.given.words[2:]]
+    _, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+    function = commands()[job.options["command"]]
+    return int(function(*bound.args, **bound.kwargs) or 0)
+
+
+def call(command: Callable[[], int]) -> int:
+    """The exit code of a command; its refusal is printed.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        The worker was asked to end: the job is not done.
+    """
+    from headwater.cli.shared.terminal import say
+
+    try:
+        code = command()
+    except Misuse as error:
+        say(f"Error: {error}", error=True)
+        return MISUSE
+    except OSError as error:
+        if error.errno is None:
+            raise
+        say(f"Error: {as_refusal(error)}", error=True)
+        return MISUSE
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        say("Error: The machine ran out of memory. Give fewer --workers, or ask for less.", error=True)
+        return MISUSE
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    return code
+
+
+@contextmanager
+def record(folder: Path) -> Iterator[StringIO]:
+    """A block whose words go to the log of a folder."""
+    log = StringIO()
+    try:
+        with redirect_stdout(log), redirect_stderr(log):
+            yield log
+    finally:
+        (folder / LOG).write_text(printable(log.getvalue()), encoding="utf-8")
+        forget_name(folder)
+
+
+def forget_name(folder: Path) -> None:
+    """Leave the temporary name of a folder out of what was written there."""
+    plain = f"{folder}/"
+    names = {plain.encode(), json.dumps(plain, ensure_ascii=False)[1:-1].encode()}
+    for file in folder.iterdir():
+        if file.suffix in TEXTS:
+            data = text = file.read_bytes()
+            for name in names:
+                text = text.replace(name, b"")
+            if text != data:
+                file.write_bytes(text)
+
+
+def read_outcome(code: int, log: str, folder: Path, seconds: float, together: int = 1) -> Outcome:
+    """The outcome of a command, from its exit code, its words and its report.
+
+    Raises
+    ------
+    OSError
+        The disk is full, which is no failure of this job.
+    """
+    log = log.replace(f"{folder}/", "")
+    errors = re.findall(r"^Error(?:, \S+)?: (.*)$", log, re.MULTILINE)
+    if code not in (DONE, MISSED):
+        sentence = errors[-1] if errors else "The command failed. See its log."
+        refuse_full_disk(sentence)
+        return Outcome("failed", sentence, seconds, together, read_values(folder))
+    if code == DONE:
+        return Outcome("done", "", seconds, together, read_values(folder))
+    missed = re.findall(r"^.*missed (?:its goal|their goals)\.$", log, re.MULTILINE)
+    sentence = missed[-1] if missed else "A goal was missed."
+    return Outcome("missed", sentence, seconds, together, read_values(folder))
+
+
+def refuse_full_disk(sentence: str) -> None:
+    """End the run if a command failed because nothing more can be written."""
+    for number in FULL:
+        if os.strerror(number) in sentence:
+            raise OSError(number, os.strerror(number))
+
+
+def read_values(folder: Path) -> dict[str, Any]:
+    """The numbers and words of the first row of a command's report, and how many rows there are."""
+    for path in sorted(folder.glob("*.json")):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        for rows in ("samples", "stretches", "molecules", "images", "findings"):
+            if isinstance(report.get(rows), list):
+                first = report[rows][0] if report[rows] else {}
+                plain = {k: v for k, v in first.items() if isinstance(v, bool | int | float | str)}
+                return {rows: len(report[rows]), **{k: v for k, v in plain.items() if k not in ELSEWHERE}}
+    return {}
