@@ -436,10 +436,9 @@ class Office:
             if self.waiting:
                 self.start(worker)
         elif isinstance(error, KeyboardInterrupt):  # of the worker alone, or before the driver hears of it
-            self.waiting.extendleft(
-                [entry] for entry in parcel if self.carrier.results.read(entry[0]) is None
-            )
-            self.progress.done += sum(self.carrier.results.read(key) is not None for key, _ in parcel)
+            left = [entry for entry in parcel if self.carrier.results.read(entry[0]) is None]
+            self.count([entry for entry in parcel if entry not in left])
+            self.waiting.extend([left] if left else [])
             self.hand_out(worker)
         elif isinstance(error, OSError):
             reason = error.strerror or str(error)

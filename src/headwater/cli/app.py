@@ -110,7 +110,7 @@ def batch(
     jobs: Path,
     /,
     *words: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
-    out: Annotated[Path, Parameter(alias="-o")],
+    out: Annotated[Path, Parameter(alias=("--output", "-o"))],
     workers: Annotated[int | None, whole(0, 10_000)] = None,
     retry: Annotated[bool, Parameter(negative="")] = False,
     shard: str = "1/1",

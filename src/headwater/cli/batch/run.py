@@ -170,7 +170,7 @@ def count_workers() -> int:
     if torch.cuda.is_available():
         return torch.cuda.device_count()
     room = int(available_memory(torch.device("cpu")) // WORKER_BYTES)
-    return max(1, min(len(os.sched_getaffinity(0)), room))
+    return max(1, min(os.cpu_count() or 1, room))
 
 
 def tell_progress(progress: Progress) -> str:
