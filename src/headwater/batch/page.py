@@ -113,13 +113,15 @@ def describe(row: Row, folder: Path, number: int, limits: PageLimits) -> dict[st
     """What a row of the page shows."""
     values: Mapping[str, Any] = {} if row.outcome is None else row.outcome.values
     shown = {name: f"{v:.4g}" if isinstance(v, float) else printable(v) for name, v in values.items()}
+    spent = {} if row.outcome is None else {"seconds": f"{row.outcome.seconds:.3g}"}
+    asked = [str(row.job.options[name]) for name in ("command",) if name in row.job.options]
     return {
         "name": printable(row.job.name or row.key[:8]),
+        "about": printable(", ".join([*asked, *(path.name for path in row.job.inputs.values())])),
         "status": row.status,
         "sentence": printable(row.sentence),
         "folder": row.key,
-        "values": ", ".join(f"{name} {value}" for name, value in shown.items()),
-        "seconds": "" if row.outcome is None else f"{row.outcome.seconds:.3g} s",
+        "values": ", ".join(f"{name} {value}" for name, value in (shown | spent).items()),
         "picture": shrink(folder / row.key, limits.width) if row.key and number < limits.pictures else None,
     }
 

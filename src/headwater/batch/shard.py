@@ -46,7 +46,7 @@ class Shard:
 
     @property
     def mark(self) -> str:
-        """What is added to the names of files: nothing if it is the whole."""
+        """The end of the names of its own files, empty if it is the whole."""
         return "" if self.count == 1 else f"-{self}"
 
     def holds(self, key: str) -> bool:
