@@ -124,3 +124,35 @@ def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(Misuse, match=r"pip install headwater\[cluster\]"):
         run(Function(batch_work.half), [Job({"value": 1})], tmp_path, crew=RayActors("10.0.0.1:6379"))
+
+
+def test_an_actor_of_ray_that_dies_loses_no_job(tmp_path):
+    pytest.importorskip("ray")
+    deadly = {1: "once"}
+    todo = [
+        Job({"value": i, "deadly": deadly.get(i, ""), "tries": str(tmp_path / "tries")}) for i in range(4)
+    ]
+    try:
+        summary = run(
+            Function(batch_work.die, at_once=2), todo, tmp_path / "out", crew=RayActors("local", count=1)
+        )
+    except Misuse as error:
+        if "timed out during startup" in str(error):
+            pytest.skip("Ray gives its node 30 seconds to start, and this machine is busy.")
+        raise
+    assert summary.counts == {"done": 4} and summary.deaths == 1
+    assert sorted(tries(tmp_path / "tries")) == ["0", "1", "1", "2", "3"]
+
+
+def test_a_cluster_that_is_not_there(tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+
+    def init(**given):
+        assert given["address"] == "10.0.0.1:6379"
+        raise ConnectionError("Could not connect.")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(
+        Misuse, match=r"There is no Ray cluster at 10\.0\.0\.1:6379: .*connect\. Start one with"
+    ):
+        run(Function(batch_work.half), [Job({"value": 1})], tmp_path, crew=RayActors("10.0.0.1:6379"))

@@ -89,7 +89,7 @@ def connect(address: str) -> Any:
     try:
         if not ray.is_initialized():
             ray.init(address=address, log_to_driver=False, configure_logging=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises a plain one where a node does not start in time
         what = f"There is no Ray cluster at {address}: {summarise(error)}."
         raise Misuse(
             what, "Start one with 'ray start --head', and give the address that it prints."
