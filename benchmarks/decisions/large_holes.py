@@ -2,10 +2,10 @@
 
     python benchmarks/decisions/large_holes.py --data val.zip --photographs photos.zip
 
-PSNR, perceptual distance and kernel distance on pictures that no table uses: a box of 36 or of 20 of 64 pixels, or 70 %
-of the pixels missing, noise 0.05. `faithful` and `plausible` are the two answers of the command; `new` is the plausible
-one with new noise everywhere, `part` with a share of old noise everywhere. Calls of the network, a gradient counted as
-three.
+PSNR, perceptual distance and kernel distance on pictures that no table uses: a box of 36 or of 20 of 64 pixels, or
+70 % of the pixels missing, noise 0.05. `faithful` and `plausible` are the two answers of the command; `new` is the
+plausible one with new noise everywhere, `part` with a share of old noise everywhere. Calls of the network, a gradient
+counted as three.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> None:
             name, count, tuning=True, data=o.data, photographs=Path(o.photographs), model=o.model
         )
         x, size = pictures.images, pictures.images.shape[-1]
-        operator = Inpaint(mask[1])
+        operator = Inpaint(mask)
         draws = [torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(i)) for i in range(count)]
         task = ImageTask(
             operator, operator(x + 0.05 * torch.stack(draws)), 0.05, (size, size), check_span=False
@@ -72,7 +72,7 @@ def main() -> None:
             kernel = f"{scores['kernel']:.4f} ± {scores['kernel error']:.4f}"
             row = {
                 "set": name,
-                "missing": mask[0],
+                "missing": missing,
                 "method": words,
                 "calls": round(float(spent.double().mean())),
             }
