@@ -50,9 +50,8 @@ def main() -> None:
     o = options(__doc__.splitlines()[0], "data", count=24, photographs="photos.zip", model="photo64")
     rows: list[dict[str, object]] = []
     found = {"pictures": o.count, "digits": 2 * o.count}
-    for name, mask in (
-        (name, mask) for name in found for mask in masks(32 if name == "digits" else 64).items()
-    ):
+    tasks = [(name, *mask) for name in found for mask in masks(32 if name == "digits" else 64).items()]
+    for name, missing, mask in tasks:
         count = found[name]
         pictures = load_set(
             name, count, tuning=True, data=o.data, photographs=Path(o.photographs), model=o.model
