@@ -16,12 +16,11 @@ import os
 import random
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -69,10 +68,6 @@ def draw_digit(number: int) -> dict[str, Any]:
     with torch.no_grad():
         x = hw.solve(flow, flow.noise(seeds=[number]), steps=2)
     return {"status": "DRAWN", "mean": float(x.mean()), "entry": float(x.flatten()[500])}
-
-
-def nothing(asked: Mapping[str, Any], folder: Path) -> None:
-    """No work: what is left is the engine."""
 
 
 def problems(count: int, log: Path) -> list[Job]:
@@ -180,57 +175,10 @@ def corrupt(folder: Path, truth: Path, count: int, many: int) -> dict[str, Any]:
     return {"changed": many, "found": summary.corrupted, "equal after": after["equal to the undisturbed run"]}
 
 
-def milliseconds(crew: Any, count: int, at_once: int) -> float:
-    """What the engine takes for a job without work, in a run of so many; the start of workers is left out."""
-    work = Function(nothing, version="1", at_once=at_once)
-    marks: list[float] = []
-    with tempfile.TemporaryDirectory() as folder:
-
-        def note(progress: Any) -> None:
-            if progress.done >= count // 5 or progress.done == count:
-                marks.append(time.perf_counter())
-                done.append(progress.done)
-
-        done: list[int] = []
-        run(work, [Job({"number": i}) for i in range(count)], folder, crew=crew, tell=note)
-    return (marks[-1] - marks[0]) / (done[-1] - done[0]) * 1000
-
-
-def ray_noop(address: str, count: int) -> tuple[float, float]:
-    """Ray's own: milliseconds of a call of an actor that does nothing, one after the other and all at once."""
-    import ray
-
-    ray.init(address=address, log_to_driver=False, configure_logging=False)
-
-    @ray.remote(num_cpus=1)
-    class Idle:
-        def nothing(self) -> None:
-            pass
-
-    actor = Idle.remote()
-    ray.get(actor.nothing.remote())
-    each = []
-    for _ in range(count):
-        start = time.perf_counter()
-        ray.get(actor.nothing.remote())
-        each.append(time.perf_counter() - start)
-    start = time.perf_counter()
-    ray.get([actor.nothing.remote() for _ in range(count)])
-    together = (time.perf_counter() - start) / count
-    ray.shutdown()
-    return statistics.median(each) * 1000, together * 1000
-
-
-def throughput(workers: int, count: int) -> float:
-    """Problems a second with so many processes, from the first results on."""
-    work = Function(solve, version="1", at_once=PARCEL)
-    marks: list[tuple[float, int]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        jobs = problems(count, Path(folder) / "log")
-        tell: Callable[[Any], None] = lambda p: marks.append((time.perf_counter(), p.done))  # noqa: E731
-        run(work, jobs, Path(folder) / "out", crew=Processes(workers, threads=1), tell=tell)
-    first = next(i for i, (_, done) in enumerate(marks) if done)
-    return (marks[-1][1] - marks[first][1]) / (marks[-1][0] - marks[first][0])
+def let_workers_import() -> None:
+    """Put this folder on the path of workers; Ray's nodes take the environment of this process."""
+    os.environ["PYTHONPATH"] = os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")])
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def start_nodes(tries: int = 10) -> Any:
@@ -271,20 +219,8 @@ def rows(o: Any, work: Path) -> Iterator[dict[str, Any]]:
             yield {"what": f"{name}, killed", **compare(folder, truth, count), **told}
         told = corrupt(work / f"{o.workers}-processes", truth, o.jobs // 5, 20)
         yield {"what": "one bit changed in 20 results", "jobs": o.jobs // 5, **told}
-        alone, pipelined = ray_noop(cluster.address, o.idle)
-        yield {"what": "Ray's own call of nothing, one by one", "ms a job": round(alone, 2)}
-        yield {"what": "Ray's own call of nothing, all at once", "ms a job": round(pipelined, 2)}
-        for at_once in (1, PARCEL):
-            ms = milliseconds(RayActors(cluster.address, count=1), o.idle, at_once)
-            yield {"what": f"a job of nothing, one Ray actor, parcels of {at_once}", "ms a job": round(ms, 2)}
     finally:
         cluster.shutdown()
-    for name, crew in (("this process", Processes(0)), ("one process", Processes(1, threads=1))):
-        ms = milliseconds(crew, o.idle, PARCEL)
-        yield {"what": f"a job of nothing, {name}, parcels of {PARCEL}", "ms a job": round(ms, 2)}
-    for workers in (1, 2, 4):
-        speed = throughput(workers, o.jobs // 10)
-        yield {"what": f"throughput, {workers} processes", "jobs a second": round(speed, 1)}
 
 
 def main() -> None:
@@ -292,10 +228,8 @@ def main() -> None:
         folder, count, address, workers = sys.argv[2:]
         drive(Path(folder), int(count), address, int(workers))
         return
-    # Workers import this script; Ray's nodes take the environment of this process.
-    os.environ["PYTHONPATH"] = os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")])
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    o = options(__doc__.splitlines()[0], jobs=10_000, workers=2, every=10.0, idle=500)
+    let_workers_import()
+    o = options(__doc__.splitlines()[0], jobs=10_000, workers=2, every=10.0)
     torch.set_num_threads(1)
     work = Path(tempfile.mkdtemp(prefix="batch-chaos-"))
     try:
