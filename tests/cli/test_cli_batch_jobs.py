@@ -355,6 +355,18 @@ def test_ctrl_c_leaves_what_the_same_command_goes_on_from(here, cheap, no_sheet,
     assert len(cheap) == 3 and len(records(here / "results")) == 2
 
 
+def test_a_full_disk_ends_the_run_and_is_no_failure_of_a_job(here, cheap, no_sheet, monkeypatch, capsys):
+    def write_image(*arguments, **more):
+        raise Misuse("The output photo.png cannot be written: No space left on device.", "Free some space.")
+
+    monkeypatch.setattr(restoration, "write_image", write_image)
+    write("jobs.csv", "image denoise,photo.png,0.1,", "image denoise,photo.png,0.2,")
+    assert call("batch jobs.csv --out results --workers 0 --quiet") == 2
+    err = capsys.readouterr().err.splitlines()[-1].removeprefix("Error: ")
+    assert err.startswith("The results cannot be written to") and two_sentences(err)
+    assert records(here / "results") == []
+
+
 def test_a_share_has_a_table_and_a_page_of_its_own(here, cheap, no_sheet):
     write("jobs.csv", *[f"image denoise,photo.png,0.1,{i}" for i in range(4)])
     for share in ("1/2", "2/2"):
