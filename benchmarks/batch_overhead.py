@@ -2,10 +2,9 @@
 
     python benchmarks/batch_overhead.py
 
-A job of nothing still has its folder, its record with checksums, and its rename. Times are those that
-a tenth of the calls (or of parcels of 16, divided by 16) stay below, so that they tell little of other programs on the
-machine. Throughput is that of the problems of `batch_chaos.py`.
-Needs ray and pyarrow (the extra `cluster`) and scikit-learn.
+A job of nothing still has its folder, its record with checksums, and its rename. Times are those that a tenth of the
+calls (or of parcels of 16, divided by 16) stay below, so that they tell little of other programs on the machine.
+Throughput is that of the problems of `batch_chaos.py`. Needs ray and pyarrow (the extra `cluster`) and scikit-learn.
 """
 
 from __future__ import annotations
