@@ -3,8 +3,8 @@
     python benchmarks/batch_overhead.py
 
 A job of nothing still has its folder, its record with checksums, and its rename. Times are those that a tenth of the
-calls (or of parcels of 16, divided by 16) stay below, so that they tell little of other programs on the machine.
-Throughput is that of the problems of `batch_chaos.py`. Needs ray and pyarrow (the extra `cluster`) and scikit-learn.
+calls stay below, one after the other, so that they tell little of other programs on the machine. Throughput is that
+of the problems of `batch_chaos.py`, in parcels of 16. Needs ray and pyarrow (the extra `cluster`) and scikit-learn.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def watch(work: Function, jobs: list[Job], folder: Path, crew: Any) -> list[tupl
     return [(when, done) for when, done in marks if done >= len(jobs) // 5]
 
 
-def milliseconds(crew: Any, count: int, at_once: int) -> float:
-    """What the engine takes for a job of nothing, the first decile over parcels."""
+def milliseconds(crew: Any, count: int) -> float:
+    """What the engine takes for a job of nothing, the first decile over jobs."""
     jobs = [Job({"number": i}) for i in range(count)]
     with tempfile.TemporaryDirectory() as folder:
-        marks = watch(Function(nothing, version="1", at_once=at_once), jobs, Path(folder) / "out", crew)
+        marks = watch(Function(nothing, version="1"), jobs, Path(folder) / "out", crew)
     steps = [(b - a) / (m - n) for (a, n), (b, m) in itertools.pairwise(marks) if m > n]
     return fastest_tenth(steps) * 1000
 
@@ -58,8 +58,8 @@ def throughput(workers: int, count: int) -> float:
     return (after - before) / (end - start)
 
 
-def call_ray(address: str, count: int) -> tuple[float, float]:
-    """Ray's own: milliseconds for a call of an actor that does nothing, one by one and in parcels."""
+def call_ray(address: str, count: int) -> float:
+    """Ray's own: milliseconds for a call of an actor that does nothing, the first decile."""
     import ray
 
     ray.init(address=address, log_to_driver=False, configure_logging=False)
@@ -70,35 +70,29 @@ def call_ray(address: str, count: int) -> tuple[float, float]:
             pass
 
     actor = Idle.remote()
-    found = []
-    for size in (1, PARCEL):
-        each = []
-        for _ in range(count // size):
-            start = time.perf_counter()
-            ray.get([actor.nothing.remote() for _ in range(size)])
-            each.append((time.perf_counter() - start) / size)
-        found.append(fastest_tenth(each) * 1000)
+    each = []
+    for _ in range(count):
+        start = time.perf_counter()
+        ray.get(actor.nothing.remote())
+        each.append(time.perf_counter() - start)
     ray.shutdown()
-    return found[0], found[1]
+    return fastest_tenth(each) * 1000
 
 
 def rows(o: Any) -> Iterator[dict[str, Any]]:
     cluster = start_nodes()
     try:
-        for size, ms in zip((1, PARCEL), call_ray(cluster.address, o.jobs), strict=True):
-            yield {"what": "Ray's own call of nothing", "at once": size, "ms a job": round(ms, 2)}
-        for size in (1, PARCEL):
-            ms = milliseconds(RayActors(cluster.address, count=1), o.jobs, size)
-            yield {"what": "a job of nothing, one Ray actor", "at once": size, "ms a job": round(ms, 2)}
+        yield {"what": "Ray's own call of nothing", "ms a job": round(call_ray(cluster.address, o.jobs), 2)}
+        ms = milliseconds(RayActors(cluster.address, count=1), o.jobs)
+        yield {"what": "a job of nothing, one Ray actor", "ms a job": round(ms, 2)}
     finally:
         cluster.shutdown()
     for name, crew in (("one process", Processes(1, threads=1)), ("the process of the driver", Processes(0))):
-        for size in (1, PARCEL):
-            ms = milliseconds(crew, o.jobs, size)
-            yield {"what": f"a job of nothing, {name}", "at once": size, "ms a job": round(ms, 2)}
+        ms = milliseconds(crew, o.jobs)
+        yield {"what": f"a job of nothing, {name}", "ms a job": round(ms, 2)}
     for workers in (1, 2, 4):
         speed = throughput(workers, o.jobs)
-        yield {"what": f"problems, {workers} processes", "at once": PARCEL, "jobs a second": round(speed, 1)}
+        yield {"what": f"problems, {workers} processes", "jobs a second": round(speed, 1)}
 
 
 def main() -> None:
