@@ -24,20 +24,20 @@ from headwater.cli.image.prior import (
     to_pictures,
     told,
 )
-from headwater.cli.image.reward_request import read_rewards
+from headwater.cli.image.reward_request import load_reward
 from headwater.cli.image.samples import PriorJob, contact_sheet
 from headwater.cli.shared.job import Entry
 from headwater.cli.shared.machine import device_named
 from headwater.cli.shared.outputs import Outputs
 from headwater.cli.shared.progress import Watch
+from headwater.cli.shared.rewards import read_rewards, round_each
 from headwater.cli.shared.terminal import say
 from headwater.dflow.result import Result
 from headwater.flows.latent import LatentModel
 from headwater.image.io.files import write_image
 from headwater.image.rewards import RewardJudge
 from headwater.optimizers.status import Status
-from headwater.problem.compose import compose
-from headwater.problem.rewards import Reward, RewardSum
+from headwater.problem.rewards import Reward, RewardSum, RewardThrough
 from headwater.recipes.reward import MaximiseReward
 from headwater.solvers import solve
 
@@ -177,19 +177,7 @@ def in_states(reward: Reward, model: Model) -> Reward:
     """A reward of pictures as one of the flow's samples."""
     if not isinstance(model, LatentModel):
         return reward
-    composed: Reward = compose(reward, functools.partial(to_pictures, model))
-    return composed
-
-
-def round_each(value: Any, i: int) -> Any:
-    """The number of problem i of a tensor `[batch]`, or of each tensor of a mapping, for a report.
-
-    >>> round_each({"a": torch.tensor([1.0, 2.0])}, 1)
-    {'a': 2.0}
-    """
-    if isinstance(value, Mapping):
-        return {key: round_each(entry, i) for key, entry in value.items()}
-    return round(float(value[i]), 4)
+    return RewardThrough(reward, functools.partial(to_pictures, model))
 
 
 def reward_job(
@@ -201,7 +189,7 @@ def reward_job(
     common: Common,
 ) -> RewardJob:
     """The job of `generate --reward`, checked."""
-    total = read_rewards(rewards)
+    total = read_rewards(rewards, load_reward)
     output = common.output or Path("samples.png")
     outputs = plan_outputs(output, output, "generate", count, overwrite=common.overwrite)
     device, watch = device_named(common.device), Watch("generate", quiet=True)

@@ -12,33 +12,6 @@ from headwater.image.rewards.appearance import Brightness, Contrast, Palette, Sh
 from headwater.image.rewards.networks import ClassLogit, Likeness
 from headwater.problem.rewards import Reward
 
-WEIGHT = re.compile(r"\s*([^*:]+)\*(.*)", re.DOTALL)
-
-
-def split_weight(text: str) -> tuple[float, str]:
-    """The weight and the rest of "WEIGHT * REWARD"; 1 where there is no weight.
-
-    Raises
-    ------
-    Misuse
-        If what stands before the * is no number.
-
-    Examples
-    --------
-    >>> split_weight("2 * class: volcano"), split_weight("-0.5*sharpness"), split_weight("symmetry")
-    ((2.0, 'class: volcano'), (-0.5, 'sharpness'), (1.0, 'symmetry'))
-    """
-    found = WEIGHT.fullmatch(text)
-    if found is None:
-        return 1.0, text.strip()
-    try:
-        return float(found[1]), found[2].strip()
-    except ValueError:
-        raise Misuse(
-            f"The weight {found[1].strip()!r} of a reward is no number.",
-            'Write it as in "2 * class: volcano".',
-        ) from None
-
 
 def parse_colour(text: str) -> tuple[float, float, float]:
     """A colour in [-1, 1] from "#e33" or "#ee3333".
