@@ -91,5 +91,7 @@ def test_what_a_model_does_not_take_is_refused(here, capsys, words, hint):
 
 
 def test_a_label_for_a_pipeline_is_refused(here, folder, capsys):
-    assert call(["image", "generate", "--model", folder, "--label", "goldfish"]) == 2
-    assert "takes no --label" in capsys.readouterr().err
+    line = ["image", "generate", "--model", folder, "--prompt", "a cat", "--label"]
+    for label, words in (("goldfish", "classes by number"), ("3", "takes no labels. Leave --label out.")):
+        assert call([*line, label]) == 2
+        assert words in capsys.readouterr().err

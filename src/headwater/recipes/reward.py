@@ -46,7 +46,7 @@ class MaximiseReward:
     gradients
         Most gradients per problem, each a solve and its derivative.
     steps
-        Steps of a solve.
+        Steps of a solve, or its times.
     method
         The rule for one step.
     optimizer
@@ -81,7 +81,7 @@ class MaximiseReward:
     hold: Literal["draw", "chi"] = "draw"
     hold_weight: float = 1.0
     gradients: int = 10
-    steps: int = 6
+    steps: int | Sequence[float] = 6
     method: Method = DDIM
     optimizer: Optimizer[Any] | None = None
     stages: int | None = None
@@ -193,7 +193,8 @@ class Watched:
     """A callback that remembers whether it has ended its run."""
 
     def __init__(self, callback: Callback | None) -> None:
-        self.callback, self.ended = callback, None
+        self.callback = callback
+        self.ended: Status | None = None
 
     def __call__(self, event: Event) -> Status | None:
         """What the callback says."""

@@ -57,6 +57,11 @@ def all_samples(request: Request) -> int | None:
     return None
 
 
+def no_rate(pipeline: Any) -> int | None:
+    """None: a picture has none."""
+    return None
+
+
 def one_size(pipeline: Any) -> int:
     """0: the pipeline has one size only."""
     return 0
@@ -101,6 +106,8 @@ class Convention:
         Whether gradient checkpointing of the network works.
     samples
         The number of samples of a sound that are kept; None means all.
+    rate
+        The samples per second of a sound; None of a picture.
     multiple
         What height and width are multiples of; 0 if the pipeline has one size only.
     normalised
@@ -124,4 +131,5 @@ class Convention:
     normalised: bool = False
     checkpointing: bool = True
     samples: Callable[[Request], int | None] = all_samples
+    rate: Callable[[Any], int | None] = no_rate
     multiple: Callable[[Any], int] = one_size

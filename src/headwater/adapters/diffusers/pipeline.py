@@ -203,4 +203,6 @@ def build_model(
         family=convention.name,
         exact=levels.exact,
         notes=notes,
+        rate=convention.rate(pipeline),
+        fixed=few is not None,
     )

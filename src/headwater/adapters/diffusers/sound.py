@@ -89,6 +89,7 @@ STABLE_AUDIO = Convention(
     arguments={"text_audio_duration": "encoder_hidden_states", "audio_duration": "global_hidden_states"},
     encode=encode_stable_audio,
     samples=samples_stable_audio,
+    rate=lambda pipeline: int(pipeline.vae.config.sampling_rate),
 )
 
 
@@ -154,6 +155,7 @@ AUDIOLDM2 = Convention(
     },
     encode=encode_audioldm2,
     samples=samples_audioldm2,
+    rate=lambda pipeline: int(pipeline.vocoder.config.sampling_rate),
     checkpointing=False,  # its blocks, when they checkpoint, pass a mask in the place of another argument
 )
 
