@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Group, Parameter
+from cyclopts import App, Parameter
 
 from headwater.cli.image.options import (
     NO_COMMON,
@@ -24,14 +24,13 @@ from headwater.cli.image.options import (
     Subsampling,
 )
 from headwater.cli.shared import values
-from headwater.cli.shared.options import MOST_GRADIENTS, MOST_STEPS, Seed, Steps, number, whole, word
+from headwater.cli.shared.options import MOST_GRADIENTS, MOST_STEPS, REWARDS, Seed, Steps, number, whole, word
 from headwater.errors import Misuse
 
 if TYPE_CHECKING:
     from headwater.cli.image.requests import Request
     from headwater.cli.shared.job import Job
 
-REWARDS = Group("Rewards", sort_key=1)
 image = App(name="image", help="Restore, generate and examine images of any size.")
 
 BoxOption = Annotated[

@@ -54,8 +54,8 @@ DEFINITIONS = {
     "strangeness": "distance of EfficientNet-Lite1 features to the nearest of the draws, 1 for the median draw; it "
     "guided nothing",
     "class_probability": "what EfficientNet-Lite1 gives the class, of 1000; it guided nothing",
-    "text_rank": "place of the text among all captions of the model pictograms, 1 the best, by EfficientNet-Lite1 and "
-    "other drawings than those of the reward; it guided nothing",
+    "text_rank": "place of the text among the captions of the model pictograms, 1 the best, by EfficientNet-Lite1 "
+    "and other drawings than those of the reward; it guided nothing",
     "radius": "|x0| / sqrt(d), 1 +- 1 / sqrt(2 d) for a draw of the source",
 }
 
