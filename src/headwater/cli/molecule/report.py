@@ -55,9 +55,9 @@ DEFINITIONS = PREDICTED | {
     "that are a tolerance away from its ends",
     "standard_deviations": "the weighted sum of the rewards, each in its mean and standard deviation among draws, by "
     "the guide, which led to it, and by the evaluator, which never guides",
-    "cost": "the value of the function of --cost, with --reward minus the strength times that sum, for the molecule as "
-    "written, its atoms definite; the lower the better. It has no goal: hit does not ask for it, and no molecule misses "
-    "it",
+    "cost": "the value of the function of --cost, with --reward minus the strength times that sum, for the molecule "
+    "as written, its atoms definite; the lower the better. It has no goal: hit does not ask for it, and no molecule "
+    "misses it",
     "status": "how the search ended; SPENT with a cost, for which all draws and gradients are spent, as it has no "
     "value to reach",
     "rank": "place from 1: sound molecules, new ones, those that no check contradicts, those that DFT computed; then "
