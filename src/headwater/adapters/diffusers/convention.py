@@ -67,6 +67,11 @@ def one_size(pipeline: Any) -> int:
     return 0
 
 
+def entry(component: str, name: str) -> Callable[[Any], int]:
+    """An entry of the configuration of a component, of a pipeline."""
+    return lambda pipeline: int(getattr(pipeline, component).config[name])
+
+
 @dataclass(frozen=True)
 class Convention:
     """The convention of a family of pipelines.
@@ -89,6 +94,8 @@ class Convention:
         What `encode_prompt` of the pipeline returns, in its order; "" is left out.
     arguments
         The network's arguments by the embedding that they get, and labels.
+    channels
+        The entries of the last axis of each embedding that may be given, by the pipeline.
     encode
         How prompts or labels become embeddings; None means by the pipeline's `encode_prompt`.
     optional
@@ -122,6 +129,7 @@ class Convention:
     network: str = "transformer"
     encoded: tuple[str, ...] = ()
     arguments: Mapping[str, str] = field(default_factory=dict)
+    channels: Mapping[str, Callable[[Any], int]] = field(default_factory=dict)
     encode: Callable[..., dict[str, Tensor]] | None = None
     optional: bool = False
     extra: Callable[[Request], dict[str, Tensor]] = no_tensors

@@ -19,6 +19,8 @@ from headwater.image.pictograms.prompts import embed_prompts, plain_text
 from headwater.problem.batch import select_rows
 from headwater.text import counted
 
+CAPTIONS = "pictograms-captions"
+"""The shipped model of captions."""
 EmbedPictures = Callable[[Tensor], Tensor]
 EmbedTexts = Callable[[Sequence[str]], Tensor]
 Part = Literal["guide", "judge"]
@@ -114,8 +116,8 @@ class CaptionRegression:
 
     Parameters
     ----------
-    variant
-        The network.
+    variant, side
+        The network, and the side at which it sees a picture.
     weight
         `[1280, 384]`.
     centre, spread
@@ -123,13 +125,14 @@ class CaptionRegression:
     """
 
     variant: Variant
+    side: int
     weight: Tensor
     centre: Tensor
     spread: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
         """The embedding that pictures `[batch, 3, h, w]` in [-1, 1] should have, `[batch, 384]`."""
-        features = pool_features(x, self.variant)
+        features = pool_features(x, self.variant, self.side)
         centre, spread, weight = (v.to(features) for v in (self.centre, self.spread, self.weight))
         return (features - centre) / spread @ weight
 
@@ -165,8 +168,10 @@ def caption_model(part: Part = "guide") -> TextPictureModel:
     own = {
         name: weights[f"{part}.{name}"].float() for name in ("weight", "scale", "centre", "spread", "text")
     }
-    variant: Variant = card["architecture"][part]
-    regression = CaptionRegression(variant, own["weight"] * own["scale"], own["centre"], own["spread"])
+    seen = card["architecture"][part]
+    regression = CaptionRegression(
+        seen["network"], seen["side"], own["weight"] * own["scale"], own["centre"], own["spread"]
+    )
     known = pictograms.load_parts("pictograms").embeddings
     return TextPictureModel(regression, lambda texts: embed_prompts(texts, known) - own["text"])
 
@@ -188,6 +193,3 @@ def rank_text(x: Tensor, text: str, part: Part = "judge") -> Tensor:
         candidates = normalize(model.embed_texts([text, *others]).to(found), dim=1)
         cosines = found @ candidates.T
     return (cosines[:, 1:] > cosines[:, :1]).sum(1)
-
-
-CAPTIONS = "pictograms-captions"
