@@ -95,7 +95,8 @@ def test_euler_steps_are_those_of_the_scheduler(pipelines, name, family, schedul
     x1 = solve(model.flow, x0, steps=model.steps)
     assert model.exact and len(model.steps) == steps + 1
     # Latents of 4096 sigma, with which this sampler starts, have three digits less in float32.
-    assert largest(x1, latents) <= (2e-4 if name == "Euler with zero terminal SNR" else 5e-6)
+    steep = {"Euler with zero terminal SNR": 2e-4, "DDIM of the data at a very late level": 2e-5}
+    assert largest(x1, latents) <= steep.get(name, 5e-6)
 
 
 INEXACT = [

@@ -2,8 +2,8 @@
 
     python -m headwater.image.pictograms.export_captions --data pictograms.npz
 
-Two ridge regressions from pooled features of drawings to embeddings of their labels, as in `judge`, which share neither
-the network nor the drawings:
+Two ridge regressions from pooled features of drawings to embeddings of their labels, as in `judge`, which share
+neither the network nor the drawings:
 
     guide    EfficientNet-Lite0 at its own size, on the part "judge"
     judge    EfficientNet-Lite1 at the size of the drawings, on 2560 of the part "train", chosen by a hash
@@ -72,7 +72,7 @@ def pack(part: str, judge: Judge) -> dict[str, Tensor]:
 
 
 def write_model(judges: dict[str, Judge], found: dict[str, Any], facts: dict[str, Any], folder: Path) -> None:
-    """Write the card and the weights of both parts; `found` is how well each does, `facts` what is said of the data."""
+    """Write the card and the weights of both parts: `found` how well each does, `facts` what is said of the data."""
     packed = {key: value for part, judge in judges.items() for key, value in pack(part, judge).items()}
     save_file({key: value.contiguous() for key, value in packed.items()}, folder / f"{NAME}.safetensors")
     card = {
