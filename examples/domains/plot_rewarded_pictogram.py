@@ -93,6 +93,6 @@ for axis, (name, pictures) in zip(
         ax.axis("off")
 
 # %%
-# Look before you believe a number: a regression of 2,600 drawings is easily led astray, and the two of them read
-# features of networks that saw the same photographs. A model of your own, such as CLIP, is told by
+# Look before you believe a number: a regression of 2,600 drawings is easily led astray. Where the place does not fall
+# while the cosine rises, only the guide was convinced. A model of your own, such as CLIP, is told by
 # ``rewards.TextPictureModel`` or ``--reward "clip: FOLDER: a star"``.
