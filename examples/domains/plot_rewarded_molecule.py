@@ -69,9 +69,9 @@ for name, recipe in trials.items():
     )
 
 # %%
-# The evaluator follows the guide, so the dipole moment is no illusion of one network. As with a target, drawing again
-# gains at least as much as gradients from a single draw; ``SearchThenControl``, the default with a cost, does both.
-# Here are the molecules of the run with gradients. A reward has no value to reach, so none of them is a hit or a miss.
+# The evaluator follows the guide, so the dipole moment is no illusion of one network. As with a target, drawing
+# again gains more here than gradients from a single draw; ``SearchThenControl``, the default with a cost, does both.
+# Here are the molecules of the run with gradients. A reward has no value to reach: none of them is a hit or a miss.
 
 cards = hw.molecule.make_cards(found["control"], replace(request, cost=cost))
 with tempfile.TemporaryDirectory() as folder:

@@ -198,6 +198,13 @@ class SoundJudge:
     References
     ----------
     Manocha et al., "CDPAM: Contrastive learning for perceptual audio similarity", ICASSP 2021.
+
+    Examples
+    --------
+    >>> noise = torch.randn(3, 8000, generator=torch.Generator().manual_seed(0))
+    >>> judge = SoundJudge(noise.cumsum(1), rate=16000)
+    >>> bool((judge.strangeness(noise[:1]) > judge.strangeness(noise[:1].cumsum(1))).all())
+    True
     """
 
     draws: Tensor

@@ -200,6 +200,7 @@ class RewardThrough:
 
     Examples
     --------
+    >>> from headwater import Ramp, RewardSum
     >>> reward = RewardThrough(RewardSum(((Ramp(0.0, 1.0), lambda x: x[:, 0]),)), lambda z: 2 * z)
     >>> reward.at(0.5)(torch.tensor([[3.0]])).item(), reward(torch.tensor([[3.0]])).item()
     (3.0, 6.0)

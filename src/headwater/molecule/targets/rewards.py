@@ -47,8 +47,9 @@ class PropertyReward:
 
     Examples
     --------
+    >>> import torch
     >>> import headwater as hw
-    >>> reward = PropertyReward("mu", hw.molecule.Networks.load().guide)
+    >>> reward = hw.molecule.PropertyReward("mu", hw.molecule.Networks.load().guide)
     >>> water = torch.tensor([[[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]])
     >>> reward(water, torch.eye(5)[None, [3, 0, 0]], torch.ones(1, 3, dtype=torch.bool)).shape
     torch.Size([1])
@@ -106,6 +107,15 @@ class RewardCost:
         The sum, standardised, of `Atoms`.
     strength
         How much it counts, above 0.
+
+    Examples
+    --------
+    >>> import headwater as hw
+    >>> cost = hw.molecule.reward_cost([(1.0, "mu")], hw.molecule.Request(1, atoms=5), strength=2.0, draws=2)
+    >>> m = hw.molecule.generate(2, atoms=5, recipe=hw.molecule.Search(steps=2, candidates=1)).molecules
+    >>> value = cost(m.positions, m.one_hot, m.mask)
+    >>> bool((value + 2 * cost.standard_deviations(m)).abs().max() < 1e-4)
+    True
     """
 
     total: RewardSum
