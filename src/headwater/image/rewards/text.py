@@ -64,7 +64,7 @@ class TextSimilarity:
         return TextSimilarity(self.embed_pictures, select_rows(self.text, index), words)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The reward of x `[batch, 3, h, w]` in [-1, 1], `[batch]`."""
+        """The reward of x `[batch, 3, h, w]` in [-1, 1], `[batch]`; a `Misuse` if pictures and texts do not compare."""
         found = self.embed_pictures(x)
         text = self.text.to(found)
         if found.ndim != 2 or text.ndim != 2 or found.shape[1] != text.shape[1]:
@@ -177,9 +177,21 @@ def caption_model(part: Part = "guide") -> TextPictureModel:
 
 
 def rank_text(x: Tensor, text: str, part: Part = "judge") -> Tensor:
-    """The place of a text among all captions that the model knows, for pictures `[batch, 3, h, w]`, int64 `[batch]`.
+    """The place of a text among all captions that the model knows; 0 says that none of them fits a picture better.
 
-    0 says that no known caption fits the picture better.
+    Parameters
+    ----------
+    x
+        Pictures `[batch, 3, h, w]` in [-1, 1].
+    text
+        Words; those that are no known caption need the extra `pictograms`.
+    part
+        "guide" or "judge", as of `caption_model`.
+
+    Returns
+    -------
+    place
+        int64 `[batch]`.
 
     Examples
     --------
