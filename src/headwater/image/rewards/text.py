@@ -64,7 +64,7 @@ class TextSimilarity:
         return TextSimilarity(self.embed_pictures, select_rows(self.text, index), words)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The reward of x `[batch, 3, h, w]` in [-1, 1], `[batch]`; a `Misuse` if pictures and texts do not compare."""
+        """The reward of x `[batch, 3, h, w]` in [-1, 1], `[batch]`; a `Misuse` if both do not compare."""
         found = self.embed_pictures(x)
         text = self.text.to(found)
         if found.ndim != 2 or text.ndim != 2 or found.shape[1] != text.shape[1]:
