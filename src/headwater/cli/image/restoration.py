@@ -14,6 +14,7 @@ from torch import Tensor
 from headwater.cli.image.frames import Frames
 from headwater.cli.image.options import Restore
 from headwater.cli.image.outputs import plan_outputs
+from headwater.cli.image.preview import draw_previews
 from headwater.cli.image.prior import Model, device_of, flow_of, guard_model, load_model, model_of, told
 from headwater.cli.image.requests import Request
 from headwater.cli.shared.job import Entry, Job
@@ -75,9 +76,10 @@ class RestoreJob(Job):
 
     def work(self) -> None:
         """Solve all samples together, then write those that are images."""
-        o = self.options
+        o, task = self.options, self.request.task.to(self.device)
+        self.watch.draw = draw_previews(task, self.model)
         done = restoring.restore(
-            self.request.task.to(self.device),
+            task,
             guard_model(self.watch, self.model),
             range(o.seed, o.seed + o.samples),
             recipe=None if o.method == "default" else recipe_of(self.request.task, o.method, self.model),

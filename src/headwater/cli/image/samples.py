@@ -15,6 +15,7 @@ from torch import Tensor
 from headwater.atomic import write_atomically
 from headwater.cli.image.options import Common
 from headwater.cli.image.outputs import plan_outputs
+from headwater.cli.image.preview import write_preview
 from headwater.cli.image.prior import (
     Model,
     flow_of,
@@ -82,6 +83,9 @@ class GenerateJob(PriorJob):
                 write_image(image[None], self.outputs.main[self.written], overwrite=self.overwrite)
                 self.images += [image] if self.written < self.most_shown else []
                 self.written += 1
+            last = pictures[-1]
+            self.watch.feed.show(lambda path, image=last: write_preview(image, path))
+            self.watch.tell(f"generate  {self.written} of {len(self.seeds)} samples")
             if not self.quiet and len(self.seeds) > self.batch:
                 say(f"{self.written} of {len(self.seeds)} samples")
 

@@ -1,0 +1,119 @@
+"""What the page offers of the command line: which commands, which kinds of files, and where a slider begins.
+
+Names, ranges, choices, defaults and help of all options are read from the commands themselves (`forms`). Here stands
+only what a page needs besides: an order, and what lies in easy reach. What is not named here is not offered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DOMAINS = {
+    "image": ("inpaint", "denoise", "deblur", "upscale", "colorize", "dejpeg", "declip", "generate"),
+    "audio": ("check", "inpaint", "declip", "denoise", "dereverb", "restore", "extend", "generate"),
+    "molecule": ("target", "generate", "grow", "score"),
+}
+"""The commands of each domain. Those that run a Python file of the user (`image restore`) are not among them."""
+
+PICTURE, RECORDING, MOLECULE, LABELS = "picture", "recording", "molecule", "labels"
+INPUTS = {"image": PICTURE, "audio": RECORDING, "molecule": MOLECULE}
+"""The kind of a command's own file."""
+FILES = {"mask": None, "kernel": PICTURE, "reference": PICTURE, "impulse": RECORDING, "labels": LABELS}
+"""Options that take a file, and its kind; None is that of the domain. No other path is ever taken from the page."""
+TEXTS = {"label", "prompt", "style", "formula"}
+"""Options of free text, none of which is opened as a file."""
+LISTS: Mapping[str, re.Pattern[str]] = {
+    "gap": re.compile(r"[0-9:.+ms-]{1,40}"),
+    "weight": re.compile(r"[a-z]{2,6}=[0-9.]{1,10}"),
+    "reward": re.compile(
+        r"([0-9.]{1,8} \* )?(brightness|symmetry|sharpness|contrast(: [0-9.]{1,8})?|class: [\w ,'-]{1,60}"
+        r"|palette: (#[0-9a-fA-F]{3,6},? ?){1,8})"
+    ),
+}
+"""Options that may be repeated, and what one of them may look like: a reward is never a file here."""
+WITHHELD = {
+    "output",  # the job's folder has names of its own
+    "overwrite",
+    "quiet",
+    "model",  # offered as a choice of the shipped ones, never as a folder
+    "device",  # offered as a choice
+    "negative",  # for pipelines of diffusers, which are folders
+    "operator",  # Python files
+    "cost",
+    "memory",
+    "range",  # for arrays, which the page does not take
+    "box",  # the page paints
+    "keep_broken",
+}
+"""Options that the page does not offer as they are."""
+MODELS = {"image": ("image", "latent image")}
+"""Domain: the kinds of shipped models among which there is a choice."""
+
+
+@dataclass(frozen=True)
+class Hint:
+    """Where an option lies in easy reach: a slider from `low` to `high`, what it starts with, and what is written after it.
+
+    Attributes
+    ----------
+    low, high, step
+        Of the slider; typing reaches all that the command takes.
+    start
+        The value that the page starts with; None leaves the option out.
+    suffix
+        What follows the number in the command line, such as "/255".
+    label
+        What the page calls the option, if its name does not say enough.
+    """
+
+    low: float
+    high: float
+    step: float
+    start: float | None = None
+    suffix: str = ""
+    label: str = ""
+
+
+NOISE = Hint(0, 80, 1, None, "/255", "noise, grey levels")
+HINTS: Mapping[str, Mapping[str, Hint]] = {
+    "image inpaint": {"grow": Hint(0, 32, 1, None, "", "grow the mask"), "noise": NOISE},
+    "image denoise": {"noise": Hint(1, 100, 1, 25, "/255", "noise, grey levels")},
+    "image deblur": {"gaussian": Hint(0.5, 10, 0.1, 2, "", "radius (std), pixels"), "noise": NOISE},
+    "image upscale": {"factor": Hint(2, 8, 1, 2), "noise": NOISE},
+    "image colorize": {"noise": NOISE},
+    "image dejpeg": {"quality": Hint(5, 95, 1)},
+    "image declip": {
+        "gain": Hint(1, 4, 0.1, 1.5, "", "over-exposure"),
+        "noise": NOISE,
+    },
+    "image generate": {"count": Hint(1, 16, 1, 4)},
+    "audio extend": {"by": Hint(0.1, 10, 0.1, 1, "", "seconds to add")},
+    "audio generate": {"count": Hint(1, 8, 1, 1), "length": Hint(1, 30, 0.5, 4, "", "seconds")},
+    "molecule target": {"count": Hint(1, 64, 1, 8)},
+    "molecule generate": {"count": Hint(1, 64, 1, 16)},
+    "molecule grow": {"count": Hint(1, 64, 1, 8)},
+}
+"""Command: option: its hint."""
+ONE_OF: Mapping[str, tuple[str, ...]] = {
+    "image deblur": ("gaussian", "motion", "kernel"),
+    "audio restore": ("cutoff", "rate"),
+    "audio denoise": ("noise", "profile"),
+}
+"""Command: options of which one is given."""
+STARTS: Mapping[str, Mapping[str, str]] = {
+    "image deblur": {"motion": "9,30"},
+    "audio restore": {"cutoff": "4kHz", "rate": "16kHz"},
+    "molecule target": {"gap": "6eV"},
+}
+"""Command: option: the text that the page starts with."""
+FRONT = {
+    "image": {"noise", "samples", "method"},
+    "image generate": {"prompt", "label", "count", "reward"},
+    "audio": {"count", "length"},
+    "molecule": {"count"},
+}
+"""Options of the shared groups that are shown at once; a command's own are, but for those of `BACK`."""
+BACK = {"seed", "steps", "size", "strength", "weight"}
+"""Options that are never shown at once."""
