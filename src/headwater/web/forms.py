@@ -210,7 +210,7 @@ def read_command(app: App, name: str) -> Command:
             options.append(option)
     options.sort(key=lambda option: not option.front)
     text = (parsed.help or "").strip().split("\n\n")[0].replace("\n", " ")
-    return Command(name, _for_page(text), own, tuple(options), offers.ONE_OF.get(name, ()))
+    return Command(name, offers.ABOUT.get(name, _for_page(text)), own, tuple(options), offers.ONE_OF.get(name, ()))
 
 
 def _read_option(name: str, domain: str, key: str, argument: Any) -> Option | None:

@@ -117,3 +117,21 @@ FRONT = {
 """Options of the shared groups that are shown at once; a command's own are, but for those of `BACK`."""
 BACK = {"seed", "steps", "size", "strength", "weight"}
 """Options that are never shown at once."""
+ABOUT: Mapping[str, str] = {
+    "image inpaint": "Paint what is lost. It is filled; all else stays.",
+    "image denoise": "Remove noise of a known level.",
+    "image deblur": "Sharpen a photo whose blur is known.",
+    "image generate": "Draw pictures of the model, or such that have more of something.",
+    "audio check": "Find clicks, drop-outs, clipping and hum. They become regions, which the other tasks take.",
+    "audio inpaint": "Fill gaps: drag over the waveform to mark them. All other samples stay as they are.",
+    "audio declip": "Recover peaks that were cut off. Samples below the level stay as they are.",
+    "audio denoise": "Remove noise: white noise of an estimated level, or noise like that of a region.",
+    "audio dereverb": "Remove a room or a device whose impulse response is known.",
+    "audio restore": "Bring back a lost upper band.",
+    "audio generate": "Draw music from the model.",
+    "molecule target": "Find molecules that have the properties asked for.",
+    "molecule generate": "Draw molecules of the model, of any or given atoms.",
+    "molecule grow": "Complete a fragment, whose atoms stay where they are.",
+    "molecule score": "Validity, stability and six properties of molecules.",
+}
+"""What the page says of a command whose help speaks of options."""
