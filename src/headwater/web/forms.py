@@ -136,6 +136,8 @@ class Forms:
             words.append(files["input"])
         for key, option in options.items():
             words += _option_words(option, values.get(key), files.get(key), self.devices)
+        if name in offers.ALWAYS:
+            words.append(offers.ALWAYS[name].format(stem=Path(files["input"]).stem))
         check_words(self.app, words)
         return words
 

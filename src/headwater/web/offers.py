@@ -135,3 +135,5 @@ ABOUT: Mapping[str, str] = {
     "molecule score": "Validity, stability and six properties of molecules.",
 }
 """What the page says of a command whose help speaks of options."""
+ALWAYS: Mapping[str, str] = {"molecule score": "--output={stem}-scores.csv"}
+"""A word that the page adds: without it the command prints, and writes nothing."""

@@ -15,13 +15,14 @@ export class Bench {
     this.command = this.commands[0];
     this.words = h("code.words");
     this.wrong = h("p.wrong", { role: "alert", hidden: true });
+    this.wanted = h("p.soft.small.centre");
     this.go = h("button.primary.run", { disabled: true, onclick: () => this.run() }, "Run");
     this.check = debounce(() => this.#check(), 150);
     this.tasks = h("div.tasks", { role: "radiogroup", "aria-label": "Task" }, this.commands.map((command) => this.#task(command)));
     this.about = h("p.about");
     this.place = h("div.place", {});
     this.panel = h("div.settings", {}, this.tasks, this.about, this.place,
-      h("div.foot", {}, this.wrong, this.go,
+      h("div.foot", {}, this.wrong, this.go, this.wanted,
         h("details.as-command", { open: true }, h("summary", {}, "The same on the command line"),
           h("div.copyable", {}, this.words, h("button.quiet", { onclick: () => copy(this.words.textContent), title: "Copy" }, "Copy")))));
     this.drop = this.#dropZone();
@@ -60,6 +61,11 @@ export class Bench {
     return {};
   }
 
+  /** What is missing before it can run, as a sentence. */
+  wanting() {
+    return "";
+  }
+
   values() {
     return this.form.values;
   }
@@ -70,17 +76,18 @@ export class Bench {
     const asked = (this.asked = {});
     try {
       const { words } = await request("POST", "/api/words", { command: this.command.name, values: this.values(), files });
-      if (asked === this.asked) this.#say(asCommand(words), "");
+      if (asked === this.asked) this.#say(asCommand(words), "", this.wanting());
     } catch (error) {
       if (asked === this.asked) this.#say(null, error.message);
     }
   }
 
-  #say(line, wrong) {
+  #say(line, wrong, wanted = "") {
     if (line) fill(this.words, line);
+    fill(this.wanted, this.input || !this.command.own ? wanted : "");
     fill(this.wrong, wrong);
     this.wrong.hidden = !wrong;
-    this.go.disabled = Boolean(wrong) || (Boolean(this.command.own) && !this.input);
+    this.go.disabled = Boolean(wrong || wanted) || (Boolean(this.command.own) && !this.input);
   }
 
   async run() {

@@ -50,19 +50,19 @@ export class Form {
 
   set(values) {
     for (const [key, control] of this.controls) {
-      if (this.command.one_of.includes(key) && key in values) this.#choose(key);
+      if (this.picker && this.command.one_of.includes(key) && key in values) this.#choose(key);
       control.write?.(values[key] ?? null);
     }
   }
 
   #chosen(key) {
-    return !this.command.one_of.includes(key) || key === this.which;
+    return !this.picker || !this.command.one_of.includes(key) || key === this.which;
   }
 
   #lay(options) {
     const rows = [], more = [];
     const one = this.command.one_of.filter((key) => this.controls.has(key));
-    if (one.length) {
+    if (one.length > 1) {
       this.picker = h("select", { onchange: () => (this.#choose(this.picker.value), this.change()) },
         one.map((key) => h("option", { value: key }, sentence(key))));
       rows.push(row("known by", this.picker));
@@ -76,7 +76,7 @@ export class Form {
       if (!option.front && option.group !== group) more.push(h("h3", {}, (group = option.group)));
       (option.front ? rows : more).push(node);
     }
-    if (one.length) this.#choose(one[0]);
+    if (this.picker) this.#choose(one[0]);
     if (more.length) rows.push(h("details.more", {}, h("summary", {}, "More settings"), more));
     return rows;
   }

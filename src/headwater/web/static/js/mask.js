@@ -9,6 +9,7 @@ export class MaskEditor {
     this.change = change;
     [this.width, this.height] = [image.naturalWidth, image.naturalHeight];
     this.mask = h("canvas", { width: this.width, height: this.height });
+    this.transparent = hasHole(image);
     this.strokes = [];
     this.undone = [];
     this.tool = "brush";
@@ -329,4 +330,14 @@ export class MaskEditor {
     this.draw();
     return true;
   }
+}
+
+/** Whether some of the picture is transparent: it is a hole then, without a mask. */
+function hasHole(image) {
+  const canvas = h("canvas", { width: Math.min(image.naturalWidth, 256), height: Math.min(image.naturalHeight, 256) });
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
+  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+  for (let i = 3; i < data.length; i += 4) if (data[i] < 250) return true;
+  return false;
 }

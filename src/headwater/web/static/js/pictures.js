@@ -46,6 +46,11 @@ export class Pictures extends Bench {
     return this.paints && this.editor && !this.editor.empty ? { mask: this.#maskName } : {};
   }
 
+  wanting() {
+    const hole = !this.editor || !this.editor.empty || this.editor.transparent;
+    return this.paints && this.input && !hole ? "Paint what is lost first." : "";
+  }
+
   get #maskName() {
     return `${this.input.name.replace(/\.\w+$/, "")}-mask.png`;
   }
