@@ -138,8 +138,8 @@ def serve(
 ) -> int:
     """Open the page: paint a mask, mark a gap or name a property in a browser, and watch.
 
-    The page is a form for the commands here, and shows the one that each job runs. One job computes at a time on each
-    device. It works without a network. Ctrl-C ends it; jobs that wait go on at the next start.
+    The page is a form for the commands here, and shows the one that each job runs. On each device one job computes
+    at a time. It works without a network. Ctrl-C ends it; jobs that wait go on at the next start.
 
     Parameters
     ----------

@@ -1,9 +1,10 @@
 """One command for a program that starts it ahead of time: `python -m headwater.cli.worker`, as the page does.
 
 The worker imports what is slow, says on standard output what devices there are, and waits for one line of JSON on
-standard input: {"words": [...], "folder": DIR, "feed": DIR}. It then runs the command in the folder, with its progress
-in the feed (`cli.shared.feed`) and all that it prints in FEED/log.txt, and ends with its exit code, or with 70 where the
-command broke. Where the program that started it dies, standard input closes, and the worker ends as at Ctrl-C.
+standard input: {"words": [...], "folder": DIR, "feed": DIR}. It then runs the command in the folder, with its
+progress in the feed (`cli.shared.feed`) and all that it prints in FEED/log.txt, and ends with its exit code, or with
+70 where the command broke. Where the program that started it dies, standard input closes, and the worker ends as at
+Ctrl-C.
 """
 
 from __future__ import annotations

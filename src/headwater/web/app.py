@@ -105,16 +105,22 @@ def add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(LookupError)
     async def missing(request: Request, error: LookupError) -> JSONResponse:
-        return await refuse(404, "There is no such thing here.", "It may have been removed: load the page again.")
+        return await refuse(
+            404, "There is no such thing here.", "It may have been removed: load the page again."
+        )
 
     @app.exception_handler(OSError)
     async def system(request: Request, error: OSError) -> JSONResponse:
         status = 507 if error.errno in FULL else 503
-        return await refuse(status, f"The system refused: {error.strerror}.", "Free some space, then try again.")
+        return await refuse(
+            status, f"The system refused: {error.strerror}.", "Free some space, then try again."
+        )
 
     @app.exception_handler(sqlite3.Error)
     async def database(request: Request, error: sqlite3.Error) -> JSONResponse:
-        return await refuse(507, f"The history cannot be written: {error}.", "Free some space, then try again.")
+        return await refuse(
+            507, f"The history cannot be written: {error}.", "Free some space, then try again."
+        )
 
 
 def add_page(app: FastAPI, desk: Desk, door: Door) -> None:
@@ -123,9 +129,7 @@ def add_page(app: FastAPI, desk: Desk, door: Door) -> None:
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def index(request: Request) -> HTMLResponse:
-        return HTMLResponse(
-            page.replace("NONCE", request.state.nonce), headers={"Cache-Control": "no-store"}
-        )
+        return HTMLResponse(page.replace("NONCE", request.state.nonce), headers={"Cache-Control": "no-store"})
 
     @app.get("/favicon.ico", include_in_schema=False)
     async def icon() -> FileResponse:
@@ -204,7 +208,9 @@ async def write_body(request: Request, path: Path, most: int) -> None:
         async for chunk in request.stream():
             taken += len(chunk)
             if taken > most or (declared.isdecimal() and int(declared[:18]) > most):
-                raise Refused(413, f"The file is larger than {most >> 20} MB.", "Use the command line for it.")
+                raise Refused(
+                    413, f"The file is larger than {most >> 20} MB.", "Use the command line for it."
+                )
             file.write(chunk)
 
 
@@ -305,5 +311,3 @@ def add_events(app: FastAPI, desk: Desk) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         stream = desk.broadcast.listen(last_event_id)
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
-
-

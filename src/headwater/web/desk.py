@@ -228,7 +228,7 @@ class Desk:
         job.ended = time.time()
         job.state = ENDED.get(code, "failed")
         job.sentence = tell_end(code, log)
-        job.notes = re.findall(r"^Warning:? ?(.*)$", log, re.MULTILINE)[:12]
+        job.notes = read_warnings(log)
         inputs = set(job.files.values())
         with suppress(OSError):
             there = sorted(path.name for path in (self.place(job) / FILES).iterdir() if path.is_file())
@@ -294,6 +294,16 @@ def read_log(place: Path) -> str:
             return file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def read_warnings(log: str, most: int = 12) -> list[str]:
+    r"""The warnings of a command.
+
+    >>> read_warnings("Warning: It is grey.\nWarning, seed 3: It stalled.\n")
+    ['It is grey.', 'Seed 3: It stalled.']
+    """
+    found = re.findall(r"^Warning(?:: |, )(.*)$", log, re.MULTILINE)[:most]
+    return [text[:1].upper() + text[1:] for text in found]
 
 
 def tell_end(code: int, log: str) -> str:

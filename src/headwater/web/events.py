@@ -19,10 +19,10 @@ PULSE = 15.0
 
 
 def format_event(name: str, number: str, data: Any) -> bytes:
-    """An event as it goes over the line.
+    r"""An event as it goes over the line.
 
     >>> format_event("job", "a-1", {"id": 1})
-    b'id: a-1\\nevent: job\\ndata: {"id":1}\\n\\n'
+    b'id: a-1\nevent: job\ndata: {"id":1}\n\n'
     """
     return f"id: {number}\nevent: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
 

@@ -10,7 +10,10 @@ from headwater.web import offers
 
 ROOT = Path(headwater.__file__).parent
 EXAMPLES = {
-    **{name: (f"image/io/photos/{name}.png", offers.PICTURE) for name in ("astronaut", "cat", "coffee", "rocket")},
+    **{
+        name: (f"image/io/photos/{name}.png", offers.PICTURE)
+        for name in ("astronaut", "cat", "coffee", "rocket")
+    },
     "guitar": ("audio/io/recordings/guitar.flac", offers.RECORDING),
 }
 """Name: where its file is in the package, and its kind. Their licences lie beside them."""

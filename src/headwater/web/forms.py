@@ -1,7 +1,7 @@
 """From the commands of the command line to forms, and from a form that was filled in to the words of a command.
 
-What an option is called, takes, and starts with is read from cyclopts' own description of the command, and the words of
-a form are parsed by the command before it is queued: whatever it refuses, the page is told in its two sentences.
+What an option is called, takes, and starts with is read from cyclopts' own description of the command, and the words
+of a form are parsed by the command before it is queued: whatever it refuses, the page is told in its two sentences.
 """
 
 from __future__ import annotations
@@ -212,7 +212,9 @@ def read_command(app: App, name: str) -> Command:
             options.append(option)
     options.sort(key=lambda option: not option.front)
     text = (parsed.help or "").strip().split("\n\n")[0].replace("\n", " ")
-    return Command(name, offers.ABOUT.get(name, _for_page(text)), own, tuple(options), offers.ONE_OF.get(name, ()))
+    return Command(
+        name, offers.ABOUT.get(name, _for_page(text)), own, tuple(options), offers.ONE_OF.get(name, ())
+    )
 
 
 def _read_option(name: str, domain: str, key: str, argument: Any) -> Option | None:

@@ -29,8 +29,8 @@ PATIENCE = 20.0
 """Seconds in which the next part of a body must come."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; img-src 'self' blob: data:; "
-    "media-src 'self' blob:; connect-src 'self' blob: data:; font-src 'self'; worker-src 'self' blob:; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
+    "media-src 'self' blob:; connect-src 'self' blob: data:; font-src 'self'; worker-src 'self' blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """The content policy of the page. The nonce is for styles that two libraries put into their shadow roots."""
 HEADERS = {
@@ -67,16 +67,20 @@ class Door:
         return self.token is not None and hmac.compare_digest(token.encode(), self.token.encode())
 
     def check_host(self, host: str) -> None:
-        """Refuse names that are not this machine's; with a token any name will do, as a stranger's page has no cookie."""
+        """Refuse names that are not this machine's; with a token any will do, as a stranger's page has no cookie."""
         if self.token is None and host_name(host) not in LOCAL:
-            raise Refused(421, f"This server does not answer to the name {host[:80]!r}.", "Open http://127.0.0.1.")
+            raise Refused(
+                421, f"This server does not answer to the name {host[:80]!r}.", "Open http://127.0.0.1."
+            )
 
     def check_origin(self, headers: MutableMapping[str, str]) -> None:
         """Refuse requests of other sites' pages."""
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         own = origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
         if not own or site not in (None, "same-origin", "none"):
-            raise Refused(403, "This request comes from the page of another site.", "Use the page of this server.")
+            raise Refused(
+                403, "This request comes from the page of another site.", "Use the page of this server."
+            )
 
     def check_token(self, headers: MutableMapping[str, str]) -> None:
         """Refuse who does not know the token."""
@@ -87,7 +91,9 @@ class Door:
         if scheme.lower() == "bearer" and self.knows(word.strip()):
             return
         if not hmac.compare_digest(cookies.get(COOKIE, "").encode(), self.session.encode()):
-            raise Refused(401, "This page asks for a token.", "Give the one that 'headwater serve' was started with.")
+            raise Refused(
+                401, "This page asks for a token.", "Give the one that 'headwater serve' was started with."
+            )
 
 
 def host_name(host: str) -> str:

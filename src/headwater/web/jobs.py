@@ -93,7 +93,9 @@ class JobStore:
         self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.connection.execute("PRAGMA journal_mode=WAL")
         self.connection.execute("PRAGMA synchronous=NORMAL")
-        self.connection.execute("CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, created REAL, record TEXT)")
+        self.connection.execute(
+            "CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, created REAL, record TEXT)"
+        )
         rows = self.connection.execute("SELECT record FROM jobs ORDER BY created, rowid").fetchall()
         known = {f.name for f in fields(JobRecord)}
         records = [{k: v for k, v in json.loads(text).items() if k in known} for (text,) in rows]

@@ -54,7 +54,7 @@ MODELS = {"image": ("image", "latent image")}
 
 @dataclass(frozen=True)
 class Hint:
-    """Where an option lies in easy reach: a slider from `low` to `high`, what it starts with, and what is written after it.
+    """Where an option lies in easy reach: a slider, what it starts with, and what is written after it.
 
     Attributes
     ----------

@@ -123,7 +123,9 @@ def open_socket(host: str, port: int) -> socket.socket:
         listening.bind((host, port))
     except OSError as error:
         listening.close()
-        raise Misuse(f"Port {port} at {host} cannot be used: {error.strerror}.", "Give another --port.") from None
+        raise Misuse(
+            f"Port {port} at {host} cannot be used: {error.strerror}.", "Give another --port."
+        ) from None
     return listening
 
 
@@ -162,7 +164,10 @@ def serve(
         address = f"http://{f'[{shown}]' if ':' in shown else shown}:{listening.getsockname()[1]}/"
         if not quiet:
             secret = "" if token is None else " (it asks for the token)"
-            print(f"Headwater is at {address}{secret}. Ctrl-C ends it. What it makes is in {folder}.", flush=True)
+            print(
+                f"Headwater is at {address}{secret}. Ctrl-C ends it. What it makes is in {folder}.",
+                flush=True,
+            )
         if browser:
             webbrowser.open(address)
         make_server(make_app(desk, Door(token))).run(sockets=[listening])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -83,8 +84,7 @@ class GenerateJob(PriorJob):
                 write_image(image[None], self.outputs.main[self.written], overwrite=self.overwrite)
                 self.images += [image] if self.written < self.most_shown else []
                 self.written += 1
-            last = pictures[-1]
-            self.watch.feed.show(lambda path, image=last: write_preview(image, path))
+            self.watch.feed.show(partial(write_preview, pictures[-1]))
             self.watch.tell(f"generate  {self.written} of {len(self.seeds)} samples")
             if not self.quiet and len(self.seeds) > self.batch:
                 say(f"{self.written} of {len(self.seeds)} samples")

@@ -164,7 +164,7 @@ class Watch:
     Attributes
     ----------
     draw : callable, optional
-        `draw(event, path)` writes the sample of an event as a picture, for a program that follows the command (`feed`).
+        `draw(event, path)` writes the sample of an event as a picture, for a program that follows the command.
     """
 
     def __init__(
@@ -193,16 +193,15 @@ class Watch:
     def running(self) -> Iterator[Watch]:
         """Show the line and take Ctrl-C for the length of a block."""
         self.start = self.turned = time.perf_counter()  # again, for work that begins later than the watch
-        with self.interrupt.listening():
-            with (self.show or _no_lines)(self.stream) as show:
+        with self.interrupt.listening(), (self.show or _no_lines)(self.stream) as show:
 
-                def tell(text: str) -> None:
-                    show(text)
-                    self.feed.put(line=text)
+            def tell(text: str) -> None:
+                show(text)
+                self.feed.put(line=text)
 
-                self.tell = tell
-                self.tell(f"{self.title}  starting")
-                yield self
+            self.tell = tell
+            self.tell(f"{self.title}  starting")
+            yield self
 
     def begin(self, record: Record) -> None:
         """Turn to the next part of the work, which has a record of its own."""

@@ -72,6 +72,7 @@ export class Jobs extends EventTarget {
     source.addEventListener("open", () => this.#link(true));
     source.addEventListener("error", () => this.#link(false));
     addEventListener("pagehide", () => source.close());
+    addEventListener("pageshow", (event) => event.persisted && location.reload());
   }
 
   #queue({ paused, trouble }) {

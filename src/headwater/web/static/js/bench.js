@@ -1,5 +1,5 @@
 // What the three benches share: a command, its form, its file, the command line, and Run.
-import { h, fill, asCommand, copy, debounce, sentence } from "./dom.js";
+import { h, fill, asCommand, copy, debounce, sentence, wordsOf } from "./dom.js";
 import { Refusal, request, send, uploadUrl } from "./api.js";
 import { accept, Form } from "./form.js";
 import { tell } from "./tell.js";
@@ -83,7 +83,7 @@ export class Bench {
   }
 
   #say(line, wrong, wanted = "") {
-    if (line) fill(this.words, line);
+    if (line) fill(this.words, wordsOf(line));
     fill(this.wanted, this.input || !this.command.own ? wanted : "");
     fill(this.wrong, wrong);
     this.wrong.hidden = !wrong;

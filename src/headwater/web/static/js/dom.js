@@ -63,6 +63,8 @@ export const bytes = (n) => (n > 1e6 ? `${(n / 1e6).toFixed(1)} MB` : `${Math.ma
 
 /** A word as a POSIX shell reads it. */
 export const quote = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+/** Words that break between each other, not within; the text is what a shell takes. */
+export const wordsOf = (line) => line.split(" ").flatMap((word, i) => [i ? " " : "", h("span", {}, word)]);
 export const asCommand = (words) => ["headwater", ...words].map(quote).join(" ");
 
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);

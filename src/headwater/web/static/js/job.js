@@ -1,5 +1,5 @@
 // One job: what it shows while it runs, what came out, and the command line that does the same.
-import { h, fill, asCommand, clock, copy, sentence } from "./dom.js";
+import { h, fill, asCommand, clock, copy, sentence, wordsOf } from "./dom.js";
 import { fileUrl, request } from "./api.js";
 import { Curve } from "./plot.js";
 import { jobTitle, WORDS } from "./queue.js";
@@ -96,7 +96,7 @@ export class JobView {
     const main = job.results.filter((name) => !/-sheet\.png$|\.json$/.test(name));
     const link = (name, label) => h("a.button", { href: fileUrl(job, name, true), download: name }, label);
     const named = [
-      ...main.map((name) => link(name, main.length > 1 ? name : { image: "Picture", audio: "Recording", molecule: "Molecules" }[this.bench.domain])),
+      ...main.map((name) => link(name, main.length > 1 ? name : name.endsWith(".txt") ? "Labels" : { image: "Picture", audio: "Recording", molecule: "Table" }[this.bench.domain])),
       ...job.results.filter((name) => name.endsWith(".json")).map((name) => link(name, "Report")),
       ...job.results.filter((name) => name.endsWith("-sheet.png")).map((name) => link(name, "Sheet")),
     ];
@@ -105,7 +105,7 @@ export class JobView {
     fill(this.panel,
       named.length ? h("div.downloads", {}, h("h3", {}, "Download"), h("div.buttons", {}, named)) : null,
       this.facts,
-      h("div", {}, h("h3", {}, "The same on the command line"), h("div.copyable", {}, h("code.words", {}, line), h("button.quiet", { onclick: () => copy(line) }, "Copy")),
+      h("div", {}, h("h3", {}, "The same on the command line"), h("div.copyable", {}, h("code.words", {}, wordsOf(line)), h("button.quiet", { onclick: () => copy(line) }, "Copy")),
         Object.values(job.files).length ? h("p.soft.small", {}, "Its files: ", Object.values(job.files).map((name, i) => [i ? ", " : "", h("a", { href: fileUrl(job, name, true), download: name }, name)])) : null),
       over ? h("details.more", { ontoggle: async (event) => {
         if (event.target.open) fill(log, await fetch(`/api/jobs/${job.id}/log`).then((answer) => (answer.ok ? answer.text() : "Nothing was printed.")));
