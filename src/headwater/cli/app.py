@@ -144,8 +144,8 @@ def serve(
     Parameters
     ----------
     host
-        The address to listen at. At any other than 127.0.0.1 others in the network can reach the page, so a --token is
-        asked for; the connection is not encrypted.
+        The address to listen at. At any other than 127.0.0.1 others in the network can reach the page, so a --token
+        is asked for; the connection is not encrypted.
     port
         The port; 0 takes a free one.
     token

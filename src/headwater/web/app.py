@@ -93,6 +93,10 @@ def add_refusals(app: FastAPI) -> None:
     async def refuse(status: int, what: str, cure: str) -> JSONResponse:
         return JSONResponse({"what": what, "cure": cure}, status)
 
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> JSONResponse:
+        return await refuse(*error.args)
+
     @app.exception_handler(Misuse)
     async def misuse(request: Request, error: Misuse) -> JSONResponse:
         return JSONResponse(describe_refusal(error), 422)
@@ -234,9 +238,15 @@ def add_jobs(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/api/words")
     async def words(form: JobForm) -> Answer:
-        """The words of the command line that a form stands for; nothing is queued. Files are named, not sent."""
+        """The words of the command line that a form stands for, or why there are none; nothing is queued.
+
+        Files are named, not sent. A form that is being filled in is often wrong, which is no error.
+        """
         names = {key: clean_name(name) for key, name in form.files.items()}
-        return {"words": desk.forms.to_words(form.command, form.values, names)}
+        try:
+            return {"words": desk.forms.to_words(form.command, form.values, names)}
+        except Misuse as error:
+            return {"words": None, **describe_refusal(error)}
 
     @app.get("/api/jobs/{id}")
     async def one(id: Id) -> Answer:

@@ -15,6 +15,7 @@ import hmac
 import json
 import secrets
 from collections.abc import MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -136,18 +137,20 @@ class Guard:
         except Refused as refusal:
             await answer(send, *refusal.args)
             return
+        body = Body(scope["method"], scope["path"], receive)
         begun = False
 
-        async def note(message: Message) -> None:
+        async def unless_refused(message: Message) -> None:
+            """Pass an answer on; what the application says of a body that we refused is left out."""
             nonlocal begun
-            begun = True
-            await send(message)
+            if body.refusal is None:
+                begun = True
+                await send(message)
 
-        try:
-            await self.app(scope, limit_body(scope, headers, receive), note)
-        except Refused as refusal:
-            if not begun:
-                await answer(send, *refusal.args)
+        with suppress(Refused):
+            await self.app(scope, body.read, unless_refused)
+        if body.refusal is not None and not begun:
+            await answer(send, *body.refusal.args)
 
     def _check(self, scope: Scope, headers: MutableMapping[str, str]) -> None:
         self.door.check_host(headers.get("host", ""))
@@ -157,29 +160,40 @@ class Guard:
             self.door.check_token(headers)
 
 
-def limit_body(scope: Scope, headers: MutableMapping[str, str], receive: Receive) -> Receive:
-    """A body that is refused once it is too large or stops coming; files are limited where they are written."""
-    if scope["method"] in ("GET", "HEAD"):
-        return receive
-    most = None if scope["path"] == "/api/files" else MOST_JSON
-    taken, over = 0, False
+class Body:
+    """A body that is refused once it is too large or stops coming; files are limited where they are written.
 
-    async def patient() -> Message:
-        nonlocal taken, over
-        if over:  # only whether the client goes is asked now
-            return await receive()
+    Attributes
+    ----------
+    refusal
+        Why it was refused, if it was.
+    """
+
+    def __init__(self, method: str, path: str, receive: Receive) -> None:
+        self.receive = receive
+        self.most = None if path == "/api/files" else MOST_JSON
+        self.over = method in ("GET", "HEAD")
+        self.taken = 0
+        self.refusal: Refused | None = None
+
+    async def read(self) -> Message:
+        """The next part; after the last one, that the client has gone."""
+        if self.over:
+            return await self.receive()
         try:
-            message = await asyncio.wait_for(receive(), PATIENCE)
+            message = await asyncio.wait_for(self.receive(), PATIENCE)
         except TimeoutError:
-            raise Refused(408, "The request stopped in the middle.", "Send it again.") from None
+            raise self._refuse(408, "The request stopped in the middle.", "Send it again.") from None
         if message["type"] == "http.request":
-            taken += len(message.get("body", b""))
-            over = not message.get("more_body", False)
-            if most is not None and taken > most:
-                raise Refused(413, f"The form is larger than {most} bytes.", "Send less.")
+            self.taken += len(message.get("body", b""))
+            self.over = not message.get("more_body", False)
+            if self.most is not None and self.taken > self.most:
+                raise self._refuse(413, f"The form is larger than {self.most} bytes.", "Send less.")
         return message
 
-    return patient
+    def _refuse(self, *why: Any) -> Refused:
+        self.refusal = Refused(*why)
+        return self.refusal
 
 
 def with_headers(send: Send, nonce: str) -> Send:

@@ -125,6 +125,8 @@ def check_pixels(path: Path, name: str) -> None:
     try:
         with pillow.open(path, formats=("PNG", "JPEG", "WEBP", "BMP")) as image:
             width, height = image.size
+    except pillow.DecompressionBombError:
+        raise Misuse(f"{name} has more than {MOST_PIXELS:,} pixels.", "Cut or shrink it first.") from None
     except Exception as error:  # whatever a decoder raises on a damaged file
         raise Misuse(f"{name} cannot be read as a picture.", "Is the file whole?") from error
     if width * height > MOST_PIXELS:

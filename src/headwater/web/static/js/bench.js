@@ -75,8 +75,8 @@ export class Bench {
     if (this.command.own) files.input = this.input?.name ?? `${this.command.own}${{ picture: ".png", recording: ".wav", molecule: ".sdf" }[this.command.own]}`;
     const asked = (this.asked = {});
     try {
-      const { words } = await request("POST", "/api/words", { command: this.command.name, values: this.values(), files });
-      if (asked === this.asked) this.#say(asCommand(words), "", this.wanting());
+      const { words, what, cure } = await request("POST", "/api/words", { command: this.command.name, values: this.values(), files });
+      if (asked === this.asked) this.#say(words && asCommand(words), words ? "" : `${what} ${cure}`, this.wanting());
     } catch (error) {
       if (asked === this.asked) this.#say(null, error.message);
     }

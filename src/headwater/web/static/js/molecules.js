@@ -43,7 +43,7 @@ export class Molecules extends Bench {
     if (s.molecules !== undefined) rows.push(["molecules", String(s.molecules)]);
     if (s.hits !== undefined && Object.keys(report.targets ?? {}).length) rows.push(["hits", String(s.hits)]);
     if (s.sound !== undefined) rows.push(["sound", String(s.sound)]);
-    for (const [key, mae] of Object.entries(s.mae_of_sound ?? {})) rows.push([`mean miss, ${key}`, `${mae.toFixed(3)} ${report.units?.[key] ?? ""}`]);
+    for (const [key, mae] of Object.entries(s.mae_of_sound ?? {})) if (typeof mae === "number") rows.push([`mean miss, ${key}`, `${mae.toFixed(3)} ${report.units?.[key] ?? ""}`]);
     if (report.models) rows.push(["model", report.models.generator ?? report.models.evaluator ?? ""]);
     return rows.filter(([, value]) => value);
   }
