@@ -4,8 +4,8 @@
 
 The same denoising runs on a server of the page in pairs, once with no page open and once with `--clients` of them, each
 of which reads all events of its stream. A pair runs back to back, its order alternates. The seconds are those of the
-job's report, which begin when its model is loaded. What the server itself computes meanwhile, read from /proc, is its
-share of one core: on a busy machine it says more than the seconds do.
+job's report, which begin when its model is loaded. What the server itself computes meanwhile, read from /proc, is
+its share of one core: on a busy machine it says more than the seconds do.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from typing import Any
 from headwater.web.jobs import JobRecord
 
 WORKER = (sys.executable, "-m", "headwater.cli.worker")
+BROKEN = 70
+"""The exit code of a command that broke, as the worker has it."""
 PATIENCE = 20.0
 """Seconds that a cancelled job has to write the best so far."""
 LOOK = 0.15
@@ -157,6 +160,9 @@ class Lane:
             code = await self._compute(job, folder)
         except OSError as error:
             code = -(error.errno or 1000) - 1000
+        except Exception:  # of our own making; the queue goes on, and the server's log says where
+            traceback.print_exc()
+            code = BROKEN
         finally:
             self.job = self.worker = None
         self.end(job, code)

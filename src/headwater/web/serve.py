@@ -7,9 +7,10 @@ import fcntl
 import os
 import socket
 import webbrowser
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -129,7 +130,24 @@ def open_socket(host: str, port: int) -> socket.socket:
     return listening
 
 
-def make_server(app: Any) -> uvicorn.Server:
+class PageServer(uvicorn.Server):
+    """A server whose open streams end with it.
+
+    Attributes
+    ----------
+    on_exit
+        Called at Ctrl-C and SIGTERM, before the server waits for its connections.
+    """
+
+    on_exit: Callable[[], None] = staticmethod(lambda: None)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End the streams, then all else."""
+        self.on_exit()
+        super().handle_exit(sig, frame)
+
+
+def make_server(app: Any) -> PageServer:
     """A server that tells little and waits for nobody."""
     config = uvicorn.Config(
         app,
@@ -143,7 +161,7 @@ def make_server(app: Any) -> uvicorn.Server:
         timeout_graceful_shutdown=3,
         limit_concurrency=MOST_CONNECTIONS,
     )
-    return uvicorn.Server(config)
+    return PageServer(config)
 
 
 def serve(
@@ -170,5 +188,8 @@ def serve(
             )
         if browser:
             webbrowser.open(address)
-        make_server(make_app(desk, Door(token))).run(sockets=[listening])
+        server = make_server(make_app(desk, Door(token)))
+        server.on_exit = desk.broadcast.close
+        with suppress(KeyboardInterrupt):  # uvicorn raises it again once all is closed
+            server.run(sockets=[listening])
     return 0

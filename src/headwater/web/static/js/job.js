@@ -55,9 +55,9 @@ export class JobView {
   #live(job) {
     this.line = h("p.line", {}, "Loading the model");
     this.picture = h("img.live", { alt: "The sample so far", hidden: true });
-    this.curve = new Curve();
+    this.curve = this.bench.domain === "molecule" ? null : new Curve();
     this.drawn = -1;
-    fill(this.body, h("div.watch", {}, this.bench.waiting?.(job) ?? null, this.picture), this.curve.node, this.line);
+    fill(this.body, h("div.watch", {}, this.bench.waiting?.(job) ?? null, this.picture), this.line, this.curve?.node ?? null);
   }
 
   #follow(job) {
@@ -70,7 +70,7 @@ export class JobView {
       this.picture.hidden = false;
       this.body.querySelector(".before")?.setAttribute("hidden", "");
     }
-    this.curve.draw(job.curve);
+    this.curve?.draw(job.curve);
   }
 
   async #ended(job) {
@@ -78,7 +78,7 @@ export class JobView {
     const words = sentences.length ? h("div", { class: `words-of ${job.state}` }, sentences.map((text) => h("p", {}, text))) : null;
     const main = h("div.results");
     const curve = new Curve();
-    fill(this.body, words, main, job.curve.length > 2 ? h("details.more", { ontoggle: () => curve.draw(job.curve) }, h("summary", {}, "Misfit"), curve.node) : null);
+    fill(this.body, words, main, job.curve.length > 2 && this.bench.domain !== "molecule" ? h("details.more", { ontoggle: () => curve.draw(job.curve) }, h("summary", {}, "Misfit"), curve.node) : null);
     this.report = null;
     const name = job.results.find((file) => file.endsWith(".json"));
     if (name) this.report = await fetch(fileUrl(job, name)).then((answer) => answer.json()).catch(() => null);

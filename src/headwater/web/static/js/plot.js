@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 
 export class Curve {
   constructor(goal = 1) {
-    this.node = h("div.curve", { role: "img", "aria-label": "Misfit while the job runs" });
+    this.node = h("div.curve", { role: "img", "aria-label": "Misfit while the job runs" }, h("span.soft.small", {}, "misfit; 1 is the noise level"));
     this.goal = goal;
     this.plot = null;
     new ResizeObserver(() => this.plot && this.plot.setSize(this.#size())).observe(this.node);
