@@ -2,9 +2,9 @@
 
     python benchmarks/page_clients.py --threads 1
 
-The same denoising runs on a server of the page in pairs, once with no page open and once with `--clients` of them, each
-of which reads all events of its stream. A pair runs back to back, its order alternates. The seconds are those of the
-job's report, which begin when its model is loaded. What the server itself computes meanwhile, read from /proc, is
+The same denoising runs on a server of the page in pairs, once with no page open and once with `--clients` of them,
+each of which reads all events of its stream. A pair runs back to back, its order alternates. The seconds are those of
+the job's report, which begin when its model is loaded. What the server itself computes meanwhile, read from /proc, is
 its share of one core: on a busy machine it says more than the seconds do.
 """
 
@@ -69,7 +69,7 @@ def run_job(address: str, pid: int, clients: int, gradients: int) -> dict[str, f
     upload = ask(address, "api/files?kind=picture&name=cat.png", photos.path("cat").read_bytes())
     form = {
         "command": "image denoise",
-        "values": {"noise": "2/255", "method": "map", "gradients": gradients, "steps": 8},
+        "values": {"noise": "2/255", "method": "map", "gradients": gradients, "steps": 4},
         "files": {"input": upload["id"]},
     }
     before, start = cpu_seconds(pid), time.perf_counter()
@@ -86,7 +86,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--listen"]:
         asyncio.run(listen(int(sys.argv[2]), int(sys.argv[3])))
         return
-    o = options(__doc__.splitlines()[0], clients=100, pairs=5, gradients=60)
+    o = options(__doc__.splitlines()[0], clients=100, pairs=5, gradients=10)
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, "-m", "headwater", "serve", "--port", "0", "--folder", folder]

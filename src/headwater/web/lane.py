@@ -21,7 +21,7 @@ BROKEN = 70
 """The exit code of a command that broke, as the worker has it."""
 PATIENCE = 20.0
 """Seconds that a cancelled job has to write the best so far."""
-LOOK = 0.15
+LOOK = 0.25
 """Seconds between two looks at the feed of a job."""
 FILES, FEED = "files", "feed"
 """Where a job works, and where what it says is."""

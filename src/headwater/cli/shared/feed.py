@@ -36,7 +36,7 @@ class Feed:
     """
 
     folder: Path
-    pause: float = 0.1
+    pause: float = 0.2
     share: float = 0.05
     drawn: int = 0
     evaluations: int = 0
