@@ -42,7 +42,16 @@ def names(app):
 
 def test_the_commands_are_those_we_promise():
     assert sorted(names(image)) == sorted([*RESTORING, "generate", "invert", "likelihood"])
-    assert sorted(names(app)) == ["audio", "demo", "forecast", "image", "methods", "models", "molecule", "serve"]
+    assert sorted(names(app)) == [
+        "audio",
+        "demo",
+        "forecast",
+        "image",
+        "methods",
+        "models",
+        "molecule",
+        "serve",
+    ]
     damage = ["declip", "denoise", "dereverb", "restore"]
     assert sorted(names(audio)) == sorted([*damage, "check", "inpaint", "extend", "generate"])
 

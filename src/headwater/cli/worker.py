@@ -70,7 +70,10 @@ def main() -> int:
     import headwater.cli.image.commands
     import headwater.exports  # noqa: F401
 
-    print(json.dumps({"devices": list_devices()}), flush=True)
+    try:
+        os.write(1, json.dumps({"devices": list_devices()}).encode() + b"\n")
+    except BrokenPipeError:  # who started it has gone
+        return 0
     line = read_line()
     if not line:
         return 0

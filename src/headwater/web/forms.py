@@ -62,7 +62,6 @@ class Option:
     choices: tuple[str, ...] = ()
     default: Any = None
     file: str | None = None
-    required: bool = False
     start: str | None = None
     hint: Mapping[str, Any] | None = None
 

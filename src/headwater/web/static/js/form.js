@@ -93,6 +93,7 @@ export class Form {
   #control(option) {
     const make = { whole: this.#number, number: this.#number, numbers: this.#numbers, choice: this.#choice,
       text: this.#text, switch: this.#switch, file: this.#file, list: this.#list, quantity: this.#quantity };
+    if (option.key === "device") option = { ...option, kind: "choice", choices: this.page.devices };
     const control = make[option.kind].call(this, option);
     control.write?.(null);
     return control;
