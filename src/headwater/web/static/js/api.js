@@ -70,9 +70,18 @@ export class Jobs extends EventTarget {
       this.#tell("removed", id);
     });
     source.addEventListener("open", () => this.#link(true));
-    source.addEventListener("error", () => this.#link(false));
-    addEventListener("pagehide", () => source.close());
+    source.addEventListener("error", () => {
+      this.#link(false);
+      if (source.readyState === EventSource.CLOSED) setTimeout(() => this.#again(), 3000); // refused: ask for the token again
+    });
+    if (this.opened) return;
+    this.opened = true;
     addEventListener("pageshow", (event) => event.persisted && location.reload());
+  }
+
+  async #again() {
+    await request("GET", "/api/page").catch(() => null);
+    this.open();
   }
 
   #queue({ paused, trouble }) {
