@@ -9,8 +9,10 @@ control of the source goes on from it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
+from headwater.image.inside_holes import InsideHoles
 from headwater.image.operators.blur import Blur
 from headwater.image.operators.colorize import Colorize
 from headwater.image.power_law import PowerLaw
@@ -40,8 +42,12 @@ def faithful(operator: Operator) -> Recipe:
 
 
 def plausible(operator: Operator, *, least: float) -> Recipe:
-    """One estimate; control replaces one that has fitted noise, with a misfit below `least` units of it."""
-    return WarmStart(estimate_for(operator), keep_estimate=least)
+    """One estimate that keeps a part of its noise inside holes (`benchmarks/decisions/large_holes.py`).
+
+    Control replaces one that has fitted noise, with a misfit below `least` units of it.
+    """
+    estimate = replace(estimate_for(operator), times=32, first=0.01, fresh=InsideHoles())
+    return WarmStart(estimate, keep_estimate=least)
 
 
 def on_latents(answer: Answer) -> Recipe:

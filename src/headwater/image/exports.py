@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from headwater.image.inside_holes import InsideHoles
 from headwater.image.io import photos
 from headwater.image.io.files import read_image, write_image
 from headwater.image.io.picture import Picture
@@ -42,6 +43,7 @@ __all__ = [
     "KernelDistance",
     "PhaseRetrieval",
     "Picture",
+    "InsideHoles",
     "PowerLaw",
     "Restoration",
     "SuperResolution",

@@ -35,6 +35,7 @@ from headwater.problem.cost import Misfit
 from headwater.problem.least_squares import check_adjoint, solve_least_squares
 from headwater.recipes.about import About
 from headwater.recipes.covariance import Covariance, Root, Scale, White
+from headwater.recipes.fresh import Fresh
 from headwater.recipes.recipe import RecipeOptions, judge_answer, require_misfit
 
 
@@ -105,7 +106,7 @@ class Estimate:
     last
         The time of the last evaluation.
     fresh
-        The share of new noise at every time, 0 to 1.
+        The share of new noise at every time, 0 to 1; or a `Fresh`, which has one for every part of x1.
     iterations
         Conjugate gradient steps (linear operators) or L-BFGS evaluations (others) of every proximal step.
 
@@ -148,7 +149,7 @@ class Estimate:
     covariance: Covariance = field(default_factory=White)
     first: float = 0.05
     last: float = 0.97
-    fresh: float = 1.0
+    fresh: float | Fresh = 1.0
     iterations: int = 16
 
     def __post_init__(self) -> None:
@@ -226,6 +227,7 @@ class Estimate:
             z = guess.expand(len(seeds), *flow.shape)
             check_adjoint(misfit.operator, z)
             eps = sign * flow.project(draw_normal(flow.shape, generators).to(guess))
+            fresh = self._share(flow, misfit, z)
             for t in logit_times(self.times, self.first, self.last):
                 x = path.interpolate(eps, z, t)  # x_t = alpha_t z + sigma_t eps
                 try:
@@ -241,10 +243,16 @@ class Estimate:
                 # the variances of old and new add up to 1.
                 old = (x - path.alpha(t) * xhat) / path.sigma(t)
                 new = sign * flow.project(draw_normal(flow.shape, generators).to(guess))
-                eps = math.sqrt(1 - self.fresh) * old + math.sqrt(self.fresh) * new
+                eps = (1 - fresh).sqrt() * old + fresh.sqrt() * new
                 if watch is not None and watch(z):
                     break
         return z
+
+    def _share(self, flow: Flow, misfit: Misfit, x: Tensor) -> Tensor:
+        """The share of new noise, which broadcasts to x `[batch, *event]`."""
+        if isinstance(self.fresh, int | float):
+            return torch.as_tensor(self.fresh).to(x)
+        return self.fresh.share(flow, misfit, x)
 
 
 def logit_times(count: int, first: float, last: float) -> list[Tensor]:
