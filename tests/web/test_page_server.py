@@ -120,7 +120,15 @@ def subnormal():
     torch.set_flush_denormal(True)
 
 
-def test_no_request_is_answered_with_500(page, picture, subnormal):
+@pytest.fixture
+def plain_imports(monkeypatch):
+    """Imports that pytest does not rewrite: of schemathesis, a plugin of pytest, Python 3.11.7 fails to do so."""
+    finders = [finder for finder in sys.meta_path if type(finder).__name__ != "AssertionRewritingHook"]
+    assert len(finders) == len(sys.meta_path) - 1
+    monkeypatch.setattr(sys, "meta_path", finders)
+
+
+def test_no_request_is_answered_with_500(page, picture, subnormal, plain_imports):
     """Requests of all shapes that the interface's own description allows, and some that it does not."""
     schemathesis = pytest.importorskip("schemathesis", reason="Property tests need schemathesis")
     page.put("/api/queue", json={"paused": True})

@@ -41,7 +41,7 @@ export class MaskEditor {
   set paints(paints) {
     this._paints = paints;
     for (const node of this.tools.querySelectorAll(".painting")) node.hidden = !paints;
-    fill(this.hint, paints ? "Paint what is lost. Two fingers or the wheel zoom; [ and ] change the brush." : `${this.width} x ${this.height} pixels. The wheel or two fingers zoom, dragging moves.`);
+    fill(this.hint, paints ? (matchMedia("(pointer: coarse)").matches ? "Paint what is lost. Two fingers zoom." : "Paint what is lost. The wheel zooms; [ and ] change the brush.") : `${this.width} x ${this.height} pixels. The wheel or two fingers zoom, dragging moves.`);
     this.canvas.classList.toggle("moves", !paints);
     this.draw();
   }
