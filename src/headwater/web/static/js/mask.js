@@ -2,6 +2,7 @@
 import { h, fill } from "./dom.js";
 
 const SMALLEST = 1, LARGEST = 400;
+const COLOR = "rgb(230, 0, 190)"; // no photograph has much of it, and its stripes are seen on all
 
 export class MaskEditor {
   constructor(image, { change }) {
@@ -105,7 +106,7 @@ export class MaskEditor {
     context.globalCompositeOperation = stroke.tool === "eraser" ? "destination-out" : "source-over";
     if (stroke.tool === "clear") return context.clearRect(0, 0, this.width, this.height);
     if (stroke.tool === "load") return context.drawImage(stroke.canvas, 0, 0);
-    context.fillStyle = context.strokeStyle = "#ff3b1f";
+    context.fillStyle = context.strokeStyle = COLOR;
     context.lineWidth = stroke.size;
     context.lineCap = context.lineJoin = "round";
     const points = stroke.points.slice(Math.max(0, from - 1));
@@ -146,7 +147,7 @@ export class MaskEditor {
     const pixels = context.getImageData(0, 0, this.width, this.height);
     for (let i = 0; i < pixels.data.length; i += 4) {
       const white = pixels.data[i] + pixels.data[i + 1] + pixels.data[i + 2] > 382 && pixels.data[i + 3] > 127;
-      pixels.data.set([255, 59, 31, white ? 255 : 0], i);
+      pixels.data.set([230, 0, 190, white ? 255 : 0], i);
     }
     context.putImageData(pixels, 0, 0);
     this.#do({ tool: "load", canvas });
@@ -212,9 +213,8 @@ export class MaskEditor {
       context.globalAlpha = 0.06;
       for (let k = 0; k < 16; k++) context.drawImage(this.mask, this._grow * Math.cos((k * Math.PI) / 8), this._grow * Math.sin((k * Math.PI) / 8));
     }
-    context.globalAlpha = 0.55;
-    context.drawImage(this.mask, 0, 0);
     context.restore();
+    if (!this.empty) context.setTransform(1, 0, 0, 1, 0, 0), context.drawImage(this.#striped(), 0, 0), context.setTransform(scale, 0, 0, scale, this.x, this.y);
     if (this.cursor) {
       context.lineWidth = 1.5 / scale;
       for (const [color, more] of [["#000a", 0.75 / scale], ["#fff", -0.75 / scale]]) {
@@ -224,6 +224,26 @@ export class MaskEditor {
         context.stroke();
       }
     }
+  }
+
+  /** The mask as it is seen: half transparent, with stripes that do not grow with the picture. */
+  #striped() {
+    const { width, height } = this.canvas;
+    this.seen ??= h("canvas");
+    Object.assign(this.seen, { width, height }); // this clears it, too
+    const context = this.seen.getContext("2d");
+    context.setTransform(this.scale, 0, 0, this.scale, this.x, this.y);
+    context.imageSmoothingEnabled = false;
+    context.beginPath();
+    context.rect(0, 0, this.width, this.height);
+    context.clip();
+    context.drawImage(this.mask, 0, 0);
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.globalCompositeOperation = "source-in";
+    this.stripes ??= context.createPattern(stripes(), "repeat");
+    context.fillStyle = this.stripes;
+    context.fillRect(0, 0, width, height);
+    return this.seen;
   }
 
   // What the hand does ---------------------------------------------------------------------------------------------
@@ -340,4 +360,21 @@ function hasHole(image) {
   const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
   for (let i = 3; i < data.length; i += 4) if (data[i] < 250) return true;
   return false;
+}
+
+/** A tile of diagonal stripes. */
+function stripes() {
+  const size = 12, tile = h("canvas", { width: size, height: size });
+  const context = tile.getContext("2d");
+  context.fillStyle = "rgb(230 0 190 / 50%)";
+  context.fillRect(0, 0, size, size);
+  context.strokeStyle = "rgb(255 255 255 / 75%)";
+  context.lineWidth = 2;
+  for (const shift of [-size, 0, size]) {
+    context.beginPath();
+    context.moveTo(shift - 2, size + 2);
+    context.lineTo(shift + size + 2, -2);
+    context.stroke();
+  }
+  return tile;
 }
