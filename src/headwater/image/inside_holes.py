@@ -69,13 +69,22 @@ class InsideHoles:
         """The share at every pixel, `[batch, 1, h, w]`; of a flow on a cover's pixels, `[batch, 1, 1, pixels]`."""
         missing = unseen(misfit, x).all(1, keepdim=True)
         cover = cover_of(flow)
-        inside = self._erode(missing) if cover is None else self._erode_covered(missing, cover)
+        inside = self.of_mask(missing) if cover is None else self._erode_covered(missing, cover)
         return torch.where(inside, self.inside, 1.0).to(x)
 
-    def _erode(self, missing: Tensor) -> Tensor:
+    def of_mask(self, missing: Tensor) -> Tensor:
+        """The inside of what is missing, bool `[..., h, w]`.
+
+        Examples
+        --------
+        >>> import headwater as hw
+        >>> known = hw.image.box_mask(8, 8, 8, 5)
+        >>> int(InsideHoles(depth=2).of_mask(~known).sum())  # a column in the middle
+        8
+        """
         known = (~missing).float()
         return max_pool2d(known, 2 * self.depth + 1, stride=1, padding=self.depth) == 0
 
     def _erode_covered(self, missing: Tensor, cover: Cover) -> Tensor:
         """What lies beyond the cover is known."""
-        return cover.pack(self._erode(cover.unpack(missing, missing.new_zeros(1, 1, *cover.canvas))))
+        return cover.pack(self.of_mask(cover.unpack(missing, missing.new_zeros(1, 1, *cover.canvas))))
