@@ -105,6 +105,26 @@ def test_auto_says_what_it_takes(flow):
     assert predicted(flow, 1, gradient=Auto(memory=1e12)).strategy == Direct()
 
 
+def test_auto_leaves_room_for_a_decoder_in_the_cost():
+    """Beside a decoder that keeps 8 MB a solve of 3 MB no longer fits into 10 MB, and alone it does."""
+    flow = Flow(lambda x, t: (0.1 * x).sin(), (64_000,))  # keeps 256 kB an evaluation
+
+    def decoded(x1):
+        return sum((x1 + k).sin().sum(1) for k in range(31))
+
+    def plain(x1):
+        return x1.sum(1)
+
+    auto, x0 = Auto(memory=10e6), flow.noise([0])
+    for cost, expected in ((plain, Direct()), (decoded, Checkpoint())):
+        assert forecast(flow, cost, 1, steps=6, gradient=auto).strategy == expected
+        with PeakMemory() as memory:
+            control(flow, cost, x0, steps=6, gradients=1, gradient=auto)
+        with PeakMemory() as fixed:
+            control(flow, cost, x0, steps=6, gradients=1, gradient=expected)
+        assert memory.peak == pytest.approx(fixed.peak, rel=0.02)
+
+
 def test_seconds_are_positive_and_checkpoint_counts_its_forwards(flow, monkeypatch):
     ticks = iter(range(1000))
     monkeypatch.setattr(

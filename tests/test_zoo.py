@@ -104,7 +104,7 @@ def test_all_that_ships_is_on_a_card():
 
 
 def test_every_card_says_its_kind():
-    kinds = {"image", "latent image", "music", "molecule generator", "molecule regressor"}
+    kinds = {"image", "latent image", "captions", "music", "molecule generator", "molecule regressor"}
     assert {zoo.read_card(name)["kind"] for name in zoo.list_models()} == kinds
     assert sorted(name for kind in kinds for name in zoo.list_models(kind)) == zoo.list_models()
 

@@ -13,6 +13,9 @@ ORDER = (
     "plot_own_operator.py",
     "plot_recording_gap.py",
     "plot_molecule_target.py",
+    "plot_rewarded_picture.py",
+    "plot_rewarded_pictogram.py",
+    "plot_rewarded_molecule.py",
 )
 
 

@@ -20,7 +20,7 @@ from headwater.problem.batch import Each, WholeBatch
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit, NegativePSNR, Stop, WeightedSum, discrepancy, target_psnr
 from headwater.problem.operator import Identity, LinearOperator, Operator
-from headwater.problem.rewards import RewardSum
+from headwater.problem.rewards import Ramp, RewardSum
 from headwater.recipes.average import Average
 from headwater.recipes.covariance import White
 from headwater.recipes.estimate import Estimate
@@ -88,6 +88,7 @@ __all__ = [
     "RK4",
     "RecipeOptions",
     "Result",
+    "Ramp",
     "RewardSum",
     "Status",
     "Stop",

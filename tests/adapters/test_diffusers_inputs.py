@@ -171,6 +171,22 @@ def test_a_missing_extra_is_named(monkeypatch):
         load("owner/model", "a cat")
 
 
+EMBEDDINGS = [family for family in FAMILIES if family.embed(None, 1)]
+
+
+@pytest.mark.parametrize("family", EMBEDDINGS, ids=lambda family: family.name)
+def test_embeddings_of_another_width_are_refused_in_two_sentences(built, family):
+    """Each of them, and those of no prompt; torch would speak of matrices that cannot be multiplied."""
+    pipeline, given = built(family), family.embed(None, 2)
+    for name, value in given.items():
+        if value.is_floating_point():
+            wrong = {**given, name: torch.cat([value, value], -1)}
+            with pytest.raises(hw.Misuse, match=f"The embedding '{name}' has the shape") as refusal:
+                family.load(pipeline, embeddings=wrong)
+            two_sentences(refusal)
+            assert f"..., {value.shape[-1]}]" in refusal.value.cure
+
+
 # Folders
 
 
@@ -198,6 +214,11 @@ def write_index(folder, **changes):
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
+def write_scheduler(folder, **changes):
+    file = folder / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
 def empty(folder, part):
     for file in (folder / part).iterdir():
         file.unlink()
@@ -221,6 +242,13 @@ DAMAGES = [
     (pickled, "weights of unet are pickled"),
     (lambda f: (f / "unet" / "code.py").write_text("1/0"), "brings Python code of its own"),
     (lambda f: write_index(f, unet=["diffusers", "NoSuchModel"]), "cannot be read"),
+    (lambda f: write_index(f, scheduler=["diffusers", "NoSuchScheduler"]), "cannot be read"),
+    (
+        lambda f: write_scheduler(f, _class_name="NoSuchScheduler", prediction_type="noise"),
+        "prediction type 'noise'",
+    ),
+    (lambda f: (f / "scheduler" / "scheduler_config.json").write_text("{"), "cannot be read"),
+    (lambda f: (f / "tokenizer" / "tokenizer_config.json").write_text("["), "cannot be read"),
     (lambda f: write_index(f, unet=["os", "system"]), "is a class of os, which is not imported"),
 ]
 
@@ -238,6 +266,13 @@ def test_the_safety_checker_is_not_loaded(damaged):
     write_index(damaged, safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"])
     (damaged / "safety_checker").mkdir()
     (damaged / "safety_checker" / "pytorch_model.bin").write_bytes(b"never read")
+    assert load(damaged, "a cat", steps=4).family == "Stable Diffusion 1 and 2"
+
+
+def test_a_folder_of_half_precision_weights_alone_is_read(damaged):
+    """As the hub has them: `diffusion_pytorch_model.fp16.safetensors`, and no other."""
+    for file in [*damaged.rglob("*.safetensors")]:
+        file.rename(file.with_name(file.name.replace(".safetensors", ".fp16.safetensors")))
     assert load(damaged, "a cat", steps=4).family == "Stable Diffusion 1 and 2"
 
 

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -253,3 +254,10 @@ def test_torchcfm_paths_are_ours():
         xt = matcher.compute_mu_t(x0, x1, t)
         assert_close(path.interpolate(x0, x1, t), xt)
         assert_close(path.velocity(x0, x1, t), matcher.compute_conditional_flow(x0, x1, t, xt))
+
+
+def test_a_path_of_flow_matching_stands_for_its_scheduler():
+    """`AffineProbPath(scheduler=...)` is what its users hold; it cannot be called."""
+    scheduler = lambda t: SimpleNamespace(alpha_t=t**2, sigma_t=1 - t**2, d_alpha_t=2 * t, d_sigma_t=-2 * t)  # noqa: E731
+    flow = flow_matching.load(lambda t, x: x, (2,), path=SimpleNamespace(scheduler=scheduler))
+    assert float(flow.path.alpha(torch.tensor(0.5))) == 0.25 and flow.path.span == (0.0, 1.0)

@@ -9,6 +9,10 @@ from PIL import Image
 pytest.importorskip("diffusers")
 from tiny_pipelines import build_lcm, build_sd3
 
+import headwater as hw
+from headwater.adapters.diffusers import load
+from headwater.cli.image import rewarded
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -91,5 +95,116 @@ def test_what_a_model_does_not_take_is_refused(here, capsys, words, hint):
 
 
 def test_a_label_for_a_pipeline_is_refused(here, folder, capsys):
-    assert call(["image", "generate", "--model", folder, "--label", "goldfish"]) == 2
-    assert "takes no --label" in capsys.readouterr().err
+    line = ["image", "generate", "--model", folder, "--prompt", "a cat", "--label"]
+    for label, words in (("goldfish", "classes by number"), ("3", "takes no labels. Leave --label out.")):
+        assert call([*line, label]) == 2
+        assert words in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def few_steps(tmp_path_factory):
+    path = tmp_path_factory.mktemp("lcm")
+    torch.manual_seed(0)
+    build_lcm().save_pretrained(path)
+    return str(path)
+
+
+def test_steps_and_size_are_those_of_the_pipeline(here, few_steps, capsys):
+    """Other times of a sampler of few steps mean nothing: --steps has to reach the sampler itself."""
+    line = ["image", "generate", "--model", few_steps, "--prompt", "a cat", "-n", "1", "--quiet", "--size"]
+    assert call([*line, "24,16", "--steps", "2", "-o", "a.png"]) == 0
+    model = load(few_steps, "a cat", height=24, width=16, steps=2, seeds=[0])
+    with torch.no_grad():
+        x1 = hw.solve(model.flow, model.flow.noise([0]), method=hw.EULER, steps=model.steps)
+        own = ((model.decode(x1)[0].clamp(-1, 1) + 1) * 127.5).movedim(0, 2).numpy()
+    assert np.abs(np.asarray(Image.open("a.png"), float) - own).max() <= 0.51
+    assert report(here / "a.json")["settings"]["size"] == [24, 16]
+    assert call([*line, "23,16"]) == 2
+    assert "makes no picture of 23 x 16 pixels. Give multiples of 2" in capsys.readouterr().err
+
+
+def test_rewards_of_a_sampler_of_few_steps_hold_the_noise_of_each_seed(here, few_steps, monkeypatch):
+    monkeypatch.setattr(rewarded, "DRAWS", 4)
+    monkeypatch.setattr(rewarded, "find_spec", lambda name: None)
+    line = ["image", "generate", "--model", few_steps, "--prompt", "a cat", "--steps", "2", "--quiet"]
+    line += ["--reward", "brightness", "--gradients", "3"]
+    assert call([*line, "-n", "2", "--seed", "3", "-o", "two.png"]) == 0
+    assert call([*line, "-n", "1", "--seed", "4", "-o", "one.png"]) == 0
+    two, one = report(here / "two.json"), report(here / "one.json")
+    assert two["settings"]["steps"] == 2
+    for when in ("before", "after"):
+        assert two["samples"][1]["rewards"][when] == pytest.approx(
+            one["samples"][0]["rewards"][when], abs=2e-4
+        )
+    assert (
+        two["samples"][1]["rewards"]["after"]["brightness"]
+        > two["samples"][1]["rewards"]["before"]["brightness"]
+    )
+
+
+def test_a_sampler_of_few_steps_restores_nothing(here, few_steps, capsys):
+    picture("photo.png", 16, 16)
+    line = ["image", "inpaint", "photo.png", "--box", "4,4,4,4", "--model", few_steps, "--prompt", "a cat"]
+    assert call(line) == 2
+    assert "is a sampler of few steps, and no flow" in capsys.readouterr().err
+
+
+def test_memory_can_be_saved(here, folder, capsys):
+    """The forecast of a lean pipeline is below that of the plain one; a shipped model has no such thing."""
+    line = [
+        "forecast",
+        "--model",
+        folder,
+        "--prompt",
+        "a cat",
+        "--steps",
+        "2",
+        "--strategy",
+        "direct",
+        "--size",
+        "32,32",
+    ]
+    megabytes = []
+    for words in ([], ["--checkpointing"]):
+        assert call([*line, *words]) == 0
+        megabytes.append(float(capsys.readouterr().out.splitlines()[-1].split()[1]))
+    assert megabytes[1] < 0.7 * megabytes[0]
+    assert (
+        call(
+            [
+                "image",
+                "generate",
+                "--model",
+                folder,
+                "--prompt",
+                "a cat",
+                "-n",
+                "1",
+                "--quiet",
+                "--slicing",
+                "--tiling",
+            ]
+        )
+        == 0
+    )
+    assert call(["image", "generate", "-n", "1", "--tiling", "-o", "b.png"]) == 2
+    assert "The model 'photo64' takes no --tiling." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words, hint",
+    [
+        (["--model", "no/such/folder"], "or a shipped model: 'headwater models' lists them."),
+        (["--model", "weights.safetensors"], "There is no folder weights.safetensors"),
+        (["--model", "photo46"], "Did you mean 'photo64'?"),
+        (["--model", "."], "has no model_index.json"),
+        (["--model", "FOLDER"], "Give --prompt."),
+        (["--model", "FOLDER", "--negative", "a dog"], "Give --prompt."),
+        (["--model", "FOLDER", "--prompt", "a red cat and a red dog !"], "Shorten it."),
+        (["--model", "FOLDER", "--prompt", "a", "--size", "15,15"], "Give multiples of"),
+    ],
+)
+def test_refusals_of_pipelines_name_options(here, folder, capsys, words, hint):
+    assert call(["image", "generate", *[folder if word == "FOLDER" else word for word in words]]) == 2
+    error = capsys.readouterr().err
+    assert hint in error and not any(word in error for word in ("embeddings=", "prompt=", "seeds=", "hw."))

@@ -7,7 +7,8 @@ from PIL import Image
 
 import headwater as hw
 from headwater.cli.image import rewarded
-from headwater.cli.image.reward_request import number_repeated, read_rewards
+from headwater.cli.image.reward_request import load_reward
+from headwater.cli.shared.rewards import number_repeated, read_rewards
 from headwater.flows.latent import LatentModel
 from headwater.image.rewards import ClassLogit, Symmetry
 
@@ -83,7 +84,9 @@ def test_without_the_second_network_the_report_says_so(here, monkeypatch, capsys
 
 def test_words_files_and_weights(here):
     (here / "warm.py").write_text(FILE)
-    total = read_rewards(["2 * class: volcano", "warm.py:reward", "-1*symmetry", "symmetry: vertical"])
+    total = read_rewards(
+        ["2 * class: volcano", "warm.py:reward", "-1*symmetry", "symmetry: vertical"], load_reward
+    )
     assert [weight for weight, _ in total.terms] == [2.0, 1.0, -1.0, 1.0]
     assert total.terms[0][1] == ClassLogit("volcano") and total.terms[2][1] == Symmetry()
     assert total.names == ("class: volcano", "warm.py:reward", "symmetry", "symmetry: vertical")

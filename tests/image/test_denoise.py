@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from headwater import CondOT, Flow, Status
+from headwater import CondOT, Flow, Misuse, Status
+from headwater.flows.latent import LatentModel
 from headwater.flows.watched import watch_flow
 from headwater.image.denoise import DenoisePicture
 from headwater.image.io import photos
@@ -20,7 +21,7 @@ from headwater.image.operators import Identity
 from headwater.image.restoration import restore
 from headwater.image.task import ImageTask
 from headwater.problem.cost import Misfit
-from headwater.recipes.one_evaluation import denoise_measurement
+from headwater.recipes.one_evaluation import OneEvaluation, denoise_measurement
 from headwater.recipes.recipe import RecipeOptions
 
 torch.set_num_threads(1)
@@ -209,3 +210,17 @@ def test_a_recipe_can_be_sent_to_another_process():
         1.0,
         0.0,
     ]
+
+
+@pytest.mark.parametrize(
+    "recipe", [DenoisePicture(), OneEvaluation()], ids=lambda recipe: type(recipe).__name__
+)
+def test_a_flow_on_latents_is_refused(recipe):
+    """Latents of a noisy picture are no latents with noise: it would be denoised without a word, and wrongly."""
+    flow = Flow(lambda z, t: -z, (3, 4, 4))
+    model = LatentModel(flow, torch.nn.Upsample(scale_factor=2), lambda x: x[..., ::2, ::2])
+    task = ImageTask(Identity(), torch.zeros(1, 3, 8, 8), noise=0.1, size=(8, 8))
+    problem = task.pose(model)
+    with pytest.raises(Misuse, match="has 64 numbers and a state of the flow 48") as refusal:
+        recipe(problem.flow, problem.misfit, [0], guess=problem.guess)
+    assert "Estimate()" in refusal.value.cure

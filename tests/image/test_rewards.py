@@ -8,6 +8,7 @@ from torch.nn.functional import interpolate
 from torch.testing import assert_close
 
 import headwater as hw
+from headwater.cli.shared.rewards import split_weight
 from headwater.image.io import photos
 from headwater.image.io.files import read_image
 from headwater.image.metrics.efficientnet import class_logits, load_network
@@ -25,7 +26,7 @@ from headwater.image.rewards import (
     read_reward,
 )
 from headwater.image.rewards.networks import find_class, read_classes
-from headwater.image.rewards.words import parse_colour, split_weight
+from headwater.image.rewards.words import parse_colour
 from headwater.problem.rewards import RewardSum, standardise_reward
 
 F64 = torch.float64

@@ -94,3 +94,83 @@ def test_a_strength_that_is_none_is_refused(strength):
 def test_another_hold_is_refused():
     with pytest.raises(hw.Misuse, match="Nothing holds x0 by 'rope'"):
         MaximiseReward(hold="rope")
+
+
+# Weights that change while the gradients are spent
+
+
+def test_a_schedule_is_followed_stage_by_stage_and_ends_at_its_end(gaussian):
+    """Each stage stands still at its own weight: x0 = z + strength w(share) grad r, and the last is the result."""
+    spread, a = torch.tensor([2.0, 1.0, 0.5]), torch.tensor([1.0, 0.0, 0.0])
+    total = hw.RewardSum(((hw.Ramp(0.5, 1.5), lambda x1: x1 @ a),))
+    recipe = MaximiseReward(strength=2.0, steps=48, method=hw.MIDPOINT, gradients=24, stages=3)
+    seen = []
+    result = recipe(gaussian.flow, total, [0, 1], callback=lambda event: seen.append(event.x0))
+    z = gaussian.flow.noise([0, 1])
+    assert_close(result.x0, z + 2.0 * 1.5 * a * spread, rtol=0, atol=5e-3)
+    for weight in (0.5, 1.0, 1.5):
+        assert (
+            min(float((x0 - z - 2.0 * weight * a * spread).abs().max()) for x0 in seen if len(x0) == 2) < 0.01
+        )
+    assert int(result.gradients.max()) <= 24 and len(result.trace) == len(seen)
+
+
+def test_a_schedule_of_a_value_is_a_function_of_the_share_that_was_spent(gaussian):
+    shares = []
+
+    def weight(share):
+        shares.append(share)
+        return 1.0 + share
+
+    total = hw.RewardSum(((weight, lambda x1: x1[:, 0]),)).standardise(gaussian.flow.noise(range(4)))
+    shares.clear()
+    MaximiseReward(gradients=10)(gaussian.flow, total, [0])
+    assert sorted(set(shares)) == [0.0, 0.25, 0.5, 0.75, 1.0]  # five stages of two gradients
+    assert MaximiseReward(gradients=3).split_gradients(total) == [3]
+    assert MaximiseReward(gradients=7, stages=3).split_gradients(total) == [2, 2, 3]
+    assert MaximiseReward(gradients=7, stages=3).split_gradients(lambda x1: x1[:, 0]) == [7]
+
+
+def test_scheduled_problems_are_independent_and_select_their_rows(gaussian):
+    target = torch.tensor([[3.0], [-3.0]])
+    near = hw.Each(lambda x1, target: -(x1 - target).square().sum(1), target=target)
+    total = hw.RewardSum(((hw.Ramp(2.0, 0.1), near), (1.0, lambda x1: x1[:, 1])))
+    recipe = MaximiseReward(gradients=20, strength=16.0)
+    together = recipe(gaussian.flow, total, [4, 7])
+    alone = recipe(gaussian.flow, total.select(torch.tensor([1])), [7])
+    assert_close(alone.x1, together.x1[1:])
+    assert together.x1[0, 0] > together.x1[1, 0]
+
+
+def test_a_callback_ends_all_stages(gaussian):
+    total = hw.RewardSum(((hw.Ramp(0.0, 1.0), lambda x1: x1[:, 0]),))
+    ended = MaximiseReward(gradients=10)(gaussian.flow, total, [0], callback=hw.deadline(0.0))
+    assert ended.status[0] is hw.Status.SECONDS and ended.gradients.tolist() == [1]
+    # in the only stage what had stood still before keeps its own status
+    rounds = iter(range(100))
+    steep = hw.Each(lambda x1, w: w * x1[:, 0], w=torch.tensor([0.0, 1.0]))
+    last = MaximiseReward(gradients=10)(
+        gaussian.flow, steep, [0, 1], callback=lambda event: hw.Status.SECONDS if next(rounds) == 1 else None
+    )
+    assert last.status == (hw.Status.CONVERGED, hw.Status.SECONDS)
+    asked = []
+
+    def check():
+        asked.append(None)
+        return hw.Status.CANCELLED if len(asked) > 40 else None
+
+    flow = hw.watch_flow(gaussian.flow, check)
+    cancelled = MaximiseReward(gradients=10)(flow, total, [0])
+    assert cancelled.status[0] is hw.Status.CANCELLED and 1 <= int(cancelled.gradients) < 10
+
+
+def test_a_weight_of_nothing_a_ramp_out_of_order_and_too_many_stages_are_refused():
+    for weight in (0.0, float("nan"), hw.Ramp(0.0, 0.0), lambda share: 1 / share if share else float("inf")):
+        with pytest.raises(hw.Misuse, match="zero or not finite"):
+            hw.RewardSum(((weight, lambda x1: x1[:, 0]),))
+    with pytest.raises(hw.Misuse, match="0 <= begin < finish <= 1"):
+        hw.Ramp(0.0, 1.0, begin=0.5, finish=0.5)
+    with pytest.raises(hw.Misuse, match="Give two finite numbers"):
+        hw.Ramp(0.0, float("inf"))
+    with pytest.raises(hw.Misuse, match="3 gradients make no 4 stages"):
+        MaximiseReward(gradients=3, stages=4)

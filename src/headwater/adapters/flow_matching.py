@@ -120,9 +120,10 @@ def load(
     guidance
         The weight of classifier-free guidance; 1 is none.
     path
-        A `headwater.Path`, or a scheduler of flow_matching; None means `CondOT()`, that of both libraries' defaults.
-        torchcfm's `VariancePreservingConditionalFlowMatcher` belongs to `headwater.Cosine()`. With the mini-batch
-        couplings of optimal transport x0 and x1 depend on each other: denoising stays right, the score does not.
+        A `headwater.Path`, or a path or a scheduler of flow_matching; None means `CondOT()`, the default of both
+        libraries. torchcfm's `VariancePreservingConditionalFlowMatcher` belongs to `headwater.Cosine()`. With the
+        mini-batch couplings of optimal transport x0 and x1 depend on each other: denoising stays right, the score
+        does not.
     expand_time
         Whether the network gets t as `[batch]` in a solve, too, where it is otherwise a scalar `[]`, as the samplers
         of both libraries give it.
@@ -162,6 +163,7 @@ network(t, x), or order="xt" for network(x, t).
     elif null is not None or guidance != 1.0:
         raise Misuse("There is guidance, and no condition.", "Give `condition`, one row per problem.")
     if path is not None and not isinstance(path, Path):
+        path = getattr(path, "scheduler", path)  # a path of flow_matching holds its scheduler
         late = float(torch.as_tensor(path(torch.ones((), dtype=torch.float64)).d_sigma_t))
         path = SchedulerPath(path, 1.0 if abs(late) < float("inf") else 0.999)
     return Flow(velocity, tuple(shape), path or CondOT(), **options)

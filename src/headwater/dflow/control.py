@@ -20,6 +20,7 @@ left out of all further evaluations.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -129,6 +130,7 @@ def control(
     objective = Objective.from_parts(flow, cost, prior, stop, constraint, solver)
     current: Any = optimizer.init(x0) if state is None else resume_state(state, optimizer, x0)
     check_promises(objective, current.trial)
+    objective = leave_room(objective, current.trial)
     record, nfe = Record(x0, current.code), (len(grid) - 1) * method.evaluations
     if isinstance(state, Result):
         check_resumed(objective, state, nfe)
@@ -147,6 +149,18 @@ def control(
         if callback is not None and (end := callback(event)) is not None:
             record.end_running(end)
     return record.build_result(current, nfe)
+
+
+def leave_room(objective: Objective, z: Tensor) -> Objective:
+    """The objective with memory left for its cost at z `[batch, *event]`, where `Auto` chooses a strategy."""
+    strategy, method = objective.solver["gradient"], objective.solver["method"]
+    if not isinstance(strategy, Auto):
+        return objective
+    with objective.annotate("cost"):
+        found = strategy.leave_room(
+            objective.flow, objective.cost, method, z, len(objective.solver["steps"]) - 1
+        )
+    return replace(objective, solver={**objective.solver, "gradient": found})
 
 
 def resume_state(state: Result | OptimizerState, optimizer: Optimizer[Any], x0: Tensor) -> OptimizerState:

@@ -122,7 +122,7 @@ def forecast(
     x = flow.noise(range(batch), device=_device(flow))
     strategy = gradient or Auto()
     if isinstance(strategy, Auto):
-        strategy = strategy.choose(flow, method, x, count)
+        strategy = strategy.leave_room(flow, cost, method, x, count).choose(flow, method, x, count)
     graph, evaluation = _evaluation_bytes(flow, x)
     judging = _cost_bytes(cost, x)
     held, working = _optimizer_bytes(optimizer or LBFGS(), x)

@@ -42,6 +42,10 @@ class LatentModel:
         Whether Euler's steps at these times are those of the model's own sampler, or only those of the same flow.
     notes
         What was changed, cut off or cannot be as in the model's own sampler, in sentences.
+    rate
+        Of a sound, samples per second; None of anything else.
+    fixed
+        Whether the flow is the map of a sampler of few steps, which means something with `hw.EULER` at `steps` alone.
 
     Examples
     --------
@@ -68,6 +72,8 @@ class LatentModel:
     family: str = ""
     exact: bool = True
     notes: tuple[str, ...] = ()
+    rate: int | None = None
+    fixed: bool = False
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -86,7 +92,7 @@ class LatentModel:
             Data and latents differ by no whole factor, or by another one along each axis.
         """
         large, small = self.shape[1:], self.flow.shape[1:]
-        factors = {n / m for n, m in zip(large, small, strict=True)}
+        factors = {n / m for n, m in zip(large, small, strict=True)} if len(large) == len(small) else set()
         if len(factors) != 1 or (factor := factors.pop()) != int(factor):
             raise Misuse(
                 f"The decoder makes {list(large)} of latents {list(small)}.",

@@ -20,7 +20,13 @@ from headwater.image.noise import (
 )
 from headwater.problem.batch import per_problem, select
 from headwater.problem.cost import Misfit
-from headwater.recipes.one_evaluation import OneEvaluation, View, denoise_in_views, follow
+from headwater.recipes.one_evaluation import (
+    OneEvaluation,
+    View,
+    denoise_in_views,
+    follow,
+    require_measured_state,
+)
 from headwater.recipes.recipe import RecipeOptions
 
 
@@ -72,6 +78,7 @@ class DenoisePicture:
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
         """Denoise a batch; see `Recipe`. `guess` is the measurement on the flow's canvas."""
+        require_measured_state(misfit, guess)
         y = guess.expand(len(seeds), *flow.shape)
         if flow.shape[0] != 3:
             return OneEvaluation(self.views)(flow, misfit, seeds, guess=guess, options=options)

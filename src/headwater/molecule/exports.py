@@ -18,6 +18,7 @@ from headwater.molecule.targets.cards import make_cards
 from headwater.molecule.targets.design import design, generate, score
 from headwater.molecule.targets.request import Request
 from headwater.molecule.targets.result import Design
+from headwater.molecule.targets.rewards import PropertyReward, RewardCost, reward_cost
 from headwater.molecule.targets.search import Control, Search, SearchThenControl
 from headwater.molecule.targets.target import Target
 
@@ -32,7 +33,9 @@ __all__ = [
     "MoleculeBatch",
     "Networks",
     "Physics",
+    "PropertyReward",
     "Request",
+    "RewardCost",
     "Search",
     "SearchThenControl",
     "Target",
@@ -43,6 +46,7 @@ __all__ = [
     "is_sound",
     "make_cards",
     "read_molecules",
+    "reward_cost",
     "score",
     "to_batch",
     "to_molecules",

@@ -1,7 +1,8 @@
 """Rewards: what a sample should be more of. Larger is better; a cost is minus a reward.
 
 A reward is any callable `reward(x1) -> [batch]` of samples x1 `[batch, *event]`, differentiable where it guides. One
-with data per problem declares it as a cost does (`Each`, `select` or `WholeBatch`).
+with data per problem declares it as a cost does (`Each`, `select` or `WholeBatch`). Weights of a sum may be schedules
+over the optimisation.
 """
 
 from __future__ import annotations
@@ -18,6 +19,78 @@ from headwater.problem.batch import select
 from headwater.problem.cost import WeightedSum
 
 Reward = Callable[[Tensor], Tensor]
+Weight = float | Callable[[float], float]
+"""A number, or a schedule: what it is when a share of the gradients, 0 to 1, has been spent."""
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A weight that goes from `start` to `end` in a straight line, while a share of the gradients is spent.
+
+    Parameters
+    ----------
+    start, end
+        The weight before and after.
+    begin, finish
+        The shares of the gradients between which it moves, 0 <= begin < finish <= 1.
+
+    Raises
+    ------
+    Misuse
+        If a weight is not finite, or the shares are not in this order.
+
+    Examples
+    --------
+    >>> late = Ramp(0.0, 2.0, begin=0.5)
+    >>> [late(share) for share in (0.0, 0.5, 0.75, 1.0)]
+    [0.0, 0.0, 1.0, 2.0]
+    """
+
+    start: float
+    end: float
+    begin: float = 0.0
+    finish: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.start) and math.isfinite(self.end)):
+            raise Misuse(
+                f"A weight cannot go from {self.start:g} to {self.end:g}.", "Give two finite numbers."
+            )
+        if not 0 <= self.begin < self.finish <= 1:
+            raise Misuse(
+                f"A weight cannot move between the shares {self.begin:g} and {self.finish:g} of the gradients.",
+                "Give 0 <= begin < finish <= 1.",
+            )
+
+    def __call__(self, share: float) -> float:
+        """The weight when this share of the gradients, 0 to 1, has been spent."""
+        done = min(max((share - self.begin) / (self.finish - self.begin), 0.0), 1.0)
+        return self.start + (self.end - self.start) * done
+
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Where a schedule is tried when it is given."""
+
+
+def weight_at(weight: Weight, share: float) -> float:
+    """A weight when this share of the gradients has been spent.
+
+    Examples
+    --------
+    >>> weight_at(2.0, 0.5), weight_at(Ramp(0.0, 2.0), 0.5)
+    (2.0, 1.0)
+    """
+    return float(weight(share)) if callable(weight) else float(weight)
+
+
+def check_weight(weight: Weight) -> None:
+    """Refuse a weight that is zero throughout, or not finite somewhere."""
+    values = [weight_at(weight, share) for share in SHARES]
+    if not all(math.isfinite(value) for value in values) or not any(values):
+        what = "schedule" if callable(weight) else f"weight {values[0]:g}"
+        raise Misuse(
+            f"The {what} of a reward is zero or not finite.", "Give a number such as 1, or -1 for less of it."
+        )
 
 
 @dataclass(frozen=True)
@@ -27,7 +100,9 @@ class RewardSum:
     Parameters
     ----------
     terms
-        The pairs (w_i, r_i), each r_i x1 `[batch, *event]` -> `[batch]`. A negative weight asks for less.
+        The pairs (w_i, r_i), each r_i x1 `[batch, *event]` -> `[batch]`. A negative weight asks for less. A weight
+        may be a schedule, such as a `Ramp`: a function of the share of the gradients that has been spent, 0 to 1.
+        `MaximiseReward` follows it; the sum itself counts with what is reached in the end.
     names
         One name for each term, for reports; by default those of the functions.
 
@@ -43,18 +118,14 @@ class RewardSum:
     -7.0
     """
 
-    terms: tuple[tuple[float, Reward], ...]
+    terms: tuple[tuple[Weight, Reward], ...]
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.terms:
             raise Misuse("There is no reward.", "Give at least one pair (weight, reward).")
         for weight, _ in self.terms:
-            if not math.isfinite(weight) or weight == 0:
-                raise Misuse(
-                    f"The weight {weight:g} of a reward is zero or not finite.",
-                    "Give a number such as 1, or -1 for less of it.",
-                )
+            check_weight(weight)
         names = self.names or tuple(getattr(r, "__name__", type(r).__name__) for _, r in self.terms)
         if len(names) != len(self.terms):
             raise Misuse(f"There are {len(names)} names for {len(self.terms)} rewards.", "Give one for each.")
@@ -64,9 +135,19 @@ class RewardSum:
         """The sum for the problems in `index`, int64 `[k]`."""
         return RewardSum(tuple((w, select(r, index)) for w, r in self.terms), self.names)
 
+    @property
+    def scheduled(self) -> bool:
+        """Whether a weight changes while the gradients are spent."""
+        return any(callable(weight) for weight, _ in self.terms)
+
+    def at(self, share: float) -> Reward:
+        """The sum with the weights of a share of the gradients, 0 to 1; what counts nothing there is left out."""
+        now = [(weight_at(weight, share), reward) for weight, reward in self.terms]
+        return WeightedSum(tuple(term for term in now if term[0]) or tuple(now[:1]))
+
     def __call__(self, x1: Tensor) -> Tensor:
-        """The sum at x1 `[batch, *event]`, `[batch]`."""
-        return WeightedSum(self.terms)(x1)
+        """The sum at x1 `[batch, *event]`, `[batch]`, with the weights of the end."""
+        return self.at(1.0)(x1)
 
     def values(self, x1: Tensor) -> dict[str, Tensor]:
         """Each reward at x1 `[batch, *event]`, without its weight, `[batch]`, by name; no gradient."""
@@ -87,6 +168,63 @@ class RewardSum:
             (w, standardise_reward(r, draws, n)) for n, (w, r) in zip(self.names, self.terms, strict=True)
         )
         return RewardSum(terms, self.names)
+
+
+def is_scheduled(reward: Reward) -> bool:
+    """Whether a reward changes while the gradients are spent; one without `scheduled` does not.
+
+    Examples
+    --------
+    >>> is_scheduled(RewardSum(((Ramp(0.0, 1.0), torch.sum),))), is_scheduled(torch.sum)
+    (True, False)
+    """
+    return bool(getattr(reward, "scheduled", False))
+
+
+def reward_at(reward: Reward, share: float) -> Reward:
+    """A reward with the weights of a share of the gradients, 0 to 1; itself, if it does not change."""
+    found: Reward = reward.at(share) if is_scheduled(reward) else reward  # type: ignore[attr-defined]
+    return found
+
+
+@dataclass(frozen=True)
+class RewardThrough:
+    """A reward of what a decoder makes, r(D(z)) `[batch]`, with the schedules of its weights.
+
+    Parameters
+    ----------
+    reward
+        r, x `[batch, ...]` -> `[batch]`.
+    decode
+        D, z `[batch, *event]` -> x; it is asked once for all terms of a sum.
+
+    Examples
+    --------
+    >>> from headwater import Ramp, RewardSum
+    >>> reward = RewardThrough(RewardSum(((Ramp(0.0, 1.0), lambda x: x[:, 0]),)), lambda z: 2 * z)
+    >>> reward.at(0.5)(torch.tensor([[3.0]])).item(), reward(torch.tensor([[3.0]])).item()
+    (3.0, 6.0)
+    """
+
+    reward: Reward
+    decode: Callable[[Tensor], Tensor]
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether a weight changes while the gradients are spent."""
+        return is_scheduled(self.reward)
+
+    def at(self, share: float) -> Reward:
+        """The reward with the weights of a share of the gradients, 0 to 1."""
+        return RewardThrough(reward_at(self.reward, share), self.decode)
+
+    def select(self, index: Tensor) -> RewardThrough:
+        """The reward of the problems in `index`, int64 `[k]`."""
+        return RewardThrough(select(self.reward, index), select(self.decode, index))
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """The reward of what is made of z `[batch, *event]`, `[batch]`."""
+        return self.reward(self.decode(z))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from headwater.dflow.result import Event, Result
+from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.path import Path
 from headwater.flows.watched import Ended
@@ -105,6 +106,23 @@ def denoise_in_views(
         yield total / k
 
 
+def require_measured_state(misfit: Misfit, guess: Tensor) -> None:
+    """Refuse a flow whose states are no noisy measurements, but latents of them.
+
+    Raises
+    ------
+    Misuse
+        If a measurement has more numbers than a state `guess` `[batch or 1, *event]`.
+    """
+    measured, state = misfit.y[0].numel(), guess[0].numel()
+    if measured > state:
+        raise Misuse(
+            f"A measurement has {measured} numbers and a state of the flow {state}, so it is no noisy state that one "
+            "evaluation could denoise.",
+            "Give a method for decoders, such as Estimate() or WarmStart(), or a flow on the data itself.",
+        )
+
+
 @dataclass(frozen=True)
 class OneEvaluation:
     """E[x1 | y], the mean of what is likely, for measurements y = x1 + white noise of the whole sample.
@@ -161,6 +179,7 @@ class OneEvaluation:
     ) -> Result:
         """Denoise a batch; see `Recipe`. `guess` is the measurement on the flow's canvas, `[batch or 1, *event]`."""
         require_misfit(misfit)
+        require_measured_state(misfit, guess)
         y = guess.expand(len(seeds), *flow.shape)
         sigma_y = torch.as_tensor(misfit.sigma_y, dtype=torch.float64, device=y.device).expand(len(seeds))
         return follow(denoise_in_views(flow, lambda: y, sigma_y, self.views), misfit, y, options)

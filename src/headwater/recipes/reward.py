@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 
 from headwater.dflow.control import control
 from headwater.dflow.prior import ChiPrior, NearDraw
-from headwater.dflow.result import Callback, Result
+from headwater.dflow.result import Callback, Event, Result
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.watched import Ended
 from headwater.optimizers import LBFGS, GradientDescent, Optimizer
+from headwater.optimizers.status import Status
 from headwater.problem.cost import Cost, WeightedSum
-from headwater.problem.rewards import Reward
+from headwater.problem.rewards import Reward, is_scheduled, reward_at
 from headwater.solvers.differentiation import Strategy
 from headwater.solvers.method import DDIM, Method
 
@@ -44,16 +46,20 @@ class MaximiseReward:
     gradients
         Most gradients per problem, each a solve and its derivative.
     steps
-        Steps of a solve.
+        Steps of a solve, or its times.
     method
         The rule for one step.
     optimizer
         None means `LBFGS()`; `benchmarks/decisions/reward_recipe.py` compares it with clipped descent.
+    stages
+        The parts into which the gradients are cut where weights are schedules: a reward stays as it is within a
+        stage, so that a line search compares like with like, and each stage begins where the one before ended. None
+        means 5, but no stage of a single gradient.
 
     Raises
     ------
     Misuse
-        If the strength is not positive and finite, or `hold` is another word.
+        If the strength is not positive and finite, `hold` is another word, or there are more stages than gradients.
 
     References
     ----------
@@ -75,9 +81,10 @@ class MaximiseReward:
     hold: Literal["draw", "chi"] = "draw"
     hold_weight: float = 1.0
     gradients: int = 10
-    steps: int = 6
+    steps: int | Sequence[float] = 6
     method: Method = DDIM
     optimizer: Optimizer[Any] | None = None
+    stages: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.strength < math.inf:
@@ -87,6 +94,11 @@ class MaximiseReward:
             )
         if self.hold not in ("draw", "chi"):
             raise Misuse(f"Nothing holds x0 by {self.hold!r}.", "Give draw or chi.")
+        if self.stages is not None and not 1 <= self.stages <= self.gradients:
+            raise Misuse(
+                f"{self.gradients} gradients make no {self.stages} stages.",
+                "Give at least one stage, and a gradient for each.",
+            )
 
     @classmethod
     def as_reno(cls) -> MaximiseReward:
@@ -114,7 +126,8 @@ class MaximiseReward:
         flow
             The model, with events `[*event]`.
         reward
-            x1 `[batch, *event]` -> `[batch]`, larger is better; best a `RewardSum` that `standardise` has made.
+            x1 `[batch, *event]` -> `[batch]`, larger is better; best a `RewardSum` that `standardise` has made. Its
+            schedules are followed.
         seeds
             One per problem: z is `flow.noise(seeds)`, so the sample without the reward is `solve(flow, z)`.
         gradient, callback
@@ -125,7 +138,7 @@ class MaximiseReward:
         Returns
         -------
         result
-            That of `headwater.control`; its cost is -strength r + R.
+            That of `headwater.control`; its cost is -strength r + R, with the weights of the last stage.
 
         Raises
         ------
@@ -136,15 +149,66 @@ class MaximiseReward:
         prior: Cost = NearDraw(draw, self.hold_weight)
         if self.hold == "chi":
             prior = ChiPrior(self.hold_weight, flow.source_dimension)
-        return control(
-            flow,
-            WeightedSum(((-self.strength, reward),)),
-            draw,
-            prior=prior,
-            method=self.method,
-            steps=self.steps,
-            gradients=self.gradients,
-            optimizer=self.optimizer or LBFGS(),
-            gradient=gradient,
-            callback=callback,
-        )
+        watched, results, x0 = Watched(callback), list[Result](), draw
+        stages = list(zip(self.rewards(reward), self.split_gradients(reward), strict=True))
+        for stage, gradients in stages:
+            try:
+                found = control(
+                    flow,
+                    WeightedSum(((-self.strength, stage),)),
+                    x0,
+                    prior=prior,
+                    method=self.method,
+                    steps=self.steps,
+                    gradients=gradients,
+                    optimizer=self.optimizer or LBFGS(),
+                    gradient=gradient,
+                    callback=watched,
+                )
+            except Ended as ended:
+                if not results:
+                    raise
+                return end_early(join_stages(results), ended.status)
+            results.append(found)
+            x0 = found.x0
+            if watched.ended is not None and len(results) < len(stages):
+                return end_early(join_stages(results), watched.ended)
+        return join_stages(results)
+
+    def split_gradients(self, reward: Reward) -> list[int]:
+        """The gradients of each stage; one stage for a reward that does not change."""
+        count = self.stages or min(5, max(self.gradients // 2, 1))
+        count = count if is_scheduled(reward) else 1
+        return [self.gradients * (k + 1) // count - self.gradients * k // count for k in range(count)]
+
+    def rewards(self, reward: Reward) -> list[Reward]:
+        """The reward of each stage: of the first with the weights of the start, of the last with those of the end."""
+        count = len(self.split_gradients(reward))
+        if count == 1:
+            return [reward_at(reward, 1.0)]
+        return [reward_at(reward, k / (count - 1)) for k in range(count)]
+
+
+class Watched:
+    """A callback that remembers whether it has ended its run."""
+
+    def __init__(self, callback: Callback | None) -> None:
+        self.callback = callback
+        self.ended: Status | None = None
+
+    def __call__(self, event: Event) -> Status | None:
+        """What the callback says."""
+        self.ended = None if self.callback is None else self.callback(event)
+        return self.ended
+
+
+def end_early(result: Result, status: Status) -> Result:
+    """A result whose problems all ended by `status`, whatever their last stage said; DIVERGED stays."""
+    kept = (Status.DIVERGED,)
+    return replace(result, status=tuple(one if one in kept else status for one in result.status))
+
+
+def join_stages(results: Sequence[Result]) -> Result:
+    """One result of stages that follow each other: the points of the last, the gradients and the trace of all."""
+    gradients = torch.stack([found.gradients for found in results]).sum(0)
+    return replace(results[-1], gradients=gradients, trace=torch.cat([found.trace for found in results]))

@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -150,8 +150,8 @@ class Auto:
     Parameters
     ----------
     memory
-        Bytes; None means 60 % of what is free on the device. The rest is left to the cost, the optimiser and the
-        allocator.
+        Bytes; None means 60 % of what is free on the device. The rest is left to the optimiser and the allocator;
+        `control` leaves room for what the cost keeps, too, such as a decoder's activations.
 
     References
     ----------
@@ -179,11 +179,28 @@ class Auto:
 
     def choose(self, flow: Flow, method: Method, x0: Tensor, steps: int) -> Direct | Checkpoint:
         """The fastest strategy that fits for x0 `[batch, *event]`; `Checkpoint` if none does."""
+        need = steps * method.evaluations * len(x0) * _activations(flow, x0)
+        return Direct() if need <= self._budget(x0) else Checkpoint()
+
+    def leave_room(
+        self, flow: Flow, cost: Callable[[Tensor], Tensor], method: Method, x0: Tensor, steps: int
+    ) -> Auto:
+        """The strategy with what a cost keeps of its own evaluation taken from the memory, as a decoder does.
+
+        The cost is evaluated once, and only where the solve takes so much memory that this can matter.
+        """
+        budget = self._budget(x0)
+        need = steps * method.evaluations * len(x0) * _activations(flow, x0)
+        if not 0.1 * budget < need <= budget:
+            return self
+        from headwater.solvers.memory import kept_bytes
+
+        return Auto(max(budget - kept_bytes(cost, x0), 0.0))
+
+    def _budget(self, x0: Tensor) -> float:
         from headwater.solvers.memory import available_memory
 
-        budget = 0.6 * available_memory(x0.device) if self.memory is None else self.memory
-        need = steps * method.evaluations * len(x0) * _activations(flow, x0)
-        return Direct() if need <= budget else Checkpoint()
+        return 0.6 * available_memory(x0.device) if self.memory is None else self.memory
 
 
 def _activations(flow: Flow, x: Tensor) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -96,19 +96,32 @@ def activation_bytes(flow: Flow, x: Tensor, t: float = 0.5) -> int:
     8000
     """
     weights = {p.untyped_storage().data_ptr() for m in flow.modules for p in m.state_dict().values()}
+    return kept_bytes(lambda z: flow(z, torch.tensor(t)), x, weights)
+
+
+def kept_bytes(function: Callable[[Tensor], Tensor], x: Tensor, but: Collection[int] = ()) -> int:
+    """Bytes that autograd keeps of function(x) for its backward pass.
+
+    Every tensor saved counts once, but those whose data lie at the addresses `but`, parameters, and x itself.
+
+    Examples
+    --------
+    >>> kept_bytes(lambda x: (x.exp() ** 2).sum(1), torch.ones(2, 1000))  # exp(x), in float32
+    8000
+    """
     kept: dict[int, int] = {}
 
     def pack(saved: Tensor) -> Tensor:
         storage = saved.untyped_storage()
-        if storage.data_ptr() not in weights:
+        if storage.data_ptr() not in but and not isinstance(saved, torch.nn.Parameter):
             kept[storage.data_ptr()] = storage.nbytes()
         return saved
 
     x = x.detach().requires_grad_()
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
-        v = flow(x, torch.tensor(t))  # keeps the graph, and with it the storages, alive until counted
+        out = function(x)  # keeps the graph, and with it the storages, alive until counted
     kept.pop(x.untyped_storage().data_ptr(), None)
-    del v
+    del out
     return sum(kept.values())
 
 

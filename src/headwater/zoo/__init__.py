@@ -26,7 +26,7 @@ def list_models(kind: str | None = None) -> list[str]:
     Parameters
     ----------
     kind
-        "image", "latent image", "music", "molecule generator" or "molecule regressor"; None means all.
+        "image", "latent image", "captions", "music", "molecule generator" or "molecule regressor"; None means all.
 
     Examples
     --------

@@ -57,9 +57,19 @@ def all_samples(request: Request) -> int | None:
     return None
 
 
+def no_rate(pipeline: Any) -> int | None:
+    """None: a picture has none."""
+    return None
+
+
 def one_size(pipeline: Any) -> int:
     """0: the pipeline has one size only."""
     return 0
+
+
+def entry(component: str, name: str) -> Callable[[Any], int]:
+    """An entry of the configuration of a component, of a pipeline."""
+    return lambda pipeline: int(getattr(pipeline, component).config[name])
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,8 @@ class Convention:
         What `encode_prompt` of the pipeline returns, in its order; "" is left out.
     arguments
         The network's arguments by the embedding that they get, and labels.
+    channels
+        The entries of the last axis of each embedding that may be given, by the pipeline.
     encode
         How prompts or labels become embeddings; None means by the pipeline's `encode_prompt`.
     optional
@@ -101,6 +113,8 @@ class Convention:
         Whether gradient checkpointing of the network works.
     samples
         The number of samples of a sound that are kept; None means all.
+    rate
+        The samples per second of a sound; None of a picture.
     multiple
         What height and width are multiples of; 0 if the pipeline has one size only.
     normalised
@@ -115,6 +129,7 @@ class Convention:
     network: str = "transformer"
     encoded: tuple[str, ...] = ()
     arguments: Mapping[str, str] = field(default_factory=dict)
+    channels: Mapping[str, Callable[[Any], int]] = field(default_factory=dict)
     encode: Callable[..., dict[str, Tensor]] | None = None
     optional: bool = False
     extra: Callable[[Request], dict[str, Tensor]] = no_tensors
@@ -124,4 +139,5 @@ class Convention:
     normalised: bool = False
     checkpointing: bool = True
     samples: Callable[[Request], int | None] = all_samples
+    rate: Callable[[Any], int | None] = no_rate
     multiple: Callable[[Any], int] = one_size

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater.adapters.diffusers.convention import Convention, Request
+from headwater.adapters.diffusers.convention import Convention, Request, entry
 from headwater.adapters.diffusers.latents import KL, PIXELS
 from headwater.adapters.diffusers.prompts import encode_labels
 from headwater.adapters.diffusers.velocity import first
@@ -53,6 +53,7 @@ STABLE_DIFFUSION = Convention(
     codec=KL,
     encoded=("prompt_embeds", "negative_prompt_embeds"),
     arguments={"prompt_embeds": "encoder_hidden_states"},
+    channels={"prompt_embeds": entry("unet", "cross_attention_dim")},
     extra=embed_guidance,
     multiple=one_latent,
 )
@@ -66,6 +67,7 @@ LATENT_CONSISTENCY = Convention(
     codec=KL,
     encoded=("prompt_embeds", ""),
     arguments={"prompt_embeds": "encoder_hidden_states"},
+    channels={"prompt_embeds": entry("unet", "cross_attention_dim")},
     extra=embed_guidance,
     multiple=one_latent,
     guidance="input",
@@ -84,6 +86,12 @@ def sizes_sdxl(request: Request) -> dict[str, Tensor]:
     return {"time_ids": torch.tensor([[*size, 0.0, 0.0, *size]]), **embed_guidance(request)}
 
 
+def pooled_sdxl(pipeline: Any) -> int:
+    """The entries of a pooled prompt: what the network adds, less the embeddings of six sizes."""
+    config = pipeline.unet.config
+    return int(config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim)
+
+
 SDXL = Convention(
     name="Stable Diffusion XL",
     pipelines=("StableDiffusionXLPipeline",),
@@ -98,6 +106,7 @@ SDXL = Convention(
         "negative_pooled_prompt_embeds",
     ),
     arguments={"prompt_embeds": "encoder_hidden_states", "pooled_prompt_embeds": "text_embeds"},
+    channels={"prompt_embeds": entry("unet", "cross_attention_dim"), "pooled_prompt_embeds": pooled_sdxl},
     extra=sizes_sdxl,
     multiple=one_latent,
 )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from headwater.adapters.diffusers.convention import Convention, Request
+from headwater.adapters.diffusers.convention import Convention, Request, entry
 from headwater.adapters.diffusers.latents import DEEP_COMPRESSION, KL
 from headwater.adapters.diffusers.velocity import first
 
@@ -82,6 +82,10 @@ SD3 = Convention(
         "negative_pooled_prompt_embeds",
     ),
     arguments={"prompt_embeds": "encoder_hidden_states", "pooled_prompt_embeds": "pooled_projections"},
+    channels={
+        "prompt_embeds": entry("transformer", "joint_attention_dim"),
+        "pooled_prompt_embeds": entry("transformer", "pooled_projection_dim"),
+    },
     grid=grid_sd3,
     multiple=one_patch,
 )
@@ -108,6 +112,7 @@ LUMINA2 = Convention(
     codec=KL,
     encoded=MASKED,
     arguments={"prompt_embeds": "encoder_hidden_states", "prompt_attention_mask": "encoder_attention_mask"},
+    channels={"prompt_embeds": entry("transformer", "cap_feat_dim")},
     grid=grid_lumina2,
     together=False,
     normalised=True,
@@ -128,6 +133,7 @@ AURAFLOW = Convention(
     codec=KL,
     encoded=MASKED,
     arguments={"prompt_embeds": "encoder_hidden_states"},
+    channels={"prompt_embeds": entry("transformer", "joint_attention_dim")},
     multiple=one_patch,
 )
 
@@ -146,6 +152,7 @@ SANA = Convention(
     codec=DEEP_COMPRESSION,
     encoded=MASKED,
     arguments={"prompt_embeds": "encoder_hidden_states", "prompt_attention_mask": "encoder_attention_mask"},
+    channels={"prompt_embeds": entry("transformer", "caption_channels")},
     multiple=one_patch,
 )
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater.adapters.diffusers.convention import Convention, Request
+from headwater.adapters.diffusers.convention import Convention, Request, entry
 from headwater.adapters.diffusers.flow_matching import even_sigmas, latent_event, shift_of, two_latents
 from headwater.adapters.diffusers.latents import FLUX2, KL
 
@@ -76,6 +76,10 @@ FLUX = Convention(
     codec=KL,
     encoded=("prompt_embeds", "pooled_prompt_embeds", ""),
     arguments={"prompt_embeds": "encoder_hidden_states", "pooled_prompt_embeds": "pooled_projections"},
+    channels={
+        "prompt_embeds": entry("transformer", "joint_attention_dim"),
+        "pooled_prompt_embeds": entry("transformer", "pooled_projection_dim"),
+    },
     extra=guidance_weight,
     grid=grid_flux,
     guidance="input",
@@ -127,6 +131,7 @@ FLUX2_FAMILY = Convention(
     codec=FLUX2,
     encoded=("prompt_embeds", ""),
     arguments={"prompt_embeds": "encoder_hidden_states"},
+    channels={"prompt_embeds": entry("transformer", "joint_attention_dim")},
     extra=guidance_weight,
     grid=grid_flux2,
     guidance="input",

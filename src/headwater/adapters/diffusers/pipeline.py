@@ -25,7 +25,7 @@ from headwater.adapters.diffusers.prompts import (
     check_lengths,
     encode,
     make_texts,
-    require_names,
+    require_given,
     require_taken,
 )
 from headwater.adapters.diffusers.schedule import make_schedule
@@ -130,7 +130,7 @@ def load(
         require_components(convention, pipeline)
         texts = make_texts(prompt, negative_prompt, embeddings, labels)
         require_taken(convention, texts, seconds)
-        require_names(pipeline, texts)
+        require_given(convention, pipeline, texts)
         require_rescale(pipeline, rescale)
         notes = (*prepare(convention, pipeline), *check_lengths(pipeline, texts))
         save_memory(convention, pipeline, checkpointing, slicing, tiling)
@@ -203,4 +203,6 @@ def build_model(
         family=convention.name,
         exact=levels.exact,
         notes=notes,
+        rate=convention.rate(pipeline),
+        fixed=few is not None,
     )

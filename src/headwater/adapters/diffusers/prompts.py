@@ -93,8 +93,8 @@ def require_taken(convention: Convention, texts: Texts, seconds: float | None) -
             raise Misuse(f"A pipeline of {convention.name} takes no {name}.", f"Leave {name} out.")
 
 
-def require_names(pipeline: Any, texts: Texts) -> None:
-    """Refuse embeddings that the pipeline's call does not know, and what is no tensor."""
+def require_given(convention: Convention, pipeline: Any, texts: Texts) -> None:
+    """Refuse embeddings that the pipeline's call does not know, that are no tensors, or of another width."""
     known = [name for name in call_defaults(pipeline) if "embeds" in name or "mask" in name]
     for name, value in texts.given.items():
         if name not in known:
@@ -102,6 +102,12 @@ def require_names(pipeline: Any, texts: Texts) -> None:
         if not isinstance(value, Tensor):
             raise Misuse(
                 f"The embedding {name!r} is a {type(value).__name__}.", "Give a tensor [batch or 1, ...]."
+            )
+        wide = convention.channels.get(name.removeprefix("negative_"))
+        if wide is not None and (value.ndim < 2 or value.shape[-1] != wide(pipeline)):
+            raise Misuse(
+                f"The embedding {name!r} has the shape {list(value.shape)}.",
+                f"Give [batch or 1, ..., {wide(pipeline)}], as the pipeline's encode_prompt does.",
             )
 
 

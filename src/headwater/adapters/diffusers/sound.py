@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from headwater.adapters.diffusers.convention import Convention, Request
+from headwater.adapters.diffusers.convention import Convention, Request, entry
 from headwater.adapters.diffusers.latents import MEL, OOBLECK
 from headwater.adapters.diffusers.prompts import Texts, encode_prompts
 from headwater.adapters.diffusers.velocity import first
@@ -88,7 +89,9 @@ STABLE_AUDIO = Convention(
     codec=OOBLECK,
     arguments={"text_audio_duration": "encoder_hidden_states", "audio_duration": "global_hidden_states"},
     encode=encode_stable_audio,
+    channels={"prompt_embeds": entry("projection_model", "text_encoder_dim")},
     samples=samples_stable_audio,
+    rate=lambda pipeline: int(pipeline.vae.config.sampling_rate),
 )
 
 
@@ -139,6 +142,11 @@ def encode_audioldm2(
     return {sign + name: half[k] for name, half in halves.items() for k, sign in enumerate(("negative_", ""))}
 
 
+def of_sequence(number: int) -> Callable[[Any], int]:
+    """The entries of a token of one of the two sequences, by the list of widths of the network's attention."""
+    return lambda pipeline: int(pipeline.unet.config.cross_attention_dim[0][number])
+
+
 AUDIOLDM2 = Convention(
     name="AudioLDM 2",
     pipelines=("AudioLDM2Pipeline",),
@@ -152,8 +160,10 @@ AUDIOLDM2 = Convention(
         "prompt_embeds": "encoder_hidden_states_1",
         "attention_mask": "encoder_attention_mask_1",
     },
+    channels={"prompt_embeds": of_sequence(2), "generated_prompt_embeds": of_sequence(1)},
     encode=encode_audioldm2,
     samples=samples_audioldm2,
+    rate=lambda pipeline: int(pipeline.vocoder.config.sampling_rate),
     checkpointing=False,  # its blocks, when they checkpoint, pass a mask in the place of another argument
 )
 

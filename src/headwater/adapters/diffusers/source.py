@@ -66,6 +66,7 @@ def read_pipeline(diffusers: Any, source: str, download: bool) -> Any:
             local_files_only=not download,
             use_safetensors=True,
             trust_remote_code=False,
+            variant=find_variant(Path(source)),
             **left_out(source),
         )
     except errors as error:
@@ -94,6 +95,15 @@ def left_out(source: str) -> dict[str, Any]:
     absent: dict[str, Any] = {name: None for name, entry in components(index) if entry[0] is None}
     unneeded = {name: None for name in UNNEEDED if name in index}
     return {**absent, **unneeded, **({"requires_safety_checker": False} if unneeded else {})}
+
+
+def find_variant(folder: Path) -> str | None:
+    """The variant, such as "fp16", of a folder in which a component has weights of that variant alone; else None."""
+    for part in sorted(folder.iterdir()) if folder.is_dir() else ():
+        names = [file.name.split(".")[1:-1] for file in part.glob("*.safetensors")]
+        if names and all(names):
+            return names[0][0].partition("-")[0]
+    return None
 
 
 def check_name(path: Path, download: bool) -> None:

@@ -69,7 +69,9 @@ class NetworkVelocity:
     prediction: str
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        t = self.schedule.snap(t.clamp(max=1 - EDGE) if self.prediction == "sample" else t)
+        if self.prediction == "sample":  # the sampler's own last time, if it is later, divides by enough
+            t = t.clamp(max=max(1 - EDGE, self.schedule.times[-2]))
+        t = self.schedule.snap(t)
         scale, of_state, of_output = AFFINE[self.prediction](self.schedule.path, t)
         out = self.output(per_problem(scale, x) * x, self.schedule.timestep(t))
         return per_problem(of_state, x) * x + per_problem(of_output, x) * out

@@ -22,6 +22,7 @@ from headwater.cli.audio.options import (
     Repair,
 )
 from headwater.cli.shared.options import Files, word
+from headwater.errors import Misuse
 from headwater.extras import import_optional
 
 if TYPE_CHECKING:
@@ -194,13 +195,20 @@ def restore(
 
 @audio.command
 def generate(*, options: Draw = NO_DRAW) -> int:
-    """Draw music from the model: what it would fill gaps with if nothing were around them.
+    """Draw music from the model, or sounds of a pipeline from words; with --reward such that have more of something.
 
     NAME.flac, numbered if there are several, comes with NAME.flac.json and a sheet of spectrograms.
     """
     require_packages()
-    from headwater.cli.audio import generate
     from headwater.cli.shared.job import run
+
+    if options.reward:
+        from headwater.cli.audio.rewarded import reward_job
+
+        return run(reward_job(options))
+    if options.strength is not None or options.gradients is not None:
+        raise Misuse("Nothing is rewarded, so there is no strength and no gradient.", "Give a --reward.")
+    from headwater.cli.audio import generate
 
     return run(generate.generate(options))
 

@@ -11,9 +11,11 @@ from cyclopts import Group, Parameter
 from headwater.audio.io import times
 from headwater.cli.shared.options import (
     LAST_SEED,
+    MODEL,
     MOST_GRADIENTS,
     MOST_SECONDS,
     MOST_STEPS,
+    REWARDS,
     SEARCH,
     SHORTEST,
     Files,
@@ -39,14 +41,44 @@ class Draw(Files):
     count: Annotated[int, whole(1, 10_000, alias="-n", group=SEARCH)] = 4
     """How many recordings."""
 
-    length: Annotated[float, word(times.parse_seconds, "TIME", limits=(SHORTEST, 600.0), group=SEARCH)] = 4.0
-    """How long each is, as in 4 or 1:30."""
+    length: Annotated[
+        float | None, word(times.parse_seconds, "TIME", limits=(SHORTEST, 600.0), group=SEARCH)
+    ] = None
+    """How long each is, as in 4 or 1:30; by default 4 s, of a pipeline its own length."""
 
     seed: Annotated[int, whole(0, LAST_SEED, group=SEARCH)] = 0
     """Seed of the first recording; recording i has seed + i."""
 
-    steps: Annotated[int, whole(1, MOST_STEPS, group=SEARCH)] = 32
-    """Steps of the ODE solver (midpoint)."""
+    steps: Annotated[int | None, whole(1, MOST_STEPS, group=SEARCH)] = None
+    """Steps of the ODE solver; by default 32 midpoint steps, with a reward fewer, and for a pipeline its own."""
+
+    reward: Annotated[tuple[str, ...], Parameter(metavar="REWARD", group=REWARDS, negative="")] = ()
+    """What the recordings should have more of: loudness, 'loudness: -20' (dB), brightness, 'brightness: 2kHz',
+    'like: recording.wav', or my_reward.py with a function reward(x) of sounds [batch, samples]. Give the option again
+    for a sum, with weights as in '2 * brightness', or '0..2 * brightness' for one that rises while the gradients are
+    spent."""
+
+    strength: Annotated[float | None, number(0.001, 1000, group=REWARDS)] = None
+    """How much the rewards count, about their rise in standard deviations among draws of the model."""
+
+    gradients: Annotated[int | None, whole(1, MOST_GRADIENTS, group=REWARDS)] = None
+    """Most gradient evaluations per recording, for rewards."""
+
+    model: Annotated[str | None, Parameter(group=MODEL)] = None
+    """A shipped model of music, or the folder of a diffusers pipeline of sound (Stable Audio, AudioLDM 2); by default
+    music16."""
+
+    prompt: Annotated[str | None, Parameter(group=MODEL)] = None
+    """What is to be heard, in English; for a pipeline."""
+
+    negative: Annotated[str | None, Parameter(group=MODEL)] = None
+    """What to keep away from; for a pipeline."""
+
+    guidance: Annotated[float | None, number(-100, 100, group=MODEL)] = None
+    """Weight of the prompt; by default the pipeline's own."""
+
+    device: Annotated[str | None, Parameter(group=MODEL)] = None
+    """Where a pipeline computes: cpu, cuda, cuda:1, mps. By default a GPU if there is one."""
 
 
 @Parameter(name="*")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Group, Parameter
+from cyclopts import App, Parameter
 
 from headwater.cli.image.options import (
     NO_COMMON,
@@ -24,14 +24,13 @@ from headwater.cli.image.options import (
     Subsampling,
 )
 from headwater.cli.shared import values
-from headwater.cli.shared.options import MOST_GRADIENTS, MOST_STEPS, Seed, Steps, number, whole, word
+from headwater.cli.shared.options import MOST_GRADIENTS, MOST_STEPS, REWARDS, Seed, Steps, number, whole, word
 from headwater.errors import Misuse
 
 if TYPE_CHECKING:
     from headwater.cli.image.requests import Request
     from headwater.cli.shared.job import Job
 
-REWARDS = Group("Rewards", sort_key=1)
 image = App(name="image", help="Restore, generate and examine images of any size.")
 
 BoxOption = Annotated[
@@ -245,15 +244,16 @@ def generate(
     seed
         Seed of the first sample; sample i has seed + i.
     steps
-        Steps of the ODE solver; by default 24, with a reward fewer.
+        Steps of the ODE solver; by default 24, with a reward fewer, and for a pipeline its own.
     guidance
         Weight of classifier-free guidance towards --label; 1 means no guidance.
     size
         Height and width, each at least the model's; by default the model's.
     reward
         What the samples should have more of: 'class: volcano', 'palette: #e33,#fff', brightness, 'contrast: 0.4',
-        symmetry, sharpness, 'like: photo.png', or my_reward.py with a function reward(x). Give the option again for a
-        sum, with weights as in '2 * symmetry'.
+        symmetry, sharpness, 'like: photo.png', 'text: red apple' (drawings), 'clip: FOLDER: a red apple', or
+        my_reward.py with a function reward(x). Give the option again for a sum, with weights as in '2 * symmetry', or
+        '0..2 * symmetry' for one that rises while the gradients are spent.
     strength
         How much the rewards count, about their rise in standard deviations among draws of the model.
     gradients
@@ -267,7 +267,7 @@ def generate(
 
         given: dict[str, Any] = {"steps": steps, "strength": strength, "gradients": gradients}
         recipe = MaximiseReward(**{name: value for name, value in given.items() if value is not None})
-        return run(reward_job(count, seed, recipe, size, reward, common))
+        return run(reward_job(count, seed, recipe, size, reward, common, steps=steps))
     if strength is not None or gradients is not None:
         raise Misuse("Nothing is rewarded, so there is no strength and no gradient.", "Give a --reward.")
     from headwater.cli.image.samples import generate_job

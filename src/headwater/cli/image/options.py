@@ -48,7 +48,8 @@ class Common(Files):
     pictograms where --prompt or --style is given."""
 
     label: Annotated[str | None, Parameter(group=MODEL)] = None
-    """The class of the image: a name, WNID or number of the model's classes. None by default."""
+    """The class of the image: a name, WNID or number of the model's classes; of a diffusers pipeline that takes
+    labels, the number. None by default."""
 
     prompt: Annotated[str | None, Parameter(group=MODEL)] = None
     """What the picture shows, in English, such as "a red apple"; for models that take a text."""
@@ -62,6 +63,16 @@ class Common(Files):
     guidance: Annotated[float | None, number(-100, 100, group=MODEL)] = None
     """Weight of classifier-free guidance: towards --label by default 1, which means none; towards --prompt the
     model's own."""
+
+    checkpointing: Annotated[bool, Parameter(negative="", group=MODEL)] = False
+    """Compute the activations of a diffusers pipeline again in the backward pass: less memory, more time."""
+
+    slicing: Annotated[bool, Parameter(negative="", group=MODEL)] = False
+    """Let the decoder of a diffusers pipeline take one picture at a time: less memory."""
+
+    tiling: Annotated[bool, Parameter(negative="", group=MODEL)] = False
+    """Let the decoder of a diffusers pipeline take one tile of a picture at a time: less memory, and the pixels
+    change a little."""
 
     device: Annotated[str | None, Parameter(group=MODEL)] = None
     """Where to compute: cpu, cuda, cuda:1, mps. By default a GPU if there is one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +12,10 @@ from torch import Tensor
 from headwater import zoo
 from headwater.cli.image.options import Common
 from headwater.cli.shared.machine import check_room
+from headwater.cli.shared.pipelines import is_path, open_folder
 from headwater.cli.shared.progress import Watch
 from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
-from headwater.extras import import_optional
 from headwater.flows.flow import Flow
 from headwater.flows.latent import LatentModel
 from headwater.flows.windowed import extend_to_canvas
@@ -31,10 +30,18 @@ cover every pixel four times, before the network, after it and joined."""
 Model = Flow | LatentModel
 
 
-def load_model(common: Common, device: torch.device, seeds: Sequence[int] | None = None) -> Model:
+def load_model(
+    common: Common,
+    device: torch.device,
+    seeds: Sequence[int] | None = None,
+    *,
+    steps: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> Model:
     """The model of the options: a flow on pixels, or one on latents, which may be told a text.
 
-    The seeds, one per problem, are for samplers of few steps, which draw noise on the way.
+    The seeds, one per problem, are for samplers of few steps, which draw noise on the way; without them such a
+    sampler is refused. Steps and size are those of a pipeline.
 
     Raises
     ------
@@ -43,51 +50,73 @@ def load_model(common: Common, device: torch.device, seeds: Sequence[int] | None
     """
     name = model_of(common)
     if is_folder(name):
-        return load_pipeline(common, device, seeds)
+        return load_pipeline(common, device, seeds, steps, size)
+    refuse(common, name, "negative", "checkpointing", "slicing", "tiling")
     if zoo.read_card(name)["kind"] == pictograms.KIND:
-        refuse(common, name, "label", "negative")
+        refuse(common, name, "label")
         if common.prompt is None and common.guidance not in (None, 1.0):
             raise Misuse("Guidance needs a prompt, and none was given.", "Give --prompt.")
         return pictograms.latent_model(
             common.prompt, name=name, style=common.style, guidance=common.guidance, device=str(device)
         )
-    refuse(common, name, "prompt", "negative", "style")
+    refuse(common, name, "prompt", "style")
     guidance = 1.0 if common.guidance is None else common.guidance
     if guidance != 1.0 and common.label is None:
         raise Misuse("Guidance needs a label, and none was given.", "Give --label.")
     return models.flow(name, label=common.label, guidance=guidance, device=str(device))
 
 
-def load_pipeline(common: Common, device: torch.device, seeds: Sequence[int] | None) -> LatentModel:
+def load_pipeline(
+    common: Common,
+    device: torch.device,
+    seeds: Sequence[int] | None,
+    steps: int | None,
+    size: tuple[int, int] | None,
+) -> LatentModel:
     """The diffusers pipeline of a folder, told the prompt."""
-    from headwater.adapters import diffusers
-
     folder = model_of(common)
-    if not Path(folder).is_dir():
-        raise Misuse(
-            f"There is no folder {folder}.",
-            "Give the folder of a diffusers pipeline, or a shipped model: 'headwater models' lists them.",
-        )
-    refuse(common, folder, "label", "style")
-    for library in ("diffusers", "transformers"):  # their bars are no part of what the command says
-        import_optional(f"{library}.utils.logging", extra="diffusers").disable_progress_bar()
-    model = diffusers.load(
+    refuse(common, folder, "style")
+    height, width = (None, None) if size is None else size
+    model = open_folder(
         folder,
         common.prompt,
         negative_prompt=common.negative,
         guidance=common.guidance,
+        labels=None if common.label is None else [parse_label(common.label)],
+        steps=steps,
+        height=height,
+        width=width,
+        seeds=[0] if seeds is None else seeds,
+        checkpointing=common.checkpointing,
+        slicing=common.slicing,
+        tiling=common.tiling,
         device=str(device),
-        seeds=seeds,
     )
+    if model.rate is not None:
+        raise Misuse(f"{folder} makes sound, and no picture.", "Use 'headwater audio generate'.")
+    if model.fixed and seeds is None:
+        raise Misuse(
+            f"{folder} is a sampler of few steps, and no flow that a restoration could use.",
+            "Use it with 'headwater image generate', or give the folder of another pipeline.",
+        )
     for note in () if common.quiet else model.notes:
         say(note)
     return model
 
 
+def parse_label(text: str) -> int:
+    """The class label of a pipeline, which knows its classes by number."""
+    if not text.strip().isdecimal():
+        raise Misuse(
+            f"A pipeline knows its classes by number, not as {text!r}.", "Give one as in --label 207."
+        )
+    return int(text)
+
+
 def refuse(common: Common, name: str, *options: str) -> None:
     """Refuse options that a model does not take."""
     for option in options:
-        if getattr(common, option) is not None:
+        if getattr(common, option) not in (None, False):
             raise Misuse(f"The model {name!r} takes no --{option}.", "Leave it out, or give another --model.")
 
 
@@ -122,10 +151,10 @@ def to_pictures(model: Model, x1: Tensor) -> Tensor:
 
 
 def of_size(model: Model, size: tuple[int, int] | None, samples: int, name: str) -> Model:
-    """The model on a canvas of `size`, by default its own; a model on latents has one size."""
+    """The model on a canvas of `size`, by default its own; a shipped model on latents has one size."""
     if not isinstance(model, LatentModel):
         return on_canvas(model, size, samples=samples)
-    if size is not None:
+    if size is not None and not is_folder(name):
         raise Misuse(f"The model {name!r} takes no --size.", "Leave it out.")
     return model
 
@@ -155,16 +184,14 @@ def model_of(common: Common) -> str:
 
 
 def is_folder(name: str) -> bool:
-    """Whether a model's name is a path.
+    """Whether a model's name is a path, and not that of a shipped model.
 
     Examples
     --------
     >>> is_folder("photo64"), is_folder("models/my-pipeline")
     (False, True)
     """
-    return name not in zoo.list_models() and (
-        Path(name).is_dir() or any(mark in name for mark in ("/", os.sep))
-    )
+    return name not in zoo.list_models() and is_path(name)
 
 
 def on_canvas(

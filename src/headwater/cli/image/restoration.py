@@ -207,7 +207,7 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
     import_optional("matplotlib.figure")
     reference = read_reference(o, request.task.size)
     device = device_named(o.device)
-    model = load_model(o, device, range(o.seed, o.seed + o.samples))
+    model = load_model(o, device)
     if o.method not in ANSWERS:
         operator, denoising = seen_by_methods(request.task, model)
         require_fit(o.method, operator, denoising=denoising)

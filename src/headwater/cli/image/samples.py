@@ -111,7 +111,7 @@ def draw_pictures(model: Model, seeds: Sequence[int], steps: int | None, device:
     """Pictures of the seeds in [-1, 1], `[len(seeds), 3, h, w]`; steps None means those of the model, or 24."""
     flow = flow_of(model)
     x0 = flow.noise(seeds, device=device)
-    if steps is None and isinstance(model, LatentModel) and model.steps is not None:
+    if isinstance(model, LatentModel) and model.steps is not None:  # as many as asked for, see `load_model`
         x1 = solve(flow, x0, method=EULER, steps=model.steps)
     else:
         x1 = solve(flow, x0, steps=steps or STEPS)
@@ -127,7 +127,7 @@ def generate_job(
     device = device_named(common.device)
     watch = Watch("generate", quiet=True)
     seeds = range(seed, seed + count)
-    model = load_model(common, device, seeds)
+    model = load_model(common, device, seeds, steps=steps, size=size)
     guidance = guidance_of(model, common)
     model = of_size(guard_model(watch, model), size, min(count, GenerateJob.batch), model_of(common))
     shape = list(model.shape[1:])

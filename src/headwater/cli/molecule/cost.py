@@ -59,7 +59,7 @@ def load_cost(file: Path, *, gradients: bool = True) -> FileCost:
     return FileCost(cost, gradients, try_cost(cost, file, gradients=gradients))
 
 
-def try_cost(cost: Cost, file: Path, *, gradients: bool = True) -> tuple[str, ...]:
+def try_cost(cost: Cost, file: Path, *, gradients: bool = True, kind: str = "cost") -> tuple[str, ...]:
     """Call a cost with two molecules, one padded, whose types are relaxed, and with one of definite types.
 
     Without `gradients` nothing is differentiated, here as in the run. What is fit for use but may be a mistake, a
@@ -80,7 +80,7 @@ def try_cost(cost: Cost, file: Path, *, gradients: bool = True) -> tuple[str, ..
         raise
     except Exception as error:
         raise Misuse(
-            f"The cost in {file} failed on two molecules: {summarise(error).split('. ')[0]}.",
+            f"The {kind} in {file} failed on two molecules: {summarise(error).split('. ')[0]}.",
             f"Write it for positions [batch, {MAX_ATOMS}, 3], types [batch, {MAX_ATOMS}, {len(ELEMENTS)}] "
             f"and mask [batch, {MAX_ATOMS}]{', or give --gradients 0 if it leaves torch' if gradients else ''}.",
         ) from error
@@ -89,7 +89,7 @@ def try_cost(cost: Cost, file: Path, *, gradients: bool = True) -> tuple[str, ..
     value = check_values(cost, value, len(positions), positions)
     if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
         raise Misuse(
-            f"The cost in {file} is {value.tolist()} for two random molecules.",
+            f"The {kind} in {file} is {value.tolist()} for two random molecules.",
             "Return finite floats, also for molecules that are far from good.",
         )
     warnings = _check_gradients(value, positions, types, mask, file) if gradients else ()

@@ -9,7 +9,14 @@ from typing import Any, ClassVar
 
 from headwater.cli.molecule import report
 from headwater.cli.molecule.checks import run_checks
-from headwater.cli.molecule.designed import NATURAL, DesignedMolecule, add_design, leave_out_broken, rank
+from headwater.cli.molecule.designed import (
+    NATURAL,
+    DesignedMolecule,
+    add_design,
+    finite_or_none,
+    leave_out_broken,
+    rank,
+)
 from headwater.cli.molecule.files import write_molecules, write_pictures
 from headwater.cli.molecule.progress import DesignWatch
 from headwater.cli.molecule.table import format_cost, show_designed
@@ -23,6 +30,8 @@ from headwater.molecule.structure import units
 from headwater.molecule.structure.interval import Asked
 from headwater.molecule.targets import design as designing
 from headwater.molecule.targets.request import Request
+from headwater.molecule.targets.result import Design
+from headwater.molecule.targets.rewards import RewardCost, reward_cost
 from headwater.molecule.targets.search import SearchThenControl
 from headwater.molecule.targets.target import as_asked
 from headwater.text import counted
@@ -53,6 +62,8 @@ class DesignJob(Job):
         Whether duplicates are left out, and more seeds tried in their place.
     broken
         Whether molecules that are not sound are written to SDF and XYZ.
+    rewards, strength
+        What the molecules should have more of, and how much it counts; it becomes the cost of the request.
     most_tries
         With `unique`, the seeds that are tried for each molecule asked for.
     designed
@@ -74,12 +85,16 @@ class DesignJob(Job):
     best: int = 3
     unique: bool = False
     broken: bool = False
+    rewards: Mapping[str, tuple[float, Any]] = field(default_factory=dict)
+    strength: float = 4.0
     most_tries: int = 4
     designed: list[DesignedMolecule] = field(default_factory=list)
     tried: int = 0
     seconds: float = 0.0
     seconds_of_checks: float = 0.0
     finished: bool = False
+    reward: RewardCost | None = None
+    rewarded: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     rows: ClassVar[str] = "molecules"
     row: ClassVar[str] = "molecule"
@@ -94,6 +109,9 @@ class DesignJob(Job):
     def work(self) -> None:
         """Design, then check; the molecules are in the files after every batch."""
         start = time.perf_counter()
+        if self.rewards:
+            self.reward = reward_cost(self.rewards, self.request, strength=self.strength)
+            self.request = replace(self.request, cost=self.reward)
         try:
             self._design()
         except (Misuse, MemoryError, RuntimeError, Ended):
@@ -114,11 +132,22 @@ class DesignJob(Job):
             part = replace(self.request, count=min(self.recipe.at_once, left), seed=seed)
             design = designing.design(part, recipe=self.recipe, callback=self.watch, check=self.watch.check)
             targets = self.request.targets
+            self._note_rewards(design, seed)
             self.designed = add_design(self.designed, design, targets, seed, unique=self.unique)
             if self.unique:
                 self.designed = leave_out_broken(self.designed, self.request.count)
             self.tried += part.count
             self._write(overwrite=self.overwrite or not first)
+
+    def _note_rewards(self, design: Design, seed: int) -> None:
+        """What guide and evaluator say of the rewards of a batch, by the seeds of its molecules."""
+        if self.reward is None:
+            return
+        judges = {"guide": None, "evaluator": models.Networks.load().evaluator}
+        found = {name: self.reward.standard_deviations(design.molecules, net) for name, net in judges.items()}
+        for i in range(len(design.molecules)):
+            row = {name: finite_or_none(float(values[i])) for name, values in found.items()}
+            self.rewarded[seed + i] = {"standard_deviations": row}
 
     def _count_kept(self) -> int:
         """How many molecules need no other draw: with `unique` a broken one does."""
@@ -141,7 +170,7 @@ class DesignJob(Job):
         return [
             Entry(
                 name=f"molecule {d.number}",
-                values=report.describe(d, places.get(d.number)),
+                values=report.describe(d, places.get(d.number)) | self.rewarded.get(d.seed, {}),
                 statuses=() if d.status in NATURAL and (d.has_cost or self._reached(d)) else (d.status,),
                 missed=not self._reached(d),
             )
@@ -165,6 +194,7 @@ class DesignJob(Job):
             "files": [str(path) for path in self.outputs.all],
             "summary": report.summarise_designed(self.designed),
             "calibration": report.describe_calibration(),
+            "rewards": [f"{w:g} * {name}" for name, (w, _) in self.rewards.items()],
             "definitions": report.DEFINITIONS,
         }
 

@@ -16,6 +16,7 @@ from headwater.cli.molecule.design_job import DesignJob
 from headwater.cli.molecule.files import name_files
 from headwater.cli.molecule.options import Aim, Draw, Method
 from headwater.cli.molecule.progress import DesignWatch
+from headwater.cli.molecule.rewards import read_rewards
 from headwater.errors import Misuse, suggest
 from headwater.extras import import_optional
 from headwater.molecule.chemistry.scores import load_score
@@ -50,14 +51,14 @@ class Refusals:
 
 def generate_job(o: Draw) -> DesignJob:
     """Molecules with no target; one candidate is taken as it is, sound or not."""
-    recipe = _change_recipe(FREE, o)
+    recipe = _change_recipe(SearchThenControl() if o.reward else FREE, o)
     request = replace(_make_request(o), sound=recipe.candidates > 1)
     return _make_job("generate", request, recipe, o, o.output or Path("molecules.sdf"))
 
 
 def target_job(o: Aim) -> DesignJob:
     """Molecules with given properties, or of little cost."""
-    if not o.targets and o.cost is None:
+    if not o.targets and o.cost is None and not o.reward:
         raise Misuse(
             "Nothing says what to aim at.",
             "Give a target with its unit, e.g. --gap 5.0eV, or --cost FILE.py.",
@@ -85,6 +86,8 @@ def _make_job(
 ) -> DesignJob:
     """The job of a request, whose files and packages are there."""
     cost, seconds = (o.cost, o.seconds) if isinstance(o, Aim) else (None, None)
+    if o.reward and cost is not None:
+        raise Misuse("Both --reward and --cost say what molecules should be like.", "Give one of them.")
     inputs = tuple(path for path in (fragment, cost) if path is not None)
     outputs = name_files(output, inputs, overwrite=o.overwrite)
     for module in ("rdkit.Chem", "PIL.ImageFont"):
@@ -94,6 +97,7 @@ def _make_job(
         load_score(score)
     settings = {} if fragment is None else {"fragment": str(fragment)}
     methods = {"method": _choose_method(o)} if isinstance(o, Aim) else {}
+    differentiated = not (isinstance(o, Aim) and _choose_method(o) == "search")
     return DesignJob(
         command=f"molecule {command}",
         inputs=inputs,
@@ -111,11 +115,15 @@ def _make_job(
         best=o.best or DesignJob.best,
         unique=o.unique,
         broken=o.keep_broken or not request.sound,
+        rewards=read_rewards(o.reward, gradients=differentiated),
+        strength=o.strength or DesignJob.strength,
     )
 
 
 def _make_request(o: Draw) -> Request:
     """What is asked of any molecules: how many, and which atoms."""
+    if o.strength is not None and not o.reward:
+        raise Misuse("Nothing is rewarded, so there is no strength.", "Give a --reward.")
     if o.best is not None and o.check != "dft":
         raise Misuse("--best says how many molecules DFT computes.", "Give --check dft as well.")
     if o.atoms is not None and o.formula is not None:
@@ -140,7 +148,8 @@ def _choose_method(o: Aim) -> Method:
     >>> _choose_method(Aim(gap=5.0)), _choose_method(Aim(gap=5.0, gradients=4))
     ('search', 'search-then-control')
     """
-    control = bool(o.gradients) or (o.cost is not None and o.gradients is None)
+    wished = o.cost is not None or bool(o.reward)
+    control = bool(o.gradients) or (wished and o.gradients is None)
     return o.method or ("search-then-control" if control else "search")
 
 
@@ -148,7 +157,7 @@ def _make_recipe(o: Aim) -> SearchThenControl:
     """The recipe of the method, with what the options change in it."""
     method = _choose_method(o)
     control = method != "search"
-    if control and o.cost is None and o.targets and not set(o.targets) & set(units.UNITS):
+    if control and o.cost is None and not o.reward and o.targets and not set(o.targets) & set(units.UNITS):
         option = "--gradients" if o.gradients else "--method"
         raise Misuse(
             "Only RDKit's scores are asked for, to which no gradient leads.",

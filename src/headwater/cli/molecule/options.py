@@ -15,6 +15,7 @@ from headwater.cli.shared.options import (
     MOST_SECONDS,
     MOST_STEPS,
     OUTPUT,
+    REWARDS,
     SHORTEST,
     Files,
     number,
@@ -82,6 +83,14 @@ class Draw(Files):
 
     best: Annotated[int | None, whole(1, MOST_MOLECULES, group=CHECKS)] = None
     """How many molecules --check dft computes; by default 3."""
+
+    reward: Annotated[tuple[str, ...], Parameter(metavar="REWARD", group=REWARDS, negative="")] = ()
+    """What the molecules should have more of: gap, homo, lumo, mu, alpha or cv by the guide, or my_reward.py with a
+    differentiable function reward(positions, types, mask), as of --cost. Give the option again for a sum, with
+    weights as in '2 * mu' or '-1 * gap'. Each counts in standard deviations among draws."""
+
+    strength: Annotated[float | None, number(0.001, 1000, group=REWARDS)] = None
+    """How much the rewards count beside what keeps the atoms definite; by default 4."""
 
     unique: Annotated[bool, Parameter(negative="", group=DESIGN)] = False
     """Only molecules with different SMILES: draw on with further seeds, up to four times --count."""

@@ -53,8 +53,11 @@ DEFINITIONS = PREDICTED | {
     "tolerance": "twice the published error of QM9 regressors; of RDKit's scores how near a single value is to be",
     "deviation": "sum over the targets of weight times distance in tolerances; of a range from the values inside it "
     "that are a tolerance away from its ends",
-    "cost": "the value of the function of --cost for the molecule as written, its atoms definite; the lower the "
-    "better. It has no goal: hit does not ask for it, and no molecule misses it",
+    "standard_deviations": "the weighted sum of the rewards, each in its mean and standard deviation among draws, by "
+    "the guide, which led to it, and by the evaluator, which never guides",
+    "cost": "the value of the function of --cost, with --reward minus the strength times that sum, for the molecule "
+    "as written, its atoms definite; the lower the better. It has no goal: hit does not ask for it, and no molecule "
+    "misses it",
     "status": "how the search ended; SPENT with a cost, for which all draws and gradients are spent, as it has no "
     "value to reach",
     "rank": "place from 1: sound molecules, new ones, those that no check contradicts, those that DFT computed; then "

@@ -15,6 +15,7 @@ from headwater.cli.shared import values
 OUTPUT = Group("Output", sort_key=2)
 MODEL = Group("Model and machine", sort_key=3)
 SEARCH = Group("Restoration", sort_key=1)
+REWARDS = Group("Rewards", sort_key=1)
 
 MethodName = Literal[
     "default",

@@ -52,8 +52,10 @@ def block_features(x: Tensor, variant: Variant = "lite0", side: int | None = Non
         yield out
 
 
-def pool_features(x: Tensor, variant: Variant = "lite0") -> Tensor:
+def pool_features(x: Tensor, variant: Variant = "lite0", side: int | None = None) -> Tensor:
     """The last layer averaged over space, `[batch, 1280]`, of images `[batch, 3, h, w]` in [-1, 1].
+
+    The network sees the images at `side` x `side`, by default its own.
 
     Examples
     --------
@@ -61,7 +63,7 @@ def pool_features(x: Tensor, variant: Variant = "lite0") -> Tensor:
     torch.Size([1, 1280])
     """
     net = load_network(variant, x.device, double=x.dtype is torch.float64)
-    *_, last = block_features(x, variant)
+    *_, last = block_features(x, variant, side)
     pooled: Tensor = net._swish(net._bn1(net._conv_head(last))).mean((2, 3))
     return pooled
 

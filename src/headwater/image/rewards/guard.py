@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from headwater.errors import Misuse
 from headwater.image.metrics.efficientnet import Variant, class_logits, pool_features
 from headwater.image.rewards.networks import ClassLogit
-from headwater.problem.rewards import RewardSum, StandardisedReward
+from headwater.image.rewards.text import CaptionRegression, TextSimilarity, rank_text
+from headwater.metrics.strangeness import Strangeness
+from headwater.problem.rewards import Reward, RewardSum, StandardisedReward
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,21 +44,17 @@ class RewardJudge:
 
     draws: Tensor
     variant: Variant = "lite1"
-    _known: Tensor = field(init=False, repr=False)
-    _apart: Tensor = field(init=False, repr=False)
+    _distance: Strangeness = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if len(self.draws) < 3:
-            raise Misuse(f"A judge cannot compare with {len(self.draws)} draws.", "Give 3 or more.")
         with torch.no_grad():
             known = pool_features(self.draws.clamp(-1, 1), self.variant)
-        object.__setattr__(self, "_known", known)
-        object.__setattr__(self, "_apart", nearest(known, known, own=True))
+        object.__setattr__(self, "_distance", Strangeness(known))
 
     @property
     def farthest(self) -> float:
         """The largest strangeness of a draw among the others."""
-        return float(self._apart.max() / self._apart.median())
+        return self._distance.farthest
 
     def strangeness(self, x: Tensor) -> Tensor:
         """How far pictures x `[batch, 3, h, w]` are from the nearest draw, `[batch]`; 1 is as far as draws are.
@@ -66,8 +63,7 @@ class RewardJudge:
         draws themselves. Well above 1 the picture is like no draw.
         """
         with torch.no_grad():
-            found = nearest(pool_features(x.clamp(-1, 1), self.variant), self._known)
-        return found / self._apart.median()
+            return self._distance(pool_features(x.clamp(-1, 1), self.variant))
 
     def probability(self, x: Tensor, number: int) -> Tensor:
         """What the judge gives class `number` of ImageNet for pictures x `[batch, 3, h, w]`, `[batch]`."""
@@ -76,23 +72,28 @@ class RewardJudge:
 
     def read_classes(self, x: Tensor, rewards: RewardSum) -> dict[str, Tensor]:
         """The probability `[batch]` of each class that a reward asks for, by the reward's name."""
-        found = {}
-        for name, (_, reward) in zip(rewards.names, rewards.terms, strict=True):
-            inner = reward.reward if isinstance(reward, StandardisedReward) else reward
-            if isinstance(inner, ClassLogit):
-                found[name] = self.probability(x, inner.number)
-        return found
+        asked = list_rewards(rewards).items()
+        return {name: self.probability(x, r.number) for name, r in asked if isinstance(r, ClassLogit)}
+
+    def read_texts(self, x: Tensor, rewards: RewardSum) -> dict[str, Tensor]:
+        """The place `[batch]` of each text of the shipped captions that a reward asks for, by the reward's name.
+
+        It is that among all known captions, 1 the best, by a regression that shares neither network nor drawings
+        with that of the rewards.
+        """
+        asked = list_rewards(rewards).items()
+        return {
+            name: 1 + rank_text(x, r.words[0])
+            for name, r in asked
+            if isinstance(r, TextSimilarity)
+            and isinstance(r.embed_pictures, CaptionRegression)
+            and len(r.words) == 1
+        }
 
 
-def nearest(a: Tensor, b: Tensor, *, own: bool = False) -> Tensor:
-    """The distance of each row of a `[n, d]` to the nearest row of b `[m, d]`, `[n]`; `own` leaves a row itself out.
-
-    Examples
-    --------
-    >>> nearest(torch.tensor([[0.0], [3.0]]), torch.tensor([[0.0], [3.0]]), own=True).tolist()
-    [3.0, 3.0]
-    """
-    distances = torch.cdist(a, b)
-    if own:
-        distances = distances.masked_fill(torch.eye(len(a), dtype=torch.bool, device=a.device), torch.inf)
-    return distances.amin(1)
+def list_rewards(rewards: RewardSum) -> dict[str, Reward]:
+    """The rewards of a sum by name, as they are before they were standardised."""
+    return {
+        name: reward.reward if isinstance(reward, StandardisedReward) else reward
+        for name, (_, reward) in zip(rewards.names, rewards.terms, strict=True)
+    }

@@ -6,38 +6,13 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from headwater.adapters import clip
 from headwater.errors import Misuse, suggest
 from headwater.image.io.files import read_image
 from headwater.image.rewards.appearance import Brightness, Contrast, Palette, Sharpness, Symmetry
 from headwater.image.rewards.networks import ClassLogit, Likeness
+from headwater.image.rewards.text import TextPictureModel, caption_model
 from headwater.problem.rewards import Reward
-
-WEIGHT = re.compile(r"\s*([^*:]+)\*(.*)", re.DOTALL)
-
-
-def split_weight(text: str) -> tuple[float, str]:
-    """The weight and the rest of "WEIGHT * REWARD"; 1 where there is no weight.
-
-    Raises
-    ------
-    Misuse
-        If what stands before the * is no number.
-
-    Examples
-    --------
-    >>> split_weight("2 * class: volcano"), split_weight("-0.5*sharpness"), split_weight("symmetry")
-    ((2.0, 'class: volcano'), (-0.5, 'sharpness'), (1.0, 'symmetry'))
-    """
-    found = WEIGHT.fullmatch(text)
-    if found is None:
-        return 1.0, text.strip()
-    try:
-        return float(found[1]), found[2].strip()
-    except ValueError:
-        raise Misuse(
-            f"The weight {found[1].strip()!r} of a reward is no number.",
-            'Write it as in "2 * class: volcano".',
-        ) from None
 
 
 def parse_colour(text: str) -> tuple[float, float, float]:
@@ -74,6 +49,20 @@ def _like(argument: str) -> Reward:
     return Likeness(picture.expand(-1, 3, -1, -1))
 
 
+def _text(argument: str) -> Reward:
+    return caption_model("guide").reward(argument)
+
+
+def _clip(argument: str) -> Reward:
+    folder, colon, words = argument.partition(": ")
+    if not colon or not words.strip():
+        raise Misuse(
+            f"The reward 'clip: {argument}' does not say of what model and what text.",
+            "Write clip: FOLDER: and the text, with a blank after each colon.",
+        )
+    return TextPictureModel(*clip.load(folder.strip())).reward(words.strip())
+
+
 def _sharpness(argument: str) -> Reward:
     if argument:
         raise Misuse(f"Sharpness takes no argument, and got {argument!r}.", "Write sharpness.")
@@ -97,8 +86,12 @@ NAMES: Mapping[str, Callable[[str], Reward]] = {
     "symmetry": _symmetry,
     "sharpness": _sharpness,
     "like": _like,
+    "text": _text,
+    "clip": _clip,
 }
-"""What makes a reward of the words after its name. A reward from a text and an embedding will be one line here."""
+"""What makes a reward of the words after its name."""
+NEEDY = ("class", "palette", "like", "text", "clip")
+"""Those that say nothing without such words."""
 
 
 def read_reward(text: str) -> Reward:
@@ -108,7 +101,8 @@ def read_reward(text: str) -> Reward:
     ----------
     text
         class: WORDS, palette: #RGB,#RGB,..., brightness, brightness: LUMA, contrast, contrast: STD, symmetry,
-        symmetry: vertical, sharpness, or like: FILE.
+        symmetry: vertical, sharpness, like: FILE, text: WORDS by the shipped captions of pictograms, or
+        clip: FOLDER: WORDS by a model of the user's own.
 
     Returns
     -------
@@ -128,6 +122,6 @@ def read_reward(text: str) -> Reward:
     name, _, argument = (part.strip() for part in text.partition(":"))
     if name not in NAMES:
         raise Misuse(f"There is no reward named {name!r}.", suggest(name, NAMES))
-    if not argument and name in ("class", "palette", "like"):
+    if not argument and name in NEEDY:
         raise Misuse(f"The reward {name!r} does not say of what.", f"Write {name}: and what it is.")
     return NAMES[name](argument)

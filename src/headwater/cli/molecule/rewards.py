@@ -1,0 +1,51 @@
+"""The rewards that `headwater molecule ... --reward` asks for: properties, or a function in a Python file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headwater.cli.molecule.cost import FileCost, try_cost
+from headwater.cli.shared.python_file import function_in, split_name
+from headwater.cli.shared.rewards import FILE, number_repeated, split_weight
+from headwater.errors import Misuse, suggest
+from headwater.molecule.model.regressor import PROPERTIES
+from headwater.molecule.structure.units import SCORES
+from headwater.molecule.targets.cost import UserFunction
+
+
+def read_rewards(
+    texts: Sequence[str], *, gradients: bool = True
+) -> dict[str, tuple[float, UserFunction | str]]:
+    """Weight and reward by name, of texts such as "2 * mu" or "my_reward.py".
+
+    Raises
+    ------
+    Misuse
+        One of them is no reward, the function of a file is not fit for use, or a weight is a schedule.
+    """
+    found: list[tuple[float, UserFunction | str]] = []
+    pairs = [split_weight(text) for text in texts]
+    for weight, words in pairs:
+        if callable(weight):
+            raise Misuse(
+                "A search of molecules, with several draws, follows no schedule of weights.",
+                f"Give one number, as in '2 * {words}'.",
+            )
+        found.append((weight, load_reward(words, gradients=gradients)))
+    return dict(zip(number_repeated([words for _, words in pairs]), found, strict=True))
+
+
+def load_reward(words: str, *, gradients: bool = True) -> UserFunction | str:
+    """The name of a property, or the function of "my_reward.py" (`reward`) or of "my_reward.py:name"."""
+    if FILE.search(words):
+        file, name = split_name(words, "reward")
+        function: UserFunction = function_in(file, name, f"{name}(positions, types, mask)")
+        return FileCost(function, gradients, try_cost(function, file, gradients=gradients, kind="reward"))
+    if words in SCORES:
+        raise Misuse(
+            f"No gradient leads to RDKit's {words}, so it is no reward.",
+            f"Ask for a value or a range, with --{words}.",
+        )
+    if words not in PROPERTIES:
+        raise Misuse(f"There is no reward of molecules named {words!r}.", suggest(words, PROPERTIES))
+    return words
