@@ -82,6 +82,10 @@ def test_a_form_becomes_the_words_of_its_command(forms):
         "--gap=>5eV",
         "--unique",
     ]
+    rewards = ["0..2 * symmetry", "class: volcano", "text: red apple", "palette: #e33,#fff", "contrast: 0.4"]
+    assert forms.to_words("image generate", {"reward": rewards}, {})[2:] == [f"--reward={r}" for r in rewards]
+    for command, reward in (("audio generate", "brightness: 2kHz"), ("molecule generate", "-1 * gap")):
+        assert forms.to_words(command, {"reward": [reward]}, {})[2:] == [f"--reward={reward}"]
     assert "--output=a-scores.csv" in forms.to_words("molecule score", {}, {"input": "a.sdf"})
 
 
@@ -105,6 +109,9 @@ def test_a_form_becomes_the_words_of_its_command(forms):
         ("image restore", {"operator": "x.py"}),
         ("image generate", {"reward": ["my.py"]}),
         ("image generate", {"reward": ["like: /etc/passwd"]}),
+        ("image generate", {"reward": ["clip: /models: a red apple"]}),
+        ("audio generate", {"reward": ["like: recording.wav"]}),
+        ("molecule generate", {"reward": ["my.py:reward"]}),
         ("molecule target", {"cost": "x.py", "gap": "5eV"}),
         ("molecule target", {"gap": "5"}),
         ("audio inpaint", {"gap": ["--mask=x"]}),

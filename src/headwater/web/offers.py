@@ -28,8 +28,9 @@ LISTS: Mapping[str, re.Pattern[str]] = {
     "gap": re.compile(r"[0-9:.+ms-]{1,40}"),
     "weight": re.compile(r"[a-z]{2,6}=[0-9.]{1,10}"),
     "reward": re.compile(
-        r"([0-9.]{1,8} \* )?(brightness|symmetry|sharpness|contrast(: [0-9.]{1,8})?|class: [\w ,'-]{1,60}"
-        r"|palette: (#[0-9a-fA-F]{3,6},? ?){1,8})"
+        r"((\d[\d.]{0,7}\.\.)?-?\d[\d.]{0,7} \* )?"
+        r"(symmetry|sharpness|brightness(: \d[\d.]{0,7}k?Hz)?|contrast(: [\d.]{1,8})?|loudness(: -?[\d.]{1,8})?"
+        r"|(class|text): [\w ,'-]{1,60}|palette: (#[0-9a-fA-F]{3,6},? ?){1,8}|gap|homo|lumo|mu|alpha|cv)"
     ),
 }
 """Options that may be repeated, and what one of them may look like: a reward is never a file here."""
@@ -40,6 +41,9 @@ WITHHELD = {
     "model",  # offered as a choice of the shipped ones, never as a folder
     "device",  # offered as a choice
     "negative",  # for pipelines of diffusers, which are folders
+    "checkpointing",
+    "slicing",
+    "tiling",
     "operator",  # Python files
     "cost",
     "memory",
