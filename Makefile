@@ -1,4 +1,5 @@
 # make demo   set up, restore photos and a guitar, design molecules with a given gap
+# make serve  set up, open the page in the browser: http://127.0.0.1:8642
 # make test   set up, then lint, types, tests, docstring examples, README and documentation
 # make docs   set up, build the site with its gallery into build/docs
 # make bench  the benchmarks that need no data set (the others: see benchmarks/README.md)
@@ -8,10 +9,13 @@ BIN := .venv/bin
 
 MADE := build/docs docs/generated docs/auto_examples docs/api/generated  # by former builds of the site
 
-.PHONY: demo test docs bench clean
+.PHONY: demo serve test docs bench clean
 
 demo: .venv/all
 	$(BIN)/headwater demo
+
+serve: .venv/all
+	$(BIN)/headwater serve --browser
 
 test: .venv/dev
 	$(BIN)/ruff check

@@ -67,7 +67,7 @@ def test_the_version_is_one():
 def test_ctrl_c_during_an_import_is_one_line(late, tmp_path):
     """A package that is imported slowly, and Ctrl-C meanwhile."""
     (tmp_path / f"{late}.py").write_text("raise KeyboardInterrupt", encoding="utf-8")
-    words = [sys.executable, "-m", "headwater", *(["models"] if late == "torch" else ["--help"])]
+    words = [sys.executable, "-m", "headwater", *(["methods"] if late == "torch" else ["--help"])]
     path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
     ended = subprocess.run(
         words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, cwd=ROOT

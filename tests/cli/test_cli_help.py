@@ -51,6 +51,7 @@ def test_the_commands_are_those_we_promise():
         "methods",
         "models",
         "molecule",
+        "serve",
     ]
     damage = ["declip", "denoise", "dereverb", "restore"]
     assert sorted(names(audio)) == sorted([*damage, "check", "inpaint", "extend", "generate"])

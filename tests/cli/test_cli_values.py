@@ -57,11 +57,11 @@ def test_wrong_memory(text):
 
 
 def test_lists_of_numbers():
-    assert values.number_parser("HEIGHT,WIDTH", int)("48, 64") == (48, 64)
-    assert values.number_parser("HEIGHT,WIDTH", int)("48x64") == (48, 64)
-    assert values.number_parser("BLACK,WHITE")("-0.5,1") == (-0.5, 1)
+    assert values.NumberParser("HEIGHT,WIDTH", int)("48, 64") == (48, 64)
+    assert values.NumberParser("HEIGHT,WIDTH", int)("48x64") == (48, 64)
+    assert values.NumberParser("BLACK,WHITE")("-0.5,1") == (-0.5, 1)
     for text in ("48", "48,64,80", "a,b", "nan,1", "1.5,x"):
         with pytest.raises(Misuse, match="Give 2 numbers"):
-            values.number_parser("BLACK,WHITE")(text)
+            values.NumberParser("BLACK,WHITE")(text)
     with pytest.raises(Misuse):
-        values.number_parser("HEIGHT,WIDTH", int)("4.5,6")
+        values.NumberParser("HEIGHT,WIDTH", int)("4.5,6")

@@ -22,6 +22,7 @@ from headwater.cli.shared.exit_codes import INTERRUPTED, MISUSE
 from headwater.cli.shared.options import MOST_SAMPLES, Steps, whole
 from headwater.cli.shared.terminal import finish_output, replace_unknown_characters, say
 from headwater.errors import Misuse, as_refusal, is_out_of_memory
+from headwater.extras import import_optional
 
 
 def _version() -> str:
@@ -172,6 +173,44 @@ def demo(
     from headwater.cli.demo import demo as run
 
     return run(output, quiet)
+
+
+@app.command
+def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: Annotated[int, whole(0, 65535)] = 8642,
+    token: Annotated[str | None, Parameter(env_var="HEADWATER_TOKEN", show_env_var=True)] = None,
+    folder: Path | None = None,
+    browser: Annotated[bool, Parameter(negative="")] = False,
+    quiet: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Open the page: paint a mask, mark a gap or name a property in a browser, and watch.
+
+    The page is a form for the commands here, and shows the one that each job runs. On each device one job computes
+    at a time. It works without a network. Ctrl-C ends it; jobs that wait go on at the next start.
+
+    Parameters
+    ----------
+    host
+        The address to listen at. At any other than 127.0.0.1 others in the network can reach the page, so a --token
+        is asked for; the connection is not encrypted.
+    port
+        The port; 0 takes a free one.
+    token
+        A secret of at least 16 characters, without which the page does nothing.
+    folder
+        Where files and history are kept; by default ~/.local/share/headwater.
+    browser
+        Open it in the browser.
+    quiet
+        Print warnings and errors only.
+    """
+    page = import_optional("headwater.web.serve", "web")
+    code: int = page.serve(
+        app, host=host, port=port, token=token, folder=folder, browser=browser, quiet=quiet
+    )
+    return code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from headwater.errors import Misuse, suggest
 from headwater.text import shorten
+
+if TYPE_CHECKING:  # the page reads cards without torch
+    from torch import Tensor
 
 FOLDER = Path(__file__).parent / "weights"
 

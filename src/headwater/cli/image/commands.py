@@ -35,11 +35,11 @@ image = App(name="image", help="Restore, generate and examine images of any size
 
 BoxOption = Annotated[
     tuple[int, int, int, int] | None,
-    word(values.number_parser("TOP,LEFT,HEIGHT,WIDTH", int, (0, 100_000)), "TOP,LEFT,HEIGHT,WIDTH"),
+    word(values.NumberParser("TOP,LEFT,HEIGHT,WIDTH", int, (0, 100_000)), "TOP,LEFT,HEIGHT,WIDTH"),
 ]
 Motion = Annotated[
     tuple[float, float] | None,
-    word(values.number_parser("LENGTH,ANGLE", limits=(-1000, 1000)), "LENGTH,ANGLE"),
+    word(values.NumberParser("LENGTH,ANGLE", limits=(-1000, 1000)), "LENGTH,ANGLE"),
 ]
 
 

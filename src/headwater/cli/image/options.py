@@ -33,7 +33,7 @@ Grey = Literal["luma", "mean"]
 Subsampling = Literal["4:2:0", "4:2:2", "4:4:0", "4:1:1", "4:4:4"]
 Strategy = Literal["direct", "checkpoint"]
 Size = Annotated[
-    tuple[int, int] | None, word(values.number_parser("HEIGHT,WIDTH", int, (1, 100_000)), "HEIGHT,WIDTH")
+    tuple[int, int] | None, word(values.NumberParser("HEIGHT,WIDTH", int, (1, 100_000)), "HEIGHT,WIDTH")
 ]
 Level = Annotated[float, word(values.parse_level, "LEVEL", limits=(-100.0, 100.0))]
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from headwater.cli.image.frames import Frames
 from headwater.cli.image.options import Restore
 from headwater.cli.image.outputs import plan_outputs
+from headwater.cli.image.preview import draw_previews
 from headwater.cli.image.prior import Model, device_of, flow_of, guard_model, load_model, model_of, told
 from headwater.cli.image.requests import Request
 from headwater.cli.shared.job import Entry, Job
@@ -87,6 +88,7 @@ class RestoreJob(Job):
         if self.done is None:
             o = self.options
             seeds = range(o.seed, o.seed + o.samples)
+            self.watch.draw = draw_previews(self.request.task.to(self.device), self.model)
             self.done = solve(self.request.task, self, seeds, self.watch)
         for image, path in zip(self.done.images, self.outputs.main, strict=True):
             self.files.append(self._write(image, path))

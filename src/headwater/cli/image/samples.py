@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from headwater.atomic import write_atomically
 from headwater.cli.image.options import Common
 from headwater.cli.image.outputs import plan_outputs
+from headwater.cli.image.preview import write_preview
 from headwater.cli.image.prior import (
     Model,
     flow_of,
@@ -82,6 +84,8 @@ class GenerateJob(PriorJob):
                 write_image(image[None], self.outputs.main[self.written], overwrite=self.overwrite)
                 self.images += [image] if self.written < self.most_shown else []
                 self.written += 1
+            self.watch.feed.show(partial(write_preview, pictures[-1]))
+            self.watch.tell(f"generate  {self.written} of {len(self.seeds)} samples")
             if not self.quiet and len(self.seeds) > self.batch:
                 say(f"{self.written} of {len(self.seeds)} samples")
 

@@ -47,7 +47,7 @@ Reader = Callable[[str], Any]
 def word(read: Reader, metavar: str, *, limits: tuple[float, float] | None = None, **more: Any) -> Parameter:
     """An option of one word with a reader of its own; refusals of a number name its limits."""
     return Parameter(
-        converter=values.as_converter(read, limits),
+        converter=values.Converter(read, limits),
         n_tokens=1,
         metavar=metavar,
         allow_leading_hyphen=True,

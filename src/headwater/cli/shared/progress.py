@@ -11,8 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, TextIO
 
+from headwater.cli.shared.feed import open_feed
 from headwater.dflow.result import Event
 from headwater.flows.flow import Flow
 from headwater.flows.watched import watch_flow
@@ -161,6 +164,11 @@ class Watch:
         What a misfit of 1 means, in words.
     level : float
         The misfit at which a solve ends, for the time that is left (`RecipeOptions.tau`).
+
+    Attributes
+    ----------
+    draw : callable, optional
+        `draw(event, path)` writes the sample of an event as a picture, for a program that follows the command.
     """
 
     def __init__(
@@ -180,6 +188,8 @@ class Watch:
         self.stream = stream or sys.stderr
         self.show = None if quiet else _rewritten_line if self.stream.isatty() else _log_lines
         self.interrupt = Interrupt(self.stream)
+        self.feed = open_feed()
+        self.draw: Callable[[Event, Path], None] | None = None
         self.tell: Tell = _ignore
         self.start = self.turned = time.perf_counter()
 
@@ -187,13 +197,15 @@ class Watch:
     def running(self) -> Iterator[Watch]:
         """Show the line and take Ctrl-C for the length of a block."""
         self.start = self.turned = time.perf_counter()  # again, for work that begins later than the watch
-        with self.interrupt.listening():
-            if self.show is None:
-                yield self
-                return
-            with self.show(self.stream) as self.tell:
-                self.tell(f"{self.title}  starting")
-                yield self
+        with self.interrupt.listening(), (self.show or _no_lines)(self.stream) as show:
+
+            def tell(text: str) -> None:
+                show(text)
+                self.feed.put(line=text)
+
+            self.tell = tell
+            self.tell(f"{self.title}  starting")
+            yield self
 
     def begin(self, record: Record) -> None:
         """Turn to the next part of the work, which has a record of its own."""
@@ -202,7 +214,11 @@ class Watch:
     def __call__(self, event: Event) -> Status | None:
         """Note and show the event; a status if the run is to end."""
         self.note(event)
-        self.tell(self.line(event))
+        if self.draw is not None:
+            self.feed.show(partial(self.draw, event))
+        line = self.line(event)
+        self.feed.put(line=line, gradients=self.record.evaluations, misfit=worst(event), round=event.round)
+        self.tell(line)
         return self.check()
 
     def check(self) -> Status | None:
@@ -220,7 +236,11 @@ class Watch:
 
     def guard(self, flow: Flow) -> Flow:
         """The flow, which this watch ends between any two evaluations of its network."""
-        return watch_flow(flow, self.check)
+        return watch_flow(flow, self._count)
+
+    def _count(self) -> Status | None:
+        self.feed.count_evaluation()
+        return self.check()
 
     def note(self, event: Event) -> None:
         """Keep the event in the record; round 0 is the estimate that the start is made from."""
@@ -248,6 +268,12 @@ class Watch:
 
 def _ignore(text: str) -> None:
     """Show nothing."""
+
+
+@contextmanager
+def _no_lines(stream: TextIO) -> Iterator[Tell]:
+    """No line, with --quiet."""
+    yield _ignore
 
 
 @contextmanager

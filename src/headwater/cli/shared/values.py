@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from headwater.errors import Misuse
@@ -96,31 +97,33 @@ def parse_memory(text: str) -> float:
     return min(_number(match[1], "--memory") * unit, 2.0**62)
 
 
-def number_parser(
-    names: str, kind: type = float, limits: tuple[float, float] = (-1e9, 1e9)
-) -> Callable[[str], tuple[Any, ...]]:
+@dataclass(frozen=True)
+class NumberParser:
     """A reader of comma-separated numbers with these names, each within the limits.
 
-    >>> number_parser("HEIGHT,WIDTH", int)("48,64")
+    >>> NumberParser("HEIGHT,WIDTH", int)("48,64")
     (48, 64)
     """
-    count = names.count(",") + 1
 
-    def read(text: str) -> tuple[Any, ...]:
+    names: str
+    kind: type = float
+    limits: tuple[float, float] = (-1e9, 1e9)
+
+    def __call__(self, text: str) -> tuple[Any, ...]:
+        """The numbers of a text."""
+        count = self.names.count(",") + 1
         parts = text.replace("x", ",").split(",")
         try:
-            values = tuple(kind(part) for part in parts)
+            values = tuple(self.kind(part) for part in parts)
         except ValueError:
             values = ()
         if len(values) != count or not all(math.isfinite(v) for v in values):
             example = ",".join(str(8 * (i + 1)) for i in range(count))
-            what = f"{shorten(text)!r} is not {names}."
+            what = f"{shorten(text)!r} is not {self.names}."
             raise Misuse(what, f"Give {count} numbers with commas, e.g. {example}.")
-        for name, value, part in zip(names.split(","), values, parts, strict=True):
-            check_within(value, *limits, f"{name} in {shorten(text)!r}", part)
+        for name, value, part in zip(self.names.split(","), values, parts, strict=True):
+            check_within(value, *self.limits, f"{name} in {shorten(text)!r}", part)
         return values
-
-    return read
 
 
 def parse_range(text: str) -> tuple[float, float]:
@@ -129,25 +132,26 @@ def parse_range(text: str) -> tuple[float, float]:
     >>> parse_range("0,1")
     (0.0, 1.0)
     """
-    black, white = number_parser("BLACK,WHITE")(text)
+    black, white = NumberParser("BLACK,WHITE")(text)
     if black == white:
         raise Misuse(f"Black and white are both {black:g}.", "Give two values, e.g. 0,1.")
     return black, white
 
 
-def as_converter(
-    read: Callable[[str], Any], limits: tuple[float, float] | None = None
-) -> Callable[[Any, Sequence[Any]], Any]:
+@dataclass(frozen=True)
+class Converter:
     """What cyclopts calls for an option of one word that `read` understands, of a number within the limits."""
 
-    def convert(_type: Any, tokens: Sequence[Any]) -> Any:
-        token = tokens[0]
-        value = read(token.value)
-        if limits is not None:
-            check_within(value, *limits, token.keyword or "The number", token.value)
-        return value
+    read: Callable[[str], Any]
+    limits: tuple[float, float] | None = None
 
-    return convert
+    def __call__(self, _type: Any, tokens: Sequence[Any]) -> Any:
+        """The value of an option."""
+        token = tokens[0]
+        value = self.read(token.value)
+        if self.limits is not None:
+            check_within(value, *self.limits, token.keyword or "The number", token.value)
+        return value
 
 
 def _number(text: str, what: str) -> float:

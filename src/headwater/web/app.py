@@ -1,0 +1,323 @@
+"""The HTTP interface of the page: files in, jobs, events, files out."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi import Path as InPath
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, ConfigDict, Field
+
+import headwater
+from headwater.errors import Misuse
+from headwater.web import examples
+from headwater.web.desk import Desk
+from headwater.web.guard import COOKIE, Door, Guard, Refused, describe_refusal
+from headwater.web.uploads import MOST_BYTES, MOST_PIXELS, Upload, clean_stem
+
+STATIC = Path(__file__).parent / "static"
+MOLECULE_VIEWER = Path(headwater.__file__).parent / "molecule" / "io" / "assets"
+"""Where 3Dmol.js is shipped already, for the pages that the commands write."""
+MOST_PAGES = 256
+"""Pages that may listen at once."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+HARMLESS = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; sandbox"
+"""The policy of files that a job wrote."""
+Kind = Literal["picture", "recording", "molecule", "labels"]
+Id = Annotated[str, InPath(pattern="^[0-9a-f]{16}$")]
+Name = Annotated[str, InPath(max_length=100)]
+Answer = dict[str, Any]
+
+
+class JobForm(BaseModel):
+    """A form that was filled in."""
+
+    model_config = ConfigDict(extra="forbid")
+    command: str = Field(max_length=40, examples=["image denoise"])
+    values: dict[str, str | int | float | bool | list[str]] = Field(default_factory=dict, max_length=60)
+    files: dict[str, str] = Field(default_factory=dict, max_length=8)
+
+
+class Queue(BaseModel):
+    """Whether the queue is paused."""
+
+    paused: bool
+
+
+class Login(BaseModel):
+    """The token."""
+
+    token: str = Field(max_length=200)
+
+
+def make_app(desk: Desk, door: Door) -> Any:
+    """The application, shielded."""
+
+    @asynccontextmanager
+    async def working(app: FastAPI) -> AsyncIterator[None]:
+        desk.start()
+        yield
+        await desk.close()
+
+    app = FastAPI(
+        title="Headwater",
+        version=headwater.__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        lifespan=working,
+    )
+    add_refusals(app)
+    add_page(app, desk, door)
+    add_files(app, desk)
+    add_jobs(app, desk)
+    add_results(app, desk)
+    add_events(app, desk)
+    app.mount("/vendor/3dmol", StaticFiles(directory=MOLECULE_VIEWER))
+    app.mount("/static", StaticFiles(directory=STATIC))
+    return Guard(app, door)
+
+
+def add_refusals(app: FastAPI) -> None:
+    """How errors become two sentences and a status."""
+
+    async def refuse(status: int, what: str, cure: str) -> JSONResponse:
+        return JSONResponse({"what": what, "cure": cure}, status)
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> JSONResponse:
+        return await refuse(*error.args)
+
+    @app.exception_handler(Misuse)
+    async def misuse(request: Request, error: Misuse) -> JSONResponse:
+        return JSONResponse(describe_refusal(error), 422)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first.get("loc", ()))
+        return await refuse(422, f"{where}: {first.get('msg', 'invalid')}.", "Change it.")
+
+    @app.exception_handler(LookupError)
+    async def missing(request: Request, error: LookupError) -> JSONResponse:
+        return await refuse(
+            404, "There is no such thing here.", "It may have been removed: load the page again."
+        )
+
+    @app.exception_handler(OSError)
+    async def system(request: Request, error: OSError) -> JSONResponse:
+        status = 507 if error.errno in FULL else 503
+        return await refuse(
+            status, f"The system refused: {error.strerror}.", "Free some space, then try again."
+        )
+
+    @app.exception_handler(sqlite3.Error)
+    async def database(request: Request, error: sqlite3.Error) -> JSONResponse:
+        return await refuse(
+            507, f"The history cannot be written: {error}.", "Free some space, then try again."
+        )
+
+
+def add_page(app: FastAPI, desk: Desk, door: Door) -> None:
+    """The page itself, what it offers, and the token."""
+    page = (STATIC / "index.html").read_text(encoding="utf-8")
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def index(request: Request) -> HTMLResponse:
+        return HTMLResponse(page.replace("NONCE", request.state.nonce), headers={"Cache-Control": "no-store"})
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon() -> FileResponse:
+        return FileResponse(STATIC / "icon.svg")
+
+    @app.get("/api/page")
+    async def describe() -> Answer:
+        """What the page offers."""
+        return {
+            "version": headwater.__version__,
+            "commands": desk.forms.describe(),
+            "devices": list(desk.forms.devices),
+            "bytes": dict(MOST_BYTES),
+            "pixels": MOST_PIXELS,
+            "examples": examples.list_examples(),
+        }
+
+    @app.post("/api/login")
+    async def login(form: Login) -> Response:
+        """Let the page in that knows the token."""
+        if not door.knows(form.token):
+            await asyncio.sleep(0.5)
+            raise_refusal("This is not the token.", "Give the one that 'headwater serve' was started with.")
+        response = JSONResponse({})
+        response.set_cookie(COOKIE, door.session, httponly=True, samesite="strict")
+        return response
+
+
+def raise_refusal(what: str, cure: str) -> None:
+    """Refuse."""
+    raise Misuse(what, cure)
+
+
+def add_files(app: FastAPI, desk: Desk) -> None:
+    """Files in."""
+
+    @app.post("/api/files", status_code=201)
+    async def receive(
+        request: Request, kind: Kind, name: Annotated[str, Query(max_length=300)] = "file"
+    ) -> Answer:
+        """Take in a file: the body of the request."""
+        part = desk.uploads.begin()
+        try:
+            await write_body(request, part, MOST_BYTES[kind])
+            upload = await asyncio.to_thread(desk.uploads.finish, part, kind, name)
+        except BaseException:
+            desk.uploads.discard(part)
+            raise
+        return describe_upload(upload)
+
+    @app.post("/api/examples/{name}", status_code=201)
+    async def example(name: Name) -> Answer:
+        """Take in a file that ships with Headwater."""
+        source, kind = examples.find_example(name)
+        part = desk.uploads.begin()
+        part.write_bytes(source.read_bytes())
+        return describe_upload(desk.uploads.finish(part, kind, name))
+
+    @app.get("/api/files/{id}")
+    async def read(id: Id) -> FileResponse:
+        """A file that was sent."""
+        return FileResponse(desk.uploads.known[id][0].path, headers={"Content-Security-Policy": HARMLESS})
+
+
+async def write_body(request: Request, path: Path, most: int) -> None:
+    """Write a body to a file, up to a limit of bytes.
+
+    Raises
+    ------
+    Refused
+        It is larger.
+    """
+    declared = request.headers.get("content-length", "0")
+    taken = 0
+    with path.open("wb") as file:
+        async for chunk in request.stream():
+            taken += len(chunk)
+            if taken > most or (declared.isdecimal() and int(declared[:18]) > most):
+                raise Refused(
+                    413, f"The file is larger than {most >> 20} MB.", "Use the command line for it."
+                )
+            file.write(chunk)
+
+
+def describe_upload(upload: Upload) -> Answer:
+    """What the page is told of a file that it sent."""
+    return {"id": upload.id, "kind": upload.kind, "name": upload.name, "bytes": upload.path.stat().st_size}
+
+
+def add_jobs(app: FastAPI, desk: Desk) -> None:
+    """Jobs, and their queue."""
+
+    @app.get("/api/jobs")
+    async def every() -> Answer:
+        """All jobs, and whether the queue is paused."""
+        return desk.snapshot()
+
+    @app.post("/api/jobs", status_code=201)
+    async def submit(form: JobForm) -> Answer:
+        """Queue a job."""
+        return desk.submit(form.command, form.values, form.files).describe()
+
+    @app.post("/api/words")
+    async def words(form: JobForm) -> Answer:
+        """The words of the command line that a form stands for, or why there are none; nothing is queued.
+
+        Files are named, not sent. A form that is being filled in is often wrong, which is no error.
+        """
+        names = {key: clean_name(name) for key, name in form.files.items()}
+        try:
+            return {"words": desk.forms.to_words(form.command, form.values, names)}
+        except Misuse as error:
+            return {"words": None, **describe_refusal(error)}
+
+    @app.get("/api/jobs/{id}")
+    async def one(id: Id) -> Answer:
+        """One job."""
+        return desk.find(id).describe()
+
+    @app.post("/api/jobs/{id}/cancel")
+    async def cancel(id: Id) -> Answer:
+        """End a job; what it has is kept."""
+        job = desk.find(id)
+        desk.cancel(job)
+        return job.describe()
+
+    @app.delete("/api/jobs/{id}", status_code=204)
+    async def remove(id: Id) -> None:
+        """Forget a job that is over, and its files."""
+        desk.remove(desk.find(id))
+
+    @app.put("/api/queue")
+    async def queue(form: Queue) -> Answer:
+        """Pause the queue, or let it go on."""
+        desk.pause(form.paused)
+        return {"paused": desk.paused}
+
+
+def clean_name(name: str) -> str:
+    """A file's name as ours would be."""
+    return f"{clean_stem(name)}{Path(name[:300]).suffix[:8]}"
+
+
+def add_results(app: FastAPI, desk: Desk) -> None:
+    """Files out."""
+
+    def send(find: Callable[[], Path], name: str, download: bool) -> FileResponse:
+        path = find()
+        if not path.is_file():
+            raise LookupError(name)
+        headers = {"Content-Security-Policy": HARMLESS, "Cache-Control": "no-store"}
+        kept = download or path.suffix in (".html", ".svg")
+        disposition: Literal["attachment", "inline"] = "attachment" if kept else "inline"
+        return FileResponse(path, headers=headers, filename=name, content_disposition_type=disposition)
+
+    @app.get("/api/jobs/{id}/files/{name}")
+    async def file(id: Id, name: Name, download: bool = False) -> FileResponse:
+        """A file of a job."""
+        return send(lambda: desk.file(desk.find(id), name), name, download)
+
+    @app.get("/api/jobs/{id}/preview")
+    async def preview(id: Id) -> FileResponse:
+        """The last picture that a job showed while it ran."""
+        return send(lambda: desk.place(desk.find(id)) / "feed" / "preview.png", "preview.png", False)
+
+    @app.get("/api/jobs/{id}/log")
+    async def log(id: Id) -> FileResponse:
+        """What the command printed."""
+        return send(lambda: desk.place(desk.find(id)) / "feed" / "log.txt", "log.txt", False)
+
+    @app.post("/api/jobs/{id}/files/{name}/take", status_code=201)
+    async def take(id: Id, name: Name, kind: Kind) -> Answer:
+        """Make a file of a job ready for another job."""
+        return describe_upload(desk.take(desk.find(id), name, kind))
+
+
+def add_events(app: FastAPI, desk: Desk) -> None:
+    """What happens."""
+
+    @app.get("/api/events", include_in_schema=False)
+    async def events(last_event_id: Annotated[str | None, Header()] = None) -> StreamingResponse:
+        """Server-sent events: "state", "job", "progress", "queue", "removed"."""
+        if len(desk.broadcast.listeners) >= MOST_PAGES:
+            raise Refused(503, f"{MOST_PAGES} pages are open.", "Close some.")
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        stream = desk.broadcast.listen(last_event_id)
+        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)

@@ -1,0 +1,196 @@
+"""Files that the page sends: limited before they are read, known by their content, named by us."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from headwater.errors import Misuse
+from headwater.extras import import_optional
+from headwater.web import offers
+
+MOST_BYTES: Mapping[str, int] = {
+    offers.PICTURE: 100 << 20,
+    offers.RECORDING: 500 << 20,
+    offers.MOLECULE: 4 << 20,
+    offers.LABELS: 4 << 20,
+}
+"""Kind: the largest file, in bytes."""
+MOST_PIXELS = 50_000_000
+"""Width times height, by the head of the file: it is not decoded here."""
+KEPT = 6 * 3600.0
+"""Seconds after which a file that no job took is removed."""
+HEAD = 4096
+"""Bytes that say what a file is."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that waits for a job: `path` is UPLOADS/ID/NAME."""
+
+    id: str
+    kind: str
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Our name of the file."""
+        return self.path.name
+
+
+def clean_stem(name: str) -> str:
+    """The stem of a client's file name as letters, digits and hyphens: it is shown, and never opened as it came.
+
+    >>> clean_stem("../../etc/passwd"), clean_stem("My photo (1).JPG"), clean_stem("日本.png")
+    ('passwd', 'My-photo-1', 'file')
+    """
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(name.replace("\\\\", "/")).stem).strip("-")[:60]
+    return stem if stem and not stem[0].isdigit() else f"file-{stem}".rstrip("-")
+
+
+def picture_suffix(head: bytes) -> str:
+    """The ending of a picture by its first bytes; "" for what a browser does not show."""
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return ".png"
+    if head.startswith(b"\xff\xd8\xff"):
+        return ".jpg"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return ".webp"
+    return ".bmp" if head.startswith(b"BM") else ""
+
+
+def recording_suffix(head: bytes) -> str:
+    """The ending of a recording by its first bytes; "" for what a browser does not play."""
+    if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
+        return ".wav"
+    if head.startswith(b"fLaC"):
+        return ".flac"
+    return ".ogg" if head.startswith(b"OggS") else ""
+
+
+def molecule_suffix(head: bytes) -> str:
+    """The ending of a molecule's file: an XYZ file begins with a number, an SDF names its version in line 4."""
+    lines = _text_of(head).splitlines()
+    if lines and re.fullmatch(r"\s*\d{1,6}\s*", lines[0]):
+        return ".xyz"
+    return ".sdf" if len(lines) > 3 and re.search(r"V[23]000\s*$", lines[3]) else ""
+
+
+def labels_suffix(head: bytes) -> str:
+    """The ending of a label track: text."""
+    return ".txt" if _text_of(head) else ""
+
+
+def _text_of(head: bytes) -> str:
+    return "" if b"\0" in head else head.decode("utf-8", errors="replace")
+
+
+SUFFIXES: Mapping[str, tuple[Callable[[bytes], str], str]] = {
+    offers.PICTURE: (picture_suffix, "Send a PNG, JPEG, WebP or BMP; the command line reads more formats."),
+    offers.RECORDING: (recording_suffix, "Send a WAV, FLAC or OGG file; the command line reads AIFF, too."),
+    offers.MOLECULE: (molecule_suffix, "Send an SDF or XYZ file with 3-D coordinates."),
+    offers.LABELS: (labels_suffix, "Send a label track as Audacity exports it."),
+}
+
+
+def check_content(path: Path, kind: str, name: str) -> str:
+    """The ending that a file gets, by its content.
+
+    Raises
+    ------
+    Misuse
+        It is empty, of another kind, or declares more pixels than are taken.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if not head:
+        raise Misuse(f"{name} is empty.", "Send another file.")
+    find, cure = SUFFIXES[kind]
+    suffix = find(head)
+    if not suffix:
+        raise Misuse(f"{name} is no {kind} that the page knows.", cure)
+    if kind == offers.PICTURE:
+        check_pixels(path, name)
+    return suffix
+
+
+def check_pixels(path: Path, name: str) -> None:
+    """Refuse a picture that is too large, by its head alone."""
+    pillow = import_optional("PIL.Image")
+    try:
+        with pillow.open(path, formats=("PNG", "JPEG", "WEBP", "BMP")) as image:
+            width, height = image.size
+    except pillow.DecompressionBombError:
+        raise Misuse(f"{name} has more than {MOST_PIXELS:,} pixels.", "Cut or shrink it first.") from None
+    except Exception as error:  # whatever a decoder raises on a damaged file
+        raise Misuse(f"{name} cannot be read as a picture.", "Is the file whole?") from error
+    if width * height > MOST_PIXELS:
+        what = f"{name} has {width} x {height} pixels, more than {MOST_PIXELS:,}."
+        raise Misuse(what, "Cut or shrink it first, or use the command line.")
+
+
+class Uploads:
+    """The folder of files that wait for a job.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there, and emptied: no page knows what a former server took.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, mode=0o700)
+        self.known: dict[str, tuple[Upload, float]] = {}
+
+    def begin(self) -> Path:
+        """A fresh file to write to."""
+        self.clean()
+        place = self.folder / secrets.token_hex(8)
+        place.mkdir(mode=0o700)
+        return place / "part"
+
+    def finish(self, part: Path, kind: str, name: str) -> Upload:
+        """Take in a file that was received; whatever is refused is removed."""
+        try:
+            suffix = check_content(part, kind, clean_stem(name) or "file")
+            path = part.with_name(f"{clean_stem(name)}{suffix}")
+            part.rename(path)
+        except BaseException:
+            self.discard(part)
+            raise
+        upload = Upload(path.parent.name, kind, path)
+        self.known[upload.id] = (upload, time.monotonic())
+        return upload
+
+    def discard(self, part: Path) -> None:
+        """Remove a file that was not received."""
+        shutil.rmtree(part.parent, ignore_errors=True)
+
+    def find(self, id: str, kind: str) -> Upload:
+        """The upload of an id, if it is of the kind that is wanted.
+
+        Raises
+        ------
+        Misuse
+            It is not there any more, or another kind of file.
+        """
+        if id not in self.known:
+            raise Misuse("The file is not here any more.", "Send it again.")
+        upload = self.known[id][0]
+        if upload.kind != kind:
+            raise Misuse(f"{upload.name} is a {upload.kind}.", f"Send a {kind}.")
+        return upload
+
+    def clean(self) -> None:
+        """Remove what no job took for hours."""
+        old = [id for id, (_, came) in self.known.items() if time.monotonic() - came > KEPT]
+        for id in old:
+            shutil.rmtree(self.folder / id, ignore_errors=True)
+            del self.known[id]

@@ -1,0 +1,209 @@
+"""The page in a real browser, with a real server and real jobs: from the file to the download.
+
+    pip install playwright; apt install chromium
+
+Without both these tests are skipped. HEADWATER_BROWSER names another program than `chromium`.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="The page in a browser needs playwright")
+soundfile = pytest.importorskip("soundfile", reason="Recordings need soundfile")
+BROWSER = os.environ.get("HEADWATER_BROWSER") or shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.skipif(BROWSER is None, reason="The page in a browser needs Chromium: apt install chromium"),
+    pytest.mark.xdist_group("browser"),
+]
+PATIENCE = 120_000
+"""Milliseconds that a busy machine may take for anything."""
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """A server of its own."""
+    folder = tmp_path_factory.mktemp("page")
+    words = [sys.executable, "-m", "headwater", "serve", "--port", "0", "--folder", str(folder)]
+    server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    line = server.stdout.readline()
+    yield re.search(r"http://\S+/", line)[0]
+    server.terminate()
+    assert server.wait(30) is not None
+    server.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        # Chromium's own sandbox does not work for root, as in a container; the pages are ours.
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(address, browser):
+    """A window on the page; at the end nothing may have gone wrong in it, or been asked for elsewhere."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    window, wrong = context.new_page(), []
+    window.set_default_timeout(PATIENCE)
+    window.on("console", lambda message: message.type == "error" and wrong.append(message.text))
+    window.on("pageerror", lambda error: wrong.append(str(error)))
+    own = (address, "blob:", "data:")
+    window.on(
+        "request", lambda request: request.url.startswith(own) or wrong.append(f"asks for {request.url}")
+    )
+    window.on(
+        "response", lambda answer: answer.status >= 400 and wrong.append(f"{answer.status} {answer.url}")
+    )
+    window.goto(address)
+    yield window
+    context.close()
+    assert wrong == []
+
+
+def paint(page):
+    box = page.locator("canvas.paint").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 40, y)
+    page.mouse.down()
+    page.mouse.move(x + 40, y + 20, steps=5)
+    page.mouse.up()
+
+
+def wait_for_words(page, part):
+    """Until the command line on the page has a part."""
+    page.locator("#panel .words", has_text=part).wait_for()
+
+
+def state_of(page):
+    return page.locator(".job-head .chip").inner_text()
+
+
+def test_paint_a_mask_run_watch_reload_cancel(page, tmp_path):
+    Image.fromarray((np.indices((64, 64)).sum(0) * 2).astype(np.uint8)).convert("RGB").save(
+        tmp_path / "ramp.png"
+    )
+    page.set_input_files("#stage input[type=file]", str(tmp_path / "ramp.png"))
+    run, words = page.locator("button.run"), page.locator("#panel .words")
+    page.locator("text=Paint what is lost first.").wait_for()
+    assert run.is_disabled()
+    paint(page)
+    wait_for_words(page, "--mask=ramp-mask.png")
+    page.keyboard.press("Control+z")
+    page.locator("text=Paint what is lost first.").wait_for()
+    page.keyboard.press("Control+y")
+    before = page.locator(".size input").input_value()
+    page.keyboard.press("]")
+    assert float(page.locator(".size input").input_value()) > float(before)
+    page.locator("summary", has_text="More settings").click()
+    page.get_by_label("method", exact=True).select_option("map")
+    page.get_by_label("gradients", exact=True).fill("0")
+    page.locator(".wrong", has_text="--gradients is 0. Give 1 to").wait_for()  # the command's own words
+    page.get_by_label("gradients", exact=True).fill("100000")
+    page.get_by_label("noise, grey levels", exact=True).fill("0.01")
+    wait_for_words(page, "--gradients=100000")
+    assert words.inner_text().startswith("headwater image inpaint ramp.png --mask=ramp-mask.png")
+    run.click()
+    page.locator("img.live:not(.before):not([hidden])").wait_for()  # a sample is seen
+    page.reload()
+    page.locator("img.live:not(.before):not([hidden])").wait_for()
+    assert state_of(page) == "running"
+    page.locator(".job-head button", has_text="Cancel").click()
+    page.locator(".job-head .chip.cancelled").wait_for()
+    page.locator(".results img").first.wait_for()  # the best so far, or the last preview
+
+
+def test_compare_and_download_on_a_phone(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator("button.link", has_text="cat").click()
+    page.locator("[data-command='image denoise']").click()
+    page.locator("button.run:not([disabled])").click()
+    page.locator("img-comparison-slider").wait_for()
+    page.locator("img-comparison-slider").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    with page.expect_download() as download:
+        page.locator(".downloads a", has_text="Picture").click()
+    with Image.open(download.value.path()) as image:
+        assert image.size == (64, 64) and download.value.suggested_filename == "cat-denoise.png"
+    page.locator("button", has_text="Use as input").click()
+    page.locator("canvas.paint").wait_for()
+    wait_for_words(page, "headwater image denoise cat-denoise.png")
+
+
+def test_a_recording_is_checked_and_filled(page, tmp_path):
+    t = np.arange(16_000) / 8000
+    sound = 0.3 * np.sin(2 * np.pi * 330 * t) + 0.1 * np.sin(2 * np.pi * 771 * t)
+    sound[8000:8080] = 0
+    soundfile.write(tmp_path / "tone.wav", sound, 8000)
+    page.get_by_role("tab", name="Recordings").click()
+    page.set_input_files("#stage input[type=file]", str(tmp_path / "tone.wav"))
+    page.locator("button.run:not([disabled])").click()
+    page.locator("button", has_text="Fill the gaps").click()
+    wait_for_words(page, "--gap=")
+    gap = re.search(r"--gap=([\d.]+)-([\d.]+)", page.locator("#panel .words").inner_text())
+    assert abs(float(gap[1]) - 1) < 2e-3 and abs(float(gap[2]) - 1.01) < 2e-3
+    page.locator("button.run:not([disabled])").click()
+    page.locator(".track").nth(1).wait_for()
+    page.keyboard.press("x")
+    assert page.locator(".player [aria-pressed=true]", has_text="after").count() == 1
+
+
+def test_a_molecule_is_found_and_turned(page):
+    page.get_by_role("tab", name="Molecules").click()
+    page.locator("summary", has_text="More settings").click()
+    page.get_by_label("count", exact=True).fill("2")
+    page.get_by_label("candidates", exact=True).fill("1")
+    page.get_by_label("check", exact=True).select_option("none")
+    page.get_by_label("HOMO-LUMO gap", exact=True).fill("5")
+    page.locator(".quantity select").first.select_option("meV")
+    wait_for_words(page, "--gap=5meV")
+    page.locator(".quantity select").first.select_option("eV")
+    wait_for_words(page, "--gap=5eV")
+    page.locator("button.run:not([disabled])").click()
+    page.locator(".molecules tbody tr").nth(1).wait_for()
+    page.locator(".three canvas").wait_for()
+    page.locator("th button", has_text="#").click()
+    assert page.locator("tbody tr td:first-child").all_inner_texts() == ["1", "2"]
+    page.locator("th button", has_text="#").click()
+    assert page.locator("tbody tr td:first-child").all_inner_texts() == ["2", "1"]
+    page.get_by_label("Filter").fill("no such formula")
+    assert page.locator("tbody tr").count() == 0
+
+
+def test_a_killed_worker_is_told_of_and_the_queue_goes_on(page):
+    page.locator("button.link", has_text="coffee").click()
+    page.locator("[data-command='image denoise']").click()
+    page.locator("summary", has_text="More settings").click()
+    page.get_by_label("method", exact=True).select_option("map")
+    page.get_by_label("gradients", exact=True).fill("100000")
+    wait_for_words(page, "--gradients=100000")
+    page.locator("button.run:not([disabled])").click()
+    page.locator(".line", has_text="evaluation").wait_for()
+    worker = subprocess.run(
+        ["pgrep", "-f", "headwater.cli.worker"], capture_output=True, text=True
+    ).stdout.split()
+    ours = [int(pid) for pid in worker if is_ours(int(pid))]
+    assert len(ours) == 1
+    os.kill(ours[0], 9)
+    page.locator(".job-head .chip.failed").wait_for()
+    assert "SIGKILL" in page.locator(".words-of").inner_text()
+
+
+def is_ours(pid):
+    """Whether a process is a worker of the server that this test started."""
+    parent = int(
+        subprocess.run(["ps", "-o", "ppid=", "-p", str(pid)], capture_output=True, text=True).stdout or 0
+    )
+    line = subprocess.run(
+        ["ps", "-o", "ppid=,args=", "-p", str(parent)], capture_output=True, text=True
+    ).stdout
+    return line.strip().startswith(f"{os.getpid()} ") and "--port 0" in line

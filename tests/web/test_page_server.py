@@ -1,0 +1,154 @@
+"""The server itself: clients that say nothing, one folder for one server; a real worker; property tests."""
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+
+from headwater.cli.app import main
+from headwater.cli.shared.feed import VARIABLE, Feed
+from headwater.errors import Misuse
+from headwater.web import serve
+
+
+def test_who_says_nothing_is_dropped(monkeypatch):
+    monkeypatch.setattr(serve, "HEAD_PATIENCE", 0.3)
+
+    async def hello(scope, receive, send):
+        headers = [(b"content-length", b"2")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"hi"})
+
+    server = serve.make_server(hello)
+    server.config.lifespan, server.config.timeout_keep_alive = "off", 1
+    with serve.open_socket("127.0.0.1", 0) as listening:
+        port = listening.getsockname()[1]
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            end = time.monotonic() + 10
+            while not server.started and time.monotonic() < end:
+                time.sleep(0.01)
+            for begun in (b"", b"GET / HTTP/1.1\r\nHo", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"):
+                with socket.create_connection(("127.0.0.1", port), 5) as client:
+                    client.sendall(begun)
+                    got = b""
+                    start = time.monotonic()
+                    while part := client.recv(1000):
+                        got += part
+                    assert time.monotonic() - start < 3 and got.endswith(b"hi") == begun.endswith(b"\r\n\r\n")
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+def test_one_folder_serves_one_page(tmp_path):
+    with serve.hold_folder(tmp_path / "new"):
+        assert (tmp_path / "new").stat().st_mode & 0o077 == 0
+        with pytest.raises(Misuse, match="Another page"), serve.hold_folder(tmp_path / "new"):
+            pass
+
+
+def test_a_port_that_is_taken_is_said(tmp_path, capsys):
+    with serve.open_socket("127.0.0.1", 0) as taken:
+        taken.listen()
+        code = main(["serve", "--port", str(taken.getsockname()[1]), "--folder", str(tmp_path)])
+    assert code == 2 and "cannot be used" in capsys.readouterr().err
+
+
+def test_the_network_asks_for_a_token(tmp_path, capsys):
+    assert main(["serve", "--host", "0.0.0.0", "--folder", str(tmp_path)]) == 2
+    assert "--token" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
+def test_the_server_needs_no_torch(tmp_path):
+    code = (
+        "import sys, pathlib; from headwater.cli.app import app; from headwater.web.forms import Forms; "
+        "from headwater.web import serve, desk; Forms(app); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_feed_never_fails_and_does_not_flood(tmp_path):
+    feed = Feed(tmp_path, pause=100.0)
+    for misfit in (3.0, float("nan"), 1.0):
+        feed.put(misfit=misfit)
+    feed.put(always=True, misfit=float("inf"))
+    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [line["misfit"] for line in lines] == [3.0, None]
+    feed.show(lambda path: path.write_bytes(b"one"))
+    feed.show(lambda path: path.write_bytes(b"two"))  # too soon
+    assert (tmp_path / "preview.png").read_bytes() == b"one" and feed.drawn == 1
+    Feed(tmp_path / "missing").put(misfit=1.0)
+
+
+def test_a_real_worker_does_a_command_and_tells_of_it(tmp_path, picture):
+    (tmp_path / "photo.png").write_bytes(picture)
+    feed = tmp_path / "feed"
+    feed.mkdir()
+    words = ["image", "denoise", "photo.png", "--noise=25/255", "--method=one-evaluation"]
+    job = json.dumps({"words": words, "folder": str(tmp_path), "feed": str(feed)})
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "headwater.cli.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert "cpu" in json.loads(worker.stdout.readline())["devices"]
+    worker.stdin.write(job + "\n")
+    worker.stdin.flush()
+    assert worker.wait(120) in (0, 1), (feed / "log.txt").read_text()
+    worker.stdin.close()
+    worker.stdout.close()
+    events = [json.loads(line) for line in (feed / "events.jsonl").read_text().splitlines()]
+    assert events[0]["line"].startswith("denoise") and (tmp_path / "photo-denoise.png").exists()
+    assert "evaluation" in (feed / "log.txt").read_text() and VARIABLE == "HEADWATER_PROGRESS"
+
+
+@pytest.fixture
+def subnormal():
+    """Numbers below 2^-1022, which Hypothesis draws and the other tests do without."""
+    torch.set_flush_denormal(False)
+    yield
+    torch.set_flush_denormal(True)
+
+
+@pytest.fixture
+def plain_imports(monkeypatch):
+    """Imports that pytest does not rewrite: of schemathesis, a plugin of pytest, Python 3.11.7 fails to do so."""
+    finders = [finder for finder in sys.meta_path if type(finder).__name__ != "AssertionRewritingHook"]
+    assert len(finders) == len(sys.meta_path) - 1
+    monkeypatch.setattr(sys, "meta_path", finders)
+
+
+def test_no_request_is_answered_with_500(page, picture, subnormal, plain_imports):
+    """Requests of all shapes that the interface's own description allows, and some that it does not."""
+    schemathesis = pytest.importorskip("schemathesis", reason="Property tests need schemathesis")
+    page.put("/api/queue", json={"paused": True})
+    page.post("/api/files", params={"kind": "picture"}, content=picture)
+    schema = schemathesis.openapi.from_dict(page.get("/api/openapi.json").json())
+    statuses = Counter()
+
+    def ask(case):
+        known = case.as_transport_kwargs(base_url="http://127.0.0.1:8642")
+        answer = page.request(**{name: value for name, value in known.items() if value})
+        statuses[answer.status_code] += 1
+        assert answer.status_code < 500, (case.method, case.path, answer.text)
+
+    few = settings(
+        max_examples=6,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    for operation in (result.ok() for result in schema.get_all_operations()):
+        few(given(case=operation.as_strategy())(ask))()
+    assert sum(statuses.values()) > 60 and {200, 404, 422} <= set(statuses)
