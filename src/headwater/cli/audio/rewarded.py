@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from headwater.audio.rewards import SoundJudge, read_reward
-from headwater.cli.audio.generate import SoundJob, plan_draw, set_level
+from headwater.cli.audio.generate import PEAK, SoundJob, plan_draw
 from headwater.cli.audio.options import Draw
 from headwater.cli.audio.sound import Sound
 from headwater.cli.shared.job import Entry
@@ -56,21 +56,21 @@ class RewardJob(SoundJob):
             self.judge = SoundJudge(mix(draws), self.sound.rate)
         for i, seed in enumerate(self.seeds):
             part, before = self.sound.select([DRAWS + i]), self.draw(DRAWS + i)
-            reward = RewardThrough(total, lambda z: mix(self.sound.decode(z)))
+            reward = RewardThrough(total, lambda z: mix(limit_peak(self.sound.decode(z))))
             result = self.recipe(part.flow, reward, [seed], device=self.device)
             self.keep(i, before, result, total)
             if self.interrupted():
                 return
 
     def draw(self, row: int) -> Tensor:
-        """The sound `[1, channels, samples]` of a row of `list_seeds`, without a reward."""
-        return self.sound.select([row]).draw([list_seeds(self.seeds)[row]], self.device)
+        """The sound `[1, channels, samples]` of a row of `list_seeds`, without a reward, as it would be written."""
+        return limit_peak(self.sound.select([row]).draw([list_seeds(self.seeds)[row]], self.device))
 
     def keep(self, i: int, before: Tensor, result: Result, total: RewardSum) -> None:
         """Write a sound, and put down what became of it."""
         with torch.no_grad():
-            after = self.sound.decode(result.x1)
-        written = set_level(after[0], levelled=False)
+            after = limit_peak(self.sound.decode(result.x1))
+        written = after[0].double().cpu().numpy()
         self.write(written, self.outputs.main[i])
         known = [self.describe(mix(x), total) for x in (before, after)]
         radius = result.x0.norm() / self.sound.flow.event_size**0.5
@@ -135,6 +135,15 @@ class RewardJob(SoundJob):
 def list_seeds(seeds: Sequence[int]) -> list[int]:
     """The seeds of the draws without a reward, and those asked for: the problems of the model, in this order."""
     return [*range(FIRST_DRAW, FIRST_DRAW + DRAWS), *seeds]
+
+
+def limit_peak(x: Tensor) -> Tensor:
+    """Sounds `[batch, channels, samples]`, softer where they would exceed `PEAK`, as files hold and rewards hear.
+
+    >>> limit_peak(torch.tensor([[[0.5, -0.25]], [[1.98, 0.99]]])).tolist()
+    [[[0.5, -0.25]], [[0.9900000095367432, 0.4950000047683716]]]
+    """
+    return x / (x.abs().amax((1, 2), keepdim=True) / PEAK).clamp(min=1)
 
 
 def mix(x: Tensor) -> Tensor:
