@@ -18,6 +18,9 @@ from headwater.errors import Misuse
 from headwater.problem.batch import CannotRestrict, select, select_rows
 from headwater.problem.cost import WeightedSum
 
+FIRST_DRAW = 3_000_000_000
+"""The first seed of draws that standardise rewards, far from those that people ask for; torch keeps 32 bits of it."""
+
 Reward = Callable[[Tensor], Tensor]
 Weight = float | Callable[[float], float]
 """A number, or a schedule: what it is when a share of the gradients, 0 to 1, has been spent."""

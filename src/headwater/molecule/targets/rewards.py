@@ -23,10 +23,10 @@ from headwater.molecule.targets.cost import UserFunction
 from headwater.molecule.targets.design import FREE, design
 from headwater.molecule.targets.request import Request
 from headwater.problem.batch import select
-from headwater.problem.rewards import RewardSum
+from headwater.problem.rewards import FIRST_DRAW, RewardSum
 
-DRAWS, FIRST_DRAW = 16, 3_000_000_000
-"""Draws that standardise rewards, and the seed of the first, far from those that people ask for."""
+DRAWS = 16
+"""Draws that standardise rewards."""
 
 
 @dataclass(frozen=True)
