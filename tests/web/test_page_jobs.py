@@ -80,7 +80,8 @@ def test_history_survives_a_restart(open_page, tmp_path, picture):
     page.desk.store.save(record)  # as a server that was killed leaves it
     page.__exit__(None, None, None)
     page.portal = None
-    (tmp_path / "jobs" / "stray").mkdir()
+    stray = tmp_path / "jobs" / "0123456789abcdef"
+    stray.mkdir()
     again = open_page(tmp_path)
     known = {j["id"]: j for j in again.get("/api/jobs").json()["jobs"]}
     assert known[running["id"]]["state"] == "failed" and "Run it again" in known[running["id"]]["sentence"]
@@ -88,7 +89,7 @@ def test_history_survives_a_restart(open_page, tmp_path, picture):
     while again.get(f"/api/jobs/{waiting['id']}").json()["state"] != "done" and time.monotonic() < end:
         time.sleep(0.05)
     assert again.get(f"/api/jobs/{waiting['id']}").json()["state"] == "done"
-    assert not (tmp_path / "jobs" / "stray").exists() and list((tmp_path / "uploads").iterdir()) == []
+    assert not stray.exists() and list((tmp_path / "uploads").iterdir()) == []
 
 
 def test_a_result_begins_another_job(page, submit, follow):

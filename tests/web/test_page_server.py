@@ -16,6 +16,7 @@ from headwater.cli.app import main
 from headwater.cli.shared.feed import VARIABLE, Feed
 from headwater.errors import Misuse
 from headwater.web import serve
+from headwater.web.desk import Desk
 
 
 def test_who_says_nothing_is_dropped(monkeypatch):
@@ -53,6 +54,24 @@ def test_one_folder_serves_one_page(tmp_path):
     with serve.hold_folder(tmp_path / "new"):
         assert (tmp_path / "new").stat().st_mode & 0o077 == 0
         with pytest.raises(Misuse, match="Another page"), serve.hold_folder(tmp_path / "new"):
+            pass
+
+
+def test_other_files_are_not_touched(tmp_path, forms):
+    """A folder of something else is refused; in the page's own only what has a name that the page gave goes."""
+    mine = [tmp_path / "jobs" / "mine" / "data.txt", tmp_path / "uploads" / "photo.raw"]
+    for file in mine:
+        file.parent.mkdir(parents=True)
+        file.write_text("mine")
+    with pytest.raises(Misuse, match="other files"), serve.hold_folder(tmp_path):
+        pass
+    assert not (tmp_path / "lock").exists()
+    (tmp_path / "history.sqlite").touch()
+    with serve.hold_folder(tmp_path):
+        Desk(tmp_path, forms).store.close()
+    assert all(file.read_text() == "mine" for file in mine)
+    for _ in range(2):  # a start that ended before the history was made leaves the lock alone
+        with serve.hold_folder(tmp_path / "new"):
             pass
 
 

@@ -20,8 +20,9 @@ from headwater.web.events import Broadcast
 from headwater.web.forms import Command, Forms
 from headwater.web.jobs import ENDED, JobRecord, JobStore
 from headwater.web.lane import FEED, FILES, Lane, Worker, explain_signal
-from headwater.web.uploads import Upload, Uploads
+from headwater.web.uploads import Upload, Uploads, remove_strays
 
+HISTORY = "history.sqlite"
 MOST_WAITING = 200
 """Jobs that may wait."""
 MOST_JOBS = 1000
@@ -42,23 +43,17 @@ class Desk:
 
     def __init__(self, folder: Path, forms: Forms) -> None:
         self.folder, self.forms = folder, forms
-        self.store = JobStore(folder / "history.sqlite")
+        self.store = JobStore(folder / HISTORY)
         self.uploads = Uploads(folder / "uploads")
         self.broadcast = Broadcast(self.snapshot)
         self.paused = False
         self.trouble = ""
         self.lanes: dict[str, Lane] = {}
         self.tasks: list[asyncio.Task[None]] = []
-        self._remove_strays()
+        remove_strays(folder / "jobs", self.store.jobs)
 
     def _make_lane(self, device: str) -> Lane:
         return Lane(device, self._choose, self._begin, self._hear, self._end)
-
-    def _remove_strays(self) -> None:
-        """Remove folders of jobs that the history does not know."""
-        for folder in (self.folder / "jobs").glob("*"):
-            if folder.name not in self.store.jobs:
-                shutil.rmtree(folder, ignore_errors=True)
 
     def start(self) -> None:
         """Begin to work: the first worker says what devices there are, and each gets a lane."""

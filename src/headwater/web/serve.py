@@ -19,10 +19,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from headwater.errors import Misuse, as_refusal
 from headwater.web.app import make_app
-from headwater.web.desk import Desk
+from headwater.web.desk import HISTORY, Desk
 from headwater.web.forms import Forms
 from headwater.web.guard import LOCAL, Door
 
+LOCK = "lock"
 SHORTEST_TOKEN = 16
 HEAD_PATIENCE = 10.0
 """Seconds in which the head of a request must be there, from the connection or the last answer on."""
@@ -86,6 +87,19 @@ def check_options(host: str, token: str | None) -> None:
         raise Misuse(what, f"Give at least {SHORTEST_TOKEN} of ASCII, as 'openssl rand -hex 16' prints.")
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds other files than the page's: in its own it removes what it does not know.
+
+    Raises
+    ------
+    Misuse
+        There are files, and no history among them.
+    """
+    names = {path.name for path in folder.iterdir()}
+    if names - {LOCK} and HISTORY not in names:
+        raise Misuse(f"{folder} holds other files and no {HISTORY}.", "Name a new --folder.")
+
+
 @contextmanager
 def hold_folder(folder: Path) -> Iterator[None]:
     """A block in which no other server uses the folder; it is made for this user alone.
@@ -93,11 +107,12 @@ def hold_folder(folder: Path) -> Iterator[None]:
     Raises
     ------
     Misuse
-        Another one uses it, or it cannot be made.
+        Another one uses it, it is not a folder of the page, or it cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (folder / "lock").open("w")
+        check_folder(folder)
+        lock = (folder / LOCK).open("w")
     except OSError as error:
         raise as_refusal(error) from None
     with lock:

@@ -6,7 +6,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,12 +44,14 @@ class Upload:
 
 
 def clean_stem(name: str) -> str:
-    """The stem of a client's file name as letters, digits and hyphens: it is shown, and never opened as it came.
+    r"""The stem of a client's file name as letters, digits and hyphens: it is shown, and never opened as it came.
 
     >>> clean_stem("../../etc/passwd"), clean_stem("My photo (1).JPG"), clean_stem("日本.png")
     ('passwd', 'My-photo-1', 'file')
+    >>> clean_stem("C:\\pictures\\b.png")
+    'b'
     """
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(name.replace("\\\\", "/")).stem).strip("-")[:60]
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(name.replace("\\", "/")).stem).strip("-")[:60]
     return stem if stem and not stem[0].isdigit() else f"file-{stem}".rstrip("-")
 
 
@@ -134,19 +136,26 @@ def check_pixels(path: Path, name: str) -> None:
         raise Misuse(what, "Cut or shrink it first, or use the command line.")
 
 
+def remove_strays(folder: Path, known: Container[str] = ()) -> None:
+    """Remove the folders of jobs or uploads that are not known; only those with a name that we gave."""
+    for path in folder.glob("*"):
+        if path.name not in known and re.fullmatch("[0-9a-f]{16}", path.name):
+            shutil.rmtree(path, ignore_errors=True)
+
+
 class Uploads:
     """The folder of files that wait for a job.
 
     Parameters
     ----------
     folder
-        Made if it is not there, and emptied: no page knows what a former server took.
+        Made if it is not there, and rid of former uploads: no page knows what a former server took.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, mode=0o700)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        remove_strays(folder)
         self.known: dict[str, tuple[Upload, float]] = {}
 
     def begin(self) -> Path:
