@@ -8,6 +8,7 @@ import time
 from stand_in_worker import BREAK, DIE, MISSED, REFUSED, WAIT
 
 from headwater.web import desk as desks
+from headwater.web.jobs import JobStore
 
 
 def test_a_job_runs_and_its_files_come_back(page, submit, follow, picture):
@@ -90,6 +91,20 @@ def test_history_survives_a_restart(open_page, tmp_path, picture):
         time.sleep(0.05)
     assert again.get(f"/api/jobs/{waiting['id']}").json()["state"] == "done"
     assert not stray.exists() and list((tmp_path / "uploads").iterdir()) == []
+
+
+def test_jobs_that_wait_survive_the_end_of_the_server(page, submit, follow, monkeypatch):
+    first = follow(submit(WAIT), "running")
+    waiting = [submit()["id"] for _ in range(3)]
+    page.__exit__(None, None, None)
+    page.portal = None
+    store = JobStore(page.desk.folder / "history.sqlite")
+    states = {id: job.state for id, job in store.jobs.items()}
+    store.close()
+    assert [states[id] for id in waiting] == ["waiting"] * 3 and states[first["id"]] in (
+        "cancelled",
+        "failed",
+    )
 
 
 def test_a_result_begins_another_job(page, submit, follow):

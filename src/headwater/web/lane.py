@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headwater.web.jobs import JobRecord
+from headwater.cli.shared.feed import EVENTS
+from headwater.cli.worker import BROKEN
+from headwater.web.jobs import JobRecord, read_json
 
 WORKER = (sys.executable, "-m", "headwater.cli.worker")
-BROKEN = 70
-"""The exit code of a command that broke, as the worker has it."""
 PATIENCE = 20.0
 """Seconds that a cancelled job has to write the best so far."""
 LOOK = 0.25
@@ -102,7 +102,7 @@ class Feedback:
         found = []
         for line in lines:
             with suppress(ValueError):
-                value = json.loads(line)
+                value = read_json(line)
                 found += [value] if isinstance(value, dict) else []
         return found
 
@@ -175,7 +175,7 @@ class Lane:
         if self.cancelled:
             await self.worker.end()
             return 130
-        feedback = Feedback(folder / FEED / "events.jsonl")
+        feedback = Feedback(folder / FEED / EVENTS)
         running = asyncio.ensure_future(self.worker.run(job.words, folder))
         while not running.done():
             await asyncio.wait([running], timeout=LOOK)
