@@ -7,7 +7,10 @@ import time
 
 from stand_in_worker import BREAK, DIE, MISSED, REFUSED, WAIT
 
+from headwater.cli import worker
+from headwater.cli.shared import feed
 from headwater.web import desk as desks
+from headwater.web import lane
 from headwater.web.jobs import JobStore
 
 
@@ -19,6 +22,12 @@ def test_a_job_runs_and_its_files_come_back(page, submit, follow, picture):
     assert got.content == picture and got.headers["content-disposition"].startswith("attachment")
     assert page.get(f"/api/jobs/{job['id']}/preview").content == picture
     assert "sandbox" in got.headers["content-security-policy"]
+
+
+def test_the_page_and_the_worker_mean_the_same():
+    """Neither imports the other, so each has the names of its own."""
+    assert (lane.LOG, lane.BROKEN) == (worker.LOG, worker.BROKEN)
+    assert (lane.EVENTS, lane.PREVIEW) == (feed.EVENTS, feed.PREVIEW)
 
 
 def test_how_it_ended_is_said(submit, follow):

@@ -19,14 +19,12 @@ from starlette.exceptions import HTTPException
 
 import headwater
 from headwater.atomic import FULL
-from headwater.cli.shared.feed import PREVIEW
-from headwater.cli.worker import LOG
 from headwater.errors import Misuse
 from headwater.text import shorten
 from headwater.web import examples
 from headwater.web.desk import Desk, explain_history
 from headwater.web.guard import COOKIE, Door, Guard, Refused, describe_refusal
-from headwater.web.lane import FEED
+from headwater.web.lane import FEED, LOG, PREVIEW
 from headwater.web.uploads import MOST_BYTES, MOST_PIXELS, Upload, clean_stem
 
 STATIC = Path(__file__).parent / "static"

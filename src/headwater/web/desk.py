@@ -15,12 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from headwater.cli.worker import LOG
 from headwater.errors import Misuse
 from headwater.web.events import Broadcast
 from headwater.web.forms import Command, Forms
 from headwater.web.jobs import ENDED, JobRecord, JobStore
-from headwater.web.lane import FEED, FILES, Lane, Worker, explain_signal
+from headwater.web.lane import FEED, FILES, LOG, Lane, Worker, explain_signal
 from headwater.web.uploads import Upload, Uploads, remove_strays
 
 HISTORY = "history.sqlite"

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headwater.cli.shared.feed import EVENTS
-from headwater.cli.worker import BROKEN
 from headwater.web.jobs import JobRecord, read_json
 
 WORKER = (sys.executable, "-m", "headwater.cli.worker")
+BROKEN = 70
+"""The exit code of a command that broke."""
+LOG, EVENTS, PREVIEW = "log.txt", "events.jsonl", "preview.png"
+"""What the worker prints, what the command says while it runs, and its last picture, in the folder FEED."""
 PATIENCE = 20.0
 """Seconds that a cancelled job has to write the best so far."""
 LOOK = 0.25

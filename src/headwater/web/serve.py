@@ -28,7 +28,7 @@ SHORTEST_TOKEN = 16
 READ_PATIENCE = 20.0
 """Seconds in which a client must take some of what waits for it."""
 SEND_BUFFER = 64 << 10
-"""Bytes that the system keeps of what a client has not read: where they are many, we do not see that it reads slowly."""
+"""Bytes that the system keeps of what a client has not read: were they many, slow reading would not be seen."""
 HEAD_PATIENCE = 10.0
 """Seconds in which the head of a request must be there, from the connection or the last answer on."""
 MOST_CONNECTIONS = 600
