@@ -27,7 +27,7 @@ def numbers():
     """(words of the command, positional arguments, option, metavar, how many) of every option of numbers."""
     for words, command in commands():
         arguments = list(command.assemble_argument_collection())
-        own = ["--operator=x"] if words == ("image", "restore") else []
+        own = {("image", "restore"): ["--operator=x"], ("batch",): ["--out=x"]}.get(words, [])
         needed = own + ["x"] * sum(
             a.required and a.parameter.name_transform and not a.name.startswith("-") for a in arguments
         )

@@ -3,14 +3,12 @@
 Nothing is built here: `test_site.py` does that.
 """
 
-import ast
-import builtins
-import doctest
 import inspect
 import re
 from pathlib import Path
 
 import pytest
+from docstring_examples import free_names
 
 import headwater as hw
 
@@ -40,22 +38,6 @@ def read_parameters(doc):
     text = sections.get("Parameters", "") + sections.get("Attributes", "")
     heads = re.findall(r"^(\*{0,2}\w+(?:, \w+)*)(?: : .*)?$", text, re.MULTILINE)
     return {name.strip("*") for head in heads for name in head.split(", ")}
-
-
-def free_names(doc):
-    """What the examples use without having made or imported it."""
-    source = "".join(example.source for example in doctest.DocTestParser().get_examples(doc))
-    nodes, bound, used = list(ast.walk(ast.parse(source))), set(dir(builtins)), set()
-    for node in nodes:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            bound |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.Name):
-            (bound if isinstance(node.ctx, ast.Store) else used).add(node.id)
-        elif isinstance(node, ast.arg):
-            bound.add(node.arg)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            bound.add(node.name)
-    return used - bound
 
 
 def annotations_of(thing):

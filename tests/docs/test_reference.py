@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
+from docstring_examples import free_names
 
 import headwater
 
@@ -77,16 +77,13 @@ def test_all_pages_are_in_the_table_of_contents():
 
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_an_entry_has_an_example_and_needs_nothing_but_its_name(name):
-    """The example of an entry, and those of its methods, run after `import torch` and the import of the entry."""
+    """The examples, which run with the other docstrings, use nothing but torch, the entry and what they make."""
     thing = find(name)
     doc = inspect.getdoc(thing)
     protocol = getattr(thing, "_is_protocol", False)
     assert protocol or re.search(r"^Examples\n-{8}\n(.*\n)*?>>> ", doc, re.MULTILINE), name
-    space = {"torch": torch, name.rpartition(".")[2]: thing}
     for part, member in members(thing):
-        text = doc_of(thing, part, member)
-        example = doctest.DocTestParser().get_doctest(text, dict(space), f"{name}.{part}", None, None)
-        doctest.DebugRunner(verbose=False).run(example)
+        assert free_names(doc_of(thing, part, member)) <= {"torch", name.rpartition(".")[2]}, f"{name}.{part}"
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)

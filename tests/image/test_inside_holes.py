@@ -66,10 +66,42 @@ def test_what_sees_everything_or_has_no_adjoint_leaves_nothing_unseen():
         assert not bool(unseen(misfit, x).any())
 
 
+def test_a_hole_in_a_blurred_picture_is_found_in_spite_of_rounding():
+    """y is the blurred picture with a hole: what lies deeper than the kernel reaches is unseen."""
+    mask = holed((slice(4, 22), slice(2, 22)))
+    operator = hw.image.chain(hw.image.Blur(torch.ones(3, 3) / 9), hw.image.Inpaint(mask))
+    x = torch.zeros(1, 3, 24, 24)
+    beyond = unseen(hw.Misfit(operator, operator(x), 0.1), x)[0, 0]
+    deep = torch.zeros(24, 24, dtype=torch.bool)
+    deep[5:21, 3:21] = True
+    assert torch.equal(beyond, deep)
+
+
+def test_the_default_answer_of_a_batch_is_that_of_each_alone_or_none():
+    masks = torch.stack([holed((slice(4, 20), slice(4, 20))), holed((slice(4, 6), slice(None)))])[:, None]
+    flow, y = hw.Flow(lambda x, t: -x, (3, 24, 24)), torch.zeros(2, 3, 24, 24)
+    tasks = [
+        hw.image.ImageTask(hw.image.Inpaint(m), y[: len(m)], 0.1, (24, 24))
+        for m in (masks, masks[:1], masks[1:])
+    ]
+    kinds = [type(task.recipe().estimate).__name__ for task in tasks[1:]]
+    assert kinds == ["Estimate", "Average"]
+    with pytest.raises(hw.Misuse, match="different default answers"):
+        hw.image.restore(tasks[0], flow, [0, 1])
+    recipe = hw.Estimate(times=2)
+    assert hw.image.restore(tasks[0], flow, [0, 1], recipe=recipe).images.shape == (2, 3, 24, 24)
+
+
 @pytest.mark.parametrize("settings", [{"inside": 1.5}, {"inside": float("nan")}, {"depth": -1}])
 def test_what_is_no_share_is_refused(settings):
     with pytest.raises(hw.Misuse, match="no share of noise"):
         InsideHoles(**settings)
+
+
+@pytest.mark.parametrize("fresh", [-0.1, 1.5, float("nan")])
+def test_an_estimate_refuses_what_is_no_share(fresh):
+    with pytest.raises(hw.Misuse, match="no share of new noise"):
+        hw.Estimate(fresh=fresh)
 
 
 def test_old_noise_keeps_the_variance_of_what_was_not_measured():

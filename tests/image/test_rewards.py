@@ -170,7 +170,8 @@ def test_a_sum_weighs_standardises_and_selects():
 
 
 def test_words_become_rewards(tmp_path):
-    assert set(NAMES) == {"class", "palette", "brightness", "contrast", "symmetry", "sharpness", "like"}
+    own = {"class", "palette", "brightness", "contrast", "symmetry", "sharpness", "like"}
+    assert set(NAMES) == own | {"text", "clip"}
     assert read_reward("class: volcano") == ClassLogit("volcano")
     assert read_reward("palette: #f00, #ffffff") == Palette(((1.0, -1.0, -1.0), (1.0, 1.0, 1.0)))
     assert read_reward("brightness") == Brightness() and read_reward("brightness: -0.2") == Brightness(-0.2)

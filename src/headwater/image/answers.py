@@ -9,19 +9,26 @@ control of the source goes on from it.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from torch import Tensor
+
+from headwater.dflow.result import Result
+from headwater.errors import Misuse
+from headwater.flows.flow import Flow
 from headwater.image.inside_holes import InsideHoles
 from headwater.image.operators.blur import Blur
 from headwater.image.operators.colorize import Colorize
 from headwater.image.operators.inpaint import Inpaint
 from headwater.image.power_law import PowerLaw
+from headwater.problem.cost import Misfit
 from headwater.problem.operator import Identity, Operator
 from headwater.recipes.average import Average
 from headwater.recipes.covariance import White
 from headwater.recipes.estimate import Estimate
-from headwater.recipes.recipe import Recipe
+from headwater.recipes.recipe import Recipe, RecipeOptions
 from headwater.recipes.warm_start import WarmStart
 
 Answer = Literal["faithful", "plausible"]
@@ -80,8 +87,13 @@ def estimate_for(operator: Operator) -> Estimate:
 def answer_of(operator: Operator) -> Answer:
     """What is asked for by default: a plausible picture where a hole or the colour is missing, else a faithful one.
 
-    Where every missing pixel has a known one near by, as in scratches, the faithful answer is better by every measure
+    Where every missing pixel has a known one near by the faithful answer is better in PSNR and perceptual distance
     (`benchmarks/decisions/large_holes.py`).
+
+    Raises
+    ------
+    Misuse
+        Some masks of a batch have a hole and others do not: an answer must not depend on its neighbours.
 
     Examples
     --------
@@ -96,9 +108,34 @@ def answer_of(operator: Operator) -> Answer:
 
 def leaves_open(part: Operator) -> bool:
     """Whether an operator leaves much of the picture to the model: a mask with a hole, or lost colour."""
-    if isinstance(part, Inpaint):
-        return bool(InsideHoles().of_mask(~part.mask).any())
-    return isinstance(part, Colorize)
+    if not isinstance(part, Inpaint):
+        return isinstance(part, Colorize)
+    holes = InsideHoles().of_mask(~part.mask).flatten(1).any(1)
+    if bool((holes != holes[0]).any()):
+        raise Misuse(
+            "Some masks of the batch have holes and others only thin damage, which have different default answers.",
+            "Ask for task.recipe('faithful') or task.recipe('plausible'), or restore them apart.",
+        )
+    return bool(holes[0])
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """The recipe of a task whose default answer cannot be told; it says so when it is called."""
+
+    error: Misuse
+
+    def __call__(
+        self,
+        flow: Flow,
+        misfit: Misfit,
+        seeds: Sequence[int],
+        *,
+        guess: Tensor,
+        options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
+    ) -> Result:
+        """Raise the error."""
+        raise self.error
 
 
 def parts_of(operator: Operator) -> list[Operator]:

@@ -48,11 +48,12 @@ class InsideHoles:
     Examples
     --------
     >>> import headwater as hw
+    >>> import torch
     >>> known = torch.ones(1, 9, dtype=torch.bool)
     >>> known[:, 2:] = False
     >>> misfit = hw.Misfit(hw.image.Inpaint(known), torch.zeros(1, 1, 1, 9), 0.1)
     >>> flow = hw.Flow(lambda x, t: -x, (1, 1, 9))
-    >>> InsideHoles(inside=0.5, depth=2).share(flow, misfit, torch.zeros(1, 1, 1, 9)).flatten().tolist()
+    >>> hw.image.InsideHoles(inside=0.5, depth=2).share(flow, misfit, torch.zeros(1, 1, 1, 9)).flatten().tolist()
     [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5]
     """
 

@@ -18,7 +18,7 @@ from headwater.flows.cover import Cover, cover_damage
 from headwater.flows.flow import Flow
 from headwater.flows.latent import LatentModel
 from headwater.flows.windowed import extend_to_canvas
-from headwater.image.answers import Answer, answer_of, faithful, on_latents, plausible
+from headwater.image.answers import Answer, Undecided, answer_of, faithful, on_latents, plausible
 from headwater.image.canvas import Crop, cover_of, extend, extend_mirrored, known_pixels, pad_to, surround
 from headwater.image.denoise import DenoisePicture
 from headwater.image.io.picture import check_range
@@ -152,21 +152,21 @@ class ImageTask:
         if isinstance(model, LatentModel):
             rough = self._rough_image(model.shape[0]) if self.guess is None else self.guess
             measured = self._measure_once(self.operator, self.y)
-            return pose_on_latents(*measured, self.misfit_unit, rough, model, self.recipe(latent=True))
+            return pose_on_latents(*measured, self.misfit_unit, rough, model, self._default(latent=True))
         canvas, sigma = self.embed(model), self.misfit_unit
         if (cover := cover_of(canvas)) is not None:
             known = Inpaint(self._pack_known(cover))
             y = self.pack(self.y, cover)
             guess = known.pinv(y) if self.guess is None else self.pack(self.guess, cover)
-            return Problem(canvas, Misfit(*self._measure_once(known, y), sigma), guess, self.recipe())
+            return Problem(canvas, Misfit(*self._measure_once(known, y), sigma), guess, self._default())
         guess = self._rough_image(model.shape[0]) if self.guess is None else self.guess
         size = (canvas.shape[1], canvas.shape[2])
         operator, y = self._measure_once(self.operator, self.y)
         if size != self.size:
             operator = compose(operator, Crop(*self.size, size))
         if self.is_denoising:
-            return Problem(canvas, Misfit(operator, y, sigma), extend_mirrored(guess, size), self.recipe())
-        return Problem(canvas, Misfit(operator, y, sigma), extend(guess, size), self.recipe())
+            return Problem(canvas, Misfit(operator, y, sigma), extend_mirrored(guess, size), self._default())
+        return Problem(canvas, Misfit(operator, y, sigma), extend(guess, size), self._default())
 
     def _measure_once(self, operator: Operator, y: Tensor) -> tuple[Operator, Tensor]:
         """Operator and measurement; of a grey picture in three equal channels, which have one noise, one channel.
@@ -179,6 +179,13 @@ class ImageTask:
         if not alike or y.shape[1] != 3 or bool((y - y.mean(1, keepdim=True)).abs().max() > 1e-6):
             return operator, y
         return compose(Colorize("mean"), operator), y.mean(1, keepdim=True)
+
+    def _default(self, *, latent: bool = False) -> Recipe:
+        """The recipe of a posed problem, which is asked for before it is known whether it is used."""
+        try:
+            return self.recipe(latent=latent)
+        except Misuse as error:
+            return Undecided(error)
 
     def recipe(self, answer: Answer | None = None, *, latent: bool = False) -> Recipe:
         """The method for an answer: "faithful", near the mean of what is likely, or "plausible", a picture of it.
@@ -195,7 +202,7 @@ class ImageTask:
         Raises
         ------
         Misuse
-            There is no such answer.
+            There is no such answer, or the masks of a batch have different default answers.
 
         Examples
         --------

@@ -113,7 +113,7 @@ class Estimate:
     Raises
     ------
     Misuse
-        There is less than one time.
+        There is less than one time, or the share of new noise is not from 0 to 1.
 
     Notes
     -----
@@ -155,6 +155,8 @@ class Estimate:
     def __post_init__(self) -> None:
         if self.times < 1:
             raise Misuse(f"An estimate of {self.times} times evaluates nothing.", "Give at least 1.")
+        if isinstance(self.fresh, int | float) and not 0 <= self.fresh <= 1:
+            raise Misuse(f"{self.fresh} is no share of new noise.", "Give `fresh` from 0 to 1.")
 
     def __call__(
         self,

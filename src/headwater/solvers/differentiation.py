@@ -187,7 +187,8 @@ class Auto:
     ) -> Auto:
         """The strategy with what a cost keeps of its own evaluation taken from the memory, as a decoder does.
 
-        The cost is evaluated once, and only where the solve takes so much memory that this can matter.
+        The cost is evaluated once, at x0 `[batch, *event]`, and only where the solve takes so much memory that this
+        can matter.
         """
         budget = self._budget(x0)
         need = steps * method.evaluations * len(x0) * _activations(flow, x0)
