@@ -202,7 +202,8 @@ class Lane:
             worker.signal(signal.SIGKILL)
 
     async def close(self) -> None:
-        """End both processes; a running job is asked first, and has a moment to write what it has."""
+        """End both processes; a running job is asked first, has a moment to write what it has, and is told of."""
+        self.cancelled = True  # a worker that is being started gets no job
         if self.worker is not None:
             self.worker.signal(signal.SIGINT)
             with suppress(TimeoutError):
@@ -210,6 +211,10 @@ class Lane:
         for worker in (self.worker, self.spare):
             if worker is not None:
                 await worker.end()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(5.0):
+                while self.job is not None:
+                    await asyncio.sleep(0.01)
 
 
 def explain_signal(code: int) -> str:
