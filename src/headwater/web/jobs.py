@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import time
 from dataclasses import asdict, dataclass, field, fields
@@ -85,10 +86,15 @@ class JobRecord:
 def read_json(text: str | bytes) -> Any:
     """JSON; NaN and infinities, which no browser reads, become None.
 
-    >>> read_json('{"misfit": NaN}')
-    {'misfit': None}
+    >>> read_json("[NaN, 1e999, 0.5]")
+    [None, None, 0.5]
     """
-    return json.loads(text, parse_constant=lambda word: None)
+
+    def read_number(word: str) -> float | None:
+        value = float(word)
+        return value if math.isfinite(value) else None
+
+    return json.loads(text, parse_constant=read_number, parse_float=read_number)
 
 
 class JobStore:
