@@ -1,5 +1,6 @@
 """CLIP as two maps into one space: a tiny random model, against its own processor, offline."""
 
+import copy
 import json
 
 import numpy as np
@@ -65,9 +66,8 @@ def test_each_problem_has_its_text_and_the_gradient_is_that_of_differences(model
         reward, x = pair.reward(["a cat", "a red dog"]), pictures(20).double().requires_grad_()
         value = reward(x)
         assert_close(reward.select(torch.tensor([1]))(x[1:]), value[1:])
-        assert_close(pair.reward("a cat")(x)[:1], value[:1]) and reward.select(torch.tensor([1])).words == (
-            "a red dog",
-        )
+        assert_close(pair.reward("a cat")(x)[:1], value[:1])
+        assert reward.select(torch.tensor([1])).words == ("a red dog",)
         (gradient,) = torch.autograd.grad(value.sum(), x)
         e = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         with torch.no_grad():
@@ -91,6 +91,32 @@ def test_a_folder_gives_the_same_and_its_processor_the_statistics(model, folder,
     assert float((other(pictures()) - read(pictures())).abs().max()) > 1e-5
 
 
+def test_the_file_of_a_whole_processor_gives_the_statistics_too(folder, tmp_path):
+    images = tf.CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size=16, image_mean=[0.4, 0.5, 0.6])
+    tf.CLIPProcessor(images, clip_tokenizer()).save_pretrained(tmp_path)
+    mean, std = clip.read_statistics(tmp_path)
+    assert not (tmp_path / "preprocessor_config.json").exists()
+    assert (list(mean), list(std)) == ([0.4, 0.5, 0.6], pytest.approx(clip.STD))
+
+
+def test_the_model_goes_where_the_pictures_are(model):
+    encoder, _ = clip.load(copy.deepcopy(model), clip_tokenizer())
+    assert encoder(pictures().to("meta")).device.type == "meta"  # any device but the CPU
+
+
+def test_siglip_reads_texts_at_the_length_that_it_was_trained_on():
+    size = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {**size, "vocab_size": len(LETTERS) + 2, "max_position_embeddings": 16}
+    torch.manual_seed(0)
+    config = tf.SiglipConfig(text_config=text, vision_config={**size, "image_size": 16, "patch_size": 8})
+    net = tf.SiglipModel(config).eval()
+    _, embed = clip.load(net, clip_tokenizer())
+    tokens = clip_tokenizer()(["a cat"], padding="max_length", max_length=16, return_tensors="pt")
+    with torch.no_grad():
+        assert_close(embed(["a cat"]), net.get_text_features(**tokens).pooler_output)
+    assert_close(embed(["a cat", "a red dog"])[:1], embed(["a cat"]))
+
+
 def remove(folder, name):
     (folder / name).unlink()
 
@@ -107,6 +133,16 @@ def pickled(folder):
         (lambda f: remove(f, "config.json"), "cannot be read"),
         (lambda f: (f / "config.json").write_text("{"), "cannot be read"),
         (lambda f: (f / "preprocessor_config.json").write_text("{"), "cannot be read"),
+        (lambda f: (f / "preprocessor_config.json").write_text("[1]"), "is no processor's file"),
+        (
+            lambda f: (f / "processor_config.json").write_text('{"image_processor": 1}'),
+            "is no processor's file",
+        ),
+        (lambda f: (f / "processor_config.json").write_text('{"image_mean": [0.5]}'), "of three colours"),
+        (
+            lambda f: (f / "processor_config.json").write_text('{"image_std": ["a", 1, 1]}'),
+            "of three colours",
+        ),
         (lambda f: (f / "model.safetensors").write_bytes(b"no"), "cannot be read"),
     ],
 )

@@ -244,6 +244,11 @@ def test_sigma_is_one_per_problem_or_broadcast():
     assert shapes == [[2], [2], [2, 1, 1, 1], [2, 1, 1, 1]]
 
 
+class Levelled(Curved):
+    def sigma_min(self):
+        return 0.02
+
+
 def evaluate(denoiser, **options) -> Tensor:
     return edm.load(denoiser, (3,), **options)(normal(2, 3), torch.tensor(0.5))
 
@@ -255,6 +260,7 @@ def evaluate(denoiser, **options) -> Tensor:
         (lambda: evaluate(lambda x, sigma: x * sigma), r"sigma \[2\] with x \[2, 3\]", "broadcast=True"),
         (lambda: evaluate(lambda x, sigma: x[:, :1]), r"returned shape \(2, 1\)", "one tensor of x's shape"),
         (lambda: evaluate(lambda x, sigma: (x, x)), "returned tuple", "one tensor"),
+        (lambda: evaluate(Levelled()), "sigma_min of the denoiser is a method", "give sigma_min to load"),
         (lambda: evaluate(Curved(), sigma_min=0.0), "from 0 to 80", "0 < sigma_min"),
         (lambda: evaluate(Curved(), sigma_min=-1.0), "from -1 to 80", "0 < sigma_min"),
         (lambda: evaluate(Curved(), sigma_max=float("nan")), "from 0.002 to nan", "0 < sigma_min"),

@@ -38,6 +38,14 @@ def test_a_tone_has_the_loudness_and_the_brightness_of_its_rms_and_frequency():
     assert abs(float(like(0.01 * tone(500)))) < 1e-3 and float(like(tone(2000))) < float(like(tone(520))) < 0
 
 
+def test_bands_begin_at_100_hz_and_none_is_empty_at_any_rate():
+    for rate, count in ((8000, 16), (44100, 23), (48000, 24)):
+        noise = torch.randn(1, rate // 2, generator=torch.Generator().manual_seed(0), dtype=F64)
+        level = sound.describe_bands(noise, rate)[0, :count]
+        assert level.shape == (count,) and float(level.min()) > -40
+        assert float(sound.describe_bands(torch.ones(1, rate // 2, dtype=F64), rate)[0, :count].max()) < -20
+
+
 CASES = {
     "loudness": Loudness(),
     "loudness with a target": Loudness(-15.0),

@@ -3,15 +3,19 @@
 import fcntl
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
+import time
 
 import batch_work
 import pytest
 
-from headwater.batch import Function, Job, Outcome, Shard, run, write_page, write_table
+from headwater.batch import Function, Job, Outcome, Shard, driver, run, write_page, write_table
 from headwater.batch.driver import Progress
 from headwater.batch.job import Hashes
-from headwater.batch.results import Results
+from headwater.batch.results import Results, name_owner
 from headwater.errors import Misuse
 
 HALF = Function(batch_work.half)
@@ -183,13 +187,96 @@ def test_a_second_run_of_a_share_is_refused_and_one_of_another_share_is_not(tmp_
     assert run(HALF, jobs(1), tmp_path).counts == {"done": 1}
 
 
-def test_what_a_killed_run_left_is_removed_and_that_of_another_share_is_not(tmp_path):
-    for shard in ("1-of-1", "2-of-3"):
-        (tmp_path / f".headwater-tmp-{shard}-{'0' * 32}-abcd").mkdir()
-    (tmp_path / "mine").mkdir()
-    run(HALF, jobs(1), tmp_path)
-    left = {place.name for place in tmp_path.iterdir() if "1-of-1-" in place.name or "2-of-3" in place.name}
-    assert left == {f".headwater-tmp-2-of-3-{'0' * 32}-abcd"} and (tmp_path / "mine").is_dir()
+def test_what_a_killed_run_left_is_removed_and_what_others_write_is_not(tmp_path):
+    """The other run may be at work, as where the file system has no locks, or have another share."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        key, alive, elsewhere = "0" * 32, name_owner(other.pid), "another-7"
+        left = [
+            *(
+                f".headwater-tmp-1-of-1-{owner}-{key}-abcd"
+                for owner in (name_owner(os.getpid()), "another-8")
+            ),
+            *(f".headwater-tmp-1-of-1-{name_owner(2**30)}-{key}-abcd", f".headwater-trash-{key}-abcd"),
+        ]
+        used = [f".headwater-tmp-1-of-1-{owner}-{key}-abcd" for owner in (alive, elsewhere)]
+        used += [f".headwater-tmp-2-of-3-{name_owner(2**30)}-{key}-abcd", "mine"]
+        for name in (*left, *used):
+            (tmp_path / name).mkdir()
+        os.utime(tmp_path / left[1], (0, time.time() - 25 * 3600))
+        run(HALF, jobs(1), tmp_path)
+        other.communicate(b"\n")
+    assert {place.name for place in tmp_path.iterdir() if place.name in (*left, *used)} == set(used)
+
+
+def test_a_retry_keeps_what_another_run_has_done_since_it_looked(tmp_path, monkeypatch):
+    """Where the file system has no locks two runs may retry one job."""
+    work, results = Function(batch_work.fragile, version="1"), Results(tmp_path)
+    todo = [Job({"how": "misuse"})]
+    (row,) = run(work, todo, tmp_path).rows
+
+    make_plan = driver.make_plan
+
+    def plan_and_be_late(*arguments, **more):
+        plan = make_plan(*arguments, **more)
+        with results.prepare(row.key, Shard()) as folder:
+            results.publish(folder, row.key, todo[0], Outcome("done", values={"first": True}))
+        return plan
+
+    monkeypatch.setattr(driver, "make_plan", plan_and_be_late)
+    (again,) = run(work, todo, tmp_path, retry=True).rows
+    assert again.outcome == Outcome("done", values={"first": True})
+
+
+@pytest.mark.parametrize(
+    ("error", "cure"),
+    [
+        (FileNotFoundError(2, "No such file or directory"), "Check that it is there"),
+        (OSError(28, "Full"), "Free"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_any_more_gets_a_cure_that_fits(tmp_path, monkeypatch, error, cure):
+    def publish(*arguments, **more):
+        raise error
+
+    monkeypatch.setattr(Results, "publish", publish)
+    with pytest.raises(Misuse, match=rf"{error.strerror}\. {cure}"):
+        run(HALF, jobs(1), tmp_path)
+
+
+@pytest.mark.parametrize("change", ["other bytes", "deleted", "a file more"])
+def test_an_input_that_changes_meanwhile_is_not_stored_under_its_old_bytes(tmp_path, change):
+    (tmp_path / "photo.png").write_text("before")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights").write_text("1")
+
+    def spoil(options, folder):
+        if options["value"] == 2:
+            if change == "a file more":
+                (tmp_path / "model" / "more").write_text("2")
+            else:
+                (tmp_path / "photo.png").unlink()
+            if change == "other bytes":
+                (tmp_path / "photo.png").write_text("behind")
+        return {"value": 1}
+
+    inputs = {"photo": tmp_path / "photo.png", "model": tmp_path / "model"}
+    todo = [Job({"value": value}, inputs) for value in (1, 2)]
+    good, bad = run(Function(spoil, version="1"), todo, tmp_path / "out").rows
+    assert good.status == "done" and bad.status == "failed" and bad.outcome.values == {}
+    assert bad.sentence.startswith(
+        "An input, or what computes the job, changed while this ran. Give the same"
+    )
+
+
+def test_one_name_of_an_option_a_value_and_a_column_is_three_columns(tmp_path):
+    import pyarrow.parquet
+
+    def function(options, folder):
+        return {"seconds": 3}
+
+    summary = run(Function(function, version="1"), [Job({"seconds": 2})], tmp_path)
+    (row,) = pyarrow.parquet.read_table(write_table(summary, tmp_path / "a.parquet")).to_pylist()
+    assert (row["seconds_"], row["seconds__"]) == (2, 3) and row["seconds"] < 1
 
 
 def test_two_workers_with_one_result_give_one(tmp_path):

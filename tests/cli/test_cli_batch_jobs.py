@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from PIL import Image
 
 from headwater.cli.batch import words
 from headwater.cli.batch.lines import read_lines
+from headwater.cli.batch.run import Request, hire
+from headwater.cli.batch.work import CommandWork
 from headwater.cli.image import restoration
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
@@ -194,8 +197,6 @@ def test_jobs_that_no_batch_takes_are_done_alone():
 
 
 def test_every_command_has_a_name_for_its_result(here):
-    from pathlib import Path
-
     assert len(words.commands()) >= 23 and set(words.NAMES) <= set(words.commands())
     for command in words.commands():
         inputs = {name: Path("take.wav") for name in words.positions(command)}
@@ -210,6 +211,58 @@ def test_a_file_within_a_text_is_an_input(here):
     assert {str(path) for path in job.inputs.values()} == {"photo.png", "my.py"}
     job = words.job_of(("image", "generate", "--reward=2 * my.py", "--reward=class: volcano"), "", "")
     assert [str(path) for path in job.inputs.values()] == ["my.py"] and job.given.output == "samples.png"
+
+
+@pytest.mark.parametrize("option", ["--model=weights", "--reward=2 * clip: weights: a dog"])
+def test_a_folder_that_is_named_without_a_slash_is_an_input(here, option):
+    (here / "weights").mkdir()
+    keys = []
+    for text in ("1", "2"):
+        (here / "weights" / "a.bin").write_text(text)
+        job = words.job_of(("image", "generate", option), "", "")
+        keys.append(job.key({}))
+    assert [str(path) for path in job.inputs.values()] == ["weights"] and keys[0] != keys[1]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--prompt=apple",
+        "--reward=text: apple",
+        "--reward=2 * symmetry",
+        "--model=photo64",
+        "--reward=clip: a b: apple",
+    ],
+)
+def test_a_word_that_is_also_the_name_of_a_folder_is_no_input(here, option):
+    """The folder of the results, most likely, which changes while they are computed."""
+    for name in ("apple", "symmetry", "photo64", "clip", "2"):
+        (here / name).mkdir()
+    assert words.job_of(("image", "generate", option), "", "").inputs == {}
+
+
+def test_the_key_knows_the_captions_of_a_reward_of_a_text():
+    job = words.job_of(("image", "generate", "--reward=text: a dog"), "", "")
+    assert set(CommandWork().describe(job)["models"]) == {"photo64", "pictograms-captions"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "processor", "gpu"),
+    [
+        ({"workers": 8}, 8, 3),
+        ({"workers": 0}, 1, 1),
+        ({"ray": "auto", "cores": 2}, 3, 1),
+        ({"ray": "auto", "cores": 2, "workers": 2}, 2, 1),
+        ({"ray": "auto", "cores": 16}, 1, 1),
+    ],
+)
+def test_workers_share_the_memory_of_a_machine_or_of_a_gpu(monkeypatch, request_, processor, gpu):
+    """On a machine of six cores and three GPUs."""
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    work, _ = hire(Request(Path("jobs.csv"), (), Path("out"), **request_))
+    assert work.count_sharers(torch.device("cpu")) == processor
+    assert work.count_sharers(torch.device("cuda")) == gpu
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ def test_the_cost_is_minus_the_strength_times_standard_deviations_among_draws(co
     total = 2 * (mu - mu.mean()) / mu.std() - (spread - spread.mean()) / spread.std()
     assert_close(cost(draws.positions, draws.one_hot, draws.mask), -3 * total, rtol=1e-3, atol=1e-3)
     assert_close(cost.standard_deviations(draws), total, rtol=1e-3, atol=1e-3)
+    assert cost.predicted and not replace(cost, total=hw.RewardSum(cost.total.terms[1:])).predicted
     part = cost.select(torch.tensor([2, 0]))
     assert_close(
         part(draws.positions[[2, 0]], draws.one_hot[[2, 0]], draws.mask[[2, 0]]),

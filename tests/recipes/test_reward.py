@@ -9,6 +9,7 @@ from torch.testing import assert_close
 import headwater as hw
 from headwater.dflow.prior import NearDraw
 from headwater.optimizers import GradientDescent
+from headwater.problem.rewards import RewardThrough, is_scheduled, standardise_reward
 from headwater.recipes.recipe import RecipeOptions
 from headwater.recipes.reward import MaximiseReward
 from headwater.recipes.rivals.network import Network
@@ -142,6 +143,49 @@ def test_scheduled_problems_are_independent_and_select_their_rows(gaussian):
     assert together.x1[0, 0] > together.x1[1, 0]
 
 
+def test_a_stage_in_which_nothing_counts_takes_the_weights_of_the_next(gaussian):
+    total = hw.RewardSum(((hw.Ramp(0.0, 2.0), lambda x1: x1[:, 0]),)).standardise(
+        gaussian.flow.noise(range(4))
+    )
+    through, x = RewardThrough(total, lambda z: z), torch.ones(1, 3)
+    values = [float(r(x)) for r in MaximiseReward(gradients=6, stages=3).rewards(through)]
+    assert values[0] == values[1] == pytest.approx(values[2] / 2)
+
+
+def test_schedules_are_followed_inside_sums_and_standardised_sums():
+    rising = hw.RewardSum(((hw.Ramp(0.0, 2.0), lambda x1: x1[:, 0]),))
+    draws, x = torch.tensor([[1.0], [3.0]]), torch.tensor([[4.0]])
+    scale = standardise_reward(rising, draws)
+    assert is_scheduled(scale) and float(scale.at(1.0)(x)) == float(scale(x))
+    assert float(scale.at(0.5)(x)) == pytest.approx((4.0 - scale.mean) / scale.spread)
+    outer = hw.RewardSum(((3.0, rising),))
+    assert outer.scheduled and [float(outer.at(share)(x)) for share in (0.5, 1.0)] == [12.0, 24.0]
+    assert outer.standardise(draws).scheduled
+
+
+def test_each_problem_has_the_mean_and_spread_of_its_own_reward():
+    def near(x1, scale):
+        return scale * x1[:, 0]
+
+    each = hw.Each(near, scale=torch.tensor([1.0, 10.0, 100.0]))
+    draws = torch.tensor([[1.0], [3.0]])
+    total = hw.RewardSum(((1.0, each),)).standardise(draws, problems=3)
+    x, same = torch.tensor([[4.0], [4.0], [2.0]]), 2**0.5  # all (x - 2) / sqrt(2), whatever the scale
+    assert_close(total(x), torch.tensor([same, same, 0.0]))
+    assert_close(total.select(torch.tensor([2, 0]))(x[[2, 0]]), torch.tensor([0.0, same]))
+    for count in (2, 3):  # also as many draws as problems
+        with pytest.raises(hw.Misuse, match="has data per problem") as refusal:
+            hw.RewardSum(((1.0, each),)).standardise(torch.arange(float(count))[:, None] + 1)
+        assert "problems=" in refusal.value.cure
+    shared = hw.RewardSum(((1.0, hw.Each(near, scale=torch.tensor([2.0]))),)).standardise(draws)
+    assert_close(shared(x[:1]), torch.tensor([same]))
+
+
+def test_the_rounding_of_float32_is_no_spread():
+    with pytest.raises(hw.Misuse, match="the same for all draws"):
+        standardise_reward(lambda x1: 7.0 + 5e-7 * x1[:, 0].sign(), torch.tensor([[-10.0], [10.0], [10.0]]))
+
+
 def test_a_callback_ends_all_stages(gaussian):
     total = hw.RewardSum(((hw.Ramp(0.0, 1.0), lambda x1: x1[:, 0]),))
     ended = MaximiseReward(gradients=10)(gaussian.flow, total, [0], callback=hw.deadline(0.0))
@@ -168,6 +212,10 @@ def test_a_weight_of_nothing_a_ramp_out_of_order_and_too_many_stages_are_refused
     for weight in (0.0, float("nan"), hw.Ramp(0.0, 0.0), lambda share: 1 / share if share else float("inf")):
         with pytest.raises(hw.Misuse, match="zero or not finite"):
             hw.RewardSum(((weight, lambda x1: x1[:, 0]),))
+    falling = ((hw.Ramp(2.0, 0.0), lambda x1: x1[:, 0]),)
+    with pytest.raises(hw.Misuse, match="zero in the end, so nothing is rewarded"):
+        hw.RewardSum(falling)
+    assert hw.RewardSum((*falling, (1.0, lambda x1: x1[:, 1]))).scheduled
     with pytest.raises(hw.Misuse, match="0 <= begin < finish <= 1"):
         hw.Ramp(0.0, 1.0, begin=0.5, finish=0.5)
     with pytest.raises(hw.Misuse, match="Give two finite numbers"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class PictureEncoder:
     Parameters
     ----------
     model
-        A `CLIPModel` of transformers, or another with `get_image_features`.
+        A `CLIPModel` of transformers, or another with `get_image_features`; it is moved to where the pictures are.
     mean, std
         Of each colour in [0, 1], by which pictures are standardised.
     """
@@ -51,7 +52,7 @@ class PictureEncoder:
         mean, std = (
             torch.tensor(v, dtype=x.dtype, device=x.device).reshape(1, 3, 1, 1) for v in (self.mean, self.std)
         )
-        weights = next(self.model.parameters())
+        weights = next(self.model.to(x.device).parameters())
         pixels = (((seen + 1) / 2 - mean) / std).to(weights)
         with freeze_networks((self.model,)):
             return features_of(self.model.get_image_features(pixel_values=pixels)).to(x)
@@ -75,7 +76,10 @@ class TextEncoder:
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """The embeddings of texts; a `Misuse` of a text that is longer than the model reads."""
         longest = self.model.config.text_config.max_position_embeddings
-        tokens = self.tokenizer(list(texts), padding=True, return_tensors="pt")
+        # SigLIP was trained on texts of one length, and reads its last place, padding or not
+        padding = "max_length" if getattr(self.model.config, "model_type", "").startswith("siglip") else True
+        asked = {"padding": padding, "max_length": longest if padding == "max_length" else None}
+        tokens = self.tokenizer(list(texts), return_tensors="pt", **asked)
         if tokens["input_ids"].shape[1] > longest:
             count = tokens["input_ids"].shape[1]
             raise Misuse(f"A text has {count} tokens, and the model reads at most {longest}.", "Shorten it.")
@@ -103,7 +107,7 @@ def load(
     tokenizer
         The tokenizer of a model that is given itself.
     device
-        Where the model is put; None leaves it where it is.
+        Where the model is put at once; later it follows the pictures.
 
     Returns
     -------
@@ -166,9 +170,28 @@ def read_statistics(folder: Path) -> tuple[Sequence[float], Sequence[float]]:
     """Mean and standard deviation of the colours, of the processor's file if the folder has one, else CLIP's."""
     if not folder.is_dir():
         raise Misuse(f"There is no folder {folder}.", "Give the folder that save_pretrained has written.")
-    file = folder / "preprocessor_config.json"
+    names = ("preprocessor_config.json", "processor_config.json")  # an image processor's, a whole processor's
+    for file in (folder / name for name in names):
+        if file.is_file():
+            return read_colours(file)
+    return MEAN, STD
+
+
+def read_colours(file: Path) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation of the colours, of a processor's file; CLIP's where it has none."""
     try:
-        known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        known = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Misuse(f"{file} cannot be read: {summarise(error)}.", "Save the processor again.") from error
-    return known.get("image_mean", MEAN), known.get("image_std", STD)
+    known = known.get("image_processor", known) if isinstance(known, dict) else known
+    if not isinstance(known, dict):
+        raise Misuse(f"{file} is no processor's file.", "Save the processor again.")
+    mean, std = known.get("image_mean", MEAN), known.get("image_std", STD)
+    if not (is_colour(mean) and is_colour(std) and min(std) > 0):
+        raise Misuse(f"{file} has no mean and deviation of three colours.", "Save the processor again.")
+    return mean, std
+
+
+def is_colour(value: Any) -> bool:
+    """Whether it is three numbers."""
+    return isinstance(value, list | tuple) and len(value) == 3 and all(isinstance(v, Real) for v in value)

@@ -341,8 +341,8 @@ def load(
     [0.5, 0.5, 0.5]
     """
     require_state_first(denoiser, "D(x, sigma)")
-    low, high = getattr(denoiser, "sigma_min", sigma_min), getattr(denoiser, "sigma_max", sigma_max)
-    path = VEPath(max(sigma_min, float(low)), min(sigma_max, float(high)), rho)
+    low, high = read_level(denoiser, "sigma_min", sigma_min), read_level(denoiser, "sigma_max", sigma_max)
+    path = VEPath(max(sigma_min, low), min(sigma_max, high), rho)
     full = denoiser if sigma_data is None else Preconditioned(denoiser, sigma_data)
     network: Any = _DenoiserOfPath(full, path, broadcast)
     if condition is not None:
@@ -350,3 +350,15 @@ def load(
     elif null is not None or guidance != 1.0:
         raise Misuse("There is guidance, and no condition.", "Give `condition`, one row per problem.")
     return Flow.from_denoiser(network, shape, path, **options)
+
+
+def read_level(denoiser: Denoiser, name: str, default: float) -> float:
+    """The noise level that a denoiser has under a name, `sigma_min` or `sigma_max`; the default if it has none."""
+    value = getattr(denoiser, name, default)
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # torch's, of a tensor with several numbers
+        raise Misuse(
+            f"{name} of the denoiser is a {type(value).__name__}, and no number.",
+            f"Wrap it in a function of x and sigma, and give {name} to load.",
+        ) from error

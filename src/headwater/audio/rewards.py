@@ -22,17 +22,17 @@ from headwater.errors import Misuse, suggest
 from headwater.metrics.strangeness import Strangeness
 from headwater.problem.rewards import Reward
 
-SIZE = 512
-"""Samples of a window, where there are as many."""
+WINDOW, LOWEST = 0.032, 100.0
+"""Seconds of a window, where the sound is as long; Hz of the lowest band, which then has a frequency of its own."""
 
 
-def powers(x: Tensor) -> Tensor:
+def powers(x: Tensor, rate: int) -> Tensor:
     """The power spectrogram `[batch, frequencies, frames]` of sounds `[batch, samples]`, at least 16 samples long."""
     if x.ndim != 2 or x.shape[1] < 16:
         raise Misuse(
             f"A reward of sound got the shape {list(x.shape)}.", "Give [batch, samples], at least 16 of them."
         )
-    return spectrogram(x, min(SIZE, x.shape[1]))
+    return spectrogram(x, min(max(round(WINDOW * rate), 16), x.shape[1]))
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Brightness:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The reward of x `[batch, samples]`, `[batch]`."""
-        power = powers(x).mean(2)
+        power = powers(x, self.rate).mean(2)
         frequency = torch.linspace(0, self.rate / 2000, power.shape[1]).to(x)
         centroid = (power * frequency).sum(1) / (power.sum(1) + 1e-12)
         return centroid if self.target is None else -(centroid - self.target / 1000).square()
@@ -145,6 +145,7 @@ class Likeness:
 
     recording: Tensor
     rate: int
+    _bands: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.recording.ndim != 2 or len(self.recording) != 1:
@@ -153,28 +154,31 @@ class Likeness:
             )
         if not bool(self.recording.abs().max() > 0):
             raise Misuse("The recording to resemble is silent.", "Give one with sound in it.")
+        object.__setattr__(self, "_bands", describe_bands(self.recording.double(), self.rate))
 
     def __call__(self, x: Tensor) -> Tensor:
         """The reward of x `[batch, samples]`, `[batch]`."""
-        gap = describe_bands(x, self.rate) - describe_bands(self.recording.to(x), self.rate)
+        gap = describe_bands(x, self.rate) - self._bands.to(x)
         return -(gap / 10).square().mean(1)
 
 
 def describe_bands(x: Tensor, rate: int) -> Tensor:
     """Mean and standard deviation over time of the power in thirds of an octave, in dB, `[batch, 2 bands]`.
 
-    The sound is first scaled to an rms of 1. The bands go from 100 Hz up to half of the rate.
+    The sound is first scaled to an rms of 1. The bands go from 100 Hz up to half of the rate; what is
+    below is left out.
 
     Examples
     --------
     >>> describe_bands(torch.ones(1, 4000), 8000).shape  # 16 bands from 100 to 4000 Hz
     torch.Size([1, 32])
     """
-    power = powers(x / (x.square().mean(1, keepdim=True) + 1e-12).sqrt())
+    power = powers(x / (x.square().mean(1, keepdim=True) + 1e-12).sqrt(), rate)
     frequency = torch.linspace(0, rate / 2, power.shape[1], dtype=torch.float64)
-    count = max(round(3 * math.log2(rate / 200)), 1)
-    band = (3 * (frequency.clamp(min=1) / 100).log2()).floor().clamp(0, count - 1).long().to(x.device)
-    total = power.new_zeros(len(x), count, power.shape[2]).index_add(1, band, power)
+    heard = frequency >= LOWEST
+    count = max(round(3 * math.log2(rate / 2 / LOWEST)), 1)
+    band = (3 * (frequency[heard] / LOWEST).log2()).floor().clamp(max=count - 1).long().to(x.device)
+    total = power.new_zeros(len(x), count, power.shape[2]).index_add(1, band, power[:, heard.to(x.device)])
     level = 10 * (total + 1e-6).log10()
     return torch.cat([level.mean(2), (level.var(2, correction=0) + 1e-6).sqrt()], 1)
 

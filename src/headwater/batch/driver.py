@@ -20,7 +20,7 @@ from typing import Any
 
 from headwater.batch.job import Hashes, Job, Outcome
 from headwater.batch.processes import Crew, Processes, Worker
-from headwater.batch.results import Results
+from headwater.batch.results import Results, not_written
 from headwater.batch.shard import Shard
 from headwater.batch.work import Carrier, Parcel, Work
 from headwater.errors import Misuse, summarise
@@ -266,7 +266,7 @@ def run(
         results.clean(shard)
         plan = make_plan(work, list(jobs), results, shard, retry=retry)
         for key in (*plan.corrupted, *(k for k in plan.todo if retry)):
-            results.discard(key)
+            discard_unless_done(results, key)
         progress = Progress(len(plan.there) + len(plan.todo), len(plan.there))
         carrier = Carrier(work, results.absolute(), shard)
         office = Office(carrier, limits or Limits(), progress, tell or ignore, stop or never)
@@ -277,6 +277,13 @@ def run(
         rows = tuple(make_rows(plan, results))
     seconds = time.perf_counter() - start
     return Summary(results.folder, shard, rows, len(plan.corrupted), progress.deaths, seconds, stopped)
+
+
+def discard_unless_done(results: Results, key: str) -> None:
+    """Take away a result that failed or is corrupted; it stays if another run has put down a good one meanwhile."""
+    found = results.look(key)
+    if not isinstance(found, Outcome) or found.status == "failed":
+        results.discard(key)
 
 
 def ignore(progress: Progress) -> None:
@@ -441,9 +448,8 @@ class Office:
             self.waiting.extend([left] if left else [])
             self.hand_out(worker)
         elif isinstance(error, OSError):
-            reason = error.strerror or str(error)
-            cure = "Free some space there, and give the same command again: what is done stays."
-            raise Misuse(f"The results cannot be written to {self.carrier.results.folder}: {reason}.", cure)
+            cause = getattr(error, "cause", error)  # Ray's own has no number
+            raise not_written(self.carrier.results.folder, cause)
         else:
             raise error
         self.tell(self.progress)

@@ -132,6 +132,31 @@ class Hashes:
         return self.known[path]
 
 
+class FreshHashes(Hashes):
+    """The hashes of files as they are now: one whose size or time of change is another is read again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stamps: dict[Path, Any] = {}
+
+    def of(self, path: Path) -> str:
+        """As `Hashes.of`."""
+        stamp = stamp_of(path)
+        if self.stamps.get(path) != stamp:
+            self.known.pop(path, None)
+        self.stamps[path] = stamp
+        return super().of(path)
+
+
+def stamp_of(path: Path) -> Any:
+    """What changes with a file, or with the files of a folder; None if it is missing."""
+    try:
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        return [(file, about.st_size, about.st_mtime_ns) for file in files for about in (file.stat(),)]
+    except OSError:
+        return None
+
+
 def hash_file(path: Path) -> str:
     """The SHA-256 of a file, 64 hexadecimal digits."""
     try:

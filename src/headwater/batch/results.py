@@ -12,9 +12,10 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -27,6 +28,8 @@ RECORD = "job.json"
 """The file of a result's folder that says what it is."""
 TRASH = ".headwater-trash-"
 """How the names of folders begin that nobody needs any more."""
+DAY = 86400.0
+"""Seconds after which a temporary folder counts as left behind, whoever made it."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Results:
     ----------
     folder
         Where they are.
+    owner
+        The run that writes, which its temporary names say; by default this process.
 
     Examples
     --------
@@ -54,6 +59,7 @@ class Results:
     """
 
     folder: Path
+    owner: str = field(default_factory=lambda: name_owner(os.getpid()))
 
     @classmethod
     def open(cls, folder: Path) -> Results:
@@ -98,12 +104,12 @@ class Results:
 
     def absolute(self) -> Results:
         """The same, by a name that holds in any working folder."""
-        return Results(self.folder.absolute())
+        return replace(self, folder=self.folder.absolute())
 
     @contextmanager
     def prepare(self, key: str, shard: Shard) -> Iterator[Path]:
         """A new folder under a temporary name; what is left of it is removed."""
-        place = self.folder / f"{temporary_of(shard)}{key}-{secrets.token_hex(4)}"
+        place = self.folder / f"{temporary_of(shard)}{self.owner}-{key}-{secrets.token_hex(4)}"
         try:
             place.mkdir()
             yield place
@@ -155,17 +161,35 @@ class Results:
             shutil.rmtree(trash, ignore_errors=True)
 
     def clean(self, shard: Shard) -> None:
-        """Remove what killed runs of a share left behind; to be called by the one that holds its lock."""
-        for pattern in (f"{temporary_of(shard)}*", f"{TRASH}*"):
-            for left in self.folder.glob(pattern):
+        """Remove what this run, and killed ones of the same share, left behind.
+
+        Where the file system has no locks another run may be at work: what it writes stays, for a day.
+        """
+        begin = temporary_of(shard)
+        for left in self.folder.glob(f"{begin}*"):
+            if self.is_left(left, left.name.removeprefix(begin)):
                 shutil.rmtree(left, ignore_errors=True)
+        for left in self.folder.glob(f"{TRASH}*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def is_left(self, place: Path, name: str) -> bool:
+        """Whether nobody writes to a temporary folder any more, whose name says its run."""
+        if name.startswith(f"{self.owner}-"):
+            return True
+        host, _, _ = self.owner.rpartition("-")
+        found = re.match(rf"{re.escape(host)}-(\d+)-", name)
+        if found is not None and not is_running(int(found[1])):
+            return True
+        with suppress(OSError):  # gone already
+            return time.time() - place.stat().st_mtime > DAY
+        return False
 
     @contextmanager
     def lock(self, shard: Shard) -> Iterator[None]:
         """Keep other runs of the same share away for the length of a block.
 
         The system drops the lock with the process. Where the file system has no locks the block runs without one: two
-        runs then waste time, and harm nothing.
+        runs then do jobs twice, and harm nothing.
 
         Raises
         ------
@@ -197,6 +221,22 @@ class Results:
         for place in self.folder.iterdir():
             if re.fullmatch(f"[0-9a-f]{{{DIGITS}}}", place.name):
                 yield place.name
+
+
+def name_owner(process: int) -> str:
+    """How temporary names call the run of a process of this machine."""
+    return f"{re.sub(r'[^A-Za-z0-9]', '', os.uname().nodename)[:40] or 'host'}-{process}"
+
+
+def is_running(process: int) -> bool:
+    """Whether this machine has a process of a number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
 
 
 def temporary_of(shard: Shard) -> str:
@@ -237,7 +277,7 @@ def read_outcome(record: Mapping[str, Any]) -> Outcome:
 
 def not_written(folder: Path, error: OSError) -> Misuse:
     """The sentences about a folder of results that cannot be written."""
-    cure = (
-        "Free some space, and give the same command again." if error.errno in FULL else "Name another folder."
-    )
+    cure = "Check that it is there and may be written, or name another folder."
+    if error.errno in FULL:
+        cure = "Free some space, and give the same command again: what is done stays."
     return Misuse(f"The results cannot be written to {folder}: {error.strerror or error}.", cure)

@@ -49,7 +49,7 @@ def write_table(summary: Summary, path: str | Path) -> Path:
 
 
 def describe(row: Row) -> dict[str, Any]:
-    """A row of the table: own columns first, then options, then values; an equal name gets a mark."""
+    """A row of the table: own columns first, then options, then values; an equal name gets marks until it is new."""
     outcome = row.outcome
     own: dict[str, Any] = {
         "name": row.job.name,
@@ -63,7 +63,9 @@ def describe(row: Row) -> dict[str, Any]:
     inputs = {name: str(path) for name, path in row.job.inputs.items()}
     for part in (inputs, row.job.options, {} if outcome is None else outcome.values):
         for name, value in part.items():
-            own[f"{name}_" if name in own else name] = value
+            while name in own:
+                name += "_"
+            own[name] = value
     return own
 
 

@@ -7,12 +7,12 @@ import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from headwater.atomic import FULL
-from headwater.batch.job import Job, Outcome
+from headwater.batch.job import FreshHashes, Hashes, Job, Outcome
 from headwater.batch.results import Results
 from headwater.batch.shard import Shard
 from headwater.errors import Misuse, is_out_of_memory, summarise
@@ -20,6 +20,9 @@ from headwater.errors import Misuse, is_out_of_memory, summarise
 Options = Mapping[str, Any]
 Parcel = Sequence[tuple[str, Job]]
 """Jobs with their keys, which a worker is given at once."""
+CHANGED = (
+    "An input, or what computes the job, changed while this ran. Give the same command again, with --retry."
+)
 
 
 class Work(Protocol):
@@ -103,7 +106,7 @@ class Function:
             try:
                 values = self.function(job.options, folder) or {}
             except Exception as error:  # whatever a user's function raises is the failure of this job alone
-                refuse_full_disk(error)
+                end_if_unwritable(error)
                 yield place, failure(error)
                 continue
             yield place, Outcome("done", seconds=time.perf_counter() - start, values=values)
@@ -145,11 +148,14 @@ class Carrier:
         Where results go.
     shard
         Whose temporary names are used.
+    hashes
+        Of inputs, as they were when results were published.
     """
 
     work: Work
     results: Results
     shard: Shard
+    hashes: Hashes = field(default_factory=FreshHashes, repr=False, compare=False)
 
     def carry_out(self, parcel: Parcel) -> list[str]:
         """Do the jobs; the keys of those that are in the results now.
@@ -175,22 +181,32 @@ class Carrier:
                     self.publish(parcel[place], folders[place], outcome)
                     done.append(parcel[place][0])
             except Exception as error:  # a failed job is never the end of the batch
-                refuse_full_disk(error)
+                end_if_unwritable(error)
                 if last:
                     self.publish(parcel[0], folders[0], failure(error))
                     done.append(parcel[0][0])
         return done
 
-    def publish(self, entry: tuple[str, Job], folder: Path, outcome: Outcome) -> None:
-        """Put a result where it belongs."""
-        key, job = entry
+    def holds(self, key: str, job: Job, maker: Mapping[str, Any]) -> bool:
+        """Whether a key is still that of a job: an input may have changed or gone since the run began."""
         try:
-            self.results.publish(folder, key, job, outcome, maker=self.work.describe(job))
+            return job.key(maker, self.hashes) == key
+        except Misuse:
+            return False
+
+    def publish(self, entry: tuple[str, Job], folder: Path, outcome: Outcome) -> None:
+        """Put a result where it belongs; it has failed if its key is not that of the inputs as they are now."""
+        key, job = entry
+        maker = self.work.describe(job)
+        if not self.holds(key, job, maker):
+            outcome = replace(outcome, status="failed", sentence=CHANGED, values={})
+        try:
+            self.results.publish(folder, key, job, outcome, maker=maker)
         except OSError as error:
             raise Unwritable(error.errno, error.strerror or str(error)) from None
 
 
-def refuse_full_disk(error: Exception) -> None:
+def end_if_unwritable(error: Exception) -> None:
     """Raise `Unwritable` if an exception says that nothing more can be written, which is no failure of a job."""
     if isinstance(error, Unwritable):
         raise error

@@ -15,8 +15,11 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.problem.batch import select
+from headwater.problem.batch import CannotRestrict, select, select_rows
 from headwater.problem.cost import WeightedSum
+
+FIRST_DRAW = 3_000_000_000
+"""The first seed of draws that standardise rewards, far from those that people ask for; torch keeps 32 bits of it."""
 
 Reward = Callable[[Tensor], Tensor]
 Weight = float | Callable[[float], float]
@@ -109,7 +112,8 @@ class RewardSum:
     Raises
     ------
     Misuse
-        If there is no term, a weight is zero, NaN or infinite, or the names are not one for each term.
+        If there is no term, a weight is zero, NaN or infinite, all weights end at zero, or the names are not one for
+        each term.
 
     Examples
     --------
@@ -126,6 +130,11 @@ class RewardSum:
             raise Misuse("There is no reward.", "Give at least one pair (weight, reward).")
         for weight, _ in self.terms:
             check_weight(weight)
+        if not any(weight_at(weight, 1.0) for weight, _ in self.terms):
+            raise Misuse(
+                "All weights are zero in the end, so nothing is rewarded.",
+                "Let one of them end above or below zero.",
+            )
         names = self.names or tuple(getattr(r, "__name__", type(r).__name__) for _, r in self.terms)
         if len(names) != len(self.terms):
             raise Misuse(f"There are {len(names)} names for {len(self.terms)} rewards.", "Give one for each.")
@@ -137,12 +146,16 @@ class RewardSum:
 
     @property
     def scheduled(self) -> bool:
-        """Whether a weight changes while the gradients are spent."""
-        return any(callable(weight) for weight, _ in self.terms)
+        """Whether a weight changes while the gradients are spent, here or in a reward of the sum."""
+        return any(callable(weight) or is_scheduled(reward) for weight, reward in self.terms)
+
+    def is_silent(self, share: float) -> bool:
+        """Whether nothing is rewarded when this share of the gradients has been spent."""
+        return all(is_silent(reward, share) or not weight_at(w, share) for w, reward in self.terms)
 
     def at(self, share: float) -> Reward:
         """The sum with the weights of a share of the gradients, 0 to 1; what counts nothing there is left out."""
-        now = [(weight_at(weight, share), reward) for weight, reward in self.terms]
+        now = [(weight_at(weight, share), reward_at(reward, share)) for weight, reward in self.terms]
         return WeightedSum(tuple(term for term in now if term[0]) or tuple(now[:1]))
 
     def __call__(self, x1: Tensor) -> Tensor:
@@ -154,18 +167,20 @@ class RewardSum:
         with torch.no_grad():
             return {name: r(x1).detach() for name, (_, r) in zip(self.names, self.terms, strict=True)}
 
-    def standardise(self, draws: Tensor) -> RewardSum:
+    def standardise(self, draws: Tensor, problems: int | None = None) -> RewardSum:
         """The sum in which each reward is in standard deviations of its values at draws `[n, *event]` of a flow.
 
-        Rewards of different units then have weights that compare: 1 asks for a standard deviation of each.
+        Rewards of different units then have weights that compare: 1 asks for a standard deviation of each. Where a
+        reward has data per problem, give the number of `problems`: each has its own mean and standard deviation.
 
         Raises
         ------
         Misuse
-            If a reward is not finite at a draw, the same at all of them, or there are fewer than two.
+            As `standardise_reward`.
         """
         terms = tuple(
-            (w, standardise_reward(r, draws, n)) for n, (w, r) in zip(self.names, self.terms, strict=True)
+            (w, standardise_reward(r, draws, n, problems))
+            for n, (w, r) in zip(self.names, self.terms, strict=True)
         )
         return RewardSum(terms, self.names)
 
@@ -185,6 +200,19 @@ def reward_at(reward: Reward, share: float) -> Reward:
     """A reward with the weights of a share of the gradients, 0 to 1; itself, if it does not change."""
     found: Reward = reward.at(share) if is_scheduled(reward) else reward  # type: ignore[attr-defined]
     return found
+
+
+def is_silent(reward: Reward, share: float) -> bool:
+    """Whether all weights of a reward are zero when this share of the gradients, 0 to 1, has been spent.
+
+    Examples
+    --------
+    >>> late = RewardSum(((Ramp(0.0, 1.0, begin=0.5), torch.sum),))
+    >>> is_silent(late, 0.5), is_silent(late, 0.75), is_silent(torch.sum, 0.0)
+    (True, False, False)
+    """
+    method = getattr(reward, "is_silent", None)
+    return False if method is None else bool(method(share))
 
 
 @dataclass(frozen=True)
@@ -218,6 +246,10 @@ class RewardThrough:
         """The reward with the weights of a share of the gradients, 0 to 1."""
         return RewardThrough(reward_at(self.reward, share), self.decode)
 
+    def is_silent(self, share: float) -> bool:
+        """Whether nothing is rewarded when this share of the gradients has been spent."""
+        return is_silent(self.reward, share)
+
     def select(self, index: Tensor) -> RewardThrough:
         """The reward of the problems in `index`, int64 `[k]`."""
         return RewardThrough(select(self.reward, index), select(self.decode, index))
@@ -236,7 +268,7 @@ class StandardisedReward:
     reward
         r, x1 `[batch, *event]` -> `[batch]`.
     mean, spread
-        Those of r among samples of a flow.
+        Those of r among samples of a flow; one number for all problems, or `[batch]` with one for each.
 
     Examples
     --------
@@ -245,19 +277,37 @@ class StandardisedReward:
     """
 
     reward: Reward
-    mean: float
-    spread: float
+    mean: float | Tensor
+    spread: float | Tensor
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether a weight changes while the gradients are spent."""
+        return is_scheduled(self.reward)
+
+    def at(self, share: float) -> Reward:
+        """The reward with the weights of a share of the gradients, 0 to 1, in the same units."""
+        return StandardisedReward(reward_at(self.reward, share), self.mean, self.spread)
+
+    def is_silent(self, share: float) -> bool:
+        """Whether nothing is rewarded when this share of the gradients has been spent."""
+        return is_silent(self.reward, share)
 
     def select(self, index: Tensor) -> StandardisedReward:
         """The reward of the problems in `index`, int64 `[k]`."""
-        return StandardisedReward(select(self.reward, index), self.mean, self.spread)
+        mean, spread = select_rows(self.mean, index), select_rows(self.spread, index)
+        return StandardisedReward(select(self.reward, index), mean, spread)
 
     def __call__(self, x1: Tensor) -> Tensor:
         """The standardised reward at x1 `[batch, *event]`, `[batch]`."""
-        return (self.reward(x1) - self.mean) / self.spread
+        value = self.reward(x1)
+        mean, spread = (v.to(value) if isinstance(v, Tensor) else v for v in (self.mean, self.spread))
+        return (value - mean) / spread
 
 
-def standardise_reward(reward: Reward, draws: Tensor, name: str = "reward") -> StandardisedReward:
+def standardise_reward(
+    reward: Reward, draws: Tensor, name: str = "reward", problems: int | None = None
+) -> StandardisedReward:
     """A reward in standard deviations of its values at draws `[n, *event]`.
 
     Parameters
@@ -268,18 +318,55 @@ def standardise_reward(reward: Reward, draws: Tensor, name: str = "reward") -> S
         Samples of a flow `[n, *event]`, two or more.
     name
         What a refusal calls the reward.
+    problems
+        How many problems the reward has data for; each then has its own mean and spread, over all draws. None for a
+        reward that is the same for all problems.
 
     Raises
     ------
     Misuse
         If it does not return one value per draw, is not finite at a draw, is the same at all of them, or there are
-        fewer than two.
+        fewer than two; if it has data per problem, and their number is not given.
 
     Examples
     --------
     >>> standardise_reward(lambda x: x[:, 0], torch.tensor([[1.0], [3.0]])).mean
     2.0
     """
+    if problems is None:
+        check_shared(reward, draws, name)
+        mean, spread = measure_spread(reward, draws, name)
+        return StandardisedReward(reward, mean, spread)
+    each = [select(reward, torch.full((len(draws),), i)) for i in range(problems)]
+    found = torch.tensor([measure_spread(r, draws, name) for r in each], dtype=torch.float64)
+    return StandardisedReward(reward, found[:, 0], found[:, 1])
+
+
+def check_shared(reward: Reward, draws: Tensor, name: str) -> None:
+    """Refuse a reward with data per problem, by its values at draws `[n, *event]`, whose problems are others."""
+    try:
+        first = select(reward, torch.zeros(len(draws), dtype=torch.int64))
+    except CannotRestrict:
+        return
+    if first is reward:
+        return
+    with torch.no_grad():
+        expected = first(draws)  # by the data of the first problem
+        if not isinstance(expected, Tensor):
+            return  # `measure_spread` refuses it
+        try:
+            shared = torch.allclose(reward(draws), expected, rtol=1e-3, atol=1e-5, equal_nan=True)
+        except (Misuse, RuntimeError):  # rows for other problems than the draws
+            shared = False
+    if not shared:
+        raise Misuse(
+            f"The reward {name!r} has data per problem, and the draws are none of these problems.",
+            "Give problems=..., their number, to standardise.",
+        )
+
+
+def measure_spread(reward: Reward, draws: Tensor, name: str) -> tuple[float, float]:
+    """Mean and standard deviation of a reward at draws `[n, *event]`, checked to be of use."""
     with torch.no_grad():
         values = reward(draws)
     if not isinstance(values, Tensor) or values.shape != (len(draws),):
@@ -295,9 +382,9 @@ def standardise_reward(reward: Reward, draws: Tensor, name: str = "reward") -> S
             f"The reward {name!r} has no spread among {len(values)} draws, or is not finite.",
             "Give two or more draws, and a reward that is finite at all of them.",
         )
-    if spread <= 1e-9 * float(values.abs().max()) or spread == 0:
+    if spread <= 1e-6 * float(values.abs().max()):  # above the rounding of float32
         raise Misuse(
             f"The reward {name!r} is the same for all draws, so nothing tells how to raise it.",
             "Give a reward that differs between samples.",
         )
-    return StandardisedReward(reward, float(values.mean()), spread)
+    return float(values.mean()), spread

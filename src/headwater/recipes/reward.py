@@ -23,7 +23,7 @@ from headwater.flows.watched import Ended
 from headwater.optimizers import LBFGS, GradientDescent, Optimizer
 from headwater.optimizers.status import Status
 from headwater.problem.cost import Cost, WeightedSum
-from headwater.problem.rewards import Reward, is_scheduled, reward_at
+from headwater.problem.rewards import Reward, is_scheduled, is_silent, reward_at
 from headwater.solvers.differentiation import Strategy
 from headwater.solvers.method import DDIM, Method
 
@@ -182,11 +182,16 @@ class MaximiseReward:
         return [self.gradients * (k + 1) // count - self.gradients * k // count for k in range(count)]
 
     def rewards(self, reward: Reward) -> list[Reward]:
-        """The reward of each stage: of the first with the weights of the start, of the last with those of the end."""
+        """The reward of each stage: of the first with the weights of the start, of the last with those of the end.
+
+        A stage whose weights are all zero, which has no gradient, takes those of the next that has others.
+        """
         count = len(self.split_gradients(reward))
         if count == 1:
             return [reward_at(reward, 1.0)]
-        return [reward_at(reward, k / (count - 1)) for k in range(count)]
+        shares = [k / (count - 1) for k in range(count)]
+        heard = [next((s for s in shares[k:] if not is_silent(reward, s)), 1.0) for k in range(count)]
+        return [reward_at(reward, share) for share in heard]
 
 
 class Watched:

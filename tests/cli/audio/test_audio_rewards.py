@@ -9,6 +9,7 @@ from audio_takes import samples
 
 from headwater.cli.app import main
 from headwater.cli.audio import rewarded
+from headwater.cli.audio import sound as flow_sound
 
 FILE = "def reward(x):\n    return x[:, :400].square().mean(1)\n\n\ndef scalar(x):\n    return x.mean()\n"
 
@@ -42,6 +43,17 @@ def test_rewards_rise_and_are_reported_and_each_seed_stands_alone(folder):
     assert (folder / "two-sheet.png").read_bytes()[:4] == b"\x89PNG"
     assert generate("-n", "1", "--seed", "1", "-o", "one.wav", *wishes) == 0
     torch.testing.assert_close(samples("one.wav"), samples("two-1.wav"), rtol=0, atol=1e-3)
+
+
+def test_the_report_tells_of_the_sound_that_was_written(folder, monkeypatch):
+    monkeypatch.setattr(flow_sound, "LEVEL", 1.0)  # far above full scale
+    assert generate("-n", "1", "-o", "a.wav", "--reward", "loudness", "--gradients", "2") == 0
+    x = torch.from_numpy(soundfile.read("a.wav")[0])
+    (row,) = json.loads((folder / "a.json").read_text())["samples"]
+    assert float(x.abs().max()) == pytest.approx(0.99, abs=1e-3)
+    level = float(10 * x.square().mean().log10())
+    assert row["rewards"]["after"]["loudness"] == pytest.approx(level, abs=0.01)
+    assert row["rewards"]["before"]["loudness"] < 0
 
 
 def test_without_the_network_the_report_says_so(folder, monkeypatch, capsys):

@@ -16,12 +16,15 @@ def scaled(monkeypatch):
     made = []
 
     class Cost:
+        def __init__(self, predicted):
+            self.predicted = predicted
+
         def standard_deviations(self, molecules, regressor=None):
             return torch.arange(len(molecules)).float() + (0.5 if regressor is not None else 0.0)
 
     def reward_cost(rewards, request, *, strength):
         made.append((dict(rewards), strength))
-        return Cost()
+        return Cost(any(isinstance(reward, str) for _, reward in rewards.values()))
 
     monkeypatch.setattr(design_job, "reward_cost", reward_cost)
     return made
@@ -46,6 +49,13 @@ def test_rewards_become_the_cost_of_a_search_with_control(folder, asked, scaled)
     told = [row["standard_deviations"] for row in report["molecules"]]
     assert told == [{"guide": 0.0, "evaluator": 0.5}, {"guide": 1.0, "evaluator": 1.5}]
     assert "never guides" in report["definitions"]["standard_deviations"]
+
+
+def test_own_functions_alone_have_no_second_judge(folder, asked, scaled):
+    (folder / "wide.py").write_text(FILE)
+    assert run("generate", "--reward", "wide.py") == 0
+    told = json.loads((folder / "molecules.json").read_text())["molecules"]
+    assert [row["standard_deviations"] for row in told] == [{"guide": 0.0}, {"guide": 1.0}]
 
 
 def test_targets_may_stand_beside_rewards_and_a_search_alone_takes_no_gradient(folder, asked, scaled):

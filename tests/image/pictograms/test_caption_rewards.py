@@ -7,6 +7,8 @@ from torch.testing import assert_close
 import headwater as hw
 from headwater import zoo
 from headwater.image.pictograms import export_captions
+from headwater.image.pictograms.data import Pictograms, part_of
+from headwater.image.pictograms.icons import Emoji
 from headwater.image.pictograms.judge import Judge
 from headwater.image.rewards import RewardJudge, caption_model, rank_text, read_reward
 from headwater.image.rewards import text as text_rewards
@@ -48,6 +50,13 @@ def test_the_parts_share_neither_network_nor_drawings():
     for part in ("guide", "judge"):
         found = card["evaluation"][part]
         assert found["learnt"] > 2000 and found["captions"] == 500 and found["top5"] > 20 * 5 / 500
+    names = tuple(str(i) for i in range(60))
+    parts = tuple(part_of(Emoji(name, "a thing"), "noto", name) for name in names)
+    assert set(parts) == {"train", "judge", "held-out"}
+    data = Pictograms(torch.zeros(60, 3, 1, 1), ("noto",) * 60, names, names, names, ((),) * 60, parts)
+    learnt = [set(some.names) for some in export_captions.choose_learnt(data).values()]
+    assert all(learnt) and not set.intersection(*learnt)
+    assert not set.union(*learnt) & set(data.part("held-out").names)
 
 
 def test_the_judge_reports_the_place_of_a_text_that_the_guide_was_asked_for(drawings):

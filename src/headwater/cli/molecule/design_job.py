@@ -140,10 +140,15 @@ class DesignJob(Job):
             self._write(overwrite=self.overwrite or not first)
 
     def _note_rewards(self, design: Design, seed: int) -> None:
-        """What guide and evaluator say of the rewards of a batch, by the seeds of its molecules."""
+        """What guide and evaluator say of the rewards of a batch, by the seeds of its molecules.
+
+        The evaluator would only repeat what functions of the user say, so without a property it is left out.
+        """
         if self.reward is None:
             return
-        judges = {"guide": None, "evaluator": models.Networks.load().evaluator}
+        judges: dict[str, Any] = {"guide": None}
+        if self.reward.predicted:
+            judges["evaluator"] = models.Networks.load().evaluator
         found = {name: self.reward.standard_deviations(design.molecules, net) for name, net in judges.items()}
         for i in range(len(design.molecules)):
             row = {name: finite_or_none(float(values[i])) for name, values in found.items()}

@@ -54,7 +54,8 @@ DEFINITIONS = PREDICTED | {
     "deviation": "sum over the targets of weight times distance in tolerances; of a range from the values inside it "
     "that are a tolerance away from its ends",
     "standard_deviations": "the weighted sum of the rewards, each in its mean and standard deviation among draws, by "
-    "the guide, which led to it, and by the evaluator, which never guides",
+    "the guide, which led to it, and by the evaluator, which never guides; functions of FILE.py count the same in "
+    "both, and without a property there is no evaluator",
     "cost": "the value of the function of --cost, with --reward minus the strength times that sum, for the molecule "
     "as written, its atoms definite; the lower the better. It has no goal: hit does not ask for it, and no molecule "
     "misses it",

@@ -1,17 +1,29 @@
-"""Rewards on the command line: "WEIGHT * WORDS", or "START..END * WORDS" with a weight that moves meanwhile."""
+"""Rewards on the command line: "WEIGHT * WORDS", or "START..END * WORDS" with a weight that moves meanwhile.
+
+Also what the reports of pictures and sounds share.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from headwater.cli.shared import python_file
+from headwater.cli.shared.job import Entry
+from headwater.dflow.result import Result
 from headwater.errors import Misuse
-from headwater.problem.rewards import Ramp, Reward, RewardSum, Weight
+from headwater.optimizers.status import Status
+from headwater.problem.rewards import FIRST_DRAW, Ramp, Reward, RewardSum, Weight
 
 WEIGHT = re.compile(r"\s*([^*:]+)\*(.*)", re.DOTALL)
 FILE = re.compile(r"\.py(:\w+)?$")
+DEFINITIONS = {
+    "rewards": "each reward without its weight, at the sample of the seed without a reward and at the one written",
+    "standard_deviations": "the weighted sum of the rewards, each in its mean and standard deviation among the draws",
+    "radius": "|x0| / sqrt(d), 1 +- 1 / sqrt(2 d) for a draw of the source",
+}
 
 
 def split_weight(text: str) -> tuple[Weight, str]:
@@ -91,3 +103,45 @@ def round_each(value: Any, i: int) -> Any:
     if isinstance(value, Mapping):
         return {key: round_each(entry, i) for key, entry in value.items()}
     return round(float(value[i]), 4)
+
+
+def list_seeds(draws: int, seeds: Sequence[int]) -> list[int]:
+    """The seeds of the draws without a reward, and those asked for: the problems of the model, in this order.
+
+    >>> list_seeds(2, range(3, 5))
+    [3000000000, 3000000001, 3, 4]
+    """
+    return [*range(FIRST_DRAW, FIRST_DRAW + draws), *seeds]
+
+
+def describe_sample(
+    result: Result, i: int, seed: int, file: Path, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The row of problem i in a report; `before` and `after` hold tensors `[batch]`, or mappings of them."""
+    x0 = result.x0[i]
+    row: dict[str, Any] = {"seed": seed, "file": str(file), "status": result.status[i].name}
+    row |= {"gradients": int(result.gradients[i]), "radius": round(float(x0.norm() / x0.numel() ** 0.5), 4)}
+    pairs = {key: {"before": before[key], "after": after[key]} for key in before}
+    return row | {key: round_each(pair, i) for key, pair in pairs.items()}
+
+
+def list_entries(rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
+    """The entries of a report for the rows of `describe_sample`."""
+    broken = Status.DIVERGED
+    return [Entry(f"seed {r['seed']}", r, (broken,) if r["status"] == broken.name else ()) for r in rows]
+
+
+def describe_judge(name: str, draws: int, farthest: float | None) -> dict[str, Any]:
+    """The judge for a report: its name, and the largest strangeness of a draw; None where there is no judge."""
+    return {
+        "draws": draws,
+        "judge": name if farthest is None else f"{name} on {draws} draws without a reward",
+        "strangeness_of_the_strangest_draw": None if farthest is None else round(farthest, 4),
+    }
+
+
+def name_strange(rows: Sequence[Mapping[str, Any]], farthest: float, cure: str) -> Iterable[str]:
+    """A remark on samples that are stranger than any draw, if there are some."""
+    strange = [str(r["seed"]) for r in rows if r["strangeness"]["after"] > 1.1 * farthest]
+    if strange:
+        yield f"The judge finds no draw of the model like seed {', '.join(strange[:8])}. {cure}"

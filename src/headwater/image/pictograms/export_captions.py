@@ -44,6 +44,11 @@ def choose(data: Pictograms, count: int) -> Pictograms:
     return data.select(order[:count])
 
 
+def choose_learnt(data: Pictograms) -> dict[str, Pictograms]:
+    """The drawings that each part learns from; none is shared, and none is held out."""
+    return {"guide": data.part("judge"), "judge": choose(data.part("train"), 2560)}
+
+
 @torch.no_grad()
 def features(data: Pictograms, part: str) -> Tensor:
     """Pooled features `[n, 1280]` of drawings, as a part sees them."""
@@ -106,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(o.threads)
     data = load(o.data)
     held_out, labels = data.part("held-out"), candidate_labels(data)
-    learnt = {"guide": data.part("judge"), "judge": choose(data.part("train"), 2560)}
+    learnt = choose_learnt(data)
     shown = {"guide": held_out, "judge": choose(held_out, 256)}
     judges, found = {}, {}
     for part, drawings in learnt.items():

@@ -23,10 +23,10 @@ from headwater.molecule.targets.cost import UserFunction
 from headwater.molecule.targets.design import FREE, design
 from headwater.molecule.targets.request import Request
 from headwater.problem.batch import select
-from headwater.problem.rewards import RewardSum
+from headwater.problem.rewards import FIRST_DRAW, RewardSum
 
-DRAWS, FIRST_DRAW = 16, 3_000_000_000
-"""Draws that standardise rewards, and the seed of the first, far from those that people ask for."""
+DRAWS = 16
+"""Draws that standardise rewards."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,11 @@ class RewardCost:
     total: RewardSum
     strength: float
 
+    @property
+    def predicted(self) -> bool:
+        """Whether a network predicts any of it, so that another one can judge it."""
+        return any(is_predicted(reward) for _, reward in self.total.terms)
+
     def select(self, index: Tensor) -> RewardCost:
         """The cost of the molecules in `index`, int64 `[k]`."""
         return replace(self, total=self.total.select(index))
@@ -132,7 +137,8 @@ class RewardCost:
     def standard_deviations(self, m: MoleculeBatch, regressor: Regressor | None = None) -> Tensor:
         """The sum for definite molecules, in standard deviations of the draws, `[b]`.
 
-        With a regressor its predictions take the place of those of the guide: the evaluator never guided.
+        With a regressor its predictions take the place of those of the guide: the evaluator never guided. Functions
+        of the user count the same in both.
         """
         total = self.total if regressor is None else exchange_regressor(self.total, regressor)
         with torch.no_grad():
@@ -148,12 +154,16 @@ def exchange_regressor(total: RewardSum, regressor: Regressor) -> RewardSum:
     return RewardSum(tuple((w, with_regressor(r, regressor)) for w, r in total.terms), total.names)
 
 
+def is_predicted(reward: Any) -> bool:
+    """Whether a standardised reward is a property that a network predicts."""
+    return isinstance(reward.reward.function, PropertyReward)
+
+
 def with_regressor(reward: Any, regressor: Regressor) -> Any:
     """A standardised reward of a property, as another network predicts it; any other reward itself."""
-    inner = reward.reward.function
-    if not isinstance(inner, PropertyReward):
+    if not is_predicted(reward):
         return reward
-    return replace(reward, reward=AtomsReward(PropertyReward(inner.property, regressor)))
+    return replace(reward, reward=AtomsReward(PropertyReward(reward.reward.function.property, regressor)))
 
 
 def reward_cost(
