@@ -1,9 +1,12 @@
 """Who may ask what, what is taken in, what is told to whom."""
 
 import asyncio
+import io
+import math
 import struct
 import zlib
 
+import numpy as np
 import pytest
 
 from headwater.errors import Misuse
@@ -73,6 +76,14 @@ def test_the_page_forbids_what_it_does_not_need(page):
     assert "http://" not in answer.text and "https://" not in answer.text
 
 
+def silence(format):
+    """A second of it in stereo, at 48 kHz."""
+    file = io.BytesIO()
+    soundfile = pytest.importorskip("soundfile", reason="Recordings need the extra 'audio'")
+    soundfile.write(file, np.zeros((48_000, 2), dtype="int16"), 48_000, format=format)
+    return file.getvalue()
+
+
 def post(page, data, kind="picture", name="x.png"):
     return page.post("/api/files", params={"kind": kind, "name": name}, content=data)
 
@@ -86,6 +97,7 @@ def test_a_file_is_what_its_bytes_say(page, picture):
         ("picture", b"<svg onload=alert(1)>"),
         ("picture", picture[:20]),
         ("recording", picture),
+        ("recording", b"RIFF\0\0\0\0WAVEfmt "),
         ("molecule", picture),
         ("labels", b"\0\0"),
     ):
@@ -93,13 +105,39 @@ def test_a_file_is_what_its_bytes_say(page, picture):
         assert refused.status_code == 422 and set(refused.json()) == {"what", "cure"}, (kind, data[:8])
     assert len(list((page.desk.folder / "uploads").iterdir())) == 1  # what was refused is gone
     assert post(page, b"2\n\nH 0 0 0\nH 0 0 0.7\n", "molecule", "h2").json()["name"] == "h2.xyz"
-    assert post(page, b"RIFF\0\0\0\0WAVEfmt ", "recording", "a.mp3").json()["name"] == "a.wav"
+    assert post(page, silence("WAV"), "recording", "a.mp3").json()["name"] == "a.wav"
 
 
 def test_a_picture_of_too_many_pixels_is_refused_by_its_head(page):
     for side in (8_000, 60_000):
         answer = post(page, png_head(side, side))
         assert answer.status_code == 422 and "more than 50,000,000" in answer.json()["what"]
+
+
+def test_a_recording_of_too_many_samples_is_refused_by_its_head(page, monkeypatch):
+    monkeypatch.setattr(uploads, "MOST_SAMPLES", 2 * 48_000)
+    assert post(page, silence("FLAC"), "recording").status_code == 201
+    monkeypatch.setattr(uploads, "MOST_SAMPLES", 2 * 48_000 - 1)
+    unknown = bytearray(silence("FLAC"))
+    unknown[21] &= 0xF0  # the 36 bits of STREAMINFO that count the frames
+    unknown[22:26] = bytes(4)
+    for data in (silence("FLAC"), bytes(unknown)):
+        answer = post(page, data, "recording")
+        assert answer.status_code == 422 and "more than 95,999 samples" in answer.json()["what"]
+
+
+def test_the_oldest_files_make_room_for_new_ones(page, picture, monkeypatch):
+    monkeypatch.setattr(uploads, "MOST_WAITING_BYTES", 2 * len(picture))
+    ids = [post(page, picture).json()["id"] for _ in range(3)]
+    assert list(page.desk.uploads.known) == ids[1:]
+    assert {path.name for path in (page.desk.folder / "uploads").iterdir()} == set(ids[1:])
+    page.desk.uploads.coming[page.desk.folder] = len(picture) + 1  # another one comes
+    assert post(page, picture).status_code == 507
+    page.desk.uploads.coming.clear()
+    monkeypatch.setattr(uploads, "SPARE_BYTES", 1 << 60)
+    refused = post(page, picture)
+    assert refused.status_code == 507 and "almost full" in refused.json()["what"]
+    assert page.desk.uploads.coming == {}
 
 
 def test_too_many_bytes_are_refused(page, picture, monkeypatch):
@@ -135,6 +173,25 @@ def test_a_body_that_stops_is_dropped(monkeypatch):
     scope = {"type": "http", "method": "POST", "path": "/api/files", "headers": [(b"host", b"localhost")]}
     asyncio.run(guard.Guard(app, guard.Door())(scope, stalled, note))
     assert sent[0]["status"] == 408
+
+
+@pytest.mark.parametrize(
+    "values",
+    ['{"input": NaN}', '{"input": 1}', '{"unique": NaN}', '{"unique": 1e999}', '{"unique": 1}'],
+)
+def test_no_form_poisons_the_page(page, values):
+    """A value that is ignored is kept in the history, and told to every page."""
+    page.put("/api/queue", json={"paused": True})
+    json_type = {"Content-Type": "application/json"}
+    body = f'{{"command": "molecule generate", "values": {values}}}'
+    refused = page.post("/api/jobs", content=body, headers=json_type)
+    assert refused.status_code == 422 and set(refused.json()) == {"what", "cure"}
+    assert page.desk.store.jobs == {}
+
+
+def test_no_event_holds_what_no_page_reads():
+    with pytest.raises(ValueError, match="JSON"):
+        Broadcast(dict).tell("job", {"values": {"seed": math.nan}})
 
 
 def heard(broadcast, last, count):

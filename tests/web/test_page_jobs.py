@@ -7,7 +7,11 @@ import time
 
 from stand_in_worker import BREAK, DIE, MISSED, REFUSED, WAIT
 
+from headwater.cli import worker
+from headwater.cli.shared import feed
 from headwater.web import desk as desks
+from headwater.web import lane
+from headwater.web.jobs import JobStore
 
 
 def test_a_job_runs_and_its_files_come_back(page, submit, follow, picture):
@@ -18,6 +22,12 @@ def test_a_job_runs_and_its_files_come_back(page, submit, follow, picture):
     assert got.content == picture and got.headers["content-disposition"].startswith("attachment")
     assert page.get(f"/api/jobs/{job['id']}/preview").content == picture
     assert "sandbox" in got.headers["content-security-policy"]
+
+
+def test_the_page_and_the_worker_mean_the_same():
+    """Neither imports the other, so each has the names of its own."""
+    assert (lane.LOG, lane.BROKEN) == (worker.LOG, worker.BROKEN)
+    assert (lane.EVENTS, lane.PREVIEW) == (feed.EVENTS, feed.PREVIEW)
 
 
 def test_how_it_ended_is_said(submit, follow):
@@ -80,7 +90,8 @@ def test_history_survives_a_restart(open_page, tmp_path, picture):
     page.desk.store.save(record)  # as a server that was killed leaves it
     page.__exit__(None, None, None)
     page.portal = None
-    (tmp_path / "jobs" / "stray").mkdir()
+    stray = tmp_path / "jobs" / "0123456789abcdef"
+    stray.mkdir()
     again = open_page(tmp_path)
     known = {j["id"]: j for j in again.get("/api/jobs").json()["jobs"]}
     assert known[running["id"]]["state"] == "failed" and "Run it again" in known[running["id"]]["sentence"]
@@ -88,7 +99,18 @@ def test_history_survives_a_restart(open_page, tmp_path, picture):
     while again.get(f"/api/jobs/{waiting['id']}").json()["state"] != "done" and time.monotonic() < end:
         time.sleep(0.05)
     assert again.get(f"/api/jobs/{waiting['id']}").json()["state"] == "done"
-    assert not (tmp_path / "jobs" / "stray").exists() and list((tmp_path / "uploads").iterdir()) == []
+    assert not stray.exists() and list((tmp_path / "uploads").iterdir()) == []
+
+
+def test_jobs_that_wait_survive_the_end_of_the_server(page, submit, follow, monkeypatch):
+    first = follow(submit(WAIT), "running")
+    waiting = [submit()["id"] for _ in range(3)]
+    page.__exit__(None, None, None)
+    page.portal = None
+    store = JobStore(page.desk.folder / "history.sqlite")
+    states = {id: job.state for id, job in store.jobs.items()}
+    store.close()
+    assert [states[id] for id in waiting] == ["waiting"] * 3 and states[first["id"]] == "cancelled"
 
 
 def test_a_result_begins_another_job(page, submit, follow):

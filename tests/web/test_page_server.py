@@ -1,5 +1,6 @@
 """The server itself: clients that say nothing, one folder for one server; a real worker; property tests."""
 
+import errno
 import json
 import socket
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from headwater.cli.app import main
 from headwater.cli.shared.feed import VARIABLE, Feed
 from headwater.errors import Misuse
 from headwater.web import serve
+from headwater.web.desk import Desk
 
 
 def test_who_says_nothing_is_dropped(monkeypatch):
@@ -26,27 +29,73 @@ def test_who_says_nothing_is_dropped(monkeypatch):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"hi"})
 
-    server = serve.make_server(hello)
+    with running(hello) as (port, _):
+        for begun in (b"", b"GET / HTTP/1.1\r\nHo", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", port), 5) as client:
+                client.sendall(begun)
+                got = b""
+                start = time.monotonic()
+                while part := client.recv(1000):
+                    got += part
+                assert time.monotonic() - start < 3 and got.endswith(b"hi") == begun.endswith(b"\r\n\r\n")
+
+
+@contextmanager
+def running(app):
+    """The port of a server in a thread, and its connections."""
+    server = serve.make_server(app)
     server.config.lifespan, server.config.timeout_keep_alive = "off", 1
     with serve.open_socket("127.0.0.1", 0) as listening:
-        port = listening.getsockname()[1]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
             end = time.monotonic() + 10
             while not server.started and time.monotonic() < end:
                 time.sleep(0.01)
-            for begun in (b"", b"GET / HTTP/1.1\r\nHo", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"):
-                with socket.create_connection(("127.0.0.1", port), 5) as client:
-                    client.sendall(begun)
-                    got = b""
-                    start = time.monotonic()
-                    while part := client.recv(1000):
-                        got += part
-                    assert time.monotonic() - start < 3 and got.endswith(b"hi") == begun.endswith(b"\r\n\r\n")
+            yield listening.getsockname()[1], server.server_state.connections
         finally:
             server.should_exit = True
             thread.join(10)
+
+
+def ask(port):
+    """A connection with little room for what comes, and a request."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", port))
+    client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    client.settimeout(10)
+    return client
+
+
+def test_who_does_not_read_is_dropped(monkeypatch):
+    """Both where more is to come and where the whole answer waits; who reads slowly gets it all."""
+    monkeypatch.setattr(serve, "READ_PATIENCE", 1.0)
+    parts, size = 60, 50_000
+
+    async def much(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for k in range(parts):
+            await send({"type": "http.response.body", "body": bytes(size), "more_body": k < parts - 1})
+
+    with running(much) as (port, connections):
+        with ask(port) as stalled, ask(port) as slow:
+            got, start = 0, time.monotonic()
+            while part := slow.recv(400_000):
+                got += len(part)
+                time.sleep(0.002)
+            assert got > size * parts
+            while connections and time.monotonic() - start < 10:
+                time.sleep(0.02)
+            assert not connections
+        parts, size = 1, 300_000
+        with ask(port) as stalled:
+            end = time.monotonic() + 5
+            while not connections and time.monotonic() < end:
+                time.sleep(0.01)
+            while connections and time.monotonic() < end:
+                time.sleep(0.02)
+            assert not connections and stalled.fileno() > 0
 
 
 def test_one_folder_serves_one_page(tmp_path):
@@ -54,6 +103,61 @@ def test_one_folder_serves_one_page(tmp_path):
         assert (tmp_path / "new").stat().st_mode & 0o077 == 0
         with pytest.raises(Misuse, match="Another page"), serve.hold_folder(tmp_path / "new"):
             pass
+
+
+def test_other_files_are_not_touched(tmp_path, forms):
+    """A folder of something else is refused; in the page's own only what has a name that the page gave goes."""
+    mine = [tmp_path / "jobs" / "mine" / "data.txt", tmp_path / "uploads" / "photo.raw"]
+    for file in mine:
+        file.parent.mkdir(parents=True)
+        file.write_text("mine")
+    with pytest.raises(Misuse, match="other files"), serve.hold_folder(tmp_path):
+        pass
+    assert not (tmp_path / "lock").exists()
+    (tmp_path / "history.sqlite").touch()
+    with serve.hold_folder(tmp_path):
+        Desk(tmp_path, forms).store.close()
+    assert all(file.read_text() == "mine" for file in mine)
+    for _ in range(2):  # a start that ended before the history was made leaves the lock alone
+        with serve.hold_folder(tmp_path / "new"):
+            pass
+
+
+def test_a_damaged_history_is_said_and_nothing_is_removed(tmp_path, capsys):
+    result = tmp_path / "jobs" / "0123456789abcdef" / "files" / "a.png"
+    result.parent.mkdir(parents=True)
+    result.write_text("a result")
+    (tmp_path / "history.sqlite").write_bytes(b"no database" * 100)
+    for _ in range(2):
+        assert main(["serve", "--port", "0", "--folder", str(tmp_path)]) == 2
+        said = capsys.readouterr().err
+        assert "history.sqlite" in said and "Traceback" not in said
+        assert result.exists()
+        (tmp_path / "history.sqlite").unlink(missing_ok=True)  # the second time, as if we had deleted it
+
+
+def test_errors_are_two_sentences(page, monkeypatch):
+    """Whatever part of the server refuses."""
+    asked = [
+        (page.get("/api/nothing"), 404),
+        (page.get("/static/nothing.js"), 404),
+        (page.put("/api/jobs", json={}), 405),
+        (page.post("/api/jobs", json={"command": "image denoise", "values": {"noise": {}}}), 422),
+        (page.post("/api/jobs", content=b"{"), 422),
+    ]
+    for number, status in ((errno.EACCES, 503), (errno.ENOSPC, 507), (errno.EROFS, 503)):
+
+        def refuse(size, number=number):
+            raise OSError(number, "of the system")
+
+        monkeypatch.setattr(page.desk.uploads, "begin", refuse)
+        answer = page.post("/api/files", params={"kind": "picture"}, content=b"x")
+        assert ("Free some space" in answer.json()["cure"]) == (status == 507)
+        asked.append((answer, status))
+    for answer, status in asked:
+        assert answer.status_code == status and set(answer.json()) == {"what", "cure"}, answer.text
+        assert all(text.endswith((".", "?")) for text in answer.json().values()), answer.text
+    assert asked[2][0].headers["allow"]
 
 
 def test_a_port_that_is_taken_is_said(tmp_path, capsys):
@@ -136,7 +240,7 @@ def test_no_request_is_answered_with_500(page, picture, subnormal, plain_imports
     schema = schemathesis.openapi.from_dict(page.get("/api/openapi.json").json())
     statuses = Counter()
 
-    def ask(case):
+    def send(case):
         known = case.as_transport_kwargs(base_url="http://127.0.0.1:8642")
         answer = page.request(**{name: value for name, value in known.items() if value})
         statuses[answer.status_code] += 1
@@ -150,5 +254,5 @@ def test_no_request_is_answered_with_500(page, picture, subnormal, plain_imports
         suppress_health_check=list(HealthCheck),
     )
     for operation in (result.ok() for result in schema.get_all_operations()):
-        few(given(case=operation.as_strategy())(ask))()
+        few(given(case=operation.as_strategy())(send))()
     assert sum(statuses.values()) > 60 and {200, 404, 422} <= set(statuses)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,13 +14,17 @@ from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from starlette.exceptions import HTTPException
 
 import headwater
+from headwater.atomic import FULL
 from headwater.errors import Misuse
+from headwater.text import shorten
 from headwater.web import examples
-from headwater.web.desk import Desk
+from headwater.web.desk import Desk, explain_history
 from headwater.web.guard import COOKIE, Door, Guard, Refused, describe_refusal
+from headwater.web.lane import FEED, LOG, PREVIEW
 from headwater.web.uploads import MOST_BYTES, MOST_PIXELS, Upload, clean_stem
 
 STATIC = Path(__file__).parent / "static"
@@ -29,9 +32,9 @@ MOLECULE_VIEWER = Path(headwater.__file__).parent / "molecule" / "io" / "assets"
 """Where 3Dmol.js is shipped already, for the pages that the commands write."""
 MOST_PAGES = 256
 """Pages that may listen at once."""
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 HARMLESS = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; sandbox"
 """The policy of files that a job wrote."""
+SEE = "See /api/openapi.json for what is taken."
 Kind = Literal["picture", "recording", "molecule", "labels"]
 Id = Annotated[str, InPath(pattern="^[0-9a-f]{16}$")]
 Name = Annotated[str, InPath(max_length=100)]
@@ -43,7 +46,7 @@ class JobForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     command: str = Field(max_length=40, examples=["image denoise"])
-    values: dict[str, str | int | float | bool | list[str]] = Field(default_factory=dict, max_length=60)
+    values: dict[str, str | int | FiniteFloat | bool | list[str]] = Field(default_factory=dict, max_length=60)
     files: dict[str, str] = Field(default_factory=dict, max_length=8)
 
 
@@ -103,9 +106,15 @@ def add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first.get("loc", ()))
-        return await refuse(422, f"{where}: {first.get('msg', 'invalid')}.", "Change it.")
+        return await refuse(422, *explain_invalid(error.errors()[0]))
+
+    @app.exception_handler(HTTPException)
+    async def unanswered(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 404:
+            return await missing(request, LookupError())
+        response = await refuse(error.status_code, f"{error.detail}.", SEE)
+        response.headers.update(error.headers or {})
+        return response
 
     @app.exception_handler(LookupError)
     async def missing(request: Request, error: LookupError) -> JSONResponse:
@@ -115,16 +124,31 @@ def add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(OSError)
     async def system(request: Request, error: OSError) -> JSONResponse:
-        status = 507 if error.errno in FULL else 503
-        return await refuse(
-            status, f"The system refused: {error.strerror}.", "Free some space, then try again."
-        )
+        what = f"The system refused: {error.strerror or error}."
+        if error.errno in FULL:
+            return await refuse(507, what, "Free some space, then try again.")
+        return await refuse(503, what, "Mend that, then try again.")
 
     @app.exception_handler(sqlite3.Error)
     async def database(request: Request, error: sqlite3.Error) -> JSONResponse:
-        return await refuse(
-            507, f"The history cannot be written: {error}.", "Free some space, then try again."
-        )
+        return await refuse(507, *explain_history(error))
+
+
+def explain_invalid(error: Mapping[str, Any]) -> tuple[str, str]:
+    """What is said of a request that is not as the interface has it.
+
+    >>> explain_invalid({"loc": ("body", "values", "noise", "str"), "msg": "Input should be a valid string"})
+    ("The setting 'noise' has no such value.", 'Give a number or a text.')
+    >>> explain_invalid({"loc": ("query", "kind"), "msg": "Field required"})
+    ("The request is wrong at 'kind': Field required.", 'See /api/openapi.json for what is taken.')
+    """
+    match error["loc"]:
+        case ("body", "values", key, *_):
+            return f"The setting {shorten(str(key))!r} has no such value.", "Give a number or a text."
+        case (_, *where):
+            at = f" at {shorten('.'.join(map(str, where)))!r}" if where else ""
+            return f"The request is wrong{at}: {error['msg']}.", SEE
+    return f"The request is wrong: {error['msg']}.", SEE
 
 
 def add_page(app: FastAPI, desk: Desk, door: Door) -> None:
@@ -175,7 +199,7 @@ def add_files(app: FastAPI, desk: Desk) -> None:
         request: Request, kind: Kind, name: Annotated[str, Query(max_length=300)] = "file"
     ) -> Answer:
         """Take in a file: the body of the request."""
-        part = desk.uploads.begin()
+        part = desk.uploads.begin(declared_size(request, MOST_BYTES[kind]))
         try:
             await write_body(request, part, MOST_BYTES[kind])
             upload = await asyncio.to_thread(desk.uploads.finish, part, kind, name)
@@ -188,14 +212,24 @@ def add_files(app: FastAPI, desk: Desk) -> None:
     async def example(name: Name) -> Answer:
         """Take in a file that ships with Headwater."""
         source, kind = examples.find_example(name)
-        part = desk.uploads.begin()
-        part.write_bytes(source.read_bytes())
-        return describe_upload(desk.uploads.finish(part, kind, name))
+        part = desk.uploads.begin(source.stat().st_size)
+        try:
+            part.write_bytes(source.read_bytes())
+            return describe_upload(desk.uploads.finish(part, kind, name))
+        except BaseException:
+            desk.uploads.discard(part)
+            raise
 
     @app.get("/api/files/{id}")
     async def read(id: Id) -> FileResponse:
         """A file that was sent."""
         return FileResponse(desk.uploads.known[id][0].path, headers={"Content-Security-Policy": HARMLESS})
+
+
+def declared_size(request: Request, most: int) -> int:
+    """The bytes that a body declares; `most` where it declares none, or more."""
+    declared = request.headers.get("content-length", "")
+    return min(int(declared[:18]), most) if declared.isdecimal() else most
 
 
 async def write_body(request: Request, path: Path, most: int) -> None:
@@ -297,12 +331,12 @@ def add_results(app: FastAPI, desk: Desk) -> None:
     @app.get("/api/jobs/{id}/preview")
     async def preview(id: Id) -> FileResponse:
         """The last picture that a job showed while it ran."""
-        return send(lambda: desk.place(desk.find(id)) / "feed" / "preview.png", "preview.png", False)
+        return send(lambda: desk.place(desk.find(id)) / FEED / PREVIEW, PREVIEW, False)
 
     @app.get("/api/jobs/{id}/log")
     async def log(id: Id) -> FileResponse:
         """What the command printed."""
-        return send(lambda: desk.place(desk.find(id)) / "feed" / "log.txt", "log.txt", False)
+        return send(lambda: desk.place(desk.find(id)) / FEED / LOG, LOG, False)
 
     @app.post("/api/jobs/{id}/files/{name}/take", status_code=201)
     async def take(id: Id, name: Name, kind: Kind) -> Answer:

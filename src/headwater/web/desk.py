@@ -19,14 +19,14 @@ from headwater.errors import Misuse
 from headwater.web.events import Broadcast
 from headwater.web.forms import Command, Forms
 from headwater.web.jobs import ENDED, JobRecord, JobStore
-from headwater.web.lane import FEED, FILES, Lane, Worker, explain_signal
-from headwater.web.uploads import Upload, Uploads
+from headwater.web.lane import FEED, FILES, LOG, Lane, Worker, explain_signal
+from headwater.web.uploads import Upload, Uploads, remove_strays
 
+HISTORY = "history.sqlite"
 MOST_WAITING = 200
 """Jobs that may wait."""
 MOST_JOBS = 1000
 """Jobs of the history that the page shows; older ones stay on the disk."""
-BROKEN = "The command broke. Its log says where; please report it."
 
 
 class Desk:
@@ -42,23 +42,17 @@ class Desk:
 
     def __init__(self, folder: Path, forms: Forms) -> None:
         self.folder, self.forms = folder, forms
-        self.store = JobStore(folder / "history.sqlite")
+        self.store = JobStore(folder / HISTORY)
         self.uploads = Uploads(folder / "uploads")
         self.broadcast = Broadcast(self.snapshot)
         self.paused = False
         self.trouble = ""
         self.lanes: dict[str, Lane] = {}
         self.tasks: list[asyncio.Task[None]] = []
-        self._remove_strays()
+        remove_strays(folder / "jobs", self.store.jobs)
 
     def _make_lane(self, device: str) -> Lane:
         return Lane(device, self._choose, self._begin, self._hear, self._end)
-
-    def _remove_strays(self) -> None:
-        """Remove folders of jobs that the history does not know."""
-        for folder in (self.folder / "jobs").glob("*"):
-            if folder.name not in self.store.jobs:
-                shutil.rmtree(folder, ignore_errors=True)
 
     def start(self) -> None:
         """Begin to work: the first worker says what devices there are, and each gets a lane."""
@@ -77,10 +71,10 @@ class Desk:
         self.tasks += [asyncio.create_task(lane.work()) for lane in self.lanes.values()]
 
     async def close(self) -> None:
-        """End the pages' streams, the lanes and their processes."""
+        """End the pages' streams, the lanes and their processes; jobs that wait go on waiting."""
+        self.paused = True  # else each lane would begin its next job
         self.broadcast.close()
-        for lane in self.lanes.values():
-            await lane.close()
+        await asyncio.gather(*(lane.close() for lane in self.lanes.values()))
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -163,9 +157,14 @@ class Desk:
 
     def take(self, job: JobRecord, name: str, kind: str) -> Upload:
         """A file of a job as an upload, to begin another job with."""
-        source, part = self.file(job, name), self.uploads.begin()
-        link_or_copy(source, part)
-        return self.uploads.finish(part, kind, name)
+        source = self.file(job, name)
+        part = self.uploads.begin(source.stat().st_size)
+        try:
+            link_or_copy(source, part)
+            return self.uploads.finish(part, kind, name)
+        except BaseException:
+            self.uploads.discard(part)
+            raise
 
     def cancel(self, job: JobRecord) -> None:
         """End a job: one that waits at once, one that computes at its next evaluation, with the best so far."""
@@ -227,7 +226,7 @@ class Desk:
         log = read_log(self.place(job))
         job.ended = time.time()
         job.state = ENDED.get(code, "failed")
-        job.sentence = tell_end(code, log)
+        job.sentence = explain_end(code, log)
         job.notes = read_warnings(log)
         inputs = set(job.files.values())
         with suppress(OSError):
@@ -241,11 +240,22 @@ class Desk:
             self.store.save(job)
             trouble = ""
         except sqlite3.Error as error:
-            trouble = f"The history cannot be written: {error}. Free some space."
+            trouble = " ".join(explain_history(error))
         if trouble != self.trouble:
             self.trouble = trouble
             self.broadcast.tell("queue", self._queue_state())
         self.broadcast.tell("job", job.describe())
+
+
+def explain_history(error: sqlite3.Error) -> tuple[str, str]:
+    """What is said where the history cannot be written.
+
+    >>> explain_history(sqlite3.OperationalError("database is locked"))
+    ('The history cannot be written: database is locked.', 'Mend that, then try again.')
+    """
+    full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    cure = "Free some space, then try again." if full else "Mend that, then try again."
+    return f"The history cannot be written: {error}.", cure
 
 
 def kind_of(command: Command, key: str) -> str:
@@ -288,7 +298,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 def read_log(place: Path) -> str:
     """The end of what a command printed."""
     try:
-        with (place / FEED / "log.txt").open("rb") as file:
+        with (place / FEED / LOG).open("rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(file.tell() - 65536, 0))
             return file.read().decode("utf-8", errors="replace")
@@ -306,12 +316,12 @@ def read_warnings(log: str, most: int = 12) -> list[str]:
     return [text[:1].upper() + text[1:] for text in found]
 
 
-def tell_end(code: int, log: str) -> str:
+def explain_end(code: int, log: str) -> str:
     """What is said of how a command ended: its own words where it has some."""
     if code < 0:
         return explain_signal(code)
     if code not in ENDED:
-        return BROKEN
+        return "The command broke. Its log says where; please report it."
     errors = re.findall(r"^Error: (.*)$", log, re.MULTILINE)
     missed = re.findall(r"^.* missed (?:its|their) goals?\.$", log, re.MULTILINE)
     if code == 130:

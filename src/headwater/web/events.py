@@ -24,7 +24,8 @@ def format_event(name: str, number: str, data: Any) -> bytes:
     >>> format_event("job", "a-1", {"id": 1})
     b'id: a-1\nevent: job\ndata: {"id":1}\n\n'
     """
-    return f"id: {number}\nevent: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)  # a page reads no NaN
+    return f"id: {number}\nevent: {name}\ndata: {text}\n\n".encode()
 
 
 @dataclass(eq=False)

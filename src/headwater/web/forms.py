@@ -125,7 +125,7 @@ class Forms:
         command = self.find(name)
         options = {option.key: option for option in command.options}
         for key in (*values, *files):
-            if key not in options and key != "input":
+            if key not in options and not (key == "input" and key in files and key not in values):
                 what = f"The page has no option {shorten(key)!r} for '{name}'."
                 raise Misuse(what, suggest(shorten(key), options))
         words = name.split()
@@ -164,6 +164,8 @@ def _option_words(option: Option, value: Any, file: str | None, devices: Sequenc
     if value is None or value == "" or value == [] or value is False:
         return
     if option.kind == "switch":
+        if value is not True:
+            raise Misuse(f"{name} is on or off.", "Give true, or leave it out.")
         yield name
     elif option.kind == "list":
         for text in value if isinstance(value, list) else [value]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import time
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
+
+from headwater.errors import Misuse
 
 State = Literal["waiting", "running", "done", "missed", "refused", "cancelled", "failed"]
 """`done`, `missed` a goal, `refused`, `cancelled` are the exit codes 0, 1, 2, 130 of the command; `failed`: it was
@@ -80,6 +83,20 @@ class JobRecord:
         return asdict(self)
 
 
+def read_json(text: str | bytes) -> Any:
+    """JSON; NaN and infinities, which no browser reads, become None.
+
+    >>> read_json("[NaN, 1e999, 0.5]")
+    [None, None, 0.5]
+    """
+
+    def read_number(word: str) -> float | None:
+        value = float(word)
+        return value if math.isfinite(value) else None
+
+    return json.loads(text, parse_constant=read_number, parse_float=read_number)
+
+
 class JobStore:
     """The jobs, in memory and in a file of SQLite.
 
@@ -87,9 +104,22 @@ class JobStore:
     ----------
     path
         The file; it is made if it is not there.
+
+    Raises
+    ------
+    Misuse
+        It is damaged, or not ours to write.
     """
 
     def __init__(self, path: Path) -> None:
+        try:
+            self._open(path)
+        except (sqlite3.Error, ValueError, TypeError, LookupError) as error:
+            cure = "Name another --folder, or put a whole copy in its place: the results stay where they are."
+            raise Misuse(f"The history {path} cannot be used: {error}.", cure) from error
+
+    def _open(self, path: Path) -> None:
+        """Open the file and read all jobs; those that ran have ended with their server."""
         self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.connection.execute("PRAGMA journal_mode=WAL")
         self.connection.execute("PRAGMA synchronous=NORMAL")
@@ -98,7 +128,7 @@ class JobStore:
         )
         rows = self.connection.execute("SELECT record FROM jobs ORDER BY created, rowid").fetchall()
         known = {f.name for f in fields(JobRecord)}
-        records = [{k: v for k, v in json.loads(text).items() if k in known} for (text,) in rows]
+        records = [{k: v for k, v in read_json(text).items() if k in known} for (text,) in rows]
         self.jobs = {record["id"]: JobRecord(**record) for record in records}
         for job in self.jobs.values():
             if job.state == "running":

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headwater.web.jobs import JobRecord
+from headwater.web.jobs import JobRecord, read_json
 
 WORKER = (sys.executable, "-m", "headwater.cli.worker")
 BROKEN = 70
-"""The exit code of a command that broke, as the worker has it."""
+"""The exit code of a command that broke."""
+LOG, EVENTS, PREVIEW = "log.txt", "events.jsonl", "preview.png"
+"""What the worker prints, what the command says while it runs, and its last picture, in the folder FEED."""
 PATIENCE = 20.0
 """Seconds that a cancelled job has to write the best so far."""
 LOOK = 0.25
@@ -102,7 +104,7 @@ class Feedback:
         found = []
         for line in lines:
             with suppress(ValueError):
-                value = json.loads(line)
+                value = read_json(line)
                 found += [value] if isinstance(value, dict) else []
         return found
 
@@ -175,7 +177,7 @@ class Lane:
         if self.cancelled:
             await self.worker.end()
             return 130
-        feedback = Feedback(folder / FEED / "events.jsonl")
+        feedback = Feedback(folder / FEED / EVENTS)
         running = asyncio.ensure_future(self.worker.run(job.words, folder))
         while not running.done():
             await asyncio.wait([running], timeout=LOOK)
@@ -200,7 +202,8 @@ class Lane:
             worker.signal(signal.SIGKILL)
 
     async def close(self) -> None:
-        """End both processes; a running job is asked first, and has a moment to write what it has."""
+        """End both processes; a running job is asked first, has a moment to write what it has, and is told of."""
+        self.cancelled = True  # a worker that is being started gets no job
         if self.worker is not None:
             self.worker.signal(signal.SIGINT)
             with suppress(TimeoutError):
@@ -208,6 +211,10 @@ class Lane:
         for worker in (self.worker, self.spare):
             if worker is not None:
                 await worker.end()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(5.0):
+                while self.job is not None:
+                    await asyncio.sleep(0.01)
 
 
 def explain_signal(code: int) -> str:

@@ -19,20 +19,29 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from headwater.errors import Misuse, as_refusal
 from headwater.web.app import make_app
-from headwater.web.desk import Desk
+from headwater.web.desk import HISTORY, Desk
 from headwater.web.forms import Forms
 from headwater.web.guard import LOCAL, Door
 
+LOCK = "lock"
 SHORTEST_TOKEN = 16
+READ_PATIENCE = 20.0
+"""Seconds in which a client must take some of what waits for it."""
+SEND_BUFFER = 64 << 10
+"""Bytes that the system keeps of what a client has not read: were they many, slow reading would not be seen."""
 HEAD_PATIENCE = 10.0
 """Seconds in which the head of a request must be there, from the connection or the last answer on."""
 MOST_CONNECTIONS = 600
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP/1.1 that drops who connects and says nothing, or says it letter by letter (uvicorn waits for ever)."""
+    """HTTP/1.1 that drops who connects and says nothing, says it letter by letter, or reads no answer.
+
+    uvicorn waits for ever for all three.
+    """
 
     _deadline: asyncio.TimerHandle | None = None
+    _look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
@@ -41,12 +50,55 @@ class PatientProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Stop waiting once a head is whole."""
+        if not self.flow.write_paused:
+            self._forget_reader()
         super().data_received(data)
         if self._between_requests():
             self._wait_for_head()
         elif self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def pause_writing(self) -> None:
+        """Watch that the client reads: more waits for it than the transport takes."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """The client has read most."""
+        self._forget_reader()
+        super().resume_writing()
+
+    def on_response_complete(self) -> None:
+        """Watch that the client reads the end of the answer: a transport that is closed waits for that, too."""
+        super().on_response_complete()
+        if self.transport.get_write_buffer_size():
+            self._watch_reader()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop all waiting."""
+        self._forget_reader()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def _watch_reader(self) -> None:
+        """Look again in a while; while we watch, nothing is added to what waits."""
+        self._forget_reader()
+        left = self.transport.get_write_buffer_size()
+        self._look = asyncio.get_running_loop().call_later(READ_PATIENCE, self._drop_unless_read, left)
+
+    def _forget_reader(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+
+    def _drop_unless_read(self, left: int) -> None:
+        now = self.transport.get_write_buffer_size()
+        if now >= left:
+            self.transport.abort()
+        elif now:
+            self._watch_reader()
 
     def _between_requests(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
@@ -86,6 +138,19 @@ def check_options(host: str, token: str | None) -> None:
         raise Misuse(what, f"Give at least {SHORTEST_TOKEN} of ASCII, as 'openssl rand -hex 16' prints.")
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds other files than the page's: in its own it removes what it does not know.
+
+    Raises
+    ------
+    Misuse
+        There are files, and no history among them.
+    """
+    names = {path.name for path in folder.iterdir()}
+    if names - {LOCK} and HISTORY not in names:
+        raise Misuse(f"{folder} holds other files and no {HISTORY}.", "Name a new --folder.")
+
+
 @contextmanager
 def hold_folder(folder: Path) -> Iterator[None]:
     """A block in which no other server uses the folder; it is made for this user alone.
@@ -93,11 +158,12 @@ def hold_folder(folder: Path) -> Iterator[None]:
     Raises
     ------
     Misuse
-        Another one uses it, or it cannot be made.
+        Another one uses it, it is not a folder of the page, or it cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (folder / "lock").open("w")
+        check_folder(folder)
+        lock = (folder / LOCK).open("w")
     except OSError as error:
         raise as_refusal(error) from None
     with lock:
@@ -107,6 +173,20 @@ def hold_folder(folder: Path) -> Iterator[None]:
             what = f"Another page uses the folder {folder}."
             raise Misuse(what, "Open that one, or name another --folder.") from None
         yield
+
+
+def open_desk(folder: Path, app: App) -> Desk:
+    """The desk of a folder.
+
+    Raises
+    ------
+    Misuse
+        The history is damaged, or the system refuses the folder.
+    """
+    try:
+        return Desk(folder, Forms(app))
+    except OSError as error:
+        raise as_refusal(error) from None
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -120,6 +200,7 @@ def open_socket(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # also of what it accepts
     try:
         listening.bind((host, port))
     except OSError as error:
@@ -172,12 +253,12 @@ def serve(
     Raises
     ------
     Misuse
-        An option cannot be used.
+        An option or the folder cannot be used.
     """
     check_options(host, token)
     folder = (folder or default_folder()).resolve()
     with hold_folder(folder), open_socket(host, port) as listening:
-        desk = Desk(folder, Forms(app))
+        desk = open_desk(folder, app)
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
         address = f"http://{f'[{shown}]' if ':' in shown else shown}:{listening.getsockname()[1]}/"
         if not quiet:

@@ -6,13 +6,15 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from headwater.audio.io.decode import Decoder, find_mending
 from headwater.errors import Misuse
 from headwater.extras import import_optional
 from headwater.web import offers
+from headwater.web.guard import Refused
 
 MOST_BYTES: Mapping[str, int] = {
     offers.PICTURE: 100 << 20,
@@ -23,6 +25,12 @@ MOST_BYTES: Mapping[str, int] = {
 """Kind: the largest file, in bytes."""
 MOST_PIXELS = 50_000_000
 """Width times height, by the head of the file: it is not decoded here."""
+MOST_SAMPLES = 700_000_000
+"""Samples of all channels: two hours of stereo at 48 kHz."""
+MOST_WAITING_BYTES = 4 << 30
+"""Bytes of all files that wait for a job, those that still come with the most that they may have."""
+SPARE_BYTES = 1 << 30
+"""Bytes that the disk keeps free."""
 KEPT = 6 * 3600.0
 """Seconds after which a file that no job took is removed."""
 HEAD = 4096
@@ -44,12 +52,14 @@ class Upload:
 
 
 def clean_stem(name: str) -> str:
-    """The stem of a client's file name as letters, digits and hyphens: it is shown, and never opened as it came.
+    r"""The stem of a client's file name as letters, digits and hyphens: it is shown, and never opened as it came.
 
     >>> clean_stem("../../etc/passwd"), clean_stem("My photo (1).JPG"), clean_stem("日本.png")
     ('passwd', 'My-photo-1', 'file')
+    >>> clean_stem("C:\\pictures\\b.png")
+    'b'
     """
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(name.replace("\\\\", "/")).stem).strip("-")[:60]
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(name.replace("\\", "/")).stem).strip("-")[:60]
     return stem if stem and not stem[0].isdigit() else f"file-{stem}".rstrip("-")
 
 
@@ -104,7 +114,7 @@ def check_content(path: Path, kind: str, name: str) -> str:
     Raises
     ------
     Misuse
-        It is empty, of another kind, or declares more pixels than are taken.
+        It is empty, of another kind, or declares more pixels or samples than are taken.
     """
     with path.open("rb") as file:
         head = file.read(HEAD)
@@ -116,6 +126,8 @@ def check_content(path: Path, kind: str, name: str) -> str:
         raise Misuse(f"{name} is no {kind} that the page knows.", cure)
     if kind == offers.PICTURE:
         check_pixels(path, name)
+    if kind == offers.RECORDING:
+        check_samples(path, name)
     return suffix
 
 
@@ -134,27 +146,73 @@ def check_pixels(path: Path, name: str) -> None:
         raise Misuse(what, "Cut or shrink it first, or use the command line.")
 
 
+def check_samples(path: Path, name: str) -> None:
+    """Refuse a recording that is too long, by its head alone: FLAC packs hours of silence into a few bytes."""
+    try:
+        with Decoder(path, find_mending(path)[0]) as decoder:
+            samples = decoder.file.frames * decoder.file.channels
+    except Misuse as error:
+        raise Misuse(f"{name} cannot be read as sound.", "Is the file whole?") from error
+    if samples > MOST_SAMPLES:
+        what = f"{name} has more than {MOST_SAMPLES:,} samples, or does not say how many."
+        raise Misuse(what, "Cut it, or use the command line.")
+
+
+def remove_strays(folder: Path, known: Container[str] = ()) -> None:
+    """Remove the folders of jobs or uploads that are not known; only those with a name that we gave."""
+    for path in folder.glob("*"):
+        if path.name not in known and re.fullmatch("[0-9a-f]{16}", path.name):
+            shutil.rmtree(path, ignore_errors=True)
+
+
 class Uploads:
     """The folder of files that wait for a job.
 
     Parameters
     ----------
     folder
-        Made if it is not there, and emptied: no page knows what a former server took.
+        Made if it is not there, and rid of former uploads: no page knows what a former server took.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, mode=0o700)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        remove_strays(folder)
         self.known: dict[str, tuple[Upload, float]] = {}
+        self.coming: dict[Path, int] = {}
 
-    def begin(self) -> Path:
-        """A fresh file to write to."""
+    def begin(self, size: int) -> Path:
+        """A fresh file to write to, at most `size` bytes.
+
+        Raises
+        ------
+        Refused
+            There is no room for it.
+        """
         self.clean()
+        self._make_room(size)
         place = self.folder / secrets.token_hex(8)
         place.mkdir(mode=0o700)
+        self.coming[place / "part"] = size
         return place / "part"
+
+    def _make_room(self, size: int) -> None:
+        """Remove the oldest files until another fits; a job that took one has it still."""
+        while self.known and self._count_bytes() + size > MOST_WAITING_BYTES:
+            self._remove(next(iter(self.known)))
+        free = shutil.disk_usage(self.folder).free - sum(self.coming.values())
+        if self._count_bytes() + size > MOST_WAITING_BYTES:
+            raise Refused(507, "Too many files come at once.", "Send them one after the other.")
+        if free - size < SPARE_BYTES:
+            raise Refused(507, "The disk is almost full.", "Free some space, then try again.")
+
+    def _count_bytes(self) -> int:
+        waiting = sum(upload.path.stat().st_size for upload, _ in self.known.values())
+        return waiting + sum(self.coming.values())
+
+    def _remove(self, id: str) -> None:
+        shutil.rmtree(self.folder / id, ignore_errors=True)
+        del self.known[id]
 
     def finish(self, part: Path, kind: str, name: str) -> Upload:
         """Take in a file that was received; whatever is refused is removed."""
@@ -165,12 +223,14 @@ class Uploads:
         except BaseException:
             self.discard(part)
             raise
+        self.coming.pop(part, None)
         upload = Upload(path.parent.name, kind, path)
         self.known[upload.id] = (upload, time.monotonic())
         return upload
 
     def discard(self, part: Path) -> None:
         """Remove a file that was not received."""
+        self.coming.pop(part, None)
         shutil.rmtree(part.parent, ignore_errors=True)
 
     def find(self, id: str, kind: str) -> Upload:
@@ -192,5 +252,4 @@ class Uploads:
         """Remove what no job took for hours."""
         old = [id for id, (_, came) in self.known.items() if time.monotonic() - came > KEPT]
         for id in old:
-            shutil.rmtree(self.folder / id, ignore_errors=True)
-            del self.known[id]
+            self._remove(id)
