@@ -163,7 +163,7 @@ def hold_folder(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         check_folder(folder)
-        lock = (folder / LOCK).open("w")
+        lock = (folder / LOCK).open("w", encoding="utf-8")
     except OSError as error:
         raise as_refusal(error) from None
     with lock:
