@@ -103,10 +103,7 @@ def main() -> None:
     for row in rows(o):
         print(row, flush=True)
         found.append(row)
-    note = (
-        "Other programs had both cores of the machine during the run: compare lines, not machines, and expect no "
-        "gain from more processes than cores."
-    )
+    note = "Compare lines, not machines, and expect no gain from more processes than cores."
     write(o.results / "batch_overhead", found, f"python benchmarks/batch_overhead.py --jobs {o.jobs}", note)
 
 
