@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.atomic import write_atomically
-from headwater.batch.driver import Row, Summary
+from headwater.batch.summary import Row, Summary
 from headwater.extras import import_optional
 from headwater.text import counted, printable
 

@@ -9,26 +9,21 @@ control of the source goes on from it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
-
-from torch import Tensor
+from dataclasses import replace
+from typing import Any, Literal
 
 from headwater.dflow.result import Result
 from headwater.errors import Misuse
-from headwater.flows.flow import Flow
 from headwater.image.inside_holes import InsideHoles
 from headwater.image.operators.blur import Blur
 from headwater.image.operators.colorize import Colorize
 from headwater.image.operators.inpaint import Inpaint
 from headwater.image.power_law import PowerLaw
-from headwater.problem.cost import Misfit
 from headwater.problem.operator import Identity, Operator
 from headwater.recipes.average import Average
 from headwater.recipes.covariance import White
 from headwater.recipes.estimate import Estimate
-from headwater.recipes.recipe import Recipe, RecipeOptions
+from headwater.recipes.recipe import Recipe
 from headwater.recipes.warm_start import WarmStart
 
 Answer = Literal["faithful", "plausible"]
@@ -119,23 +114,13 @@ def leaves_open(part: Operator) -> bool:
     return bool(holes[0])
 
 
-@dataclass(frozen=True)
-class Undecided:
+def undecided(error: Misuse) -> Recipe:
     """The recipe of a task whose default answer cannot be told; it says so when it is called."""
 
-    error: Misuse
+    def refuse(*_: Any, **__: Any) -> Result:
+        raise error
 
-    def __call__(
-        self,
-        flow: Flow,
-        misfit: Misfit,
-        seeds: Sequence[int],
-        *,
-        guess: Tensor,
-        options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
-    ) -> Result:
-        """Raise the error."""
-        raise self.error
+    return refuse
 
 
 def parts_of(operator: Operator) -> list[Operator]:

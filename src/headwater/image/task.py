@@ -18,7 +18,7 @@ from headwater.flows.cover import Cover, cover_damage
 from headwater.flows.flow import Flow
 from headwater.flows.latent import LatentModel
 from headwater.flows.windowed import extend_to_canvas
-from headwater.image.answers import Answer, Undecided, answer_of, faithful, on_latents, plausible
+from headwater.image.answers import Answer, answer_of, faithful, on_latents, plausible, undecided
 from headwater.image.canvas import Crop, cover_of, extend, extend_mirrored, known_pixels, pad_to, surround
 from headwater.image.denoise import DenoisePicture
 from headwater.image.io.picture import check_range
@@ -185,7 +185,7 @@ class ImageTask:
         try:
             return self.recipe(latent=latent)
         except Misuse as error:
-            return Undecided(error)
+            return undecided(error)
 
     def recipe(self, answer: Answer | None = None, *, latent: bool = False) -> Recipe:
         """The method for an answer: "faithful", near the mean of what is likely, or "plausible", a picture of it.

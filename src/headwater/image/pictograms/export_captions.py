@@ -9,7 +9,7 @@ neither the network nor the drawings:
     judge    EfficientNet-Lite1 at the size of the drawings, on 2560 of the part "train", chosen by a hash
 
 Both are judged on drawings of held-out emoji: whether their own label is among the five nearest of 500. Needs the
-extras `pictograms` and `images`; an hour on one core.
+extras `pictograms` and `images`.
 """
 
 from __future__ import annotations
