@@ -84,7 +84,7 @@ def main() -> int:
 
     try:
         return run(job["words"])
-    except Exception:
+    except Exception:  # the page tells that the job broke, and the log why
         traceback.print_exc()
         return BROKEN
 

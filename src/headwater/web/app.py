@@ -199,26 +199,17 @@ def add_files(app: FastAPI, desk: Desk) -> None:
         request: Request, kind: Kind, name: Annotated[str, Query(max_length=300)] = "file"
     ) -> Answer:
         """Take in a file: the body of the request."""
-        part = desk.uploads.begin(declared_size(request, MOST_BYTES[kind]))
-        try:
+        with desk.uploads.arriving(declared_size(request, MOST_BYTES[kind])) as part:
             await write_body(request, part, MOST_BYTES[kind])
-            upload = await asyncio.to_thread(desk.uploads.finish, part, kind, name)
-        except BaseException:
-            desk.uploads.discard(part)
-            raise
-        return describe_upload(upload)
+            return describe_upload(await asyncio.to_thread(desk.uploads.finish, part, kind, name))
 
     @app.post("/api/examples/{name}", status_code=201)
     async def example(name: Name) -> Answer:
         """Take in a file that ships with Headwater."""
         source, kind = examples.find_example(name)
-        part = desk.uploads.begin(source.stat().st_size)
-        try:
+        with desk.uploads.arriving(source.stat().st_size) as part:
             part.write_bytes(source.read_bytes())
             return describe_upload(desk.uploads.finish(part, kind, name))
-        except BaseException:
-            desk.uploads.discard(part)
-            raise
 
     @app.get("/api/files/{id}")
     async def read(id: Id) -> FileResponse:

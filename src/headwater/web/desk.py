@@ -135,7 +135,7 @@ class Desk:
         try:
             self._lay_out(job, given)
             self.store.save(job)
-        except BaseException:
+        except BaseException:  # whatever ends it, no half of a job stays
             self.store.jobs.pop(job.id, None)
             shutil.rmtree(self.place(job), ignore_errors=True)
             raise
@@ -158,13 +158,9 @@ class Desk:
     def take(self, job: JobRecord, name: str, kind: str) -> Upload:
         """A file of a job as an upload, to begin another job with."""
         source = self.file(job, name)
-        part = self.uploads.begin(source.stat().st_size)
-        try:
+        with self.uploads.arriving(source.stat().st_size) as part:
             link_or_copy(source, part)
             return self.uploads.finish(part, kind, name)
-        except BaseException:
-            self.uploads.discard(part)
-            raise
 
     def cancel(self, job: JobRecord) -> None:
         """End a job: one that waits at once, one that computes at its next evaluation, with the best so far."""

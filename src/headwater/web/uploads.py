@@ -6,7 +6,8 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -195,6 +196,16 @@ class Uploads:
         place.mkdir(mode=0o700)
         self.coming[place / "part"] = size
         return place / "part"
+
+    @contextmanager
+    def arriving(self, size: int) -> Iterator[Path]:
+        """The same, removed again if the block ends by any exception, that of a client that went away too."""
+        part = self.begin(size)
+        try:
+            yield part
+        except BaseException:
+            self.discard(part)
+            raise
 
     def _make_room(self, size: int) -> None:
         """Remove the oldest files until another fits; a job that took one has it still."""
