@@ -13,6 +13,7 @@ Transformers", ICML 2024, section 3.1 (logit-normal times); Ho & Salimans, "Clas
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,18 +39,30 @@ NO_TEXT = 0.15
 """How often the flow learns a drawing without text."""
 NO_STYLE = 0.3
 """How often the flow learns a drawing without its style."""
+SIDED = re.compile(r"left|right|clock|button|flag|keycap|input|letter|mark|arrow|east|west|back|number|zodiac")
+"""Labels whose drawing means something else, or nothing, in a mirror."""
 TEXT_NOISE = 0.01
 """The std of the noise on the numbers of an embedding, so that other words for a thing are near it."""
 
 
 @dataclass(frozen=True)
 class Latents:
-    """What the flow learns from: scaled latents `[n, 4, 16, 16]`, styles `[n]`, embeddings of texts `[m, 384]`."""
+    """What the flow learns from: scaled latents `[n, 4, 16, 16]`, styles `[n]`, embeddings of texts `[m, 384]`.
+
+    `mirrored` are the latents of the drawings in a mirror; drawings whose label is `SIDED` stand there as they are.
+    """
 
     x: Tensor
     styles: Tensor
     captions: Captions
     embeddings: Tensor
+    mirrored: Tensor | None = None
+
+    def draw(self, index: Tensor) -> Tensor:
+        """The latents of the drawings in `index` `[k]`, each in a mirror with the chance one half."""
+        if self.mirrored is None:
+            return self.x[index]
+        return torch.where(torch.rand(len(index), 1, 1, 1) < 0.5, self.mirrored[index], self.x[index])
 
     def label_texts(self) -> Tensor:
         """The embedding of each drawing's label, `[n, 384]`."""
@@ -102,6 +115,12 @@ def moments(latents: Tensor) -> tuple[Tensor, Tensor]:
     return mean, std
 
 
+def mirror(data: Pictograms) -> Tensor:
+    """The pixels of drawings in a mirror, but for those with a `SIDED` label."""
+    sided = torch.tensor([SIDED.search(label.lower()) is not None for label in data.labels])
+    return torch.where(sided[:, None, None, None], data.pixels, data.pixels.flip(-1))
+
+
 def style_numbers(sets: tuple[str, ...]) -> Tensor:
     """The numbers of the icon sets of drawings, `[n]`."""
     known = list(SETS)
@@ -120,13 +139,15 @@ def load_latents(
     stored = folder / f"latents-{steps}.safetensors"
     if not stored.exists():
         texts = {p: embed_texts(captions_of(d).texts) for p, d in (("train", train), ("held_out", held_out))}
-        pixels = {p: encode_all(net, d.pixels) for p, d in (("train", train), ("held_out", held_out))}
+        drawn = {"train": train.pixels, "held_out": held_out.pixels, "mirrored": mirror(train)}
+        pixels = {part: encode_all(net, p) for part, p in drawn.items()}
         content = {f"{p}_texts": v for p, v in texts.items()} | {f"{p}_latents": v for p, v in pixels.items()}
         save_file({k: v.contiguous() for k, v in content.items()}, stored.with_suffix(".tmp"))
         stored.with_suffix(".tmp").replace(stored)
     c = load_file(stored)
     mean, std = moments(c["train_latents"])
     first = prepare(train, c["train_latents"], mean, std, c["train_texts"])
+    first = dataclasses.replace(first, mirrored=(c["mirrored_latents"] - mean) / std)
     second = prepare(held_out, c["held_out_latents"], mean, std, c["held_out_texts"])
     return first, second, {"mean": mean.flatten().tolist(), "std": std.flatten().tolist()}
 
@@ -148,7 +169,7 @@ def batches_of(data: Latents, batch: int) -> Iterator[Batch]:
     null = len(SETS)
     while True:
         index = torch.randint(len(data.x), (batch,))
-        x1 = data.x[index]
+        x1 = data.draw(index)
         text = data.embeddings[data.captions.draw(index)]
         text = text + TEXT_NOISE * torch.randn(text.shape)
         uniform = ((torch.rand(1) + torch.arange(batch) / batch) % 1).clamp(1e-4, 1 - 1e-4)
