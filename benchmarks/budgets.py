@@ -26,6 +26,7 @@ SPACES: dict[str, dict[str, tuple[float, float, str]]] = {
     "average": {"spread": (0.5, 2, "log"), "each": (8, 64, "whole")},
     "warm-start": {"spread": (0.5, 2, "log"), "fresh": (0.25, 1, "even")},
     "map": {"spread": (0.5, 2, "log"), "fresh": (0.25, 1, "even")},
+    "map-from-noise": {"steps": (1, 4, "whole"), "first_step": (0.005, 0.2, "log")},
     "paper": {"a": (0.0, 0.9, "even"), "steps": (3, 8, "whole")},
     "dps": {"zeta": (0.3, 30, "log")},
     "pigdm": {"eta": (0.0, 1, "even"), "adaptive": (0, 1, "flag")},
@@ -93,7 +94,7 @@ def make_recipe(name: str, calls: int, settings: dict[str, Any]) -> Any:
         return with_gradients(recipe, calls - used - 3 * recipe.steps, 2 * recipe.steps)
     if name == "paper":
         return with_gradients(recipe, calls - 2 * recipe.steps, 2 * recipe.steps)
-    if name in ("dno", "reno", "oc-flow"):
+    if name in ("dno", "reno", "oc-flow", "map-from-noise"):
         return with_gradients(recipe, calls, recipe.steps)
     if name == "pnp-flow":
         return replace(recipe, steps=max(1, calls // recipe.averages))

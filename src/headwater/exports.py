@@ -25,6 +25,7 @@ from headwater.recipes.average import Average
 from headwater.recipes.covariance import White
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.map import MAP
+from headwater.recipes.map_from_noise import MAPFromNoise
 from headwater.recipes.methods import find_method
 from headwater.recipes.one_evaluation import OneEvaluation, find_time_of_noise
 from headwater.recipes.paper import Paper
@@ -73,6 +74,7 @@ __all__ = [
     "LBFGS",
     "LinearOperator",
     "MAP",
+    "MAPFromNoise",
     "MIDPOINT",
     "LatentModel",
     "MaximiseReward",

@@ -8,6 +8,7 @@ from headwater.errors import Misuse, suggest
 from headwater.recipes.average import Average
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.map import MAP
+from headwater.recipes.map_from_noise import MAPFromNoise
 from headwater.recipes.one_evaluation import OneEvaluation
 from headwater.recipes.paper import Paper
 from headwater.recipes.rivals.diffpir import DiffPIR
@@ -26,7 +27,7 @@ from headwater.recipes.rivals.red_diff import REDDiff
 from headwater.recipes.rivals.reno import ReNO
 from headwater.recipes.warm_start import WarmStart
 
-OURS: tuple[Any, ...] = (OneEvaluation, Estimate, Average, WarmStart, MAP, Paper)
+OURS: tuple[Any, ...] = (OneEvaluation, Estimate, Average, WarmStart, MAP, MAPFromNoise, Paper)
 RIVALS: tuple[Any, ...] = (
     DPS,
     PiGDM,
