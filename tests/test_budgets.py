@@ -49,7 +49,7 @@ def test_a_recipe_keeps_its_budget(name, budget):
         "map-from-noise",
         "paper",
         "oc-flow",
-    )  # an optimiser that has converged stops
+    )  # a converged optimiser stops
     assert spent <= 1.1 * budget and (early or spent > 0.5 * budget)
 
 

@@ -6,7 +6,7 @@ Two random networks of two layers make 24 and 48 times fewer numbers than the pi
 the features that a network keeps. Photographs and pictures that the flow drew with `photo64`, and digits with theirs,
 `--count` of each, none of which a table uses; five times the calls on 24 times fewer numbers alone.
 PSNR, perceptual distance, misfit in units of the noise, calls (a gradient counted as three). `map N` is
-`MAPFromNoise` with N DDIM steps at about 160 calls, `map 2 at 800` at five times as many; `dps` and `reno` have the
+`MAPFromNoise` with N DDIM steps at about 160 calls, `map N at 800` at five times as many; `dps` and `reno` have the
 settings of `tuning.py` for `features`; `faithful` and `plausible` are what the command would do otherwise.
 """
 
@@ -55,7 +55,7 @@ def recipes(task: ImageTask) -> dict[str, Any]:
         for calls in (160, 800)
         for name in ("dps", "reno")
     }
-    more = {"map 2 at 800": replace(MAPFromNoise(), gradients=133)}
+    more = {f"map {n} at 800": replace(MAPFromNoise(), steps=n, gradients=800 // (3 * n)) for n in (2, 3)}
     answers = {"faithful": faithful(task.operator), "plausible": plausible(task.operator, least=0.8)}
     return few | rivals | more | answers
 

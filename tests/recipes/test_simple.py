@@ -9,6 +9,7 @@ from headwater.flows.watched import watch_flow
 from headwater.recipes.average import Average
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.map import MAP
+from headwater.recipes.map_from_noise import MAPFromNoise
 from headwater.recipes.recipe import RecipeOptions
 
 torch.set_num_threads(1)
@@ -48,6 +49,26 @@ def test_map_is_the_posterior_mean_of_a_gaussian_law():
     found = MAP(gradients=60, steps=24)(FLOW, misfit(), SEEDS, guess=GUESS)
     assert_close(found.x1, posterior_mean(), atol=5e-3, rtol=0)
     assert found.on_flow and all(s is Status.REACHED for s in found.status)
+
+
+def length(x):
+    return x.square().sum(1, keepdim=True)
+
+
+def test_from_noise_a_few_numbers_are_met_up_to_their_noise_and_no_further():
+    y = torch.tensor([[4.0], [1.0], [2.0]])
+    cost = Misfit(length, y, 0.1)
+    found = MAPFromNoise()(FLOW, cost, SEEDS, guess=GUESS)
+    assert all(s is Status.REACHED for s in found.status)
+    assert bool((found.measure <= 1.05).all()) and bool((found.gradients < 80).all())
+    assert found.nfe_per_gradient == 3 and found.on_flow
+    alone = MAPFromNoise()(FLOW, Misfit(length, y[1:2], 0.1), SEEDS[1:2], guess=GUESS)
+    assert_close(found.x1[1:2], alone.x1, atol=1e-5, rtol=0)
+
+
+def test_from_noise_an_impossible_number_is_missed():
+    found = MAPFromNoise(gradients=5)(FLOW, Misfit(length, torch.tensor([[-9.0]]), 0.1), [0], guess=GUESS)
+    assert found.status[0] is not Status.REACHED
 
 
 def test_the_average_is_nearer_to_the_posterior_mean_than_an_estimate():

@@ -257,8 +257,7 @@ class ImageTask:
 
         An estimate makes little of them, and control of the source more: `benchmarks/decisions/few_numbers.py`.
         """
-        linear = hasattr(self.operator, "adjoint")
-        return not linear and FEW * self.y[0].numel() <= math.prod(self.size)
+        return not self.operator.linear and FEW * self.y[0].numel() <= math.prod(self.size)
 
     @property
     def tells_noise(self) -> bool:

@@ -14,11 +14,12 @@ from headwater.dflow.result import Result
 from headwater.flows.flow import Flow
 from headwater.flows.watched import Ended
 from headwater.optimizers import LBFGS
+from headwater.optimizers.status import Status
 from headwater.problem.cost import Misfit
 from headwater.recipes.about import About
 from headwater.recipes.average import Average
 from headwater.recipes.estimate import EstimateWatch
-from headwater.recipes.recipe import RecipeOptions, judge_by_misfit, result_without_control
+from headwater.recipes.recipe import RecipeOptions, result_without_control
 from headwater.solvers.fixed import invert, logit_grid
 
 
@@ -107,5 +108,10 @@ class MAP:
             gradient=options.gradient,
             callback=options.callback,
         )
-        judged = judge_by_misfit(result, misfit, options.tau or self.tau)
-        return replace(judged, preparation=spent + 2 * (len(finer) - 1))
+        rms, tau = misfit.rms(result.x1.detach()).double(), options.tau or self.tau
+        ran = (Status.EVALUATIONS, Status.CONVERGED, Status.STALLED)
+        status = tuple(
+            (Status.REACHED if value <= tau else Status.MISSED) if s in ran else s
+            for s, value in zip(result.status, rms.tolist(), strict=True)
+        )
+        return replace(result, status=status, measure=rms, preparation=spent + 2 * (len(finer) - 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -128,28 +128,6 @@ def require_misfit(misfit: object) -> None:
             "A recipe was given a cost without operator, measurement and noise level.",
             "Give a Misfit(operator, y, sigma_y), or minimise any cost with `control`.",
         )
-
-
-def judge_by_misfit(result: Result, misfit: Misfit, tau: float) -> Result:
-    """The result of a control without a stop, told by its misfit: REACHED up to `tau` units of the noise, else MISSED.
-
-    A problem that something else ended keeps its status.
-
-    Examples
-    --------
-    >>> from headwater import Gaussian, Misfit, control
-    >>> flow = Gaussian(torch.zeros(2), torch.ones(2)).flow
-    >>> misfit = Misfit(lambda x: x, torch.tensor([[0.5, -0.5]]), 0.1)
-    >>> judge_by_misfit(control(flow, misfit, flow.noise([0])), misfit, 1.05).status[0].name
-    'REACHED'
-    """
-    rms = misfit.rms(result.x1.detach()).double()
-    ran = (Status.EVALUATIONS, Status.CONVERGED, Status.STALLED)
-    status = tuple(
-        (Status.REACHED if value <= tau else Status.MISSED) if s in ran else s
-        for s, value in zip(result.status, rms.tolist(), strict=True)
-    )
-    return replace(result, status=status, measure=rms)
 
 
 def result_without_control(

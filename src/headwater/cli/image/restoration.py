@@ -37,6 +37,7 @@ from headwater.image.sheet import write_sheet
 from headwater.image.task import ImageTask
 from headwater.problem.compose import compose
 from headwater.problem.operator import Operator
+from headwater.recipes.map_from_noise import MAPFromNoise
 from headwater.recipes.methods import find_method, require_fit
 from headwater.recipes.problem import Problem
 from headwater.recipes.recipe import RecipeOptions
@@ -150,7 +151,8 @@ class RestoreJob(Job):
         task, done, first = self.request.task, self.done, report["samples"][0]
         words = [f"{name} {first[name]:.2f}" for name in ("misfit", "psnr") if first.get(name) is not None]
         rows, columns = done.region
-        y = task.y if task.y.ndim == 4 and task.y.shape[1] in (1, 3) else torch.zeros(1, 1, *task.size)
+        shown = task.y.ndim == 4 and task.y.shape[1] in (1, 3)
+        y = task.y if shown else torch.zeros(1, 1, *task.size)
         write_sheet(
             self.outputs.sheet,
             y[..., rows, columns] if y.shape[-2:] == done.images.shape[-2:] else y,
@@ -159,7 +161,7 @@ class RestoreJob(Job):
             reference=None if self.reference is None else self.reference[..., rows, columns],
             curve=self.frames.curve,
             title=f"{self.inputs[0].name}: {task.operator.name}",
-            captions=("", ", ".join(words), ""),
+            captions=("" if shown else f"{task.y[0].numel()} numbers", ", ".join(words), ""),
             overwrite=self.overwrite,
         )
 
@@ -292,6 +294,8 @@ def unit_of_problem(problem: Problem) -> float:
 def warn_of_no_effect(request: Request, o: Restore, model: Model) -> Iterator[str]:
     """Of options that have no effect: with a method without a search or without gradients."""
     recipe = recipe_of(request.task, o.method, model)
+    if isinstance(recipe, MAPFromNoise):
+        return  # control throughout, with steps and gradients
     if isinstance(recipe, DenoisePicture):
         if o.samples > 1 or o.steps or o.gradients:
             yield (

@@ -24,6 +24,7 @@ MethodName = Literal[
     "average",
     "warm-start",
     "map",
+    "map-from-noise",
     "paper",
     "dps",
     "pigdm",
