@@ -43,8 +43,6 @@ class Coordinates:
     def point(self, c: Tensor) -> Tensor:
         """x0 `[n, *event]` of coordinates c `[n, m]`."""
         c = c.to(self.draw)
-        shape = (len(c), *self.draw.shape)
         unit = c / c.norm(dim=1, keepdim=True).clamp(min=1e-12)
-        if self.basis is None:
-            return (unit * self.draw.norm()).reshape(len(c), *self.draw.shape)
-        return (unit @ self.basis.flatten(1)).reshape(len(c), *self.draw.shape)
+        x0: Tensor = unit * self.draw.norm() if self.basis is None else unit @ self.basis.flatten(1)
+        return x0.reshape(len(c), *self.draw.shape)

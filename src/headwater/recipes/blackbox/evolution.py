@@ -7,6 +7,7 @@ return the best sample that was seen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,9 +37,10 @@ BASIS_DRAWS = 700_001
 class CMAES:
     """Covariance matrix adaptation on the source, in all coordinates or in subspaces spanned by draws.
 
-    In all coordinates x0 = |z| c / |c|, with z the draw of the problem. In a subspace of m draws x0 = sum_i c_i b_i / |c|, with b_1 the best point so far, which keeps x0 a plausible draw
-    of N(0, I); a reward that is linear in x0 can rise by up to sqrt(m) standard deviations there, and each stage has
-    a subspace of its own. Its population begins as plain draws.
+    In all coordinates x0 = |z| c / |c|, with z the draw of the problem. In a subspace of m draws
+    x0 = sum_i c_i b_i / |c|, with b_1 the best point so far: for any c a draw of N(0, I). A reward that
+    is linear in x0 can rise by up to sqrt(m) standard deviations there, and each stage has a subspace of its own. In
+    both the first population is one of plain draws.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ class CMAES:
         Whether the covariance is kept diagonal, which learns faster in many coordinates, and is needed for thousands;
         None means from 65 coordinates on.
     population
-        Samples of a generation; None means 4 + 3 ln m.
+        Samples of a generation; None means 4 + 3 ln m, but at most a fifth of the draws of a stage.
     strength
         None holds x0 on its shell and ranks by the reward alone. A number, with all coordinates, ranks by
         strength r - |x0|^2 / 2 without a shell: the most likely source point of the law p(x1) exp(strength r), for
@@ -189,7 +191,7 @@ class _Run:
 
     def run_stage(self, spaces: list[Coordinates], stage: int, budget: int) -> Tensor:
         """Generations of all problems until the budget is spent; which of the searches became narrow, `[batch]`."""
-        searches = [self.start(s, i, stage) for i, s in enumerate(spaces)]
+        searches = [self.start(s, i, stage, budget) for i, s in enumerate(spaces)]
         done = self.every < 0
         size = int(searches[0].population_size)
         while budget >= size and not bool(done.all()) and self.seen.ended is None:
@@ -203,7 +205,7 @@ class _Run:
                 done[i] = bool(searches[i].should_stop())
         return done
 
-    def start(self, space: Coordinates, i: int, stage: int) -> Any:
+    def start(self, space: Coordinates, i: int, stage: int, budget: int) -> Any:
         """The search of problem i: from all directions at first, around the best point in later stages."""
         package, m = import_optional("cmaes", extra="search"), space.dimension
         mean, spread = np.zeros(m), 1.0
@@ -212,7 +214,8 @@ class _Run:
         diagonal = m > 64 if self.recipe.separable is None else self.recipe.separable
         kind = package.SepCMA if diagonal else package.CMA
         seed = derive_seed(self.seeds[i], BASIS_DRAWS - 1 - stage)
-        return kind(mean=mean, sigma=spread, seed=seed, population_size=self.recipe.population)
+        size = self.recipe.population or min(4 + int(3 * math.log(m)), max(budget // 5, 3))
+        return kind(mean=mean, sigma=spread, seed=seed, population_size=size)
 
     def point(self, space: Coordinates, c: Tensor) -> Tensor:
         """x0 `[k, *event]` of coordinates c `[k, m]`; with a strength they are x0 itself."""
