@@ -9,7 +9,6 @@ from cli_tools import call, report, two_sentences
 from PIL import Image
 
 from headwater.cli.image import scored
-from headwater.cli.image.score_request import load_score
 from headwater.cli.shared.options import SearchName
 from headwater.image.rewards import JpegSize, ProgramScore
 from headwater.recipes.blackbox.methods import SEARCHES, make_search
@@ -100,7 +99,7 @@ def test_every_search_has_its_name_and_costs_about_the_same():
     assert list(get_args(SearchName)) == list(SEARCHES)
     for name in SEARCHES:
         method = make_search(name, 20, 8)
-        assert 20 == getattr(method, "draws", getattr(method, "particles", getattr(method, "candidates", 0)))
+        assert getattr(method, "draws", getattr(method, "particles", getattr(method, "candidates", 0))) == 20
 
 
 @pytest.mark.parametrize(

@@ -104,3 +104,36 @@ def score_structures(name: str, m: MoleculeBatch) -> Tensor:
         for c in examine(to_molecules(m))
     ]
     return torch.tensor(found, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class ScoreCost:
+    """Minus a weighted sum of scores, as the cost of a `Request` that is searched by draws; NaN if not sound.
+
+    It sees positions and types, as costs do, and no charges: all atoms count as neutral.
+
+    Parameters
+    ----------
+    terms
+        Pairs of a weight and the name of a score, as in `compute_score`; each counts in its own unit.
+
+    Raises
+    ------
+    Misuse
+        There is no such score, or RDKit cannot read a pattern.
+    """
+
+    terms: tuple[tuple[float, str], ...]
+
+    def __post_init__(self) -> None:
+        for _, name in self.terms:
+            compute_score(name, "C")
+
+    def __call__(self, positions: Tensor, types: Tensor, mask: Tensor) -> Tensor:
+        """The cost of positions `[b, n, 3]`, types `[b, n, 5]` and the mask `[b, n]`, `[b]`."""
+        atoms = types.argmax(-1).to(torch.int64)
+        m = MoleculeBatch(
+            positions=positions.detach(), types=atoms, charges=torch.zeros_like(atoms), mask=mask
+        )
+        total = sum(weight * score_structures(name, m) for weight, name in self.terms)
+        return -torch.as_tensor(total).to(positions)

@@ -52,6 +52,7 @@ class ParticleResult(BlackBoxResult):
     E[exp(x)] = exp(1 / 2) for x ~ N(0, 1), on average over 50 runs of 16 particles.
 
     >>> from headwater import Gaussian
+    >>> from headwater.recipes.blackbox import FeynmanKac
     >>> flow = Gaussian(torch.zeros(1), torch.ones(1)).flow
     >>> steered = FeynmanKac(strength=1.0, particles=16, steps=48, at_once=800)(flow, lambda x1: x1[:, 0], range(50))
     >>> bool((steered.log_normaliser.exp().mean() - 1.65).abs() < 0.2)
