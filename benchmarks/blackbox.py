@@ -218,7 +218,8 @@ def main() -> None:
         o.results / "blackbox",
         rows,
         "python benchmarks/blackbox.py --threads 1",
-        f"Means over {o.mixture} problems of the mixture, {o.digits} digits (a third of them for ink) and {o.molecules} molecules of 18 atoms. "
+        f"Means over {o.mixture} problems of the mixture, {o.digits} digits (a third of them for ink) and "
+        f"{o.molecules} molecules of 18 atoms. "
         "`reward` in standard deviations among draws; `log p`, `judge`, `QED` and `sound %` as the script says; "
         "`NFE` evaluations of the network, `seconds` of CPU a problem, beside other work.",
     )

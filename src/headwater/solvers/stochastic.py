@@ -42,6 +42,12 @@ class Transition:
         One number for all problems, `[]` float64; 0 at the last step, where sigma is 0.
     xhat
         The denoiser E[x1 | x_t] at the state that the step starts from, `[batch, *event]`.
+
+    Examples
+    --------
+    >>> law = Transition(torch.ones(1, 2), torch.tensor(0.5), torch.zeros(1, 2))
+    >>> law.move(torch.tensor([[2.0, 0.0]])).tolist()
+    [[2.0, 1.0]]
     """
 
     mean: Tensor
@@ -63,6 +69,7 @@ class Transitions(Protocol):
     Euler's step with a little noise, which no longer has the marginals of the flow:
 
     >>> from headwater import Gaussian, solve_stochastic
+    >>> from headwater.solvers import Transition
     >>> class Shaken:
     ...     def transition(self, path, x, v, t, t_next):
     ...         return Transition(x + (t_next - t) * v, torch.tensor(0.01), path.xhat_from_v(x, v, t))

@@ -67,6 +67,7 @@ def generate_job(o: Draw) -> DesignJob:
 
 def target_job(o: Aim) -> DesignJob:
     """Molecules with given properties, or of little cost."""
+    _refuse_score(o)
     if not o.targets and o.cost is None and not o.reward:
         raise Misuse(
             "Nothing says what to aim at.",
@@ -78,10 +79,17 @@ def target_job(o: Aim) -> DesignJob:
 
 def grow_job(path: Path, o: Aim) -> DesignJob:
     """Molecules around a fragment."""
+    _refuse_score(o)
     fragment = read_fragment(path)
     output = o.output or path.with_name(f"{path.stem}-grow.sdf")
     request = replace(_aim_request(o), fragment=fragment)
     return _make_job("grow", request, _make_recipe(o), o, output, fragment=path)
+
+
+def _refuse_score(o: Aim) -> None:
+    """A score has no value to reach, and its draws belong to free molecules."""
+    if o.score:
+        raise Misuse("A --score goes with 'molecule generate' only.", "Give a target such as --qed '>0.6'.")
 
 
 def _make_job(
@@ -143,8 +151,6 @@ def _make_request(o: Draw) -> Request:
 
 def _aim_request(o: Aim) -> Request:
     """The request with its targets and its cost."""
-    if o.score:
-        raise Misuse("A --score goes with 'molecule generate' only.", "Give a target such as --qed '>0.6'.")
     request = _make_request(o)
     _check_orbitals(o.targets)
     weights = read_weights(o.weight, o.targets)

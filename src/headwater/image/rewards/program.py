@@ -76,7 +76,7 @@ class ProgramScore:
 
     @property
     def words(self) -> list[str]:
-        """The program and its arguments."""
+        """The program and its arguments; a `Misuse` if a quotation mark is open."""
         try:
             return shlex.split(self.command)
         except ValueError:
@@ -109,6 +109,7 @@ class ProgramScore:
             raise Misuse(self.failures[-1], CURE)
 
     def _run(self, files: list[str]) -> list[float | None]:
+        """The numbers of files, or a `Misuse` that says why there are none."""
         try:
             done = subprocess.run(
                 self.words,

@@ -75,10 +75,11 @@ class StructureScore:
 
     Examples
     --------
+    >>> import torch
     >>> import headwater as hw
     >>> from headwater.molecule.targets.design import DesignTask
     >>> problem = DesignTask(hw.molecule.Request(1, atoms=5)).pose(hw.molecule.Networks.load())
-    >>> StructureScore("qed", problem.misfit.mask)(torch.zeros(1, 29, 9)).tolist()  # five hydrogens in one place
+    >>> hw.molecule.StructureScore("qed", problem.misfit.mask)(torch.zeros(1, 29, 9)).tolist()  # five hydrogens in one place
     [nan]
     """
 

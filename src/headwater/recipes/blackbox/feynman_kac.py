@@ -36,6 +36,8 @@ class ParticleResult(BlackBoxResult):
 
     Attributes
     ----------
+    x0, x1, cost, measure, status, gradients, nfe_per_gradient, trace, state, preparation, on_flow, reward, calls
+        As in `BlackBoxResult`.
     particles
         Samples `[batch, k, *event]`.
     log_weights

@@ -19,14 +19,18 @@ class BlackBoxResult(Result):
 
     Attributes
     ----------
+    x0, x1, status, trace, state, preparation, on_flow
+        As in `Result`; x0 is NaN after a method along the path.
+    cost, measure, gradients, nfe_per_gradient
+        Minus the reward, NaN, 0 and 0.
     reward
-        The reward of x1, float64 `[batch]`; `cost` is minus it. Minus infinity where no sample had one.
+        The reward of x1, float64 `[batch]`. Minus infinity where no sample had one.
     calls
         Evaluations of the reward, int64 `[batch]`; `evaluations` are those of the network.
 
     Notes
     -----
-    `measure` is NaN and `gradients` 0. A problem none of whose samples had a finite reward is DIVERGED; its x1 is the
+    A problem none of whose samples had a finite reward is DIVERGED; its x1 is the
     sample without a search.
 
     Examples
