@@ -79,7 +79,8 @@ class StructureScore:
     >>> import headwater as hw
     >>> from headwater.molecule.targets.design import DesignTask
     >>> problem = DesignTask(hw.molecule.Request(1, atoms=5)).pose(hw.molecule.Networks.load())
-    >>> hw.molecule.StructureScore("qed", problem.misfit.mask)(torch.zeros(1, 29, 9)).tolist()  # five hydrogens in one place
+    >>> score = hw.molecule.StructureScore("qed", problem.misfit.mask)
+    >>> score(torch.zeros(1, 29, 9)).tolist()  # five hydrogens in one place
     [nan]
     """
 
