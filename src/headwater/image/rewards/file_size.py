@@ -32,7 +32,7 @@ class JpegSize:
 
     >>> size = JpegSize()
     >>> grey, noise = torch.zeros(1, 3, 64, 64), torch.randn(1, 3, 64, 64)
-    >>> bool(size(grey) < 0.2 * size(noise))
+    >>> bool(size(grey) < 0.5 * size(noise))
     True
     """
 

@@ -105,10 +105,10 @@ class CMAES:
 
     def __post_init__(self) -> None:
         require_draws(self.draws, 2)
-        if self.stages < 1 or (self.dimension or 2) < 2 or (self.population or 5) < 3:
+        if self.stages < 1 or (self.dimension or 2) < 2 or (self.population or 5) < 4:
             raise Misuse(
                 f"{self.stages} stages, {self.dimension} coordinates, {self.population} at once: that is no search.",
-                "Give at least 1 stage, 2 coordinates and a population of 3.",
+                "Give at least 1 stage, 2 coordinates and a population of 4.",
             )
         if self.strength is not None and not (self.strength > 0 and self.dimension is None):
             raise Misuse(
@@ -214,7 +214,7 @@ class _Run:
         diagonal = m > 64 if self.recipe.separable is None else self.recipe.separable
         kind = package.SepCMA if diagonal else package.CMA
         seed = derive_seed(self.seeds[i], BASIS_DRAWS - 1 - stage)
-        size = self.recipe.population or min(4 + int(3 * math.log(m)), max(budget // 5, 3))
+        size = self.recipe.population or min(4 + int(3 * math.log(m)), max(budget // 5, 4))
         return kind(mean=mean, sigma=spread, seed=seed, population_size=size)
 
     def point(self, space: Coordinates, c: Tensor) -> Tensor:
