@@ -7,6 +7,7 @@ ORDER = (
     "plot_impossible_problem.py",
     "plot_train_and_control.py",
     "plot_reward.py",
+    "plot_black_box.py",
     "plot_memory_and_steps.py",
     "plot_likelihood.py",
     "plot_restore_photo.py",

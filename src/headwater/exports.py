@@ -44,6 +44,7 @@ from headwater.solvers import (
     logit_grid,
     solve,
     solve_adaptive,
+    solve_stochastic,
     uniform_grid,
 )
 from headwater.solvers.differentiation import Auto, Checkpoint, Direct
@@ -116,6 +117,7 @@ __all__ = [
     "shell",
     "solve",
     "solve_adaptive",
+    "solve_stochastic",
     "target_psnr",
     "uniform_grid",
     "watch_flow",

@@ -19,6 +19,7 @@ from headwater.molecule.targets.design import design, generate, score
 from headwater.molecule.targets.request import Request
 from headwater.molecule.targets.result import Design
 from headwater.molecule.targets.rewards import PropertyReward, RewardCost, reward_cost
+from headwater.molecule.targets.scores import StructureScore
 from headwater.molecule.targets.search import Control, Search, SearchThenControl
 from headwater.molecule.targets.target import Target
 
@@ -38,6 +39,7 @@ __all__ = [
     "RewardCost",
     "Search",
     "SearchThenControl",
+    "StructureScore",
     "Target",
     "check_physics",
     "design",

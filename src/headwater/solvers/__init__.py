@@ -15,8 +15,14 @@ from headwater.solvers.method import (
     Method,
     RungeKutta,
 )
+from headwater.solvers.stochastic import Ancestral, EulerMaruyama, Transition, Transitions, solve_stochastic
 
 __all__ = [
+    "Ancestral",
+    "EulerMaruyama",
+    "Transition",
+    "Transitions",
+    "solve_stochastic",
     "DDIM",
     "DOPRI5",
     "EULER",

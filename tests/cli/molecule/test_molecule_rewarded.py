@@ -65,6 +65,13 @@ def test_targets_may_stand_beside_rewards_and_a_search_alone_takes_no_gradient(f
     assert run(*words) == 0 and asked[-1][1].gradients == 0
 
 
+def test_scores_become_the_cost_of_a_search_by_draws_alone(folder, asked):
+    assert run("generate", "--score", "-0.1 * sa", "--score", "smarts: [OX2H]", "--candidates", "5") == 0
+    ((request, recipe),) = asked
+    assert request.cost.terms == ((-0.1, "sa"), (1.0, "smarts: [OX2H]"))
+    assert request.sound and recipe.gradients == 0 and recipe.candidates == 5
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [
@@ -75,6 +82,10 @@ def test_targets_may_stand_beside_rewards_and_a_search_alone_takes_no_gradient(f
         (["generate", "--reward", "nowhere.py"], "nowhere.py"),
         (["generate", "--reward", "fails.py:cost"], "The reward in fails.py failed"),
         (["generate", "--strength", "2"], "Nothing is rewarded"),
+        (["generate", "--score", "qed", "--reward", "mu"], "Both --reward and --score"),
+        (["generate", "--score", "qedd"], "no score of molecules named 'qedd'"),
+        (["generate", "--score", "0 * qed"], "no number above or below zero"),
+        (["target", "--score", "qed"], "goes with 'molecule generate' only"),
         (["target", "--reward", "mu", "--cost", "good.py"], "Both --reward and --cost"),
     ],
 )

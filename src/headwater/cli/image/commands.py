@@ -24,7 +24,18 @@ from headwater.cli.image.options import (
     Subsampling,
 )
 from headwater.cli.shared import values
-from headwater.cli.shared.options import MOST_GRADIENTS, MOST_STEPS, REWARDS, Seed, Steps, number, whole, word
+from headwater.cli.shared.options import (
+    MOST_GRADIENTS,
+    MOST_STEPS,
+    REWARDS,
+    SCORES,
+    SearchName,
+    Seed,
+    Steps,
+    number,
+    whole,
+    word,
+)
 from headwater.errors import Misuse
 
 if TYPE_CHECKING:
@@ -233,9 +244,14 @@ def generate(
     reward: Annotated[tuple[str, ...], Parameter(metavar="REWARD", group=REWARDS, negative="")] = (),
     strength: Annotated[float | None, number(0.001, 1000, group=REWARDS)] = None,
     gradients: Annotated[int | None, whole(1, MOST_GRADIENTS, group=REWARDS)] = None,
+    score: Annotated[
+        tuple[str, ...], Parameter(metavar="SCORE", group=SCORES, negative="", allow_leading_hyphen=True)
+    ] = (),
+    search: Annotated[SearchName | None, Parameter(group=SCORES)] = None,
+    draws: Annotated[int | None, whole(4, 100_000, group=SCORES)] = None,
     common: Common = NO_COMMON,
 ) -> int:
-    """Draw samples of the model, and a contact sheet of them; with --reward such that have more of something.
+    """Draw samples of the model, and a contact sheet of them; with --reward or --score such that have more of it.
 
     Parameters
     ----------
@@ -258,9 +274,33 @@ def generate(
         How much the rewards count, about their rise in standard deviations among draws of the model.
     gradients
         Most gradient evaluations per sample.
+    score
+        As --reward, without a gradient: jpeg (bytes as a JPEG file; 'jpeg: 90' at another quality than 75),
+        'program: COMMAND' (a program that reads {"pictures": [PNG files]} and prints {"scores": [...]}), my_score.py
+        with any function score(x), or the words of a reward. Again for a sum, with weights as in '-1 * jpeg'.
+    search
+        How a score is raised: draws alone (best-of-n), evolution of the source (cma, es), particles along the path
+        (fk), the best of several continuations after each part of the path (code) or each step (scg). By default cma.
+    draws
+        What a sample may cost, in samples without a search; by default 32.
     """
     from headwater.cli.shared.job import run
 
+    if score:
+        if reward or gradients is not None or steps is not None:
+            raise Misuse(
+                "A --score goes with no --reward, --gradients or --steps.",
+                "Give --score alone; it takes the words of rewards, too.",
+            )
+        from headwater.cli.image.scored import SEARCH, score_job
+
+        if strength is not None and search != "fk":
+            raise Misuse("Only the search fk has a strength.", "Give --search fk, or leave --strength out.")
+        return run(
+            score_job(count, seed, score, search or SEARCH, draws or 32, strength or 4.0, size, common)
+        )
+    if search is not None or draws is not None:
+        raise Misuse("Nothing is scored, so there is no search.", "Give a --score.")
     if reward:
         from headwater.cli.image.rewarded import reward_job
         from headwater.recipes.reward import MaximiseReward

@@ -16,7 +16,7 @@ from headwater.cli.molecule.design_job import DesignJob
 from headwater.cli.molecule.files import name_files
 from headwater.cli.molecule.options import Aim, Draw, Method
 from headwater.cli.molecule.progress import DesignWatch
-from headwater.cli.molecule.rewards import read_rewards
+from headwater.cli.molecule.rewards import read_rewards, read_scores
 from headwater.errors import Misuse, suggest
 from headwater.extras import import_optional
 from headwater.molecule.chemistry.scores import load_score
@@ -28,9 +28,12 @@ from headwater.molecule.structure.interval import Asked, Interval, as_interval, 
 from headwater.molecule.structure.molecule import Molecule, check_molecule, to_batch
 from headwater.molecule.targets.design import FREE
 from headwater.molecule.targets.request import Request
-from headwater.molecule.targets.search import METHODS, SearchThenControl
+from headwater.molecule.targets.search import METHODS, Search, SearchThenControl
 from headwater.molecule.targets.sizes import load_ranges
 from headwater.molecule.targets.target import TOLERANCE, Target, as_asked
+
+SCORED_DRAWS = 32
+"""Draws of which --score takes the best: for rough scores no search did better (benchmarks/results/blackbox.md)."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,12 @@ class Refusals:
 
 def generate_job(o: Draw) -> DesignJob:
     """Molecules with no target; one candidate is taken as it is, sound or not."""
+    if o.score:
+        if o.reward:
+            raise Misuse("Both --reward and --score say what molecules should be like.", "Give one of them.")
+        request = replace(_make_request(o), cost=read_scores(o.score))
+        recipe = _change_recipe(Search(candidates=SCORED_DRAWS), o)
+        return _make_job("generate", request, recipe, o, o.output or Path("molecules.sdf"))
     recipe = _change_recipe(SearchThenControl() if o.reward else FREE, o)
     request = replace(_make_request(o), sound=recipe.candidates > 1)
     return _make_job("generate", request, recipe, o, o.output or Path("molecules.sdf"))
@@ -58,6 +67,7 @@ def generate_job(o: Draw) -> DesignJob:
 
 def target_job(o: Aim) -> DesignJob:
     """Molecules with given properties, or of little cost."""
+    _refuse_score(o)
     if not o.targets and o.cost is None and not o.reward:
         raise Misuse(
             "Nothing says what to aim at.",
@@ -69,10 +79,17 @@ def target_job(o: Aim) -> DesignJob:
 
 def grow_job(path: Path, o: Aim) -> DesignJob:
     """Molecules around a fragment."""
+    _refuse_score(o)
     fragment = read_fragment(path)
     output = o.output or path.with_name(f"{path.stem}-grow.sdf")
     request = replace(_aim_request(o), fragment=fragment)
     return _make_job("grow", request, _make_recipe(o), o, output, fragment=path)
+
+
+def _refuse_score(o: Aim) -> None:
+    """A score has no value to reach, and its draws belong to free molecules."""
+    if o.score:
+        raise Misuse("A --score goes with 'molecule generate' only.", "Give a target such as --qed '>0.6'.")
 
 
 def _make_job(

@@ -92,6 +92,14 @@ class Draw(Files):
     strength: Annotated[float | None, number(0.001, 1000, group=REWARDS)] = None
     """How much the rewards count beside what keeps the atoms definite; by default 4."""
 
+    score: Annotated[
+        tuple[str, ...],
+        Parameter(metavar="SCORE", group=REWARDS, negative="", allow_leading_hyphen=True),
+    ] = ()
+    """What the molecules should have more of, without a gradient: qed, logp, sa, rings, or 'smarts: [OX2H]', the
+    matches of a pattern. The best of --candidates draws is taken, by default 32. Again for a sum, with weights in
+    their own units, as in '-0.1 * sa'. For 'generate'."""
+
     unique: Annotated[bool, Parameter(negative="", group=DESIGN)] = False
     """Only molecules with different SMILES: draw on with further seeds, up to four times --count."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from headwater.cli.molecule.cost import FileCost, try_cost
@@ -11,6 +12,7 @@ from headwater.errors import Misuse, suggest
 from headwater.molecule.model.regressor import PROPERTIES
 from headwater.molecule.structure.units import SCORES
 from headwater.molecule.targets.cost import UserFunction
+from headwater.molecule.targets.scores import ScoreCost
 
 
 def read_rewards(
@@ -44,8 +46,26 @@ def load_reward(words: str, *, gradients: bool = True) -> UserFunction | str:
     if words in SCORES:
         raise Misuse(
             f"No gradient leads to RDKit's {words}, so it is no reward.",
-            f"Ask for a value or a range, with --{words}.",
+            f"Ask for a value or a range, with --{words}, or for more of it, with --score {words}.",
         )
     if words not in PROPERTIES:
         raise Misuse(f"There is no reward of molecules named {words!r}.", suggest(words, PROPERTIES))
     return words
+
+
+def read_scores(texts: Sequence[str]) -> ScoreCost:
+    """The cost of texts such as "qed", "-1 * sa" or "2 * smarts: [OX2H]": minus their weighted sum.
+
+    Raises
+    ------
+    Misuse
+        One of them is no score, or a weight is a schedule, zero or not finite.
+    """
+    pairs = [split_weight(text) for text in texts]
+    for weight, words in pairs:
+        if callable(weight) or not math.isfinite(weight) or not weight:
+            raise Misuse(
+                f"The weight of the score {words!r} is no number above or below zero.",
+                f"Write it as in '2 * {words}'.",
+            )
+    return ScoreCost(tuple((float(weight), words) for weight, words in pairs if not callable(weight)))

@@ -16,6 +16,7 @@ OUTPUT = Group("Output", sort_key=2)
 MODEL = Group("Model and machine", sort_key=3)
 SEARCH = Group("Restoration", sort_key=1)
 REWARDS = Group("Rewards", sort_key=1)
+SCORES = Group("Scores without a gradient", sort_key=1)
 
 MethodName = Literal[
     "default",
@@ -42,6 +43,8 @@ MethodName = Literal[
     "diffpir",
 ]
 """The names of `recipes.methods`, without an import of torch; a test holds them equal."""
+SearchName = Literal["best-of-n", "cma", "es", "fk", "code", "scg"]
+"""The names of `recipes.blackbox.methods`, without an import of torch; a test holds them equal."""
 Reader = Callable[[str], Any]
 
 

@@ -67,16 +67,16 @@ def read_rewards(texts: Sequence[str], load: Callable[[str], Reward]) -> RewardS
     return RewardSum(terms, number_repeated([words for _, words in pairs]))
 
 
-def load_function(words: str, argument: str, what: str, cure: str) -> Any:
-    """The function of "my_reward.py" (its function `reward`) or of "my_reward.py:name"; None of other words.
+def load_function(words: str, argument: str, what: str, cure: str, *, name: str = "reward") -> Any:
+    """The function of "my_reward.py" (its function `name`) or of "my_reward.py:other"; None of other words.
 
     Its failures are told as a `Misuse` that names `what` it failed on.
     """
     if not FILE.search(words):
         return None
-    file, name = python_file.split_name(words, "reward")
-    function = python_file.function_in(file, name, f"{name}({argument})")
-    return python_file.explain_failures(function, words, what, cure, kind="reward")
+    file, own = python_file.split_name(words, name)
+    function = python_file.function_in(file, own, f"{own}({argument})")
+    return python_file.explain_failures(function, words, what, cure, kind=name)
 
 
 def number_repeated(names: Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,61 @@
+"""The scores that `headwater image generate --score` asks for: bytes of JPEG, a program, or any reward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headwater.cli.shared.rewards import load_function
+from headwater.errors import Misuse
+from headwater.image.rewards import JpegSize, ProgramScore, read_reward
+from headwater.problem.rewards import Reward
+
+CURE = "Write it for pictures [batch, 3, height, width] in [-1, 1], with one number for each."
+PROGRAM, JPEG = "program", "jpeg"
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers of a user's function as a tensor, float64 `[batch]`; it may return a list or an array."""
+
+    function: Callable[[Tensor], Any]
+    words: str
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The numbers of pictures x `[batch, 3, h, w]`."""
+        answer = self.function(x)
+        try:
+            return torch.as_tensor(answer, dtype=torch.float64).detach().cpu()
+        except (TypeError, ValueError, RuntimeError):
+            raise Misuse(
+                f"The score {self.words} returned {type(answer).__name__}, no numbers.", CURE
+            ) from None
+
+
+def load_score(words: str) -> Reward:
+    """The score of pictures of words: "jpeg", "jpeg: QUALITY", "program: COMMAND", a reward, or "my_score.py".
+
+    The function of a file, `score` or "my_score.py:name", needs no gradient.
+
+    Raises
+    ------
+    Misuse
+        It is no score, or the file or the program is missing or fails.
+    """
+    name, _, argument = (part.strip() for part in words.partition(":"))
+    if name == PROGRAM:  # before files: the command may end in .py
+        program = ProgramScore(argument)
+        program.check(torch.zeros(1, 3, 64, 64))
+        return program
+    function = load_function(words, "x", "pictures", CURE, name="score")
+    if function is not None:
+        return Numbers(function, words)
+    if name != JPEG:
+        return read_reward(words)
+    if argument and not argument.isdecimal():
+        raise Misuse(f"The quality {argument!r} of a JPEG is no whole number.", "Write it as in jpeg: 75.")
+    return JpegSize(int(argument)) if argument else JpegSize()
