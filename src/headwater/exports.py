@@ -28,6 +28,9 @@ from headwater.recipes.map import MAP
 from headwater.recipes.methods import find_method
 from headwater.recipes.one_evaluation import OneEvaluation, find_time_of_noise
 from headwater.recipes.paper import Paper
+from headwater.recipes.posterior.pcn import PCN
+from headwater.recipes.posterior.result import Posterior
+from headwater.recipes.posterior.sample import posterior
 from headwater.recipes.recipe import RecipeOptions
 from headwater.recipes.reward import MaximiseReward
 from headwater.recipes.warm_start import WarmStart
@@ -82,9 +85,11 @@ __all__ = [
     "NegativePSNR",
     "OneEvaluation",
     "Operator",
+    "PCN",
     "Paper",
     "Path",
     "Polyak",
+    "Posterior",
     "RK4",
     "RecipeOptions",
     "Result",
@@ -111,6 +116,7 @@ __all__ = [
     "invert",
     "log_likelihood",
     "logit_grid",
+    "posterior",
     "shell",
     "solve",
     "solve_adaptive",
