@@ -28,9 +28,15 @@ from headwater.recipes.map import MAP
 from headwater.recipes.methods import find_method
 from headwater.recipes.one_evaluation import OneEvaluation, find_time_of_noise
 from headwater.recipes.paper import Paper
+from headwater.recipes.posterior.chains import Sampler
+from headwater.recipes.posterior.hmc import InfinityHMC
+from headwater.recipes.posterior.mala import InfinityMALA
 from headwater.recipes.posterior.pcn import PCN
-from headwater.recipes.posterior.result import Posterior
+from headwater.recipes.posterior.perturb_and_map import PerturbAndMAP
+from headwater.recipes.posterior.result import Posterior, Sampling
+from headwater.recipes.posterior.rto import RandomiseThenOptimise
 from headwater.recipes.posterior.sample import posterior
+from headwater.recipes.posterior.sgld import SGLD
 from headwater.recipes.recipe import RecipeOptions
 from headwater.recipes.reward import MaximiseReward
 from headwater.recipes.warm_start import WarmStart
@@ -73,6 +79,8 @@ __all__ = [
     "Guided",
     "HEUN",
     "Identity",
+    "InfinityHMC",
+    "InfinityMALA",
     "LBFGS",
     "LinearOperator",
     "MAP",
@@ -88,13 +96,18 @@ __all__ = [
     "PCN",
     "Paper",
     "Path",
+    "PerturbAndMAP",
     "Polyak",
     "Posterior",
     "RK4",
+    "RandomiseThenOptimise",
     "RecipeOptions",
     "Result",
     "Ramp",
     "RewardSum",
+    "SGLD",
+    "Sampler",
+    "Sampling",
     "Status",
     "Stop",
     "TargetLikelihood",

@@ -142,7 +142,7 @@ def tensors_of(state: ChainState) -> dict[str, Tensor]:
     return {field.name: getattr(state, field.name) for field in fields(state)}
 
 
-def check_settings(burn_in: int, thin: int, step: float, acceptance: float) -> None:
+def check_settings(burn_in: int, thin: int, step: float = 0.1, acceptance: float = 0.5) -> None:
     """Refuse settings of a chain that are out of range."""
     if burn_in < 0 or thin < 1:
         raise Misuse(

@@ -213,8 +213,8 @@ class Posterior:
     @property
     def _effective_weights(self) -> Tensor:
         w = self.weights.flatten(1)
-        count = (w > 0).sum(1) if bool((self.log_weights == -torch.inf).any()) else w.shape[1]
-        return (1 / (w.square().sum(1) * count)).cpu()
+        draws = [self.x1.shape[2] * sum(self._started(i)) for i in range(len(w))]
+        return 1 / (w.square().sum(1).cpu() * torch.tensor(draws))
 
     @property
     def _summaries(self) -> list[Tensor]:
