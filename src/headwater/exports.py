@@ -29,6 +29,16 @@ from headwater.recipes.map_from_noise import MAPFromNoise
 from headwater.recipes.methods import find_method
 from headwater.recipes.one_evaluation import OneEvaluation, find_time_of_noise
 from headwater.recipes.paper import Paper
+from headwater.recipes.posterior.chains import Sampler
+from headwater.recipes.posterior.forecast import PosteriorForecast, forecast_posterior
+from headwater.recipes.posterior.hmc import InfinityHMC
+from headwater.recipes.posterior.mala import InfinityMALA
+from headwater.recipes.posterior.pcn import PCN
+from headwater.recipes.posterior.perturb_and_map import PerturbAndMAP
+from headwater.recipes.posterior.result import Posterior, Sampling
+from headwater.recipes.posterior.rto import RandomiseThenOptimise
+from headwater.recipes.posterior.sample import posterior
+from headwater.recipes.posterior.sgld import SGLD
 from headwater.recipes.recipe import RecipeOptions
 from headwater.recipes.reward import MaximiseReward
 from headwater.recipes.warm_start import WarmStart
@@ -72,6 +82,8 @@ __all__ = [
     "Guided",
     "HEUN",
     "Identity",
+    "InfinityHMC",
+    "InfinityMALA",
     "LBFGS",
     "LinearOperator",
     "MAP",
@@ -85,14 +97,22 @@ __all__ = [
     "NegativePSNR",
     "OneEvaluation",
     "Operator",
+    "PCN",
     "Paper",
     "Path",
+    "PerturbAndMAP",
     "Polyak",
+    "Posterior",
+    "PosteriorForecast",
     "RK4",
+    "RandomiseThenOptimise",
     "RecipeOptions",
     "Result",
     "Ramp",
     "RewardSum",
+    "SGLD",
+    "Sampler",
+    "Sampling",
     "Status",
     "Stop",
     "TargetLikelihood",
@@ -110,10 +130,12 @@ __all__ = [
     "find_method",
     "find_time_of_noise",
     "forecast",
+    "forecast_posterior",
     "inversion",
     "invert",
     "log_likelihood",
     "logit_grid",
+    "posterior",
     "shell",
     "solve",
     "solve_adaptive",

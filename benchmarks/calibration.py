@@ -1,0 +1,269 @@
+"""Do the samplers of `posterior` draw from the posterior, and what does an effective draw cost?
+
+    python benchmarks/calibration.py
+    python benchmarks/calibration.py --cases digits --replicates 8
+
+Simulation-based calibration (Talts et al., 2018): a replicate draws x0* ~ N(0, I), solves for x1*, measures it with
+noise, and samples the posterior. The rank of the truth among the draws is then uniform, coordinate by coordinate,
+and so is that of its misfit. All replicates are problems of one batch. In the small cases mean and std of every
+posterior are known, by algebra or by quadrature over a grid of x0 through the same solve.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from common import kept, options, write
+from digits import digits_flow
+from headwater import (
+    PCN,
+    SGLD,
+    Flow,
+    Gaussian,
+    GaussianMixture,
+    InfinityHMC,
+    InfinityMALA,
+    Misfit,
+    PerturbAndMAP,
+    Posterior,
+    RandomiseThenOptimise,
+    logit_grid,
+    posterior,
+    solve,
+)
+
+SAMPLERS = {
+    "PCN": PCN(),
+    "InfinityMALA": InfinityMALA(),
+    "InfinityHMC": InfinityHMC(),
+    "PerturbAndMAP": PerturbAndMAP(),
+    "RandomiseThenOptimise": RandomiseThenOptimise(),
+    "SGLD": SGLD(),
+}
+BINS = 20
+
+
+@dataclass(frozen=True)
+class Case:
+    """A flow and what is measured of it."""
+
+    flow: Flow
+    operator: Callable[[Tensor], Tensor]
+    sigma_y: float
+    grid: tuple[float, ...]
+    exact: Callable[[Case, Tensor], tuple[Tensor, Tensor]] | None = None
+    guess: Callable[[Tensor], Tensor] | None = None
+
+    def solve(self, x0: Tensor) -> Tensor:
+        with torch.no_grad():
+            return solve(self.flow, x0, steps=self.grid)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """x -> A x, with its adjoint."""
+
+    a: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x @ self.a.T.to(x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return y @ self.a.to(y)
+
+
+def by_algebra(case: Case, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and std `[replicates, d]` where x1 is linear in x0 and A a matrix."""
+    d = case.flow.shape[0]
+    ends = case.solve(torch.cat([torch.zeros(1, d), torch.eye(d)])).double()
+    m, shift, a = (ends[1:] - ends[0]).T, ends[0], case.operator.a.double()
+    s = m @ m.T
+    gain = s @ a.T @ torch.linalg.inv(a @ s @ a.T + case.sigma_y**2 * torch.eye(len(a)).double())
+    mean = shift + (y.double() - a @ shift) @ gain.T
+    return mean, (s - gain @ a @ s).diagonal().sqrt().expand_as(mean)
+
+
+def by_quadrature(case: Case, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and std `[replicates, 2]` by a sum over a fine grid of x0."""
+    axis = torch.linspace(-5, 5, 401, dtype=torch.float64)
+    x0 = torch.cartesian_prod(axis, axis)
+    x1 = torch.cat([case.solve(part) for part in x0.split(20000)])
+    shown, prior = case.operator(x1), -0.5 * x0.square().sum(1)
+    means, stds = [], []
+    for one in y.double():
+        w = torch.softmax(prior - 0.5 * ((shown - one) / case.sigma_y).square().sum(1), 0)[:, None]
+        means.append((w * x1).sum(0))
+        stds.append((w * (x1 - means[-1]).square()).sum(0).sqrt())
+    return torch.stack(means), torch.stack(stds)
+
+
+def curve(x: Tensor) -> Tensor:
+    """One number of two, of which one enters squared: the posterior is a bent ridge."""
+    return x[:, :1] + 0.5 * x[:, 1:].square()
+
+
+def cases() -> dict[str, Callable[[], Case]]:
+    a = torch.tensor([[1.0, 0.5, 0.0, 0.0], [0.0, 1.0, -1.0, 0.5]])
+    cov = torch.tensor(
+        [[1.0, 0.8, 0.2, 0.0], [0.8, 1.0, 0.4, 0.1], [0.2, 0.4, 0.5, 0.2], [0.0, 0.1, 0.2, 2.0]]
+    )
+    half = torch.eye(16)[:8]
+    means, wide = torch.tensor([[-2.0, 0.0], [2.0, 0.5], [0.0, -2.0]]), torch.tensor([0.5, 0.4, 0.6])
+    second = torch.tensor([[0.3, 1.0]])
+    grid = logit_grid(2)
+    return {
+        "gaussian": lambda: Case(Gaussian(torch.ones(4), cov).flow, Rows(a), 0.3, grid, by_algebra),
+        "sharp": lambda: Case(
+            Gaussian(torch.zeros(16), torch.ones(16)).flow, Rows(half), 0.05, grid, by_algebra
+        ),
+        "mixture": lambda: Case(
+            GaussianMixture([0.5, 0.3, 0.2], means, wide).flow, Rows(second), 0.3, grid, by_quadrature
+        ),
+        "curved": lambda: Case(
+            Gaussian(torch.zeros(2), torch.tensor([1.0, 1.5])).flow, curve, 0.2, grid, by_quadrature
+        ),
+        "digits": digits,
+    }
+
+
+def digits() -> Case:
+    """A hole of 12 x 12 in digits of 32 x 32, with noise 0.1."""
+    keep = torch.ones(1, 32, 32)
+    keep[:, 10:22, 10:22] = 0
+    return Case(digits_flow(), Hole(keep), 0.1, logit_grid(8), guess=lambda y: y)
+
+
+@dataclass(frozen=True)
+class Hole:
+    """x -> keep x."""
+
+    keep: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.keep.to(x) * x
+
+    adjoint = __call__
+
+    def count(self, y: Tensor) -> Tensor:
+        return self.keep.sum().long().expand(len(y))
+
+
+def replicate(case: Case, count: int) -> tuple[Tensor, Misfit]:
+    """Truths `[count, *event]` that the flow drew, and what was measured of them."""
+    x1 = case.solve(case.flow.noise(range(10**6, 10**6 + count)))
+    y = case.operator(x1)
+    noise = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+    keep = getattr(case.operator, "keep", None)
+    measured = None if keep is None else keep.bool()[None]
+    y = y + case.sigma_y * noise
+    return x1, Misfit(case.operator, y if measured is None else y * measured, case.sigma_y, measured=measured)
+
+
+def ranks(draws: Tensor, weights: Tensor, truth: Tensor) -> Tensor:
+    """Where the truth `[n, k]` lies among weighted draws `[n, L, k]`, uniform in (0, 1) if they are exact.
+
+    The rank (r + u) / (L + 1) with u uniform: an interval from 0.05 to 0.95 then covers 90 % exactly.
+    """
+    count = draws.shape[1]
+    below = (weights[..., None] * (draws < truth[:, None])).sum(1)
+    u = torch.rand(below.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    return (below * count + u) / (count + 1)
+
+
+def uniformity(u: Tensor) -> float:
+    """The p value of a chi-square test of u `[n]` with 20 bins of (0, 1)."""
+    expected = len(u) / BINS
+    statistic = (torch.histc(u.double(), BINS, 0, 1) - expected).square().sum() / expected
+    half = torch.tensor((BINS - 1) / 2, dtype=torch.float64)
+    return float(torch.special.gammaincc(half, statistic.double() / 2))
+
+
+def first(found: Posterior, count: int) -> Posterior:
+    """The first problems of a posterior."""
+    names = ("x0", "x1", "potential", "log_weights", "acceptance", "status", "evaluations", "gradients")
+    return replace(found, **{name: getattr(found, name)[:count] for name in names})
+
+
+def judge(case_name: str, name: str, count: int, chains: int, draws: int) -> dict[str, object]:
+    """One line: a sampler on a case."""
+    case, row = cases()[case_name](), {"case": case_name, "sampler": name}
+    truth, misfit = replicate(case, count)
+    exact = case.exact(case, misfit.y) if case.exact else None
+    guess = None if case.guess is None else case.guess(misfit.y)
+    before = time.perf_counter()
+    settings = {
+        "method": SAMPLERS[name],
+        "chains": chains,
+        "draws": draws,
+        "steps": case.grid,
+        "guess": guess,
+    }
+    found = posterior(case.flow, misfit, range(count), **settings)
+    seconds = time.perf_counter() - before
+    x, t, w = found.x1.flatten(1, 2).flatten(2).double(), truth.flatten(1).double(), found.weights.flatten(1)
+    if case_name == "digits":  # within the hole, every third pixel
+        inside = torch.nonzero(case.operator.keep.flatten() == 0).flatten()[::3]
+        x, t = x[:, :, inside], t[:, inside]
+    u = ranks(x, w, t)
+    of_misfit = ranks(found.potential.flatten(1)[..., None], w, misfit(truth).double()[:, None])[:, 0]
+    several = [uniformity(u[:, i]) for i in range(u.shape[1])] if u.shape[1] <= 16 else [math.nan]
+    few = first(found, 100)  # diagnostics take longer than some of the samplers
+    gradients, evaluations = few.gradients.sum(1).double(), few.evaluations.sum(1).double()
+    row |= {
+        "coverage of 90 %": round(100 * float(((u > 0.05) & (u < 0.95)).double().mean()), 1),
+        "least p of ranks": float(f"{min(several):.2g}"),
+        "p of the misfit's rank": float(f"{uniformity(of_misfit):.2g}"),
+        "R-hat, median": round(float(few.r_hat.median()), 3),
+        "said to agree": f"{sum('The chains agree' in s for s in few.verdict())} of {len(few.x0)}",
+        "effective draws, median": round(float(few.ess.median())),
+        "gradients per effective draw": round(float((gradients / few.ess).median()), 1),
+        "evaluations per effective draw": round(float((evaluations / few.ess).median())),
+        "acceptance": round(float(found.acceptance.nanmean()), 2),
+        "seconds": round(seconds, 1),
+    }
+    if exact is None:
+        return row
+    off, ratio = (found.mean.double() - exact[0]) / exact[1], found.std.double() / exact[1]
+    worst = off.mean(0).abs().max()
+    return row | {"bias of the mean": round(float(worst), 3), "std ratio": round(float(ratio.mean()), 3)}
+
+
+def main() -> None:
+    o = options(
+        __doc__.splitlines()[0],
+        replicates=500,
+        draws=10,
+        chains=2,
+        keep="",
+        cases="gaussian,mixture,curved,sharp",
+        samplers=",".join(SAMPLERS),
+        out="calibration",
+    )
+    rows = [
+        kept(
+            o.keep,
+            f"{case} {name} {o.replicates}",
+            lambda c=case, n=name: judge(c, n, o.replicates, o.chains, o.draws),
+        )
+        for case in o.cases.split(",")
+        for name in o.samplers.split(",")
+    ]
+    note = (
+        f"{o.replicates} replicates of {o.chains} chains with {o.draws} draws each, own settings. By chance "
+        f"the coverage of one coordinate is off by {100 * 1.96 * (0.09 / o.replicates) ** 0.5:.1f}, the bias, in "
+        f"posterior stds and the worst of the coordinates, by about {2 / o.replicates**0.5:.2f}. A std of 20 "
+        "independent draws is 0.97 of the true one. Effective draws and R-hat are of the first 100 replicates."
+    )
+    command = f"python benchmarks/calibration.py --cases {o.cases}"
+    write(Path(o.results) / o.out, rows, command, note)
+
+
+if __name__ == "__main__":
+    main()

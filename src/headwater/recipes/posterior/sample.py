@@ -1,0 +1,325 @@
+"""Samples of the posterior of the source: all chains of all problems in one batch.
+
+x0 of every chain <- a start near the measurement
+repeat
+    x0 of every chain <- one step of the sampler, which leaves exp(-Phi(x0)) N(x0; 0, I) as it is
+keep every thin-th x0 after the burn-in
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headwater.dflow.control import leave_room
+from headwater.dflow.evaluation import ErrorNote, Objective
+from headwater.dflow.promises import check_promises
+from headwater.errors import Misuse
+from headwater.flows.flow import Flow
+from headwater.flows.seeds import make_generators
+from headwater.flows.watched import Ended
+from headwater.optimizers.status import Status
+from headwater.problem.cost import Cost
+from headwater.recipes.posterior.chains import Sampler, count, take_chains, tensors_of
+from headwater.recipes.posterior.noise import Noise, seeds_of_chains, seeds_of_starts
+from headwater.recipes.posterior.perturb_and_map import PerturbAndMAP
+from headwater.recipes.posterior.potential import Potential
+from headwater.recipes.posterior.result import Posterior, Sampling
+from headwater.recipes.posterior.start import spread_start, start_chains
+from headwater.solvers.differentiation import Auto, Strategy
+from headwater.solvers.fixed import rising_grid
+from headwater.solvers.method import MIDPOINT, Method
+from headwater.text import counted
+
+DRAWN = ("x0", "x1", "potential", "log_weight")
+"""What is kept of a draw."""
+
+Watcher = Callable[[Sampling], Status | None]
+
+
+def posterior(
+    flow: Flow,
+    misfit: Cost,
+    seeds: Sequence[int],
+    *,
+    method: Sampler = PerturbAndMAP(),  # noqa: B008 (frozen)
+    guess: Tensor | None = None,
+    chains: int = 4,
+    draws: int = 16,
+    steps: int | Sequence[float] = 6,
+    solver: Method = MIDPOINT,
+    gradient: Strategy | None = None,
+    callback: Watcher | None = None,
+    state: Posterior | dict[str, Tensor] | None = None,
+    start: Tensor | None = None,
+) -> Posterior:
+    """Draw from the posterior exp(-misfit(x1(x0))) N(x0; 0, I) of the source, each problem by itself.
+
+    Parameters
+    ----------
+    flow
+        The prior, with events `[*event]`.
+    misfit
+        Minus the log likelihood, x1 `[batch, *event]` -> `[batch]`: a `Misfit`, or any cost in that unit.
+    seeds
+        One whole number per problem; a problem's draws depend on its own seed alone.
+    method
+        The sampler.
+    guess
+        A rough x1 `[problems or 1, *event]`, which a recipe is given; no sampler needs one.
+    chains
+        Chains per problem, at least 1. R-hat compares them.
+    draws
+        Draws kept of every chain, at least 1.
+    steps
+        Steps of the solve from x0 to x1, or its times, rising within [0, 1]. The posterior is that of the discrete
+        solve.
+    solver
+        The rule for one step of the solve.
+    gradient
+        How the solve is differentiated; None means `Auto()`.
+    callback
+        `callback(event)` after every step, with a `Sampling`; it ends the run by returning a `Status`, as
+        `deadline(seconds)` does. Draws so far are returned.
+    state
+        An earlier result, or its `state`, to go on from with the same flow, misfit, seeds, method and chains. `draws`
+        counts those of all runs: the result is that of one run without a break.
+    start
+        Source points `[problems, *event]` or `[problems, chains, *event]` to begin at; None means draws of the
+        source that up to 20 gradients brought near the measurement, each near one of its own (`PerturbAndMAP`). A
+        `PCN` for a cost that is no `Misfit` begins at draws of the source.
+
+    Returns
+    -------
+    posterior
+        Draws `[problems, chains, draws, *event]`, their moments, and whether the chains agree.
+
+    Raises
+    ------
+    Ended
+        A watched flow (`watch_flow`) ended the run before the first evaluation was complete. Later, what was drawn so
+        far is returned.
+    Misuse
+        If there are no chains or draws; if the misfit holds data of another number of problems; if the start has
+        another shape; if `state` is of another method or another number of chains; and as `control`.
+
+    References
+    ----------
+    Cotter, Roberts, Stuart & White, Statistical Science 28 (2013), for a Gaussian prior and its potential.
+
+    Examples
+    --------
+    The law is N(0, 4) for two numbers. The first was measured, as 1 with noise 0.5: it is 0.94 +- 0.49, and the other
+    one 0 +- 2.
+
+    >>> import torch
+    >>> from headwater import EULER, Flow, Misfit, PCN, posterior
+    >>> flow = Flow(lambda x, t: x, (2,))  # one step of Euler's method doubles x0
+    >>> misfit = Misfit(lambda x1: x1[:, :1], torch.tensor([[1.0]]), 0.5)
+    >>> found = posterior(flow, misfit, [0], method=PCN(200, thin=10), draws=100, steps=1, solver=EULER)
+    >>> bool(((found.mean - torch.tensor([0.94, 0.0])).abs() < torch.tensor([0.2, 0.6])).all())
+    True
+    """
+    check_counts(misfit, seeds, chains, draws)
+    grid = rising_grid(steps)
+    rows = torch.arange(len(seeds)).repeat_interleave(chains)
+    options = {"method": solver, "steps": grid, "gradient": gradient or Auto()}
+    objective = Objective.from_parts(flow, misfit, None, None, None, options)
+    with ErrorNote("select", rows):
+        objective = replace(objective.select(rows), problems=None)
+    potential = Potential(objective, (len(grid) - 1) * solver.evaluations)
+    run = Run(method, potential, len(seeds), chains, draws, callback)
+    if state is not None:
+        run.resume(state.state if isinstance(state, Posterior) else state, seeds)
+    else:
+        run.begin(seeds, start)
+    run.sample()
+    return run.build_result()
+
+
+def check_counts(misfit: Cost, seeds: Sequence[int], chains: int, draws: int) -> None:
+    """Refuse a run without chains or draws, and a measurement of another number of problems."""
+    make_generators(seeds)  # refuses seeds that are none
+    if chains < 1 or draws < 1:
+        raise Misuse(
+            f"{counted(chains, 'chain')} of {counted(draws, 'draw')} make no sample.",
+            "Give at least 1 of each.",
+        )
+    y = getattr(misfit, "y", None)
+    if isinstance(y, Tensor) and len(y) not in (1, len(seeds)):
+        raise Misuse(
+            f"The misfit measures {counted(len(y), 'problem')}, and there are {counted(len(seeds), 'seed')}.",
+            "Give one seed per problem.",
+        )
+
+
+@dataclass
+class Run:
+    """The chains of all problems, step by step.
+
+    Attributes
+    ----------
+    method, potential, problems, chains, draws, callback
+        What runs.
+    done
+        Steps so far.
+    kept
+        What was kept of the draws, by name, `[chains that run, *]` each.
+    ended
+        What ended the run early.
+    """
+
+    method: Sampler
+    potential: Potential
+    problems: int
+    chains: int
+    draws: int
+    callback: Watcher | None
+    done: int = 0
+    kept: dict[str, list[Tensor]] = field(default_factory=lambda: {name: [] for name in DRAWN})
+    ended: Status | None = None
+
+    def begin(self, seeds: Sequence[int], start: Tensor | None) -> None:
+        """Evaluate the start of every chain; those with a potential that is not finite stay out."""
+        flow = self.potential.flow
+        if start is None:
+            own = seeds_of_starts(seeds, self.chains)
+            x0 = flow.noise(own, device=find_device(flow))
+            self._check(x0)
+            noise = Noise(make_generators(own), flow, x0)
+            x0, spent = start_chains(self.potential, self.method, noise.source(), noise)
+        else:
+            x0, spent = spread_start(start, flow, self.problems, self.chains), torch.tensor(0)
+            self._check(x0)
+        state = self.method.init(x0, self.potential)
+        self.everything = count(state, spent.to(x0.device) * self.potential.nfe, spent.to(x0.device))
+        self.live = state.potential.isfinite() & state.gradient.flatten(1).isfinite().all(1)
+        index = torch.nonzero(self.live).flatten()
+        self.state: Any = take_chains(self.everything, index)
+        self._restrict(index)
+        seeds_of = seeds_of_chains(seeds, self.chains)
+        generators = make_generators([seeds_of[i] for i in index.tolist()]) if len(index) else []
+        self.noise = Noise(generators, self.potential.flow, x0)
+
+    def resume(self, saved: dict[str, Tensor], seeds: Sequence[int]) -> None:
+        """Take over what an earlier run left."""
+        names = {f"all.{f}" for f in self.method.state.__dataclass_fields__}
+        if not names <= set(saved) or len(saved["live"]) != self.problems * self.chains:
+            raise Misuse(
+                "The state is of another sampler, or of another number of problems or chains.",
+                "Give the method, seeds and chains of the earlier run.",
+            )
+        self.live, self.done = saved["live"].clone(), int(saved["done"])
+        index = torch.nonzero(self.live).flatten()
+        parts = {
+            p: {f: saved[f"{p}.{f}"] for f in self.method.state.__dataclass_fields__} for p in ("all", "now")
+        }
+        self.everything, self.state = self.method.state(**parts["all"]), self.method.state(**parts["now"])
+        self._check(self.everything.x0)
+        self._restrict(index)
+        self.kept = {name: list(saved[f"kept.{name}"]) for name in DRAWN}
+        self.noise = Noise([torch.Generator(device="cpu") for _ in index], self.potential.flow, self.state.x0)
+        self.noise.load(saved)
+
+    def _check(self, x0: Tensor) -> None:
+        check_promises(self.potential.objective, x0)
+        self.potential = replace(self.potential, objective=leave_room(self.potential.objective, x0))
+
+    def _restrict(self, index: Tensor) -> None:
+        if len(index) < len(self.live):
+            self.potential = self.potential.select(index)
+
+    @property
+    def steps(self) -> int:
+        """The steps of the whole run."""
+        return self.method.burn_in + self.draws * self.method.thin
+
+    def sample(self) -> None:
+        """Step until all draws are kept, or something ends the run."""
+        while self.done < self.steps and self.ended is None and len(self.state.x0):
+            adapt = self.done < self.method.burn_in
+            try:
+                state = self.method.advance(self.state, self.potential, self.noise, adapt)
+            except Ended as ended:
+                self.ended = ended.status
+                return
+            self.state, self.done = state, self.done + 1
+            self.noise.commit()
+            if self.done > self.method.burn_in and (self.done - self.method.burn_in) % self.method.thin == 0:
+                for name in DRAWN:
+                    self.kept[name].append(getattr(state, name))
+            if self.callback is not None:
+                self.ended = self.callback(self._event(adapt))
+
+    def _event(self, adapt: bool) -> Sampling:
+        s = self.state
+        return Sampling(
+            round=self.done,
+            active=torch.nonzero(self.live).flatten(),
+            cost=s.potential,
+            measure=torch.full_like(s.potential, torch.nan),
+            x1=s.x1,
+            best=s.potential,
+            x0=s.x0,
+            steps=self.steps,
+            burn_in=adapt,
+            save=self.save,
+        )
+
+    def save(self) -> dict[str, Tensor]:
+        """The state to go on from, as tensors by name."""
+        out = {"done": torch.tensor(self.done), "live": self.live} | self.noise.save()
+        out |= {f"all.{name}": value for name, value in tensors_of(self.everything).items()}
+        out |= {f"now.{name}": value for name, value in tensors_of(self.state).items()}
+        for name, values in self.kept.items():
+            now = getattr(self.state, name)
+            out[f"kept.{name}"] = torch.stack(values) if values else now.new_zeros(0, *now.shape)
+        return out
+
+    def build_result(self) -> Posterior:
+        """The draws of all chains, with NaN for those that could not start."""
+        every = {name: self._spread(name) for name in DRAWN}
+        status = [self.ended or Status.COMPUTED if ok else Status.DIVERGED for ok in self.live.tolist()]
+        after = max(self.done - self.method.burn_in, 0)
+        shape, n = (self.problems, self.chains), self.chains
+        counts = {
+            name: self._latest(name).reshape(shape) for name in ("evaluations", "gradients", "accepted")
+        }
+        return Posterior(
+            x0=every["x0"],
+            x1=every["x1"],
+            potential=every["potential"],
+            log_weights=every["log_weight"],
+            acceptance=torch.where(
+                self.live.reshape(shape), counts["accepted"] / after if after else torch.nan, torch.nan
+            ),
+            status=tuple(tuple(status[i : i + n]) for i in range(0, len(status), n)),
+            evaluations=counts["evaluations"],
+            gradients=counts["gradients"],
+            state=self.save(),
+            caveat=self.method.caveat,
+        )
+
+    def _spread(self, name: str) -> Tensor:
+        """What was kept of the draws, for all chains: `[problems, chains, draws, *]`."""
+        like, values = getattr(self.everything, name), self.kept[name]
+        empty = -torch.inf if name == "log_weight" else torch.nan
+        out = torch.full((len(like), len(values), *like.shape[1:]), empty).to(like)
+        if values:
+            out[self.live] = torch.stack(values, 1)
+        return out.reshape(self.problems, self.chains, *out.shape[1:])
+
+    def _latest(self, name: str) -> Tensor:
+        out: Tensor = getattr(self.everything, name).clone()
+        out[self.live] = getattr(self.state, name)
+        return out
+
+
+def find_device(flow: Flow) -> torch.device:
+    """The device of the network; the CPU if there is none."""
+    parameters = (p.device for module in flow.modules for p in module.parameters())
+    return next(parameters, torch.device("cpu"))
