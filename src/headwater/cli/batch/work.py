@@ -46,7 +46,7 @@ class CommandWork:
     cores
         Of each actor of Ray; None for processes of this machine.
     at_once
-        How many pictures are solved as one batch, at most.
+        How many pictures or recordings are solved as one batch, at most.
     """
 
     workers: int | None = 1
@@ -71,7 +71,7 @@ class CommandWork:
         return min(room, self.workers or room)
 
     def group(self, job: Job) -> str | None:
-        """Restorations of pictures with equal options; the worker sees whether their shapes are equal, too."""
+        """Jobs of one method; the worker sees whether the shapes of their problems are equal, too."""
         from headwater.cli.batch.together import group_of
 
         return group_of(job.options)
@@ -81,7 +81,7 @@ class CommandWork:
         import torch  # noqa: F401
 
     def __call__(self, jobs: Sequence[Job], folders: Sequence[Path]) -> Iterator[tuple[int, Outcome]]:
-        """Pictures together where that changes nothing; other jobs one after the other."""
+        """Jobs together where that changes nothing; other jobs one after the other."""
         from headwater.cli.batch.together import solve_together
 
         done: set[int] = set()

@@ -39,7 +39,9 @@ NO_TEXT = 0.15
 """How often the flow learns a drawing without text."""
 NO_STYLE = 0.3
 """How often the flow learns a drawing without its style."""
-SIDED = re.compile(r"left|right|clock|button|flag|keycap|input|letter|mark|arrow|east|west|back|number|zodiac")
+SIDED = re.compile(
+    r"left|right|clock|button|flag|keycap|input|letter|mark|arrow|east|west|back|number|zodiac"
+)
 """Labels whose drawing means something else, or nothing, in a mirror."""
 TEXT_NOISE = 0.01
 """The std of the noise on the numbers of an embedding, so that other words for a thing are near it."""
