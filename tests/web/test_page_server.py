@@ -98,6 +98,24 @@ def test_who_does_not_read_is_dropped(monkeypatch):
             assert not connections and stalled.fileno() > 0
 
 
+def test_who_reads_a_little_is_dropped_after_a_while(monkeypatch):
+    """Whoever takes some each time, but less than the least rate."""
+    monkeypatch.setattr(serve, "READ_PATIENCE", 0.8)
+    monkeypatch.setattr(serve, "GRACE", 1.2)
+    monkeypatch.setattr(serve, "LEAST_RATE", 1e6)
+
+    async def much(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(3_000_000)})
+
+    with running(much) as (port, connections), ask(port) as trickle:
+        start, got = time.monotonic(), len(trickle.recv(1000))
+        while connections and time.monotonic() - start < 10:
+            got += len(trickle.recv(20_000))
+            time.sleep(0.05)
+        assert not connections and got < 3_000_000 and time.monotonic() - start > 1.2
+
+
 def test_one_folder_serves_one_page(tmp_path):
     with serve.hold_folder(tmp_path / "new"):
         assert (tmp_path / "new").stat().st_mode & 0o077 == 0

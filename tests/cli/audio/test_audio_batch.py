@@ -1,6 +1,7 @@
 """Recordings of a batch that ask the flow at once: their results are those of runs of their own."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from audio_takes import RATE, samples
 
 from headwater.cli.app import main
+from headwater.cli.audio import repair
 from headwater.cli.batch import recordings
 from headwater.cli.batch.sharing import Strand
 
@@ -25,6 +27,12 @@ LINES = {
 ASKED = {"audio inpaint": [2, 2, 1], "audio denoise": [3, 3, 3]}
 
 
+@pytest.fixture(autouse=True)
+def no_sheet(monkeypatch):
+    """Drawing takes longer than solving here."""
+    monkeypatch.setattr(repair, "write_sheet", lambda *arguments, **options: None)
+
+
 def run_batch(lines, head):
     with open("jobs.csv", "w", encoding="utf-8") as file:
         file.write(head + "".join(f"{line}\n" for line in lines))
@@ -33,8 +41,6 @@ def run_batch(lines, head):
 
 
 def read_records():
-    from pathlib import Path
-
     return [json.loads(path.read_text()) for path in Path("out").glob("*/job.json")]
 
 

@@ -19,6 +19,7 @@ from headwater.audio.prior import Prior
 from headwater.audio.restoration import Restoration, SolveOptions, Solver
 from headwater.audio.sheet import most_changed_channel, write_sheet
 from headwater.cli.audio.options import Repair
+from headwater.cli.audio.preview import draw_previews
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
 from headwater.cli.shared.progress import Record, Watch, clock, worst
@@ -125,6 +126,7 @@ class RepairJob(Job):
     def load_prior(self) -> Prior:
         """The prior of music, which the watch ends between any two evaluations of its network."""
         prior = models.load_prior()
+        self.watch.draw, self.watch.form = draw_previews(prior), ".wav"
         return replace(prior, flow=self.watch.guard(prior.flow))
 
     def keep_what_is_done(self, patches: Iterator[Patch]) -> Iterator[Patch]:
