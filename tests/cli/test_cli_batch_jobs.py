@@ -14,7 +14,7 @@ from PIL import Image
 from headwater.cli.batch import words
 from headwater.cli.batch.lines import read_lines
 from headwater.cli.batch.run import Request, hire
-from headwater.cli.batch.work import CommandWork
+from headwater.cli.batch.work import CommandWork, describe_code
 from headwater.cli.image import restoration
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
@@ -285,6 +285,30 @@ def test_a_word_that_is_also_the_name_of_a_folder_is_no_input(here, option):
     for name in ("apple", "symmetry", "photo64", "clip", "2"):
         (here / name).mkdir()
     assert words.job_of(("image", "generate", option), "", "").inputs == {}
+
+
+def test_changed_code_computes_again(here, cheap, no_sheet, monkeypatch, tmp_path):
+    """The key knows the code of a checkout, whose version is one for many commits, and torch."""
+    import headwater
+
+    package = tmp_path / "copy"
+    (package / "part").mkdir(parents=True)
+    for name in ("__init__.py", "part/a.py"):
+        (package / name).write_text("x = 1\n")
+    monkeypatch.setattr(headwater, "__file__", str(package / "__init__.py"))
+    write("jobs.csv", "image denoise,photo.png,0.1,")
+    counts = []
+    for change in ("x = 1\n", "x = 2\n", "x = 1\n"):
+        (package / "part" / "a.py").write_text(change)
+        describe_code.cache_clear()
+        assert call("batch jobs.csv --out results --workers 0 --quiet") == 0
+        counts.append(len(cheap))
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "2.99.0+cu130")
+    describe_code.cache_clear()
+    assert call("batch jobs.csv --out results --workers 0 --quiet") == 0
+    describe_code.cache_clear()
+    assert [*counts, len(cheap)] == [1, 2, 2, 3]
+    assert records(here / "results")[0]["maker"]["torch"].count("+") == 0
 
 
 def test_the_key_knows_the_captions_of_a_reward_of_a_text():

@@ -29,6 +29,20 @@ export class Molecules extends Bench {
     return h("div.editor", {}, h("div.tools", {}, h("span", {}, this.input.name), h("span.grow"), this.otherFile()), viewer.node);
   }
 
+  /** While it runs, and after it was cancelled: the best molecule of the last round. */
+  preview(job, url, place) {
+    if (this.live?.place !== place) {
+      this.live = { place, viewer: new Viewer() };
+      fill(place, this.live.viewer.node, h("p.soft.small.hint", {}, "The molecule of the last round that is nearest to what was asked for."));
+    }
+    const { viewer } = this.live;
+    fetch(url).then((answer) => (answer.ok ? answer.text() : "")).then((text) => text && viewer.show(text, "xyz"));
+  }
+
+  forget() {
+    this.live = null;
+  }
+
   result(job, report, main) {
     if (!report?.molecules?.length) return null;
     const table = new Table(job, report);
