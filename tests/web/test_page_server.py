@@ -211,6 +211,26 @@ def test_a_feed_never_fails_and_does_not_flood(tmp_path):
     Feed(tmp_path / "missing").put(misfit=1.0)
 
 
+def test_a_cancellation_that_comes_before_the_command_is_not_lost(tmp_path, picture):
+    """The worker hears it as soon as there is something to end."""
+    (tmp_path / "photo.png").write_bytes(picture)
+    job = json.dumps(
+        {"words": ["image", "denoise", "photo.png"], "folder": str(tmp_path), "feed": str(tmp_path)}
+    )
+    code = """
+import os, signal, sys
+from headwater.cli import worker
+sys.modules["headwater.cli.image.commands"] = sys.modules["headwater.exports"] = worker
+worker.list_devices = lambda: os.kill(os.getpid(), signal.SIGINT)
+raise SystemExit(worker.main())
+"""
+    worker = subprocess.run(
+        [sys.executable, "-c", code], input=job + "\n", text=True, capture_output=True, timeout=60
+    )
+    assert worker.returncode in (-2, 130), worker.stderr
+    assert not list(tmp_path.glob("*-denoise*"))
+
+
 def test_a_real_worker_does_a_command_and_tells_of_it(tmp_path, picture):
     (tmp_path / "photo.png").write_bytes(picture)
     feed = tmp_path / "feed"

@@ -94,7 +94,7 @@ export class Pictures extends Bench {
     const pictures = every.filter((name) => !mapOf(name, every)), maps = every.filter((name) => mapOf(name, every));
     if (!pictures.length) return null;
     if (!job.files.input) {
-      fill(main, h("div.gallery", {}, pictures.map((name) => h("a", { href: fileUrl(job, name), target: "_blank", rel: "noopener" }, h("img", { src: fileUrl(job, name), alt: name, loading: "lazy" })))));
+      fill(main, h(pictures.length > 4 ? "div.gallery" : "div.gallery.few", {}, pictures.map((name) => h("a", { href: fileUrl(job, name), target: "_blank", rel: "noopener" }, h("img", { src: fileUrl(job, name), alt: name, loading: "lazy" })))));
       return null;
     }
     const before = fileUrl(job, job.files.input);
@@ -140,7 +140,7 @@ export class Pictures extends Bench {
   facts(report) {
     const first = report.samples?.[0];
     if (!first) return [];
-    const rows = [["status", first.sentence ?? first.status ?? ""]];
+    const rows = [["status", first.sentence ?? ""]];
     if (first.misfit !== undefined && first.misfit !== null) rows.push(["misfit", `${first.misfit.toFixed(2)}, 1 = noise of ${report.misfit_unit.toPrecision(2)}`]);
     if (first.evaluations) rows.push(["evaluations", String(first.evaluations)]);
     if (first.gradients) rows.push(["gradients", String(first.gradients)]);

@@ -39,7 +39,8 @@ export class Player extends EventTarget {
       this.seconds = seconds;
       if (seconds <= LONGEST && !track.spectrogram) track.spectrogram = surfer.registerPlugin(Spectrogram.create({ height: 128, labels: true, fftSamples: 1024, scale: "mel", gainDB: 20, rangeDB: 80, labelsColor: "#fff", labelsHzColor: "#fff", labelsBackground: "#0000" }));
       if (this.marks) regions.enableDragSelection({ color: "#ff3b1f55" });
-      this.dispatchEvent(new Event("ready"));
+      track.ready = true;
+      if (this.tracks.every((other) => other.ready)) this.dispatchEvent(new Event("ready"));
     });
     surfer.on("error", (error) => this.dispatchEvent(new CustomEvent("broken", { detail: error })));
     surfer.on("timeupdate", (at) => {
