@@ -156,11 +156,13 @@ const format = (value) => (typeof value === "number" ? (Number.isInteger(value) 
 class Viewer {
   constructor() {
     this.place = h("div.three", { role: "img", "aria-label": "The molecule in three dimensions: drag turns, the wheel zooms" });
-    this.node = h("div.viewer", {}, this.place);
+    this.none = h("p.none.soft", { hidden: true }, "Its structure was not written: it is not sound.");
+    this.node = h("div.viewer", {}, this.place, this.none);
   }
 
   async show(text, format) {
     const asked = (this.asked = {});
+    this.none.hidden = Boolean(text);
     const library = await load3d();
     if (asked !== this.asked || !this.place.isConnected) return;
     this.view ??= library.createViewer(this.place, { backgroundAlpha: 0, antialias: true });

@@ -132,7 +132,7 @@ export class Pictures extends Bench {
   #size(slider, image) {
     const room = slider.parentElement.clientWidth, high = Math.max(240, innerHeight * 0.66);
     const scale = Math.min(room / image.naturalWidth, high / image.naturalHeight);
-    const width = image.naturalWidth * (scale > 2 ? Math.min(Math.floor(scale), 12) : scale);
+    const width = image.naturalWidth * (scale > 3 ? Math.min(Math.floor(scale), 12) : scale);
     slider.style.width = `${width}px`;
     slider.classList.toggle("small", scale > 1.5);
   }
