@@ -40,6 +40,7 @@ export class Player extends EventTarget {
       if (seconds <= LONGEST && !track.spectrogram) track.spectrogram = surfer.registerPlugin(Spectrogram.create({ height: 128, labels: true, fftSamples: 1024, scale: "mel", gainDB: 20, rangeDB: 80, labelsColor: "#fff", labelsHzColor: "#fff", labelsBackground: "#0000" }));
       if (this.marks) regions.enableDragSelection({ color: "#ff3b1f55" });
       track.ready = true;
+      if (this.wanted === track) this.toggle();
       if (this.tracks.every((other) => other.ready)) this.dispatchEvent(new Event("ready"));
     });
     surfer.on("error", (error) => this.dispatchEvent(new CustomEvent("broken", { detail: error })));
@@ -75,7 +76,9 @@ export class Player extends EventTarget {
   }
 
   toggle() {
-    const { surfer } = this.active;
+    const { surfer, ready } = this.active;
+    this.wanted = ready ? null : this.active; // a click while it is loaded is not lost
+    if (!ready) return;
     if (!surfer.isPlaying() && this.loop && this.selected) surfer.setTime(this.selected.start);
     surfer.playPause();
   }
@@ -136,7 +139,10 @@ export class Player extends EventTarget {
   /** Another recording in the place of the first, once this one is not heard. */
   replace(url) {
     const { surfer } = this.tracks[0];
-    const load = () => surfer.load(url).catch(() => null); // a next one may come before this one is there
+    const load = () => {
+      this.tracks[0].ready = false;
+      surfer.load(url).catch(() => null); // a next one may come before this one is there
+    };
     if (!surfer.isPlaying()) return void load();
     this.next?.();
     this.next = surfer.once("pause", () => (this.next = null, load()));
