@@ -102,7 +102,7 @@ export class Pictures extends Bench {
     const show = (name) => {
       const after = h("img", { slot: "second", src: fileUrl(job, name), alt: "After" });
       const slider = h("img-comparison-slider", { tabindex: "0", "aria-label": "Before and after: move with the arrow keys" }, h("img", { slot: "first", src: before, alt: "Before" }), after);
-      after.addEventListener("load", () => this.#size(slider, after));
+      after.addEventListener("load", () => slider.isConnected && this.#size(slider, after)); // another one may be shown by now
       fill(place, slider, h("div.captions", {}, h("span", {}, "before"), h("span", {}, "after"),
         h("button.quiet", { onclick: () => this.goOn(job, name) }, "Use as input")));
       for (const thumb of thumbs.children) thumb.setAttribute("aria-pressed", String(thumb.title === name));
