@@ -14,10 +14,11 @@ from PIL import Image
 from headwater.cli.batch import words
 from headwater.cli.batch.lines import read_lines
 from headwater.cli.batch.run import Request, hire
-from headwater.cli.batch.work import CommandWork
+from headwater.cli.batch.work import CommandWork, describe_code
 from headwater.cli.image import restoration
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.latent import LatentModel
 from headwater.image import restoration as restoring
 
 HEAD = "command,input,noise,seed\n"
@@ -159,6 +160,49 @@ def test_pictures_solved_together_are_those_of_single_runs(tmp_path, monkeypatch
         assert of_batch["solved_together"] == count and of_batch["seconds_of_its_share"] > 0
 
 
+@pytest.fixture
+def latent(monkeypatch):
+    """A model on latents: every second pixel of a window of 8 x 8, by a flow in closed form."""
+
+    def load(common, device, seeds=None):
+        weight = torch.linspace(0.5, 1.5, 48).reshape(3, 4, 4)
+        flow = Flow(lambda z, t: -weight * z + 0.1 * torch.roll(z, 1, -1), (3, 4, 4))
+        return LatentModel(
+            flow, lambda z: z.repeat_interleave(2, -1).repeat_interleave(2, -2), lambda x: x[..., ::2, ::2]
+        )
+
+    monkeypatch.setattr(restoration, "load_model", load)
+
+
+@pytest.mark.parametrize("model", ["small", "latent"])
+def test_several_samples_and_latents_share_a_batch_too(tmp_path, monkeypatch, request, no_sheet, model):
+    """The second picture has one sample, the others two, and all have the results of runs of their own."""
+    request.getfixturevalue(model)
+    monkeypatch.chdir(tmp_path)
+    line = "image deblur --gaussian 0.8 --noise 0.1 --method paper --steps 2 --gradients 2"
+    counts = (2, 1, 2)
+    for i in range(3):
+        noise = np.random.default_rng(i).normal(0, 20, (10, 9, 3))
+        picture = (pixels(10 + i, 9)[:10] + noise).clip(0, 255).astype(np.uint8)
+        Image.fromarray(picture).save(tmp_path / f"{i}.png")
+    cells = [f"image deblur,{i}.png,0.8,0.1,paper,2,2,{n},{5 * i}" for i, n in enumerate(counts)]
+    write("jobs.csv", *cells, head="command,input,gaussian,noise,method,steps,gradients,samples,seed\n")
+    assert call("batch jobs.csv --out out --workers 0 --quiet") in (0, 1)
+    found = records(tmp_path / "out")
+    assert [record["together"] for record in found] == [3, 3, 3]
+    for i, record in enumerate(found):
+        assert call(f"{line} {i}.png --samples {counts[i]} --seed {5 * i} -o alone{i}.png --quiet") in (0, 1)
+        folder, one = tmp_path / "out" / record["key"], report(tmp_path / f"alone{i}.json")
+        rows = report(folder / f"{i}.json")["samples"]
+        assert len(rows) == counts[i] == len(one["samples"])
+        for row, other in zip(rows, one["samples"], strict=True):
+            same = ("seed", "status", "gradients", "evaluations")
+            assert [row[name] for name in same] == [other[name] for name in same]
+            assert row["misfit"] == pytest.approx(other["misfit"], rel=1e-3)
+            images = (np.asarray(Image.open(at), int) for at in (folder / row["file"], other["file"]))
+            assert np.abs(next(images) - next(images)).max() <= 1
+
+
 def test_pictures_of_two_sizes_are_two_batches(tmp_path, monkeypatch, small, no_sheet):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
@@ -187,11 +231,13 @@ def test_jobs_that_no_batch_takes_are_done_alone():
 
     assert group_of(options) == group_of(options | {"seed": 2}) is not None
     assert group_of(options | {"noise": 0.2}) != group_of(options)
+    assert group_of(options | {"samples": 2}) == group_of(options)
     for other in (
-        {"samples": 2},
         {"seconds": 3.0},
-        {"command": "audio denoise"},
+        {"command": "audio denoise", "seconds": 3.0},
+        {"command": "audio check"},
         {"command": "image generate"},
+        {"command": "molecule target"},
     ):
         assert group_of(options | other) is None
 
@@ -239,6 +285,30 @@ def test_a_word_that_is_also_the_name_of_a_folder_is_no_input(here, option):
     for name in ("apple", "symmetry", "photo64", "clip", "2"):
         (here / name).mkdir()
     assert words.job_of(("image", "generate", option), "", "").inputs == {}
+
+
+def test_changed_code_computes_again(here, cheap, no_sheet, monkeypatch, tmp_path):
+    """The key knows the code of a checkout, whose version is one for many commits, and torch."""
+    import headwater
+
+    package = tmp_path / "copy"
+    (package / "part").mkdir(parents=True)
+    for name in ("__init__.py", "part/a.py"):
+        (package / name).write_text("x = 1\n")
+    monkeypatch.setattr(headwater, "__file__", str(package / "__init__.py"))
+    write("jobs.csv", "image denoise,photo.png,0.1,")
+    counts = []
+    for change in ("x = 1\n", "x = 2\n", "x = 1\n"):
+        (package / "part" / "a.py").write_text(change)
+        describe_code.cache_clear()
+        assert call("batch jobs.csv --out results --workers 0 --quiet") == 0
+        counts.append(len(cheap))
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "2.99.0+cu130")
+    describe_code.cache_clear()
+    assert call("batch jobs.csv --out results --workers 0 --quiet") == 0
+    describe_code.cache_clear()
+    assert [*counts, len(cheap)] == [1, 2, 2, 3]
+    assert records(here / "results")[0]["maker"]["torch"].count("+") == 0
 
 
 def test_the_key_knows_the_captions_of_a_reward_of_a_text():

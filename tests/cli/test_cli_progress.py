@@ -105,3 +105,42 @@ def test_outside_the_main_thread_it_runs_without_ctrl_c():
     thread.start()
     thread.join()
     assert done == [None]
+
+
+def test_a_program_that_follows_hears_the_sound_so_far(tmp_path):
+    """The first sample of an event, at the rate of the prior and a loudness of its own."""
+    soundfile = pytest.importorskip("soundfile", reason="Recordings need the extra 'audio'")
+    from headwater import Flow
+    from headwater.audio.model.space import Spectral
+    from headwater.audio.prior import Prior
+    from headwater.cli.audio.preview import LEVEL, draw_previews
+
+    prior = Prior(Flow(lambda x, t: -x, (8, 64)), Spectral(torch.ones(64)), 4000)
+    x1 = torch.randn(2, 8, 64, generator=torch.Generator().manual_seed(0))
+    cost = torch.ones(2, dtype=torch.float64)
+    draw_previews(prior)(Event(1, torch.tensor([0, 1]), cost, cost, x1, cost), tmp_path / ".preview.wav")
+    heard, rate = soundfile.read(tmp_path / ".preview.wav")
+    assert rate == 4000 and len(heard) == 8 * 64
+    assert (heard**2).mean() ** 0.5 == pytest.approx(LEVEL, rel=1e-2)
+    expected = prior.space.decode(x1[:1])[0]
+    assert abs(torch.corrcoef(torch.stack([torch.tensor(heard), expected.double()]))[0, 1] - 1) < 1e-3
+
+
+def test_a_program_that_follows_sees_the_best_molecule_so_far(tmp_path):
+    """That of the lowest cost, with the atoms of its own problem; a state that is not finite is none."""
+    from headwater.cli.molecule.progress import draw_previews
+    from headwater.molecule.targets.request import Request
+
+    draw = draw_previews(Request(2, atoms=torch.tensor([3, 5])))
+    x1 = torch.randn(3, 29, 9, generator=torch.Generator().manual_seed(0))
+    cost = torch.tensor([2.0, 1.0, float("nan")], dtype=torch.float64)
+    event = Event(0, torch.tensor([0, 1, 1]), cost, cost, x1, cost[:2])
+    for name, least, count in (("a.xyz", 1, 5), ("b.xyz", 0, 3)):
+        cost[least] = 0.5
+        draw(event, tmp_path / name)
+        lines = (tmp_path / name).read_text().splitlines()
+        assert lines[0].strip() == str(count) and len(lines) == count + 2
+        cost[least] = 3.0
+    x1[:] = float("nan")
+    draw(event, tmp_path / "c.xyz")
+    assert not (tmp_path / "c.xyz").exists()

@@ -16,13 +16,14 @@ def seed_of(words):
 
 
 def main():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     print(json.dumps({"devices": ["cpu"]}), flush=True)
     line = sys.stdin.readline()
     if not line:
         return 0
     job = json.loads(line)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.chdir(job["folder"])
     feed, seed = Path(job["feed"]), seed_of(job["words"])
     log = (feed / "log.txt").open("w")

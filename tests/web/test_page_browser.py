@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -83,6 +84,14 @@ def wait_for_words(page, part):
     page.locator("#panel .words", has_text=part).wait_for()
 
 
+def until(page, condition):
+    """Until a function of JavaScript is true: the page's policy forbids what `wait_for_function` does."""
+    end = time.monotonic() + PATIENCE / 1000
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, condition
+        page.wait_for_timeout(50)
+
+
 def state_of(page):
     return page.locator(".job-head .chip").inner_text()
 
@@ -134,9 +143,51 @@ def test_compare_and_download_on_a_phone(page):
         page.locator(".downloads a", has_text="Picture").click()
     with Image.open(download.value.path()) as image:
         assert image.size == (64, 64) and download.value.suggested_filename == "cat-denoise.png"
+    # A picture beside the result that says something of it has a tab of its own, whatever it is called.
+    page.route("**/cat-denoise-std.png", lambda route: route.fulfill(path=str(download.value.path())))
+    page.evaluate("""async () => {
+        const { page } = await import("/static/js/main.js");
+        page.view.job.results.push("cat-denoise-std.png");
+        page.view.state = null;
+        page.view.update();
+    }""")
+    page.locator(".thumbs button", has_text="std").click()
+    page.locator("figure img[alt=std]").wait_for()
+    page.locator(".thumbs button").first.click()
     page.locator("button", has_text="Use as input").click()
     page.locator("canvas.paint").wait_for()
     wait_for_words(page, "headwater image denoise cat-denoise.png")
+
+
+def test_two_fingers_zoom_and_one_paints(page):
+    page.locator("button.link", has_text="cat").click()
+    box = page.locator("canvas.paint").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    fingers = page.context.new_cdp_session(page)
+
+    def touch(kind, *places):
+        points = [{"x": x + dx, "y": y + dy, "id": i} for i, (dx, dy) in enumerate(places)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    def seen():
+        return page.evaluate("""async () => {
+            const { editor } = (await import("/static/js/main.js")).page.benches.image;
+            return [editor.scale, editor.strokes.length];
+        }""")
+
+    until(page, "() => document.querySelector('canvas.paint').width > 300")
+    scale, strokes = seen()
+    touch("touchStart", (-20, 0))
+    touch("touchStart", (-20, 0), (20, 0))  # the first finger of two paints nothing
+    for step in range(1, 6):
+        touch("touchMove", (-20 - 10 * step, 0), (20 + 10 * step, 0))
+    touch("touchEnd")
+    larger, none = seen()
+    assert larger > 2 * scale and none == strokes == 0
+    touch("touchStart", (-20, 0))
+    touch("touchMove", (20, 10))
+    touch("touchEnd")
+    assert seen() == [larger, 1]
 
 
 def test_a_recording_is_checked_and_filled(page, tmp_path):
@@ -179,15 +230,23 @@ def test_a_molecule_is_found_and_turned(page):
     assert page.locator("tbody tr").count() == 0
 
 
-def test_a_killed_worker_is_told_of_and_the_queue_goes_on(page):
-    page.locator("button.link", has_text="coffee").click()
-    page.locator("[data-command='image denoise']").click()
+def test_a_sound_is_heard_while_it_is_made_and_kept_when_its_worker_is_killed(page):
+    page.get_by_role("tab", name="Recordings").click()
+    page.locator("button.link", has_text="guitar").click()
+    page.locator("[data-command='audio inpaint']").click()
+    box = page.locator(".wave").bounding_box()
+    until(page, "() => document.querySelector('.wave').clientHeight > 200")  # the spectrogram is there
+    page.mouse.move(box["x"] + 200, box["y"] + 48)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 240, box["y"] + 48, steps=6)
+    page.mouse.up()
+    wait_for_words(page, "--gap=")
     page.locator("summary", has_text="More settings").click()
     page.get_by_label("method", exact=True).select_option("map")
     page.get_by_label("gradients", exact=True).fill("100000")
     wait_for_words(page, "--gradients=100000")
     page.locator("button.run:not([disabled])").click()
-    page.locator(".line", has_text="evaluation").wait_for()
+    page.locator(".watch .player .wave").wait_for()
     worker = subprocess.run(
         ["pgrep", "-f", "headwater.cli.worker"], capture_output=True, text=True
     ).stdout.split()
@@ -196,6 +255,7 @@ def test_a_killed_worker_is_told_of_and_the_queue_goes_on(page):
     os.kill(ours[0], 9)
     page.locator(".job-head .chip.failed").wait_for()
     assert "SIGKILL" in page.locator(".words-of").inner_text()
+    page.locator(".results .player .wave").wait_for()
 
 
 def is_ours(pid):

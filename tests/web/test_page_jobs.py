@@ -1,10 +1,14 @@
 """Jobs: their states, their files, their queue, what is left after a restart."""
 
 import errno
+import io
 import os
 import sqlite3
 import time
 
+import numpy as np
+import pytest
+from PIL import Image
 from stand_in_worker import BREAK, DIE, MISSED, REFUSED, WAIT
 
 from headwater.cli import worker
@@ -126,6 +130,66 @@ def test_a_removed_job_leaves_nothing(page, submit, follow):
     assert place.exists()
     assert page.delete(f"/api/jobs/{job['id']}").status_code == 204
     assert not place.exists() and page.get(f"/api/jobs/{job['id']}").status_code == 404
+
+
+def test_the_oldest_jobs_make_room_for_new_results(page, open_page, submit, follow, picture, monkeypatch):
+    """The last one stays, however large; those that wait or run are not touched."""
+    ended = [follow(submit(), "done") for _ in range(3)]
+    one = page.desk.sizes[ended[0]["id"]]
+    assert one >= 2 * len(picture)  # the photo and the result
+    monkeypatch.setattr(desks, "MOST_DONE_BYTES", 3 * one + one // 2)
+    fourth = follow(submit(), "done")
+    ids = [job["id"] for job in page.get("/api/jobs").json()["jobs"]]
+    assert ids == [ended[1]["id"], ended[2]["id"], fourth["id"]]
+    assert {path.name for path in (page.desk.folder / "jobs").iterdir()} == set(ids)
+    page.__exit__(None, None, None)
+    page.portal = None
+    monkeypatch.setattr(desks, "MOST_DONE_BYTES", 1)
+    again = open_page()
+    assert [job["id"] for job in again.get("/api/jobs").json()["jobs"]] == [fourth["id"]]
+
+
+def test_a_tiff_and_a_recording_in_aiff_are_shown_as_png_and_wav(page, send, follow):
+    """What browsers do not show; the job and the download have the file as it is."""
+    tifffile = pytest.importorskip("tifffile", reason="TIFF needs the extra 'images'")
+    soundfile = pytest.importorskip("soundfile", reason="Recordings need the extra 'audio'")
+    deep = io.BytesIO()
+    tifffile.imwrite(deep, np.full((8, 12, 3), 40_000, "uint16"), photometric="rgb")
+    upload = send(deep.getvalue(), name="deep.bin")
+    shown = page.get(f"/api/files/{upload}")
+    with Image.open(io.BytesIO(shown.content)) as image:
+        assert image.format == "PNG" and image.size == (12, 8) and image.getpixel((0, 0)) == (156, 156, 156)
+    form = {"command": "image denoise", "values": {"noise": "0.1"}, "files": {"input": upload}}
+    job = follow(page.post("/api/jobs", json=form).json(), "done")
+    assert job["words"][2] == "deep.tif"
+    at = f"/api/jobs/{job['id']}/files/deep.tif"
+    assert page.get(at).content == shown.content and page.get(at).headers["content-type"] == "image/png"
+    assert page.get(f"{at}?download=true").content == deep.getvalue()
+    sound = io.BytesIO()
+    soundfile.write(sound, np.linspace(-0.5, 0.5, 100), 8000, format="AIFF")
+    heard = page.get(f"/api/files/{send(sound.getvalue(), 'recording', 'take.mp3')}")
+    found, rate = soundfile.read(io.BytesIO(heard.content))
+    assert rate == 8000 and abs(found - np.linspace(-0.5, 0.5, 100)).max() < 1e-3
+    broken = deep.getvalue()[:60] + bytes(40) + deep.getvalue()[100:]
+    answer = page.post("/api/files", params={"kind": "picture", "name": "a.tif"}, content=broken)
+    if answer.status_code == 201:  # its head is whole
+        answer = page.get(f"/api/files/{answer.json()['id']}")
+    assert answer.status_code in (200, 422)
+
+
+def test_the_last_recording_or_molecule_is_a_preview_too(page, submit, follow):
+    job = follow(submit(WAIT), "running")
+    feed_of = page.desk.place(page.desk.find(job["id"])) / lane.FEED
+    end = time.monotonic() + 10
+    while not (feed_of / "preview.png").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    (feed_of / "preview.png").unlink()
+    for form, kind in ((".wav", "audio"), (".xyz", "chemical")):
+        (feed_of / f"preview{form}").write_bytes(b"the last")
+        answer = page.get(f"/api/jobs/{job['id']}/preview")
+        assert answer.content == b"the last" and kind in answer.headers["content-type"]
+        (feed_of / f"preview{form}").unlink()
+    assert page.get(f"/api/jobs/{job['id']}/preview").status_code == 404
 
 
 def test_files_that_no_job_named_are_not_served(page, submit, follow):

@@ -98,6 +98,24 @@ def test_who_does_not_read_is_dropped(monkeypatch):
             assert not connections and stalled.fileno() > 0
 
 
+def test_who_reads_a_little_is_dropped_after_a_while(monkeypatch):
+    """Whoever takes some each time, but less than the least rate."""
+    monkeypatch.setattr(serve, "READ_PATIENCE", 0.8)
+    monkeypatch.setattr(serve, "GRACE", 1.2)
+    monkeypatch.setattr(serve, "LEAST_RATE", 1e6)
+
+    async def much(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(3_000_000)})
+
+    with running(much) as (port, connections), ask(port) as trickle:
+        start, got = time.monotonic(), len(trickle.recv(1000))
+        while connections and time.monotonic() - start < 10:
+            got += len(trickle.recv(20_000))
+            time.sleep(0.05)
+        assert not connections and got < 3_000_000 and time.monotonic() - start > 1.2
+
+
 def test_one_folder_serves_one_page(tmp_path):
     with serve.hold_folder(tmp_path / "new"):
         assert (tmp_path / "new").stat().st_mode & 0o077 == 0
@@ -191,6 +209,26 @@ def test_a_feed_never_fails_and_does_not_flood(tmp_path):
     feed.show(lambda path: path.write_bytes(b"two"))  # too soon
     assert (tmp_path / "preview.png").read_bytes() == b"one" and feed.drawn == 1
     Feed(tmp_path / "missing").put(misfit=1.0)
+
+
+def test_a_cancellation_that_comes_before_the_command_is_not_lost(tmp_path, picture):
+    """The worker hears it as soon as there is something to end."""
+    (tmp_path / "photo.png").write_bytes(picture)
+    job = json.dumps(
+        {"words": ["image", "denoise", "photo.png"], "folder": str(tmp_path), "feed": str(tmp_path)}
+    )
+    code = """
+import os, signal, sys
+from headwater.cli import worker
+sys.modules["headwater.cli.image.commands"] = sys.modules["headwater.exports"] = worker
+worker.list_devices = lambda: os.kill(os.getpid(), signal.SIGINT)
+raise SystemExit(worker.main())
+"""
+    worker = subprocess.run(
+        [sys.executable, "-c", code], input=job + "\n", text=True, capture_output=True, timeout=60
+    )
+    assert worker.returncode in (-2, 130), worker.stderr
+    assert not list(tmp_path.glob("*-denoise*"))
 
 
 def test_a_real_worker_does_a_command_and_tells_of_it(tmp_path, picture):

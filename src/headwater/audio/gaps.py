@@ -218,7 +218,7 @@ def fill_by_flow(
     if problem is None:
         return _describe(task.finish(None), "linear prediction")
     seeds = [task.seeds[i] for i in task.audible]
-    result = problem.solve(seeds, recipe=options.recipe, options=options.options)
+    result = options.solve(problem, seeds)
     solution = Solution(result, problem.misfit)
     return _describe(task.finish(result.x1), "flow and linear prediction", solution)
 

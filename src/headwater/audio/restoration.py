@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -10,7 +11,11 @@ from headwater.audio.io.files import Patch
 from headwater.dflow.result import Result
 from headwater.errors import Misuse
 from headwater.problem.cost import Misfit
+from headwater.recipes.problem import Problem
 from headwater.recipes.recipe import Recipe, RecipeOptions
+
+Solver = Callable[..., Result]
+"""What `Problem.solve` is: `solver(problem, seeds, recipe=..., options=...)`."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class SolveOptions:
         nothing.
     options
         What the user says about any recipe.
+    solver
+        What solves a problem, by default at once and alone; a batch of recordings solves those of several together.
 
     Raises
     ------
@@ -43,10 +50,15 @@ class SolveOptions:
     seed: int = 0
     recipe: Recipe | None = None
     options: RecipeOptions = field(default_factory=RecipeOptions)
+    solver: Solver = Problem.solve
 
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise Misuse(f"The seed {self.seed} is negative.", "Give a whole number from 0 on.")
+
+    def solve(self, problem: Problem, seeds: Sequence[int]) -> Result:
+        """The result for one problem per seed, x1 `[len(seeds), *event]`."""
+        return self.solver(problem, seeds, recipe=self.recipe, options=self.options)
 
 
 @dataclass(frozen=True)

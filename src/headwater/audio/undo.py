@@ -146,7 +146,7 @@ def restore_segment(
         x1 = None
         if task.measurement.improvable or options.recipe is not None:
             problem = task.pose(prior)
-            result = problem.solve([seeds[i]], recipe=options.recipe, options=options.options)
+            result = options.solve(problem, [seeds[i]])
             solutions.append(Solution(result, problem.misfit))
             x1 = result.x1
         found.append(task.finish(x1))

@@ -66,7 +66,7 @@ def begin_job(job: dict[str, Any]) -> None:
 
 def main() -> int:
     """Get ready, wait for the job, do it; the exit code of the command."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until there is a command, which hears it
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # it waits until there is a command to hear it
     import headwater.cli.image.commands
     import headwater.exports  # noqa: F401
 
@@ -80,6 +80,7 @@ def main() -> int:
     job = json.loads(line)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     begin_job(job)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     from headwater.cli.app import main as run
 
     try:

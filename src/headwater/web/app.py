@@ -24,7 +24,8 @@ from headwater.text import shorten
 from headwater.web import examples
 from headwater.web.desk import Desk, explain_history
 from headwater.web.guard import COOKIE, Door, Guard, Refused, describe_refusal
-from headwater.web.lane import FEED, LOG, PREVIEW
+from headwater.web.lane import FEED, FORMS, LOG, PREVIEW
+from headwater.web.renderings import is_shown, render
 from headwater.web.uploads import MOST_BYTES, MOST_PIXELS, Upload, clean_stem
 
 STATIC = Path(__file__).parent / "static"
@@ -213,8 +214,9 @@ def add_files(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/api/files/{id}")
     async def read(id: Id) -> FileResponse:
-        """A file that was sent."""
-        return FileResponse(desk.uploads.known[id][0].path, headers={"Content-Security-Policy": HARMLESS})
+        """A file that was sent; a TIFF as PNG and an AIFF as WAV, which browsers show."""
+        path = await render(desk.uploads.known[id][0].path)
+        return FileResponse(path, headers={"Content-Security-Policy": HARMLESS})
 
 
 def declared_size(request: Request, most: int) -> int:
@@ -316,13 +318,20 @@ def add_results(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/api/jobs/{id}/files/{name}")
     async def file(id: Id, name: Name, download: bool = False) -> FileResponse:
-        """A file of a job."""
-        return send(lambda: desk.file(desk.find(id), name), name, download)
+        """A file of a job; to be shown a TIFF is a PNG and an AIFF a WAV, as a download each is what it is."""
+        path = desk.file(desk.find(id), name)
+        if not download and path.is_file() and not is_shown(path):
+            path = await render(path)
+            desk.sizes.pop(id, None)
+            return send(lambda: path, path.name, download)
+        return send(lambda: path, name, download)
 
     @app.get("/api/jobs/{id}/preview")
     async def preview(id: Id) -> FileResponse:
-        """The last picture that a job showed while it ran."""
-        return send(lambda: desk.place(desk.find(id)) / FEED / PREVIEW, PREVIEW, False)
+        """The last picture, recording or molecule that a job showed while it ran."""
+        feed = desk.place(desk.find(id)) / FEED
+        path = next((p for form in FORMS if (p := feed / f"{PREVIEW}{form}").is_file()), feed / PREVIEW)
+        return send(lambda: path, path.name, False)
 
     @app.get("/api/jobs/{id}/log")
     async def log(id: Id) -> FileResponse:

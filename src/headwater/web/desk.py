@@ -27,6 +27,8 @@ MOST_WAITING = 200
 """Jobs that may wait."""
 MOST_JOBS = 1000
 """Jobs of the history that the page shows; older ones stay on the disk."""
+MOST_DONE_BYTES = 20 << 30
+"""Bytes of all jobs that are over; beyond it the oldest are removed, but for the last one."""
 
 
 class Desk:
@@ -48,8 +50,10 @@ class Desk:
         self.paused = False
         self.trouble = ""
         self.lanes: dict[str, Lane] = {}
+        self.sizes: dict[str, int] = {}
         self.tasks: list[asyncio.Task[None]] = []
         remove_strays(folder / "jobs", self.store.jobs)
+        self._remove_oldest()
 
     def _make_lane(self, device: str) -> Lane:
         return Lane(device, self._choose, self._begin, self._hear, self._end)
@@ -183,8 +187,22 @@ class Desk:
         if not job.over:
             raise Misuse("The job is not over.", "Cancel it first.")
         self.store.remove(job)
+        self.sizes.pop(job.id, None)
         shutil.rmtree(self.place(job), ignore_errors=True)
         self.broadcast.tell("removed", {"id": job.id})
+
+    def _remove_oldest(self) -> None:
+        """Remove the oldest jobs that are over until the others have no more than `MOST_DONE_BYTES`."""
+        over = sorted((job for job in self.store.jobs.values() if job.over), key=lambda job: job.ended or 0.0)
+        for job in over:
+            if job.id not in self.sizes:
+                self.sizes[job.id] = count_bytes(self.place(job))
+        total = sum(self.sizes[job.id] for job in over)
+        for job in over[:-1]:
+            if total <= MOST_DONE_BYTES:
+                return
+            total -= self.sizes[job.id]
+            self.remove(job)
 
     def pause(self, paused: bool) -> None:
         """Begin no further job, or go on; what computes is not disturbed."""
@@ -229,6 +247,8 @@ class Desk:
             there = sorted(path.name for path in (self.place(job) / FILES).iterdir() if path.is_file())
             job.results = [name for name in there if name not in inputs and not name.startswith(".")]
         self._save(job)
+        with suppress(sqlite3.Error):  # which `_save` has told of
+            self._remove_oldest()
 
     def _save(self, job: JobRecord) -> None:
         """Write a job down and tell of it; on a full disk the pages are told of that, too."""
@@ -281,6 +301,15 @@ def name_files(given: Mapping[str, Upload]) -> dict[str, str]:
         key: upload.name if key == "input" else f"{stem}-{key}{upload.path.suffix}"
         for key, upload in given.items()
     }
+
+
+def count_bytes(place: Path) -> int:
+    """The bytes of all files of a folder; of those that go meanwhile none."""
+    total = 0
+    for path in place.rglob("*"):
+        with suppress(OSError):
+            total += path.stat().st_size
+    return total
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -19,8 +19,10 @@ from headwater.web.jobs import JobRecord, read_json
 WORKER = (sys.executable, "-m", "headwater.cli.worker")
 BROKEN = 70
 """The exit code of a command that broke."""
-LOG, EVENTS, PREVIEW = "log.txt", "events.jsonl", "preview.png"
-"""What the worker prints, what the command says while it runs, and its last picture, in the folder FEED."""
+LOG, EVENTS, PREVIEW = "log.txt", "events.jsonl", "preview"
+"""What the worker prints, what the command says while it runs, and its last sample, in the folder FEED."""
+FORMS = (".png", ".wav", ".xyz")
+"""Endings of a last sample: a picture, a recording, a molecule."""
 PATIENCE = 20.0
 """Seconds that a cancelled job has to write the best so far."""
 LOOK = 0.25

@@ -49,7 +49,6 @@ WITHHELD = {
     "memory",
     "range",  # for arrays, which the page does not take
     "box",  # the page paints
-    "keep_broken",
 }
 """Options that the page does not offer as they are."""
 MODELS = {"image": ("image", "latent image")}
@@ -119,7 +118,7 @@ FRONT = {
     "molecule": {"count"},
 }
 """Options of the shared groups that are shown at once; a command's own are, but for those of `BACK`."""
-BACK = {"seed", "steps", "size", "strength", "weight"}
+BACK = {"seed", "steps", "size", "strength", "weight", "keep_broken"}
 """Options that are never shown at once."""
 ABOUT: Mapping[str, str] = {
     "image inpaint": "Paint what is lost. It is filled; all else stays.",

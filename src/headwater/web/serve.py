@@ -27,6 +27,8 @@ LOCK = "lock"
 SHORTEST_TOKEN = 16
 READ_PATIENCE = 20.0
 """Seconds in which a client must take some of what waits for it."""
+LEAST_RATE, GRACE = 1000.0, 120.0
+"""Bytes a second that it must take on average once it has been slow for so many seconds."""
 SEND_BUFFER = 64 << 10
 """Bytes that the system keeps of what a client has not read: were they many, slow reading would not be seen."""
 HEAD_PATIENCE = 10.0
@@ -42,6 +44,8 @@ class PatientProtocol(H11Protocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _look: asyncio.TimerHandle | None = None
+    _slow_since: float | None = None
+    _left: int = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
@@ -84,21 +88,28 @@ class PatientProtocol(H11Protocol):
 
     def _watch_reader(self) -> None:
         """Look again in a while; while we watch, nothing is added to what waits."""
-        self._forget_reader()
-        left = self.transport.get_write_buffer_size()
-        self._look = asyncio.get_running_loop().call_later(READ_PATIENCE, self._drop_unless_read, left)
+        loop, left = asyncio.get_running_loop(), self.transport.get_write_buffer_size()
+        if self._look is not None:
+            self._look.cancel()
+        if self._slow_since is None:
+            self._slow_since, self._left = loop.time(), left
+        self._look = loop.call_later(READ_PATIENCE, self._drop_unless_read, left)
 
     def _forget_reader(self) -> None:
+        self._slow_since = None
         if self._look is not None:
             self._look.cancel()
             self._look = None
 
     def _drop_unless_read(self, left: int) -> None:
         now = self.transport.get_write_buffer_size()
-        if now >= left:
+        slow = asyncio.get_running_loop().time() - (self._slow_since or 0.0)
+        if now >= left or (slow >= GRACE and now and self._left - now < LEAST_RATE * slow):
             self.transport.abort()
         elif now:
             self._watch_reader()
+        else:
+            self._forget_reader()
 
     def _between_requests(self) -> bool:
         return self.cycle is None or self.cycle.response_complete

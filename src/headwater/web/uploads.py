@@ -36,6 +36,8 @@ KEPT = 6 * 3600.0
 """Seconds after which a file that no job took is removed."""
 HEAD = 4096
 """Bytes that say what a file is."""
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How TIFF and BigTIFF files begin."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ def clean_stem(name: str) -> str:
 
 
 def picture_suffix(head: bytes) -> str:
-    """The ending of a picture by its first bytes; "" for what a browser does not show."""
+    """The ending of a picture by its first bytes; "" for what the page does not show."""
+    if head[:4] in TIFF:
+        return ".tif"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return ".png"
     if head.startswith(b"\xff\xd8\xff"):
@@ -76,7 +80,9 @@ def picture_suffix(head: bytes) -> str:
 
 
 def recording_suffix(head: bytes) -> str:
-    """The ending of a recording by its first bytes; "" for what a browser does not play."""
+    """The ending of a recording by its first bytes; "" for what the page does not play."""
+    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+        return ".aiff"
     if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
         return ".wav"
     if head.startswith(b"fLaC"):
@@ -102,11 +108,17 @@ def _text_of(head: bytes) -> str:
 
 
 SUFFIXES: Mapping[str, tuple[Callable[[bytes], str], str]] = {
-    offers.PICTURE: (picture_suffix, "Send a PNG, JPEG, WebP or BMP; the command line reads more formats."),
-    offers.RECORDING: (recording_suffix, "Send a WAV, FLAC or OGG file; the command line reads AIFF, too."),
+    offers.PICTURE: (picture_suffix, "Send a PNG, JPEG, WebP, BMP or TIFF; the command line reads more."),
+    offers.RECORDING: (recording_suffix, "Send a WAV, FLAC, OGG or AIFF file; the command line reads more."),
     offers.MOLECULE: (molecule_suffix, "Send an SDF or XYZ file with 3-D coordinates."),
     offers.LABELS: (labels_suffix, "Send a label track as Audacity exports it."),
 }
+
+
+def read_head(path: Path) -> bytes:
+    """The bytes that say what a file is."""
+    with path.open("rb") as file:
+        return file.read(HEAD)
 
 
 def check_content(path: Path, kind: str, name: str) -> str:
@@ -117,8 +129,7 @@ def check_content(path: Path, kind: str, name: str) -> str:
     Misuse
         It is empty, of another kind, or declares more pixels or samples than are taken.
     """
-    with path.open("rb") as file:
-        head = file.read(HEAD)
+    head = read_head(path)
     if not head:
         raise Misuse(f"{name} is empty.", "Send another file.")
     find, cure = SUFFIXES[kind]
@@ -136,8 +147,11 @@ def check_pixels(path: Path, name: str) -> None:
     """Refuse a picture that is too large, by its head alone."""
     pillow = import_optional("PIL.Image")
     try:
-        with pillow.open(path, formats=("PNG", "JPEG", "WEBP", "BMP")) as image:
-            width, height = image.size
+        if read_head(path)[:4] in TIFF:
+            width, height = tiff_size(path)
+        else:
+            with pillow.open(path, formats=("PNG", "JPEG", "WEBP", "BMP")) as image:
+                width, height = image.size
     except pillow.DecompressionBombError:
         raise Misuse(f"{name} has more than {MOST_PIXELS:,} pixels.", "Cut or shrink it first.") from None
     except Exception as error:  # whatever a decoder raises on a damaged file
@@ -145,6 +159,13 @@ def check_pixels(path: Path, name: str) -> None:
     if width * height > MOST_PIXELS:
         what = f"{name} has {width} x {height} pixels, more than {MOST_PIXELS:,}."
         raise Misuse(what, "Cut or shrink it first, or use the command line.")
+
+
+def tiff_size(path: Path) -> tuple[int, int]:
+    """Width and height of the first picture of a TIFF, by its head: Pillow opens no deep ones."""
+    with import_optional("tifffile").TiffFile(path) as file:
+        page = file.pages[0]
+        return int(page.imagewidth), int(page.imagelength)
 
 
 def check_samples(path: Path, name: str) -> None:

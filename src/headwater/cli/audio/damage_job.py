@@ -57,7 +57,7 @@ class DamageJob(RepairJob):
     def patches(self) -> Iterator[Patch]:
         """The restored segments, each made when it is asked for; the sheet shows the first."""
         self.begin(0)
-        options, rate = self.options.solve_options(self.watch), self.recording.rate
+        options, rate = self.solve_options(), self.recording.rate
         restorations = undo_damage(
             self.load_prior(), self.recording, self.damage, options, stop=lambda: self.watch.over
         )

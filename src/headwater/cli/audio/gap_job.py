@@ -51,7 +51,7 @@ class GapJob(RepairJob):
             if self.watch.over and number:
                 return
             self.begin(number)
-            options = self.options.solve_options(self.watch)
+            options = self.solve_options()
             filled = fill_segment(self.load_prior(), self.recording, segment, options)
             seconds = [[round(frame / self.recording.rate, 6) for frame in gap] for gap in segment.gaps]
             name = f"the gap at {seconds[0][0]:.3f} s"

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from headwater.audio.io.files import Recording, Samples
 from headwater.audio.io.write import output_format, write_new
 from headwater.audio.sheet import write_gallery
 from headwater.cli.audio.options import Draw
+from headwater.cli.audio.preview import write_preview
 from headwater.cli.audio.sound import LEVEL, Sound, choose_device, load_sound
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
@@ -57,8 +60,11 @@ class SoundJob(Job):
         return {"model": self.sound.name, "rate": self.sound.rate}
 
     def write(self, x: Samples, path: Path) -> None:
-        """Write a recording `[channels, frames]`."""
+        """Write a recording `[channels, frames]`, and show it to who follows."""
         write_new(path, x.T, self.sound.rate, overwrite=self.overwrite)
+        heard = partial(write_preview, torch.from_numpy(x.mean(0)), self.sound.rate)
+        self.watch.feed.show(heard, ".wav")
+        self.watch.tell(f"generate  {path.name} is there")
 
     def show(self, report: Mapping[str, Any]) -> None:
         """The spectrograms."""

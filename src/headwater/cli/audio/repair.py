@@ -16,9 +16,10 @@ from headwater.audio.io.write import Written, output_format
 from headwater.audio.model import models
 from headwater.audio.operators import Gaps
 from headwater.audio.prior import Prior
-from headwater.audio.restoration import Restoration
+from headwater.audio.restoration import Restoration, SolveOptions, Solver
 from headwater.audio.sheet import most_changed_channel, write_sheet
 from headwater.cli.audio.options import Repair
+from headwater.cli.audio.preview import draw_previews
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
 from headwater.cli.shared.progress import Record, Watch, clock, worst
@@ -27,6 +28,7 @@ from headwater.dflow.result import Event
 from headwater.errors import Misuse, is_out_of_memory
 from headwater.extras import import_optional
 from headwater.recipes.methods import require_fit
+from headwater.recipes.problem import Problem
 from headwater.recipes.warm_start import WarmStart
 from headwater.text import counted
 
@@ -45,6 +47,7 @@ DEFINITIONS = {
     "exact": "whether samples that were not repaired are as they were; over: samples cut off at full scale",
     "evaluations": "forward calls of the network for a channel, mid and side of two where they are restored as such;"
     " no entry where the flow was not asked: clipping, noise that is finer than it resolves, silence",
+    "solved_together": "recordings of which stretches were solved as one batch; `seconds` is the time of all",
 }
 
 
@@ -84,6 +87,10 @@ class RepairJob(Job):
         What is repaired, into which files, and how.
     watch
         Follows the work; its record is the curve of the stretch that is solved.
+    solver
+        What solves the problems of its stretches; a batch of recordings solves those of several at once.
+    together
+        How many recordings a batch had at once, at most.
     """
 
     recording: Recording
@@ -95,6 +102,8 @@ class RepairJob(Job):
     curve: Curve = field(default_factory=Curve)
     shown: Shown | None = None
     failure: BaseException | None = None
+    solver: Solver = Problem.solve
+    together: int = 1
 
     rows: ClassVar[str] = "stretches"
     row: ClassVar[str] = "stretch"
@@ -110,9 +119,14 @@ class RepairJob(Job):
         """The stretches that were repaired; none before the recording is written as a whole."""
         return self.done if self.written else ()
 
+    def solve_options(self) -> SolveOptions:
+        """How its stretches are solved, followed by the watch."""
+        return replace(self.options.solve_options(self.watch), solver=self.solver)
+
     def load_prior(self) -> Prior:
         """The prior of music, which the watch ends between any two evaluations of its network."""
         prior = models.load_prior()
+        self.watch.draw, self.watch.form = draw_previews(prior), ".wav"
         return replace(prior, flow=self.watch.guard(prior.flow))
 
     def keep_what_is_done(self, patches: Iterator[Patch]) -> Iterator[Patch]:
@@ -157,6 +171,7 @@ class RepairJob(Job):
         written = self.written.file
         about = {k: getattr(written, k) for k in ("rate", "frames", "channels", "format", "subtype")}
         return {
+            **({"solved_together": self.together} if self.together > 1 else {}),
             "output": {
                 "file": str(written.path),
                 **about,

@@ -1,4 +1,4 @@
-"""Pictures that share model, shape and damage are restored as one batch, each into its own folder.
+"""Jobs that share model, shape and method are solved as one batch, each into its own folder.
 
 A batch of k gives what k runs of one give, within rounding (the second promise of the house). Where a run of one
 looks at its own picture to choose what is computed, as around a hole, only pictures that choose the same go together.
@@ -20,35 +20,55 @@ import torch
 from torch import Tensor
 
 from headwater.batch import Job, Outcome
-from headwater.cli.shared.progress import Watch
-from headwater.dflow.result import Event
+from headwater.cli.batch.sharing import Fork, contents, follow, in_order, rows_of
 from headwater.errors import Misuse
-from headwater.optimizers.status import Status
+from headwater.flows.latent import LatentModel
 from headwater.problem.batch import select_rows
-from headwater.problem.operator import Operator
 from headwater.solvers.memory import available_memory
 
 if TYPE_CHECKING:
     from headwater.cli.image.restoration import RestoreJob
     from headwater.image.restoration import Restoration
 
-TOGETHER = ("inpaint", "upscale", "deblur", "denoise", "colorize", "dejpeg", "declip")
+Sharers = Callable[[torch.device], int]
+"""How many workers share the memory of a device."""
+PICTURES = ("inpaint", "upscale", "deblur", "denoise", "colorize", "dejpeg", "declip")
+RECORDINGS = ("inpaint", "extend", "declip", "denoise", "dereverb", "restore")
 """Commands whose jobs may be solved as one batch; others are solved one by one."""
-OWN = ("seed", "reference", "box", "grow", "mask", "output", "photos")
-"""Options in which jobs of one group may differ; the worker compares what they lead to."""
+OWN = ("seed", "samples", "reference", "box", "grow", "mask", "output", "photos")
+"""Options in which pictures of one group may differ; the worker compares what they lead to."""
+METHOD = ("command", "method", "steps", "gradients")
+"""Options that recordings of one group share; each has an operator of its own."""
 
 
 def group_of(options: Mapping[str, Any]) -> str | None:
-    """The group of a job: its options without those that may differ; None if it is solved alone."""
+    """The group of a job: what those that may be solved with it have in common; None if it is solved alone."""
     domain, _, command = str(options["command"]).partition(" ")
-    if (
-        domain != "image"
-        or command not in TOGETHER
-        or options["samples"] != 1
-        or options["seconds"] is not None
-    ):
+    if options.get("seconds") is not None:
         return None
-    return json.dumps({k: v for k, v in options.items() if k not in OWN}, sort_keys=True)
+    if domain == "audio" and command in RECORDINGS:
+        return json.dumps({k: options.get(k) for k in METHOD}, sort_keys=True)
+    if domain == "image" and command in PICTURES:
+        return json.dumps({k: v for k, v in options.items() if k not in OWN}, sort_keys=True)
+    return None
+
+
+def solve_together(
+    jobs: Sequence[Job], folders: Sequence[Path], sharers: Sharers
+) -> Iterator[tuple[int, Outcome]]:
+    """Solve those of the jobs that go together, as many at once as memory allows; the others are left."""
+    if jobs[0].options["command"].startswith("audio "):
+        from headwater.cli.batch.recordings import solve_recordings
+
+        yield from solve_recordings(jobs, folders, sharers)
+        return
+    groups: dict[str, list[Entry]] = {}
+    for entry in make_entries(jobs, folders):
+        groups.setdefault(fingerprint(entry.restoration), []).append(entry)
+    for entries in groups.values():
+        for part in as_many_as_fit(entries, entries[0].restoration, sharers):
+            if len(part) > 1:
+                yield from solve(part)
 
 
 @dataclass(frozen=True)
@@ -60,35 +80,17 @@ class Entry:
     restoration: RestoreJob
 
 
-def solve_together(
-    jobs: Sequence[Job], folders: Sequence[Path], sharers: Callable[[torch.device], int]
-) -> Iterator[tuple[int, Outcome]]:
-    """Solve those of the jobs that go together, as many at once as memory allows; the others are left.
-
-    `sharers` says how many workers share the memory of a device.
-    """
-    groups: dict[str, list[Entry]] = {}
-    for entry in make_entries(jobs, folders):
-        groups.setdefault(fingerprint(entry.restoration), []).append(entry)
-    for entries in groups.values():
-        most = count_at_once(entries[0].restoration, sharers)
-        for first in range(0, len(entries), most):
-            if len(part := entries[first : first + most]) > 1:
-                yield from solve(part)
-
-
 def make_entries(jobs: Sequence[Job], folders: Sequence[Path]) -> Iterator[Entry]:
-    """The restorations of jobs on pixels; one that is refused is left, and says why when it is done alone."""
+    """The restorations of jobs; one that is refused is left, and says why when it is done alone."""
     from headwater.cli.batch.work import call_command, record
     from headwater.cli.image.restoration import RestoreJob
     from headwater.cli.shared.job import collect
-    from headwater.flows.latent import LatentModel
 
     for place, (job, folder) in enumerate(zip(jobs, folders, strict=True)):
         with record(folder), collect() as found, suppress(Misuse, OSError):
             call_command(job, folder)
         for one in found:
-            if isinstance(one, RestoreJob) and not isinstance(one.model, LatentModel):
+            if isinstance(one, RestoreJob):
                 yield Entry(place, folder, one)
 
 
@@ -104,35 +106,38 @@ def fingerprint(restoration: RestoreJob) -> str:
     return digest.hexdigest()
 
 
-def contents(thing: Any) -> Iterator[bytes]:
-    """What an operator is made of, in bytes; a function is only ever equal to itself."""
-    if isinstance(thing, Tensor):
-        yield f"{thing.dtype} {list(thing.shape)}".encode()
-        yield thing.detach().cpu().contiguous().numpy().tobytes()
-    elif isinstance(thing, str | int | float | bool | None):
-        yield repr(thing).encode()
-    elif isinstance(thing, tuple | list):
-        for one in thing:
-            yield from contents(one)
-    elif isinstance(thing, Operator):
-        yield type(thing).__qualname__.encode()
-        for name, value in sorted(vars(thing).items()):
-            yield name.encode()
-            yield from contents(value)
-    else:
-        yield str(id(thing)).encode()
-
-
-def count_at_once(restoration: RestoreJob, sharers: Callable[[torch.device], int]) -> int:
-    """How many such pictures fit into this worker's share of 60 % of the free memory, or into --memory."""
-    from headwater.cli.image.prior import flow_of
-    from headwater.cli.image.restoration import RESULTS, evaluation_bytes
-
-    canvas = restoration.request.task.embed(flow_of(restoration.model))
-    one = evaluation_bytes(canvas) + RESULTS * 4 * canvas.event_size
+def as_many_as_fit(
+    entries: Sequence[Entry], restoration: RestoreJob, sharers: Sharers
+) -> Iterator[list[Entry]]:
+    """The entries in parts that fit into this worker's share of 60 % of the free memory, or into --memory."""
     device = restoration.device
     room = restoration.options.memory or 0.6 * available_memory(device) / sharers(device)
-    return max(1, int(room // one))
+    most = max(1, int(room // sample_bytes(restoration)))
+    part: list[Entry] = []
+    for entry in entries:
+        if part and sum(e.restoration.options.samples for e in [*part, entry]) > most:
+            yield part
+            part = []
+        part.append(entry)
+    yield part
+
+
+def sample_bytes(restoration: RestoreJob) -> int:
+    """The memory that one sample of a restoration takes."""
+    from headwater.cli.image.restoration import RESULTS, decoder_bytes, evaluation_bytes
+    from headwater.image.latent import canvas_of, latents_on_canvas
+
+    task, model = restoration.request.task, restoration.model
+    if not isinstance(model, LatentModel):
+        canvas = task.embed(model)
+        return evaluation_bytes(canvas) + RESULTS * 4 * canvas.event_size
+    size = canvas_of(task.size, model)
+    canvas = latents_on_canvas(model, size)
+    return (
+        evaluation_bytes(canvas)
+        + decoder_bytes(model, canvas)
+        + RESULTS * 4 * model.shape[0] * size[0] * size[1]
+    )
 
 
 def solve(entries: Sequence[Entry]) -> Iterator[tuple[int, Outcome]]:
@@ -143,13 +148,17 @@ def solve(entries: Sequence[Entry]) -> Iterator[tuple[int, Outcome]]:
 
     start, count, first = time.perf_counter(), len(entries), entries[0].restoration
     jobs = [entry.restoration for entry in entries]
+    parts = in_order([job.options.samples for job in jobs])
+    seeds = [job.options.seed + i for job in jobs for i in range(job.options.samples)]
     tasks = [job.request.task for job in jobs]
-    guess = None if tasks[0].guess is None else torch.cat([t.guess for t in tasks if t.guess is not None])
-    task = replace(tasks[0], y=torch.cat([t.y for t in tasks]), guess=guess)
-    done = restoration.solve(task, first, [job.options.seed for job in jobs], Fork([j.watch for j in jobs]))
+    guess = (
+        None if tasks[0].guess is None else of_samples([t.guess for t in tasks if t.guess is not None], parts)
+    )
+    task = replace(tasks[0], y=of_samples([t.y for t in tasks], parts), guess=guess)
+    done = restoration.solve(task, first, seeds, Fork([follow(job.watch) for job in jobs], parts))
     seconds = (time.perf_counter() - start) / count
-    for i, (entry, job) in enumerate(zip(entries, jobs, strict=True)):
-        job.done, job.together, job.seconds = pick(done, i), count, seconds
+    for entry, job, part in zip(entries, jobs, parts, strict=True):
+        job.done, job.together, job.seconds = pick(done, part), count, seconds
         begun = time.perf_counter()
         with record(entry.folder) as log:
             code = call(partial(run, job))
@@ -157,47 +166,20 @@ def solve(entries: Sequence[Entry]) -> Iterator[tuple[int, Outcome]]:
         yield entry.place, read_outcome(code, log.getvalue(), entry.folder, spent, count)
 
 
-@dataclass(frozen=True)
-class Fork:
-    """A callback that lets each job follow its own problem; the first of them may end the solve."""
-
-    watches: Sequence[Watch]
-
-    def __call__(self, event: Event) -> Status | None:
-        """Note the event of each problem as if it were alone."""
-        for i, watch in enumerate(self.watches):
-            place = (event.active == i).nonzero().flatten()
-            if len(place):
-                watch.note(of_problem(event, i, place))
-        return self.watches[0].check()
+def of_samples(values: Sequence[Tensor], parts: Sequence[slice]) -> Tensor:
+    """What each job has, `[1 or samples, ...]`, once for each of its samples, `[all samples, ...]`."""
+    found = [x.expand(p.stop - p.start, *x.shape[1:]) for x, p in zip(values, parts, strict=True)]
+    return torch.cat(found)
 
 
-def of_problem(event: Event, i: int, place: Tensor) -> Event:
-    """The event of problem `i`, which stands at `place` `[1]` among the active ones."""
-    own = {name: getattr(event, name)[place] for name in ("cost", "measure", "x1")}
-    x0 = None if event.x0 is None else event.x0[place]
-    return replace(event, active=torch.zeros_like(place), best=event.best[i : i + 1], x0=x0, **own)
-
-
-def pick(done: Restoration, i: int) -> Restoration:
-    """The restoration of problem `i`, as a run of its own would have it."""
-    index, result, problem = torch.tensor([i]), done.result, done.problem
-    own = {
-        name: getattr(result, name)[i : i + 1]
-        for name in ("x0", "x1", "cost", "measure", "status", "gradients")
-    }
-    spent = result.preparation
+def pick(done: Restoration, part: slice) -> Restoration:
+    """The restoration of the problems of a part, as a run of their own would have it."""
+    index, problem = torch.arange(part.start, part.stop), done.problem
     return replace(
         done,
-        images=done.images[i : i + 1],
-        result=replace(
-            result,
-            **own,
-            trace=result.trace[..., i : i + 1],
-            state=None,
-            preparation=spent[i : i + 1] if isinstance(spent, Tensor) and spent.ndim else spent,
-        ),
-        task=replace(done.task, y=done.task.y[i : i + 1], guess=select_rows(done.task.guess, index)),
+        images=done.images[part],
+        result=rows_of(done.result, part),
+        task=replace(done.task, y=done.task.y[part], guess=select_rows(done.task.guess, index)),
         problem=replace(
             problem,
             flow=problem.flow.select(index),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -46,7 +47,7 @@ class CommandWork:
     cores
         Of each actor of Ray; None for processes of this machine.
     at_once
-        How many pictures are solved as one batch, at most.
+        How many pictures or recordings are solved as one batch, at most.
     """
 
     workers: int | None = 1
@@ -55,10 +56,8 @@ class CommandWork:
     at_once: int = 16
 
     def describe(self, job: Job) -> Mapping[str, Any]:
-        """The version of Headwater, and the hashes of the weights that the command may use."""
-        from headwater import __version__
-
-        return {"headwater": __version__, "models": dict(hash_models(*models_of(job.options)))}
+        """The versions of Headwater and torch, the hash of the code, those of the weights that may be used."""
+        return {**describe_code(), "models": dict(hash_models(*models_of(job.options)))}
 
     def count_sharers(self, device: torch.device) -> int:
         """How many workers, this one included, share the memory of its device; on a machine of Ray at most."""
@@ -71,7 +70,7 @@ class CommandWork:
         return min(room, self.workers or room)
 
     def group(self, job: Job) -> str | None:
-        """Restorations of pictures with equal options; the worker sees whether their shapes are equal, too."""
+        """Jobs of one method; the worker sees whether the shapes of their problems are equal, too."""
         from headwater.cli.batch.together import group_of
 
         return group_of(job.options)
@@ -81,7 +80,7 @@ class CommandWork:
         import torch  # noqa: F401
 
     def __call__(self, jobs: Sequence[Job], folders: Sequence[Path]) -> Iterator[tuple[int, Outcome]]:
-        """Pictures together where that changes nothing; other jobs one after the other."""
+        """Jobs together where that changes nothing; other jobs one after the other."""
         from headwater.cli.batch.together import solve_together
 
         done: set[int] = set()
@@ -109,6 +108,29 @@ def models_of(options: Mapping[str, Any]) -> tuple[str, ...]:
         return (*((name,) if name in zoo.list_models() else ()), *captions)
     kinds = ("music",) if domain == "audio" else ("molecule generator", "molecule regressor")
     return tuple(name for kind in kinds for name in zoo.list_models(kind))
+
+
+@cache
+def describe_code() -> Mapping[str, str]:
+    """The versions of Headwater and torch, and the hash of the code, as this process found them first."""
+    from importlib.metadata import version
+
+    from headwater import __version__
+
+    torch = version("torch").partition("+")[0]  # what follows says for which GPU it was built
+    return {"headwater": __version__, "source": hash_source(), "torch": torch}
+
+
+def hash_source() -> str:
+    """The first 16 digits of the SHA-256 of the package's Python files and their names."""
+    import headwater
+
+    folder = Path(headwater.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
 
 
 @cache

@@ -18,7 +18,7 @@ from headwater.cli.molecule.designed import (
     rank,
 )
 from headwater.cli.molecule.files import write_molecules, write_pictures
-from headwater.cli.molecule.progress import DesignWatch
+from headwater.cli.molecule.progress import DesignWatch, draw_previews
 from headwater.cli.molecule.table import format_cost, show_designed
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import Outputs
@@ -130,6 +130,7 @@ class DesignJob(Job):
                 return
             seed, first = self.request.seed + self.tried, self.tried == 0
             part = replace(self.request, count=min(self.recipe.at_once, left), seed=seed)
+            self.watch.draw = draw_previews(part)
             design = designing.design(part, recipe=self.recipe, callback=self.watch, check=self.watch.check)
             targets = self.request.targets
             self._note_rewards(design, seed)

@@ -1,14 +1,23 @@
-"""While molecules are designed: the line of progress in words of molecules."""
+"""While molecules are designed: the line of progress in words of molecules, and the best of the last round."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from headwater.cli.shared.progress import Record, Watch, clock
 from headwater.dflow.result import Event
+from headwater.errors import Misuse
+from headwater.molecule.io.xyz import write_xyz
+from headwater.molecule.structure.molecule import to_molecules
+from headwater.molecule.structure.state import atom_mask, round_state
+from headwater.molecule.targets.design import DesignTask
+from headwater.molecule.targets.request import Request
 
 
 @dataclass
@@ -32,6 +41,7 @@ class DesignWatch(Watch):
     def __init__(self, title: str, **options: Any) -> None:
         self.rounds = Rounds()
         super().__init__(title, self.rounds, **options)
+        self.form = ".xyz"
 
     def note(self, event: Event) -> None:
         """Every event counts: draws are most of a design."""
@@ -46,3 +56,20 @@ class DesignWatch(Watch):
             f"{self.title}  {self.rounds.running} running, cost {cost} (median of the best)  "
             f"round {self.rounds.evaluations}  {clock(gone)} gone{left}"
         )
+
+
+def draw_previews(request: Request) -> Callable[[Event, Path], None]:
+    """What writes the molecule of the lowest cost of an event, rounded, as an XYZ file."""
+    atoms = DesignTask(request).atoms
+
+    def draw(event: Event, path: Path) -> None:
+        best = int(event.cost.nan_to_num(nan=math.inf).argmin())
+        mask = atom_mask(atoms[event.active[best : best + 1].cpu()])
+        with suppress(Misuse):  # a state that is not finite is no molecule
+            write_xyz(
+                path,
+                to_molecules(round_state(event.x1[best : best + 1].detach().cpu(), mask)),
+                overwrite=True,
+            )
+
+    return draw

@@ -1,7 +1,8 @@
-"""Progress for another program, such as the page: lines of JSON and the last picture, in a folder that it names.
+"""Progress for another program, such as the page: lines of JSON and the last sample, in a folder that it names.
 
-The folder is that of the environment variable HEADWATER_PROGRESS. `events.jsonl` gets a line for each event; the file
-`preview.png` is replaced, whole, and the line that follows counts it. A feed never fails: a full disk loses lines.
+The folder is that of the environment variable HEADWATER_PROGRESS. `events.jsonl` gets a line for each event; the last
+sample, `preview.png`, `preview.wav` or `preview.xyz`, is replaced, whole, and the line that follows counts it. A feed
+never fails: a full disk loses lines.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 VARIABLE = "HEADWATER_PROGRESS"
-EVENTS, PREVIEW = "events.jsonl", "preview.png"
+EVENTS, PREVIEW = "events.jsonl", "preview"
 Draw = Callable[[Path], None]
 
 
@@ -59,15 +60,18 @@ class Feed:
         self.evaluations += 1
         self.put()
 
-    def show(self, draw: Draw) -> None:
-        """Replace the preview by what `draw` writes, if the last one is a second old and drawing took little."""
+    def show(self, draw: Draw, form: str = ".png") -> None:
+        """Replace the preview by what `draw` writes, if the last one is a second old and drawing took little.
+
+        `form` is the ending of its file.
+        """
         start = time.perf_counter()
         if start < self._next_preview:
             return
-        fresh = self.folder / f".{PREVIEW}"
+        fresh = self.folder / f".{PREVIEW}{form}"
         with suppress(OSError):
             draw(fresh)
-            os.replace(fresh, self.folder / PREVIEW)
+            os.replace(fresh, self.folder / f"{PREVIEW}{form}")
             self.drawn += 1
         end = time.perf_counter()
         self._next_preview = end + max(1.0, (end - start) / self.share)
@@ -85,7 +89,7 @@ class NoFeed(Feed):
     def count_evaluation(self) -> None:
         """Count nothing."""
 
-    def show(self, draw: Draw) -> None:
+    def show(self, draw: Draw, form: str = ".png") -> None:
         """Draw nothing."""
 
 

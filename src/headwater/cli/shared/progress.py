@@ -168,7 +168,9 @@ class Watch:
     Attributes
     ----------
     draw : callable, optional
-        `draw(event, path)` writes the sample of an event as a picture, for a program that follows the command.
+        `draw(event, path)` writes the sample of an event as a file, for a program that follows the command.
+    form : str
+        The ending of that file: ".png", ".wav" or ".xyz".
     """
 
     def __init__(
@@ -190,6 +192,7 @@ class Watch:
         self.interrupt = Interrupt(self.stream)
         self.feed = open_feed()
         self.draw: Callable[[Event, Path], None] | None = None
+        self.form = ".png"
         self.tell: Tell = _ignore
         self.start = self.turned = time.perf_counter()
 
@@ -215,7 +218,7 @@ class Watch:
         """Note and show the event; a status if the run is to end."""
         self.note(event)
         if self.draw is not None:
-            self.feed.show(partial(self.draw, event))
+            self.feed.show(partial(self.draw, event), self.form)
         line = self.line(event)
         self.feed.put(line=line, gradients=self.record.evaluations, misfit=worst(event), round=event.round)
         self.tell(line)

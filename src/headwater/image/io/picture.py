@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from headwater.errors import Misuse
+
+if TYPE_CHECKING:  # who only decodes a file, as the page does, needs no torch
+    from torch import Tensor
 
 Array = NDArray[Any]
 
@@ -138,6 +139,8 @@ def to_tensor(pixels: Array, span: tuple[float, float]) -> Tensor:
     >>> to_tensor(np.array([[[0], [255]]], np.uint8), (0, 255))[0, :, 0].tolist()
     [[-1.0, 1.0], [-1.0, 1.0], [-1.0, 1.0]]
     """
+    import torch
+
     low, high = span
     height, width, channels = pixels.shape
     colour = np.empty((3, height, width), np.float32)
@@ -158,6 +161,7 @@ def to_pixels(x: Tensor, dtype: str, span: tuple[float, float], *, grey: bool) -
 
     Examples
     --------
+    >>> import torch
     >>> x = torch.tensor([-1.0, 0.0, 3.0]).expand(3, 1, 3)
     >>> to_pixels(x, "uint8", (0, 255), grey=True).ravel().tolist()
     [0, 128, 255]
@@ -167,7 +171,7 @@ def to_pixels(x: Tensor, dtype: str, span: tuple[float, float], *, grey: bool) -
         raise Misuse(
             f"One image [1, 3, h, w] can be written, not a tensor {list(shape)}.", "Write one by one."
         )
-    colour = x.detach().to("cpu", torch.float64).reshape(-1, *shape[-2:]).numpy()
+    colour = x.detach().to("cpu").double().reshape(-1, *shape[-2:]).numpy()
     if not np.isfinite(colour).all():
         raise Misuse("The image to be written holds NaN or Inf.", "Look at the status of its problem.")
     values = np.broadcast_to(np.moveaxis(colour, 0, 2), (*shape[-2:], 3))
@@ -194,12 +198,13 @@ def check_range(x: Tensor, low: float = -1.0, high: float = 1.0) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> check_range(torch.tensor([0.0, 0.5, 1.0]))
     Traceback (most recent call last):
     headwater.errors.Misuse: The values span [0, 1], which looks like [0, 1] and not like [-1, 1]. \
 Convert them with x * 2 - 1 or state their range.
     """
-    if not bool(torch.isfinite(x).all()):
+    if not bool(x.isfinite().all()):
         raise Misuse("The image holds NaN or Inf.", "Replace those pixels, or mark them in a mask.")
     least, most = float(x.min()), float(x.max())
     far = max(abs(least - low), abs(most - high)) > 3.5 * (high - low)

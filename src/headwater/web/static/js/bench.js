@@ -70,6 +70,14 @@ export class Bench {
     return this.form.values;
   }
 
+  /** While a job runs: what is seen until there is a sample. */
+  waiting(job) {
+    return null;
+  }
+
+  /** Let go of what `preview` shows. */
+  forget() {}
+
   async #check() {
     const files = { ...this.form.fileNames, ...this.ownFiles() };
     if (this.command.own) files.input = this.input?.name ?? `${this.command.own}${{ picture: ".png", recording: ".wav", molecule: ".sdf" }[this.command.own]}`;

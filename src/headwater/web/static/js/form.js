@@ -5,7 +5,7 @@ const NAMES = {
   sa: "synthetic accessibility", qed: "drug-likeness QED", logp: "logP", mu: "dipole moment", cv: "heat capacity Cv",
   alpha: "polarisability", gap: "HOMO-LUMO gap", homo: "HOMO", lumo: "LUMO", by: "length",
 };
-const FILES = { picture: "image/png,image/jpeg,image/webp,image/bmp", recording: ".wav,.flac,.ogg", molecule: ".sdf,.xyz,.mol", labels: ".txt" };
+const FILES = { picture: "image/png,image/jpeg,image/webp,image/bmp,image/tiff,.tif,.tiff", recording: ".wav,.flac,.ogg,.aif,.aiff", molecule: ".sdf,.xyz,.mol", labels: ".txt" };
 
 export const accept = (kind) => FILES[kind];
 

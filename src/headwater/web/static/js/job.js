@@ -22,6 +22,7 @@ export class JobView {
 
   leave() {
     clearInterval(this.timer);
+    this.bench.forget();
     this.shown?.leave?.();
   }
 
@@ -45,6 +46,7 @@ export class JobView {
         : h("button", { onclick: () => tell(request("POST", `/api/jobs/${job.id}/cancel`)) }, "Cancel"));
     this.shown?.leave?.();
     this.shown = null;
+    this.bench.forget();
     if (job.state === "waiting") fill(this.body, h("div.drop", {}, h("p.large", {}, this.page.jobs.paused ? "The queue is paused." : `Place ${this.page.jobs.place(job)} in the queue`)));
     else if (job.state === "running") this.#live(job);
     else this.#ended(job);
@@ -54,10 +56,10 @@ export class JobView {
 
   #live(job) {
     this.line = h("p.line", {}, "Loading the model");
-    this.picture = h("img.live", { alt: "The sample so far", hidden: true });
     this.curve = this.bench.domain === "molecule" ? null : new Curve();
     this.drawn = -1;
-    fill(this.body, h("div.watch", {}, this.bench.waiting?.(job) ?? null, this.picture), this.line, this.curve?.node ?? null);
+    this.sample = h("div.watch", {}, this.bench.waiting(job));
+    fill(this.body, this.sample, this.line, this.curve?.node ?? null);
   }
 
   #follow(job) {
@@ -66,9 +68,7 @@ export class JobView {
     if (line) fill(this.line, [line.replaceAll(/ {2,}/g, " · "), counted].filter(Boolean).join(" · "));
     if (preview > 0 && preview !== this.drawn) {
       this.drawn = preview;
-      this.picture.src = `/api/jobs/${job.id}/preview?${preview}`;
-      this.picture.hidden = false;
-      this.body.querySelector(".before")?.setAttribute("hidden", "");
+      this.bench.preview(job, `/api/jobs/${job.id}/preview?${preview}`, this.sample);
     }
     this.curve?.draw(job.curve);
   }
@@ -85,7 +85,11 @@ export class JobView {
     if (this.job !== job && this.job?.state !== job.state) return;
     this.shown = this.bench.result(job, this.report, main);
     if (!main.childNodes.length) {
-      if (job.progress.preview) fill(main, h("figure", {}, h("img.live", { src: `/api/jobs/${job.id}/preview`, alt: "The last sample it showed" }), h("figcaption", {}, "The last it showed.")));
+      if (job.progress.preview) {
+        const last = h("div.watch");
+        fill(main, last, h("p.soft.centre", {}, "The last it showed."));
+        this.bench.preview(job, `/api/jobs/${job.id}/preview`, last);
+      }
       else if (!words) fill(main, h("p.soft", {}, "It wrote nothing."));
     }
     this.#facts();

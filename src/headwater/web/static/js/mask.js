@@ -107,7 +107,7 @@ export class MaskEditor {
     if (stroke.tool === "clear") return context.clearRect(0, 0, this.width, this.height);
     if (stroke.tool === "load") return context.drawImage(stroke.canvas, 0, 0);
     context.fillStyle = context.strokeStyle = COLOR;
-    context.lineWidth = stroke.size;
+    context.lineWidth = stroke.size + (stroke.tool === "eraser" ? 1.5 : 0); // with the soft edge of the same stroke
     context.lineCap = context.lineJoin = "round";
     const points = stroke.points.slice(Math.max(0, from - 1));
     context.beginPath();

@@ -29,6 +29,20 @@ export class Molecules extends Bench {
     return h("div.editor", {}, h("div.tools", {}, h("span", {}, this.input.name), h("span.grow"), this.otherFile()), viewer.node);
   }
 
+  /** While it runs, and after it was cancelled: the best molecule of the last round. */
+  preview(job, url, place) {
+    if (this.live?.place !== place) {
+      this.live = { place, viewer: new Viewer() };
+      fill(place, this.live.viewer.node, h("p.soft.small.hint", {}, "The molecule of the last round that is nearest to what was asked for."));
+    }
+    const { viewer } = this.live;
+    fetch(url).then((answer) => (answer.ok ? answer.text() : "")).then((text) => text && viewer.show(text, "xyz"));
+  }
+
+  forget() {
+    this.live = null;
+  }
+
   result(job, report, main) {
     if (!report?.molecules?.length) return null;
     const table = new Table(job, report);
@@ -142,11 +156,13 @@ const format = (value) => (typeof value === "number" ? (Number.isInteger(value) 
 class Viewer {
   constructor() {
     this.place = h("div.three", { role: "img", "aria-label": "The molecule in three dimensions: drag turns, the wheel zooms" });
-    this.node = h("div.viewer", {}, this.place);
+    this.none = h("p.none.soft", { hidden: true }, "Its structure was not written: it is not sound.");
+    this.node = h("div.viewer", {}, this.place, this.none);
   }
 
   async show(text, format) {
     const asked = (this.asked = {});
+    this.none.hidden = Boolean(text);
     const library = await load3d();
     if (asked !== this.asked || !this.place.isConnected) return;
     this.view ??= library.createViewer(this.place, { backgroundAlpha: 0, antialias: true });

@@ -1,12 +1,18 @@
 // Pictures: paint what is lost, look at what came back.
 import "../vendor/img-comparison-slider.js";
-import { h, fill } from "./dom.js";
+import { h, fill, sentence } from "./dom.js";
 import { fileUrl } from "./api.js";
 import { Bench } from "./bench.js";
 import { MaskEditor } from "./mask.js";
 import { spread } from "./spread.js";
 
-const isPicture = (name) => /\.(png|jpe?g|webp|bmp)$/i.test(name) && !name.endsWith("-sheet.png");
+/** The word of a picture that says something of another one, as "std" in a-std.png beside a.png or a-0.png; else "". */
+function mapOf(name, every) {
+  const [, stem, word] = name.match(/^(.+)-([a-z]+)\.\w+$/i) ?? [];
+  return stem && every.some((other) => other.replace(/(-\d+)?\.\w+$/, "") === stem) ? word : "";
+}
+
+const isPicture = (name) => /\.(png|jpe?g|webp|bmp|tiff?)$/i.test(name) && !name.endsWith("-sheet.png");
 
 export class Pictures extends Bench {
   constructor(page, domain) {
@@ -76,11 +82,19 @@ export class Pictures extends Bench {
     return job.files.input ? h("img.live.before", { src: fileUrl(job, job.files.input), alt: "As it came" }) : null;
   }
 
+  /** While it runs, and after it was cancelled: the sample so far. */
+  preview(job, url, place) {
+    const picture = place.querySelector("img:not(.before)") ?? h("img.live", { alt: "The sample so far" });
+    picture.src = url;
+    fill(place, picture);
+  }
+
   result(job, report, main) {
-    const pictures = job.results.filter(isPicture);
+    const every = job.results.filter(isPicture);
+    const pictures = every.filter((name) => !mapOf(name, every)), maps = every.filter((name) => mapOf(name, every));
     if (!pictures.length) return null;
     if (!job.files.input) {
-      fill(main, h("div.gallery", {}, pictures.map((name) => h("a", { href: fileUrl(job, name), target: "_blank", rel: "noopener" }, h("img", { src: fileUrl(job, name), alt: name, loading: "lazy" })))));
+      fill(main, h(pictures.length > 4 ? "div.gallery" : "div.gallery.few", {}, pictures.map((name) => h("a", { href: fileUrl(job, name), target: "_blank", rel: "noopener" }, h("img", { src: fileUrl(job, name), alt: name, loading: "lazy" })))));
       return null;
     }
     const before = fileUrl(job, job.files.input);
@@ -88,7 +102,7 @@ export class Pictures extends Bench {
     const show = (name) => {
       const after = h("img", { slot: "second", src: fileUrl(job, name), alt: "After" });
       const slider = h("img-comparison-slider", { tabindex: "0", "aria-label": "Before and after: move with the arrow keys" }, h("img", { slot: "first", src: before, alt: "Before" }), after);
-      after.addEventListener("load", () => this.#size(slider, after));
+      after.addEventListener("load", () => slider.isConnected && this.#size(slider, after)); // another one may be shown by now
       fill(place, slider, h("div.captions", {}, h("span", {}, "before"), h("span", {}, "after"),
         h("button.quiet", { onclick: () => this.goOn(job, name) }, "Use as input")));
       for (const thumb of thumbs.children) thumb.setAttribute("aria-pressed", String(thumb.title === name));
@@ -101,7 +115,15 @@ export class Pictures extends Bench {
       } }, "std");
       thumbs.append(map);
     }
-    fill(main, place, pictures.length > 1 ? thumbs : null);
+    for (const name of maps) {
+      const word = mapOf(name, every);
+      const map = h("button", { title: name, "aria-label": word, onclick: () => {
+        fill(place, h("figure", {}, h("img.live", { src: fileUrl(job, name), alt: word }), h("figcaption", {}, report?.pictures?.[name] ?? sentence(word))));
+        for (const thumb of thumbs.children) thumb.setAttribute("aria-pressed", String(thumb === map));
+      } }, word);
+      thumbs.append(map);
+    }
+    fill(main, place, thumbs.children.length > 1 ? thumbs : null);
     show(pictures[0]);
     return null;
   }
@@ -110,7 +132,7 @@ export class Pictures extends Bench {
   #size(slider, image) {
     const room = slider.parentElement.clientWidth, high = Math.max(240, innerHeight * 0.66);
     const scale = Math.min(room / image.naturalWidth, high / image.naturalHeight);
-    const width = image.naturalWidth * (scale > 2 ? Math.min(Math.floor(scale), 12) : scale);
+    const width = image.naturalWidth * (scale > 3 ? Math.min(Math.floor(scale), 12) : scale);
     slider.style.width = `${width}px`;
     slider.classList.toggle("small", scale > 1.5);
   }
@@ -118,7 +140,7 @@ export class Pictures extends Bench {
   facts(report) {
     const first = report.samples?.[0];
     if (!first) return [];
-    const rows = [["status", first.sentence ?? first.status ?? ""]];
+    const rows = [["status", first.sentence ?? ""]];
     if (first.misfit !== undefined && first.misfit !== null) rows.push(["misfit", `${first.misfit.toFixed(2)}, 1 = noise of ${report.misfit_unit.toPrecision(2)}`]);
     if (first.evaluations) rows.push(["evaluations", String(first.evaluations)]);
     if (first.gradients) rows.push(["gradients", String(first.gradients)]);

@@ -37,9 +37,11 @@ export class Player extends EventTarget {
     const track = { name, surfer, regions, node: h("figure.track", {}, this.caption(name), place) };
     surfer.on("ready", (seconds) => {
       this.seconds = seconds;
-      if (seconds <= LONGEST) surfer.registerPlugin(Spectrogram.create({ height: 128, labels: true, fftSamples: 1024, scale: "mel", gainDB: 20, rangeDB: 80, labelsColor: "#fff", labelsHzColor: "#fff", labelsBackground: "#0000" }));
+      if (seconds <= LONGEST && !track.spectrogram) track.spectrogram = surfer.registerPlugin(Spectrogram.create({ height: 128, labels: true, fftSamples: 1024, scale: "mel", gainDB: 20, rangeDB: 80, labelsColor: "#fff", labelsHzColor: "#fff", labelsBackground: "#0000" }));
       if (this.marks) regions.enableDragSelection({ color: "#ff3b1f55" });
-      this.dispatchEvent(new Event("ready"));
+      track.ready = true;
+      if (this.wanted === track) this.toggle();
+      if (this.tracks.every((other) => other.ready)) this.dispatchEvent(new Event("ready"));
     });
     surfer.on("error", (error) => this.dispatchEvent(new CustomEvent("broken", { detail: error })));
     surfer.on("timeupdate", (at) => {
@@ -74,7 +76,9 @@ export class Player extends EventTarget {
   }
 
   toggle() {
-    const { surfer } = this.active;
+    const { surfer, ready } = this.active;
+    this.wanted = ready ? null : this.active; // a click while it is loaded is not lost
+    if (!ready) return;
     if (!surfer.isPlaying() && this.loop && this.selected) surfer.setTime(this.selected.start);
     surfer.playPause();
   }
@@ -130,5 +134,17 @@ export class Player extends EventTarget {
 
   destroy() {
     this.tracks.forEach((track) => track.surfer.destroy());
+  }
+
+  /** Another recording in the place of the first, once this one is not heard. */
+  replace(url) {
+    const { surfer } = this.tracks[0];
+    const load = () => {
+      this.tracks[0].ready = false;
+      surfer.load(url).catch(() => null); // a next one may come before this one is there
+    };
+    if (!surfer.isPlaying()) return void load();
+    this.next?.();
+    this.next = surfer.once("pause", () => (this.next = null, load()));
   }
 }

@@ -5,7 +5,7 @@ import { Bench } from "./bench.js";
 import { Player } from "./player.js";
 import { tell } from "./tell.js";
 
-const isRecording = (name) => /\.(wav|flac|ogg)$/i.test(name);
+const isRecording = (name) => /\.(wav|flac|ogg|aiff?)$/i.test(name);
 const MOST_REGIONS = 80;
 const span = ([start, end]) => `${start.toFixed(6)}-${end.toFixed(6)}`;
 
@@ -82,8 +82,18 @@ export class Recordings extends Bench {
     });
   }
 
-  waiting(job) {
-    return null;
+  /** While it runs, and after it was cancelled: what the flow has so far, to see and to hear; a new sample waits for a pause. */
+  preview(job, url, place) {
+    if (this.live?.place !== place) {
+      this.live?.player.destroy();
+      this.live = { place, player: new Player({ "": url }) };
+      fill(place, this.live.player.node, h("p.soft.small.hint", {}, "The model's sample of the stretch at work, at its own rate and loudness."));
+    } else this.live.player.replace(url);
+  }
+
+  forget() {
+    this.live?.player.destroy();
+    this.live = null;
   }
 
   result(job, report, main) {
