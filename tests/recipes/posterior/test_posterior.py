@@ -32,8 +32,8 @@ METHODS = {
     "MALA": InfinityMALA(burn_in=10, thin=2),
     "HMC": InfinityHMC(burn_in=5, thin=2),
     "SGLD": SGLD(burn_in=10, thin=2),
-    "perturb-and-MAP": PerturbAndMAP(),
-    "RTO": RandomiseThenOptimise(),
+    "perturb-and-MAP": PerturbAndMAP(gradients=8),
+    "RTO": RandomiseThenOptimise(gradients=8),
 }
 every = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 Y = torch.tensor([[0.5], [-1.0], [2.0]])
@@ -51,7 +51,7 @@ MISFIT = Misfit(lambda x: x.sum(1, keepdim=True), Y, torch.tensor([0.3, 0.5, 1.0
 
 
 def draw(flow=FLOW, misfit=MISFIT, seeds=SEEDS, **options):
-    options = {"chains": 2, "draws": 6} | options
+    options = {"chains": 2, "draws": 4} | options
     return posterior(flow, misfit, seeds, steps=1, solver=EULER, **options)
 
 
@@ -227,7 +227,7 @@ def test_independent_draws_agree_and_chains_apart_do_not():
 def test_verdicts_say_what_happened():
     stuck = draw(method=PCN(burn_in=0, thin=1, step=1e-3), draws=20)
     assert all("do not agree yet" in s and "run longer" in s for s in stuck.verdict())
-    well = draw(method=PerturbAndMAP(), draws=60, chains=4)
+    well = draw(method=PerturbAndMAP(gradients=12), draws=40, chains=4)
     assert all(s.startswith("The chains agree: R-hat 1.0") and "effective draws" in s for s in well.verdict())
 
 

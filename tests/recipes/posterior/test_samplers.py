@@ -61,7 +61,7 @@ def linear_answer(y=Y):
 
 @exact
 def test_a_gaussian_posterior_is_that_of_algebra(method):
-    found = draw(LINEAR, linear_misfit(), [3, 4], method=method, chains=20, draws=20)
+    found = draw(LINEAR, linear_misfit(), [3, 4], method=method, chains=50, draws=8)
     mean, cov = linear_answer()
     n = found.ess.min()
     assert n > 80
@@ -73,7 +73,7 @@ def test_a_gaussian_posterior_is_that_of_algebra(method):
 
 def test_sgld_is_near_a_gaussian_posterior_and_biased():
     """No Metropolis step corrects it, so its width is off by more than chance: the docstring says so."""
-    found = draw(LINEAR, linear_misfit(), [3, 4], method=replace(SGLD(), step=0.5), chains=40, draws=50)
+    found = draw(LINEAR, linear_misfit(), [3, 4], method=replace(SGLD(), step=0.5), chains=100, draws=20)
     mean, cov = linear_answer()
     off = (found.mean - mean).abs() / cov.diagonal().sqrt()
     ratio = found.std / cov.diagonal().sqrt()
@@ -115,15 +115,15 @@ def bend(x):
 
 def test_the_weights_of_rto_correct_what_perturb_and_map_gets_wrong():
     flow = flow_of(bend, 2)
-    misfit = Misfit(lambda x: x.exp().sum(1, keepdim=True), torch.tensor([[6.0]]), 1.0)
+    misfit = Misfit(lambda x: x[:, :1], torch.tensor([[3.0]]), 1.0)
     axis = torch.linspace(-6, 6, 801, dtype=torch.float64)
     x = torch.cartesian_prod(axis, axis)
     w = torch.softmax(-misfit(bend(x)) - 0.5 * x.square().sum(1), 0)
     mean = w @ x
     std = (w @ (x - mean).square()).sqrt()
-    found = {n: draw(flow, misfit, [0], method=m, chains=100, draws=8) for n, m in DRAWS.items()}
+    found = {n: draw(flow, misfit, [0], method=m, chains=200, draws=4) for n, m in DRAWS.items()}
     off = {n: ((f.expect(f.x0)[0] - mean) / std).abs().max() for n, f in found.items()}
-    assert off["RTO"] < 0.12 and off["perturb-and-MAP"] > 2 * off["RTO"]
+    assert off["RTO"] < 0.1 and off["perturb-and-MAP"] > 1.5 * off["RTO"]
     weights = found["RTO"].log_weights
     assert float(weights[weights.isfinite()].std()) > 0.05
     assert (found["perturb-and-MAP"].log_weights == 0).all()

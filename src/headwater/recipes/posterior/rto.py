@@ -55,6 +55,9 @@ class RandomiseThenOptimise:
     for a linear problem. A draw that was not solved has no weight. A Jacobian takes as many gradients as there are
     measurements, so it is for small problems.
 
+    The weights are exact where x0 -> Q' H(x0) is one-to-one. Where the map from x0 to the measurement turns back on
+    itself the determinant comes near 0, and a few draws carry all the weight: `Posterior.ess` is small then.
+
     Parameters
     ----------
     gradients
