@@ -46,6 +46,7 @@ def group_of(options: Mapping[str, Any]) -> str | None:
         or command not in TOGETHER
         or options["samples"] != 1
         or options["seconds"] is not None
+        or options["posterior"] is not None
     ):
         return None
     return json.dumps({k: v for k, v in options.items() if k not in OWN}, sort_keys=True)
