@@ -116,7 +116,7 @@ def cases() -> dict[str, Callable[[], Case]]:
     half = torch.eye(16)[:8]
     means, wide = torch.tensor([[-2.0, 0.0], [2.0, 0.5], [0.0, -2.0]]), torch.tensor([0.5, 0.4, 0.6])
     second = torch.tensor([[0.3, 1.0]])
-    grid = logit_grid(6)
+    grid = logit_grid(2)
     return {
         "gaussian": lambda: Case(Gaussian(torch.ones(4), cov).flow, Rows(a), 0.3, grid, by_algebra),
         "sharp": lambda: Case(
@@ -226,7 +226,7 @@ def main() -> None:
     o = options(
         __doc__.splitlines()[0],
         replicates=500,
-        draws=25,
+        draws=12,
         keep="",
         cases="gaussian,sharp,mixture,curved",
         samplers=",".join(SAMPLERS),
@@ -240,7 +240,7 @@ def main() -> None:
         for name in o.samplers.split(",")
     ]
     note = (
-        f"{o.replicates} replicates of four chains with {o.draws} draws each, own settings of each sampler. By chance "
+        f"{o.replicates} replicates of four chains with {o.draws} draws each, settings of each sampler. By chance "
         f"the coverage of one coordinate is off by {100 * 1.96 * (0.09 / o.replicates) ** 0.5:.1f}, the bias, in "
         f"posterior stds and the worst of the coordinates, by about {2 / o.replicates**0.5:.2f}."
     )

@@ -60,6 +60,8 @@ class Sampler(Protocol):
         Steps from one kept draw to the next.
     state
         The class of its states.
+    caveat
+        What its draws lack even if the chains agree, a sentence; empty if nothing.
 
     Examples
     --------
@@ -70,6 +72,7 @@ class Sampler(Protocol):
     """
 
     state: ClassVar[type[Any]]
+    caveat: ClassVar[str]
 
     @property
     def burn_in(self) -> int: ...

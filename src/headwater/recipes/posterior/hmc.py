@@ -67,9 +67,10 @@ class InfinityHMC:
     """
 
     state: ClassVar[type[Any]] = TunedState
-    burn_in: int = 60
-    thin: int = 4
-    leaps: int = 6
+    caveat: ClassVar[str] = ""
+    burn_in: int = 50
+    thin: int = 3
+    leaps: int = 10
     step: float = 0.1
     acceptance: float = 0.651
 

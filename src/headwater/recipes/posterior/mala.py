@@ -64,6 +64,7 @@ class InfinityMALA:
     """
 
     state: ClassVar[type[Any]] = TunedState
+    caveat: ClassVar[str] = ""
     burn_in: int = 300
     thin: int = 20
     step: float = 0.2

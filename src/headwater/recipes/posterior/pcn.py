@@ -62,6 +62,7 @@ class PCN:
     """
 
     state: ClassVar[type[Any]] = TunedState
+    caveat: ClassVar[str] = ""
     burn_in: int = 500
     thin: int = 50
     step: float = 0.2

@@ -57,6 +57,9 @@ class PerturbAndMAP:
     """
 
     state: ClassVar[type[Any]] = ChainState
+    caveat: ClassVar[str] = (
+        "Each draw is an optimisation of its own, which is exact only where the measurement is linear in x0."
+    )
     burn_in: ClassVar[int] = 0
     thin: ClassVar[int] = 1
     gradients: int = 20

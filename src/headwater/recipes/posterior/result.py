@@ -59,6 +59,8 @@ class Posterior:
         and of the start.
     state
         Tensors by name, from which `posterior(..., state=)` goes on.
+    caveat
+        What the sampler's draws lack even if the chains agree; empty if nothing.
 
     Examples
     --------
@@ -82,6 +84,7 @@ class Posterior:
     evaluations: Tensor
     gradients: Tensor
     state: dict[str, Tensor]
+    caveat: str = ""
 
     @property
     def weights(self) -> Tensor:
@@ -201,11 +204,12 @@ class Posterior:
         return bulk * self._effective_weights
 
     def verdict(self) -> list[str]:
-        """A sentence for every problem: whether its chains agree, and what to do if not."""
-        return [
+        """For every problem whether its chains agree, and what to do if not; after it the caveat of the sampler."""
+        found = [
             judge_chains(float(r), float(n), self.x1.shape[2], s.count(Status.DIVERGED))
             for r, n, s in zip(self.r_hat, self.ess, self.status, strict=True)
         ]
+        return [f"{sentence} {self.caveat}".rstrip() for sentence in found]
 
     def _started(self, problem: int) -> list[bool]:
         return [status is not Status.DIVERGED for status in self.status[problem]]

@@ -86,6 +86,7 @@ class RandomiseThenOptimise:
     """
 
     state: ClassVar[type[Any]] = RTOState
+    caveat: ClassVar[str] = ""
     burn_in: ClassVar[int] = 0
     thin: ClassVar[int] = 1
     gradients: int = 30
@@ -146,8 +147,8 @@ class Equation:
     def point(self, w: Tensor, rows: Any) -> Tensor:
         """x0 = x* + R^-1 w, `[k, *event]`."""
         step = torch.linalg.solve_triangular(self.state.r[rows], w[..., None], upper=True)[..., 0]
-        mode = self.state.mode[rows]
-        return mode + step.reshape(mode.shape)
+        point: Tensor = self.state.mode[rows] + step.reshape(-1, *self.state.mode.shape[1:])
+        return point
 
     def evaluate(self, rows: Tensor, w: Tensor) -> Evaluation:
         """Value and gradient of the rows `[k]` at w `[chains, d]`."""

@@ -202,7 +202,6 @@ class Run:
         seeds_of = seeds_of_chains(seeds, self.chains)
         generators = make_generators([seeds_of[i] for i in index.tolist()]) if len(index) else []
         self.noise = Noise(generators, self.potential.flow, x0)
-        self.before = self.noise.save() if generators else torch.zeros(0)
 
     def resume(self, saved: dict[str, Tensor], seeds: Sequence[int]) -> None:
         """Take over what an earlier run left."""
@@ -222,8 +221,7 @@ class Run:
         self._restrict(index)
         self.kept = {name: list(saved[f"kept.{name}"]) for name in DRAWN}
         self.noise = Noise([torch.Generator(device="cpu") for _ in index], self.potential.flow, self.state.x0)
-        self.before = saved["generators"]
-        self.noise.load(self.before)
+        self.noise.load(saved)
 
     def _check(self, x0: Tensor) -> None:
         check_promises(self.potential.objective, x0)
@@ -247,7 +245,8 @@ class Run:
             except Ended as ended:
                 self.ended = ended.status
                 return
-            self.state, self.done, self.before = state, self.done + 1, self.noise.save()
+            self.state, self.done = state, self.done + 1
+            self.noise.commit()
             if self.done > self.method.burn_in and (self.done - self.method.burn_in) % self.method.thin == 0:
                 for name in DRAWN:
                     self.kept[name].append(getattr(state, name))
@@ -271,7 +270,7 @@ class Run:
 
     def save(self) -> dict[str, Tensor]:
         """The state to go on from, as tensors by name."""
-        out = {"done": torch.tensor(self.done), "live": self.live, "generators": self.before}
+        out = {"done": torch.tensor(self.done), "live": self.live} | self.noise.save()
         out |= {f"all.{name}": value for name, value in tensors_of(self.everything).items()}
         out |= {f"now.{name}": value for name, value in tensors_of(self.state).items()}
         for name, values in self.kept.items():
@@ -300,6 +299,7 @@ class Run:
             evaluations=counts["evaluations"],
             gradients=counts["gradients"],
             state=self.save(),
+            caveat=self.method.caveat,
         )
 
     def _spread(self, name: str) -> Tensor:
