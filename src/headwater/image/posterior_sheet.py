@@ -73,7 +73,7 @@ def write_posterior_sheet(
     'sheet.png'
     """
     upper = [Panel("Measurement", "", measurement), Panel("Mean", captions[0], mean)]
-    upper += [Panel("Plausible draw", captions[1], sample)]
+    upper += [Panel("A draw", captions[1], sample)]
     upper += [] if reference is None else [Panel("Reference", "", reference)]
     lower = [Panel("5 %", "", low), Panel("95 %", "", high)]
     with write_atomically(path, overwrite=overwrite) as temporary:

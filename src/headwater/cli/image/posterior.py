@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,11 +44,14 @@ from headwater.cli.shared.posterior import DEFINITIONS as SHARED
 from headwater.cli.shared.progress import Watch
 from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
+from headwater.flows.latent import LatentModel
+from headwater.image.answers import estimate_for
 from headwater.image.io.files import write_image
 from headwater.image.metrics.compare import compare
 from headwater.image.posterior import finish_posterior
 from headwater.image.posterior_sheet import round_up, write_posterior_sheet
 from headwater.image.restoration import region_of, rms_of
+from headwater.recipes.estimate import Estimate
 from headwater.recipes.posterior.result import Posterior
 from headwater.recipes.problem import Problem
 
@@ -203,6 +207,7 @@ class PosteriorJob(Job):
         task, images = self.request.task, self.images
         rows, columns = region_of(task, self.problem)
         y = task.y if task.y.ndim == 4 and task.y.shape[1] in (1, 3) else torch.zeros(1, 1, *task.size)
+        events = [tell_event(report["event"], self.about["draws"])] if report["event"] else []
         mean, sample, std, low, high = (image[..., rows, columns] for image in images.values())
         write_posterior_sheet(
             self.outputs.sheet,
@@ -214,8 +219,8 @@ class PosteriorJob(Job):
             high,
             reference=None if self.reference is None else self.reference[..., rows, columns],
             title=f"{self.inputs[0].name}: {task.operator.name}, {self.about['draws']} draws",
-            lines=[*([tell_event(report["event"], self.about["draws"])] if report["event"] else []), self.about["verdict"]],
-            captions=[f"{r['psnr']:.2f} dB" if r.get("psnr") is not None else "" for r in report["samples"][:2]],
+            lines=[*events, *textwrap.wrap(self.about["verdict"], 110)],
+            captions=[f"{r['psnr']:.1f} dB" if r.get("psnr") is not None else "" for r in report["samples"][:2]],
             overwrite=self.overwrite,
         )
 
@@ -260,12 +265,14 @@ def posterior_job(request: Request, o: Restore, plan: Plan) -> PosteriorJob:
     own = {k: v for k, v in fields["settings"].items() if k not in ("seconds", "memory", "posterior")}
     file = ChainFile(kept, digest(request.inputs, {**own, "model": o.model, "noise": o.noise}), o.overwrite)
     check_memory(fields["model"], request, replace(o, samples=CHAINS))
+    latent = isinstance(fields["model"], LatentModel)
+    estimate = Estimate(times=8) if latent else estimate_for(request.task.operator)
     return PosteriorJob(
         **fields,
         warnings=request.warnings,
         watch=Watch(request.command, seconds=o.seconds, quiet=o.quiet),
         overwrite=o.overwrite or file.goes_on,
-        plan=plan,
+        plan=plan.begin_at(estimate),
         file=file,
         event=event,
     )

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from headwater.cli.shared.progress import Watch, clock
 from headwater.dflow.forecast import forecast
 from headwater.errors import Misuse
 from headwater.optimizers.status import Status
+from headwater.recipes.estimate import Estimate
 from headwater.recipes.posterior.chains import Sampler
 from headwater.recipes.posterior.diagnostics import largest_r_hat
 from headwater.recipes.posterior.hmc import InfinityHMC
@@ -35,7 +36,7 @@ from headwater.solvers.method import MIDPOINT
 from headwater.text import counted
 
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
-    "perturb-and-map": partial(PerturbAndMAP, gradients=10),
+    "perturb-and-map": partial(PerturbAndMAP, gradients=8, first_step=0.002),
     "pcn": PCN,
     "mala": InfinityMALA,
     "hmc": InfinityHMC,
@@ -93,6 +94,12 @@ class Plan:
     def settings(self) -> dict[str, Any]:
         """The settings for a report."""
         return {"posterior": self.count, "sampler": self.sampler, "chains": CHAINS, "steps": self.steps}
+
+    def begin_at(self, estimate: Estimate) -> Plan:
+        """The plan whose optimisations begin at an estimate of the domain; as it is for a Markov chain."""
+        if not isinstance(self.method, PerturbAndMAP):
+            return self
+        return replace(self, method=replace(self.method, estimate=replace(estimate, fresh=0.0)))
 
     def cost(self, problem: Problem, problems: int = 1) -> str:
         """One sentence on what drawing takes; the network is evaluated three times for it."""
@@ -180,7 +187,7 @@ class ChainFile:
         if about != self.about:
             return None
         # the states of generators live on the CPU, as all random draws do
-        return {k: v if k == "generators" else v.to(device) for k, v in state.items()}
+        return {k: v if k == "generators" or k.startswith("drawn.") else v.to(device) for k, v in state.items()}
 
     def _read(self) -> tuple[str, dict[str, Tensor]]:
         from safetensors import SafetensorError
