@@ -29,6 +29,7 @@ from headwater.recipes.methods import find_method
 from headwater.recipes.one_evaluation import OneEvaluation, find_time_of_noise
 from headwater.recipes.paper import Paper
 from headwater.recipes.posterior.chains import Sampler
+from headwater.recipes.posterior.forecast import PosteriorForecast, forecast_posterior
 from headwater.recipes.posterior.hmc import InfinityHMC
 from headwater.recipes.posterior.mala import InfinityMALA
 from headwater.recipes.posterior.pcn import PCN
@@ -99,6 +100,7 @@ __all__ = [
     "PerturbAndMAP",
     "Polyak",
     "Posterior",
+    "PosteriorForecast",
     "RK4",
     "RandomiseThenOptimise",
     "RecipeOptions",
@@ -125,6 +127,7 @@ __all__ = [
     "find_method",
     "find_time_of_noise",
     "forecast",
+    "forecast_posterior",
     "inversion",
     "invert",
     "log_likelihood",

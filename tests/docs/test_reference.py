@@ -13,7 +13,7 @@ from docstring_examples import free_names
 import headwater
 
 API = Path(__file__).parents[2] / "docs" / "api"
-CORE = ("control", "flows", "adapters", "problems", "rewards", "solvers", "recipes", "errors")
+CORE = ("control", "flows", "adapters", "problems", "rewards", "solvers", "recipes", "posterior", "errors")
 
 
 def read_entries(text):

@@ -88,7 +88,7 @@ def test_a_run_that_a_watched_flow_ends_goes_on_where_it_was(method, after):
         return Status.SECONDS if len(calls) > after else None
 
     start = FLOW.noise(SEEDS)
-    cut = draw(watch_flow(FLOW, check), method=method, start=start) if after > 12 or method else None
+    cut = draw(watch_flow(FLOW, check), method=method, start=start)
     assert all(s is Status.SECONDS for row in cut.status for s in row) and cut.x0.shape[2] < 6
     rest, whole = draw(method=method, state=cut), draw(method=method, start=start)
     assert torch.equal(rest.x0, whole.x0) and torch.equal(rest.gradients, whole.gradients)
@@ -175,7 +175,7 @@ def test_start_and_guess():
     still = PCN(step=1e-6, burn_in=5)
     draw(method=still, start=torch.full((3, 2), 0.25), callback=note)
     assert_close(at[0], torch.full((6, 2), 0.25), atol=1e-4, rtol=0)
-    draw(method=still, guess=torch.zeros(3, 2), callback=note)
+    draw(method=still, callback=note)
     assert (at[1][0::2] - at[1][1::2]).abs().min() > 1e-3
     draw(misfit=lambda x1: x1.square().sum(1), method=still, callback=note)
     assert (at[2] - at[1]).abs().min() > 1e-6

@@ -23,7 +23,7 @@ from headwater import (
 torch.set_num_threads(1)
 CHAINS = {
     "pCN": PCN(burn_in=300, thin=10),
-    "MALA": InfinityMALA(burn_in=150, thin=4),
+    "MALA": InfinityMALA(burn_in=150, thin=10),
     "HMC": InfinityHMC(burn_in=60, thin=1),
 }
 DRAWS = {"perturb-and-MAP": PerturbAndMAP(), "RTO": RandomiseThenOptimise()}
@@ -61,10 +61,10 @@ def linear_answer(y=Y):
 
 @exact
 def test_a_gaussian_posterior_is_that_of_algebra(method):
-    found = draw(LINEAR, linear_misfit(), [3, 4], method=method, chains=20, draws=50)
+    found = draw(LINEAR, linear_misfit(), [3, 4], method=method, chains=20, draws=20)
     mean, cov = linear_answer()
     n = found.ess.min()
-    assert n > 300
+    assert n > 80
     assert ((found.mean - mean) / cov.diagonal().sqrt()).abs().max() < 4 / n.sqrt()
     flat = found.x1.flatten(1, 2)
     for i in range(2):

@@ -60,6 +60,8 @@ class Sampler(Protocol):
         Steps from one kept draw to the next.
     state
         The class of its states.
+    needs_start
+        Whether its draws depend on where it begins.
     caveat
         What its draws lack even if the chains agree, a sentence; empty if nothing.
 
@@ -72,6 +74,7 @@ class Sampler(Protocol):
     """
 
     state: ClassVar[type[Any]]
+    needs_start: ClassVar[bool]
     caveat: ClassVar[str]
 
     @property
@@ -130,7 +133,7 @@ def acceptance_probability(log_ratio: Tensor) -> Tensor:
     return torch.where(log_ratio.isnan(), 0.0, log_ratio.clamp(max=0).exp())
 
 
-def count(state: S, evaluations: int, gradients: int) -> S:
+def count(state: S, evaluations: int | Tensor, gradients: int | Tensor) -> S:
     """The state with as many more network and gradient evaluations on its account."""
     return replace(state, evaluations=state.evaluations + evaluations, gradients=state.gradients + gradients)
 

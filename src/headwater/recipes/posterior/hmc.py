@@ -67,6 +67,7 @@ class InfinityHMC:
     """
 
     state: ClassVar[type[Any]] = TunedState
+    needs_start: ClassVar[bool] = True
     caveat: ClassVar[str] = ""
     burn_in: int = 50
     thin: int = 3

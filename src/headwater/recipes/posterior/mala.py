@@ -64,6 +64,7 @@ class InfinityMALA:
     """
 
     state: ClassVar[type[Any]] = TunedState
+    needs_start: ClassVar[bool] = True
     caveat: ClassVar[str] = ""
     burn_in: int = 300
     thin: int = 20

@@ -62,6 +62,7 @@ class PCN:
     """
 
     state: ClassVar[type[Any]] = TunedState
+    needs_start: ClassVar[bool] = True
     caveat: ClassVar[str] = ""
     burn_in: int = 500
     thin: int = 50

@@ -66,12 +66,13 @@ class PerturbAndMAP:
     """
 
     state: ClassVar[type[Any]] = ChainState
+    needs_start: ClassVar[bool] = False
     caveat: ClassVar[str] = (
         "Each draw is an optimisation of its own, which is exact only where the measurement is linear in x0."
     )
     burn_in: ClassVar[int] = 0
     thin: ClassVar[int] = 1
-    gradients: int = 20
+    gradients: int = 30
     first_step: float = 0.05
     estimate: Estimate | None = None
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from headwater.dflow.evaluation import Evaluation
 from headwater.dflow.prior import GaussianPrior
 from headwater.errors import Misuse
-from headwater.recipes.posterior.chains import ChainState, initial_fields
+from headwater.recipes.posterior.chains import ChainState, count, initial_fields
 from headwater.recipes.posterior.noise import Noise
 from headwater.recipes.posterior.optimise import minimise, require_measurement
 from headwater.recipes.posterior.perturb_and_map import keep_draw
@@ -86,6 +86,7 @@ class RandomiseThenOptimise:
     """
 
     state: ClassVar[type[Any]] = RTOState
+    needs_start: ClassVar[bool] = True
     caveat: ClassVar[str] = ""
     burn_in: ClassVar[int] = 0
     thin: ClassVar[int] = 1
@@ -115,7 +116,8 @@ class RandomiseThenOptimise:
         q, r = torch.linalg.qr(torch.where(j.isfinite(), j, 0.0))
         fields = initial_fields(e, potential.nfe, 0)
         state = RTOState(**fields, mode=found.x, q=q, r=r)
-        return count_rows(state, found.evaluations + j.shape[1] - j.shape[2], potential.nfe)
+        gradients = found.evaluations + j.shape[1] - j.shape[2]
+        return count(state, potential.nfe * gradients, gradients)
 
     def advance(self, state: RTOState, potential: Potential, noise: Noise, adapt: bool) -> RTOState:
         """The next draw of every chain, with its weight."""
@@ -125,9 +127,8 @@ class RandomiseThenOptimise:
         x0 = equation.point(found.x, slice(None))
         state = keep_draw(state, potential.value(x0), found.evaluations, potential.nfe)
         j = jacobian(potential, x0)
-        state = count_rows(
-            state, torch.zeros_like(found.evaluations) + j.shape[1] - j.shape[2], potential.nfe
-        )
+        rows = j.shape[1] - j.shape[2]
+        state = count(state, potential.nfe * rows, rows)
         h = torch.cat([x0.flatten(1), residual(potential, state.x1)], 1).double()
         projected = project(state.q.double(), h)
         _, log_det = torch.linalg.slogdet(state.q.double().mT @ j.double())
@@ -189,10 +190,3 @@ def jacobian(potential: Potential, x0: Tensor) -> Tensor:
     d = x0[0].numel()
     eye = torch.eye(d, dtype=x0.dtype, device=x0.device).expand(len(x0), d, d)
     return torch.cat([eye, torch.stack(rows, 1)], 1)
-
-
-def count_rows(state: RTOState, gradients: Tensor, nfe: int) -> RTOState:
-    """The state with `gradients` `[chains]` more on its account."""
-    return replace(
-        state, evaluations=state.evaluations + nfe * gradients, gradients=state.gradients + gradients
-    )

@@ -24,7 +24,7 @@ from headwater.flows.seeds import make_generators
 from headwater.flows.watched import Ended
 from headwater.optimizers.status import Status
 from headwater.problem.cost import Cost
-from headwater.recipes.posterior.chains import Sampler, take_chains, tensors_of
+from headwater.recipes.posterior.chains import Sampler, count, take_chains, tensors_of
 from headwater.recipes.posterior.noise import Noise, seeds_of_chains, seeds_of_starts
 from headwater.recipes.posterior.pcn import PCN
 from headwater.recipes.posterior.potential import Potential
@@ -70,7 +70,7 @@ def posterior(
     method
         The sampler.
     guess
-        A rough x1 `[problems or 1, *event]` from which the start is made; None means zeros.
+        A rough x1 `[problems or 1, *event]`, which a recipe is given; no sampler needs one.
     chains
         Chains per problem, at least 1. R-hat compares them.
     draws
@@ -89,8 +89,9 @@ def posterior(
         An earlier result, or its `state`, to go on from with the same flow, misfit, seeds, method and chains. `draws`
         counts those of all runs: the result is that of one run without a break.
     start
-        Source points `[problems, *event]` or `[problems, chains, *event]` to begin at; None means inverted estimates,
-        one for every chain, for a `Misfit`, and draws of the source for any other cost.
+        Source points `[problems, *event]` or `[problems, chains, *event]` to begin at; None means draws of the
+        source that up to 20 gradients brought near the measurement, each near one of its own (`PerturbAndMAP`). A
+        `PCN` for a cost that is no `Misfit` begins at draws of the source.
 
     Returns
     -------
@@ -135,7 +136,7 @@ def posterior(
     if state is not None:
         run.resume(state.state if isinstance(state, Posterior) else state, seeds)
     else:
-        run.begin(seeds, guess, start)
+        run.begin(seeds, start)
     run.sample()
     return run.build_result()
 
@@ -182,19 +183,20 @@ class Run:
     kept: dict[str, list[Tensor]] = field(default_factory=lambda: {name: [] for name in DRAWN})
     ended: Status | None = None
 
-    def begin(self, seeds: Sequence[int], guess: Tensor | None, start: Tensor | None) -> None:
+    def begin(self, seeds: Sequence[int], start: Tensor | None) -> None:
         """Evaluate the start of every chain; those with a potential that is not finite stay out."""
-        flow, spent = self.potential.flow, 0
+        flow = self.potential.flow
         if start is None:
-            device = torch.device("cpu") if guess is None else guess.device
-            rough = guess if guess is None or len(guess) == 1 else guess.repeat_interleave(self.chains, 0)
             own = seeds_of_starts(seeds, self.chains)
-            x0, spent = start_chains(flow, self.potential.cost, own, rough, device)
+            x0 = flow.noise(own, device=find_device(flow))
+            self._check(x0)
+            noise = Noise(make_generators(own), flow, x0)
+            x0, spent = start_chains(self.potential, self.method, noise.source(), noise)
         else:
-            x0 = spread_start(start, flow, self.problems, self.chains)
-        self._check(x0)
+            x0, spent = spread_start(start, flow, self.problems, self.chains), torch.tensor(0)
+            self._check(x0)
         state = self.method.init(x0, self.potential)
-        self.everything = replace(state, evaluations=state.evaluations + spent)
+        self.everything = count(state, spent.to(x0.device) * self.potential.nfe, spent.to(x0.device))
         self.live = state.potential.isfinite() & state.gradient.flatten(1).isfinite().all(1)
         index = torch.nonzero(self.live).flatten()
         self.state: Any = take_chains(self.everything, index)
@@ -315,3 +317,9 @@ class Run:
         out: Tensor = getattr(self.everything, name).clone()
         out[self.live] = getattr(self.state, name)
         return out
+
+
+def find_device(flow: Flow) -> torch.device:
+    """The device of the network; the CPU if there is none."""
+    parameters = (p.device for module in flow.modules for p in module.parameters())
+    return next(parameters, torch.device("cpu"))

@@ -67,6 +67,7 @@ class SGLD:
     """
 
     state: ClassVar[type[Any]] = SGLDState
+    needs_start: ClassVar[bool] = True
     caveat: ClassVar[str] = "SGLD has no Metropolis step, so its draws are biased."
     burn_in: int = 100
     thin: int = 25

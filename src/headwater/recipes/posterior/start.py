@@ -1,52 +1,47 @@
-"""Where chains begin: source points that agree with the measurement, one of its own for every chain."""
+"""Where chains begin: each near the measurement, and apart from the others."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from headwater.dflow.prior import NearDraw
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow, require_full_precision
-from headwater.problem.cost import Cost
-from headwater.recipes.estimate import Estimate
-from headwater.solvers.fixed import invert
+from headwater.problem.cost import Cost, Misfit
+from headwater.recipes.posterior.chains import Sampler
+from headwater.recipes.posterior.noise import Noise
+from headwater.recipes.posterior.optimise import draw_measurement, minimise
+from headwater.recipes.posterior.potential import Potential
 
-INVERSION = 12
-"""Midpoint steps of the inversion of an estimate."""
+GRADIENTS = 20
+"""The most gradients that the start of a chain takes."""
 
 
-def start_chains(
-    flow: Flow, cost: Cost, seeds: Sequence[int], guess: Tensor | None, device: torch.device
-) -> tuple[Tensor, int]:
-    """A start for every chain, and the network evaluations it took.
+def start_chains(potential: Potential, method: Sampler, z: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+    """A start for every chain from its draw z of the source `[chains, *event]`, and the gradients it took `[chains]`.
 
-    For a misfit it is the inversion of an `Estimate`: each chain has noise of its own, so that they begin apart, yet
-    near the measurement. For any other cost it is a draw of the source.
-
-    Parameters
-    ----------
-    flow, cost
-        Of all chains.
-    seeds
-        One per chain.
-    guess
-        A rough x1 `[chains or 1, *event]`; None means zeros.
-    device
-        Of the start.
-
-    Returns
-    -------
-    x0, evaluations
-        `[chains, *event]`, and network evaluations per chain.
+    Where `count_start` says so it is a draw of `PerturbAndMAP`: near the measurement, with the norm of a draw. An
+    inverted estimate is nearer to the measurement, but far from where the posterior is. Else it is z.
     """
-    if not (hasattr(cost, "operator") and hasattr(cost, "rms")):
-        return flow.noise(seeds, device=device), 0
-    estimate = Estimate()
-    rough = torch.zeros(1, *flow.shape, device=device) if guess is None else guess
-    x1 = estimate.sample(flow, cost, seeds, guess=rough)  # type: ignore[arg-type]
-    return invert(flow, x1, steps=INVERSION), estimate.times + 2 * INVERSION
+    gradients = count_start(method, potential.cost)
+    if gradients == 0:
+        return z, torch.zeros(len(z), dtype=torch.int64, device=z.device)
+    cost = potential.cost
+    if isinstance(cost, Misfit):
+        cost = draw_measurement(cost, len(z), noise)
+    objective = replace(potential.objective, cost=cost, prior=NearDraw(z))
+    found = minimise(objective.evaluate_problems, z, gradients, first_step=0.05)
+    return found.x, found.evaluations
+
+
+def count_start(method: Sampler, cost: Cost) -> int:
+    """The most gradients of a chain's start: none if no draw depends on it, or nobody promised a gradient."""
+    if not method.needs_start:
+        return 0
+    return GRADIENTS if isinstance(cost, Misfit) or method.calls_per_step()[1] else 0
 
 
 def spread_start(start: Tensor, flow: Flow, problems: int, chains: int) -> Tensor:

@@ -1,0 +1,126 @@
+"""What a posterior will cost, before it starts: counted evaluations and gradients, and the peak of its memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from headwater.dflow.forecast import forecast
+from headwater.errors import Misuse
+from headwater.flows.flow import Flow
+from headwater.problem.batch import select
+from headwater.problem.cost import Cost
+from headwater.recipes.posterior.chains import Sampler
+from headwater.recipes.posterior.start import count_start
+from headwater.solvers.differentiation import Auto, Checkpoint, Direct
+from headwater.solvers.fixed import rising_grid
+from headwater.solvers.method import MIDPOINT, Method
+
+STATES_PER_DRAW = 6
+"""States `[chains, *event]` held for each kept draw: x0 and x1 in the list, in the result and in its `state`."""
+
+
+@dataclass(frozen=True)
+class PosteriorForecast:
+    """What `posterior` will need.
+
+    Attributes
+    ----------
+    evaluations, gradients
+        Network evaluations and gradient evaluations per problem, those of the start included, at most: an
+        optimisation may converge earlier. Evaluations count those of gradients.
+    bytes
+        Tensors at the peak for all problems, in bytes, on top of the network's weights.
+    seconds_per_gradient
+        Seconds of one gradient of all chains together.
+
+    Examples
+    --------
+    >>> from headwater import PCN, Flow, forecast_posterior
+    >>> flow = Flow(lambda x, t: -x, shape=(1000,))
+    >>> need = forecast_posterior(flow, lambda x1: x1.square().sum(1), 1, method=PCN(10, thin=5), chains=2, draws=3)
+    >>> need.evaluations, need.gradients  # two chains, one start and 25 steps, 12 evaluations each
+    (624, 0)
+    """
+
+    evaluations: int
+    gradients: int
+    bytes: int
+    seconds_per_gradient: float
+
+
+def forecast_posterior(
+    flow: Flow,
+    misfit: Cost,
+    problems: int,
+    *,
+    method: Sampler,
+    chains: int = 4,
+    draws: int = 16,
+    steps: int | Sequence[float] = 6,
+    solver: Method = MIDPOINT,
+    gradient: Direct | Checkpoint | Auto | None = None,
+) -> PosteriorForecast:
+    """Predict calls and memory of `posterior(flow, misfit, seeds)` with these settings and as many seeds as problems.
+
+    It evaluates the network a few times on all chains of all problems. Only the calls are exact; the memory is that
+    of one gradient of all chains and of the draws, and `RandomiseThenOptimise` holds d (d + m) numbers a chain more.
+
+    Parameters
+    ----------
+    flow, misfit
+        As in `posterior`, for a batch of `problems`.
+    problems
+        How many.
+    method, chains, draws, steps, solver, gradient
+        As in `posterior`.
+
+    Returns
+    -------
+    forecast
+        Calls per problem, bytes in all, seconds of one gradient of all chains.
+
+    Raises
+    ------
+    Misuse
+        If there is no problem, chain or draw, and as `headwater.forecast`.
+
+    Examples
+    --------
+    >>> from headwater import Flow, InfinityHMC
+    >>> flow = Flow(lambda x, t: -x, shape=(1000,))
+    >>> method = InfinityHMC(burn_in=10, thin=1, leaps=5)
+    >>> need = forecast_posterior(flow, lambda x1: x1.square().sum(1), 1, method=method, chains=1, draws=10)
+    >>> need.gradients, need.bytes > 10 * 2 * 4000  # 20 of the start, 1, and 20 steps of 5
+    (121, True)
+    """
+    if min(problems, chains, draws) < 1:
+        raise Misuse(
+            f"{problems} problems of {chains} chains and {draws} draws need nothing.",
+            "Give at least 1 of each.",
+        )
+    rows = torch.arange(problems).repeat_interleave(chains)
+    one = forecast(
+        flow.select(rows),
+        select(misfit, rows),
+        len(rows),
+        method=solver,
+        steps=steps,
+        gradient=gradient,
+    )
+    nfe = (len(rising_grid(steps)) - 1) * solver.evaluations
+    solves, gradients = method.calls_per_step()
+    count = method.burn_in + draws * method.thin
+    first = (0, 1) if solves == 0 else (1, 0)
+    all_gradients = count * gradients + first[1] + count_start(method, misfit)
+    all_solves = count * solves + first[0]
+    state = len(rows) * math.prod(flow.shape) * 4
+    return PosteriorForecast(
+        evaluations=chains * nfe * (all_gradients + all_solves),
+        gradients=chains * all_gradients,
+        bytes=one.bytes + STATES_PER_DRAW * draws * state,
+        seconds_per_gradient=one.seconds_per_gradient,
+    )
