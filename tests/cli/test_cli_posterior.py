@@ -11,7 +11,6 @@ import torch
 from cli_tools import call, pixels, report, two_sentences
 from PIL import Image
 
-
 from headwater import Flow, PerturbAndMAP
 from headwater.cli.shared import posterior as shared
 from headwater.cli.shared.options import SamplerName
@@ -152,8 +151,12 @@ def test_a_run_that_was_ended_goes_on_as_if_it_had_not(here, flow):
     }
 
 
-@pytest.mark.parametrize("after, code, words", [(80, 2, "before the first draw"), (300, 1, "repeat the command")])
-def test_time_that_is_up_is_said_and_the_next_run_goes_on(here, flow, monkeypatch, capsys, after, code, words):
+@pytest.mark.parametrize(
+    "after, code, words", [(80, 2, "before the first draw"), (300, 1, "repeat the command")]
+)
+def test_time_that_is_up_is_said_and_the_next_run_goes_on(
+    here, flow, monkeypatch, capsys, after, code, words
+):
     velocity = flow()
     up = lambda watch: Status.SECONDS if velocity.count > after else None  # noqa: E731
     monkeypatch.setattr(Watch, "check", up)
@@ -225,10 +228,14 @@ def test_disagreeing_chains_and_draws_that_miss_are_said(here, monkeypatch, caps
     ]
     # one gradient from the estimate of a hard blur is no optimisation
     assert shared.doubts([{**about, "r_hat": 1.2, "misfit_of_draws": 1.0}]) == []
-    assert shared.doubts([{**about, "r_hat": None, "misfit_of_draws": None}]) == ["The chains do not agree yet."]
+    assert shared.doubts([{**about, "r_hat": None, "misfit_of_draws": None}]) == [
+        "The chains do not agree yet."
+    ]
 
 
-@pytest.mark.parametrize("line", ["denoise photo.png --noise 0.2", "deblur photo.png --gaussian 1", "upscale half.png"])
+@pytest.mark.parametrize(
+    "line", ["denoise photo.png --noise 0.2", "deblur photo.png --gaussian 1", "upscale half.png"]
+)
 def test_other_damages(here, line):
     Image.fromarray(pixels(8, 8)).save("half.png")
     assert call(f"image {line} --posterior 8 --steps 2 -o a.png --quiet") == 0

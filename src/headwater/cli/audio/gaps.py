@@ -13,7 +13,9 @@ from headwater.audio.io.files import Recording, check_readable, examine
 from headwater.audio.io.segments import Gap, merge_gaps, segments_around
 from headwater.cli.audio.gap_job import GapJob
 from headwater.cli.audio.options import GapOptions, Repair
+from headwater.cli.audio.posterior_job import PosteriorJob, draw_fields
 from headwater.cli.audio.repair import shared_fields
+from headwater.cli.shared.posterior import plan_posterior
 from headwater.errors import Misuse
 
 LONGEST = 60.0
@@ -69,7 +71,14 @@ def fill(
             f"{longest:.0f} s are more than can be filled at once.",
             f"Ask for at most {LONGEST:.0f} s; 'extend' can continue its own result.",
         )
-    fields = shared_fields(command, recording, inputs, o)
+    plan = plan_posterior(o) if isinstance(o, GapOptions) else None
+    fields = (
+        shared_fields(command, recording, inputs, o)
+        if plan is None
+        else draw_fields(recording, inputs, o, plan)
+    )
     check_readable(recording)
     segments = segments_around(gaps, round(SETTINGS.context * recording.rate))
+    if plan is not None:
+        return PosteriorJob(segments=segments, frames=frames, **fields)
     return GapJob(segments=segments, frames=frames, **fields)

@@ -118,7 +118,7 @@ class Restore(Common):
     """Memory to use, e.g. 2GB; by default 60 % of what is free."""
 
     posterior: Draws = None
-    """Draw this many pictures that agree with the measurement, in four chains. The result is their mean, and beside it
+    """Draw this many pictures that agree with the measurement, in four chains. The result is their mean; beside it
     are a plausible draw, the standard deviation and two quantiles. After Ctrl-C a second run goes on."""
 
     sampler: SamplerOption = None

@@ -60,9 +60,9 @@ BESIDE = ("sample", "std", "q05", "q95")
 MEANINGS = {
     "mean": "the mean of the draws, near the truth where they agree and smooth where they do not",
     "sample": "the draw nearest to the mean: a picture that the model makes, whose detail is made up",
-    "std": "the standard deviation of every pixel, rms over the channels: grey, 0 is black and `white` is white, in the"
-    " units of the range [-1, 1]",
-    "q05": "the quantile of 5 % of every value, the least draw up to which 5 % lie; of fewer than 20 draws the smallest",
+    "std": "the standard deviation of every pixel, rms over the channels: grey, 0 is black and `white` is white, in"
+    " the units of the range [-1, 1]",
+    "q05": "the quantile of 5 % of every value, the least draw up to which 5 % lie; of fewer than 20 the smallest",
     "q95": "the quantile of 95 %; of fewer than 20 draws the largest",
 }
 DEFINITIONS = {
@@ -220,7 +220,9 @@ class PosteriorJob(Job):
             reference=None if self.reference is None else self.reference[..., rows, columns],
             title=f"{self.inputs[0].name}: {task.operator.name}, {self.about['draws']} draws",
             lines=[*events, *textwrap.wrap(self.about["verdict"], 110)],
-            captions=[f"{r['psnr']:.1f} dB" if r.get("psnr") is not None else "" for r in report["samples"][:2]],
+            captions=[
+                f"{r['psnr']:.1f} dB" if r.get("psnr") is not None else "" for r in report["samples"][:2]
+            ],
             overwrite=self.overwrite,
         )
 

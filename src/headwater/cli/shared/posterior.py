@@ -18,16 +18,18 @@ from torch import Tensor
 from headwater.atomic import read_bytes, write_atomically
 from headwater.cli.shared import python_file
 from headwater.cli.shared.progress import Watch, clock
-from headwater.dflow.forecast import forecast
 from headwater.errors import Misuse
 from headwater.optimizers.status import Status
+from headwater.problem.batch import select
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.posterior.chains import Sampler
 from headwater.recipes.posterior.diagnostics import largest_r_hat
+from headwater.recipes.posterior.forecast import forecast_posterior
 from headwater.recipes.posterior.hmc import InfinityHMC
 from headwater.recipes.posterior.mala import InfinityMALA
+from headwater.recipes.posterior.noise import seeds_of_starts
 from headwater.recipes.posterior.pcn import PCN
-from headwater.recipes.posterior.perturb_and_map import PerturbAndMAP
+from headwater.recipes.posterior.perturb_and_map import PerturbAndMAP, calls_of_estimate, invert_estimate
 from headwater.recipes.posterior.result import Posterior, Sampling
 from headwater.recipes.posterior.sgld import SGLD
 from headwater.recipes.problem import Problem
@@ -51,7 +53,7 @@ MISSED = 1.6
 """The rms misfit of the draws above which they miss the measurement. Draws of a Markov chain come to 1, and those of
 perturb-and-MAP, which fit y with noise of their own, to at most 1.41."""
 DEFINITIONS = {
-    "r_hat": "the largest rank-normalised split R-hat of up to 32 values, the misfit and |x0|^2: 1 if the chains agree",
+    "r_hat": "the largest rank-normalised split R-hat of up to 32 values, the misfit and |x0|^2: 1 if chains agree",
     "effective_draws": "the smallest bulk effective sample size of the same: independent draws that these are worth",
     "acceptance": "the mean acceptance probability of a chain; of perturb-and-map the share of draws that are finite",
     "misfit_of_draws": "the rms over the draws of rms(A(x1) - y) / misfit_unit, before known values are put back",
@@ -77,6 +79,8 @@ class Plan:
         Midpoint steps of a solve.
     gradient
         How a solve is differentiated.
+    estimate
+        Where Markov chains begin; None means where the sampler says.
     """
 
     draws: int
@@ -84,6 +88,7 @@ class Plan:
     method: Sampler
     steps: int = STEPS
     gradient: Auto = Auto()  # noqa: RUF009 (frozen)
+    estimate: Estimate | None = None
 
     @property
     def count(self) -> int:
@@ -96,29 +101,42 @@ class Plan:
         return {"posterior": self.count, "sampler": self.sampler, "chains": CHAINS, "steps": self.steps}
 
     def begin_at(self, estimate: Estimate) -> Plan:
-        """The plan whose optimisations begin at an estimate of the domain; as it is for a Markov chain."""
-        if not isinstance(self.method, PerturbAndMAP):
-            return self
-        return replace(self, method=replace(self.method, estimate=replace(estimate, fresh=0.0)))
+        """The plan whose chains, or draws, begin at estimates: those of a domain, with no new noise."""
+        estimate = replace(estimate, fresh=0.0)
+        if isinstance(self.method, PerturbAndMAP):
+            return replace(self, method=replace(self.method, estimate=estimate))
+        return replace(self, estimate=estimate)
+
+    def start(self, problem: Problem, seeds: Sequence[int]) -> Tensor | None:
+        """Where the chains begin, `[problems, chains, *event]`; None where the sampler says so itself."""
+        if self.estimate is None:
+            return None
+        rows = torch.arange(len(seeds)).repeat_interleave(CHAINS)
+        like = problem.guess[:1].expand(len(rows), *problem.flow.shape)
+        flow, misfit = problem.flow.select(rows), select(problem.misfit, rows)
+        x0 = invert_estimate(self.estimate, flow, misfit, seeds_of_starts(seeds, CHAINS), like)
+        return x0.unflatten(0, (len(seeds), CHAINS))
 
     def cost(self, problem: Problem, problems: int = 1) -> str:
-        """One sentence on what drawing takes; the network is evaluated three times for it."""
-        need = forecast(
+        """One sentence on what drawing takes; the network is evaluated a few times for it."""
+        need = forecast_posterior(
             problem.flow,
             problem.misfit,
-            problems * CHAINS,
-            method=MIDPOINT,
+            problems,
+            method=self.method,
+            chains=CHAINS,
+            draws=self.draws,
             steps=self.steps,
             gradient=self.gradient,
         )
-        rounds = self.method.burn_in + self.draws * self.method.thin
-        solves, gradients = self.method.calls_per_step()
-        seconds = rounds * need.seconds_per_gradient * (gradients + solves / 4)
-        nfe = self.steps * MIDPOINT.evaluations * rounds * CHAINS * problems
-        spent = (
-            f"{nfe * (solves + gradients):,} evaluations, {gradients * rounds * CHAINS * problems:,} gradients"
+        nfe = self.steps * MIDPOINT.evaluations
+        solves = need.evaluations / nfe - need.gradients
+        seconds = need.seconds_per_gradient * (need.gradients + solves / 3) / CHAINS
+        spent = f"{problems * need.evaluations:,} evaluations, {problems * need.gradients:,} gradients"
+        return (
+            f"{self.count} draws in {CHAINS} chains: at most {spent}, about {clock(seconds)},"
+            f" {need.bytes / 1e6:,.0f} MB"
         )
-        return f"{self.count} draws in {CHAINS} chains: at most {spent}, about {clock(seconds)}"
 
 
 def plan_posterior(o: Any) -> Plan | None:
@@ -187,7 +205,9 @@ class ChainFile:
         if about != self.about:
             return None
         # the states of generators live on the CPU, as all random draws do
-        return {k: v if k == "generators" or k.startswith("drawn.") else v.to(device) for k, v in state.items()}
+        return {
+            k: v if k == "generators" or k.startswith("drawn.") else v.to(device) for k, v in state.items()
+        }
 
     def _read(self) -> tuple[str, dict[str, Tensor]]:
         from safetensors import SafetensorError
@@ -274,6 +294,7 @@ def draw(
     Misuse
         The run ended before the first draw.
     """
+    state = file.load(device)
     found = problem.posterior(
         seeds,
         method=plan.method,
@@ -282,7 +303,8 @@ def draw(
         steps=plan.steps,
         gradient=plan.gradient,
         callback=Follower(watch, file, plan),
-        state=file.load(device),
+        state=state,
+        start=plan.start(problem, seeds) if state is None else None,
     )
     if not is_complete(found, plan):
         file.save(found.state)
@@ -311,6 +333,7 @@ def rms_of_draws(problem: Problem, found: Posterior) -> list[float]:
 
 def describe(found: Posterior, plan: Plan, misfits: Sequence[float]) -> list[dict[str, Any]]:
     """What a report says of the chains, one row for each problem."""
+    begun = 0 if plan.estimate is None else CHAINS * calls_of_estimate(plan.estimate)
     return [
         {
             "sampler": plan.sampler,
@@ -321,7 +344,7 @@ def describe(found: Posterior, plan: Plan, misfits: Sequence[float]) -> list[dic
             "effective_draws": rounded(found.ess[i], 1),
             "verdict": sentence,
             "misfit_of_draws": rounded(misfits[i]),
-            "evaluations": int(found.evaluations[i].sum()),
+            "evaluations": int(found.evaluations[i].sum()) + begun,
             "gradients": int(found.gradients[i].sum()),
         }
         for i, sentence in enumerate(found.verdict())
@@ -339,9 +362,9 @@ def doubts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
     Examples
     --------
-    >>> row = {"r_hat": 1.5, "chains": 4, "draws": 16, "verdict": "The chains do not agree yet.", "misfit_of_draws": 1.0}
+    >>> row = {"r_hat": 3.5, "chains": 4, "draws": 16, "verdict": "They do not agree.", "misfit_of_draws": 1.0}
     >>> doubts([row]), doubts([{**row, "r_hat": 1.01}])
-    (['The chains do not agree yet.'], [])
+    (['They do not agree.'], [])
     """
     found = []
     for row in rows:

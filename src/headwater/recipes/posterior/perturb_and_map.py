@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -11,17 +12,20 @@ from torch import Tensor
 from headwater.dflow.evaluation import Evaluation
 from headwater.dflow.prior import NearDraw
 from headwater.errors import Misuse
+from headwater.flows.flow import Flow
 from headwater.problem.batch import per_problem
+from headwater.problem.cost import Misfit
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.posterior.chains import ChainState, count, initial_fields
 from headwater.recipes.posterior.noise import Noise
 from headwater.recipes.posterior.optimise import draw_measurement, minimise, require_measurement
 from headwater.recipes.posterior.potential import Potential
-from headwater.recipes.posterior.start import INVERSION
 from headwater.solvers.fixed import invert
 from headwater.solvers.method import MIDPOINT
 
 S = TypeVar("S", bound=ChainState)
+INVERSION = 12
+"""Midpoint steps of the inversion of an estimate."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class PerturbAndMAP:
             raise Misuse(f"{self.gradients} gradients make no draw.", "Give at least 1.")
 
     def calls_per_step(self) -> tuple[int, int]:
-        """One solve, for the misfit of the draw, and the gradients; an estimate and its inversion count as two more."""
+        """One solve, for the misfit of the draw, and the gradients; an estimate and its inversion are two more."""
         return 1 if self.estimate is None else 3, self.gradients
 
     def init(self, x0: Tensor, potential: Potential) -> ChainState:
@@ -98,13 +102,25 @@ class PerturbAndMAP:
             seeds = [int(u * 2**53) for u in noise.uniform().tolist()]
             z = potential.flow.noise(seeds, device=state.x0.device).to(state.x0)
             misfit = draw_measurement(require_measurement(potential.cost), len(z), noise)
-            x1 = self.estimate.sample(potential.flow, misfit, seeds, guess=torch.zeros_like(z))
-            start = invert(potential.flow, x1, steps=INVERSION)
-            spent = self.estimate.times + INVERSION * MIDPOINT.evaluations
+            start = invert_estimate(self.estimate, potential.flow, misfit, seeds, z)
+            spent = calls_of_estimate(self.estimate)
         objective = replace(potential.objective, cost=misfit, prior=NearDraw(z))
         found = minimise(objective.evaluate_problems, start, self.gradients, self.first_step)
         state = keep_draw(state, potential.value(found.x), found.evaluations, potential.nfe)
         return count(state, spent, 0)
+
+
+def invert_estimate(
+    estimate: Estimate, flow: Flow, misfit: Misfit, seeds: Sequence[int], like: Tensor
+) -> Tensor:
+    """The source points of estimates from the noise of the seeds, `[len(seeds), *event]`, of the dtype of `like`."""
+    x1 = estimate.sample(flow, misfit, seeds, guess=torch.zeros_like(like))
+    return invert(flow, x1, steps=INVERSION)
+
+
+def calls_of_estimate(estimate: Estimate) -> int:
+    """Network evaluations of an estimate and its inversion."""
+    return estimate.times + INVERSION * MIDPOINT.evaluations
 
 
 def keep_draw(state: S, e: Evaluation, gradients: Tensor, nfe: int) -> S:
