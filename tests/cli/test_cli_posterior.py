@@ -12,6 +12,7 @@ from cli_tools import call, pixels, report, two_sentences
 from PIL import Image
 
 from headwater import Flow, PerturbAndMAP
+from headwater.cli.image import posterior as job
 from headwater.cli.shared import posterior as shared
 from headwater.cli.shared.options import SamplerName
 from headwater.cli.shared.progress import Watch
@@ -79,6 +80,12 @@ def begin_at_the_noise(request, monkeypatch):
 
 
 @pytest.fixture
+def no_sheet(monkeypatch):
+    """Write the sheet without drawing it."""
+    monkeypatch.setattr(job, "write_posterior_sheet", lambda path, *a, **k: path.write_bytes(b"sheet"))
+
+
+@pytest.fixture
 def here(tmp_path, monkeypatch, flow):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(pixels(16, 16)).save("photo.png")
@@ -91,7 +98,7 @@ def read(name):
 
 
 def test_mean_draw_spread_quantiles_and_event(here, capsys):
-    assert call(f"{LINE} 64 --event event.py --reference photo.png") == 0
+    assert call(f"{LINE} 32 --event event.py --reference photo.png") == 0
     assert sorted(p.name for p in here.iterdir() if p.name.startswith("a")) == sorted(
         [*OUT, "a.json", "a-sheet.png"]
     )
@@ -99,9 +106,9 @@ def test_mean_draw_spread_quantiles_and_event(here, capsys):
     assert [row["file"] for row in r["samples"]] == OUT
     assert [row["what"] for row in r["samples"]] == ["mean", "sample", "std", "q05", "q95"]
     about = r["posterior"]
-    assert (about["sampler"], about["chains"], about["draws"]) == ("perturb-and-map", 4, 64)
-    assert about["acceptance"] == 1 and about["r_hat"] < 1.3 and "agree" in about["verdict"]
-    assert about["evaluations"] > 4 * about["gradients"] > 4 * 64 and about["misfit_of_draws"] < 1.6
+    assert (about["sampler"], about["chains"], about["draws"]) == ("perturb-and-map", 4, 32)
+    assert about["acceptance"] == 1 and about["r_hat"] < 1.5 and "agree" in about["verdict"]
+    assert about["evaluations"] > 4 * about["gradients"] > 4 * 32 and about["misfit_of_draws"] < 1.6
     hole = np.zeros((16, 16), dtype=bool)
     hole[4:10, 5:12] = True
     photo, mean, std = read("photo.png"), read("a.png"), read("a-std.png")[..., 0]
@@ -109,9 +116,9 @@ def test_mean_draw_spread_quantiles_and_event(here, capsys):
         assert (read(name)[~hole] == photo[~hole]).all()  # known pixels are as they were
     white = r["samples"][2]["white"]
     assert (std[~hole] == 0).all() and abs(std[hole].mean() / 255 * white - 0.5) < 0.05
-    assert abs((mean[hole] / 127.5 - 1).mean()) < 0.05  # 0 +- 0.5 / sqrt(64) each
+    assert abs((mean[hole] / 127.5 - 1).mean()) < 0.06  # 0 +- 0.5 / sqrt(32) each
     low, high = (read(f"a-{q}.png")[hole] / 127.5 - 1 for q in ("q05", "q95"))
-    assert abs(low.mean() + 0.82) < 0.08 and abs(high.mean() - 0.82) < 0.08  # 1.645 / 2
+    assert abs(low.mean() + 0.82) < 0.15 and abs(high.mean() - 0.82) < 0.15  # 1.645 / 2
     p = r["event"]
     assert p["file"] == "event.py" and abs(p["probability"] - 0.5) < 4 * p["error"] < 0.5
     assert 0.5 < r["inside"] <= 1 and r["samples"][0]["psnr"] > r["samples"][1]["psnr"]
@@ -119,7 +126,7 @@ def test_mean_draw_spread_quantiles_and_event(here, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_what_is_said(here, capsys):
+def test_what_is_said(here, no_sheet, capsys):
     assert call(LINE.replace("--quiet ", "") + " 16 --event event.py") == 0
     out = capsys.readouterr().out
     assert "16 draws in 4 chains: at most" in out and "gradients, about 0:0" in out
@@ -127,7 +134,7 @@ def test_what_is_said(here, capsys):
     assert "event.py: probability 0." in out and "of 16 draws" in out and "R-hat" in out
 
 
-def test_a_run_that_was_ended_goes_on_as_if_it_had_not(here, flow):
+def test_a_run_that_was_ended_goes_on_as_if_it_had_not(here, no_sheet, flow):
     velocity = flow()
     assert call(f"{LINE} 16 --seed 3") == 0
     whole, spent = {name: read(name) for name in OUT}, velocity.count
@@ -152,20 +159,20 @@ def test_a_run_that_was_ended_goes_on_as_if_it_had_not(here, flow):
 
 
 @pytest.mark.parametrize(
-    "after, code, words", [(80, 2, "before the first draw"), (300, 1, "repeat the command")]
+    "after, code, words", [(35, 2, "before the first draw"), (75, 1, "repeat the command")]
 )
 def test_time_that_is_up_is_said_and_the_next_run_goes_on(
-    here, flow, monkeypatch, capsys, after, code, words
+    here, flow, no_sheet, monkeypatch, capsys, after, code, words
 ):
     velocity = flow()
     up = lambda watch: Status.SECONDS if velocity.count > after else None  # noqa: E731
     monkeypatch.setattr(Watch, "check", up)
-    assert call(f"{LINE} 16 --gradients 3") == code
+    assert call(f"{LINE} 16") == code
     assert words in capsys.readouterr().err and (here / "a-chains.safetensors").is_file()
     assert (here / "a.png").is_file() is (code == 1)
 
 
-def test_the_chains_of_another_run_are_not_taken(here, flow, capsys):
+def test_the_chains_of_another_run_are_not_taken(here, no_sheet, flow, capsys):
     flow(at=100)
     assert call(f"{LINE} 16 --seed 3") == 130
     flow()
@@ -186,7 +193,7 @@ def test_a_damaged_file_of_chains_is_refused(here, flow, capsys):
 
 
 @pytest.mark.parametrize("sampler, draws", [("pcn", 8), ("mala", 8), ("hmc", 4), ("sgld", 8)])
-def test_every_sampler_runs(here, monkeypatch, sampler, draws):
+def test_every_sampler_runs(here, no_sheet, monkeypatch, sampler, draws):
     short = {"pcn": (4, 1), "mala": (4, 1), "hmc": (2, 1), "sgld": (4, 1)}[sampler]
     made = shared.SAMPLERS[sampler]
     monkeypatch.setitem(shared.SAMPLERS, sampler, lambda: made(*short))
@@ -234,9 +241,10 @@ def test_disagreeing_chains_and_draws_that_miss_are_said(here, monkeypatch, caps
 
 
 @pytest.mark.parametrize(
-    "line", ["denoise photo.png --noise 0.2", "deblur photo.png --gaussian 1", "upscale half.png"]
+    "line",
+    ["denoise photo.png --noise 0.2", "deblur photo.png --gaussian 0.5 --noise 0.1", "upscale half.png"],
 )
-def test_other_damages(here, line):
+def test_other_damages(here, no_sheet, line):
     Image.fromarray(pixels(8, 8)).save("half.png")
     assert call(f"image {line} --posterior 8 --steps 2 -o a.png --quiet") == 0
     r = report(here / "a.json")

@@ -78,7 +78,7 @@ def test_a_run_with_breaks_is_one_without(method):
     assert all(torch.equal(rest.state[name], value) for name, value in whole.state.items())
 
 
-@every
+@pytest.mark.parametrize("method", list(METHODS.values())[:5], ids=list(METHODS)[:5])
 @pytest.mark.parametrize("after", [12, 25])
 def test_a_run_that_a_watched_flow_ends_goes_on_where_it_was(method, after):
     calls = []
@@ -188,7 +188,7 @@ def test_statistics_of_known_draws():
     w = torch.tensor([[[1.0, 1, 1, 1], [0, 0, 0, 4]]])
     done = ((Status.COMPUTED,) * 2,)
     zero = torch.zeros(1, 2)
-    found = Posterior(x, x, x[..., 0].double(), w.log().double(), zero, done, zero, zero, {})
+    found = Posterior(x, x, x[..., 0].double(), w.double().log(), zero, done, zero, zero, {})
     assert_close(found.mean, torch.tensor([[(0 + 1 + 2 + 3 + 4 * 7) / 8]]))
     assert_close(
         found.std, ((torch.tensor([0.0, 1, 2, 3, 7, 7, 7, 7]) - 4.25).square().mean().sqrt())[None, None]
@@ -216,11 +216,11 @@ def test_the_error_of_a_probability_covers_its_deviation():
 
 def test_independent_draws_agree_and_chains_apart_do_not():
     generator = torch.Generator().manual_seed(0)
-    for draws in (16, 64, 400):
-        q = torch.randn(50, 4, draws, 34, generator=generator)
+    for draws in (16, 100):
+        q = torch.randn(20, 4, draws, 34, generator=generator)
         false = sum(split_r_hat(one) > largest_r_hat(draws) for one in q)
-        assert false <= 5
-        apart = q[:10] + torch.tensor([0.0, 0, 0, 2.0])[:, None, None]
+        assert false <= 2
+        apart = q[:3] + torch.tensor([0.0, 0, 0, 2.0])[:, None, None]
         assert all(split_r_hat(one) > largest_r_hat(draws) for one in apart)
 
 
@@ -258,7 +258,7 @@ def test_misuse_is_refused():
         draw(misfit=lambda x1: (x1.sum(1) - torch.arange(6.0)).square(), chains=2)
 
 
-def test_a_complex_measurement_is_drawn_with_half_of_the_noise_in_each_part():
+def test_a_complex_measurement_is_drawn_as_its_misfit_weighs_it():
     flow = Flow(lambda x, t: x, (2,))
     misfit = Misfit(
         lambda x: torch.complex(x[:, :1], x[:, 1:]), torch.zeros(1, 1, dtype=torch.complex64), 2.0

@@ -54,8 +54,10 @@ def bulk_ess(quantities: Tensor) -> float:
 
 def _worst(figure: str, quantities: Tensor, choose: Any) -> float:
     q = quantities.to(torch.float64).cpu()
+    if q.shape[0] == 0 or q.shape[1] < FEWEST:
+        return math.nan
     q = q[:, :, (q.amax((0, 1)) > q.amin((0, 1)))]
-    if q.shape[0] == 0 or q.shape[1] < FEWEST or q.shape[2] == 0:
+    if q.shape[2] == 0:
         return math.nan
     stats = import_optional("arviz_stats.base", extra="posterior").array_stats
     found = getattr(stats, figure)(q.numpy(), chain_axis=0, draw_axis=1)

@@ -61,8 +61,8 @@ def require_measurement(cost: Cost) -> Misfit:
 def draw_measurement(misfit: Misfit, chains: int, noise: Noise) -> Misfit:
     """The misfit with y + sigma_y n in place of y, n ~ N(0, I), a draw of its own for every chain."""
     y = misfit.y.expand(chains, *misfit.y.shape[1:])
-    if y.is_complex():  # sigma_y^2 is the variance of the modulus, half of it in each part
-        n = torch.view_as_complex(noise.normal((*y.shape[1:], 2))).to(y) / 2**0.5
+    if y.is_complex():  # the misfit |r|^2 / (2 sigma_y^2) gives each part the variance sigma_y^2
+        n = torch.view_as_complex(noise.normal((*y.shape[1:], 2))).to(y)
     else:
         n = noise.normal(y.shape[1:]).to(y)
     sigma = torch.as_tensor(misfit.sigma_y).to(y)
