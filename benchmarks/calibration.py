@@ -242,7 +242,7 @@ def main() -> None:
         draws=10,
         chains=2,
         keep="",
-        cases="gaussian,sharp,mixture,curved",
+        cases="gaussian,mixture,curved,sharp",
         samplers=",".join(SAMPLERS),
         out="calibration",
     )
@@ -258,9 +258,10 @@ def main() -> None:
     note = (
         f"{o.replicates} replicates of {o.chains} chains with {o.draws} draws each, own settings. By chance "
         f"the coverage of one coordinate is off by {100 * 1.96 * (0.09 / o.replicates) ** 0.5:.1f}, the bias, in "
-        f"posterior stds and the worst of the coordinates, by about {2 / o.replicates**0.5:.2f}."
+        f"posterior stds and the worst of the coordinates, by about {2 / o.replicates**0.5:.2f}. A std of 20 independent "
+        "draws is 0.97 of the true one. Effective draws and R-hat are of the first 100 replicates."
     )
-    command = "python benchmarks/calibration.py" + ("" if o.out == "calibration" else f" --cases {o.cases}")
+    command = f"python benchmarks/calibration.py --cases {o.cases}"
     write(Path(o.results) / o.out, rows, command, note)
 
 

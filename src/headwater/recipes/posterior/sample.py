@@ -26,7 +26,7 @@ from headwater.optimizers.status import Status
 from headwater.problem.cost import Cost
 from headwater.recipes.posterior.chains import Sampler, count, take_chains, tensors_of
 from headwater.recipes.posterior.noise import Noise, seeds_of_chains, seeds_of_starts
-from headwater.recipes.posterior.pcn import PCN
+from headwater.recipes.posterior.perturb_and_map import PerturbAndMAP
 from headwater.recipes.posterior.potential import Potential
 from headwater.recipes.posterior.result import Posterior, Sampling
 from headwater.recipes.posterior.start import spread_start, start_chains
@@ -46,7 +46,7 @@ def posterior(
     misfit: Cost,
     seeds: Sequence[int],
     *,
-    method: Sampler = PCN(),  # noqa: B008 (frozen)
+    method: Sampler = PerturbAndMAP(),  # noqa: B008 (frozen)
     guess: Tensor | None = None,
     chains: int = 4,
     draws: int = 16,
