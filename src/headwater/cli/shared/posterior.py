@@ -23,7 +23,7 @@ from headwater.optimizers.status import Status
 from headwater.problem.batch import select
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.posterior.chains import Sampler
-from headwater.recipes.posterior.diagnostics import largest_r_hat
+from headwater.recipes.posterior.diagnostics import FEW, largest_r_hat
 from headwater.recipes.posterior.forecast import forecast_posterior
 from headwater.recipes.posterior.hmc import InfinityHMC
 from headwater.recipes.posterior.mala import InfinityMALA
@@ -54,6 +54,8 @@ MISSED = 1.6
 perturb-and-MAP, which fit y with noise of their own, to at most 1.41."""
 DEFINITIONS = {
     "r_hat": "the largest rank-normalised split R-hat of up to 32 values, the misfit and |x0|^2: 1 if chains agree",
+    "agree": "whether R-hat is no larger than that of independent draws; null for draws that are independent by the way"
+    " they are made, as those of perturb-and-map, of which R-hat says nothing",
     "effective_draws": "the smallest bulk effective sample size of the same: independent draws that these are worth",
     "acceptance": "the mean acceptance probability of a chain; of perturb-and-map the share of draws that are finite",
     "misfit_of_draws": "the rms over the draws of rms(A(x1) - y) / misfit_unit, before known values are put back",
@@ -333,6 +335,8 @@ def rms_of_draws(problem: Problem, found: Posterior) -> list[float]:
 
 def describe(found: Posterior, plan: Plan, misfits: Sequence[float]) -> list[dict[str, Any]]:
     """What a report says of the chains, one row for each problem."""
+    independent, count = not plan.method.needs_start, found.x1.shape[1] * found.x1.shape[2]
+    drawn = f"{counted(count, 'independent draw')}{'; quantiles are rough' if count < FEW else ''}."
     begun = 0 if plan.estimate is None else CHAINS * calls_of_estimate(plan.estimate)
     return [
         {
@@ -341,8 +345,11 @@ def describe(found: Posterior, plan: Plan, misfits: Sequence[float]) -> list[dic
             "draws": found.x1.shape[1] * found.x1.shape[2],
             "acceptance": rounded(found.acceptance[i].nanmean()),
             "r_hat": rounded(found.r_hat[i]),
+            "agree": "whether R-hat is no larger than that of independent draws; null for draws that are independent by the way"
+            " they are made, as those of perturb-and-map, of which R-hat says nothing",
             "effective_draws": rounded(found.ess[i], 1),
-            "verdict": sentence,
+            "agree": None if independent else bool(found.r_hat[i] <= largest_r_hat(found.x1.shape[2])),
+            "verdict": f"{drawn} {found.caveat}".rstrip() if independent else sentence,
             "misfit_of_draws": rounded(misfits[i]),
             "evaluations": int(found.evaluations[i].sum()) + begun,
             "gradients": int(found.gradients[i].sum()),
@@ -362,14 +369,13 @@ def doubts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
     Examples
     --------
-    >>> row = {"r_hat": 3.5, "chains": 4, "draws": 16, "verdict": "They do not agree.", "misfit_of_draws": 1.0}
-    >>> doubts([row]), doubts([{**row, "r_hat": 1.01}])
+    >>> row = {"agree": False, "verdict": "They do not agree.", "misfit_of_draws": 1.0}
+    >>> doubts([row]), doubts([{**row, "agree": True}])
     (['They do not agree.'], [])
     """
     found = []
     for row in rows:
-        each = row["draws"] // row["chains"]
-        if row["r_hat"] is None or row["r_hat"] > largest_r_hat(each):
+        if row["agree"] is False:
             found.append(row["verdict"])
         if row["misfit_of_draws"] is not None and row["misfit_of_draws"] > MISSED:
             found.append(
