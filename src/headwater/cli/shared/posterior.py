@@ -19,6 +19,7 @@ from headwater.atomic import read_bytes, write_atomically
 from headwater.cli.shared import python_file
 from headwater.cli.shared.progress import Watch, clock
 from headwater.errors import Misuse
+from headwater.extras import import_optional
 from headwater.optimizers.status import Status
 from headwater.problem.batch import select
 from headwater.recipes.estimate import Estimate
@@ -54,8 +55,8 @@ MISSED = 1.6
 perturb-and-MAP, which fit y with noise of their own, to at most 1.41."""
 DEFINITIONS = {
     "r_hat": "the largest rank-normalised split R-hat of up to 32 values, the misfit and |x0|^2: 1 if chains agree",
-    "agree": "whether R-hat is no larger than that of independent draws; null for draws that are independent by the way"
-    " they are made, as those of perturb-and-map, of which R-hat says nothing",
+    "agree": "whether R-hat is no larger than that of independent draws; null for draws that are independent by the"
+    " way they are made, as those of perturb-and-map, of which R-hat says nothing",
     "effective_draws": "the smallest bulk effective sample size of the same: independent draws that these are worth",
     "acceptance": "the mean acceptance probability of a chain; of perturb-and-map the share of draws that are finite",
     "misfit_of_draws": "the rms over the draws of rms(A(x1) - y) / misfit_unit, before known values are put back",
@@ -117,7 +118,7 @@ class Plan:
         like = problem.guess[:1].expand(len(rows), *problem.flow.shape)
         flow, misfit = problem.flow.select(rows), select(problem.misfit, rows)
         x0 = invert_estimate(self.estimate, flow, misfit, seeds_of_starts(seeds, CHAINS), like)
-        return x0.unflatten(0, (len(seeds), CHAINS))
+        return x0.reshape(len(seeds), CHAINS, *problem.flow.shape)
 
     def cost(self, problem: Problem, problems: int = 1) -> str:
         """One sentence on what drawing takes; the network is evaluated a few times for it."""
@@ -163,6 +164,7 @@ def plan_posterior(o: Any) -> Plan | None:
         raise Misuse(
             f"The sampler {name} has no limit of gradients.", "Leave out --gradients, or give fewer draws."
         )
+    import_optional("arviz_stats.base", extra="posterior")  # R-hat, which is asked for after the work
     given = {} if o.gradients is None else {"gradients": o.gradients}
     auto = Auto(memory=getattr(o, "memory", None))
     return Plan(-(-o.posterior // CHAINS), name, SAMPLERS[name](**given), o.steps or STEPS, auto)
@@ -345,8 +347,6 @@ def describe(found: Posterior, plan: Plan, misfits: Sequence[float]) -> list[dic
             "draws": found.x1.shape[1] * found.x1.shape[2],
             "acceptance": rounded(found.acceptance[i].nanmean()),
             "r_hat": rounded(found.r_hat[i]),
-            "agree": "whether R-hat is no larger than that of independent draws; null for draws that are independent by the way"
-            " they are made, as those of perturb-and-map, of which R-hat says nothing",
             "effective_draws": rounded(found.ess[i], 1),
             "agree": None if independent else bool(found.r_hat[i] <= largest_r_hat(found.x1.shape[2])),
             "verdict": f"{drawn} {found.caveat}".rstrip() if independent else sentence,
