@@ -71,14 +71,11 @@ def fill(
             f"{longest:.0f} s are more than can be filled at once.",
             f"Ask for at most {LONGEST:.0f} s; 'extend' can continue its own result.",
         )
-    plan = plan_posterior(o) if isinstance(o, GapOptions) else None
-    fields = (
-        shared_fields(command, recording, inputs, o)
-        if plan is None
-        else draw_fields(recording, inputs, o, plan)
-    )
+    if isinstance(o, GapOptions) and (plan := plan_posterior(o)) is not None:
+        fields = draw_fields(recording, inputs, o, plan)
+        job: type[GapJob] = PosteriorJob
+    else:
+        fields, job = shared_fields(command, recording, inputs, o), GapJob
     check_readable(recording)
     segments = segments_around(gaps, round(SETTINGS.context * recording.rate))
-    if plan is not None:
-        return PosteriorJob(segments=segments, frames=frames, **fields)
-    return GapJob(segments=segments, frames=frames, **fields)
+    return job(segments=segments, frames=frames, **fields)

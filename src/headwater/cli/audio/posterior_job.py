@@ -6,6 +6,7 @@ grows softer towards the middle of a long gap, as if it were silent there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from headwater.audio.gaps import SETTINGS, GapTask
 from headwater.audio.io.files import Patch, Recording, Samples
@@ -177,15 +177,20 @@ class PosteriorJob(GapJob):
 def as_sounds(found: Posterior, sounds: Samples) -> Posterior:
     """The posterior of finished sounds `[draws, frames, channels]`: x1 `[1, chains, draws, channels, frames]`."""
     x1 = torch.from_numpy(sounds).transpose(1, 2).reshape(1, *found.x1.shape[1:3], -1, sounds.shape[1])
-    one: dict[str, Tensor] = {
-        name: getattr(found, name)[:1] for name in ("x0", "potential", "log_weights", "acceptance")
-    }
-    return replace(found, x1=x1.float(), status=found.status[:1], **one)
+    return replace(
+        found,
+        x0=found.x0[:1],
+        x1=x1.float(),
+        potential=found.potential[:1],
+        log_weights=found.log_weights[:1],
+        acceptance=found.acceptance[:1],
+        status=found.status[:1],
+    )
 
 
 def loudness(x: NDArray[np.float64]) -> float:
     """The level of samples in dB of full scale."""
-    return float(10 * np.log10(max(np.mean(np.square(x)), 10 ** (FLOOR / 10))))
+    return 10 * math.log10(max(float(np.mean(np.square(x))), 10 ** (FLOOR / 10)))
 
 
 def find_levels(sounds: Samples, segment: Segment, rate: int) -> dict[str, list[float]]:
