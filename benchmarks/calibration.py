@@ -258,8 +258,8 @@ def main() -> None:
     note = (
         f"{o.replicates} replicates of {o.chains} chains with {o.draws} draws each, own settings. By chance "
         f"the coverage of one coordinate is off by {100 * 1.96 * (0.09 / o.replicates) ** 0.5:.1f}, the bias, in "
-        f"posterior stds and the worst of the coordinates, by about {2 / o.replicates**0.5:.2f}. A std of 20 independent "
-        "draws is 0.97 of the true one. Effective draws and R-hat are of the first 100 replicates."
+        f"posterior stds and the worst of the coordinates, by about {2 / o.replicates**0.5:.2f}. A std of 20 "
+        "independent draws is 0.97 of the true one. Effective draws and R-hat are of the first 100 replicates."
     )
     command = f"python benchmarks/calibration.py --cases {o.cases}"
     write(Path(o.results) / o.out, rows, command, note)

@@ -58,7 +58,7 @@ def compare(name: str, chains: int) -> dict[str, object]:
 def main() -> None:
     o = options(__doc__.splitlines()[0], chains=4)
     rows = [compare(name, o.chains) for name in RUNS]
-    note = "The start of the chains is given, and so in neither figure."
+    note = "The start of the chains is given; the forecast counts the 20 gradients that it would take each."
     write(o.results / "chains", rows, "python benchmarks/chains.py", note)
 
 

@@ -78,10 +78,12 @@ class Sampler(Protocol):
     caveat: ClassVar[str]
 
     @property
-    def burn_in(self) -> int: ...
+    def burn_in(self) -> int:
+        """The first steps, which are not kept."""
 
     @property
-    def thin(self) -> int: ...
+    def thin(self) -> int:
+        """Steps from one kept draw to the next."""
 
     def calls_per_step(self) -> tuple[int, int]:
         """Solves without and with a gradient of one step, at most, for every chain."""

@@ -22,12 +22,26 @@ class Sampling(Event):
 
     Attributes
     ----------
+    round, active, cost, measure, x1, best, x0
+        As those of `Event`, for the chains that run: the steps done, their places among all chains, int64 `[k]`, the
+        potential `[k]` as cost and best, NaN `[k]`, and their points `[k, *event]`.
     steps
         The steps of the whole run; `round` counts those done.
     burn_in
         Whether this step was one of the burn-in.
     save
         `save()` is the state to go on from.
+
+    Examples
+    --------
+    >>> from headwater import EULER, PCN, Flow, Sampling, posterior
+    >>> flow, seen = Flow(lambda x, t: x, (1,)), []
+    >>> def note(event: Sampling):
+    ...     seen.append((event.round, event.steps, event.burn_in))
+    >>> options = {"method": PCN(burn_in=1, thin=1), "chains": 1, "draws": 1, "steps": 1, "solver": EULER}
+    >>> _ = posterior(flow, lambda x1: x1.square().sum(1), [0], callback=note, **options)
+    >>> seen
+    [(1, 2, True), (2, 2, False)]
     """
 
     steps: int = 0

@@ -102,7 +102,13 @@ class RandomiseThenOptimise:
         return 1, self.gradients
 
     def init(self, x0: Tensor, potential: Potential) -> RTOState:
-        """The state at the most likely point that is found from x0 `[chains, *event]`."""
+        """The state at the most likely point that is found from x0 `[chains, *event]`.
+
+        Raises
+        ------
+        Misuse
+            If the cost is no `Misfit`, x0 has more than 1,000 entries, or the flow has a support.
+        """
         require_measurement(potential.cost)
         if x0[0].numel() > LARGEST or potential.flow.support is not None:
             raise Misuse(
