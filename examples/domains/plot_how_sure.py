@@ -96,4 +96,4 @@ print("in the true photo:", bool(is_darker(photo)[0]))
 # %%
 # What this shows, and what not: the map says where the draws differ, in the units of the data range. Sixteen
 # draws make rough quantiles, and perturb-and-MAP is exact only where the measurement is linear in the source.
-# ``--sampler hmc`` is not biased, and takes some hundred times as many gradients.
+# ``--sampler hmc`` has no such bias, and takes some twenty times as many gradients.
