@@ -37,7 +37,7 @@ def finish_posterior(found: Posterior, task: ImageTask, problem: Problem, *, gre
     >>> known = torch.zeros(8, 8, dtype=torch.bool)
     >>> known[:, :4] = True
     >>> hole = hw.image.Inpaint(known)
-    >>> task = hw.image.ImageTask(hole, hole(torch.full((1, 3, 8, 8), 0.2)), noise=0.0, size=(8, 8))
+    >>> task = hw.image.ImageTask(hole, hole(torch.full((1, 3, 8, 8), -0.2)), noise=0.0, size=(8, 8))
     >>> problem = task.pose(flow)
     >>> found = problem.posterior([0], method=hw.PerturbAndMAP())
     >>> std = hw.image.finish_posterior(found, task, problem).std

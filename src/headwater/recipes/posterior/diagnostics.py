@@ -74,7 +74,7 @@ def largest_r_hat(draws: int) -> float:
     Examples
     --------
     >>> round(largest_r_hat(4), 2), round(largest_r_hat(16), 2), round(largest_r_hat(1000), 2)
-    (2.33, 1.2, 1.01)
+    (2.34, 1.2, 1.01)
     """
     half = max(draws // 2, 2)
     return max(1.01, math.sqrt(1 + (3.2 + 23 / half**2) / half))
