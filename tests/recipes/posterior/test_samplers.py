@@ -124,7 +124,8 @@ def test_the_weights_of_rto_correct_what_perturb_and_map_gets_wrong():
     found = {n: draw(flow, misfit, [0], method=m, chains=100, draws=8) for n, m in DRAWS.items()}
     off = {n: ((f.expect(f.x0)[0] - mean) / std).abs().max() for n, f in found.items()}
     assert off["RTO"] < 0.12 and off["perturb-and-MAP"] > 2 * off["RTO"]
-    assert float(found["RTO"].log_weights.std()) > 0.05
+    weights = found["RTO"].log_weights
+    assert float(weights[weights.isfinite()].std()) > 0.05
     assert (found["perturb-and-MAP"].log_weights == 0).all()
 
 
@@ -159,11 +160,14 @@ def test_ranks_show_a_posterior_that_is_too_narrow():
 
 @chains
 def test_step_lengths_reach_the_acceptance_and_stay(method):
-    long = replace(method, burn_in=3 * method.burn_in, thin=2)
-    found = draw(LINEAR, linear_misfit(), [0], method=long, chains=8, draws=100)
+    few = (
+        {"leaps": 3} if isinstance(method, InfinityHMC) else {}
+    )  # more would be held back by the quarter turn
+    long = replace(method, burn_in=3 * method.burn_in, thin=2, **few)
+    found = draw(LINEAR, linear_misfit(Y[:1]), [0], method=long, chains=8, draws=30)
     longest = found.state["now.log_mean"].exp().max()
     assert (found.acceptance - method.acceptance).abs().max() < 0.2 or longest > 0.25
-    again = draw(LINEAR, linear_misfit(), [0], method=long, chains=8, draws=101, state=found)
+    again = draw(LINEAR, linear_misfit(Y[:1]), [0], method=long, chains=8, draws=31, state=found)
     assert torch.equal(again.state["now.log_mean"], found.state["now.log_mean"])
 
 
