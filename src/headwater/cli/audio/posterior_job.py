@@ -1,8 +1,8 @@
 """`audio inpaint --posterior`: several fillings of each gap, and the level within which they lie.
 
 The result holds a plausible filling, and the mean is a file beside it: where the phases of the draws differ, their
-mean grows softer towards the middle of a long gap, as if it were silent there. What linear prediction fills is the same in
-all draws, and its own error is not in their spread.
+mean grows softer towards the middle of a long gap, as if it were silent there. What linear prediction fills is the
+same in all draws, and its own error is not in their spread.
 """
 
 from __future__ import annotations
