@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ def write_sheet(
     start: float = 0.0,
     curve: Sequence[tuple[float, float]] = (),
     goal: float = 1.0,
+    bands: Mapping[str, Sequence[float]] | None = None,
     title: str = "",
     overwrite: bool = False,
 ) -> Path:
@@ -39,7 +40,7 @@ def write_sheet(
         The PNG file.
     before, after
         A signal of the segment, `[frames]`.
-    rate, gaps, start, curve, goal, title
+    rate, gaps, start, curve, goal, bands, title
         As of `draw_sheet`.
     overwrite
         Whether an existing file is replaced.
@@ -64,7 +65,9 @@ def write_sheet(
     >>> hw.audio.write_sheet(Path(tempfile.mkdtemp()) / "sheet.png", tone, 0.5 * tone, rate=16_000).name
     'sheet.png'
     """
-    figure = draw_sheet(before, after, rate=rate, gaps=gaps, start=start, curve=curve, goal=goal, title=title)
+    figure = draw_sheet(
+        before, after, rate=rate, gaps=gaps, start=start, curve=curve, goal=goal, bands=bands, title=title
+    )
     return _write(figure, Path(path), overwrite)
 
 
@@ -77,6 +80,7 @@ def draw_sheet(
     start: float = 0.0,
     curve: Sequence[tuple[float, float]] = (),
     goal: float = 1.0,
+    bands: Mapping[str, Sequence[float]] | None = None,
     title: str = "",
 ) -> Any:
     """A matplotlib figure of a segment before and after it was repaired.
@@ -98,6 +102,9 @@ def draw_sheet(
         (number, misfit): numbers up to 0 are times of the estimate, the others gradient evaluations.
     goal
         The misfit at which the solve was to end.
+    bands
+        Of several fillings: `seconds`, and at each of them the level in dB of full scale below which 5, 50 and 95 %
+        of them lie, `q05`, `q50`, `q95`. It is shown in place of the curve.
     title
         Above the picture.
 
@@ -129,16 +136,19 @@ def draw_sheet(
         )
     if not rate > 0:
         raise Misuse(f"A rate of {rate} Hz is not positive.", "Give the rate of the signals.")
+    more = bool(curve) or bands is not None
     figure = import_optional("matplotlib.figure").Figure(
-        figsize=(9.0, 9.0 if curve else 7.2), layout="constrained"
+        figsize=(9.0, 9.0 if more else 7.2), layout="constrained"
     )
-    rows = ["aa", "bb", "cd", *(["ee"] if curve else [])]
-    axes = figure.subplot_mosaic("\n".join(rows), height_ratios=[1.3, 1.3, 1.0, *([0.8] if curve else [])])
+    rows = ["aa", "bb", "cd", *(["ee"] if more else [])]
+    axes = figure.subplot_mosaic("\n".join(rows), height_ratios=[1.3, 1.3, 1.0, *([0.8] if more else [])])
     for key, signal, name in (("a", before, "Before"), ("b", after, "After")):
         _draw_spectrogram(axes[key], signal, rate, start, gaps, name)
     for key, frame, name in zip("cd", *_choose_frames(before, after, gaps), strict=True):
         _draw_waveform(axes[key], before, after, rate, start, frame, name)
-    if curve:
+    if bands is not None:
+        _draw_bands(axes["e"], bands)
+    elif curve:
         _draw_curve(axes["e"], curve, goal)
     if title:
         style = title_style(title)
@@ -192,6 +202,17 @@ def _draw_curve(axes: Any, curve: Sequence[tuple[float, float]], goal: float) ->
         xlabel="times of the estimate up to 0, then gradient evaluations", ylabel=f"misfit, goal {goal:g}"
     )
     axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _draw_bands(axes: Any, bands: Mapping[str, Sequence[float]]) -> None:
+    """The level of the middle filling, and the band within which 90 % of them lie."""
+    axes.fill_between(
+        bands["seconds"], bands["q05"], bands["q95"], color=LINE, alpha=0.25, linewidth=0, label="90 %"
+    )
+    axes.plot(bands["seconds"], bands["q50"], color=LINE, linewidth=1.4, label="median")
+    axes.set(xlabel="s", ylabel="dB of full scale")
+    axes.set_title("Level of the draws", loc="left", size=10, weight="bold", color=INK)
     axes.legend(frameon=False, fontsize=8)
 
 

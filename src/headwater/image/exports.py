@@ -28,6 +28,8 @@ from headwater.image.operators import (
     random_mask,
 )
 from headwater.image.pictograms.models import latent_model
+from headwater.image.posterior import finish_posterior
+from headwater.image.posterior_sheet import write_posterior_sheet
 from headwater.image.power_law import PowerLaw
 from headwater.image.restoration import Restoration, restore
 from headwater.image.sheet import write_sheet
@@ -51,6 +53,7 @@ __all__ = [
     "box_mask",
     "chain",
     "estimate_noise",
+    "finish_posterior",
     "flow",
     "from_physics",
     "gaussian_kernel",
@@ -66,5 +69,6 @@ __all__ = [
     "restore",
     "ssim",
     "write_image",
+    "write_posterior_sheet",
     "write_sheet",
 ]

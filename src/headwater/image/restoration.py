@@ -63,11 +63,7 @@ class Restoration:
     @property
     def region(self) -> Place:
         """The rows and columns of the picture that were solved, all or those from the first window to the last."""
-        (height, width), cover = self.task.size, cover_of(self.problem.flow)
-        if cover is None:
-            return slice(0, height), slice(0, width)
-        rows, columns = cover.box
-        return slice(rows.start, min(rows.stop, height)), slice(columns.start, min(columns.stop, width))
+        return region_of(self.task, self.problem)
 
     def crop(self, x1: Tensor) -> Tensor:
         """The `region` of states x1 `[samples, c, *canvas]`; pixels that no window solves are those of the result."""
@@ -80,9 +76,22 @@ class Restoration:
 
     def rms(self, images: Tensor) -> Tensor:
         """The misfit of images `[samples, c, height, width]` in their region, in units of the noise, `[samples]`."""
-        cover = cover_of(self.problem.flow)
-        misfit = misfit_of_pictures(self.problem)
-        return misfit.rms(images if cover is None else self.task.pack(images, cover))
+        return rms_of(images, self.task, self.problem)
+
+
+def region_of(task: ImageTask, problem: Problem) -> Place:
+    """The rows and columns of a posed task's picture that are solved."""
+    (height, width), cover = task.size, cover_of(problem.flow)
+    if cover is None:
+        return slice(0, height), slice(0, width)
+    rows, columns = cover.box
+    return slice(rows.start, min(rows.stop, height)), slice(columns.start, min(columns.stop, width))
+
+
+def rms_of(images: Tensor, task: ImageTask, problem: Problem) -> Tensor:
+    """The misfit of images `[samples, c, height, width]` of a posed task, in units of the noise, `[samples]`."""
+    cover = cover_of(problem.flow)
+    return misfit_of_pictures(problem).rms(images if cover is None else task.pack(images, cover))
 
 
 def restore(

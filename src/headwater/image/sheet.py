@@ -151,14 +151,14 @@ def _draw(
     head = layout.head if title else layout.bare_head
     foot = layout.curve + layout.curve_frame if curve else layout.foot
     total = head + sum(layout.label + height + layout.below for _, height in sized) + foot
-    page = _Page(import_optional("matplotlib.figure").Figure(), layout.width, total)
+    page = Page(import_optional("matplotlib.figure").Figure(), layout.width, total)
     page.figure.set_size_inches(layout.width, total)
     if title:
         page.write(layout.margin, 0.28, title, size=13, weight="bold", color=INK, va="center")
     top = head
     for panels, height in sized:
         top += layout.label
-        _draw_row(page, layout, panels, top, height)
+        draw_row(page, layout, panels, top, height)
         top += height + layout.below
     if curve:
         left = layout.margin + 0.25
@@ -167,7 +167,7 @@ def _draw(
 
 
 @dataclass(frozen=True)
-class _Page:
+class Page:
     """A figure of this width and height, in inches; places are counted from its top left."""
 
     figure: Any
@@ -185,7 +185,8 @@ class _Page:
         return float(text.get_window_extent().width / self.figure.dpi)
 
 
-def _draw_row(page: _Page, layout: Layout, panels: Sequence[Panel], top: float, height: float) -> None:
+def draw_row(page: Page, layout: Layout, panels: Sequence[Panel], top: float, height: float) -> None:
+    """Draw panels beside each other, their images at `top`, of this height."""
     left = layout.margin
     for panel in panels:
         width, pixels = height * _aspect(panel.image), _pixels(panel.image)

@@ -15,6 +15,8 @@ from headwater.dflow.result import Result
 from headwater.flows.flow import Flow
 from headwater.flows.latent import LatentModel
 from headwater.problem.cost import Misfit
+from headwater.recipes.posterior.result import Posterior
+from headwater.recipes.posterior.sample import posterior
 from headwater.recipes.recipe import Recipe, RecipeOptions
 from headwater.recipes.warm_start import WarmStart
 
@@ -79,6 +81,16 @@ class Problem:
         """
         method = self.recipe if recipe is None else recipe
         return method(self.flow, self.misfit, seeds, guess=self.guess, options=options or RecipeOptions())
+
+    def posterior(self, seeds: Sequence[int], **options: Any) -> Posterior:
+        """Draws of x1 for one problem per seed; the options are those of `headwater.posterior`.
+
+        Raises
+        ------
+        Misuse
+            As `headwater.posterior` does.
+        """
+        return posterior(self.flow, self.misfit, seeds, guess=self.guess, **options)
 
 
 class Solvable(Protocol):

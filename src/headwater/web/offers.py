@@ -45,6 +45,7 @@ WITHHELD = {
     "slicing",
     "tiling",
     "operator",  # Python files
+    "event",
     "cost",
     "memory",
     "range",  # for arrays, which the page does not take
@@ -112,7 +113,7 @@ STARTS: Mapping[str, Mapping[str, str]] = {
 }
 """Command: option: the text that the page starts with."""
 FRONT = {
-    "image": {"noise", "samples", "method"},
+    "image": {"noise", "samples", "method", "posterior"},
     "image generate": {"prompt", "label", "count", "reward"},
     "audio": {"count", "length"},
     "molecule": {"count"},

@@ -70,10 +70,10 @@ class GapJob(RepairJob):
                 " gaps fade to the tone of the room; --method paper asks the model anyway."
             )
 
-    def keep_segment(self, segment: Segment, patch: Patch) -> None:
+    def keep_segment(self, segment: Segment, patch: Patch, **more: Any) -> None:
         """Keep a segment for the sheet."""
         before = self.recording.read(segment.start, segment.stop)
         after = before.copy()
         after[patch.changed] = patch.samples[patch.changed]
         gaps = [(a - segment.start, b - segment.start) for a, b in segment.gaps]
-        self.keep(before, after, gaps=gaps, start=segment.start / self.recording.rate)
+        self.keep(before, after, gaps=gaps, start=segment.start / self.recording.rate, **more)

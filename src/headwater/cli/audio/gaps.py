@@ -13,7 +13,9 @@ from headwater.audio.io.files import Recording, check_readable, examine
 from headwater.audio.io.segments import Gap, merge_gaps, segments_around
 from headwater.cli.audio.gap_job import GapJob
 from headwater.cli.audio.options import GapOptions, Repair
+from headwater.cli.audio.posterior_job import PosteriorJob, draw_fields
 from headwater.cli.audio.repair import shared_fields
+from headwater.cli.shared.posterior import plan_posterior
 from headwater.errors import Misuse
 
 LONGEST = 60.0
@@ -69,7 +71,11 @@ def fill(
             f"{longest:.0f} s are more than can be filled at once.",
             f"Ask for at most {LONGEST:.0f} s; 'extend' can continue its own result.",
         )
-    fields = shared_fields(command, recording, inputs, o)
+    if isinstance(o, GapOptions) and (plan := plan_posterior(o)) is not None:
+        fields = draw_fields(recording, inputs, o, plan)
+        job: type[GapJob] = PosteriorJob
+    else:
+        fields, job = shared_fields(command, recording, inputs, o), GapJob
     check_readable(recording)
     segments = segments_around(gaps, round(SETTINGS.context * recording.rate))
-    return GapJob(segments=segments, frames=frames, **fields)
+    return job(segments=segments, frames=frames, **fields)

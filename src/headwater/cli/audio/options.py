@@ -18,8 +18,11 @@ from headwater.cli.shared.options import (
     REWARDS,
     SEARCH,
     SHORTEST,
+    Draws,
+    EventOption,
     Files,
     MethodName,
+    SamplerOption,
     number,
     whole,
     word,
@@ -130,6 +133,17 @@ class GapOptions(Repair):
 
     mask: Annotated[Path | None, Parameter(group=DAMAGE)] = None
     """A file of sound of the same rate and length that is not zero where something is lost."""
+
+    posterior: Draws = None
+    """Draw this many fillings of each gap, in four chains. The result holds a plausible one, NAME-mean their mean;
+    sheet and report have the level within which 90 % of them lie. After Ctrl-C a second run goes on."""
+
+    sampler: SamplerOption = None
+    """How it draws; by default perturb-and-map. The others are Markov chains, which take longer."""
+
+    event: EventOption = None
+    """my.py with a function event(x), true or false for the stretch with a gap, x [channels, frames], full scale 1,
+    or my.py:name: its probability."""
 
 
 Level = Annotated[float | None, word(times.parse_amplitude, "LEVEL", limits=(0.0, 1e6))]

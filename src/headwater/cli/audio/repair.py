@@ -239,22 +239,25 @@ def shared_fields(
     *,
     peaks: bool = False,
     recipe: Any = None,
+    beside: Sequence[str] = (),
+    goes_on: bool = False,
 ) -> dict[str, Any]:
     """What every repair has: checked files, settings, warnings and a watch.
 
-    `recipe` is the task's own, at whose discrepancy level `tau` a stretch is done.
+    `recipe` is the task's own, at whose discrepancy level `tau` a stretch is done; `beside` names more recordings,
+    as in NAME-mean.wav; a run that goes on writes over what an earlier one left.
 
     Raises
     ------
     Misuse
         A file cannot be read or written, or matplotlib is not installed.
     """
-    source = inputs[0]
-    suffix = Path(name_result(source, peaks=peaks)).suffix
-    main = o.output or source.with_name(f"{source.stem}-{command}{suffix}")
+    source, main = inputs[0], name_main(command, inputs[0], o, peaks=peaks)
     target = output_format(recording, main, peaks=peaks)
     outputs = name_outputs(main)
-    check_outputs(outputs.all, inputs, overwrite=o.overwrite)
+    more = tuple(main.with_name(f"{main.stem}-{name}{main.suffix}") for name in beside)
+    outputs = replace(outputs, main=(*outputs.main, *more))
+    check_outputs(outputs.all, inputs, overwrite=o.overwrite or goes_on)
     import_optional("matplotlib.figure", "audio")
     require_fit(o.method, Gaps, denoising=False)
     level = getattr(o.recipe or recipe, "tau", WarmStart.tau)
@@ -272,12 +275,18 @@ def shared_fields(
             goal=f"the noise, or what is resolved; done at {level:.2f}",
             level=level,
         ),
-        "overwrite": o.overwrite,
+        "overwrite": o.overwrite or goes_on,
         "quiet": o.quiet,
         "recording": recording,
         "outputs": outputs,
         "options": o,
     }
+
+
+def name_main(command: str, source: Path, o: Repair, *, peaks: bool = False) -> Path:
+    """The main file of a command: the output, or one beside the source that is named after the command."""
+    suffix = Path(name_result(source, peaks=peaks)).suffix
+    return o.output or source.with_name(f"{source.stem}-{command}{suffix}")
 
 
 def name_result(source: Path, *, peaks: bool = False) -> str:

@@ -44,7 +44,7 @@ METHOD = ("command", "method", "steps", "gradients")
 def group_of(options: Mapping[str, Any]) -> str | None:
     """The group of a job: what those that may be solved with it have in common; None if it is solved alone."""
     domain, _, command = str(options["command"]).partition(" ")
-    if options.get("seconds") is not None:
+    if options.get("seconds") is not None or options.get("posterior") is not None:
         return None
     if domain == "audio" and command in RECORDINGS:
         return json.dumps({k: options.get(k) for k in METHOD}, sort_keys=True)

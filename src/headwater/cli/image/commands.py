@@ -362,12 +362,15 @@ def likelihood(
 def _restore(photos: Sequence[Path], options: Restore, read: Callable[[Path, Restore], Request]) -> int:
     """Read a request from each photo and carry it out; the exit code."""
     from headwater.cli.image.outputs import name_result
+    from headwater.cli.image.posterior import posterior_job
     from headwater.cli.image.restoration import restore_job
     from headwater.cli.shared.batch import plan_batch
     from headwater.cli.shared.job import run_each
+    from headwater.cli.shared.posterior import plan_posterior
     from headwater.image.io.files import FORMATS
 
     def make_job(photo: Path, o: Restore) -> Job:
-        return restore_job(read(photo, o), o)
+        plan = plan_posterior(o)
+        return restore_job(read(photo, o), o) if plan is None else posterior_job(read(photo, o), o, plan)
 
     return run_each(plan_batch(photos, options, suffixes=FORMATS, name_result=name_result), make_job)

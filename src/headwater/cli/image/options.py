@@ -20,8 +20,11 @@ from headwater.cli.shared.options import (
     OUTPUT,
     SEARCH,
     SHORTEST,
+    Draws,
+    EventOption,
     Files,
     MethodName,
+    SamplerOption,
     number,
     whole,
     word,
@@ -113,6 +116,17 @@ class Restore(Common):
 
     memory: Annotated[float | None, word(values.parse_memory, "SIZE", group=MODEL)] = None
     """Memory to use, e.g. 2GB; by default 60 % of what is free."""
+
+    posterior: Draws = None
+    """Draw this many pictures that agree with the measurement, in four chains. The result is their mean; beside it
+    are a plausible draw, the standard deviation and two quantiles. After Ctrl-C a second run goes on."""
+
+    sampler: SamplerOption = None
+    """How it draws; by default perturb-and-map. The others are Markov chains, which take longer."""
+
+    event: EventOption = None
+    """my.py with a function event(x), true or false for a picture x [3, height, width] in [-1, 1], or my.py:name: its
+    probability."""
 
     reference: Annotated[Path | None, Parameter(group=OUTPUT)] = None
     """The true image: PSNR, SSIM and a perceptual distance go into the report."""

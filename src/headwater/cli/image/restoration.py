@@ -215,55 +215,74 @@ def restore_job(request: Request, o: Restore) -> RestoreJob:
         An option, a file or the model cannot be used.
     """
     o = replace(o, model=model_of(o))
-    inputs = (*request.inputs, *([o.reference] if o.reference else []))
-    outputs = plan_outputs(
-        o.output,
-        request.inputs[0],
-        request.command,
-        o.samples,
-        picture=request.picture,
-        inputs=inputs,
-        overwrite=o.overwrite,
-    )
-    import_optional("matplotlib.figure")
-    reference = read_reference(o, request.task.size)
-    device = device_named(o.device)
-    model = load_model(o, device)
+    outputs = plan_restoration(request, o, o.samples, overwrite=o.overwrite)
+    fields = shared_fields(request, o, outputs)
+    model, frames = fields["model"], Frames()
     if o.method not in ANSWERS:
         operator, denoising = seen_by_methods(request.task, model)
         require_fit(o.method, operator, denoising=denoising)
     check_memory(model, request, o)
-    frames, level = Frames(), unit_of(request.task)
-    common = ("method", "steps", "gradients", "seconds", "memory", "seed")
-    return RestoreJob(
-        command=f"image {request.command}",
-        inputs=request.inputs,
-        settings={
+    fields["settings"] |= {"method": o.method}
+    fields["warnings"] = (*request.warnings, *warn_of_no_effect(request, o, model))
+    level = unit_of(request.task)
+    watch = Watch(
+        request.command,
+        frames,
+        limit=o.gradients,
+        seconds=o.seconds,
+        quiet=o.quiet,
+        goal=f"a noise of {level:.3g}",
+    )
+    return RestoreJob(**fields, watch=watch, overwrite=o.overwrite, frames=frames)
+
+
+def plan_restoration(
+    request: Request, o: Restore, count: int, *, beside: Sequence[str] = (), overwrite: bool
+) -> Outputs:
+    """The files of a restoration, checked, as `plan_outputs`; none of them is one that was read."""
+    inputs = (*request.inputs, *([o.reference] if o.reference else []))
+    return plan_outputs(
+        o.output,
+        request.inputs[0],
+        request.command,
+        count,
+        beside=beside,
+        picture=request.picture,
+        inputs=inputs,
+        overwrite=overwrite,
+    )
+
+
+def shared_fields(request: Request, o: Restore, outputs: Outputs) -> dict[str, Any]:
+    """What every restoration has: its settings, the loaded model, the reference.
+
+    Raises
+    ------
+    Misuse
+        matplotlib is not installed, or the reference, the device or the model cannot be used.
+    """
+    import_optional("matplotlib.figure")
+    reference = read_reference(o, request.task.size)
+    device = device_named(o.device)
+    common = ("steps", "gradients", "seconds", "memory", "seed")
+    return {
+        "command": f"image {request.command}",
+        "inputs": request.inputs,
+        "settings": {
             **request.settings,
             **{name: getattr(o, name) for name in common},
             **{name: value for name in ("label", "guidance") if (value := getattr(o, name)) is not None},
             **told(o),
         },
-        report=outputs.report,
-        warnings=(*request.warnings, *warn_of_no_effect(request, o, model)),
-        watch=Watch(
-            request.command,
-            frames,
-            limit=o.gradients,
-            seconds=o.seconds,
-            quiet=o.quiet,
-            goal=f"a noise of {level:.3g}",
-        ),
-        device=device,
-        overwrite=o.overwrite,
-        quiet=o.quiet,
-        request=request,
-        options=o,
-        outputs=outputs,
-        model=model,
-        reference=reference,
-        frames=frames,
-    )
+        "report": outputs.report,
+        "device": device,
+        "quiet": o.quiet,
+        "request": request,
+        "options": o,
+        "outputs": outputs,
+        "model": load_model(o, device),
+        "reference": reference,
+    }
 
 
 def recipe_of(task: ImageTask, method: str, model: Model) -> Any:

@@ -12,11 +12,12 @@ from cyclopts import Group, Parameter
 
 from headwater.cli.shared import values
 
-OUTPUT = Group("Output", sort_key=2)
-MODEL = Group("Model and machine", sort_key=3)
+OUTPUT = Group("Output", sort_key=3)
+MODEL = Group("Model and machine", sort_key=4)
 SEARCH = Group("Restoration", sort_key=1)
 REWARDS = Group("Rewards", sort_key=1)
 SCORES = Group("Scores without a gradient", sort_key=1)
+POSTERIOR = Group("How sure it is", sort_key=2)
 
 MethodName = Literal[
     "default",
@@ -45,6 +46,8 @@ MethodName = Literal[
 """The names of `recipes.methods`, without an import of torch; a test holds them equal."""
 SearchName = Literal["best-of-n", "cma", "es", "fk", "code", "scg"]
 """The names of `recipes.blackbox.methods`, without an import of torch; a test holds them equal."""
+SamplerName = Literal["perturb-and-map", "pcn", "mala", "hmc", "sgld"]
+"""The names of `cli.shared.posterior.SAMPLERS`; a test holds them equal."""
 Reader = Callable[[str], Any]
 
 
@@ -72,12 +75,17 @@ def number(low: float, high: float, **more: Any) -> Parameter:
 
 MOST_STEPS, MOST_GRADIENTS, MOST_SAMPLES, MOST_SECONDS = 10_000, 1_000_000, 1000, 1e7
 """Far beyond what helps: 10,000 steps are 400 times those of a method, 10 million seconds four months."""
+MOST_DRAWS = 10_000
+"""Draws of a posterior: a hundred times what a quantile needs."""
 LAST_SEED = 10**18
 """Sample i has seed + i, and torch takes seeds below 2^64."""
 
 SHORTEST = 0.001
 """Seconds."""
 
+Draws = Annotated[int | None, whole(4, MOST_DRAWS, group=POSTERIOR)]
+SamplerOption = Annotated[SamplerName | None, Parameter(group=POSTERIOR)]
+EventOption = Annotated[str | None, Parameter(metavar="FILE", group=POSTERIOR)]
 Steps = Annotated[int, whole(1, MOST_STEPS)]
 Seed = Annotated[int, whole(0, LAST_SEED)]
 

@@ -67,15 +67,17 @@ def _worst(figure: str, quantities: Tensor, choose: Any) -> float:
 def largest_r_hat(draws: int) -> float:
     """The R-hat up to which chains of so many draws agree: 1.01, or what independent draws reach themselves.
 
-    For independent draws R-hat^2 is about 1 + (F - 1) / n, with n the draws of half a chain and F a ratio of two
-    variances, which in the worst of some thirty quantities comes to about 6.
+    For independent draws R-hat^2 is about 1 + (F - 1) / m, with m the draws of half a chain and F a ratio of two
+    variances. With four chains, in the worst of some thirty quantities, 95 of 100 runs have F - 1 below
+    3.2 + 23 / m^2, from m = 2 to 8.
 
     Examples
     --------
-    >>> round(largest_r_hat(16), 2), round(largest_r_hat(1000), 2)
-    (1.27, 1.01)
+    >>> round(largest_r_hat(4), 2), round(largest_r_hat(16), 2), round(largest_r_hat(1000), 2)
+    (2.34, 1.2, 1.01)
     """
-    return max(1.01, math.sqrt(1 + 5 / max(draws // 2, 1)))
+    half = max(draws // 2, 2)
+    return max(1.01, math.sqrt(1 + (3.2 + 23 / half**2) / half))
 
 
 def judge_chains(r_hat: float, ess: float, draws: int, lost: int) -> str:

