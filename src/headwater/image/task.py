@@ -255,7 +255,8 @@ class ImageTask:
     def tells_little(self) -> bool:
         """Whether a few numbers, which depend on the picture in a non-linear way, are all that is known of it.
 
-        An estimate makes little of them, and control of the source more: `benchmarks/decisions/few_numbers.py`.
+        Control from noise meets them with a fifth of the calls that an estimate and control from it take, see
+        `benchmarks/decisions/few_numbers.py`.
         """
         return not self.operator.linear and FEW * self.y[0].numel() <= math.prod(self.size)
 

@@ -23,10 +23,10 @@ from headwater.solvers.method import DDIM
 class MAPFromNoise:
     """D-Flow from noise: min over x0 of misfit(x1(x0)) + |x0|^2 / 2 down to the noise level, by three steps of DDIM.
 
-    It is for costs of which an estimate makes nothing: a few numbers that depend on all of the sample in a non-linear
-    way, such as the features of a network. Three steps draw a coarse sample, but for the price of one usual gradient
-    they allow five, and L-BFGS uses them well. Where an operator is linear or keeps most of the sample, `Estimate` is
-    better and takes no gradient.
+    It is for costs of which an estimate alone makes little: a few numbers that depend on all of the sample in a
+    non-linear way, such as the features of a network. Three steps draw a coarse sample, but for the price of a usual
+    gradient they allow five, and L-BFGS uses them well. Where an operator is linear or keeps most of the sample,
+    `Estimate` is better and takes no gradient.
 
     Attributes
     ----------

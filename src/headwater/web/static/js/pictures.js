@@ -8,7 +8,7 @@ import { spread } from "./spread.js";
 
 /** The word of a picture that says something of another one, as "std" in a-std.png beside a.png or a-0.png; else "". */
 function mapOf(name, every) {
-  const [, stem, word] = name.match(/^(.+)-([a-z]+)\.\w+$/i) ?? [];
+  const [, stem, word] = name.match(/^(.+)-([a-z]\w*)\.\w+$/i) ?? [];
   return stem && every.some((other) => other.replace(/(-\d+)?\.\w+$/, "") === stem) ? word : "";
 }
 
