@@ -1,4 +1,4 @@
-"""A diffusers pipeline of sound in the place of the model of music: `headwater audio inpaint | extend --model FOLDER`."""
+"""`headwater audio inpaint | extend --model FOLDER`: a diffusers pipeline in the place of the model of music."""
 
 from __future__ import annotations
 
