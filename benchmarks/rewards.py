@@ -161,7 +161,9 @@ class Bench:
             "error": round(float(distance.error), 3),
             "strangeness": round(float(self.judge.strangeness(x).mean()), 2),
             "judge: class": round(float(next(iter(classes.values())).mean()), 3) if classes else "",
-            "judge: place of the text": round(float(next(iter(places.values())).mean())) if places else "",
+            "judge: place of the text": round(float(next(iter(places.values())).double().mean()))
+            if places
+            else "",
             "norm of x0": round(radius, 3),
             "calls": calls,
             "seconds": round(seconds, 1),

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 import _path  # noqa: F401
 from common import kept, options, write
-from headwater import WarmStart
+from headwater import Flow, Misfit, WarmStart
 from headwater.image.inside_holes import InsideHoles
 from headwater.image.metrics.fidelity import psnr
 from headwater.image.metrics.kernel import kernel_distance
@@ -29,15 +31,34 @@ from headwater.image.pictograms.evaluate import first_of_each
 from headwater.image.pictograms.models import latent_model
 from headwater.image.pictograms.train_autoencoder import to_range
 from headwater.image.task import ImageTask
+from headwater.problem.compose import Composition
 from headwater.recipes.estimate import Estimate
+from headwater.recipes.fresh import unseen
 from latent_holes import stroke_mask
 
 NOISE, SIZE = 0.05, 128
-SHARES: dict[str, float | InsideHoles] = {
+
+
+@dataclass(frozen=True)
+class InsideLatents(InsideHoles):
+    """`InsideHoles` of latents: one is missing if all pixels that it decodes to are."""
+
+    def share(self, flow: Flow, misfit: Misfit, x: Tensor) -> Tensor:
+        """The share of new noise for every latent, `[batch, 1, h, w]`."""
+        operator = misfit.operator
+        assert isinstance(operator, Composition)  # of the mask and the decoder
+        with torch.no_grad():
+            pixels = operator.inner(x)
+        known = ~unseen(replace(misfit, operator=operator.outer), pixels).all(1, keepdim=True)
+        missing = max_pool2d(known.float(), pixels.shape[-1] // x.shape[-1]) == 0
+        return torch.where(self.of_mask(missing), self.inside, 1.0).to(x)
+
+
+SHARES: dict[str, float | InsideLatents] = {
     "new": 1.0,
-    "inside 0.45": InsideHoles(inside=0.45, depth=0),
-    "inside 0": InsideHoles(inside=0.0, depth=0),
-    "inside 0.45, depth 1": InsideHoles(inside=0.45, depth=1),
+    "inside 0.45": InsideLatents(inside=0.45, depth=0),
+    "inside 0": InsideLatents(inside=0.0, depth=0),
+    "inside 0.45, depth 1": InsideLatents(inside=0.45, depth=1),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,9 +12,7 @@ from headwater.errors import Misuse
 from headwater.flows.cover import Cover
 from headwater.flows.flow import Flow
 from headwater.image.canvas import cover_of
-from headwater.problem.compose import Composition
 from headwater.problem.cost import Misfit
-from headwater.problem.operator import LinearOperator
 from headwater.recipes.fresh import unseen
 
 
@@ -69,11 +67,8 @@ class InsideHoles:
             )
 
     def share(self, flow: Flow, misfit: Misfit, x: Tensor) -> Tensor:
-        """The share at every pixel, `[batch, 1, h, w]`; of a flow on a cover's pixels, `[batch, 1, 1, pixels]`.
-
-        Where the misfit is compared through a decoder, x are latents: one is missing whose pixels all are.
-        """
-        missing = missing_latents(misfit, x) if is_decoded(misfit) else unseen(misfit, x).all(1, keepdim=True)
+        """The share at every pixel, `[batch, 1, h, w]`; of a flow on a cover's pixels, `[batch, 1, 1, pixels]`."""
+        missing = unseen(misfit, x).all(1, keepdim=True)
         cover = cover_of(flow)
         inside = self.of_mask(missing) if cover is None else self._erode_covered(missing, cover)
         return torch.where(inside, self.inside, 1.0).to(x)
@@ -94,31 +89,3 @@ class InsideHoles:
     def _erode_covered(self, missing: Tensor, cover: Cover) -> Tensor:
         """What lies beyond the cover is known."""
         return cover.pack(self.of_mask(cover.unpack(missing, missing.new_zeros(1, 1, *cover.canvas))))
-
-
-def is_decoded(misfit: Misfit) -> bool:
-    """Whether the misfit of latents is that of what a decoder makes of them."""
-    return isinstance(misfit.operator, Composition) and not isinstance(misfit.operator, LinearOperator)
-
-
-def missing_latents(misfit: Misfit, z: Tensor) -> Tensor:
-    """The latents of which no pixel is known, bool `[batch, 1, h, w]`, for latents z `[batch, c, h, w]`.
-
-    Examples
-    --------
-    Of a picture of four columns the right half is lost, which is what the right of two latents decodes to:
-
-    >>> import headwater as hw
-    >>> known = torch.tensor([[True, True, False, False]])
-    >>> misfit = hw.Misfit(hw.image.Inpaint(known), torch.zeros(1, 1, 1, 4), 0.1)
-    >>> through = hw.compose(misfit, lambda z: z.repeat_interleave(2, -1))
-    >>> missing_latents(through, torch.zeros(1, 1, 1, 2)).flatten().tolist()
-    [False, True]
-    """
-    operator = misfit.operator
-    assert isinstance(operator, Composition)  # `is_decoded`
-    with torch.no_grad():
-        pixels = operator.inner(z)
-        known = ~unseen(replace(misfit, operator=operator.outer), pixels).all(1, keepdim=True)
-    cell = tuple(large // small for large, small in zip(pixels.shape[-2:], z.shape[-2:], strict=True))
-    return max_pool2d(known.float(), cell) == 0
