@@ -106,6 +106,7 @@ class LatentPrior:
     --------
     An autoencoder that keeps the mean of each pair of samples:
 
+    >>> import torch
     >>> import headwater as hw
     >>> model = hw.LatentModel(
     ...     hw.Flow(lambda z, t: -z, shape=(1, 100)),
@@ -166,7 +167,16 @@ class LatentPrior:
     def pose(
         self, operator: Operator, y: Tensor, sigma_y: float, *, guess: Tensor, recipe: Recipe | None = None
     ) -> Problem:
-        """The problem of finding waveforms x with A(x) = y up to noise; all as in `Prior.pose`."""
+        """The problem of finding waveforms x with A(x) = y up to noise, one per row of y `[batch, ...]`.
+
+        The arguments are those of `Prior.pose`. The samples of its flow are latents, and the guess
+        `[batch, samples]` is encoded.
+
+        Raises
+        ------
+        Misuse
+            The waveforms are longer than the sounds of the model.
+        """
         canvas = self.canvas(guess.shape[1])
         model = replace(self.model, decode=canvas, encode=canvas.encode)
         unit = max(sigma_y, self.resolution)

@@ -19,8 +19,8 @@ RATE, GAP = 8000, slice(8000, 9600)
 def stable_audio(tmp_path_factory):
     path = tmp_path_factory.mktemp("stable-audio")
     pipeline = seeded(build_stable_audio)()
-    pipeline.vae.register_to_config(sampling_rate=500)
-    pipeline.transformer.register_to_config(sample_size=256)  # 2.048 s
+    pipeline.vae.register_to_config(sampling_rate=1000)
+    pipeline.transformer.register_to_config(sample_size=512)  # 2.048 s
     pipeline.save_pretrained(path)
     return path
 
@@ -59,25 +59,8 @@ def test_a_gap_is_filled_and_all_else_stays(take, stable_audio):
     (row,) = report["stretches"]
     assert row["filled_by"] == "flow and linear prediction" and min(row["evaluations"]) >= 8
     assert "decoder" in report["definitions"]["misfit"]
-
-
-def test_prompts_guidance_and_method_reach_the_pipeline(take, stable_audio):
-    line = [
-        "--gap",
-        "1-1.2",
-        "--model",
-        stable_audio,
-        "--prompt",
-        "a cat",
-        "--method",
-        "estimate",
-        "--steps",
-        2,
-    ]
-    for words, name in (([], "a.wav"), (["--negative", "a dog", "--guidance", 5], "b.wav")):
-        assert inpaint(*line, *words, "-o", name) in (0, 1)
-    (a, _), (b, _) = soundfile.read("a.wav"), soundfile.read("b.wav")
-    assert np.abs(a - b)[GAP].max() > 1e-4
+    assert inpaint(*line, "--negative", "a dog", "--guidance", 5, "--seed", 1, "-o", "b.wav") in (0, 1)
+    assert np.abs(soundfile.read("b.wav")[0] - after)[GAP].max() > 1e-4
 
 
 def test_refusals_have_two_sentences(take, stable_audio, tmp_path, capsys):
