@@ -1,11 +1,14 @@
 """Rewards against realism: raised from the source, or the best of as many draws as cost the same.
 
     python benchmarks/rewards.py --data val.zip --threads 1
+    python benchmarks/rewards.py --drawings pictograms.npz --threads 1 --count 4 --gradients 6
+
+Of photographs by `photo64`, or of drawings by `pictograms`, whose rewards go through the decoder.
 
 Each picture costs `gradients` gradients through a solve; a gradient counts as three calls of the network for each of
 its steps, and `best of n` draws as often as that pays for. The reward is in standard deviations among draws. Realism
 is the kernel distance to clean pictures on the features of EfficientNet-Lite1, which guided nothing; so is the
-probability of the class, and the strangeness, 1 for a draw.
+probability of the class, the place of a text among the captions, and the strangeness, 1 for a draw.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,65 +26,89 @@ import headwater as hw
 from common import kept, options, write
 from headwater.image.metrics.efficientnet import pool_features
 from headwater.image.metrics.kernel import kernel_distance
+from headwater.image.pictograms import data as pictograms
+from headwater.image.pictograms.evaluate import first_of_each
+from headwater.image.pictograms.train_autoencoder import to_range
 from headwater.image.rewards import RewardJudge, read_reward
-from headwater.problem.rewards import RewardSum
+from headwater.problem.rewards import RewardSum, RewardThrough
 from headwater.recipes.reward import MaximiseReward
 from images import held_out
 
-REWARDS = ("class: volcano", "palette: #e33,#fff", "symmetry")
-STRENGTHS = (4.0, 16.0)
+PHOTOGRAPHS = ("class: volcano", "palette: #e33,#fff", "symmetry")
+DRAWINGS = ("palette: #e33,#fff", "symmetry", "text: red apple")
 
 
 def main() -> None:
     """Work out every line, or read it from --keep, and write the table."""
-    o = options(__doc__, "data", count=3, gradients=MaximiseReward.gradients, clean=60, keep="")
-    bench = Bench(MaximiseReward(gradients=o.gradients), o.count, held_out(o.data, o.clean))
+    o = options(__doc__, data="", drawings="", count=3, gradients=MaximiseReward.gradients, clean=60, keep="")
+    recipe = MaximiseReward(gradients=o.gradients)
+    if o.drawings:
+        held_back = first_of_each(pictograms.load(Path(o.drawings)).part("held-out"), o.clean)
+        bench = Bench(recipe, o.count, to_range(held_back.pixels), hw.image.latent_model())
+    else:
+        bench = Bench(recipe, o.count, held_out(Path(o.data), o.clean), hw.image.flow("photo64"))
+    rewards, strengths = (DRAWINGS, (1.0, 4.0, 16.0, 64.0)) if o.drawings else (PHOTOGRAPHS, (4.0, 16.0))
     rows = []
-    for name in REWARDS:
+    for name in rewards:
         ways = {"a draw": bench.draw, f"best of {bench.paid}": bench.choose}
-        ways |= {f"control, strength {s:g}": partial(bench.control, s) for s in STRENGTHS}
+        ways |= {f"control, strength {s:g}": partial(bench.control, s) for s in strengths}
         rows += [
             kept(o.keep, f"{name}, {way}", lambda n=name, w=way, f=f: {"reward": n, "way": w} | f(n))
             for way, f in ways.items()
         ]
+    given = "--drawings pictograms.npz" if o.drawings else "--data val.zip"
+    counts = f" --count {o.count} --gradients {o.gradients}" if o.drawings else ""
     write(
-        o.results / "rewards",
+        o.results / ("rewards_drawings" if o.drawings else "rewards"),
         rows,
-        f"python benchmarks/rewards.py --data val.zip --threads {o.threads}",
-        f"Means over {o.count} pictures of photo64, and {o.clean} clean ones; {o.gradients} gradients through "
-        f"{bench.recipe.steps} steps a picture. `calls` counts a step of a gradient as three; `seconds` a picture, "
-        "beside other work. `error` is the standard error of the kernel distance.",
+        f"python benchmarks/rewards.py {given} --threads {o.threads}{counts}",
+        f"Means over {o.count} pictures of {'pictograms' if o.drawings else 'photo64'}, and {o.clean} clean ones; "
+        f"{o.gradients} gradients through {bench.recipe.steps} steps a picture. `calls` counts a step of a gradient "
+        "as three; `seconds` a picture, beside other work. `error` is the standard error of the kernel distance.",
     )
 
 
 @dataclass
 class Bench:
-    """A recipe, how many pictures, and clean pictures `[n, 3, 64, 64]` to compare with."""
+    """A recipe, how many pictures, clean pictures `[n, 3, h, w]` to compare with, and the model."""
 
     recipe: MaximiseReward
     count: int
     clean: Tensor
+    model: hw.Flow | hw.LatentModel
 
     @property
     def paid(self) -> int:
         """How many draws cost what the gradients of one picture cost."""
         return 3 * self.recipe.gradients
 
-    @cached_property
+    @property
     def flow(self) -> hw.Flow:
-        """The model."""
-        return hw.image.flow("photo64")
+        """The flow, of latents where the model has them."""
+        return self.model.flow if isinstance(self.model, hw.LatentModel) else self.model
+
+    def show(self, x1: Tensor) -> Tensor:
+        """The pictures of samples, `[batch, 3, h, w]`, not clamped."""
+        return self.model.decode(x1) if isinstance(self.model, hw.LatentModel) else x1
+
+    def sample(self, seeds: range) -> Tensor:
+        """Pictures without a reward, with the solve of the recipe, `[len(seeds), 3, h, w]`."""
+        parts = [seeds[i : i + 16] for i in range(0, len(seeds), 16)]
+        solver: dict[str, Any] = {"method": self.recipe.method, "steps": self.recipe.steps}
+        with torch.no_grad():
+            found = [self.show(hw.solve(self.flow, self.flow.noise(p), **solver)) for p in parts]
+        return torch.cat(found).clamp(-1, 1)
 
     @cached_property
     def judge(self) -> RewardJudge:
         """The judge, on draws that nothing else uses."""
-        return RewardJudge(sample(self.flow, self.recipe, range(20_000, 20_016)))
+        return RewardJudge(self.sample(range(20_000, 20_016)))
 
     @cached_property
     def pool(self) -> tuple[Tensor, float]:
         """The draws of which the best are taken, and the seconds of one."""
         began = time.perf_counter()
-        draws = sample(self.flow, self.recipe, range(10_000, 10_000 + self.count * self.paid))
+        draws = self.sample(range(10_000, 10_000 + self.count * self.paid))
         return draws, (time.perf_counter() - began) / len(draws)
 
     @cached_property
@@ -93,7 +122,7 @@ class Bench:
 
     def draw(self, name: str) -> dict[str, object]:
         """Draws without a reward."""
-        x = sample(self.flow, self.recipe, range(self.count))
+        x = self.sample(range(self.count))
         return self.describe(name, x, calls=self.recipe.steps, seconds=self.pool[1])
 
     def choose(self, name: str) -> dict[str, object]:
@@ -107,11 +136,15 @@ class Bench:
     def control(self, strength: float, name: str) -> dict[str, object]:
         """The reward raised from the source point."""
         total, began = self.total(name), time.perf_counter()
-        result = replace(self.recipe, strength=strength)(self.flow, total, range(self.count))
+        result = replace(self.recipe, strength=strength)(
+            self.flow, RewardThrough(total, self.show), range(self.count)
+        )
         seconds = (time.perf_counter() - began) / self.count
         radius = float(result.x0.flatten(1).norm(dim=1).mean()) / self.flow.event_size**0.5
         calls = self.paid * self.recipe.steps
-        return self.describe(name, result.x1.clamp(-1, 1), calls=calls, seconds=seconds, radius=radius)
+        with torch.no_grad():
+            x = self.show(result.x1).clamp(-1, 1)
+        return self.describe(name, x, calls=calls, seconds=seconds, radius=radius)
 
     def describe(
         self, name: str, x: Tensor, *, calls: int, seconds: float, radius: float = 1.0
@@ -120,28 +153,21 @@ class Bench:
         total = self.total(name)
         with torch.no_grad():
             rise = float(total(x).mean())
-        distance, classes = (
-            kernel_distance(features(x), self.clean_features),
-            self.judge.read_classes(x, total),
-        )
+        distance = kernel_distance(features(x), self.clean_features)
+        classes, places = self.judge.read_classes(x, total), self.judge.read_texts(x, total)
         return {
             "reached": round(rise, 2),
             "kernel distance": round(float(distance.value), 3),
             "error": round(float(distance.error), 3),
             "strangeness": round(float(self.judge.strangeness(x).mean()), 2),
             "judge: class": round(float(next(iter(classes.values())).mean()), 3) if classes else "",
+            "judge: place of the text": round(float(next(iter(places.values())).double().mean()))
+            if places
+            else "",
             "norm of x0": round(radius, 3),
             "calls": calls,
             "seconds": round(seconds, 1),
         }
-
-
-def sample(flow: hw.Flow, recipe: MaximiseReward, seeds: range) -> Tensor:
-    """Draws with the solve of the recipe, `[len(seeds), 3, 64, 64]`."""
-    parts = [seeds[i : i + 16] for i in range(0, len(seeds), 16)]
-    with torch.no_grad():
-        solved = [hw.solve(flow, flow.noise(p), method=recipe.method, steps=recipe.steps) for p in parts]
-    return torch.cat(solved).clamp(-1, 1)
 
 
 def features(x: Tensor) -> Tensor:

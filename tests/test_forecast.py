@@ -56,10 +56,8 @@ def test_the_memory_of_the_shipped_network_is_forecast_within_20_percent(flow, b
     assert seen.bytes == pytest.approx(measured(flow, batch, **options), rel=0.2)
 
 
-@pytest.mark.parametrize("strategy", [Direct(), Checkpoint()], ids=str)
-@pytest.mark.parametrize("width", [2, 16])
-def test_the_memory_of_a_decoder_in_the_cost_is_forecast_within_20_percent(strategy, width):
-    """A small network on latents, and a decoder that takes more memory than the whole solve, or less."""
+def through_decoder(width):
+    """A small network on latents, and a misfit behind a decoder with so many channels."""
     torch.manual_seed(0)
     network = torch.nn.Sequential(
         torch.nn.Conv2d(4, 32, 3, padding=1), torch.nn.SiLU(), torch.nn.Conv2d(32, 4, 3, padding=1)
@@ -72,10 +70,18 @@ def test_the_memory_of_a_decoder_in_the_cost_is_forecast_within_20_percent(strat
     )
     flow = Flow(lambda x, t: network(x), (4, 16, 16), modules=(network,))
     misfit = compose(Misfit(Identity(), torch.zeros(1, 3, 128, 128), 0.1), decoder)
+    return flow, misfit
+
+
+@pytest.mark.parametrize("strategy", [Direct(), Checkpoint()], ids=str)
+@pytest.mark.parametrize("width", [2, 16])
+def test_the_memory_of_a_decoder_in_the_cost_is_forecast_within_10_percent(strategy, width):
+    """A small network on latents, and a decoder that takes more memory than the whole solve, or less."""
+    flow, misfit = through_decoder(width)
     options = dict(steps=6, gradient=strategy)
     with PeakMemory() as memory:
         control(flow, misfit, flow.noise([0, 1]), gradients=3, **options)
-    assert forecast(flow, misfit, 2, **options).bytes == pytest.approx(memory.peak, rel=0.2)
+    assert forecast(flow, misfit, 2, **options).bytes == pytest.approx(memory.peak, rel=0.1)
 
 
 @pytest.mark.parametrize("optimizer", [LBFGS(memory=40), Adam(lr=0.1)], ids=lambda o: type(o).__name__)
@@ -123,6 +129,20 @@ def test_auto_leaves_room_for_a_decoder_in_the_cost():
         with PeakMemory() as fixed:
             control(flow, cost, x0, steps=6, gradients=1, gradient=expected)
         assert memory.peak == pytest.approx(fixed.peak, rel=0.02)
+
+
+@pytest.mark.parametrize("width", [2, 16])
+def test_auto_holds_its_memory_through_a_decoder(width):
+    """The least memory in which `Auto` takes `Direct` is what the control takes, within 10 %."""
+    flow, misfit = through_decoder(width)
+    x0 = flow.noise([0, 1])
+    direct = forecast(flow, misfit, 2, steps=6, gradient=Direct()).bytes
+    for share, expected in ((0.9, Checkpoint()), (1.02, Direct())):
+        auto = Auto(memory=share * direct)
+        assert auto.leave_room(flow, misfit, MIDPOINT, x0, 6).choose(flow, MIDPOINT, x0, 6) == expected
+    with PeakMemory() as memory:
+        control(flow, misfit, x0, steps=6, gradients=2, gradient=Auto(memory=1.02 * direct))
+    assert memory.peak <= 1.1 * 1.02 * direct
 
 
 def test_seconds_are_positive_and_checkpoint_counts_its_forwards(flow, monkeypatch):

@@ -578,7 +578,7 @@ def build_stable_audio():
         cross_attention_input_dim=8,
     )
     vae = df.AutoencoderOobleck(
-        encoder_hidden_size=4,
+        encoder_hidden_size=8,
         downsampling_ratios=[2, 2],
         channel_multiples=[1, 2],
         decoder_channels=4,

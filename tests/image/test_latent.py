@@ -10,10 +10,11 @@ from torch.testing import assert_close
 import headwater as hw
 from headwater import Misuse
 from headwater.flows.latent import LatentModel
-from headwater.image.latent import canvas_of, codec_error, misfit_of_pictures
+from headwater.image.latent import canvas_of, misfit_of_pictures
 from headwater.image.operators import Blur, Inpaint, SuperResolution, box_mask, gaussian_kernel
 from headwater.image.restoration import restore
 from headwater.image.task import ImageTask
+from headwater.recipes.through_decoder import codec_error
 
 torch.set_num_threads(1)
 

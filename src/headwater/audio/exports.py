@@ -11,6 +11,7 @@ from headwater.audio.gaps import GapSettings, fill_gaps
 from headwater.audio.io import recordings
 from headwater.audio.io.files import Patch, Recording, examine
 from headwater.audio.io.write import Written, write_new, write_patched
+from headwater.audio.latent import LatentPrior
 from headwater.audio.metrics import log_spectral_distance, si_sdr
 from headwater.audio.model.models import load_prior
 from headwater.audio.prior import Prior
@@ -26,6 +27,7 @@ __all__ = [
     "Finding",
     "GapSettings",
     "recordings",
+    "LatentPrior",
     "Noise",
     "Patch",
     "Prior",

@@ -12,7 +12,7 @@ there. Above the flow's band, where prediction soon dies away, noise of the righ
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -25,8 +25,9 @@ from headwater.audio.io.files import Patch, Recording, Samples
 from headwater.audio.io.resample import resample
 from headwater.audio.io.segments import Gap, Segment, merge_gaps, segments_around
 from headwater.audio.io.times import most_frames_within
+from headwater.audio.latent import LatentCanvas, LatentPrior
 from headwater.audio.operators import Gaps
-from headwater.audio.prior import Canvas, Prior, warm_start
+from headwater.audio.prior import Canvas, Prior
 from headwater.audio.restoration import Restoration, Solution, SolveOptions
 from headwater.audio.signal.air import add_high_band_noise
 from headwater.audio.signal.join import hold_level, join_flow
@@ -46,7 +47,7 @@ class GapSettings:
     predicted
         Seconds of a gap up to which linear prediction fills it (the benchmark audio_recipe).
     recipe
-        With no new noise in the estimate it is as loud as what is around; the join sees to the rest (audio_recipe).
+        How the flow is asked; None is the prior's own `gap_recipe`.
     context
         Seconds of the recording on each side of a gap that the flow sees, at least.
     unsure
@@ -66,7 +67,7 @@ class GapSettings:
     """
 
     predicted: float = 0.05
-    recipe: WarmStart = field(default_factory=lambda: warm_start(fresh=0.0))
+    recipe: WarmStart | None = None
     context: float = 0.75
     unsure: int = 8
     band: float = 0.92
@@ -79,7 +80,7 @@ ROOM_TONE = "linear prediction and room tone"
 
 
 def fill_gaps(
-    prior: Prior,
+    prior: Prior | LatentPrior,
     recording: Recording,
     gaps: Iterable[Gap],
     options: SolveOptions | None = None,
@@ -91,7 +92,7 @@ def fill_gaps(
     Parameters
     ----------
     prior
-        A flow of music.
+        A flow of music, or a pipeline on latents.
     recording
         The file.
     gaps
@@ -128,19 +129,21 @@ def fill_gaps(
 
 
 def fill_segment(
-    prior: Prior,
+    prior: Prior | LatentPrior,
     recording: Recording,
     segment: Segment,
     options: SolveOptions | None = None,
     *,
     settings: GapSettings = SETTINGS,
 ) -> Restoration:
-    """Fill the gaps of a segment in the way that suits them; a recipe in the options always asks the flow.
+    """Fill the gaps of a segment in the way that suits them.
+
+    A recipe in the options always asks the flow, and so does a pipeline, which was told what is to be heard.
 
     Parameters
     ----------
     prior
-        A flow of music.
+        A flow of music, or a pipeline on latents.
     recording, segment
         The file, and the part of it that holds the gaps.
     options
@@ -154,7 +157,7 @@ def fill_segment(
         The recording is damaged.
     """
     options = options or SolveOptions()
-    if options.recipe is not None:
+    if options.recipe is not None or isinstance(prior, LatentPrior):
         return fill_by_flow(prior, recording, segment, options, settings=settings)
     repeated = repeat_gaps(recording, segment)
     if repeated is None:
@@ -174,7 +177,11 @@ def fill_segment(
 
 
 def _fill_new(
-    prior: Prior, recording: Recording, segment: Segment, options: SolveOptions, settings: GapSettings
+    prior: Prior | LatentPrior,
+    recording: Recording,
+    segment: Segment,
+    options: SolveOptions,
+    settings: GapSettings,
 ) -> Restoration:
     """Fill the gaps of a segment that repeat nothing."""
     if is_predictable(recording, segment, settings):
@@ -204,7 +211,7 @@ class PatchedRecording(Recording):
 
 
 def fill_by_flow(
-    prior: Prior,
+    prior: Prior | LatentPrior,
     recording: Recording,
     segment: Segment,
     options: SolveOptions | None = None,
@@ -268,7 +275,7 @@ class GapTask:
 
     recording: Recording
     segment: Segment
-    canvas: Canvas
+    canvas: Canvas | LatentCanvas
     signals: Samples
     mean: Samples
     known: NDArray[np.bool_]
@@ -278,7 +285,7 @@ class GapTask:
     @classmethod
     def read(
         cls,
-        prior: Prior,
+        prior: Prior | LatentPrior,
         recording: Recording,
         segment: Segment,
         seed: int = 0,
@@ -331,13 +338,15 @@ class GapTask:
         """Those of the audible signals at unit loudness, `[rows, samples]`."""
         return np.asarray(self.guesses[self.audible] / self.loudness[self.audible, None])
 
-    def pose(self, prior: Prior) -> Problem | None:
+    def pose(self, prior: Prior | LatentPrior) -> Problem | None:
         """The known samples of the audible signals are measured, without noise; None if all is silent."""
         if not self.audible:
             return None
-        guess = torch.from_numpy(self.guesses_at_one).float()
-        operator = Gaps(torch.from_numpy(self.known_to_flow)[None])
-        return prior.pose(operator, operator(guess), 0.0, guess=guess, recipe=self.settings.recipe)
+        guess = torch.from_numpy(self.guesses_at_one).float().to(prior.device)
+        operator = Gaps(torch.from_numpy(self.known_to_flow)[None].to(prior.device))
+        return prior.pose(
+            operator, operator(guess), 0.0, guess=guess, recipe=self.settings.recipe or prior.gap_recipe
+        )
 
     def finish(self, x1: Tensor | None) -> Patch:
         """The gaps at the recording's own rate.
@@ -379,7 +388,7 @@ class GapTask:
         lost, count, unsure = self.segment.unknown, len(self.known), round(self.settings.unsure * rate / low)
         found = []
         for i, flow, guess in zip(self.audible, waveforms, self.guesses_at_one, strict=True):
-            joined = join_flow(flow.double().numpy(), hold_level(guess, known, low), known, low)
+            joined = join_flow(flow.double().cpu().numpy(), hold_level(guess, known, low), known, low)
             signal = resample(joined * self.loudness[i], low, rate)[:count]
             rest = carry_residual(self.signals[i] - signal, lost, self.known, rate, unsure)
             found.append(signal + rest)

@@ -7,7 +7,7 @@ business of the tasks (`gaps`, `damage`).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from headwater.audio.model.space import Space
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.networks import device_of
 from headwater.flows.windowed import extend_to_canvas
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit
@@ -103,6 +104,9 @@ class Prior:
     resolution
         The finest misfit, at unit loudness, that a solve of a few steps is asked to resolve: 26 dB below the music
         (the benchmark audio_recipe).
+    gap_recipe
+        How gaps are filled. With no new noise in the estimate it is as loud as what is around; the join sees to the
+        rest (audio_recipe).
 
     Examples
     --------
@@ -121,6 +125,12 @@ class Prior:
     space: Space
     rate: int
     resolution: float = 0.05
+    gap_recipe: WarmStart = field(default_factory=lambda: warm_start(fresh=0.0))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return device_of(self.flow.modules)
 
     @property
     def window(self) -> int:

@@ -26,10 +26,10 @@ from torch import Tensor
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.optimizers import LBFGS, Optimizer
-from headwater.problem.cost import Cost, check_values
+from headwater.problem.cost import Cost
 from headwater.solvers.differentiation import Auto, Checkpoint, Direct
 from headwater.solvers.fixed import as_grid
-from headwater.solvers.memory import PeakMemory
+from headwater.solvers.memory import PeakMemory, cost_bytes
 from headwater.solvers.method import MIDPOINT, Method
 
 BOOKKEEPING = 8
@@ -124,7 +124,7 @@ def forecast(
     if isinstance(strategy, Auto):
         strategy = strategy.leave_room(flow, cost, method, x, count).choose(flow, method, x, count)
     graph, evaluation = _evaluation_bytes(flow, x)
-    judging = _cost_bytes(cost, x)
+    judging = cost_bytes(cost, x)
     held, working = _optimizer_bytes(optimizer or LBFGS(), x)
     state = x.numel() * x.element_size()
     n = count * method.evaluations
@@ -145,16 +145,6 @@ def _evaluation_bytes(flow: Flow, x: Tensor) -> tuple[int, int]:
         graph = memory.live - before
         torch.autograd.grad((z + v).square().sum(), z)
     return graph, memory.peak
-
-
-def _cost_bytes(cost: Cost, x: Tensor) -> int:
-    """Bytes at the peak of the cost and its backward pass (C)."""
-    with PeakMemory() as memory:
-        x1 = x.detach().clone().requires_grad_()
-        value = check_values(cost, cost(x1), len(x), x1)
-        torch.autograd.grad(value.sum(), x1)
-    peak: int = memory.peak
-    return peak
 
 
 def _optimizer_bytes(optimizer: Optimizer[Any], x: Tensor) -> tuple[int, int]:

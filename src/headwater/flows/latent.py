@@ -11,6 +11,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.networks import device_of
 
 Map = Callable[[Tensor], Tensor]
 
@@ -78,9 +79,9 @@ class LatentModel:
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """The shape of one event of data; the decoder is asked for it once."""
-        device = next((p.device for net in self.flow.modules for p in net.parameters()), None)
         with torch.no_grad():
-            return tuple(self.decode(torch.zeros(1, *self.flow.shape, device=device)).shape[1:])
+            z = torch.zeros(1, *self.flow.shape, device=device_of(self.flow.modules))
+            return tuple(self.decode(z).shape[1:])
 
     @cached_property
     def factor(self) -> int:

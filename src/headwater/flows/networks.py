@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -42,3 +42,12 @@ def freeze_networks(modules: tuple[nn.Module, ...]) -> Iterator[None]:
     finally:
         for p in free:
             p.requires_grad_(True)
+
+
+def device_of(modules: Iterable[nn.Module]) -> torch.device:
+    """Where networks are: the device of the first parameter; the CPU if there is none.
+
+    >>> device_of([torch.nn.Linear(1, 1)])
+    device(type='cpu')
+    """
+    return next((p.device for net in modules for p in net.parameters()), torch.device("cpu"))

@@ -57,8 +57,9 @@ def on_latents(answer: Answer) -> Recipe:
     """An answer by a flow on latents: of estimates through the decoder, whose errors are white.
 
     A proximal step through the decoder costs far more than an evaluation of the flow, so the times are few
-    (`benchmarks/latent_holes.py`). The unit of the misfit holds the error of the autoencoder, so a misfit below it is
-    no sign that noise was fitted.
+    (`benchmarks/latent_holes.py`). Old noise in latents of which no pixel is known makes no better sample
+    (`benchmarks/decisions/latent_insides.py`), so all noise is new. The unit of the misfit holds the
+    error of the autoencoder, so a misfit below it is no sign that noise was fitted.
     """
     estimate = Estimate(times=8)
     return WarmStart(Average(estimate, count=4) if answer == "faithful" else estimate, keep_estimate=0.0)

@@ -1,16 +1,10 @@
-"""A picture to restore by a flow on latents: the measurement is compared through the decoder.
-
-The cost of latents z is that of the picture D(z) of the decoder D, as in the free-form inpainting of Ben-Hamu et al.
-2024. What the autoencoder cannot express is no noise of the measurement and cannot be fitted either, so the unit of
-the misfit holds both.
-"""
+"""A picture to restore by a flow on latents, on a canvas that its windows cover."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from headwater.flows.flow import Flow
@@ -22,6 +16,7 @@ from headwater.problem.cost import Misfit
 from headwater.problem.operator import Operator
 from headwater.recipes.problem import Problem
 from headwater.recipes.recipe import Recipe
+from headwater.recipes.through_decoder import pose_through_decoder
 
 
 def pose_on_latents(
@@ -51,14 +46,8 @@ def pose_on_latents(
     canvas = canvas_of(size, model)
     if canvas != size:
         operator = compose(operator, Crop(*size, canvas))
-    picture = extend(rough, canvas)
-    with torch.no_grad():
-        guess = model.encode(picture)
-        error = codec_error(operator, picture, model.decode(guess))
-    unit = (torch.as_tensor(unit).to(error).reshape(-1).square() + error.square()).sqrt()
-    flow = latents_on_canvas(model, canvas)
-    misfit = compose(Misfit(operator, y, unit if len(unit) > 1 else float(unit)), model.decode)
-    return Problem(flow, misfit, guess, recipe, latent=model)
+    model = replace(model, flow=latents_on_canvas(model, canvas))
+    return pose_through_decoder(operator, y, unit, extend(rough, canvas), model, recipe)
 
 
 def latents_on_canvas(model: LatentModel, canvas: tuple[int, int]) -> Flow:
@@ -89,10 +78,3 @@ def canvas_of(size: tuple[int, int], model: LatentModel) -> tuple[int, int]:
     factor, window = model.factor, model.shape[1:]
     height, width = (max(m, math.ceil(n / factor) * factor) for n, m in zip(size, window, strict=True))
     return height, width
-
-
-def codec_error(operator: Operator, picture: Tensor, decoded: Tensor) -> Tensor:
-    """How far a picture and its decoded latents are apart as they are measured, rms `[batch]`."""
-    gap = operator.residual(decoded, operator(picture))
-    count = operator.count(gap).to(gap.real)
-    return (gap.abs().square().flatten(1).sum(1) / count.clamp(min=1)).sqrt()

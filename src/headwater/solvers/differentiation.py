@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,6 +31,7 @@ from headwater.flows.recompute import recompute
 from headwater.problem.batch import CannotRestrict
 
 if TYPE_CHECKING:
+    from headwater.problem.cost import Cost
     from headwater.solvers.method import Field, Method
 
 
@@ -151,7 +152,7 @@ class Auto:
     ----------
     memory
         Bytes; None means 60 % of what is free on the device. The rest is left to the optimiser and the allocator;
-        `control` leaves room for what the cost keeps, too, such as a decoder's activations.
+        `control` leaves room for the peak of the cost and its gradient, too, such as a decoder's activations.
 
     References
     ----------
@@ -182,21 +183,19 @@ class Auto:
         need = steps * method.evaluations * len(x0) * _activations(flow, x0)
         return Direct() if need <= self._budget(x0) else Checkpoint()
 
-    def leave_room(
-        self, flow: Flow, cost: Callable[[Tensor], Tensor], method: Method, x0: Tensor, steps: int
-    ) -> Auto:
-        """The strategy with what a cost keeps of its own evaluation taken from the memory, as a decoder does.
+    def leave_room(self, flow: Flow, cost: Cost, method: Method, x0: Tensor, steps: int) -> Auto:
+        """The strategy with the peak of a cost and its gradient taken from the memory.
 
-        The cost is evaluated once, at x0 `[batch, *event]`, and only where the solve takes so much memory that this
-        can matter.
+        A decoder in the cost has a large one, and the graph of the solve lives beside it. The cost is evaluated once,
+        at x0 `[batch, *event]`, and only where the solve takes so much memory that this can matter.
         """
         budget = self._budget(x0)
         need = steps * method.evaluations * len(x0) * _activations(flow, x0)
         if not 0.1 * budget < need <= budget:
             return self
-        from headwater.solvers.memory import kept_bytes
+        from headwater.solvers.memory import cost_bytes
 
-        return Auto(max(budget - kept_bytes(cost, x0), 0.0))
+        return Auto(max(budget - cost_bytes(cost, x0), 0.0))
 
     def _budget(self, x0: Tensor) -> float:
         from headwater.solvers.memory import available_memory

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from headwater.flows.flow import Flow
+from headwater.problem.cost import Cost, check_values
 
 
 class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -123,6 +124,32 @@ def kept_bytes(function: Callable[[Tensor], Tensor], x: Tensor, but: Collection[
     kept.pop(x.untyped_storage().data_ptr(), None)
     del out
     return sum(kept.values())
+
+
+def cost_bytes(cost: Cost, x: Tensor) -> int:
+    """Bytes at the peak of C(x) `[batch]` and its gradient, on top of x `[batch, *event]`; it is evaluated once.
+
+    A decoder in a cost takes more on its way back than it keeps, as its gradients live beside what was kept.
+
+    Raises
+    ------
+    Misuse
+        The cost does not return one differentiable value per problem.
+
+    Examples
+    --------
+    exp(x), its square, and then their gradients, of 8000 bytes each:
+
+    >>> 24_000 <= cost_bytes(lambda x: (x.exp() ** 2).sum(1), torch.ones(2, 1000)) < 41_000
+    True
+    """
+    with PeakMemory() as memory:
+        x1 = x.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            value = check_values(cost, cost(x1), len(x), x1)
+        torch.autograd.grad(value.sum(), x1)
+    peak: int = memory.peak
+    return peak
 
 
 def available_memory(device: torch.device) -> int:

@@ -12,9 +12,11 @@ from headwater.audio.io import times
 from headwater.cli.audio.options import (
     NO_DRAW,
     NO_FILES,
+    NO_FILLING,
     NO_GAPS,
     NO_REPAIR,
     Draw,
+    Filling,
     GapOptions,
     LabelTrack,
     Level,
@@ -77,7 +79,7 @@ def inpaint(*recordings: Path, options: GapOptions = NO_GAPS) -> int:
 def extend(
     *recordings: Path,
     by: Annotated[float, word(times.parse_seconds, "TIME", limits=(0.001, 3600.0))] = 1.0,
-    options: Repair = NO_REPAIR,
+    options: Filling = NO_FILLING,
 ) -> int:
     """Continue a recording after its end.
 

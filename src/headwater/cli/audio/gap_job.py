@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from headwater.audio.gaps import fill_segment
 from headwater.audio.io.files import Patch
 from headwater.audio.io.segments import Segment
 from headwater.audio.io.write import write_patched
-from headwater.cli.audio.repair import RepairJob
+from headwater.audio.latent import LatentPrior
+from headwater.audio.prior import Prior
+from headwater.cli.audio.options import Filling
+from headwater.cli.audio.repair import DEFINITIONS, RepairJob
+
+OF_PIPELINES = {
+    "misfit": "rms(A(D(z)) - y) / sigma of what the pipeline found, D being its decoder; sigma^2 is"
+    f" {Prior.resolution:g}^2 of the mean square of the stretch and the mean square error of the autoencoder there",
+    "filled_by": "a pipeline and linear prediction fill every gap; silence stays silent",
+}
 
 
 @dataclass(kw_only=True)
@@ -23,15 +32,26 @@ class GapJob(RepairJob):
         Those of the recording that have gaps.
     frames
         How long the result is.
+    pipeline
+        What fills the gaps in the place of the model of music.
     """
 
     segments: Sequence[Segment]
     frames: int
+    options: Filling
+    pipeline: LatentPrior | None = None
 
     @property
     def count(self) -> int:
         """How many stretches there are."""
         return len(self.segments)
+
+    def prior(self) -> Prior | LatentPrior:
+        """The pipeline, or the prior of music, which the watch ends between any two evaluations of the network."""
+        if self.pipeline is None:
+            return self.load_prior()
+        model = self.pipeline.model
+        return replace(self.pipeline, model=replace(model, flow=self.watch.guard(model.flow)))
 
     def work(self) -> None:
         """Fill the gaps while the recording is written."""
@@ -51,14 +71,21 @@ class GapJob(RepairJob):
             if self.watch.over and number:
                 return
             self.begin(number)
-            options = self.solve_options()
-            filled = fill_segment(self.load_prior(), self.recording, segment, options)
+            filled = fill_segment(self.prior(), self.recording, segment, self.solve_options())
             seconds = [[round(frame / self.recording.rate, 6) for frame in gap] for gap in segment.gaps]
             name = f"the gap at {seconds[0][0]:.3f} s"
             self.note(name, filled, gaps=seconds, filled_by=filled.filled_by)
             if number in (0, longest):
                 self.keep_segment(segment, filled.patch)
             yield filled.patch
+
+    def facts(self) -> Mapping[str, Any]:
+        """As of any repair; of a pipeline its folder, and what its misfit is."""
+        found = dict(super().facts())
+        if self.pipeline is not None:
+            found["model"] = found["model"] and self.options.model
+            found["definitions"] = {**DEFINITIONS, **OF_PIPELINES}
+        return found
 
     def remarks(self, report: Mapping[str, Any]) -> Iterable[str]:
         """Also where the recording sounds like speech."""

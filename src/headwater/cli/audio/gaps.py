@@ -12,7 +12,8 @@ from headwater.audio.io import marks, times
 from headwater.audio.io.files import Recording, check_readable, examine
 from headwater.audio.io.segments import Gap, merge_gaps, segments_around
 from headwater.cli.audio.gap_job import GapJob
-from headwater.cli.audio.options import GapOptions, Repair
+from headwater.cli.audio.options import Filling, GapOptions
+from headwater.cli.audio.pipeline import load_pipeline, segments_for, told
 from headwater.cli.audio.posterior_job import PosteriorJob, draw_fields
 from headwater.cli.audio.repair import shared_fields
 from headwater.cli.shared.posterior import plan_posterior
@@ -52,7 +53,7 @@ def read_gap_labels(path: Path | None) -> tuple[Sequence[times.Span], list[str]]
     return gaps.spans, told + ([f"Labels of clipping and hum are left out: {other}."] if other else [])
 
 
-def extend(path: Path, by: float, o: Repair) -> GapJob:
+def extend(path: Path, by: float, o: Filling) -> GapJob:
     """The recording continued for `by` seconds after its end."""
     recording = examine(path)
     frames = recording.frames + round(by * recording.rate)
@@ -62,7 +63,7 @@ def extend(path: Path, by: float, o: Repair) -> GapJob:
 
 
 def fill(
-    command: str, recording: Recording, gaps: Sequence[Gap], frames: int, inputs: Sequence[Path], o: Repair
+    command: str, recording: Recording, gaps: Sequence[Gap], frames: int, inputs: Sequence[Path], o: Filling
 ) -> GapJob:
     """The job that fills gaps of a recording, which becomes `frames` long."""
     longest = max(stop - start for start, stop in gaps) / recording.rate
@@ -72,10 +73,19 @@ def fill(
             f"Ask for at most {LONGEST:.0f} s; 'extend' can continue its own result.",
         )
     if isinstance(o, GapOptions) and (plan := plan_posterior(o)) is not None:
+        if o.model is not None:
+            raise Misuse(
+                "A posterior of gaps is drawn by the model of music alone.",
+                "Leave out --model, or --posterior.",
+            )
         fields = draw_fields(recording, inputs, o, plan)
         job: type[GapJob] = PosteriorJob
     else:
         fields, job = shared_fields(command, recording, inputs, o), GapJob
     check_readable(recording)
     segments = segments_around(gaps, round(SETTINGS.context * recording.rate))
-    return job(segments=segments, frames=frames, **fields)
+    pipeline = load_pipeline(o)
+    if pipeline is not None:
+        segments = segments_for(pipeline, recording, gaps)
+        fields["settings"] |= told(o)
+    return job(segments=segments, frames=frames, pipeline=pipeline, **fields)

@@ -38,7 +38,25 @@ DAMAGE = Group("What is lost", sort_key=0)
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Draw(Files):
+class Pipeline:
+    """What a pipeline of diffusers is told."""
+
+    prompt: Annotated[str | None, Parameter(group=MODEL)] = None
+    """What is to be heard, in English; for a pipeline."""
+
+    negative: Annotated[str | None, Parameter(group=MODEL)] = None
+    """What to keep away from; for a pipeline."""
+
+    guidance: Annotated[float | None, number(-100, 100, group=MODEL)] = None
+    """Weight of the prompt; by default the pipeline's own."""
+
+    device: Annotated[str | None, Parameter(group=MODEL)] = None
+    """Where a pipeline computes: cpu, cuda, cuda:1, mps. By default a GPU if there is one."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Draw(Pipeline, Files):
     """What `generate` understands."""
 
     count: Annotated[int, whole(1, 10_000, alias="-n", group=SEARCH)] = 4
@@ -70,18 +88,6 @@ class Draw(Files):
     model: Annotated[str | None, Parameter(group=MODEL)] = None
     """A shipped model of music, or the folder of a diffusers pipeline of sound (Stable Audio, AudioLDM 2); by default
     music16."""
-
-    prompt: Annotated[str | None, Parameter(group=MODEL)] = None
-    """What is to be heard, in English; for a pipeline."""
-
-    negative: Annotated[str | None, Parameter(group=MODEL)] = None
-    """What to keep away from; for a pipeline."""
-
-    guidance: Annotated[float | None, number(-100, 100, group=MODEL)] = None
-    """Weight of the prompt; by default the pipeline's own."""
-
-    device: Annotated[str | None, Parameter(group=MODEL)] = None
-    """Where a pipeline computes: cpu, cuda, cuda:1, mps. By default a GPU if there is one."""
 
 
 @Parameter(name="*")
@@ -122,7 +128,16 @@ class Repair(Files):
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class GapOptions(Repair):
+class Filling(Pipeline, Repair):
+    """What gaps are filled by."""
+
+    model: Annotated[str | None, Parameter(group=MODEL)] = None
+    """The folder of a diffusers pipeline of sound with an encoder (Stable Audio), which then fills every gap."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class GapOptions(Filling):
     """Where the gaps are."""
 
     gap: Annotated[tuple[str, ...], Parameter(metavar="START-END", group=DAMAGE, negative="")] = ()
@@ -155,4 +170,5 @@ Profile = Annotated[tuple[float, float] | None, word(times.parse_span, "START-EN
 NO_DRAW = Draw()
 NO_FILES = Files()
 NO_REPAIR = Repair()
+NO_FILLING = Filling()
 NO_GAPS = GapOptions()

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headwater.audio.gaps import SETTINGS, GapTask
+from headwater.audio.gaps import GapTask
 from headwater.audio.io.files import Patch, Recording, Samples
 from headwater.audio.io.segments import Segment
 from headwater.audio.io.write import write_patched
+from headwater.audio.prior import warm_start
 from headwater.cli.audio.gap_job import GapJob
 from headwater.cli.audio.options import GapOptions
 from headwater.cli.audio.repair import name_main, shared_fields
@@ -225,6 +226,6 @@ def draw_fields(recording: Recording, inputs: Sequence[Path], o: GapOptions, pla
     about = digest(inputs, {**own, "gaps": recording.lost})
     for path in old:
         ChainFile(path, about, o.overwrite)
-    estimate = SETTINGS.recipe.estimate
+    estimate = warm_start(fresh=0.0).estimate  # as loud as what is around
     assert isinstance(estimate, Estimate)
     return {**fields, "plan": plan.begin_at(estimate), "event": event, "chains": chains, "about": about}

@@ -46,7 +46,7 @@ def group_of(options: Mapping[str, Any]) -> str | None:
     domain, _, command = str(options["command"]).partition(" ")
     if options.get("seconds") is not None or options.get("posterior") is not None:
         return None
-    if domain == "audio" and command in RECORDINGS:
+    if domain == "audio" and command in RECORDINGS and options.get("model") is None:
         return json.dumps({k: options.get(k) for k in METHOD}, sort_keys=True)
     if domain == "image" and command in PICTURES:
         return json.dumps({k: v for k, v in options.items() if k not in OWN}, sort_keys=True)

@@ -18,6 +18,7 @@ from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.latent import LatentModel
+from headwater.flows.networks import device_of
 from headwater.flows.windowed import extend_to_canvas
 from headwater.image.model import models
 from headwater.image.pictograms import models as pictograms
@@ -213,13 +214,8 @@ def on_canvas(
             "Give at least that size.",
         )
     check_room(
-        STATES * 4 * samples * flow.shape[0] * size[0] * size[1], device_of(flow), "Give a smaller size."
+        STATES * 4 * samples * flow.shape[0] * size[0] * size[1],
+        device_of(flow.modules),
+        "Give a smaller size.",
     )
     return extend_to_canvas(flow, size)
-
-
-def device_of(flow: Flow) -> torch.device:
-    """Where the network of a flow is; the CPU if it has none."""
-    parameters = (p for module in flow.modules for p in module.parameters())
-    first = next(parameters, None)
-    return torch.device("cpu") if first is None else first.device

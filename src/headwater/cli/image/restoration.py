@@ -15,7 +15,7 @@ from headwater.cli.image.frames import Frames
 from headwater.cli.image.options import Restore
 from headwater.cli.image.outputs import plan_outputs
 from headwater.cli.image.preview import draw_previews
-from headwater.cli.image.prior import Model, device_of, flow_of, guard_model, load_model, model_of, told
+from headwater.cli.image.prior import Model, flow_of, guard_model, load_model, model_of, told
 from headwater.cli.image.requests import Request
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.machine import check_room, device_named
@@ -27,6 +27,7 @@ from headwater.errors import Misuse
 from headwater.extras import import_optional
 from headwater.flows.flow import Flow
 from headwater.flows.latent import LatentModel
+from headwater.flows.networks import device_of
 from headwater.image import restoration as restoring
 from headwater.image.denoise import DenoisePicture
 from headwater.image.io.files import read_image, write_image
@@ -360,7 +361,7 @@ RESULTS = 4
 def check_memory(model: Model, request: Request, o: Restore) -> None:
     """Refuse what does not fit: images that cannot be held, or one evaluation of the network for all samples."""
     flow = flow_of(model)
-    device = device_of(flow)
+    device = device_of(flow.modules)
     images = RESULTS * 4 * o.samples * model.shape[0] * request.task.size[0] * request.task.size[1]
     check_room(images, device, "Give a smaller image, or fewer --samples.")
     if o.memory is None:
@@ -388,13 +389,13 @@ def check_memory(model: Model, request: Request, o: Restore) -> None:
 def evaluation_bytes(flow: Flow) -> int:
     """Bytes that autograd keeps of one evaluation of the network for one problem."""
     one = flow.select(torch.tensor([0]))
-    return activation_bytes(one, one.noise([0], device=device_of(flow)))
+    return activation_bytes(one, one.noise([0], device=device_of(flow.modules)))
 
 
 def decoder_bytes(model: LatentModel, canvas: Flow) -> int:
     """Bytes at the peak of decoding the latents of a canvas with a gradient, of one problem."""
     with PeakMemory() as memory:
-        z = canvas.noise([0], device=device_of(canvas)).requires_grad_()
+        z = canvas.noise([0], device=device_of(canvas.modules)).requires_grad_()
         torch.autograd.grad(model.decode(z).sum(), z)
     peak: int = memory.peak
     return peak
