@@ -23,7 +23,6 @@ def scalar(x): return x.sum()
 def array(x): return [1, 2]
 def whole(x): return x.long()
 def cut(x): return x.detach()
-def few(x): return x[:, :1, ::8, ::8].abs()
 """
 
 
@@ -43,16 +42,6 @@ def test_a_function_a_physics_and_an_operator(name, files, cheap):
     assert call(line) < 2  # clamped, the stub's sample is off
     assert report(files / "x.json")["settings"]["operator"] == name
     assert cheap[-1]["task"].operator.linear is (name in ("my.py:physics", "my.py:blur"))
-
-
-def test_a_few_numbers_of_an_image_are_met_by_control_and_its_options_count(files, cheap, capsys):
-    np.save("few.npy", np.full((1, 1, 8, 8), 0.5, np.float32))
-    line = (
-        "image restore few.npy --operator my.py:few --size 64,64 --noise 0.05 --gradients 3 -o x.png --quiet"
-    )
-    assert call(line) < 2
-    assert type(cheap[-1]["task"].recipe()).__name__ == "MAPFromNoise"
-    assert "no effect" not in capsys.readouterr().err
 
 
 def test_an_image_of_another_size(files, cheap):

@@ -33,16 +33,11 @@ from headwater.image.operators.resize import SuperResolution
 from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit
 from headwater.problem.operator import Identity, Operator, difference
-from headwater.recipes.map_from_noise import MAPFromNoise
 from headwater.recipes.problem import Problem
 from headwater.recipes.recipe import Recipe
 
 MAKING_PICTURES = (Identity, Blur, SuperResolution, Inpaint, Colorize, Clip, JPEG)
 """Operators of which y is a picture in the data range of x."""
-
-
-FEW = 4
-"""How many times fewer numbers than pixels of one channel are few."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +219,7 @@ class ImageTask:
         if answer == "faithful" and self.is_denoising:
             return DenoisePicture()
         if answer == "faithful":
-            return MAPFromNoise() if self.tells_little else faithful(self.operator)
+            return faithful(self.operator)
         return plausible(self.operator, least=0.8 if self.tells_noise else 0.0)
 
     def _check_shapes(self, channels: int) -> None:
@@ -250,15 +245,6 @@ class ImageTask:
     def is_denoising(self) -> bool:
         """Whether the measurement is the picture itself with noise, which is one evaluation's job."""
         return isinstance(self.operator, Identity) and self.noise > 0
-
-    @property
-    def tells_little(self) -> bool:
-        """Whether a few numbers, which depend on the picture in a non-linear way, are all that is known of it.
-
-        Control from noise meets them with a fifth of the calls that an estimate and control from it take, see
-        `benchmarks/decisions/few_numbers.py`.
-        """
-        return not self.operator.linear and FEW * self.y[0].numel() <= math.prod(self.size)
 
     @property
     def tells_noise(self) -> bool:

@@ -38,7 +38,6 @@ from headwater.image.sheet import write_sheet
 from headwater.image.task import ImageTask
 from headwater.problem.compose import compose
 from headwater.problem.operator import Operator
-from headwater.recipes.map_from_noise import MAPFromNoise
 from headwater.recipes.methods import find_method, require_fit
 from headwater.recipes.problem import Problem
 from headwater.recipes.recipe import RecipeOptions
@@ -314,8 +313,6 @@ def unit_of_problem(problem: Problem) -> float:
 def warn_of_no_effect(request: Request, o: Restore, model: Model) -> Iterator[str]:
     """Of options that have no effect: with a method without a search or without gradients."""
     recipe = recipe_of(request.task, o.method, model)
-    if isinstance(recipe, MAPFromNoise):
-        return  # control throughout, with steps and gradients
     if isinstance(recipe, DenoisePicture):
         if o.samples > 1 or o.steps or o.gradients:
             yield (
