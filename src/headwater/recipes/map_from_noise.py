@@ -24,10 +24,10 @@ class MAPFromNoise:
     """D-Flow from noise: min over x0 of misfit(x1(x0)) + |x0|^2 / 2 down to the noise level, by three steps of DDIM.
 
     It is for costs of which an estimate alone makes little: a few numbers that depend on all of the sample in a
-    non-linear way, such as the features of a network. Three steps draw a coarse sample, but for the price of a usual
-    gradient they allow five, and L-BFGS uses them well. On photographs it is first there; on a flow of digits `DPS`, and
-    control from an estimate, are ahead. Where an operator is linear or keeps most of the sample, `Estimate` is better
-    and takes no gradient.
+    non-linear way, such as the features of a network. Three steps draw a coarse sample, but for the price of a
+    usual gradient they allow five, and L-BFGS uses them well. On photographs it is first there; on digits `DPS` and
+    control from an estimate are ahead. Where an operator is linear or keeps most of the sample, `Estimate` is
+    better and takes no gradient.
 
     Attributes
     ----------
