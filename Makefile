@@ -1,4 +1,4 @@
-# make demo   set up, restore photos and a guitar, design molecules with a given gap
+# make demo   set up, restore photos and a guitar, rebuild a portrait from 512 numbers, design molecules
 # make serve  set up, open the page in the browser: http://127.0.0.1:8642
 # make test   set up, then lint, types, tests, docstring examples, README and documentation
 # make docs   set up, build the site with its gallery into build/docs
