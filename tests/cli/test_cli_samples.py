@@ -98,15 +98,17 @@ def test_the_demo_damages_restores_and_says_where_to_look(here, cheap, no_sheet,
     monkeypatch.setattr(demonstration, "MOLECULES", few)
     assert call("demo --quiet") == 0  # two steps reach few goals, and all are shown
     out = capsys.readouterr().out.splitlines()
-    assert len(out) == 6 and all("dB damaged" in line for line in out[:3]) and "demo-output" in out[5]
-    assert "a gap of 80 ms, filled: SI-SDR" in out[3] and "of 2 hit" in out[4]
+    assert len(out) == 7 and all("dB damaged" in line for line in out[:3]) and "demo-output" in out[6]
+    assert "rebuilt from 512 numbers" in out[3] and "dB after" in out[3]
+    assert "a gap of 80 ms, filled: SI-SDR" in out[4] and "of 2 hit" in out[5]
     names = {p.name for p in (here / "demo-output").iterdir()}
     assert {"cat.png", "cat-damaged.png", "cat.json", "cat-sheet.png"} <= names
     assert {f"molecules{end}" for end in (".sdf", ".xyz", ".csv", ".json", ".html", "-sheet.png")} <= names
     assert {"guitar.wav", "guitar-damaged.wav", "guitar.json", "guitar-sheet.png"} <= names
-    assert len(names) == 22
+    assert {"few_numbers.py", "portrait-numbers.npy", "portrait-reference.png", "portrait.png"} <= names
+    assert len(names) == 28
     kinds = {call["task"].operator.kind for call in cheap}
-    assert "inpaint" in kinds and kinds & {"upscale", "deblur"} and len(cheap) == 3
+    assert "inpaint" in kinds and kinds & {"upscale", "deblur"} and len(cheap) == 4
     assert any(max(call["task"].size) > 64 for call in cheap)
     damaged = (here / "demo-output" / "cat-damaged.png").read_bytes()
     assert call("demo --quiet") == 0  # over its own former output, with the same seeds

@@ -80,7 +80,7 @@ class MAPFromNoise:
         guess: Tensor,
         options: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
     ) -> Result:
-        """Solve a batch of inverse problems, one per seed; see `Recipe`. The guess gives device and dtype alone."""
+        """Solve a batch of problems, x1 `[len(seeds), *event]`; see `Recipe`. The guess gives its dtype alone."""
         return control(
             flow,
             misfit,

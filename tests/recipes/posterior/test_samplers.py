@@ -63,8 +63,8 @@ def linear_answer(y=Y):
 def test_a_gaussian_posterior_is_that_of_algebra(method):
     found = draw(LINEAR, linear_misfit(), [3, 4], method=method, chains=50, draws=8)
     mean, cov = linear_answer()
-    n = found.ess.min()
-    assert n > 80
+    assert found.ess.min() > 80
+    n = found.ess.min().clamp(max=50 * 8)  # few draws a chain: the estimate of the effective ones is rough
     assert ((found.mean - mean) / cov.diagonal().sqrt()).abs().max() < 4 / n.sqrt()
     flat = found.x1.flatten(1, 2)
     for i in range(2):
