@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -131,13 +132,34 @@ def test_cma_finds_the_best_point_of_the_shell(gaussian):
 
 
 def test_cma_with_a_strength_finds_the_most_likely_point(gaussian):
-    """argmax strength r - |x0|^2 / 2 is strength S^(1/2) a; the point returned has the largest reward."""
+    """argmax strength r - |x0|^2 / 2 is strength S^(1/2) a, where the search ends."""
     a, flow = torch.tensor([1.0, 0.0, 0.0, 0.0]), gaussian.flow
     seen = []
     search = CMAES(draws=400, strength=1.5, steps=24)
     search(flow, lambda x1: x1 @ a / 2, [0], callback=lambda event: seen.append(event.x0))
     last = torch.cat(seen[-5:]).mean(0)
     assert_close(last, torch.tensor([1.5, 0.0, 0.0, 0.0]), atol=0.2, rtol=0)
+
+
+def test_cma_with_a_strength_returns_the_most_likely_point_and_not_the_largest_reward():
+    """N(0, I) and r = x: argmax 2 x - |x0|^2 / 2 is (2, 0, 0); the largest reward seen is far above 2."""
+    flow = hw.Gaussian(torch.zeros(3), torch.ones(3)).flow
+    result = CMAES(draws=400, strength=2.0, steps=12)(flow, first, range(6))
+    slope = float(hw.solve(flow, torch.ones(1, 3), method=hw.DDIM, steps=12)[0, 0])  # of x1 in x0: nearly 1
+    assert_close(result.x0, torch.tensor([[2 * slope, 0.0, 0.0]]).expand(6, 3), atol=0.1, rtol=0)
+    assert_close(result.reward, first(result.x1).to(F64))
+
+
+def test_points_of_all_coordinates_have_the_length_of_the_draw(gaussian):
+    result = CMAES(draws=40, steps=4)(gaussian.flow, first, [0, 1, 2])
+    assert_close(result.x0.norm(dim=1), gaussian.flow.noise([0, 1, 2]).norm(dim=1))
+
+
+@EACH
+def test_seeds_may_be_numbers_of_numpy(gaussian, method):
+    """Seeds are multiplied by 1,000,003, beyond int32."""
+    seeds = np.asarray([70_000, 5], np.int32)
+    assert_close(method(gaussian.flow, first, seeds).x1, method(gaussian.flow, first, [70_000, 5]).x1)
 
 
 def test_a_search_of_subspaces_beats_draws_where_a_source_is_large():
@@ -262,6 +284,8 @@ def test_a_reward_that_is_no_number_for_each_is_refused(gaussian, bad):
     [
         lambda: BestOf(draws=0),
         lambda: CMAES(stages=0),
+        lambda: CMAES(population=30, draws=20),
+        lambda: CMAES(population=30, draws=60, dimension=4, stages=2),
         lambda: CMAES(strength=1.0, dimension=4),
         lambda: NaturalEvolution(draws=3, pairs=2),
         lambda: NaturalEvolution(step=0.0),

@@ -47,7 +47,8 @@ class ParticleResult(BlackBoxResult):
         Theirs, float64 `[batch, k]`.
     log_normaliser
         log Z, float64 `[batch]`: exp of it is an unbiased estimate of E[exp(strength r(x1))] over stochastic samples
-        of the flow, whatever the number of particles.
+        of the flow, whatever the number of particles. Unbiased is not usable: after the potentials "max" and "sum"
+        with many looks the mean is carried by events that no run sees, and every run is far too low.
 
     Examples
     --------
@@ -81,6 +82,7 @@ class FeynmanKac:
     potential
         "difference": G = exp(lambda (r - r of the last look)), "max": exp(lambda max r so far), "sum": exp(lambda
         (sum of r so far)). All have the same target; the last two choose earlier and harder, and lose diversity.
+        With many looks their `log_normaliser` is useless: its mean is carried by events that no run sees.
     every
         Steps between two looks at the reward; the last look is at x1.
     threshold
