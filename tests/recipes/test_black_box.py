@@ -9,6 +9,8 @@ import torch
 from torch.testing import assert_close
 
 import headwater as hw
+from headwater import Status
+from headwater.flows.watched import Ended, watch_flow
 from headwater.recipes.blackbox import (
     CMAES,
     BestOf,
@@ -225,8 +227,9 @@ def test_evaluations_of_network_and_reward_are_counted(gaussian, method):
         return x1[:, 0].tolist()  # numbers will do
 
     result = method(hw.Flow(velocity, (4,)), reward, [0, 1])
-    assert int(result.evaluations.sum()) == count["network"]
-    assert int(result.calls.sum()) == count["reward"]
+    # What is not counted: the velocity of one candidate twice, and the reward of one candidate alone.
+    assert int(result.evaluations.sum()) == count["network"] - 2
+    assert int(result.calls.sum()) == count["reward"] - 1
     assert int(result.gradients.max()) == 0
 
 
@@ -271,6 +274,70 @@ def test_a_callback_ends_a_run(gaussian, method):
     result = replace(method, at_once=2)(gaussian.flow, first, [0, 1], callback=stop)
     assert [s.name for s in result.status] == ["CANCELLED", "CANCELLED"]
     assert_close(result.reward, result.x1[:, 0].to(F64))
+
+
+@pytest.mark.parametrize(
+    "reward",
+    [lambda x1: x1[:, 0] - x1[:, 0].mean(), lambda x1: x1[:, 0].softmax(0), lambda x1: torch.rand(len(x1))],
+    ids=["centred", "softmax", "random"],
+)
+def test_a_reward_that_depends_on_the_others_is_refused(gaussian, reward):
+    for method in (BestOf(draws=6, steps=2), CMAES(draws=40, steps=2), CoDe(steps=6)):
+        with pytest.raises(hw.Misuse, match="among others"):
+            method(gaussian.flow, reward, [0])
+
+
+def test_rounding_and_failures_of_one_batch_are_no_dependence(gaussian):
+    """A network rounds otherwise alone; a program may fail on many pictures at once, or on one."""
+    for reward in (
+        lambda x1: 100 + x1[:, 0] * (1 + 1e-6 * len(x1)),
+        lambda x1: x1[:, 0] if len(x1) > 1 else [math.nan],
+        lambda x1: x1[:, 0] if len(x1) == 1 else [math.nan] * len(x1),
+    ):
+        BestOf(draws=6, steps=2)(gaussian.flow, reward, [0])
+
+
+@EACH
+def test_a_velocity_that_draws_random_numbers_is_refused(method):
+    flow = hw.Flow(lambda x, t: torch.randn_like(x), (4,))
+    with pytest.raises(hw.Misuse, match="two answers"):
+        method(flow, first, [0])
+    net = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Dropout(0.5))
+    with pytest.raises(hw.Misuse, match="training mode"):
+        method(hw.Flow(lambda x, t: net(x), (4,), modules=(net,)), first, [0])
+
+
+def test_rewards_are_asked_about_finite_samples_alone():
+    """Problem 1 has a velocity of NaN: it has diverged, its calls count, and the reward sees problem 0 only."""
+    y = torch.tensor([0.0, torch.nan])
+    flow = hw.Flow(hw.Each(lambda x, t, y: -x + y[:, None], y=y), (4,))
+
+    def reward(x1):
+        assert bool(torch.isfinite(x1).all()) and len(x1) > 0
+        return x1[:, 0]
+
+    result = BestOf(draws=3, steps=2)(flow, reward, [0, 1])
+    assert [s.name for s in result.status] == ["COMPUTED", "DIVERGED"] and result.calls.tolist() == [3, 3]
+
+
+def test_complex_rewards_are_refused(gaussian):
+    with pytest.raises(hw.Misuse, match="complex"):
+        BestOf(draws=2, steps=2)(gaussian.flow, lambda x1: x1[:, 0] + 0j, [0])
+
+
+@EACH
+def test_a_deadline_of_a_watched_flow_ends_a_run_with_what_there_is(gaussian, method):
+    """Ended after 5 and after 8 calls of the network; before the first there is nothing to return."""
+    for calls in (5, 8) if method in SHORT[4:] else (8,):
+        left = iter(range(calls))
+        flow = watch_flow(
+            gaussian.flow, lambda left=left: None if next(left, None) is not None else Status.SECONDS
+        )
+        result = replace(method, at_once=4)(flow, first, [0, 1])
+        assert [s.name for s in result.status] == ["SECONDS", "SECONDS"]
+        assert_close(result.reward, result.x1[:, 0].to(F64))
+    with pytest.raises(Ended):
+        method(watch_flow(gaussian.flow, lambda: Status.SECONDS), first, [0])
 
 
 @pytest.mark.parametrize("bad", [lambda x1: x1, lambda x1: "much", lambda x1: None, lambda x1: 1.0])

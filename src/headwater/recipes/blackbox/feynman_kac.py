@@ -24,6 +24,7 @@ from torch import Tensor
 from headwater.dflow.result import Callback, Event
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.watched import Ended
 from headwater.optimizers.status import Status
 from headwater.recipes.blackbox.result import BlackBoxResult, build_result
 from headwater.recipes.blackbox.scorer import BlackBox, Scorer, draw_sources
@@ -170,21 +171,28 @@ class FeynmanKac:
         grid = check_stochastic(flow, x[::k], seeds, self.steps)
         scorer, generators = Scorer(flow, reward, n, self.at_once), path_generators(seeds)
         problem, weights = torch.arange(n).repeat_interleave(k), _Weights(n, k, self)
-        status = Status.COMPUTED
-        for i, (t, t_next) in enumerate(itertools.pairwise(grid)):
-            law = scorer.step(problem, x, t, t_next, self.method)
-            mean = law.mean
-            if i and i % self.every == 0:
-                found = scorer.score(problem, law.xhat).reshape(n, k)
-                ancestors = weights.look(found, generators)
-                mean = mean[(torch.arange(n)[:, None] * k + ancestors).flatten()]
-                if (ended := tell(callback, i, found, law.xhat)) is not None:
-                    status = ended
-                    break
-            z = draw_step(flow, generators, k)
-            x = mean + law.std.to(mean) * z.to(mean)
-        if status is not Status.COMPUTED:
-            x = law.xhat[(torch.arange(n)[:, None] * k + ancestors).flatten()]
+        status: Status | None = None
+        xhat = None
+        try:
+            for i, (t, t_next) in enumerate(itertools.pairwise(grid)):
+                law = scorer.step(problem, x, t, t_next, self.method)
+                mean, xhat = law.mean, law.xhat
+                if i and i % self.every == 0:
+                    found = scorer.score(problem, law.xhat).reshape(n, k)
+                    ancestors = (torch.arange(n)[:, None] * k + weights.look(found, generators)).flatten()
+                    mean, xhat = mean[ancestors], xhat[ancestors]
+                    if (status := tell(callback, i, found, law.xhat)) is not None:
+                        break
+                z = draw_step(flow, generators, k)
+                x = mean + law.std.to(mean) * z.to(mean)
+        except Ended as ended:
+            status = ended.status
+            if xhat is None:
+                raise
+        if status is None:
+            status = Status.COMPUTED
+        else:
+            x = xhat
         return self.finish(scorer, x, problem, weights, generators, status)
 
     def finish(

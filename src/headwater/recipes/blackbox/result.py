@@ -96,7 +96,7 @@ class BestSeen:
     ended
         What the callback said last, a `Status` or None.
     rank
-        Of the best candidates: what they were chosen by, float64 `[batch]`; the reward, if `update` is given no other.
+        What the best candidates were chosen by, float64 `[batch]`: the reward, if `update` is given no other.
     """
 
     def __init__(self, scorer: Scorer, x0: Tensor, callback: Callback | None) -> None:
