@@ -1,5 +1,6 @@
 """Goals without a gradient: exact laws of mixtures and Gaussians, counts, and rewards that are NaN."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -23,6 +24,7 @@ from headwater.recipes.blackbox.feynman_kac import resample
 from headwater.recipes.blackbox.natural import rank_gradient
 
 F64 = torch.float64
+CALLS = itertools.count()
 SHORT = (
     BestOf(draws=5, steps=4),
     CMAES(draws=40, steps=4),
@@ -278,8 +280,12 @@ def test_a_callback_ends_a_run(gaussian, method):
 
 @pytest.mark.parametrize(
     "reward",
-    [lambda x1: x1[:, 0] - x1[:, 0].mean(), lambda x1: x1[:, 0].softmax(0), lambda x1: torch.rand(len(x1))],
-    ids=["centred", "softmax", "random"],
+    [
+        lambda x1: x1[:, 0] - x1[:, 0].mean(),
+        lambda x1: x1[:, 0].softmax(0),
+        lambda x1: [next(CALLS)] * len(x1),
+    ],
+    ids=["centred", "softmax", "of its calls"],
 )
 def test_a_reward_that_depends_on_the_others_is_refused(gaussian, reward):
     for method in (BestOf(draws=6, steps=2), CMAES(draws=40, steps=2), CoDe(steps=6)):

@@ -111,12 +111,12 @@ class ScoreJob(PriorJob):
         self.rows_done.append(row)
         self.pairs.append((before[0].cpu().nan_to_num(0.0), after[0].cpu().nan_to_num(0.0)))
         if not self.quiet:
-            name = file if finite else f"seed {seed} (not finite)"
+            title = str(file) if finite else f"seed {seed} (not finite)"
             shown = [
                 "no score" if value is None else f"{value:+.1f}"
                 for value in row["standard_deviations"].values()
             ]
-            say(f"{name}: score {' -> '.join(shown)} standard deviations, {row['calls']} pictures scored")
+            say(f"{title}: score {' -> '.join(shown)} standard deviations, {row['calls']} pictures scored")
 
     def entries(self) -> Sequence[Entry]:
         """One row for each sample that is written."""

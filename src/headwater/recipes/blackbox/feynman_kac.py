@@ -172,7 +172,7 @@ class FeynmanKac:
         scorer, generators = Scorer(flow, reward, n, self.at_once), path_generators(seeds)
         problem, weights = torch.arange(n).repeat_interleave(k), _Weights(n, k, self)
         status: Status | None = None
-        xhat = None
+        xhat: Tensor | None = None
         try:
             for i, (t, t_next) in enumerate(itertools.pairwise(grid)):
                 law = scorer.step(problem, x, t, t_next, self.method)
@@ -189,10 +189,9 @@ class FeynmanKac:
             status = ended.status
             if xhat is None:
                 raise
-        if status is None:
-            status = Status.COMPUTED
-        else:
+        if status is not None and xhat is not None:
             x = xhat
+        status = status or Status.COMPUTED
         return self.finish(scorer, x, problem, weights, generators, status)
 
     def finish(
