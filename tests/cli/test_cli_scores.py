@@ -1,6 +1,11 @@
 """generate --score: programs, functions and JPEG size without a gradient, with the shipped model at few steps."""
 
+import math
+import os
 import sys
+import time
+from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -10,7 +15,10 @@ from PIL import Image
 
 from headwater.cli.image import scored
 from headwater.cli.shared.options import SearchName
+from headwater.errors import Misuse
 from headwater.image.rewards import JpegSize, ProgramScore
+from headwater.image.rewards.program import read_scores
+from headwater.recipes.blackbox import BestOf
 from headwater.recipes.blackbox.methods import SEARCHES, make_search
 
 PROGRAM = """
@@ -85,6 +93,77 @@ def test_a_program_that_fails_later_costs_its_pictures_only(here, capsys):
 def test_a_program_that_hangs_is_ended():
     score = ProgramScore(f'{sys.executable} -c "import time; time.sleep(60)"', seconds=0.2)
     assert torch.isnan(score(torch.zeros(1, 3, 8, 8))).all() and "more than 0.2 seconds" in score.failures[0]
+
+
+def test_a_picture_that_is_not_finite_has_no_score_and_no_start(tmp_path):
+    code = (
+        "import json,sys; n = len(json.load(sys.stdin)['pictures']); print(json.dumps({'scores': [n] * n}))"
+    )
+    score = ProgramScore(program(code).removeprefix("program: "))
+    x = torch.zeros(3, 3, 8, 8)
+    x[1, 0, 0, 0] = torch.nan
+    found = score(x)
+    assert found[[0, 2]].tolist() == [2.0, 2.0] and bool(torch.isnan(found[1])) and score.failures == []
+    mark = tmp_path / "started"
+    assert bool(torch.isnan(ProgramScore(f"touch {mark}")(x[1:2])).all()) and not mark.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sessions and signals of POSIX")
+def test_what_a_program_starts_ends_with_it_at_a_timeout(tmp_path):
+    pid = tmp_path / "pid"
+    score = ProgramScore(f"sh -c 'sleep 50 & echo $! > {pid}; wait'", seconds=1.0)
+    assert (
+        bool(torch.isnan(score(torch.zeros(1, 3, 8, 8))).all()) and "more than 1 seconds" in score.failures[0]
+    )
+    end = time.monotonic() + 5
+    while running(int(pid.read_text())) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not running(int(pid.read_text()))
+
+
+def running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")  # one that has ended, and waits for init, is no longer running
+    return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+def test_a_child_that_keeps_stdout_open_costs_no_time():
+    score = ProgramScore('sh -c \'sleep 3 & echo "{\\"scores\\": [1]}"\'', seconds=2.5)
+    assert score(torch.zeros(1, 3, 8, 8)).tolist() == [1.0], score.failures
+
+
+def test_a_program_that_floods_is_ended():
+    code = "while True: print('y' * 1000)"
+    score = ProgramScore(program(code).removeprefix("program: "), seconds=30)
+    assert bool(torch.isnan(score(torch.zeros(1, 3, 8, 8))).all()) and "more than 1 MB" in score.failures[0]
+
+
+def test_answers_and_arguments_at_the_edge():
+    code = "import sys; sys.stdout.buffer.write(bytes([239, 187, 191]) + b'{\\\"scores\\\": [2]}')"
+    assert ProgramScore(program(code).removeprefix("program: "))(torch.zeros(1, 3, 8, 8)).tolist() == [2.0]
+    with pytest.raises(Misuse, match="printed no scores"):
+        read_scores("[" * 200_000, 1, "mine")
+    for wrong in (lambda: ProgramScore("echo", seconds=math.inf), lambda: ProgramScore("echo a\0b")):
+        with pytest.raises(Misuse):
+            wrong()
+
+
+def test_a_sample_that_is_not_finite_is_a_status_and_the_next_seeds_go_on(here, monkeypatch):
+    """The search of seed 0 returns NaN; seed 1 is written."""
+
+    def search(flow, reward, seeds, *, device="cpu"):
+        found = BestOf(draws=1, steps=1)(flow, reward, seeds, device=device)
+        return replace(found, x1=torch.full_like(found.x1, torch.nan)) if seeds == [0] else found
+
+    monkeypatch.setattr(scored, "make_search", lambda *a, **k: search)
+    assert call(["image", "generate", "-n", "2", "-o", "a.png", "--quiet", "--score", "jpeg"]) != 0
+    bad, good = report(here / "a.json")["samples"]
+    assert (bad["status"], bad["file"]) == ("DIVERGED", None) and bad["scores"]["after"]["jpeg"] is None
+    assert good["status"] == "COMPUTED" and Image.open(good["file"]).size == (64, 64)
 
 
 def test_the_size_of_a_jpeg_counts_detail():

@@ -1,13 +1,17 @@
 """Goals without a gradient: exact laws of mixtures and Gaussians, counts, and rewards that are NaN."""
 
+import itertools
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
 import headwater as hw
+from headwater import Status
+from headwater.flows.watched import Ended, watch_flow
 from headwater.recipes.blackbox import (
     CMAES,
     BestOf,
@@ -20,6 +24,7 @@ from headwater.recipes.blackbox.feynman_kac import resample
 from headwater.recipes.blackbox.natural import rank_gradient
 
 F64 = torch.float64
+CALLS = itertools.count()
 SHORT = (
     BestOf(draws=5, steps=4),
     CMAES(draws=40, steps=4),
@@ -131,13 +136,34 @@ def test_cma_finds_the_best_point_of_the_shell(gaussian):
 
 
 def test_cma_with_a_strength_finds_the_most_likely_point(gaussian):
-    """argmax strength r - |x0|^2 / 2 is strength S^(1/2) a; the point returned has the largest reward."""
+    """argmax strength r - |x0|^2 / 2 is strength S^(1/2) a, where the search ends."""
     a, flow = torch.tensor([1.0, 0.0, 0.0, 0.0]), gaussian.flow
     seen = []
     search = CMAES(draws=400, strength=1.5, steps=24)
     search(flow, lambda x1: x1 @ a / 2, [0], callback=lambda event: seen.append(event.x0))
     last = torch.cat(seen[-5:]).mean(0)
     assert_close(last, torch.tensor([1.5, 0.0, 0.0, 0.0]), atol=0.2, rtol=0)
+
+
+def test_cma_with_a_strength_returns_the_most_likely_point_and_not_the_largest_reward():
+    """N(0, I) and r = x: argmax 2 x - |x0|^2 / 2 is (2, 0, 0); the largest reward seen is far above 2."""
+    flow = hw.Gaussian(torch.zeros(3), torch.ones(3)).flow
+    result = CMAES(draws=400, strength=2.0, steps=12)(flow, first, range(6))
+    slope = float(hw.solve(flow, torch.ones(1, 3), method=hw.DDIM, steps=12)[0, 0])  # of x1 in x0: nearly 1
+    assert_close(result.x0, torch.tensor([[2 * slope, 0.0, 0.0]]).expand(6, 3), atol=0.1, rtol=0)
+    assert_close(result.reward, first(result.x1).to(F64))
+
+
+def test_points_of_all_coordinates_have_the_length_of_the_draw(gaussian):
+    result = CMAES(draws=40, steps=4)(gaussian.flow, first, [0, 1, 2])
+    assert_close(result.x0.norm(dim=1), gaussian.flow.noise([0, 1, 2]).norm(dim=1))
+
+
+@EACH
+def test_seeds_may_be_numbers_of_numpy(gaussian, method):
+    """Seeds are multiplied by 1,000,003, beyond int32."""
+    seeds = np.asarray([70_000, 5], np.int32)
+    assert_close(method(gaussian.flow, first, seeds).x1, method(gaussian.flow, first, [70_000, 5]).x1)
 
 
 def test_a_search_of_subspaces_beats_draws_where_a_source_is_large():
@@ -203,8 +229,9 @@ def test_evaluations_of_network_and_reward_are_counted(gaussian, method):
         return x1[:, 0].tolist()  # numbers will do
 
     result = method(hw.Flow(velocity, (4,)), reward, [0, 1])
-    assert int(result.evaluations.sum()) == count["network"]
-    assert int(result.calls.sum()) == count["reward"]
+    # What is not counted: the velocity of one candidate twice, and the reward of one candidate alone.
+    assert int(result.evaluations.sum()) == count["network"] - 2
+    assert int(result.calls.sum()) == count["reward"] - 1
     assert int(result.gradients.max()) == 0
 
 
@@ -251,6 +278,74 @@ def test_a_callback_ends_a_run(gaussian, method):
     assert_close(result.reward, result.x1[:, 0].to(F64))
 
 
+@pytest.mark.parametrize(
+    "reward",
+    [
+        lambda x1: x1[:, 0] - x1[:, 0].mean(),
+        lambda x1: x1[:, 0].softmax(0),
+        lambda x1: [next(CALLS)] * len(x1),
+    ],
+    ids=["centred", "softmax", "of its calls"],
+)
+def test_a_reward_that_depends_on_the_others_is_refused(gaussian, reward):
+    for method in (BestOf(draws=6, steps=2), CMAES(draws=40, steps=2), CoDe(steps=6)):
+        with pytest.raises(hw.Misuse, match="among others"):
+            method(gaussian.flow, reward, [0])
+
+
+def test_rounding_and_failures_of_one_batch_are_no_dependence(gaussian):
+    """A network rounds otherwise alone; a program may fail on many pictures at once, or on one."""
+    for reward in (
+        lambda x1: 100 + x1[:, 0] * (1 + 1e-6 * len(x1)),
+        lambda x1: x1[:, 0] if len(x1) > 1 else [math.nan],
+        lambda x1: x1[:, 0] if len(x1) == 1 else [math.nan] * len(x1),
+    ):
+        BestOf(draws=6, steps=2)(gaussian.flow, reward, [0])
+
+
+@EACH
+def test_a_velocity_that_draws_random_numbers_is_refused(method):
+    flow = hw.Flow(lambda x, t: torch.randn_like(x), (4,))
+    with pytest.raises(hw.Misuse, match="two answers"):
+        method(flow, first, [0])
+    net = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Dropout(0.5))
+    with pytest.raises(hw.Misuse, match="training mode"):
+        method(hw.Flow(lambda x, t: net(x), (4,), modules=(net,)), first, [0])
+
+
+def test_rewards_are_asked_about_finite_samples_alone():
+    """Problem 1 has a velocity of NaN: it has diverged, its calls count, and the reward sees problem 0 only."""
+    y = torch.tensor([0.0, torch.nan])
+    flow = hw.Flow(hw.Each(lambda x, t, y: -x + y[:, None], y=y), (4,))
+
+    def reward(x1):
+        assert bool(torch.isfinite(x1).all()) and len(x1) > 0
+        return x1[:, 0]
+
+    result = BestOf(draws=3, steps=2)(flow, reward, [0, 1])
+    assert [s.name for s in result.status] == ["COMPUTED", "DIVERGED"] and result.calls.tolist() == [3, 3]
+
+
+def test_complex_rewards_are_refused(gaussian):
+    with pytest.raises(hw.Misuse, match="complex"):
+        BestOf(draws=2, steps=2)(gaussian.flow, lambda x1: x1[:, 0] + 0j, [0])
+
+
+@EACH
+def test_a_deadline_of_a_watched_flow_ends_a_run_with_what_there_is(gaussian, method):
+    """Ended after 5 and after 8 calls of the network; before the first there is nothing to return."""
+    for calls in (5, 8) if method in SHORT[4:] else (8,):
+        left = iter(range(calls))
+        flow = watch_flow(
+            gaussian.flow, lambda left=left: None if next(left, None) is not None else Status.SECONDS
+        )
+        result = replace(method, at_once=4)(flow, first, [0, 1])
+        assert [s.name for s in result.status] == ["SECONDS", "SECONDS"]
+        assert_close(result.reward, result.x1[:, 0].to(F64))
+    with pytest.raises(Ended):
+        method(watch_flow(gaussian.flow, lambda: Status.SECONDS), first, [0])
+
+
 @pytest.mark.parametrize("bad", [lambda x1: x1, lambda x1: "much", lambda x1: None, lambda x1: 1.0])
 def test_a_reward_that_is_no_number_for_each_is_refused(gaussian, bad):
     with pytest.raises(hw.Misuse, match="The reward returned"):
@@ -262,6 +357,8 @@ def test_a_reward_that_is_no_number_for_each_is_refused(gaussian, bad):
     [
         lambda: BestOf(draws=0),
         lambda: CMAES(stages=0),
+        lambda: CMAES(population=30, draws=20),
+        lambda: CMAES(population=30, draws=60, dimension=4, stages=2),
         lambda: CMAES(strength=1.0, dimension=4),
         lambda: NaturalEvolution(draws=3, pairs=2),
         lambda: NaturalEvolution(step=0.0),

@@ -44,7 +44,7 @@ def derive_seed(seed: int, number: int) -> int:
     >>> derive_seed(2, 1)
     2000007
     """
-    return (seed * 1_000_003 + number) % 2**32
+    return (operator.index(seed) * 1_000_003 + number) % 2**32
 
 
 def draw_normal(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:

@@ -86,30 +86,37 @@ class ScoreJob(PriorJob):
             return to_pictures(part, solve(flow_of(part), x0, method=DDIM, steps=STEPS)).clamp(-1, 1)
 
     def keep(self, seed: int, before: Tensor, result: BlackBoxResult, total: RewardSum) -> None:
-        """Write a sample, and put down what became of it."""
+        """Write a sample, and put down what became of it; one that is not finite is grey in the sheet only."""
         with torch.no_grad():
             after = to_pictures(self.model, result.x1).clamp(-1, 1)
-        file = self.outputs.main[len(self.rows_done)]
-        write_image(after.cpu(), file, overwrite=self.overwrite)
+        file, finite = self.outputs.main[len(self.rows_done)], bool(torch.isfinite(after).all())
+        if finite:
+            write_image(after.cpu(), file, overwrite=self.overwrite)
         x0 = result.x0[0]
-        row: dict[str, Any] = {"seed": seed, "file": str(file), "status": result.status[0].name}
+        row: dict[str, Any] = {"seed": seed, "file": str(file) if finite else None}
+        row["status"] = (result.status[0] if finite else Status.DIVERGED).name
         row |= {"evaluations": int(result.evaluations[0]), "calls": int(result.calls[0])}
         row["radius"] = shorten(float(x0.norm() / x0.numel() ** 0.5))
         when = {"before": before, "after": after}
-        values = {name: self.scores.values(x) for name, x in when.items()}
-        row["scores"] = {
-            name: {k: shorten(float(v[0])) for k, v in found.items()} for name, found in values.items()
-        }
-        with torch.no_grad():
-            row["standard_deviations"] = {name: shorten(float(total(x)[0])) for name, x in when.items()}
+        row["scores"], row["standard_deviations"] = {}, {}
+        for name, x in when.items():
+            known = bool(torch.isfinite(x).all())  # of a picture of NaN no score is asked
+            with torch.no_grad():
+                found = dict.fromkeys(self.scores.names, math.nan)
+                if known:
+                    found = {k: float(v[0]) for k, v in self.scores.values(x).items()}
+                deviations = float(total(x)[0]) if known else math.nan
+            row["scores"][name] = {k: shorten(v) for k, v in found.items()}
+            row["standard_deviations"][name] = shorten(deviations)
         self.rows_done.append(row)
-        self.pairs.append((before[0].cpu(), after[0].cpu()))
+        self.pairs.append((before[0].cpu().nan_to_num(0.0), after[0].cpu().nan_to_num(0.0)))
         if not self.quiet:
+            title = str(file) if finite else f"seed {seed} (not finite)"
             shown = [
                 "no score" if value is None else f"{value:+.1f}"
                 for value in row["standard_deviations"].values()
             ]
-            say(f"{file}: score {' -> '.join(shown)} standard deviations, {row['calls']} pictures scored")
+            say(f"{title}: score {' -> '.join(shown)} standard deviations, {row['calls']} pictures scored")
 
     def entries(self) -> Sequence[Entry]:
         """One row for each sample that is written."""

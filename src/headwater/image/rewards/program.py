@@ -4,16 +4,22 @@
     stdout   {"scores": [0.31, null]}
 
 The program is started once for every batch of pictures. A number is larger for a better picture; null is none. What
-it writes to stderr is shown if it fails.
+it writes to stderr is shown if it fails. Programs that it starts are ended with it when its time is over.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import os
 import shlex
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
+import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +30,9 @@ from torch import Tensor
 from headwater.errors import Misuse
 from headwater.image.io.files import write_image
 
+LARGEST = 2**20
+"""The most bytes that a program may write to stdout or to stderr."""
+
 CURE = 'It reads {"pictures": [PNG files]} from stdin and prints {"scores": [a number or null for each]}.'
 
 
@@ -32,7 +41,8 @@ class ProgramScore:
     r"""Numbers that a program of the user gives to pictures, `[batch]`; NaN where it gives none.
 
     A program that cannot be started is a `Misuse`. One that fails on some batch (it ends with an error, takes too
-    long, or does not print the JSON) gives NaN to the pictures of this batch, and `failures` says why.
+    long, writes more than 1 MB, or does not print the JSON) gives NaN to the pictures of this batch, and `failures`
+    says why. A picture that is not finite has NaN, and the program is not asked about it.
 
     Parameters
     ----------
@@ -49,7 +59,7 @@ class ProgramScore:
     Raises
     ------
     Misuse
-        If there is no such program, or the time limit is not positive.
+        If there is no such program, or the time limit is not positive and finite.
 
     Examples
     --------
@@ -65,8 +75,12 @@ class ProgramScore:
     failures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if not self.seconds > 0:
-            raise Misuse(f"A program cannot run for {self.seconds:g} seconds.", "Give a positive number.")
+        if not 0 < self.seconds < math.inf:
+            raise Misuse(
+                f"A program cannot run for {self.seconds:g} seconds.", "Give a positive number such as 60."
+            )
+        if "\0" in self.command:
+            raise Misuse(f"The command {self.command!r} holds a NUL character.", "Remove it.")
         words = self.words
         if not words or shutil.which(words[0]) is None:
             name = words[0] if words else self.command
@@ -84,16 +98,22 @@ class ProgramScore:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The numbers of pictures x `[batch, 3, h, w]` in [-1, 1], float64 `[batch]`."""
-        with tempfile.TemporaryDirectory(prefix="headwater-") as folder:
-            files = [str(Path(folder, f"{i}.png")) for i in range(len(x))]
-            for picture, file in zip(x.detach().clamp(-1, 1).cpu(), files, strict=True):
+        numbers = torch.full((len(x),), torch.nan, dtype=torch.float64)
+        good = torch.isfinite(x).flatten(1).all(1).cpu()
+        if not bool(good.any()):
+            return numbers
+        pictures = x.detach().cpu()[good].clamp(-1, 1)
+        with tempfile.TemporaryDirectory(prefix="headwater-", ignore_cleanup_errors=True) as folder:
+            files = [str(Path(folder, f"{i}.png")) for i in range(len(pictures))]
+            for picture, file in zip(pictures, files, strict=True):
                 write_image(picture[None], file)
             try:
-                found = self._run(files)
+                found = self._run(files, Path(folder))
             except Misuse as failure:
                 self.failures.append(failure.what)
-                found = [None] * len(x)
-        return torch.tensor([float("nan") if v is None else v for v in found], dtype=torch.float64)
+                found = [None] * len(files)
+        numbers[good] = torch.tensor([math.nan if v is None else v for v in found], dtype=torch.float64)
+        return numbers
 
     def check(self, x: Tensor) -> None:
         """Refuse a program that fails on pictures x `[batch, 3, h, w]`.
@@ -108,30 +128,56 @@ class ProgramScore:
         if len(self.failures) > before:
             raise Misuse(self.failures[-1], CURE)
 
-    def _run(self, files: list[str]) -> list[float | None]:
-        """The numbers of files, or a `Misuse` that says why there are none."""
+    def _run(self, files: list[str], folder: Path) -> list[float | None]:
+        """The numbers of files, or a `Misuse` that says why there are none; `folder` is for what is said."""
+        asked, out, err = (folder / name for name in ("stdin", "stdout", "stderr"))
+        asked.write_text(json.dumps({"pictures": files}), encoding="utf-8")
         try:
-            done = subprocess.run(
-                self.words,
-                input=json.dumps({"pictures": files}),
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=self.seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise Misuse(
-                f"The program {self.command!r} took more than {self.seconds:g} seconds.", CURE
-            ) from None
+            # Files and not pipes: a child that outlives the program and keeps its stdout open does not matter.
+            with asked.open("rb") as stdin, out.open("wb") as stdout, err.open("wb") as stderr:
+                process = subprocess.Popen(
+                    self.words, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
+                )
+                try:
+                    self._wait(process, (out, err))
+                except BaseException:  # Ctrl-C included, which another session does not hear
+                    kill_group(process)
+                    raise
         except OSError as error:
             raise Misuse(
                 f"The program {self.command!r} cannot be started: {error.strerror}.", CURE
             ) from error
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1][:200].rstrip(".")
-            raise Misuse(f"The program {self.command!r} ended with error {done.returncode}: {last}.", CURE)
-        return read_scores(done.stdout, len(files), self.command)
+        if process.returncode != 0:
+            last = (read_start(err).strip().splitlines() or ["it said nothing"])[-1][:200].rstrip(".")
+            raise Misuse(f"The program {self.command!r} ended with error {process.returncode}: {last}.", CURE)
+        return read_scores(read_start(out), len(files), self.command)
+
+    def _wait(self, process: subprocess.Popen[bytes], said: tuple[Path, Path]) -> None:
+        """Wait for the end of a program; a `Misuse` if it takes too long or floods a file."""
+        end = time.monotonic() + self.seconds
+        while process.poll() is None:
+            if any(file.stat().st_size > LARGEST for file in said):
+                raise Misuse(f"The program {self.command!r} wrote more than 1 MB.", CURE)
+            if (left := end - time.monotonic()) <= 0:
+                raise Misuse(f"The program {self.command!r} took more than {self.seconds:g} seconds.", CURE)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(min(left, 0.05))
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """End a program at once, with the programs that it started."""
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # it leads a session of its own
+    process.wait()
+
+
+def read_start(file: Path) -> str:
+    """The text of a file, its first megabyte, without a byte order mark."""
+    with file.open("rb") as opened:
+        return opened.read(LARGEST).decode("utf-8-sig", errors="replace")
 
 
 def read_scores(text: str, count: int, command: str) -> list[float | None]:
@@ -150,7 +196,7 @@ def read_scores(text: str, count: int, command: str) -> list[float | None]:
     try:
         found: Any = json.loads(text)["scores"]
         scores = [None if value is None else float(value + 0) for value in found]
-    except (ValueError, TypeError, KeyError, OverflowError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         shown = " ".join(text.split())[:60] or "nothing"
         raise Misuse(f"The program {command!r} printed no scores, but {shown}.", CURE) from None
     if len(scores) != count:

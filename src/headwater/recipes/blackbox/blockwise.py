@@ -18,6 +18,7 @@ import torch
 from headwater.dflow.result import Callback
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.watched import Ended
 from headwater.optimizers.status import Status
 from headwater.recipes.blackbox.feynman_kac import tell
 from headwater.recipes.blackbox.result import BlackBoxResult, build_result
@@ -102,27 +103,34 @@ class CoDe:
         grid = check_stochastic(flow, x, seeds, self.steps)
         scorer, generators = Scorer(flow, reward, n, self.at_once), path_generators(seeds)
         law, spans = scorer.step(every, x, grid[0], grid[1], self.method), list(itertools.pairwise(grid))
-        status, value = Status.COMPUTED, torch.zeros(n, 1, dtype=torch.float64)
-        for first in range(0, len(spans), self.block):
-            # A last step alone draws nothing, so all candidates would be the same.
-            many = 1 if float(law.std) == 0 and first + 1 == len(spans) else self.candidates
-            problem = every.repeat_interleave(many)
-            here = law.mean.repeat_interleave(many, 0)
-            x = here + law.std.to(here) * draw_step(flow, generators, many).to(here)
-            for t, t_next in spans[first + 1 : first + self.block]:
-                x = scorer.step(problem, x, t, t_next, self.method).move(draw_step(flow, generators, many))
-            last = first + self.block >= len(spans)
-            ahead = None if last else scorer.step(problem, x, *spans[first + self.block], self.method)
-            shown = x if ahead is None else ahead.xhat
-            value = scorer.score(problem, shown).reshape(n, many)
-            chosen = every * many + value.argmax(1)
-            x = shown[chosen]
-            if ahead is not None:
-                law = Transition(ahead.mean[chosen], ahead.std, ahead.xhat[chosen])
-            if (ended := tell(callback, first // self.block + 1, value, shown)) is not None:
-                status = ended
-                break
-        return build_result(scorer, None, x, value.amax(1), [status] * n)
+        status, kept = Status.COMPUTED, None
+        try:
+            for first in range(0, len(spans), self.block):
+                # A last step alone draws nothing, so all candidates would be the same.
+                many = 1 if float(law.std) == 0 and first + 1 == len(spans) else self.candidates
+                problem = every.repeat_interleave(many)
+                here = law.mean.repeat_interleave(many, 0)
+                x = here + law.std.to(here) * draw_step(flow, generators, many).to(here)
+                for t, t_next in spans[first + 1 : first + self.block]:
+                    x = scorer.step(problem, x, t, t_next, self.method).move(
+                        draw_step(flow, generators, many)
+                    )
+                last = first + self.block >= len(spans)
+                ahead = None if last else scorer.step(problem, x, *spans[first + self.block], self.method)
+                shown = x if ahead is None else ahead.xhat
+                value = scorer.score(problem, shown).reshape(n, many)
+                chosen = every * many + value.argmax(1)
+                kept = shown[chosen], value.amax(1)
+                if ahead is not None:
+                    law = Transition(ahead.mean[chosen], ahead.std, ahead.xhat[chosen])
+                if (ended := tell(callback, first // self.block + 1, value, shown)) is not None:
+                    status = ended
+                    break
+        except Ended as ended:
+            status = ended.status
+        if kept is None:  # not a block was complete
+            kept = law.xhat, scorer.score(every, law.xhat)
+        return build_result(scorer, None, *kept, [status] * n)
 
 
 @dataclass(frozen=True)

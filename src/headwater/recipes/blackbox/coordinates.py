@@ -11,9 +11,10 @@ from torch import Tensor
 class Coordinates:
     """Points of the source for coordinates c, on or near the shell where the draws of N(0, I) lie.
 
-    With draws b_1 .. b_m of the source, x0 = sum_i c_i b_i / |c|: for any c this is itself a draw of N(0, I), so a
-    search of few coordinates leaves the norm of x0 alone. Without draws c is x0 itself, scaled to the length of the
-    problem's draw.
+    With draws b_1 .. b_m of the source, x0 = sum_i c_i b_i / |c|: for a c chosen without a look at them a draw of
+    N(0, I). A c that was searched for can change the norm, by a factor of up to about 1 + sqrt(m / d) in d
+    coordinates of the source: little where m is small beside d. Without draws c is x0 itself, scaled to the length
+    of the problem's draw.
 
     Parameters
     ----------

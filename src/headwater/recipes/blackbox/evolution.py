@@ -37,10 +37,11 @@ BASIS_DRAWS = 700_001
 class CMAES:
     """Covariance matrix adaptation on the source, in all coordinates or in subspaces spanned by draws.
 
-    In all coordinates x0 = |z| c / |c|, with z the draw of the problem. In a subspace of m draws
-    x0 = sum_i c_i b_i / |c|, with b_1 the best point so far: for any c a draw of N(0, I). A reward that
-    is linear in x0 can rise by up to sqrt(m) standard deviations there, and each stage has a subspace of its own. In
-    both the first population is one of plain draws.
+    In all coordinates x0 = |z| c / |c|, with z the draw of the problem: it stays on the shell of z. In a subspace of
+    m draws x0 = sum_i c_i b_i / |c|, with b_1 the best point so far: for a c chosen beforehand a draw of N(0, I), for
+    the c of a search longer or shorter by a factor of up to about 1 + sqrt(m / d) in d coordinates of the source. A
+    reward that is linear in x0 can rise by up to sqrt(m) standard deviations there, and each stage has a subspace of
+    its own. In both the first population is one of plain draws.
 
     Parameters
     ----------
@@ -57,8 +58,8 @@ class CMAES:
         Samples of a generation; None means 4 + 3 ln m, but at most a fifth of the draws of a stage.
     strength
         None holds x0 on its shell and ranks by the reward alone. A number, with all coordinates, ranks by
-        strength r - |x0|^2 / 2 without a shell: the most likely source point of the law p(x1) exp(strength r), for
-        sources of a few coordinates, whose norm means much.
+        strength r - |x0|^2 / 2 without a shell, and returns the point of the highest rank: the most likely source
+        point of the law p(x1) exp(strength r), for sources of a few coordinates, whose norm means much.
     steps
         Steps of a solve, or its times.
     method
@@ -69,7 +70,8 @@ class CMAES:
     Raises
     ------
     Misuse
-        If a number is too small, or `strength` is given with a subspace.
+        If a number is too small, a population is larger than the draws of a stage, or `strength` is given with a
+        subspace.
 
     Notes
     -----
@@ -109,6 +111,12 @@ class CMAES:
             raise Misuse(
                 f"{self.stages} stages, {self.dimension} coordinates, {self.population} at once: that is no search.",
                 "Give at least 1 stage, 2 coordinates and a population of 4.",
+            )
+        stages = self.stages if self.dimension else 1
+        if self.population and self.population > (self.draws - 1) // stages:
+            raise Misuse(
+                f"A stage of {(self.draws - 1) // stages} draws makes no generation of {self.population}.",
+                "Give a smaller population, more draws or fewer stages.",
             )
         if self.strength is not None and not (self.strength > 0 and self.dimension is None):
             raise Misuse(
@@ -161,8 +169,15 @@ class _Run:
         x0 = self.flow.select(problem).project(x0)
         x1 = self.scorer.solve(problem, x0, self.recipe.method, self.recipe.steps)
         reward = self.scorer.score(problem, x1).reshape(len(active), -1)
-        self.seen.update(active, x0, x1, reward)
+        self.seen.update(active, x0, x1, reward, self.rank(x0, reward))
         return reward
+
+    def rank(self, x0: Tensor, reward: Tensor) -> Tensor | None:
+        """With a strength, strength r - |x0|^2 / 2 of points x0 `[n * k, *event]` with rewards `[n, k]`."""
+        if self.recipe.strength is None:
+            return None
+        norm = x0.flatten(1).to("cpu", torch.float64).square().sum(1)
+        return self.recipe.strength * reward - 0.5 * norm.reshape(reward.shape)
 
     def search(self) -> BlackBoxResult:
         """The plain draw, and then stage after stage."""

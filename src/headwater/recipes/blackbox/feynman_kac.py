@@ -24,6 +24,7 @@ from torch import Tensor
 from headwater.dflow.result import Callback, Event
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.watched import Ended
 from headwater.optimizers.status import Status
 from headwater.recipes.blackbox.result import BlackBoxResult, build_result
 from headwater.recipes.blackbox.scorer import BlackBox, Scorer, draw_sources
@@ -47,7 +48,8 @@ class ParticleResult(BlackBoxResult):
         Theirs, float64 `[batch, k]`.
     log_normaliser
         log Z, float64 `[batch]`: exp of it is an unbiased estimate of E[exp(strength r(x1))] over stochastic samples
-        of the flow, whatever the number of particles.
+        of the flow, whatever the number of particles. Unbiased is not usable: after the potentials "max" and "sum"
+        with many looks the mean is carried by events that no run sees, and every run is far too low.
 
     Examples
     --------
@@ -81,6 +83,7 @@ class FeynmanKac:
     potential
         "difference": G = exp(lambda (r - r of the last look)), "max": exp(lambda max r so far), "sum": exp(lambda
         (sum of r so far)). All have the same target; the last two choose earlier and harder, and lose diversity.
+        With many looks their `log_normaliser` is useless: its mean is carried by events that no run sees.
     every
         Steps between two looks at the reward; the last look is at x1.
     threshold
@@ -168,21 +171,27 @@ class FeynmanKac:
         grid = check_stochastic(flow, x[::k], seeds, self.steps)
         scorer, generators = Scorer(flow, reward, n, self.at_once), path_generators(seeds)
         problem, weights = torch.arange(n).repeat_interleave(k), _Weights(n, k, self)
-        status = Status.COMPUTED
-        for i, (t, t_next) in enumerate(itertools.pairwise(grid)):
-            law = scorer.step(problem, x, t, t_next, self.method)
-            mean = law.mean
-            if i and i % self.every == 0:
-                found = scorer.score(problem, law.xhat).reshape(n, k)
-                ancestors = weights.look(found, generators)
-                mean = mean[(torch.arange(n)[:, None] * k + ancestors).flatten()]
-                if (ended := tell(callback, i, found, law.xhat)) is not None:
-                    status = ended
-                    break
-            z = draw_step(flow, generators, k)
-            x = mean + law.std.to(mean) * z.to(mean)
-        if status is not Status.COMPUTED:
-            x = law.xhat[(torch.arange(n)[:, None] * k + ancestors).flatten()]
+        status: Status | None = None
+        xhat: Tensor | None = None
+        try:
+            for i, (t, t_next) in enumerate(itertools.pairwise(grid)):
+                law = scorer.step(problem, x, t, t_next, self.method)
+                mean, xhat = law.mean, law.xhat
+                if i and i % self.every == 0:
+                    found = scorer.score(problem, law.xhat).reshape(n, k)
+                    ancestors = (torch.arange(n)[:, None] * k + weights.look(found, generators)).flatten()
+                    mean, xhat = mean[ancestors], xhat[ancestors]
+                    if (status := tell(callback, i, found, law.xhat)) is not None:
+                        break
+                z = draw_step(flow, generators, k)
+                x = mean + law.std.to(mean) * z.to(mean)
+        except Ended as ended:
+            status = ended.status
+            if xhat is None:
+                raise
+        if status is not None and xhat is not None:
+            x = xhat
+        status = status or Status.COMPUTED
         return self.finish(scorer, x, problem, weights, generators, status)
 
     def finish(

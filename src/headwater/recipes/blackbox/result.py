@@ -30,8 +30,9 @@ class BlackBoxResult(Result):
 
     Notes
     -----
-    A problem none of whose samples had a finite reward is DIVERGED; its x1 is the
-    sample without a search.
+    A problem none of whose samples had a finite reward is DIVERGED. After a search (`BestOf`, `CMAES`,
+    `NaturalEvolution`) its x1 is then the sample without a search; after a method along the path (`FeynmanKac`,
+    `CoDe`, `StochasticControl`) it is a sample of the stochastic solve, chosen by nothing.
 
     Examples
     --------
@@ -94,24 +95,34 @@ class BestSeen:
         Of the best candidates, `[batch, *event]` and float64 `[batch]`.
     ended
         What the callback said last, a `Status` or None.
+    rank
+        What the best candidates were chosen by, float64 `[batch]`: the reward, if `update` is given no other.
     """
 
     def __init__(self, scorer: Scorer, x0: Tensor, callback: Callback | None) -> None:
         self.scorer, self.callback = scorer, callback
         self.x0, self.x1 = x0.clone(), torch.full_like(x0, torch.nan)
         self.reward = torch.full((len(x0),), -torch.inf, dtype=torch.float64)
+        self.rank = self.reward.clone()
         self.trace: list[Tensor] = []
         self.ended: Status | None = None
 
-    def update(self, active: Tensor, x0: Tensor, x1: Tensor, reward: Tensor) -> None:
-        """Take note of k candidates of each problem in `active` `[n]`: x `[n * k, *event]`, reward `[n, k]`."""
+    def update(
+        self, active: Tensor, x0: Tensor, x1: Tensor, reward: Tensor, rank: Tensor | None = None
+    ) -> None:
+        """Take note of k candidates of each problem in `active` `[n]`: x `[n * k, *event]`, reward `[n, k]`.
+
+        The best has the largest `rank` `[n, k]`, minus infinity where there is no reward; None is the reward itself.
+        """
         n, k = reward.shape
-        first = torch.arange(n) * k + reward.argmax(1)
-        value, x0, x1 = reward.amax(1), x0[first], x1[first]
+        rank = reward if rank is None else rank
+        first = torch.arange(n) * k + rank.argmax(1)
+        value, highest, x0, x1 = reward.flatten()[first], rank.amax(1), x0[first], x1[first]
         # Where no reward is finite, the first sample of all is kept: that of the draw without a search.
-        better = (value > self.reward[active]) | torch.isnan(self.x1[active]).flatten(1).any(1).cpu()
+        better = (highest > self.rank[active]) | torch.isnan(self.x1[active]).flatten(1).any(1).cpu()
         rows = active[better]
-        self.x0[rows], self.x1[rows], self.reward[rows] = x0[better], x1[better], value[better]
+        self.x0[rows], self.x1[rows] = x0[better], x1[better]
+        self.reward[rows], self.rank[rows] = value[better], highest[better]
         self.trace.append(self.reward.clone())
         if self.callback is not None:
             none = torch.full_like(value, torch.nan)
