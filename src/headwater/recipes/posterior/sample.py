@@ -70,7 +70,8 @@ def posterior(
     flow
         The prior, with events `[*event]`.
     misfit
-        Minus the log likelihood, x1 `[batch, *event]` -> `[batch]`: a `Misfit`, or any cost in that unit.
+        Minus the log likelihood, x1 `[batch, *event]` -> `[batch]`: a `Misfit` (whose sigma_y for complex y is that
+        of each part), or any cost in that unit.
     seeds
         One whole number per problem; a problem's draws depend on its own seed alone.
     method
