@@ -63,7 +63,7 @@ def linear_answer(y=Y):
 def test_a_gaussian_posterior_is_that_of_algebra(method):
     found = draw(LINEAR, linear_misfit(), [3, 4], method=method, chains=50, draws=8)
     mean, cov = linear_answer()
-    n = found.ess.min()
+    n = found.ess.min().clamp(max=400)  # of eight draws a chain the estimate may exceed their number
     assert n > 80
     assert ((found.mean - mean) / cov.diagonal().sqrt()).abs().max() < 4 / n.sqrt()
     flat = found.x1.flatten(1, 2)

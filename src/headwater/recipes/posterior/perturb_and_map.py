@@ -28,6 +28,9 @@ from headwater.text import counted
 S = TypeVar("S", bound=ChainState)
 INVERSION = 12
 """Midpoint steps of the inversion of an estimate."""
+SOLVED = 0.1
+"""The rms gradient up to which a stopped optimisation counts as converged: the prior alone has the curvature 1, so x0
+is then off by at most that rms where the problem is convex."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +123,9 @@ class PerturbAndMAP:
         objective = replace(potential.objective, cost=misfit, prior=NearDraw(z))
         found = minimise(objective.evaluate_problems, start, self.gradients, self.first_step)
         state = keep_draw(state, potential.value(found.x), found.evaluations, potential.nfe)
-        state = replace(state, unconverged=state.unconverged + (found.code == RUNNING))
+        rms = found.gradient.flatten(1).double().square().mean(1).sqrt()
+        unconverged = (found.code == RUNNING) & (rms > SOLVED)
+        state = replace(state, unconverged=state.unconverged + unconverged)
         return count(state, spent, 0)
 
     def describe_unconverged(self, unconverged: int, all_: int) -> str:
