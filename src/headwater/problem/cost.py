@@ -23,10 +23,12 @@ Cost = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Misfit:
-    """The Gaussian misfit ||A x1 - y||^2 / (2 sigma_y^2), `[batch]`: minus log p(y | x1) up to a constant.
+    """The Gaussian misfit ||A x1 - y||^2 / (2 sigma_y^2), `[batch]`: for real y minus log p(y | x1) up to a constant.
 
-    For complex y the square of a residual is its squared modulus, and sigma_y^2 = E|noise|^2 is the variance of
-    complex noise as NumPy and torch define it (half of it in the real, half in the imaginary part).
+    For complex y the square of a residual is its squared modulus. For `rms` and `discrepancy` sigma_y^2 = E|noise|^2
+    is the variance of complex noise as NumPy and torch define it (half of it in the real, half in the imaginary
+    part). Minus log p of such noise is ||A x1 - y||^2 / sigma_y^2, twice the misfit: the misfit is that of noise with
+    the variance sigma_y^2 in each part, so for a posterior divide sigma_y by sqrt(2).
 
     Parameters
     ----------

@@ -90,7 +90,7 @@ class Problem:
         Misuse
             As `headwater.posterior` does.
         """
-        return posterior(self.flow, self.misfit, seeds, guess=self.guess, **options)
+        return posterior(self.flow, self.misfit, seeds, **options)
 
 
 class Solvable(Protocol):

@@ -105,11 +105,11 @@ def test_a_callback_sees_every_step_and_may_end_the_run_or_save_it():
 
     saved = {}
     whole = draw(method=METHODS["pCN"], callback=callback)
-    assert seen == [(k, 22, k <= 10) for k in range(1, 23)]
+    assert seen == [(k, 18, k <= 10) for k in range(1, 19)]
     assert torch.equal(draw(method=METHODS["pCN"], state=saved).x0, whole.x0)
     ended = draw(method=METHODS["pCN"], callback=deadline(0.0))
     assert ended.x0.shape == (3, 2, 0, 2) and ended.status[0][0] is Status.SECONDS
-    assert "too few draws" in ended.verdict()[0] and ended.acceptance.isnan().all()
+    assert "No draw was kept" in ended.verdict()[0] and ended.acceptance.isnan().all()
 
 
 @every
@@ -130,7 +130,8 @@ def test_a_chain_that_cannot_start_stays_out_and_the_others_are_what_they_were(m
     assert lost.quantile(0.9).isfinite().all() and lost.quantile(0.0).isfinite().all()
     assert "1 chain could not start" in lost.verdict()[1] and "could not" not in lost.verdict()[0]
     assert torch.equal(
-        draw(misfit=misfit_of(Y), method=method, start=start, draws=6, state=lost).x0[keep], lost.x0[keep]
+        draw(misfit=misfit_of(Y), method=method, start=start, draws=6, state=lost).x0[keep][:, :4],
+        lost.x0[keep],
     )
 
 
@@ -164,8 +165,8 @@ def test_what_is_counted_is_what_the_network_was_asked(method):
         assert len(calls) - 4 <= 4 + 4
 
 
-def test_start_and_guess():
-    """A given start is taken as it is; else chains begin apart, each near the measurement."""
+def test_starts():
+    """A given start is taken as it is; else chains begin apart, near the measurement if there are gradients."""
     at = []
 
     def note(event):
@@ -177,8 +178,10 @@ def test_start_and_guess():
     assert_close(at[0], torch.full((6, 2), 0.25), atol=1e-4, rtol=0)
     draw(method=still, callback=note)
     assert (at[1][0::2] - at[1][1::2]).abs().min() > 1e-3
-    draw(misfit=lambda x1: x1.square().sum(1), method=still, callback=note)
-    assert (at[2] - at[1]).abs().min() > 1e-6
+    draw(misfit=lambda x1: x1.detach().square().sum(1), method=still, callback=note)
+    assert_close(at[2], at[1], atol=1e-4, rtol=0)  # draws of the source: no gradient is asked for
+    draw(method=SGLD(burn_in=5, step=1e-12), callback=note)
+    assert (at[3] - at[1]).abs().amax(1).max() > 1e-2  # with gradients, near the measurement
     with pytest.raises(Misuse, match="start has the shape"):
         draw(start=torch.zeros(2, 2))
 
@@ -228,7 +231,7 @@ def test_verdicts_say_what_happened():
     stuck = draw(method=PCN(burn_in=0, thin=1, step=1e-3), draws=20)
     assert all("do not agree yet" in s and "run longer" in s for s in stuck.verdict())
     well = draw(method=PerturbAndMAP(gradients=12), draws=40, chains=4)
-    assert all(s.startswith("The chains agree: R-hat 1.0") and "effective draws" in s for s in well.verdict())
+    assert all(s.startswith("The chains agree: R-hat") and "effective draws" in s for s in well.verdict())
 
 
 def test_without_arviz_draws_are_there_and_diagnostics_say_what_to_install(monkeypatch):
@@ -245,14 +248,14 @@ def test_misuse_is_refused():
         draw(chains=0)
     with pytest.raises(Misuse, match="make no sample"):
         draw(draws=0)
-    with pytest.raises(Misuse, match="measures 3 problems"):
+    with pytest.raises(Misuse, match="y of the misfit has 3 rows, and there are 2 seeds"):
         draw(seeds=[1, 2])
     with pytest.raises(Misuse, match="seed"):
         draw(seeds=[1, 2, -1])
     state = draw(method=METHODS["pCN"])
     with pytest.raises(Misuse, match="another sampler"):
         draw(method=METHODS["SGLD"], state=state)
-    with pytest.raises(Misuse, match="another sampler"):
+    with pytest.raises(Misuse, match="another number of chains"):
         draw(method=METHODS["pCN"], chains=3, state=state)
     with pytest.raises(Misuse, match="data of all problems"):
         draw(misfit=lambda x1: (x1.sum(1) - torch.arange(6.0)).square(), chains=2)

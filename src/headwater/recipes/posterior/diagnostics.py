@@ -80,19 +80,33 @@ def largest_r_hat(draws: int) -> float:
     return max(1.01, math.sqrt(1 + (3.2 + 23 / half**2) / half))
 
 
-def judge_chains(r_hat: float, ess: float, draws: int, lost: int) -> str:
+def judge_chains(r_hat: float, ess: float, draws: int, chains: int, lost: int = 0, stuck: int = 0) -> str:
     """One sentence on the chains of a problem, and a second one if some were lost.
+
+    Parameters
+    ----------
+    r_hat, ess
+        The two figures.
+    draws, chains
+        Draws of a chain, and chains.
+    lost, stuck
+        Chains that could not start, and chains none of whose steps was accepted.
 
     Examples
     --------
-    >>> judge_chains(1.004, 230.0, 1000, 0)
+    >>> judge_chains(1.004, 230.0, 1000, 4)
     'The chains agree: R-hat 1.00, 230 effective draws.'
-    >>> judge_chains(1.4, 12.3, 100, 0)
+    >>> judge_chains(1.4, 12.3, 100, 4)
     'The chains do not agree yet (R-hat 1.40, 12 effective draws): run longer, or start from other points.'
     """
-    note = (
-        f" {counted(lost, 'chain')} could not start, as the potential was not finite there." if lost else ""
-    )
+    if lost == chains:
+        return "No chain could start, as the misfit was not finite there."
+    if draws == 0:
+        return "No draw was kept, as the run ended before: go on from its state."
+    note = f" {counted(lost, 'chain')} could not start, as the misfit was not finite there." if lost else ""
+    if stuck and draws >= FEWEST:
+        where = "" if stuck == chains - lost else f" in {counted(stuck, 'chain')}"
+        return f"No step was accepted{where}: give a longer burn-in, or a smaller first step." + note
     if math.isnan(r_hat):
         return "There are too few draws to tell whether the chains agree: run longer." + note
     if r_hat > largest_r_hat(draws):

@@ -115,7 +115,7 @@ def forecast_posterior(
     solves, gradients = method.calls_per_step()
     count = method.burn_in + draws * method.thin
     first = (0, 1) if solves == 0 else (1, 0)
-    all_gradients = count * gradients + first[1] + count_start(method, misfit)
+    all_gradients = count * gradients + first[1] + count_start(method)
     all_solves = count * solves + first[0]
     state = len(rows) * math.prod(flow.shape) * 4
     return PosteriorForecast(

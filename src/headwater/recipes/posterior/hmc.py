@@ -91,11 +91,11 @@ class InfinityHMC:
 
     def advance(self, state: TunedState, potential: Potential, noise: Noise, adapt: bool) -> TunedState:
         """The state one step later; `adapt` during burn-in."""
-        s = step_length(state, adapt) * (0.8 + 0.4 * noise.uniform())
+        longest = math.pi / 2 / self.leaps
+        s = (step_length(state, adapt) * (0.8 + 0.4 * noise.uniform())).clamp(max=longest)
         proposal, log_ratio = leapfrog(state, noise.source(), s, s / 2, self.leaps, potential)
         state = metropolis(state, proposal, log_ratio, noise, adapt)
         state = count(state, self.leaps * potential.nfe, self.leaps)
         if not adapt:
             return state
-        longest = math.pi / 2 / self.leaps
         return tune(state, acceptance_probability(log_ratio), self.acceptance, self.step, longest)

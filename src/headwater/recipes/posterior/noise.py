@@ -10,17 +10,20 @@ from torch import Tensor
 from headwater.flows.flow import Flow
 from headwater.flows.seeds import derive_seed, draw_normal, make_generators
 
+CHAIN_DRAWS = 600_011
+"""The number of the first draw of chains: draw 0 of the seed 0 is `flow.noise([0])`."""
+
 
 def seeds_of_chains(seeds: Sequence[int], chains: int) -> list[int]:
     """The seeds of the generators of all chains, problem by problem, `len(seeds) * chains` of them."""
     make_generators(seeds)  # checks them
-    return [derive_seed(int(seed), 2 * chain) for seed in seeds for chain in range(chains)]
+    return [derive_seed(int(seed), CHAIN_DRAWS + 2 * chain) for seed in seeds for chain in range(chains)]
 
 
 def seeds_of_starts(seeds: Sequence[int], chains: int) -> list[int]:
     """The seeds of the starts of all chains, problem by problem."""
     make_generators(seeds)
-    return [derive_seed(int(seed), 2 * chain + 1) for seed in seeds for chain in range(chains)]
+    return [derive_seed(int(seed), CHAIN_DRAWS + 2 * chain + 1) for seed in seeds for chain in range(chains)]
 
 
 class Noise:

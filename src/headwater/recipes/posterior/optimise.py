@@ -59,7 +59,10 @@ def require_measurement(cost: Cost) -> Misfit:
 
 
 def draw_measurement(misfit: Misfit, chains: int, noise: Noise) -> Misfit:
-    """The misfit with y + sigma_y n in place of y, n ~ N(0, I), a draw of its own for every chain."""
+    """The misfit with y + sigma_y n in place of y, n ~ N(0, I), a draw of its own for every chain.
+
+    For complex y each of the two parts of n is N(0, I).
+    """
     y = misfit.y.expand(chains, *misfit.y.shape[1:])
     if y.is_complex():  # the misfit |r|^2 / (2 sigma_y^2) gives each part the variance sigma_y^2
         n = torch.view_as_complex(noise.normal((*y.shape[1:], 2))).to(y)

@@ -13,6 +13,7 @@ from headwater.dflow.evaluation import Evaluation
 from headwater.dflow.prior import NearDraw
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.optimizers import RUNNING
 from headwater.problem.batch import per_problem
 from headwater.problem.cost import Misfit
 from headwater.recipes.estimate import Estimate
@@ -22,10 +23,21 @@ from headwater.recipes.posterior.optimise import draw_measurement, minimise, req
 from headwater.recipes.posterior.potential import Potential
 from headwater.solvers.fixed import invert
 from headwater.solvers.method import MIDPOINT
+from headwater.text import counted
 
 S = TypeVar("S", bound=ChainState)
 INVERSION = 12
 """Midpoint steps of the inversion of an estimate."""
+SOLVED = 0.1
+"""The rms gradient up to which a stopped optimisation counts as converged: the prior alone has the curvature 1, so x0
+is then off by at most that rms where the problem is convex."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimisedState(ChainState):
+    """Chains of optimisations, of which `unconverged`, int64 `[chains]`, stopped at the limit of gradients."""
+
+    unconverged: Tensor
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ class PerturbAndMAP:
     True
     """
 
-    state: ClassVar[type[Any]] = ChainState
+    state: ClassVar[type[Any]] = OptimisedState
     needs_start: ClassVar[bool] = False
     caveat: ClassVar[str] = (
         "Each draw is an optimisation of its own, which is exact only where the measurement is linear in x0."
@@ -89,12 +101,15 @@ class PerturbAndMAP:
         """One solve, for the misfit of the draw, and the gradients; an estimate and its inversion are two more."""
         return 1 if self.estimate is None else 3, self.gradients
 
-    def init(self, x0: Tensor, potential: Potential) -> ChainState:
+    def init(self, x0: Tensor, potential: Potential) -> OptimisedState:
         """The state at the start x0 `[chains, *event]`, which no draw depends on."""
         require_measurement(potential.cost)
-        return ChainState(**initial_fields(potential.value(x0), potential.nfe, 0))
+        fields = initial_fields(potential.value(x0), potential.nfe, 0)
+        return OptimisedState(**fields, unconverged=torch.zeros_like(fields["gradients"]))
 
-    def advance(self, state: ChainState, potential: Potential, noise: Noise, adapt: bool) -> ChainState:
+    def advance(
+        self, state: OptimisedState, potential: Potential, noise: Noise, adapt: bool
+    ) -> OptimisedState:
         """The next draw of every chain; one that is not finite leaves the chain where it was."""
         if self.estimate is None:
             z = start = noise.source()
@@ -108,7 +123,25 @@ class PerturbAndMAP:
         objective = replace(potential.objective, cost=misfit, prior=NearDraw(z))
         found = minimise(objective.evaluate_problems, start, self.gradients, self.first_step)
         state = keep_draw(state, potential.value(found.x), found.evaluations, potential.nfe)
+        rms = found.gradient.flatten(1).double().square().mean(1).sqrt()
+        unconverged = (found.code == RUNNING) & (rms > SOLVED)
+        state = replace(state, unconverged=state.unconverged + unconverged)
         return count(state, spent, 0)
+
+    def describe_unconverged(self, unconverged: int, all_: int) -> str:
+        """A sentence on the optimisations that stopped too early; empty if none did.
+
+        Examples
+        --------
+        >>> PerturbAndMAP().describe_unconverged(37, 64)[:68]
+        '37 of 64 optimisations stopped at 30 gradients, before they converge'
+        """
+        if not unconverged:
+            return ""
+        return (
+            f"{unconverged:,} of {counted(all_, 'optimisation')} stopped at {counted(self.gradients, 'gradient')}, "
+            "before they converged: give more, PerturbAndMAP(gradients=...)."
+        )
 
 
 def invert_estimate(

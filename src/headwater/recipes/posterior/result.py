@@ -13,7 +13,11 @@ from torch import Tensor
 from headwater.dflow.result import Event
 from headwater.errors import Misuse
 from headwater.optimizers.status import Status
+from headwater.problem.batch import per_problem
 from headwater.recipes.posterior.diagnostics import bulk_ess, judge_chains, split_r_hat, summaries
+
+SELDOM = 0.01
+"""The mean acceptance below which a chain that never moved is stuck."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class Posterior:
         Tensors by name, from which `posterior(..., state=)` goes on.
     caveat
         What the sampler's draws lack even if the chains agree; empty if nothing.
+    notes
+        A sentence for each problem on optimisations that did not converge, empty if all did; `()` for other samplers.
 
     Examples
     --------
@@ -99,6 +105,7 @@ class Posterior:
     gradients: Tensor
     state: dict[str, Tensor]
     caveat: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def weights(self) -> Tensor:
@@ -111,16 +118,17 @@ class Posterior:
 
     @property
     def mean(self) -> Tensor:
-        """The mean of x1, `[problems, *event]`."""
+        """The mean of x1, `[problems, *event]`; NaN for a problem without draws."""
         return self.expect(self.x1)
 
     @property
     def std(self) -> Tensor:
-        """The standard deviation of x1 in every coordinate, `[problems, *event]`."""
-        return self.expect((self.x1 - self.mean[:, None, None]).square()).sqrt()
+        """The standard deviation of x1 in every coordinate, `[problems, *event]`; NaN for fewer than two draws."""
+        variance = self.expect((self.x1 - self.mean[:, None, None]).square())
+        return self._or_nan(variance.sqrt(), 2)
 
     def expect(self, values: Tensor) -> Tensor:
-        """The weighted mean of values `[problems, chains, draws, ...]`, `[problems, ...]`.
+        """The weighted mean of values `[problems, chains, draws, ...]`, `[problems, ...]`; NaN without draws.
 
         Examples
         --------
@@ -133,12 +141,18 @@ class Posterior:
         """
         w = self.weights.reshape(*self.weights.shape, *[1] * (values.ndim - 3))
         kept = torch.where(w == 0, torch.zeros_like(values), values)  # what has no weight may be NaN
-        return (w * kept.to(torch.float64)).sum((1, 2)).to(values.dtype)
+        total = (w * kept.to(torch.float64)).sum((1, 2))
+        return self._or_nan(total.to(values.dtype) if values.is_floating_point() else total)
+
+    def _or_nan(self, values: Tensor, least: int = 1) -> Tensor:
+        """Values `[problems, ...]`, NaN for problems with fewer than `least` draws that have a weight."""
+        count = (self.weights.flatten(1) > 0).sum(1)
+        return torch.where(per_problem(count >= least, values), values, torch.nan)
 
     def quantile(self, q: float) -> Tensor:
         """The quantile q, from 0 to 1, of every coordinate of x1, `[problems, *event]`.
 
-        The least draw up to which the weights sum to q.
+        The least draw up to which the weights sum to q; NaN without draws.
 
         Raises
         ------
@@ -148,11 +162,13 @@ class Posterior:
         if not 0 <= q <= 1:
             raise Misuse(f"There is no quantile {q:g}.", "Give a number from 0 to 1, such as 0.9.")
         flat = self.x1.flatten(1, 2)
+        if flat.shape[1] == 0:
+            return self.mean
         w = self.weights.flatten(1).reshape(*flat.shape[:2], *[1] * (flat.ndim - 2)).expand(flat.shape)
         order = torch.where(w == 0, torch.inf, flat).argsort(1)
         reached = w.gather(1, order).cumsum(1) >= q * (1 - 1e-12)
         first = reached.to(torch.int8).argmax(1, keepdim=True)
-        return flat.gather(1, order.gather(1, first))[:, 0]
+        return self._or_nan(flat.gather(1, order.gather(1, first))[:, 0])
 
     def probability(self, event: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """The probability of an event, and its standard error.
@@ -166,7 +182,7 @@ class Posterior:
         -------
         p, error
             Float64 `[problems]` each. The error is that of as many independent draws as the chains are worth; it is
-            not 0 where no draw, or every draw, has the event.
+            not 0 where no draw, or every draw, has the event. Both are NaN without draws.
 
         Raises
         ------
@@ -174,10 +190,12 @@ class Posterior:
             If the event does not answer with one bool for every sample.
         """
         flat = self.x1.flatten(0, 2)
-        answer = event(flat)
-        if answer.shape != (len(flat),) or answer.dtype != torch.bool:
+        answer = event(flat) if len(flat) else torch.zeros(0, dtype=torch.bool)
+        tensor = isinstance(answer, Tensor)
+        if not tensor or answer.shape != (len(flat),) or answer.dtype != torch.bool:
+            what = f"{answer.dtype} {list(answer.shape)}" if tensor else type(answer).__name__
             raise Misuse(
-                f"The event answers {answer.dtype} {list(answer.shape)} for {len(flat)} samples.",
+                f"The event answers {what} for {len(flat)} samples.",
                 "Return one bool per sample, such as x1[:, 0] > 0.",
             )
         yes = answer.reshape(self.log_weights.shape).to(torch.float64)
@@ -194,11 +212,16 @@ class Posterior:
         return self.ess[problem] if math.isnan(own) else torch.tensor(own * share, dtype=torch.float64)
 
     def nearest(self) -> Tensor:
-        """The draw x1 nearest to the mean, `[problems, *event]`: a plausible sample where the mean is none."""
+        """The draw x1 nearest to the mean, `[problems, *event]`: a plausible sample where the mean is none.
+
+        NaN for a problem without draws.
+        """
         flat = self.x1.flatten(1, 2)
+        if flat.shape[1] == 0:
+            return self.mean
         away = (flat - self.mean[:, None]).flatten(2).square().sum(2)
         away = torch.where(self.weights.flatten(1) > 0, away, torch.inf)
-        return flat[torch.arange(len(flat), device=flat.device), away.argmin(1)]
+        return self._or_nan(flat[torch.arange(len(flat), device=flat.device), away.argmin(1)])
 
     @cached_property
     def r_hat(self) -> Tensor:
@@ -218,12 +241,21 @@ class Posterior:
         return bulk * self._effective_weights
 
     def verdict(self) -> list[str]:
-        """For every problem whether its chains agree, and what to do if not; after it the caveat of the sampler."""
-        found = [
-            judge_chains(float(r), float(n), self.x1.shape[2], s.count(Status.DIVERGED))
-            for r, n, s in zip(self.r_hat, self.ess, self.status, strict=True)
-        ]
-        return [f"{sentence} {self.caveat}".rstrip() for sentence in found]
+        """For every problem whether its chains agree, and what to do if not; then the notes and the caveat."""
+        chains, draws = self.x1.shape[1:3]
+        notes = self.notes or ("",) * len(self.x1)
+        found = []
+        for i, (r, n) in enumerate(zip(self.r_hat.tolist(), self.ess.tolist(), strict=True)):
+            lost = self.status[i].count(Status.DIVERGED)
+            sentence = judge_chains(r, n, draws, chains, lost, self._count_stuck(i))
+            found.append(" ".join(part for part in (sentence, notes[i], self.caveat) if part))
+        return found
+
+    def _count_stuck(self, problem: int) -> int:
+        """The chains of a problem that never moved from one draw to the next, with next to no acceptance."""
+        x0 = self.x0[problem]
+        still = (x0 == x0[:, :1]).flatten(1).all(1) & (self.acceptance[problem] < SELDOM)
+        return int(still.sum())
 
     def _started(self, problem: int) -> list[bool]:
         return [status is not Status.DIVERGED for status in self.status[problem]]

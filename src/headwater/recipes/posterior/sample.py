@@ -18,13 +18,19 @@ from torch import Tensor
 from headwater.dflow.control import leave_room
 from headwater.dflow.evaluation import ErrorNote, Objective
 from headwater.dflow.promises import check_promises
-from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.seeds import make_generators
 from headwater.flows.watched import Ended
 from headwater.optimizers.status import Status
 from headwater.problem.cost import Cost
 from headwater.recipes.posterior.chains import Sampler, count, take_chains, tensors_of
+from headwater.recipes.posterior.checks import (
+    check_counts,
+    check_fingerprint,
+    check_rows,
+    fingerprint,
+    move_state,
+)
 from headwater.recipes.posterior.noise import Noise, seeds_of_chains, seeds_of_starts
 from headwater.recipes.posterior.perturb_and_map import PerturbAndMAP
 from headwater.recipes.posterior.potential import Potential
@@ -33,10 +39,11 @@ from headwater.recipes.posterior.start import spread_start, start_chains
 from headwater.solvers.differentiation import Auto, Strategy
 from headwater.solvers.fixed import rising_grid
 from headwater.solvers.method import MIDPOINT, Method
-from headwater.text import counted
 
 DRAWN = ("x0", "x1", "potential", "log_weight")
 """What is kept of a draw."""
+
+CPU = torch.device("cpu")
 
 Watcher = Callable[[Sampling], Status | None]
 
@@ -47,7 +54,6 @@ def posterior(
     seeds: Sequence[int],
     *,
     method: Sampler = PerturbAndMAP(),  # noqa: B008 (frozen)
-    guess: Tensor | None = None,
     chains: int = 4,
     draws: int = 16,
     steps: int | Sequence[float] = 6,
@@ -64,13 +70,12 @@ def posterior(
     flow
         The prior, with events `[*event]`.
     misfit
-        Minus the log likelihood, x1 `[batch, *event]` -> `[batch]`: a `Misfit`, or any cost in that unit.
+        Minus the log likelihood, x1 `[batch, *event]` -> `[batch]`: a `Misfit` (whose sigma_y for complex y is that
+        of each part), or any cost in that unit.
     seeds
         One whole number per problem; a problem's draws depend on its own seed alone.
     method
         The sampler.
-    guess
-        A rough x1 `[problems or 1, *event]`, which a recipe is given; no sampler needs one.
     chains
         Chains per problem, at least 1. R-hat compares them.
     draws
@@ -87,11 +92,12 @@ def posterior(
         `deadline(seconds)` does. Draws so far are returned.
     state
         An earlier result, or its `state`, to go on from with the same flow, misfit, seeds, method and chains. `draws`
-        counts those of all runs: the result is that of one run without a break.
+        counts those of all runs: the result is that of one run without a break, and of the first `draws` if there are
+        more.
     start
         Source points `[problems, *event]` or `[problems, chains, *event]` to begin at; None means draws of the
         source that up to 20 gradients brought near the measurement, each near one of its own (`PerturbAndMAP`). A
-        `PCN` for a cost that is no `Misfit` begins at draws of the source.
+        sampler without gradients, as `PCN`, begins at draws of the source.
 
     Returns
     -------
@@ -104,8 +110,8 @@ def posterior(
         A watched flow (`watch_flow`) ended the run before the first evaluation was complete. Later, what was drawn so
         far is returned.
     Misuse
-        If there are no chains or draws; if the misfit holds data of another number of problems; if the start has
-        another shape; if `state` is of another method or another number of chains; and as `control`.
+        If there are no chains or draws; if the misfit or the flow holds data of another number of problems; if the
+        start has another shape; if `state` is of another method, other seeds or chains; and as `control`.
 
     References
     ----------
@@ -124,7 +130,8 @@ def posterior(
     >>> bool(((found.mean - torch.tensor([0.94, 0.0])).abs() < torch.tensor([0.2, 0.6])).all())
     True
     """
-    check_counts(misfit, seeds, chains, draws)
+    check_counts(seeds, chains, draws)
+    check_rows((misfit, flow.velocity), len(seeds))
     grid = rising_grid(steps)
     rows = torch.arange(len(seeds)).repeat_interleave(chains)
     options = {"method": solver, "steps": grid, "gradient": gradient or Auto()}
@@ -132,29 +139,13 @@ def posterior(
     with ErrorNote("select", rows):
         objective = replace(objective.select(rows), problems=None)
     potential = Potential(objective, (len(grid) - 1) * solver.evaluations)
-    run = Run(method, potential, len(seeds), chains, draws, callback)
+    run = Run(method, potential, seeds, chains, draws, callback)
     if state is not None:
-        run.resume(state.state if isinstance(state, Posterior) else state, seeds)
+        run.resume(state.state if isinstance(state, Posterior) else state)
     else:
-        run.begin(seeds, start)
+        run.begin(start)
     run.sample()
     return run.build_result()
-
-
-def check_counts(misfit: Cost, seeds: Sequence[int], chains: int, draws: int) -> None:
-    """Refuse a run without chains or draws, and a measurement of another number of problems."""
-    make_generators(seeds)  # refuses seeds that are none
-    if chains < 1 or draws < 1:
-        raise Misuse(
-            f"{counted(chains, 'chain')} of {counted(draws, 'draw')} make no sample.",
-            "Give at least 1 of each.",
-        )
-    y = getattr(misfit, "y", None)
-    if isinstance(y, Tensor) and len(y) not in (1, len(seeds)):
-        raise Misuse(
-            f"The misfit measures {counted(len(y), 'problem')}, and there are {counted(len(seeds), 'seed')}.",
-            "Give one seed per problem.",
-        )
 
 
 @dataclass
@@ -163,7 +154,7 @@ class Run:
 
     Attributes
     ----------
-    method, potential, problems, chains, draws, callback
+    method, potential, seeds, chains, draws, callback
         What runs.
     done
         Steps so far.
@@ -175,7 +166,7 @@ class Run:
 
     method: Sampler
     potential: Potential
-    problems: int
+    seeds: Sequence[int]
     chains: int
     draws: int
     callback: Watcher | None
@@ -183,11 +174,16 @@ class Run:
     kept: dict[str, list[Tensor]] = field(default_factory=lambda: {name: [] for name in DRAWN})
     ended: Status | None = None
 
-    def begin(self, seeds: Sequence[int], start: Tensor | None) -> None:
+    @property
+    def problems(self) -> int:
+        """How many there are, one per seed."""
+        return len(self.seeds)
+
+    def begin(self, start: Tensor | None) -> None:
         """Evaluate the start of every chain; those with a potential that is not finite stay out."""
         flow = self.potential.flow
         if start is None:
-            own = seeds_of_starts(seeds, self.chains)
+            own = seeds_of_starts(self.seeds, self.chains)
             x0 = flow.noise(own, device=find_device(flow))
             self._check(x0)
             noise = Noise(make_generators(own), flow, x0)
@@ -201,18 +197,14 @@ class Run:
         index = torch.nonzero(self.live).flatten()
         self.state: Any = take_chains(self.everything, index)
         self._restrict(index)
-        seeds_of = seeds_of_chains(seeds, self.chains)
+        seeds_of = seeds_of_chains(self.seeds, self.chains)
         generators = make_generators([seeds_of[i] for i in index.tolist()]) if len(index) else []
         self.noise = Noise(generators, self.potential.flow, x0)
 
-    def resume(self, saved: dict[str, Tensor], seeds: Sequence[int]) -> None:
-        """Take over what an earlier run left."""
-        names = {f"all.{f}" for f in self.method.state.__dataclass_fields__}
-        if not names <= set(saved) or len(saved["live"]) != self.problems * self.chains:
-            raise Misuse(
-                "The state is of another sampler, or of another number of problems or chains.",
-                "Give the method, seeds and chains of the earlier run.",
-            )
+    def resume(self, saved: dict[str, Tensor]) -> None:
+        """Take over what an earlier run left, on the device of the network."""
+        check_fingerprint(saved, fingerprint(self.method, self.seeds, self.chains))
+        saved = move_state(saved, find_device(self.potential.flow, saved["all.x0"].device))
         self.live, self.done = saved["live"].clone(), int(saved["done"])
         index = torch.nonzero(self.live).flatten()
         parts = {
@@ -273,6 +265,7 @@ class Run:
     def save(self) -> dict[str, Tensor]:
         """The state to go on from, as tensors by name."""
         out = {"done": torch.tensor(self.done), "live": self.live} | self.noise.save()
+        out |= fingerprint(self.method, self.seeds, self.chains)
         out |= {f"all.{name}": value for name, value in tensors_of(self.everything).items()}
         out |= {f"now.{name}": value for name, value in tensors_of(self.state).items()}
         for name, values in self.kept.items():
@@ -301,12 +294,23 @@ class Run:
             evaluations=counts["evaluations"],
             gradients=counts["gradients"],
             state=self.save(),
+            notes=self._notes(),
             caveat=self.method.caveat,
         )
 
+    def _notes(self) -> tuple[str, ...]:
+        """What is to be said of the optimisations of every problem, if the draws are some."""
+        if not isinstance(self.method, PerturbAndMAP):
+            return ()
+        shape = (self.problems, self.chains)
+        unconverged = self._latest("unconverged").reshape(shape).sum(1).tolist()
+        started = self.live.reshape(shape).sum(1).tolist()
+        rows = zip(unconverged, started, strict=True)
+        return tuple(self.method.describe_unconverged(n, k * self.done) for n, k in rows)
+
     def _spread(self, name: str) -> Tensor:
         """What was kept of the draws, for all chains: `[problems, chains, draws, *]`."""
-        like, values = getattr(self.everything, name), self.kept[name]
+        like, values = getattr(self.everything, name), self.kept[name][: self.draws]
         empty = -torch.inf if name == "log_weight" else torch.nan
         out = torch.full((len(like), len(values), *like.shape[1:]), empty).to(like)
         if values:
@@ -319,7 +323,7 @@ class Run:
         return out
 
 
-def find_device(flow: Flow) -> torch.device:
-    """The device of the network; the CPU if there is none."""
+def find_device(flow: Flow, other: torch.device = CPU) -> torch.device:
+    """The device of the network; another one, at first the CPU, if there is none."""
     parameters = (p.device for module in flow.modules for p in module.parameters())
-    return next(parameters, torch.device("cpu"))
+    return next(parameters, other)

@@ -10,7 +10,7 @@ from torch import Tensor
 from headwater.dflow.prior import NearDraw
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow, require_full_precision
-from headwater.problem.cost import Cost, Misfit
+from headwater.problem.cost import Misfit
 from headwater.recipes.posterior.chains import Sampler
 from headwater.recipes.posterior.noise import Noise
 from headwater.recipes.posterior.optimise import draw_measurement, minimise
@@ -26,7 +26,7 @@ def start_chains(potential: Potential, method: Sampler, z: Tensor, noise: Noise)
     Where `count_start` says so it is a draw of `PerturbAndMAP`: near the measurement, with the norm of a draw. An
     inverted estimate is nearer to the measurement, but far from where the posterior is. Else it is z.
     """
-    gradients = count_start(method, potential.cost)
+    gradients = count_start(method)
     if gradients == 0:
         return z, torch.zeros(len(z), dtype=torch.int64, device=z.device)
     cost = potential.cost
@@ -37,11 +37,9 @@ def start_chains(potential: Potential, method: Sampler, z: Tensor, noise: Noise)
     return found.x, found.evaluations
 
 
-def count_start(method: Sampler, cost: Cost) -> int:
-    """The most gradients of a chain's start: none if no draw depends on it, or nobody promised a gradient."""
-    if not method.needs_start:
-        return 0
-    return GRADIENTS if isinstance(cost, Misfit) or method.calls_per_step()[1] else 0
+def count_start(method: Sampler) -> int:
+    """The most gradients of a chain's start: none if no draw depends on it, or if the sampler takes no gradient."""
+    return GRADIENTS if method.needs_start and method.calls_per_step()[1] else 0
 
 
 def spread_start(start: Tensor, flow: Flow, problems: int, chains: int) -> Tensor:
