@@ -67,9 +67,15 @@ def test_the_page_of_photo64_says_what_its_card_and_the_benchmark_say():
     assert f"{training['log'][-1]['held_out']:.4f} (505" in page
     assert f"{training['log'][-1]['held_out_crops']:.4f} (40" in page
     rows = json.loads((root / "benchmarks" / "results" / "one_evaluation.json").read_text())["rows"]
-    for images, name in (("crops", "crops of photographs"), ("pictures", "shrunk pictures")):
-        line = next(line for line in page.splitlines() if line.startswith(f"| {name}, photo64"))
-        found = [r for r in rows if r["network"] == "photo64" and r["images"] == images]
+    lines = {
+        "crops of photographs, one evaluation": ("photo64", "crops"),
+        "the same, `denoise`": ("denoise", "crops"),
+        "the same, BM3D": ("BM3D", "crops"),
+        "shrunk pictures, one evaluation": ("photo64", "pictures"),
+    }
+    for name, (network, images) in lines.items():
+        line = next(line for line in page.splitlines() if line.startswith(f"| {name} |"))
+        found = [r for r in rows if r["network"] == network and r["images"] == images]
         wanted = [f"{r[f'PSNR, noise {k}']:.2f}" for k in ("0.1", "0.2") for r in found]
         assert line.replace("*", "").split("|")[2:-1] == [f" {value} " for value in wanted]
 
