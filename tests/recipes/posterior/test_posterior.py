@@ -51,7 +51,7 @@ MISFIT = Misfit(lambda x: x.sum(1, keepdim=True), Y, torch.tensor([0.3, 0.5, 1.0
 
 
 def draw(flow=FLOW, misfit=MISFIT, seeds=SEEDS, **options):
-    options = {"chains": 2, "draws": 6} | options
+    options = {"chains": 2, "draws": 4} | options
     return posterior(flow, misfit, seeds, steps=1, solver=EULER, **options)
 
 
