@@ -184,7 +184,7 @@ def test_every_search_has_its_name_and_costs_about_the_same():
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["--score", "jpegg"], "no reward named"),
+        (["--score", "jpegg"], "no score named"),
         (["--score", "jpeg: fine"], "no whole number"),
         (["--score", "program: no-such-program"], "no program 'no-such-program'"),
         (["--score", "program: false"], "ended with error 1"),

@@ -25,21 +25,18 @@ from headwater.audio.prior import warm_start
 from headwater.cli.audio.gap_job import GapJob
 from headwater.cli.audio.options import GapOptions
 from headwater.cli.audio.repair import name_main, shared_fields
+from headwater.cli.shared.event import UserEvent, describe_event, load_event, tell_event
 from headwater.cli.shared.job import Entry
 from headwater.cli.shared.outputs import name_outputs
 from headwater.cli.shared.posterior import DEFINITIONS as SHARED
 from headwater.cli.shared.posterior import (
     ChainFile,
     Plan,
-    UserEvent,
     describe,
-    describe_event,
     digest,
     doubts,
     draw,
-    load_event,
     rms_of_draws,
-    tell_event,
 )
 from headwater.cli.shared.terminal import say
 from headwater.recipes.estimate import Estimate

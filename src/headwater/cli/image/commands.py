@@ -241,7 +241,9 @@ def generate(
     seed: Seed = 0,
     steps: Annotated[int | None, whole(1, MOST_STEPS)] = None,
     size: Size = None,
-    reward: Annotated[tuple[str, ...], Parameter(metavar="REWARD", group=REWARDS, negative="")] = (),
+    reward: Annotated[
+        tuple[str, ...], Parameter(metavar="REWARD", group=REWARDS, negative="", allow_leading_hyphen=True)
+    ] = (),
     strength: Annotated[float | None, number(0.001, 1000, group=REWARDS)] = None,
     gradients: Annotated[int | None, whole(1, MOST_GRADIENTS, group=REWARDS)] = None,
     score: Annotated[

@@ -22,23 +22,20 @@ from headwater.cli.image.restoration import (
     shared_fields,
     unit_of_problem,
 )
+from headwater.cli.shared.event import UserEvent, describe_event, load_event, tell_event
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import Outputs, name_outputs
 from headwater.cli.shared.posterior import (
     CHAINS,
     ChainFile,
     Plan,
-    UserEvent,
     describe,
-    describe_event,
     digest,
     doubts,
     draw,
     is_complete,
-    load_event,
     rms_of_draws,
     rounded,
-    tell_event,
 )
 from headwater.cli.shared.posterior import DEFINITIONS as SHARED
 from headwater.cli.shared.progress import Watch

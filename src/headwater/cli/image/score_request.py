@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from headwater.cli.shared.rewards import load_function
-from headwater.errors import Misuse
+from headwater.errors import Misuse, suggest
 from headwater.image.rewards import JpegSize, ProgramScore, read_reward
+from headwater.image.rewards.words import NAMES
 from headwater.problem.rewards import Reward
 
 CURE = "Write it for pictures [batch, 3, height, width] in [-1, 1], with one number for each."
@@ -54,6 +55,8 @@ def load_score(words: str) -> Reward:
     function = load_function(words, "x", "pictures", CURE, name="score")
     if function is not None:
         return Numbers(function, words)
+    if name not in (JPEG, *NAMES):
+        raise Misuse(f"There is no score named {name!r}.", suggest(name, (JPEG, PROGRAM, *NAMES)))
     if name != JPEG:
         return read_reward(words)
     if argument and not argument.isdecimal():
