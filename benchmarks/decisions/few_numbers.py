@@ -105,6 +105,15 @@ def main() -> None:
                         **judge(n, p, k),
                     },
                 )
+        grey = psnr(torch.zeros_like(pictures.images), pictures.images).mean().item()
+        for times in (24, 48):
+            line = {
+                "set": which,
+                "times fewer": times,
+                "method": "nothing: a grey picture",
+                "psnr": round(grey, 2),
+            }
+            kept(o.keep, f"{which} {times} nothing {o.count}", lambda found=line: dict(found))
     rows = [json.loads(line)["line"] for line in Path(o.keep).read_text().splitlines()]
     rows.sort(key=lambda r: (r["set"], r["times fewer"], -r["psnr"]))
     command = "python benchmarks/decisions/few_numbers.py --data val.zip --photographs photos.zip --keep lines.jsonl"
