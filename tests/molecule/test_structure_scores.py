@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import headwater as hw
+from headwater.molecule.checks.xtb import relax
 from headwater.molecule.io.files import read_molecules
 from headwater.molecule.targets.scores import ScoreCost, StructureScore, compute_score, score_structures
 
@@ -52,7 +53,16 @@ def test_the_score_of_states_follows_its_problems():
     assert torch.isnan(score(torch.zeros(2, 29, 9))).all()
 
 
-@pytest.mark.parametrize("name", ["qedd", "smarts: [[", "smarts:"])
+def test_xtb_scores_the_geometry(methanol):
+    """The long bond between carbon and oxygen holds energy until a relaxation."""
+    pytest.importorskip("tblite.interface", reason="tblite is not installed")
+    relaxed = hw.molecule.to_batch([relax(m).molecule for m in hw.molecule.to_molecules(methanol)])
+    strain, none = (score_structures("xtb: strain", m).item() for m in (methanol, relaxed))
+    assert 0.2 < strain < 0.4 and 0 <= none < 1e-3
+    assert score_structures("xtb: dipole", methanol).item() == pytest.approx(1.7, abs=0.3)  # 1.7 D, measured
+
+
+@pytest.mark.parametrize("name", ["qedd", "smarts: [[", "smarts:", "xtb: charm"])
 def test_other_scores_are_refused(name):
     pytest.importorskip("rdkit", reason="RDKit is not installed")
     with pytest.raises(hw.Misuse):

@@ -1,4 +1,4 @@
-"""Rewards of sound: loudness, brightness, likeness to a recording; and a judge of what rewards did.
+"""Rewards of sound: loudness, brightness, likeness, rules with a gradient; and a judge of what rewards did.
 
 Sounds are x `[batch, samples]`, one channel each, full scale 1, at a rate in Hz. Larger rewards are better.
 """
@@ -18,6 +18,7 @@ from headwater.audio.io import times
 from headwater.audio.io.files import as_float, examine
 from headwater.audio.io.resample import resample
 from headwater.audio.metrics import cdpam_embedding, spectrogram
+from headwater.audio.rules import read_curve, read_onsets, read_pitch_classes
 from headwater.errors import Misuse, suggest
 from headwater.metrics.strangeness import Strangeness
 from headwater.problem.rewards import Reward
@@ -272,19 +273,26 @@ NAMES: Mapping[str, Callable[[str, int], Reward]] = {
     "loudness": _loudness,
     "brightness": _brightness,
     "like": _like,
+    "chroma": read_pitch_classes,
+    "curve": read_curve,
 }
 """What makes a reward of the words after its name, and of the rate of the sounds."""
+SCORES: Mapping[str, Callable[[str, int], Reward]] = {**NAMES, "onsets": read_onsets}
+"""The same with what has no gradient."""
 
 
-def read_reward(text: str, rate: int) -> Reward:
+def read_reward(text: str, rate: int, *, gradient: bool = True) -> Reward:
     """The reward of sounds that "NAME" or "NAME: ARGUMENT" asks for, without its weight.
 
     Parameters
     ----------
     text
-        loudness, loudness: DB, brightness, brightness: HZ, or like: FILE.
+        loudness, loudness: DB, brightness, brightness: HZ, like: FILE, chroma: NOTES, curve: LEVELS; onsets or
+        onsets: RATE where no `gradient` is needed.
     rate
         Of the sounds, Hz.
+    gradient
+        Whether a gradient must lead to it.
 
     Returns
     -------
@@ -294,7 +302,7 @@ def read_reward(text: str, rate: int) -> Reward:
     Raises
     ------
     Misuse
-        If there is no reward of that name, it needs an argument, or its argument is wrong.
+        If there is no reward of that name, it has no gradient, it needs an argument, or its argument is wrong.
 
     Examples
     --------
@@ -302,6 +310,13 @@ def read_reward(text: str, rate: int) -> Reward:
     Brightness(rate=16000, target=2000.0)
     """
     name, _, argument = (part.strip() for part in text.partition(":"))
-    if name not in NAMES:
-        raise Misuse(f"There is no reward of sound named {name!r}.", suggest(name, NAMES))
-    return NAMES[name](argument, rate)
+    if name not in SCORES:
+        kind = "reward" if gradient else "score"
+        raise Misuse(
+            f"There is no {kind} of sound named {name!r}.", suggest(name, NAMES if gradient else SCORES)
+        )
+    if gradient and name not in NAMES:
+        raise Misuse(
+            f"No gradient leads to {name}, so it is no reward.", f"Ask for it with --score '{name}'."
+        )
+    return SCORES[name](argument, rate)

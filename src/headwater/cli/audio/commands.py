@@ -197,13 +197,19 @@ def restore(
 
 @audio.command
 def generate(*, options: Draw = NO_DRAW) -> int:
-    """Draw music from the model, or sounds of a pipeline from words; with --reward such that have more of something.
+    """Draw music from the model, or sounds of a pipeline from words; with --reward or --score what has more of it.
 
     NAME.flac, numbered if there are several, comes with NAME.flac.json and a sheet of spectrograms.
     """
     require_packages()
     from headwater.cli.shared.job import run
 
+    if options.score:
+        from headwater.cli.audio.scored import score_job as scored
+
+        return run(scored(options))
+    if options.search is not None or options.draws is not None:
+        raise Misuse("Nothing is scored, so there is no search.", "Give a --score.")
     if options.reward:
         from headwater.cli.audio.rewarded import reward_job
 

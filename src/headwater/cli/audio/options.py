@@ -16,6 +16,7 @@ from headwater.cli.shared.options import (
     MOST_SECONDS,
     MOST_STEPS,
     REWARDS,
+    SCORES,
     SEARCH,
     SHORTEST,
     Draws,
@@ -23,6 +24,7 @@ from headwater.cli.shared.options import (
     Files,
     MethodName,
     SamplerOption,
+    SearchName,
     number,
     whole,
     word,
@@ -75,15 +77,28 @@ class Draw(Pipeline, Files):
 
     reward: Annotated[tuple[str, ...], Parameter(metavar="REWARD", group=REWARDS, negative="")] = ()
     """What the recordings should have more of: loudness, 'loudness: -20' (dB), brightness, 'brightness: 2kHz',
-    'like: recording.wav', or my_reward.py with a function reward(x) of sounds [batch, samples]. Give the option again
-    for a sum, with weights as in '2 * brightness', or '0..2 * brightness' for one that rises while the gradients are
-    spent."""
+    'like: recording.wav', 'chroma: C E G' (the share of these notes), 'curve: -30 -20 -30' (dB of equal parts), or
+    my_reward.py with a function reward(x) of sounds [batch, samples]. Give the option again for a sum, with weights
+    as in '2 * brightness', or '0..2 * brightness' for one that rises while the gradients are spent."""
 
     strength: Annotated[float | None, number(0.001, 1000, group=REWARDS)] = None
     """How much the rewards count, about their rise in standard deviations among draws of the model."""
 
     gradients: Annotated[int | None, whole(1, MOST_GRADIENTS, group=REWARDS)] = None
     """Most gradient evaluations per recording, for rewards."""
+
+    score: Annotated[
+        tuple[str, ...], Parameter(metavar="SCORE", group=SCORES, negative="", allow_leading_hyphen=True)
+    ] = ()
+    """As --reward, without a gradient: onsets, 'onsets: 4' (a second), my_score.py with any function score(x), or the
+    words of a reward. Again for a sum, with weights as in '-1 * onsets'."""
+
+    search: Annotated[SearchName | None, Parameter(group=SCORES)] = None
+    """How a score is raised: draws alone (best-of-n), evolution of the source (cma, es), particles along the path
+    (fk), the best of several continuations after each part of the path (code) or each step (scg). By default cma."""
+
+    draws: Annotated[int | None, whole(4, 100_000, group=SCORES)] = None
+    """What a recording may cost, in draws without a search; by default 32."""
 
     model: Annotated[str | None, Parameter(group=MODEL)] = None
     """A shipped model of music, or the folder of a diffusers pipeline of sound (Stable Audio, AudioLDM 2); by default

@@ -294,7 +294,8 @@ def generate(
                 "A --score goes with no --reward, --gradients or --steps.",
                 "Give --score alone; it takes the words of rewards, too.",
             )
-        from headwater.cli.image.scored import SEARCH, score_job
+        from headwater.cli.image.scored import score_job
+        from headwater.cli.shared.scores import SEARCH
 
         if strength is not None and search != "fk":
             raise Misuse("Only the search fk has a strength.", "Give --search fk, or leave --strength out.")

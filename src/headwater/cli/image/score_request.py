@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 import torch
-from torch import Tensor
 
 from headwater.cli.shared.rewards import load_function
+from headwater.cli.shared.scores import Numbers
 from headwater.errors import Misuse, suggest
 from headwater.image.rewards import JpegSize, ProgramScore, read_reward
 from headwater.image.rewards.words import NAMES
@@ -17,24 +13,6 @@ from headwater.problem.rewards import Reward
 
 CURE = "Write it for pictures [batch, 3, height, width] in [-1, 1], with one number for each."
 PROGRAM, JPEG = "program", "jpeg"
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """The numbers of a user's function as a tensor, float64 `[batch]`; it may return a list or an array."""
-
-    function: Callable[[Tensor], Any]
-    words: str
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The numbers of pictures x `[batch, 3, h, w]`."""
-        answer = self.function(x)
-        try:
-            return torch.as_tensor(answer, dtype=torch.float64).detach().cpu()
-        except (TypeError, ValueError, RuntimeError):
-            raise Misuse(
-                f"The score {self.words} returned {type(answer).__name__}, no numbers.", CURE
-            ) from None
 
 
 def load_score(words: str) -> Reward:
@@ -54,7 +32,7 @@ def load_score(words: str) -> Reward:
         return program
     function = load_function(words, "x", "pictures", CURE, name="score")
     if function is not None:
-        return Numbers(function, words)
+        return Numbers(function, words, CURE)
     if name not in (JPEG, *NAMES):
         raise Misuse(f"There is no score named {name!r}.", suggest(name, (JPEG, PROGRAM, *NAMES)))
     if name != JPEG:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,28 +30,22 @@ from headwater.cli.shared.job import Entry
 from headwater.cli.shared.machine import device_named
 from headwater.cli.shared.outputs import Outputs
 from headwater.cli.shared.progress import Watch
-from headwater.cli.shared.rewards import list_seeds, read_rewards
+from headwater.cli.shared.rewards import list_entries, list_seeds, read_rewards
+from headwater.cli.shared.scores import (
+    DEFINITIONS,
+    DRAWS,
+    STEPS,
+    describe_scored,
+    standardise_scores,
+    tell_scored,
+)
 from headwater.cli.shared.terminal import say
-from headwater.errors import Misuse
 from headwater.image.io.files import write_image
 from headwater.image.rewards import ProgramScore
-from headwater.optimizers.status import Status
-from headwater.problem.rewards import Reward, RewardSum, StandardisedReward
+from headwater.problem.rewards import RewardSum
 from headwater.recipes.blackbox.methods import make_search
 from headwater.recipes.blackbox.result import BlackBoxResult
 from headwater.solvers import DDIM, solve
-
-DRAWS, STEPS, SEARCH = 8, 12, "cma"
-"""Draws that standardise the scores; steps of a sample; the search that benchmarks/results/blackbox.md chose."""
-
-DEFINITIONS = {
-    "scores": "each score without its weight, at the sample of the seed without a search and at the one written; "
-    "null is none",
-    "standard_deviations": "the weighted sum of the scores, each in its mean and standard deviation among the draws",
-    "evaluations": "forward calls of the network for the sample",
-    "calls": "pictures of which the score was asked for the sample",
-    "radius": "|x0| / sqrt(d), 1 +- 1 / sqrt(2 d) for a draw of the source; null for a steered sample",
-}
 
 
 @dataclass(kw_only=True)
@@ -89,42 +82,18 @@ class ScoreJob(PriorJob):
         """Write a sample, and put down what became of it; one that is not finite is grey in the sheet only."""
         with torch.no_grad():
             after = to_pictures(self.model, result.x1).clamp(-1, 1)
-        file, finite = self.outputs.main[len(self.rows_done)], bool(torch.isfinite(after).all())
-        if finite:
+        file = self.outputs.main[len(self.rows_done)]
+        row = describe_scored(result, seed, file, {"before": before, "after": after}, self.scores, total)
+        if row["file"]:
             write_image(after.cpu(), file, overwrite=self.overwrite)
-        x0 = result.x0[0]
-        row: dict[str, Any] = {"seed": seed, "file": str(file) if finite else None}
-        row["status"] = (result.status[0] if finite else Status.DIVERGED).name
-        row |= {"evaluations": int(result.evaluations[0]), "calls": int(result.calls[0])}
-        row["radius"] = shorten(float(x0.norm() / x0.numel() ** 0.5))
-        when = {"before": before, "after": after}
-        row["scores"], row["standard_deviations"] = {}, {}
-        for name, x in when.items():
-            known = bool(torch.isfinite(x).all())  # of a picture of NaN no score is asked
-            with torch.no_grad():
-                found = dict.fromkeys(self.scores.names, math.nan)
-                if known:
-                    found = {k: float(v[0]) for k, v in self.scores.values(x).items()}
-                deviations = float(total(x)[0]) if known else math.nan
-            row["scores"][name] = {k: shorten(v) for k, v in found.items()}
-            row["standard_deviations"][name] = shorten(deviations)
         self.rows_done.append(row)
         self.pairs.append((before[0].cpu().nan_to_num(0.0), after[0].cpu().nan_to_num(0.0)))
         if not self.quiet:
-            title = str(file) if finite else f"seed {seed} (not finite)"
-            shown = [
-                "no score" if value is None else f"{value:+.1f}"
-                for value in row["standard_deviations"].values()
-            ]
-            say(f"{title}: score {' -> '.join(shown)} standard deviations, {row['calls']} pictures scored")
+            say(tell_scored(row, "pictures"))
 
     def entries(self) -> Sequence[Entry]:
         """One row for each sample that is written."""
-        broken = Status.DIVERGED
-        return [
-            Entry(f"seed {r['seed']}", r, (broken,) if r["status"] == broken.name else ())
-            for r in self.rows_done
-        ]
+        return list_entries(self.rows_done)
 
     def facts(self) -> Mapping[str, Any]:
         """The model, the label, the draws, the definitions, what went wrong in programs."""
@@ -150,49 +119,6 @@ class ScoreJob(PriorJob):
     def tell(self, report: Mapping[str, Any]) -> None:
         """Where to look."""
         say(f"{self.outputs.sheet}: without the search above, with it below; {self.report}: all scores")
-
-
-def shorten(value: float) -> float | None:
-    """A number for a report; None if it is not finite.
-
-    >>> shorten(1 / 3), shorten(float("nan"))
-    (0.3333, None)
-    """
-    return round(value, 4) if math.isfinite(value) else None
-
-
-def standardise_scores(scores: RewardSum, draws: Tensor) -> RewardSum:
-    """The scores in standard deviations of those draws `[n, 3, h, w]` that have one.
-
-    Raises
-    ------
-    Misuse
-        If a score is no number, or fewer than two draws have it, or it is the same for all of them.
-    """
-    terms = tuple(
-        (weight, standardise_score(score, draws, name))
-        for name, (weight, score) in zip(scores.names, scores.terms, strict=True)
-    )
-    return RewardSum(terms, scores.names)
-
-
-def standardise_score(score: Reward, draws: Tensor, name: str) -> Reward:
-    """One of them."""
-    with torch.no_grad():
-        values = score(draws)
-    if values.shape != (len(draws),):
-        raise Misuse(
-            f"The score {name!r} returned shape {list(values.shape)} for {len(draws)} samples.",
-            "Return one number per sample.",
-        )
-    values = values.double()
-    values = values[torch.isfinite(values)]
-    if len(values) < 2 or float(values.std()) <= 1e-6 * float(values.abs().max()):
-        raise Misuse(
-            f"The score {name!r} is missing or the same for all draws, so nothing tells better from worse.",
-            "Give a score that differs between samples of the model.",
-        )
-    return StandardisedReward(score, float(values.mean()), float(values.std()))
 
 
 def score_job(

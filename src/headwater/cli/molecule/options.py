@@ -96,9 +96,10 @@ class Draw(Files):
         tuple[str, ...],
         Parameter(metavar="SCORE", group=REWARDS, negative="", allow_leading_hyphen=True),
     ] = ()
-    """What the molecules should have more of, without a gradient: qed, logp, sa, rings, or 'smarts: [OX2H]', the
-    matches of a pattern. The best of --candidates draws is taken, by default 32. Again for a sum, with weights in
-    their own units, as in '-0.1 * sa'. For 'generate'."""
+    """What the molecules should have more of, without a gradient: qed, logp, sa, rings, 'smarts: [OX2H]', the
+    matches of a pattern, or by GFN2-xTB 'xtb: gap' (eV), 'xtb: dipole' (D), '-1 * xtb: strain' (eV that a relaxation
+    sets free). The best of --candidates draws is taken, by default 32. Again for a sum, with weights in their own
+    units, as in '-0.1 * sa'. For 'generate'."""
 
     unique: Annotated[bool, Parameter(negative="", group=DESIGN)] = False
     """Only molecules with different SMILES: draw on with further seeds, up to four times --count."""

@@ -68,4 +68,16 @@ def read_scores(texts: Sequence[str]) -> ScoreCost:
                 f"The weight of the score {words!r} is no number above or below zero.",
                 f"Write it as in '2 * {words}'.",
             )
-    return ScoreCost(tuple((float(weight), words) for weight, words in pairs if not callable(weight)))
+    return ScoreCost(
+        tuple((float(weight), name_score(words)) for weight, words in pairs if not callable(weight))
+    )
+
+
+def name_score(words: str) -> str:
+    """The name of a score with one space after the colon of xTB's.
+
+    >>> name_score("xtb:gap"), name_score("qed")
+    ('xtb: gap', 'qed')
+    """
+    kind, _, rest = words.partition(":")
+    return f"xtb: {rest.strip()}" if kind.strip() == "xtb" else words

@@ -1,7 +1,8 @@
-"""Scores of a structure as a reward of states: RDKit's, rings, and patterns; no gradient leads to them."""
+"""Scores of a structure as a reward of states: RDKit's, rings, patterns, and xTB's; no gradient leads to them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,14 +10,22 @@ from torch import Tensor
 
 from headwater.errors import Misuse, suggest
 from headwater.extras import import_optional
+from headwater.molecule.checks.xtb import on_b3lyp_scale, relax, single_point
 from headwater.molecule.chemistry.perception import EXTRA
 from headwater.molecule.chemistry.scores import compute_scores
 from headwater.molecule.chemistry.soundness import examine
-from headwater.molecule.structure.molecule import to_molecules
+from headwater.molecule.structure.molecule import Molecule, to_molecules
 from headwater.molecule.structure.state import MoleculeBatch, round_state
 from headwater.molecule.structure.units import SCORES
 
 RINGS, PATTERN = "rings", "smarts:"
+XTB: Mapping[str, Callable[[Molecule], float]] = {
+    "xtb: gap": lambda m: on_b3lyp_scale(single_point(m).electrons).gap_ev,
+    "xtb: dipole": lambda m: on_b3lyp_scale(single_point(m).electrons).dipole_debye,
+    "xtb: strain": lambda m: relax(m).energy_drop_ev,
+}
+"""What GFN2-xTB says of a geometry: gap (eV) and dipole moment (Debye) on the scale of B3LYP, and the energy (eV)
+that a relaxation sets free. NaN where its field does not converge."""
 
 
 def compute_score(name: str, smiles: str) -> float:
@@ -47,7 +56,7 @@ def compute_score(name: str, smiles: str) -> float:
         if name == RINGS:
             return float(mol.GetRingInfo().NumRings())
         if not name.startswith(PATTERN):
-            names = (*SCORES, RINGS, f"{PATTERN} PATTERN")
+            names = (*SCORES, RINGS, f"{PATTERN} PATTERN", *XTB)
             raise Misuse(f"There is no score of molecules named {name!r}.", suggest(name, names))
         pattern = chem.MolFromSmarts(name.removeprefix(PATTERN).strip())
         if pattern is None or not pattern.GetNumAtoms():
@@ -57,6 +66,21 @@ def compute_score(name: str, smiles: str) -> float:
         return float(len(mol.GetSubstructMatches(pattern)))
 
 
+def check_score(name: str) -> None:
+    """Refuse now what is no score, not when the first sound molecule is drawn.
+
+    Raises
+    ------
+    Misuse
+        There is no such score, RDKit cannot read the pattern, or the package of the score is not installed.
+    """
+    if name in XTB:
+        import_optional("tblite.interface", "xtb")
+        import_optional("scipy.optimize", "xtb")
+    else:
+        compute_score(name, "C")
+
+
 @dataclass(frozen=True)
 class StructureScore:
     """A score of the rounded molecule, as a reward of its state; NaN of a molecule that is not sound.
@@ -64,7 +88,8 @@ class StructureScore:
     Parameters
     ----------
     name
-        As in `compute_score`.
+        As in `compute_score`, or, of the geometry by GFN2-xTB, "xtb: gap" (eV), "xtb: dipole" (Debye), both on the
+        scale of B3LYP, or "xtb: strain" (eV), the energy that a relaxation sets free.
     mask
         Which atoms exist, `[b, 29]`.
 
@@ -88,7 +113,7 @@ class StructureScore:
     mask: Tensor
 
     def __post_init__(self) -> None:
-        compute_score(self.name, "C")  # refused now, not when the first sound molecule is drawn
+        check_score(self.name)
 
     def select(self, index: Tensor) -> StructureScore:
         """The score of the molecules in `index`, int64 `[k]`."""
@@ -101,9 +126,12 @@ class StructureScore:
 
 def score_structures(name: str, m: MoleculeBatch) -> Tensor:
     """A score of definite molecules, float64 `[b]`; NaN of those that are not sound."""
+    molecules = to_molecules(m)
     found = [
-        compute_score(name, c.structure) if c.sound and c.structure else float("nan")
-        for c in examine(to_molecules(m))
+        (XTB[name](one) if name in XTB else compute_score(name, c.structure))
+        if c.sound and c.structure
+        else float("nan")
+        for one, c in zip(molecules, examine(molecules), strict=True)
     ]
     return torch.tensor(found, dtype=torch.float64)
 
@@ -117,7 +145,7 @@ class ScoreCost:
     Parameters
     ----------
     terms
-        Pairs of a weight and the name of a score, as in `compute_score`; each counts in its own unit.
+        Pairs of a weight and the name of a score, as in `StructureScore`; each counts in its own unit.
 
     Raises
     ------
@@ -129,7 +157,7 @@ class ScoreCost:
 
     def __post_init__(self) -> None:
         for _, name in self.terms:
-            compute_score(name, "C")
+            check_score(name)
 
     def __call__(self, positions: Tensor, types: Tensor, mask: Tensor) -> Tensor:
         """The cost of positions `[b, n, 3]`, types `[b, n, 5]` and the mask `[b, n]`, `[b]`."""

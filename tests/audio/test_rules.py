@@ -1,0 +1,76 @@
+"""Rules of sound: the notes, onsets and loudness of signals that were made to have them."""
+
+import pytest
+import torch
+
+import headwater as hw
+from headwater.audio.rewards import read_reward
+from headwater.audio.rules import LoudnessCurve, OnsetRate, PitchClasses
+
+RATE = 16_000
+T = torch.arange(2 * RATE, dtype=torch.float64) / RATE
+
+
+def tone(*hertz):
+    return sum(torch.sin(2 * torch.pi * f * T) for f in hertz)[None]
+
+
+def test_a_chord_is_heard_in_every_octave():
+    chord = tone(261.63, 659.26, 1567.98)  # C4 E5 G6
+    assert PitchClasses((0, 4, 7), RATE)(chord).item() > 0.95
+    assert PitchClasses((0,), RATE)(chord).item() == pytest.approx(1 / 3, abs=0.05)
+    assert PitchClasses((1, 2, 3, 5, 6, 8, 9, 10, 11), RATE)(chord).item() < 0.05
+    assert PitchClasses((0, 4, 7), RATE)(torch.zeros(1, 4000)).item() == 0
+
+
+def test_noise_has_its_share_of_every_note_and_a_gradient_leads_to_a_note():
+    noise = torch.randn(1, 4 * RATE, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    share = PitchClasses((0, 4, 7), RATE)(noise)
+    assert share.item() == pytest.approx(3 / 12, abs=0.05)
+    (slope,) = torch.autograd.grad(share.sum(), noise)
+    with torch.no_grad():
+        assert PitchClasses((0, 4, 7), RATE)(noise + 100 * slope) > share
+
+
+@pytest.mark.parametrize("rate", [1, 2, 4, 8])
+def test_onsets_are_counted_at_any_level(rate):
+    strokes = tone(600, 1500) * torch.exp(-30 * (T % (1 / rate)))
+    assert OnsetRate(RATE)(torch.cat([strokes, 0.01 * strokes])).tolist() == [rate, rate]
+    assert OnsetRate(RATE, 3.0)(strokes).item() == -abs(rate - 3)
+
+
+def test_a_tone_begins_once_and_silence_never():
+    fading = tone(440) * (4 - 2 * T).clamp(max=1)  # a tone that is cut off clicks
+    assert OnsetRate(RATE)(torch.cat([fading, 0 * T[None]])).tolist() == [0.5, 0.0]  # in two seconds
+
+
+def test_the_curve_of_loudness_does_not_hear_the_level():
+    swell = tone(440) * 10 ** (torch.linspace(-1, 1, len(T)) / 2)  # 20 dB in all
+    rising, falling = LoudnessCurve((-20.0, -15.0, -10.0, -5.0)), LoudnessCurve((-5.0, -10.0, -15.0, -20.0))
+    assert rising(swell).item() > -0.2 and rising(0.01 * swell).item() == pytest.approx(
+        rising(swell).item(), abs=1e-3
+    )
+    assert falling(swell).item() == pytest.approx(-2 * 5 * 1.25**0.5, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("chroma", "does not say which notes"),
+        ("chroma: H", "is no note"),
+        ("chroma: C C# D D# E F F# G G# A A# B", "are no choice"),
+        ("onsets: many", "are no number"),
+        ("onsets: 99", "are not heard"),
+        ("curve: -3", "are no curve"),
+        ("curve: a b", "are no numbers"),
+        ("tempo", "no score of sound named"),
+    ],
+)
+def test_rules_that_say_nothing_are_refused(words, what):
+    with pytest.raises(hw.Misuse, match=what):
+        read_reward(words, RATE, gradient=False)
+
+
+def test_onsets_are_no_reward():
+    with pytest.raises(hw.Misuse, match="No gradient leads to onsets"):
+        read_reward("onsets: 4", RATE)
