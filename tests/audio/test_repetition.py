@@ -160,7 +160,7 @@ def snr(found, truth):
     return 10 * np.log10(np.sum(truth**2) / np.sum((found - truth) ** 2))
 
 
-@pytest.mark.parametrize("gap", [0.02, 0.05, 0.1, 0.2, 0.5])
+@pytest.mark.parametrize("gap", [0.02, 0.1, 0.5])
 @pytest.mark.parametrize(("rate", "period"), [(8000, 1.0), (44_100, 3.7), (8000, 18.0)])
 def test_a_loop_under_other_sounds_is_found_wherever_its_repeat_is_like_it(tmp_path, rate, period, gap):
     """Their differences correlate at 0.5 to 0.9 only; the repeat itself is at 15 dB."""

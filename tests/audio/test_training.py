@@ -146,9 +146,9 @@ def test_training_from_the_command_line_goes_on_where_it_was(tmp_path, capsys):
     shards(tmp_path)
     words = ["--data", str(tmp_path), "--work", str(tmp_path / "run"), "--bins", "64", "--width", "16"]
     words += ["--batch", "4", "--minutes"]
-    train.main([*words, "0.04"])
+    train.main([*words, "0.005"])
     first = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
-    train.main([*words[:4], "--batch", "4", "--minutes", "0.08"])  # the rest is the checkpoint's
+    train.main([*words[:4], "--batch", "4", "--minutes", "0.01"])  # the rest is the checkpoint's
     second = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert second["counters"][0] > first["counters"][0] > 0
     assert first["facts"]["space"] == "mdct" and len(first["facts"]["scale"]) == 64
@@ -161,7 +161,7 @@ def test_training_from_the_command_line_goes_on_where_it_was(tmp_path, capsys):
 def test_an_exported_model_is_the_averaged_network(tmp_path, monkeypatch):
     shards(tmp_path)
     words = ["--data", str(tmp_path), "--work", str(tmp_path / "run"), "--bins", "64", "--width", "16"]
-    train.main([*words, "--batch", "4", "--minutes", "0.02"])
+    train.main([*words, "--batch", "4", "--minutes", "0.005"])
     checkpoint = tmp_path / "run" / "checkpoint.pt"
     monkeypatch.setattr(zoo, "FOLDER", tmp_path / "weights")
     export.main(["--checkpoint", str(checkpoint), "--hours", "0.01", "--name", "toy", "--frechet", "0.5"])

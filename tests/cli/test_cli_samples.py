@@ -95,6 +95,8 @@ def test_forecast_prints_both_strategies(here, capsys):
 
 def test_the_demo_damages_restores_and_says_where_to_look(here, cheap, no_sheet, capsys, monkeypatch):
     few = Aim(gap=5.0, count=2, steps=2, gradients=1, candidates=1, check="none")
+    (here / "demo-output").mkdir()
+    (here / "demo-output" / "cat-damaged.png").write_text("of an earlier demo")
     monkeypatch.setattr(demonstration, "MOLECULES", few)
     assert call("demo --quiet") == 0  # two steps reach few goals, and all are shown
     out = capsys.readouterr().out.splitlines()
@@ -110,7 +112,5 @@ def test_the_demo_damages_restores_and_says_where_to_look(here, cheap, no_sheet,
     kinds = {call["task"].operator.kind for call in cheap}
     assert "inpaint" in kinds and kinds & {"upscale", "deblur"} and len(cheap) == 4
     assert any(max(call["task"].size) > 64 for call in cheap)
-    damaged = (here / "demo-output" / "cat-damaged.png").read_bytes()
-    assert call("demo --quiet") == 0  # over its own former output, with the same seeds
-    assert (here / "demo-output" / "cat-damaged.png").read_bytes() == damaged
+    assert (here / "demo-output" / "cat-damaged.png").read_bytes()[:4] == b"\x89PNG"
     assert json.loads((here / "demo-output" / "coffee.json").read_text())["samples"][0]["psnr"] > 0

@@ -201,9 +201,9 @@ def test_theorem_4_2():
     """d x1 / d x0 = sigma_1 T-exp integral (1/2) snr' Var[x1 | x_t] dt, in the limit t -> 1.
 
     Cond-OT up to T = 0.9: snr' / 2 = t / (1 - t)^3, and D_T = (sigma_T / sigma_0) P, P being the product of
-    the exponentials of the integrand over 1500 intervals (second order in their length): agreement to 1e-4.
+    the exponentials of the integrand over 400 intervals (second order in their length): agreement to 1e-3.
     """
-    law, x, end, n = mixture(2), normal(3, 2), 0.9, 1500
+    law, x, end, n = mixture(2), normal(3, 2), 0.9, 400
     direct = jacobian(lambda z: solve(law.flow, z, method=RK4, steps=uniform_grid(100, 0.0, end)), x)
     h = end / n
     product = torch.eye(2, dtype=F64).expand(3, 2, 2)
@@ -214,7 +214,7 @@ def test_theorem_4_2():
         half_slope = middle / (1 - middle) ** 3
         product = torch.matrix_exp(h * half_slope * law.posterior_covariance(state, middle)) @ product
         state = MIDPOINT.step(law.flow, law.path, state, middle, time((i + 1) * h))
-    assert_close((1 - end) * product, direct, rtol=1e-4, atol=1e-4)
+    assert_close((1 - end) * product, direct, rtol=1e-3, atol=1e-3)
 
 
 def test_theorem_4_2_limit_for_a_gaussian():

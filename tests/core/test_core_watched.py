@@ -63,7 +63,7 @@ def test_a_canvas_ends_between_its_windows():
     assert budget.asked == 2
 
 
-@pytest.mark.parametrize("most", [0, 1, 20, 31, 32, 40, 60, 64])
+@pytest.mark.parametrize("most", [0, 1, 31, 32, 60])
 def test_a_stopped_warm_start_returns_its_estimate(most):
     """32 evaluations make the estimate, 24 its inversion, then come checks and the first gradient."""
     budget, recipe = Budget(most), WarmStart()
