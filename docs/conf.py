@@ -15,6 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 import headwater
 
+QUICK = os.environ.get("HEADWATER_GALLERY") == "skip"
+"""As the tests build it: no pictures, no pages of source code, and a plain theme, whose navigation is written once."""
+
 project = "Headwater"
 author = "The Headwater authors"
 copyright = "The Headwater authors, Apache-2.0"
@@ -24,7 +27,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
+    *([] if QUICK else ["sphinx.ext.viewcode"]),
     "sphinx_gallery.gen_gallery",
     "myst_parser",
     "mathml",
@@ -36,7 +39,7 @@ templates_path = ["_templates"]
 default_role = "py:obj"
 smartquotes = False  # "--gap" is no dash, and alpha' no quotation
 
-html_theme = "furo"
+html_theme = "basic" if QUICK else "furo"
 html_title = "Headwater"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
@@ -70,7 +73,7 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "remove_config_comments": True,
     "abort_on_example_error": True,
-    "plot_gallery": os.environ.get("HEADWATER_GALLERY", "run") == "run",
+    "plot_gallery": not QUICK,
 }
 
 LITERAL = re.compile(r"``.*?``|`[^`]*`|^ *[+|].*[+|]$|^ *>>> .*$|^ *\.\.\. .*$", re.MULTILINE)

@@ -56,8 +56,7 @@ def measure(operator, x, noise, seed=1):
 @pytest.mark.parametrize(
     "name, size",
     [
-        ("deblur", (13, 10)),
-        ("deblur", (24, 30)),
+        ("deblur", (13, 18)),
         ("box", (13, 10)),
         ("upscale", (16, 16)),
     ],

@@ -50,9 +50,9 @@ class Average:
     >>> from headwater import Average, Gaussian, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
     >>> misfit = Misfit(lambda x: x, torch.tensor([[1.0, -1.0]]), 0.5)
-    >>> result = Average(count=8)(flow, misfit, [0], guess=torch.zeros(1, 2))
+    >>> result = Average(count=2)(flow, misfit, [0], guess=torch.zeros(1, 2))
     >>> result.status[0].name, result.evaluations.tolist()
-    ('COMPUTED', [256])
+    ('COMPUTED', [64])
     """
 
     about: ClassVar[About] = About(
