@@ -1,0 +1,7 @@
+"""Several priors at once: mixtures, equal densities, products, negations, and parts that are coupled."""
+
+from headwater.recipes.composition.product import Annealed, AnnealedProduct
+from headwater.recipes.composition.projected import Projected
+from headwater.recipes.composition.superposition import Superposed, Superposition
+
+__all__ = ["Annealed", "AnnealedProduct", "Projected", "Superposed", "Superposition"]
