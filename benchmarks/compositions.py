@@ -4,9 +4,10 @@
 
 Samples of `pictograms` for pairs of captions, guidance 3, each of at most 144 calls of the network. A step of two
 prompts takes 3 calls (both, and the empty one), a step of the joined caption "A and B" takes 2. Best of n chooses the
-draw whose worse caption is nearest by the shipped regression "guide"; everything is judged by the regression "judge",
-which shares neither network nor drawings with it: the places of both captions among 1,919, and their cosines. "better"
-and "worse" are the two captions of a picture. Regions have a canvas of 128 x 256 and are judged on its halves.
+draw whose worse caption is nearest by the shipped regression "guide"; everything is judged by the regression
+"judge", which shares neither network nor drawings with it: the places of both captions among 1,919, and their
+cosines. "better" and "worse" are the two captions of a picture. Regions have a canvas of 128 x 256, and each half is
+judged by its own caption.
 
     python benchmarks/compositions.py --sheet sheet.png
 
@@ -42,24 +43,16 @@ PAIRS = (
     ("ghost", "red heart"),
     ("sunflower", "sun"),
     ("banana", "crescent moon"),
-    ("house", "mushroom"),
-    ("fish", "airplane"),
     ("cactus", "guitar"),
     ("dog face", "glasses"),
     ("lemon", "star"),
-    ("pizza", "full moon"),
     ("balloon", "cherries"),
     ("cloud", "umbrella"),
     ("frog", "green apple"),
-    ("key", "candle"),
     ("blue heart", "star"),
     ("rose", "fire"),
     ("owl", "light bulb"),
     ("panda", "pear"),
-    ("octopus", "purple heart"),
-    ("egg", "eyes"),
-    ("palm tree", "hamburger"),
-    ("door", "broccoli"),
 )
 BUDGET = 144
 
@@ -144,7 +137,9 @@ class Bench:
         flows = (*(self.guided(k) for k in (1, 2)), self.flows[0])
         ground = extend_to_canvas(flows[2], (16, 32), stride=16)
         form = torch.full((16, 32), 0.05)
-        flow = place_regions([Region(flows[0]), Region(flows[1], left=16), Region(ground, weight=form)], (16, 32))
+        flow = place_regions(
+            [Region(flows[0]), Region(flows[1], left=16), Region(ground, weight=form)], (16, 32)
+        )
         z = hw.solve(flow, flow.noise(self.seeds), method=hw.EULER, steps=24)
         wide = self.decode(z)
         return wide[..., :128], wide[..., 128:]
@@ -186,12 +181,10 @@ def ways(bench: Bench) -> dict[str, Callable[[], Tensor]]:
     both = combine_flows([null, a, b], (1 - 2 * g, g, g))
     return {
         "first caption alone, a draw": lambda: bench.solve(bench.guided(1), 2, 1)[0],
-        "first caption alone, best of 6": lambda: bench.choose(bench.guided(1), 2, 6),
         "joined caption, a draw": lambda: bench.solve(bench.joined, 2, 1)[0],
         "joined caption, best of 6": lambda: bench.choose(bench.joined, 2, 6),
         "sum of scores, 1.5 each, a draw": lambda: bench.solve(average, 3, 1)[0],
         "sum of scores, 1.5 each, best of 4": lambda: bench.choose(average, 3, 4),
-        "sum of scores, 3 each, a draw": lambda: bench.solve(both, 3, 1)[0],
         "sum of scores, 3 each, best of 4": lambda: bench.choose(both, 3, 4),
         "product, 1.5 each, 3 corrections": partial(multiply, g / 2, 3),
         "product, 3 each, 3 corrections": partial(multiply, g, 3),
@@ -204,7 +197,7 @@ def ways(bench: Bench) -> dict[str, Callable[[], Tensor]]:
 @torch.no_grad()
 def main() -> None:
     """Work out every line, write the table, and the sheet if one is asked for."""
-    o = options(__doc__.splitlines()[0], count=24, sheet="")
+    o = options(__doc__.splitlines()[0], count=16, sheet="")
     bench, rows, shown = Bench(o.count), [], {}
     for name, way in ways(bench).items():
         began = time.process_time()
@@ -220,8 +213,8 @@ def main() -> None:
         rows,
         "python benchmarks/compositions.py --threads 1",
         f"{o.count} pairs of captions, one picture of each, at most {BUDGET} calls of the network; places among "
-        f"{len(bench.captions)} captions, from 0; `error` is the standard error of the worse cosine; seconds of CPU a "
-        "picture with its choice, beside other work.",
+        f"{len(bench.captions)} captions, from 0; `error` is the standard error of the worse cosine; seconds of "
+        "CPU a picture with its choice, beside other work.",
     )
     if o.sheet:
         draw_sheet(bench, shown).savefig(o.sheet)
@@ -239,7 +232,8 @@ def draw_sheet(bench: Bench, shown: dict[str, Tensor], most: int = 12) -> Figure
         line[0].text(-6, 64, name.replace(", ", "\n"), fontsize=7, ha="right", va="center")
     for axis, (a, b) in zip(axes[0], bench.pairs, strict=False):
         axis.set_title(f"{a}\n{b}", fontsize=6)
-    figure.subplots_adjust(0.11, 0.005, 0.995, 0.96, 0.02, 0.02)
+    wide, high = figure.get_size_inches()
+    figure.subplots_adjust(1.5 / wide, 0.05 / high, 0.995, 1 - 0.4 / high, 0.02, 0.02)
     return figure
 
 

@@ -43,10 +43,10 @@ def combine_flows(flows: Sequence[Flow], weights: Sequence[float]) -> Flow:
     """The flow with the velocity sum_i w_i v_i, for weights of sum 1: that of the sum of the scores.
 
     It takes an evaluation of each flow whose weight is not 0. Equal weights average models of one law. Weights
-    (1 - 2 w, w, w) of a base and two conditions ask for both conditions, with guidance w, and (1 + w, -w) for the first
-    without the second. The sum of the noised scores is not the score of the noised product, so for laws that differ
-    its samples are biased: between N(0, 1) and N(0, 1/4), equal weights, the variance of the product is 0.4 and that
-    of the samples 0.5.
+    (1 - 2 w, w, w) of a base and two conditions ask for both conditions, with guidance w, and (1 + w, -w) for the
+    first without the second. The sum of the noised scores is not the score of the noised product, so for laws that
+    differ its samples are biased: between N(0, 1) and N(0, 1/4), equal weights, the variance of the product is 0.4
+    and that of the samples 0.5.
 
     Parameters
     ----------

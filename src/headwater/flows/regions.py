@@ -2,9 +2,9 @@
 
     v(x, t) = sum_k w_k P_k^T v_k(P_k x, t) / sum_k w_k
 
-with P_k the crop to region k and w_k its weight at every place. Where regions overlap their velocities are averaged, so
-that what they draw fits together; where they do not, they are independent. It is `windowed` with a velocity of its own
-for every window.
+with P_k the crop to region k and w_k its weight at every place. Where regions overlap their velocities are averaged,
+so that what they draw fits together; where they do not, they are independent. It is `windowed` with a velocity of its
+own for every window.
 
 (Mixture of Diffusers, Jimenez 2023; MultiDiffusion, Bar-Tal et al., ICML 2023, eq. 5.)
 """
@@ -35,8 +35,8 @@ class Region:
     top, left
         Where the region begins.
     weight
-        How much it counts at each of its places, `[h, w]`, not negative; 0 outside of a form that is no box. None is a
-        smooth bump, of which no edge shows.
+        How much it counts at each of its places, `[h, w]`, not negative; 0 outside of a form that is no box. None is
+        a smooth bump, of which no edge shows.
 
     Raises
     ------

@@ -99,8 +99,14 @@ def test_a_batch_is_its_problems():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"weights": ()}, {"weights": (1.0, -1.0)}, {"weights": (1.0, math.nan)}, {"weights": (1.0, math.inf)}]
-    + [{"weights": (1.0,), "corrections": -1}, {"weights": (1.0,), "step": 0.0}],
+    [
+        {"weights": ()},
+        {"weights": (1.0, -1.0)},
+        {"weights": (1.0, math.nan)},
+        {"weights": (1.0, math.inf)},
+        {"weights": (1.0,), "corrections": -1},
+        {"weights": (1.0,), "step": 0.0},
+    ],
 )
 def test_wrong_settings_are_refused(settings):
     with pytest.raises(hw.Misuse):

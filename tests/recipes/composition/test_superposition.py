@@ -1,5 +1,6 @@
 """Superposition: tracked log densities against closed forms, the law of OR, the equal densities of AND."""
 
+import itertools
 import math
 
 import pytest
@@ -59,7 +60,7 @@ def test_the_error_of_the_estimator_falls_with_the_root_of_the_steps():
     for steps in (16, 64, 256):
         found, exact = run(two(), range(40), kind="or", steps=steps)
         errors.append(rms(found.log_densities - exact))
-    slopes = [math.log2(a / b) / 2 for a, b in zip(errors, errors[1:], strict=False)]
+    slopes = [math.log2(a / b) / 2 for a, b in itertools.pairwise(errors)]
     assert all(abs(slope - 0.5) < 0.2 for slope in slopes), (errors, slopes)
 
 
@@ -185,8 +186,17 @@ def test_the_kernels_of_a_step_are_those_of_the_path():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"kind": "xor"}, {"weights": (1.0, -1.0)}, {"guidance": 0.0}, {"reach": 0.0}, {"spread": -1.0}]
-    + [{"guidance": math.nan}, {"gain": 0.0}, {"gain": 1.5}, {"weights": (1.0, math.inf)}],
+    [
+        {"kind": "xor"},
+        {"weights": (1.0, -1.0)},
+        {"weights": (1.0, math.inf)},
+        {"guidance": 0.0},
+        {"guidance": math.nan},
+        {"reach": 0.0},
+        {"spread": -1.0},
+        {"gain": 0.0},
+        {"gain": 1.5},
+    ],
 )
 def test_wrong_settings_are_refused(settings):
     with pytest.raises(hw.Misuse):

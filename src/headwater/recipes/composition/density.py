@@ -6,15 +6,15 @@ p_t'(x') q(x | x') = p_t(x) p(x' | x), which holds for any x and x', gives
 
     log p_t'(x') = log p_t(x) + log N(x'; mean_i, s^2) - log q(x | x')
 
-whoever moved x to x'. For short steps it is Ito's formula, d log p = score . (dx - v dt) - d alpha'/alpha dt, with the
-noise g^2 = 2 sigma (sigma alpha'/alpha - sigma') that makes both terms with a divergence cancel. Unlike that formula
-it holds at t = 0, where alpha'/alpha is infinite. A Gaussian stands for p(x' | x), with the variance that x1 given x
-would have in isotropic data of standard deviation `spread`,
+whoever moved x to x'. For short steps it is Ito's formula, d log p = score . (dx - v dt) - d alpha'/alpha dt (d the
+dimension), with the noise g^2 = 2 sigma (sigma alpha'/alpha - sigma') that makes both terms with a divergence cancel.
+Unlike that formula it holds at t = 0, where alpha'/alpha is infinite. A Gaussian stands for p(x' | x), with the
+variance that x1 given x would have in isotropic data of standard deviation `spread`,
 
     s'^2 = s^2 + weight^2 spread^2 sigma^2 / (sigma^2 + alpha^2 spread^2),    m_i = weight xhat_i + (...) x
 
-so it is exact for such data, in steps of any length, and for spread 0 where the data are one point. Otherwise its error
-falls with the root of the step length: the draws of the path are probes of a divergence, one for each step.
+so it is exact for such data, in steps of any length, and for spread 0 where the data are one point. Otherwise its
+error falls with the root of the step length: the draws of the path are probes of a divergence, one for each step.
 
 (Skreta et al. 2024, theorem 1; Bao et al., "Analytic-DPM", 2022, for the variance.)
 """

@@ -4,13 +4,14 @@
     for each step t -> t'
         x <- DDIM step with the velocity sum_i w_i v_i / W
         repeat:  s = sum_i w_i score_i(x, t');  x* = x + delta s + sqrt(2 delta) z
-                 accept x* by (s + s*) . (x* - x) / 2 + log N(x; x* + delta s*, 2 delta) - log N(x*; x + delta s, 2 delta)
+                 accept x* with the log ratio
+                 (s + s*) . (x* - x) / 2 + log N(x; x* + delta s*, 2 delta) - log N(x*; x + delta s, 2 delta)
 
 The scores of the noised product are not known: sum_i w_i score_i belongs to prod_i p_t,i^w_i, another family of laws
 with the same end. No step of an ODE or SDE follows it, but Langevin steps at fixed t leave it as it is.
 
-(Du et al. 2023, Algorithm 1; the acceptance by a line integral of the scores, of which the trapezium rule is exact for
-Gaussians: Sjoberg et al. 2023.)
+(Du et al. 2023, Algorithm 1; the acceptance by a line integral of the scores, of which the trapezium rule is exact
+for Gaussians: Sjoberg et al. 2023.)
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from headwater.solvers.stochastic import Ancestral, check_stochastic, draw_step,
 
 DDIM_STEP = Ancestral(0.0)
 GOAL = 0.574
-"""The acceptance at which a Metropolis-adjusted Langevin chain in many dimensions moves fastest (Roberts & Rosenthal)."""
+"""The acceptance at which a Metropolis-adjusted Langevin chain moves fastest in many dimensions."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ class AnnealedProduct:
     """Samples of prod_i p_i^w_i: what all flows agree on, or with a negative weight what one has and another lacks.
 
     Exact for flows whose laws are Gaussian, up to the number of steps and corrections: the acceptance then knows the
-    density exactly. Otherwise the trapezium rule stands for it, which is good where a step is short against the curves
-    of the score. Without corrections it is the plain sum of scores, and biased.
+    density exactly. Otherwise the trapezium rule stands for it, which is good where a step is short against the
+    curves of the score. Without corrections it is the plain sum of scores, and biased.
 
     Parameters
     ----------
@@ -92,8 +93,8 @@ class AnnealedProduct:
     Raises
     ------
     Misuse
-        If the weights do not have a positive sum, or a number is out of range; when it is called, if the flows differ in
-        shape or path, or there are weights for other flows.
+        If the weights do not have a positive sum, or a number is out of range; when it is called, if the flows differ
+        in shape or path, or there are weights for other flows.
 
     Notes
     -----

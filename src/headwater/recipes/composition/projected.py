@@ -4,8 +4,8 @@
         xhat = Pi(E[x1 | x_t = x]);   v = the velocity that leads there
         x <- the stochastic step with v
 
-(After projected diffusion, Christopher et al. 2024, and projected coupled diffusion, Luan et al. 2025. They project the
-state at every level of noise; a constraint on data belongs to xhat, which is in data units at every t.)
+(After projected diffusion, Christopher et al. 2024, and projected coupled diffusion, Luan et al. 2025. They project
+the state at every level of noise; a constraint on data belongs to xhat, which is in data units at every t.)
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from headwater.solvers.stochastic import Ancestral, Transition, Transitions
 class Projected:
     """The step of another rule towards a projected denoiser, for `solve_stochastic`: x1 keeps the constraint.
 
-    With `stack_flows` the constraint may be one between parts: two samples that share a border, that add up, that keep
-    a distance. The last step, to sigma = 0, ends on the projection itself.
+    With `stack_flows` the constraint may be one between parts: two samples that share a border, that add up, that
+    keep a distance. The last step, to sigma = 0, ends on the projection itself.
 
     The law is that of the flow given the constraint only where the constraint says nothing about the rest: for
     independent parts with one covariance that are to be equal, say. Elsewhere it is biased: it forgets that a part

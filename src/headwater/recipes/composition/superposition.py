@@ -71,8 +71,8 @@ class Superposition:
     """Samples of the mixture of several flows (OR), or samples that are equally likely under all of them (AND).
 
     OR has the law sum_i w_i p_i, up to the error of the steps: the tracked densities give the exact weights of the
-    mixture's velocity. Whoever only wants draws of a mixture chooses a flow for each draw, which is exact and costs one
-    flow; OR is for a path that may change its flow on the way, and for what the densities say.
+    mixture's velocity. Whoever only wants draws of a mixture chooses a flow for each draw, which is exact and costs
+    one flow; OR is for a path that may change its flow on the way, and for what the densities say.
 
     AND keeps w_1 p_1(x) = w_2 p_2(x) = ... at every step. Its samples lie where the densities are equal, which is a
     surface and not a law that is known: between two Gaussians of one covariance the plane halfway.
@@ -90,23 +90,24 @@ class Superposition:
         alone. A gain from 0 to 1 closes that share of the gap that is known before the draws, and has the equal
         densities in the limit of many steps; 0.3 is good for 100 to 400.
     guidance
-        With a base flow: x' = m_0 + guidance (sum_i k_i m_i - m_0) + s z, the classifier-free guidance of the mean; the
-        densities stay those of the flows themselves. 1 means none.
+        With a base flow: x' = m_0 + guidance (sum_i k_i m_i - m_0) + s z, the classifier-free guidance of the mean;
+        the densities stay those of the flows themselves. 1 means none.
     reach
-        AND: the farthest that a step may shift the state to make densities equal, in standard deviations of its noise.
-        Where flows agree a large shift would change little; what is left of the gap is closed in later steps.
+        AND: the farthest that a step may shift the state to make densities equal, in standard deviations of its
+        noise. Where flows agree a large shift would change little; what is left of the gap is closed in later steps.
     spread
-        The standard deviation that the data have about their mean, as far as the densities are to know it: with it the
-        densities of isotropic Gaussians are exact in steps of any length. 0 is the ancestral step's own assumption.
+        The standard deviation that the data have about their mean, as far as the densities are to know it: with it
+        the densities of isotropic Gaussians are exact in steps of any length. 0 is the ancestral step's own
+        assumption.
     steps
-        Steps of the stochastic solve, evenly spaced in the log signal-to-noise, or its times from 0: each one evaluation
-        of every flow.
+        Steps of the stochastic solve, evenly spaced in the log signal-to-noise, or its times from 0: each one
+        evaluation of every flow.
 
     Raises
     ------
     Misuse
-        If the kind is unknown, or a number is not positive and finite; when it is called, if the flows differ in shape
-        or path, there are weights for other flows, or the times do not begin at 0.
+        If the kind is unknown, or a number is not positive and finite; when it is called, if the flows differ in
+        shape or path, there are weights for other flows, or the times do not begin at 0.
 
     References
     ----------
