@@ -97,6 +97,15 @@ def test_a_batch_is_its_problems():
         assert_close(getattr(alone, name), getattr(together, name)[1:2])
 
 
+def test_a_problem_that_diverges_leaves_its_neighbours_alone():
+    law = LAWS[1]
+    broken = hw.Each(lambda x, t, k: law.velocity(x, t) * k[:, None], k=torch.tensor([1.0, math.nan, 1.0]))
+    method = AnnealedProduct((1.0, 1.0), corrections=2, steps=6)
+    together = method([FLOWS[0], hw.Flow(broken, (2,))], [4, 7, 9])
+    assert_close(together.x1[[0, 2]], method(FLOWS, [4, 9]).x1)
+    assert bool(together.x1[1].isnan().all())
+
+
 @pytest.mark.parametrize(
     "settings",
     [

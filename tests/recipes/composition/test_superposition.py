@@ -154,6 +154,16 @@ def test_a_batch_is_its_problems(kind):
     assert together.x1.dtype == torch.float32 and together.shares.shape == (8, 3, 2)
 
 
+def test_a_problem_that_diverges_leaves_its_neighbours_alone():
+    law = two()[1]
+    broken = hw.Each(lambda x, t, k: law.velocity(x, t) * k[:, None], k=torch.tensor([1.0, math.nan, 1.0]))
+    flows = [two()[0].flow, hw.Flow(broken, (2,))]
+    together = Superposition("and", steps=8)(flows, [4, 7, 9])
+    alone = Superposition("and", steps=8)([flows[0], law.flow], [4, 9])
+    assert_close(together.x1[[0, 2]], alone.x1)
+    assert bool(together.x1[1].isnan().all())
+
+
 def test_a_support_counts_its_own_dimension():
     class First:
         dimension = torch.tensor([1, 2])

@@ -248,8 +248,10 @@ class Superposition:
         d = m[:, 1:] - m[:, :1]
         off = (d * (at[:, None] - (m[:, 1:] + m[:, :1]) / 2)).sum(2)
         wanted = -(step.wide**2) * (1.0 if self.gain is None else self.gain) * gap - off
-        # Flows that agree make no equation: the pseudo-inverse leaves them alone.
-        c = (torch.linalg.pinv(d @ d.mT, rtol=1e-9, hermitian=True) @ wanted[:, :, None])[:, :, 0]
+        # Flows that agree make no equation: the pseudo-inverse leaves them alone. A problem that is not finite must
+        # not end its batch, which eigenvalues of NaN would.
+        gram = (d @ d.mT).nan_to_num(0.0, 0.0, 0.0)
+        c = (torch.linalg.pinv(gram, rtol=1e-9, hermitian=True) @ wanted[:, :, None])[:, :, 0]
         length = (c[:, :, None] * d).sum(1).norm(dim=1)
         c = c * (self.reach * step.std / length.clamp(min=1e-300)).clamp(max=1)[:, None]
         # Guidance multiplies what the shares do.
