@@ -4,7 +4,8 @@
 
 tracked      rms error of the tracked log densities of both flows, and of their difference, along a path of OR
 AND          rms difference of the true log densities at the samples of AND, by the paper's system and with a gain
-product      mean and standard deviation of the first coordinate of samples of the product
+product      mean and standard deviation of the first coordinate of samples of the product, with Langevin corrections
+weighted     the same by weighted particles
 projected    the mean of two numbers that a projection keeps equal
 """
 
@@ -15,7 +16,7 @@ import torch
 import headwater as hw
 from common import options, write
 from headwater.flows.composed import stack_flows
-from headwater.recipes.composition import AnnealedProduct, Projected, Superposition
+from headwater.recipes.composition import AnnealedProduct, Projected, Superposition, WeightedProduct
 
 MEANS = (torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 0.5]))
 F64 = torch.float64
@@ -78,11 +79,17 @@ def product(count: int) -> list[dict[str, object]]:
         precision = [w / law.eigenvalues[0, 0] for w, law in zip(weights, pair, strict=True)]
         total = sum(precision)
         centre = sum(p * law.means[0, 0] for p, law in zip(precision, pair, strict=True)) / total
-        for corrections in (0, 2, 4, 8):
-            x = AnnealedProduct(weights, corrections=corrections)(
-                [law.flow for law in pair], range(count), dtype=F64
-            ).x1[:, 0]
-            setting = f"{corrections} corrections, 24 steps"
+        methods = {
+            f"{k} corrections, 24 steps": AnnealedProduct(weights, corrections=k) for k in (0, 2, 4, 8)
+        }
+        methods |= {
+            f"weighted, {k} particles, {steps} steps": WeightedProduct(
+                weights, particles=k, steps=steps, at_once=100_000
+            )
+            for k, steps in ((4, 24), (16, 48), (64, 120))
+        }
+        for setting, method in methods.items():
+            x = method([law.flow for law in pair], range(count)).x1[:, 0].double()
             for word, value, exact in (("mean", x.mean(), centre), ("std", x.std(), total**-0.5)):
                 what = f"product, weights {weights[0]:g} and {weights[1]:g}, {word}"
                 rows.append(

@@ -126,13 +126,7 @@ class AnnealedProduct:
     steps: int | Sequence[float] = 24
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", tuple(float(w) for w in self.weights))
-        total = sum(self.weights)
-        if not self.weights or not 0 < total < math.inf or not all(math.isfinite(w) for w in self.weights):
-            raise Misuse(
-                f"The weights {list(self.weights)} do not have a positive sum, so the product is no law.",
-                "Give more weight to what the samples should be than to what they should not.",
-            )
+        object.__setattr__(self, "weights", require_weights(self.weights))
         if self.corrections < 0 or not 0 < self.step < math.inf:
             raise Misuse(
                 f"There are {self.corrections} corrections of length {self.step:g}.",
@@ -175,6 +169,18 @@ class AnnealedProduct:
             x, chain.accepted / max(chain.moves, 1) if chain.moves else chain.accepted * math.nan,
             chain.length, chain.evaluations,
         )  # fmt: skip
+
+
+def require_weights(weights: Sequence[float]) -> tuple[float, ...]:
+    """The weights of a product; a `Misuse` if they have no positive sum."""
+    found = tuple(float(w) for w in weights)
+    total = sum(found)
+    if not found or not 0 < total < math.inf or not all(math.isfinite(w) for w in found):
+        raise Misuse(
+            f"The weights {list(found)} do not have a positive sum, so the product is no law.",
+            "Give more weight to what the samples should be than to what they should not.",
+        )
+    return found
 
 
 class _Chain:
