@@ -95,7 +95,7 @@ def even_grid(steps: int, first: float = 0.02, last: float = 0.98) -> Grid:
     [0.0, 0.02, 0.5, 0.98, 1.0]
     """
     if steps < 3:
-        raise Misuse(f"A density cannot be tracked in {steps} steps.", "Give 3 or more.")
+        raise Misuse(f"A path of {steps} steps is too short for an even grid.", "Give 3 steps or more.")
     low, high = (math.log(t / (1 - t)) for t in (first, last))
     logits = (low + (high - low) * i / (steps - 2) for i in range(steps - 1))
     return (0.0, *(1 / (1 + math.exp(-u)) for u in logits), 1.0)
