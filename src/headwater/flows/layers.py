@@ -156,6 +156,8 @@ def arrange_layers(scene: Scene, arrangements: Sequence[tuple[Flow, Offsets]]) -
 
     Examples
     --------
+    >>> from headwater import Flow
+    >>> from headwater.flows.layers import Scene
     >>> forms = torch.tensor([[[True, True, True]], [[True, False, False]]])
     >>> flow = Flow(lambda x, t: -x, shape=(1, 1, 3))
     >>> layers = arrange_layers(Scene(forms), [(flow, [(0, 0)]), (flow, [(0, 2)])])

@@ -140,6 +140,7 @@ def place_regions(regions: Sequence[Region], canvas: tuple[int, int]) -> Flow:
     Ones on the left, threes on the right, and between them a mean:
 
     >>> from headwater import Flow, solve
+    >>> from headwater.flows.regions import Region
     >>> one, three = (Flow(lambda x, t, k=k: (k - x) / (1 - t), shape=(1, 1, 2)) for k in (1.0, 3.0))
     >>> flow = place_regions([Region(one), Region(three, left=1)], (1, 3))
     >>> solve(flow, torch.zeros(1, 1, 1, 3), steps=4).flatten().round(decimals=3).tolist()
