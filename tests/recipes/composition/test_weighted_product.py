@@ -1,0 +1,103 @@
+"""Products by weighted particles, against Gaussians whose products are known."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import headwater as hw
+from headwater.recipes.composition import WeightedProduct
+
+F64 = torch.float64
+LAWS = [
+    hw.Gaussian(torch.tensor(m), torch.tensor(s))
+    for m, s in (([-1.0, 0.0], [1.0, 0.5]), ([1.0, 0.5], [0.4, 1.0]))
+]
+FLOWS = [law.flow for law in LAWS]
+MANY = {"at_once": 10_000}
+
+
+def product(weights):
+    """Mean and std of prod p_i^w_i: precisions add up."""
+    precision = [1 / law.eigenvalues[0] for law in LAWS]
+    total = sum(w * p for w, p in zip(weights, precision, strict=True))
+    mean = sum(w * p * law.means[0] for w, p, law in zip(weights, precision, LAWS, strict=True)) / total
+    return mean, total.rsqrt()
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.5, 0.5), (2.0, -0.1)], ids=str)
+def test_weights_make_the_product_of_gaussians(weights):
+    """And particles without their weights are far from it."""
+    mean, std = product(weights)
+    found = WeightedProduct(weights, particles=64, steps=100, **MANY)(FLOWS, range(30))
+    share = torch.softmax(found.log_weights, 1)[..., None]
+    x = found.particles.double()
+    first = (share * x).sum(1).mean(0)
+    second = (share * (x - first).square()).sum(1).mean(0)
+    assert float(((first - mean).abs() / std).max()) < 0.12
+    assert_close(second.sqrt(), std, rtol=0.12, atol=0)
+    plain = WeightedProduct(weights, particles=64, steps=100, threshold=0.0, **MANY)(FLOWS, range(30))
+    assert float(((plain.particles.double().mean((0, 1)) - mean).abs() / std).max()) > 0.5
+
+
+def test_draws_by_weight_have_the_law():
+    mean, std = product((1.0, 1.0))
+    x1 = WeightedProduct((1.0, 1.0), particles=32, **MANY)(FLOWS, range(150)).x1.double()
+    assert float(((x1.mean(0) - mean).abs() / std).max()) < 0.3
+    assert_close(x1.std(0), std, rtol=0.2, atol=0)
+
+
+def test_isotropic_gaussians_of_the_spread_are_exact_in_few_steps():
+    """N(m, s^2) N(-m, s^2) is N(0, s^2 / 2), and all weights are equal."""
+    flows = [hw.Gaussian(torch.full((40,), m), torch.full((40,), 0.8)).flow for m in (-1.0, 1.0)]
+    found = WeightedProduct((1.0, 1.0), particles=2, spread=0.8, steps=5)(flows, range(40))
+    assert float(found.particles.mean().abs()) < 0.04
+    assert abs(float(found.particles.std()) / (0.8 / math.sqrt(2)) - 1) < 0.04
+    assert_close(found.log_weights[:, 0], found.log_weights[:, 1], atol=1e-3, rtol=0)
+
+
+def test_the_best_particle_is_that_of_the_largest_weight():
+    found = WeightedProduct((1.0, 1.0), particles=4, threshold=0.0, pick="best", steps=8)(FLOWS, range(3))
+    best = found.log_weights.argmax(1)
+    assert_close(found.x1, found.particles[torch.arange(3), best])
+    assert found.evaluations == 2 * 4 * 8
+
+
+def test_a_batch_is_its_problems_in_calls_of_any_size():
+    method = WeightedProduct((1.0, 1.0), particles=3, threshold=1.0, steps=6)
+    together = method(FLOWS, [4, 7, 9])
+    alone = WeightedProduct((1.0, 1.0), particles=3, threshold=1.0, steps=6, at_once=2)(FLOWS, [7])
+    assert_close(alone.particles, together.particles[1:2])
+    assert_close(alone.log_weights, together.log_weights[1:2])
+
+
+def test_data_per_problem_reaches_its_particles_and_nan_stays_at_home():
+    law = LAWS[1]
+    rows = torch.tensor([1.0, math.nan, 1.0])
+    broken = hw.Flow(hw.Each(lambda x, t, k: law.velocity(x, t) * k[:, None], k=rows), (2,))
+    method = WeightedProduct((1.0, 1.0), particles=3, steps=6)
+    together, alone = method([FLOWS[0], broken], [4, 7, 9]), method(FLOWS, [4, 9])
+    assert_close(together.x1[[0, 2]], alone.x1)
+    assert bool(together.x1[1].isnan().all())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"weights": (1.0, -1.0)},
+        {"weights": (1.0,), "particles": 1},
+        {"weights": (1.0,), "threshold": 1.5},
+        {"weights": (1.0,), "spread": -1.0},
+        {"weights": (1.0,), "pick": "worst"},
+        {"weights": (1.0,), "at_once": 0},
+    ],
+)
+def test_wrong_settings_are_refused(settings):
+    with pytest.raises(hw.Misuse):
+        WeightedProduct(**settings)
+
+
+def test_weights_for_other_flows_are_refused():
+    with pytest.raises(hw.Misuse, match="2 weights for 1 flows"):
+        WeightedProduct((1.0, 1.0))(FLOWS[:1], [0])
