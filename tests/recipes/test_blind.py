@@ -6,13 +6,20 @@ import torch
 from headwater import Flow, Gaussian, GaussianMixture, Misuse, RecipeOptions, Status
 from headwater.dflow.result import Event
 from headwater.flows.seeds import draw_normal, make_generators
-from headwater.image.blind import UnknownBlur, kernel_logits, kernel_prior, shake_kernel
+from headwater.image.blind import KernelSearch, UnknownBlur, kernel_logits, kernel_prior, shake_kernel
 from headwater.image.operators import Blur, gaussian_kernel
-from headwater.recipes.blind import Alternate, BlindMisfit, Joint, Unknown, UnknownGain
+from headwater.recipes.blind import (
+    Alternate,
+    BlindDPS,
+    BlindMisfit,
+    DMPlug,
+    Joint,
+    Unknown,
+    UnknownClip,
+    UnknownGain,
+)
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.recipe import result_without_control
-from headwater.recipes.rivals.blind_dps import BlindDPS
-from headwater.recipes.rivals.dmplug import DMPlug
 
 SIGMA = 0.3
 
@@ -235,9 +242,49 @@ def test_the_fit_without_a_closed_form_finds_each_problem_its_own():
     assert phi.flatten().tolist() == pytest.approx([2.0, -5.0], abs=1e-3)
 
 
+def test_clipping_levels_are_found_by_a_flow_that_knows_the_signals():
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 400, generator=g, dtype=torch.float64)
+    law = GaussianMixture([1, 1], x, torch.full((2,), 0.05))
+    levels = torch.tensor([[0.7], [1.2]], dtype=torch.float64)
+    y = x.clamp(-levels, levels) + 0.05 * torch.randn(2, 400, generator=g, dtype=torch.float64)
+    unknown = UnknownClip(slack=0.15)
+    found = Alternate(Estimate(times=6), None, (2.0, 1.0))(
+        law.flow, BlindMisfit(unknown, y, 0.05), [0, 1], guess=y
+    )
+    assert (unknown.start(y) - levels).min() > 0.05  # the largest value is too large by the noise
+    torch.testing.assert_close(found.parameters, levels, rtol=0, atol=0.02)
+
+
+def test_turns_find_a_clipping_level_without_noise():
+    x = torch.linspace(-2, 2, 100)[None]
+    flow = Gaussian(x[0], torch.full((100,), 0.02)).flow
+    problem = BlindMisfit(UnknownClip(), x.clamp(-1, 1), 0.05)
+    found = TURNS(flow, problem, [0], guess=x)
+    assert float(found.phi) == pytest.approx(1.0, abs=0.01)
+    assert UnknownClip().warnings(torch.zeros(1, 1))[0][0].startswith("The level that was found is 0")
+
+
+def test_the_search_looks_at_the_busiest_part_and_crops_a_small_picture():
+    y = torch.zeros(1, 1, 60, 48)
+    y[..., 30:, 20:] = torch.rand(30, 28, generator=torch.Generator().manual_seed(2))
+    search = KernelSearch(levels=(0.1,), restore=Estimate(times=2), most=24)
+    found = search(picture_flow(), UnknownBlur(5), y, 0.0, [0])
+    assert found.x1.shape == (1, 1, 24, 24) and found.parameters.shape == (1, 5, 5)
+    small = search(picture_flow(), UnknownBlur(5), y[..., :20, 28:], 0.01, [0])
+    assert small.x1.shape == (1, 1, 24, 24) and torch.isfinite(small.phi).all()
+    for picture, words in (
+        (y[..., :10, :10], "too small"),
+        (y.expand(-1, 3, -1, -1), "channels of the model"),
+    ):
+        with pytest.raises(Misuse, match=words):
+            search(picture_flow(), UnknownBlur(5), picture, 0.01, [0])
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
+        (lambda: UnknownClip(slack=-1.0), "three times"),
         (lambda: UnknownBlur(4), "odd whole number"),
         (lambda: UnknownBlur(5, spread=0.0), "positive"),
         (lambda: UnknownGain(spread=-1.0), "positive spread"),

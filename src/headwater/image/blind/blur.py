@@ -66,7 +66,7 @@ class UnknownBlur(Unknown):
 
     size: int = 15
     spread: float = 0.02
-    start_std: float = 1.5
+    start_std: float = 2.5
     boundary: str = "reflect"
 
     def __post_init__(self) -> None:
@@ -204,7 +204,7 @@ def doubt_kernel(kernel: Tensor) -> tuple[str, ...]:
     if share > 0.8:
         doubts.append(
             f"The kernel that was found is almost a point ({100 * share:.0f} % in one pixel), so nothing was "
-            "sharpened. Either the picture is not blurred, or the search took the degenerate answer: give a known kernel."
+            "sharpened. Either the picture is sharp, or the search took the degenerate answer: give a known kernel."
         )
     inner = float(kernel[1:-1, 1:-1].sum())
     if inner < 0.9:

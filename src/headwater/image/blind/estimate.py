@@ -55,7 +55,7 @@ class KernelSearch:
     (torch.Size([1, 5, 5]), torch.Size([1, 1, 16, 16]))
     """
 
-    levels: Sequence[float] = (0.12,) * 5
+    levels: Sequence[float] = (0.3, 0.3, 0.2, 0.2, 0.12, 0.12, 0.12, 0.12, 0.08, 0.08)
     restore: Estimate = field(default_factory=lambda: Estimate(times=8, last=0.99, covariance=White(1.12)))
     most: int = 128
 

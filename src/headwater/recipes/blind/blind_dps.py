@@ -8,8 +8,8 @@
         w    <- w - zeta grad_w |y - A_khat xhat|             through that of the operator
 
 The paper trains a network on kernels; none is shipped here. The prior of the operator is any flow: of kernels
-`image.blind.kernel_prior` gives a Gaussian law fitted to the paths of shaken cameras, whose E[k | w] is exact, and
-which knows the place and the size of kernels but not that they are thin lines. The paper's sparsity term is left out: by
+`image.kernel_prior` gives a Gaussian law fitted to the paths of shaken cameras, whose E[k | w] is exact, and which
+knows the place and the size of kernels but not that they are thin lines. The paper's sparsity term is left out: by
 default it counts the entries that are not zero, which has no gradient.
 """
 
@@ -58,9 +58,9 @@ class BlindDPS:
     >>> flow = Gaussian(torch.full((8,), 2.0), torch.full((8,), 0.1)).flow
     >>> problem = BlindMisfit(UnknownGain(), torch.full((1, 8), 3.0), 0.05)
     >>> gains = Gaussian(torch.ones(1), torch.ones(1)).flow
-    >>> result = BlindDPS(gains, steps=100)(flow, problem, [0], guess=problem.y)
-    >>> bool((result.parameters - 1.5).abs() < 0.3)
-    True
+    >>> result = BlindDPS(gains, steps=100, zeta=0.03)(flow, problem, [0], guess=problem.y)
+    >>> bool((result.parameters - 1.5).abs() < 0.3), result.gradients.tolist()
+    (True, [100])
     """
 
     prior: Flow

@@ -7,7 +7,7 @@
 
 There is no prior of x0 or phi but the shape of the parameters (a softmax for kernels), and nothing stops at the
 noise: the paper stops early by the variance of the iterates; the authors' code (sun-umn/DMPlug, bid.py), from which
-the rates and counts are, reports the iterate that is nearest to the truth. Here it is the iterate with the least loss.
+the rates and counts are, reports the iterate that is nearest to the truth. Here it is that with the least loss.
 """
 
 from __future__ import annotations
