@@ -18,6 +18,7 @@ from headwater.cli.shared.job import Job
 from headwater.cli.shared.outputs import check_free
 from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
+from headwater.flows.flow import Flow
 from headwater.flows.latent import LatentModel
 from headwater.image import restoration as restoring
 from headwater.image.blind import ANSWER, KernelSearch, UnknownBlur
@@ -48,8 +49,8 @@ class BlindJob(RestoreJob):
 
     def work(self) -> None:
         """Find the kernel, write it, and restore with it."""
-        assert not isinstance(self.model, LatentModel)
         task, flow = self.request.task.to(self.device), guard_model(self.watch, self.model)
+        assert isinstance(flow, Flow)  # `blind_job` has refused a model on latents
         search = KernelSearch()
         self.found = search(flow, self.unknown, task.y, task.noise, [self.options.seed])
         kernel = self.found.parameters[0]

@@ -55,10 +55,10 @@ class UnknownBlur(Unknown):
     Examples
     --------
     >>> import torch
-    >>> from headwater.image import Blur, gaussian_kernel
+    >>> import headwater as hw
     >>> x = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-    >>> truth, unknown = gaussian_kernel(1.0, 7), UnknownBlur(7)
-    >>> y = Blur(truth)(x)
+    >>> truth, unknown = hw.image.gaussian_kernel(1.0, 7), hw.image.UnknownBlur(7)
+    >>> y = hw.image.Blur(truth)(x)
     >>> phi = unknown.fit(unknown.start(y), [x], y, torch.tensor(0.001))
     >>> bool((unknown.parameters(phi)[0] - truth).abs().max() < 0.003)
     True
@@ -107,7 +107,7 @@ class UnknownBlur(Unknown):
         return self.kernel(phi)
 
     def warnings(self, phi: Tensor) -> list[tuple[str, ...]]:
-        """Whether the kernel is nearly a point, which is no blur, or too large for its size: for each problem."""
+        """Whether the kernel of phi `[batch, size^2]` is nearly a point, or too large for its size, for each problem."""
         return [doubt_kernel(kernel) for kernel in self.kernel(phi)]
 
     def fit(self, phi: Tensor, draws: Sequence[Tensor], y: Tensor, sigma_y: Tensor) -> Tensor:

@@ -54,10 +54,10 @@ class KernelSearch:
     --------
     >>> import torch
     >>> import headwater as hw
-    >>> from headwater.image.blind import UnknownBlur
     >>> flow = hw.Flow(lambda x, t: -x, (1, 16, 16), range=(-1, 1))
     >>> y = torch.rand(1, 1, 40, 40, generator=torch.Generator().manual_seed(0))
-    >>> found = KernelSearch(levels=(0.1,), most=16)(flow, UnknownBlur(5), y, 0.05, [0])
+    >>> search = hw.image.KernelSearch(levels=(0.1,), most=16)
+    >>> found = search(flow, hw.image.UnknownBlur(5), y, 0.05, [0])
     >>> found.parameters.shape, found.x1.shape
     (torch.Size([1, 5, 5]), torch.Size([1, 1, 16, 16]))
     """

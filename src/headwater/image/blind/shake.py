@@ -42,7 +42,8 @@ def shake_kernel(size: int, length: float, seed: int, bend: float = 0.25) -> Ten
 
     Examples
     --------
-    >>> kernel = shake_kernel(9, 5.0, seed=0)
+    >>> import headwater as hw
+    >>> kernel = hw.image.shake_kernel(9, 5.0, seed=0)
     >>> kernel.shape, round(kernel.sum().item(), 6)
     (torch.Size([9, 9]), 1.0)
     """
@@ -68,6 +69,15 @@ def kernel_prior(size: int, count: int = 500, seed: int = 0) -> Flow:
     It has the mean and the covariance of `count` kernels with lengths up to 4/5 of the size. It stands where BlindDPS
     has a network: it knows where kernels lie, not that they are thin lines.
 
+    Parameters
+    ----------
+    size
+        Odd edge length in pixels.
+    count
+        Kernels that the law is fitted to.
+    seed
+        Of the first; kernel i has seed + i.
+
     Raises
     ------
     Misuse
@@ -75,9 +85,9 @@ def kernel_prior(size: int, count: int = 500, seed: int = 0) -> Flow:
 
     Examples
     --------
-    >>> flow = kernel_prior(5, count=50)
-    >>> flow.shape, kernel_logits(flow.noise([0])).exp().sum().round(decimals=4).item()
-    ((25,), 1.0)
+    >>> import headwater as hw
+    >>> hw.image.kernel_prior(5, count=50).shape
+    (25,)
     """
     kernels = torch.stack([shake_kernel(size, 0.8 * size * (i + 1) / count, seed + i) for i in range(count)])
     w = 2 * kernels.flatten(1) / kernels.flatten(1).amax(1, keepdim=True) - 1

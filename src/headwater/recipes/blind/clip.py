@@ -103,7 +103,7 @@ class UnknownClip(Unknown):
         return Limiter(phi[:, 0], self.slack)
 
     def warnings(self, phi: Tensor) -> list[tuple[str, ...]]:
-        """Whether the level is zero, at which nothing is left: sentences for each problem."""
+        """Whether the level phi `[batch, 1]` is zero, at which nothing is left: sentences for each problem."""
         silent = "The level that was found is 0: the measurement is empty, and everything agrees with it."
         return [(silent,) if level <= 0 else () for level in phi[:, 0].tolist()]
 
