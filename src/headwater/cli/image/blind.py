@@ -58,6 +58,7 @@ class BlindJob(RestoreJob):
         # A wrong kernel misses y by more than the noise, and an exact deblurring would sharpen that.
         noise = max(task.noise, LEAST_NOISE)
         known = replace(self.request.task, operator=Blur(kernel.cpu(), self.unknown.boundary), noise=noise)
+        known = replace(known, guess=self.request.task.y)  # what is written if the time is over already
         self.request = replace(self.request, task=known)
         if self.options.method == "default":
             seeds = range(self.options.seed, self.options.seed + self.options.samples)

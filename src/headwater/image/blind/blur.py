@@ -107,7 +107,7 @@ class UnknownBlur(Unknown):
         return self.kernel(phi)
 
     def warnings(self, phi: Tensor) -> list[tuple[str, ...]]:
-        """Whether the kernel of phi `[batch, size^2]` is nearly a point, or too large for its size, for each problem."""
+        """Whether the kernel of phi `[batch, size^2]` is nearly a point, or too large for its size."""
         return [doubt_kernel(kernel) for kernel in self.kernel(phi)]
 
     def fit(self, phi: Tensor, draws: Sequence[Tensor], y: Tensor, sigma_y: Tensor) -> Tensor:
