@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from headwater.image.blind import KernelSearch, UnknownBlur, kernel_prior, shake_kernel
 from headwater.image.inside_holes import InsideHoles
 from headwater.image.io import photos
 from headwater.image.io.files import read_image, write_image
@@ -43,12 +44,14 @@ __all__ = [
     "Inpaint",
     "JPEG",
     "KernelDistance",
+    "KernelSearch",
     "PhaseRetrieval",
     "Picture",
     "InsideHoles",
     "PowerLaw",
     "Restoration",
     "SuperResolution",
+    "UnknownBlur",
     "UserOperator",
     "box_mask",
     "chain",
@@ -59,6 +62,7 @@ __all__ = [
     "gaussian_kernel",
     "image_kernel_distance",
     "kernel_distance",
+    "kernel_prior",
     "latent_model",
     "motion_kernel",
     "perceptual_distance",
@@ -67,6 +71,7 @@ __all__ = [
     "random_mask",
     "read_image",
     "restore",
+    "shake_kernel",
     "ssim",
     "write_image",
     "write_posterior_sheet",

@@ -84,7 +84,11 @@ NOISE = Hint(0, 80, 1, None, "/255", "noise, grey levels")
 HINTS: Mapping[str, Mapping[str, Hint]] = {
     "image inpaint": {"grow": Hint(0, 32, 1, None, "", "grow the mask"), "noise": NOISE},
     "image denoise": {"noise": Hint(1, 100, 1, 25, "/255", "noise, grey levels")},
-    "image deblur": {"gaussian": Hint(0.5, 10, 0.1, 2, "", "radius (std), pixels"), "noise": NOISE},
+    "image deblur": {
+        "gaussian": Hint(0.5, 10, 0.1, 2, "", "radius (std), pixels"),
+        "blind": Hint(5, 31, 2, None, "", "find a kernel of this size"),
+        "noise": NOISE,
+    },
     "image upscale": {"factor": Hint(2, 8, 1, 2), "noise": NOISE},
     "image colorize": {"noise": NOISE},
     "image dejpeg": {"quality": Hint(5, 95, 1)},
@@ -101,7 +105,7 @@ HINTS: Mapping[str, Mapping[str, Hint]] = {
 }
 """Command: option: its hint."""
 ONE_OF: Mapping[str, tuple[str, ...]] = {
-    "image deblur": ("gaussian", "motion", "kernel"),
+    "image deblur": ("gaussian", "motion", "kernel", "blind"),
     "audio restore": ("cutoff", "rate"),
     "audio denoise": ("noise", "profile"),
 }
@@ -124,7 +128,7 @@ BACK = {"seed", "steps", "size", "strength", "weight", "keep_broken"}
 ABOUT: Mapping[str, str] = {
     "image inpaint": "Paint what is lost. It is filled; all else stays.",
     "image denoise": "Remove noise of a known level.",
-    "image deblur": "Sharpen a photo whose blur is known.",
+    "image deblur": "Sharpen a photo. Its blur is known, or found (blind).",
     "image generate": "Draw pictures of the model, or such that have more of something.",
     "audio check": "Find clicks, drop-outs, clipping and hum. They become regions, which the other tasks take.",
     "audio inpaint": "Fill gaps: drag over the waveform to mark them. All other samples stay as they are.",

@@ -90,7 +90,7 @@ def make_entries(jobs: Sequence[Job], folders: Sequence[Path]) -> Iterator[Entry
         with record(folder), collect() as found, suppress(Misuse, OSError):
             call_command(job, folder)
         for one in found:
-            if isinstance(one, RestoreJob):
+            if type(one) is RestoreJob:  # a job of another kind, such as one that finds its kernel, does more
                 yield Entry(place, folder, one)
 
 

@@ -109,10 +109,11 @@ def deblur(
     kernel: Path | None = None,
     gaussian: Annotated[float | None, number(0.01, 200)] = None,
     motion: Motion = None,
+    blind: Annotated[int | None, whole(3, 63)] = None,
     boundary: Boundary = "reflect",
     options: Restore = NO_RESTORE,
 ) -> int:
-    """Sharpen a photo whose blur is known: --kernel, --gaussian or --motion.
+    """Sharpen a photo: its blur is known by --kernel, --gaussian or --motion, or found by --blind.
 
     Parameters
     ----------
@@ -124,11 +125,24 @@ def deblur(
         Standard deviation of a Gaussian blur in pixels.
     motion
         Length in pixels and angle in degrees of a straight stroke.
+    blind
+        Find the kernel, of at most this odd number of pixels along. It is written as NAME-kernel.png; the blur must
+        be the same everywhere, and the answer is worse than that with a known kernel.
     boundary
         What lies beyond the border; 'valid': the photo ends where the kernel no longer fits.
     """
     from headwater.cli.image import requests
 
+    if blind is not None:
+        from headwater.cli.image.blind import blind_job, blind_request
+
+        if kernel is not None or gaussian is not None or motion is not None:
+            raise Misuse(
+                "A known blur was given, and --blind to find it.", "Give --blind alone, or the known blur."
+            )
+        return _restore(
+            photos, options, lambda photo, o: blind_request(photo, blind, boundary, o), make=blind_job
+        )
     return _restore(
         photos, options, lambda photo, o: requests.deblur(photo, kernel, gaussian, motion, boundary, o)
     )
@@ -362,8 +376,13 @@ def likelihood(
     return run(likelihood_job(photos, probes, seed, steps, common))
 
 
-def _restore(photos: Sequence[Path], options: Restore, read: Callable[[Path, Restore], Request]) -> int:
-    """Read a request from each photo and carry it out; the exit code."""
+def _restore(
+    photos: Sequence[Path],
+    options: Restore,
+    read: Callable[[Path, Restore], Request],
+    make: Callable[[Request, Restore], Job] | None = None,
+) -> int:
+    """Read a request from each photo and carry it out, by `make` if it is given; the exit code."""
     from headwater.cli.image.outputs import name_result
     from headwater.cli.image.posterior import posterior_job
     from headwater.cli.image.restoration import restore_job
@@ -373,6 +392,8 @@ def _restore(photos: Sequence[Path], options: Restore, read: Callable[[Path, Res
     from headwater.image.io.files import FORMATS
 
     def make_job(photo: Path, o: Restore) -> Job:
+        if make is not None:
+            return make(read(photo, o), o)
         plan = plan_posterior(o)
         return restore_job(read(photo, o), o) if plan is None else posterior_job(read(photo, o), o, plan)
 

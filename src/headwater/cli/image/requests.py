@@ -130,7 +130,7 @@ def deblur(
     if sum(way is not None for way in (kernel, gaussian, motion)) != 1:
         raise Misuse(
             "A deblurring needs one description of the blur.",
-            "Give one of --kernel FILE, --gaussian STD and --motion LENGTH,ANGLE.",
+            "Give one of --kernel FILE, --gaussian STD and --motion LENGTH,ANGLE, or --blind SIZE to find it.",
         )
     x, picture = read_image(photo, span=o.range)
     h, w = x.shape[-2:]
