@@ -4,8 +4,9 @@ A step of the solve is x' = F(x). From x' the state before it is found by
 
     x <- x' ;  repeat  g = x' - F(x) ;  x <- x + g        until |g| is small
 
-which is ReNoise's renoising (Garibi et al. 2024, algorithm 1) without its averages, for any method; the plain inversion
-is its first iterate for Euler's step. Anderson's mixing of the last few iterates makes it converge where it is slow.
+which is ReNoise's renoising (Garibi et al. 2024, algorithm 1) without its averages, for any method; the plain
+inversion by Euler's step is its second iterate. Anderson's mixing of the last iterates makes it converge where it is
+slow.
 """
 
 from __future__ import annotations
@@ -175,7 +176,7 @@ def solve_step(
 
 
 def mix(history: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """The next iterate of pairs (x, g), the last the newest: x + g - (dX + dG) argmin_w |g - dG w|, each problem alone.
+    """The next iterate of pairs (x, g), the newest last: x + g - (dX + dG) argmin_w |g - dG w|, problem by problem.
 
     dX and dG are the differences to the iterates before; with one pair it is x + g.
     """
