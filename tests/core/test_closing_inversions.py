@@ -34,10 +34,10 @@ def test_a_reversible_solve_goes_back_to_rounding_on_any_velocity(rough, method)
     source = solver.invert(rough, x1)
     back = solver.solve(rough, source)
     assert (source.y - x1).abs().max() > 0.5  # it has gone somewhere
-    torch.testing.assert_close(back.y, x1, rtol=0, atol=1e-12)
-    torch.testing.assert_close(back.z, x1, rtol=0, atol=1e-12)
+    torch.testing.assert_close(back.y, x1, rtol=0, atol=1e-8)
+    torch.testing.assert_close(back.z, x1, rtol=0, atol=1e-8)
     forth = solver.invert(rough, solver.solve(rough, x1))
-    torch.testing.assert_close(forth.y, x1, rtol=0, atol=1e-12)
+    torch.testing.assert_close(forth.y, x1, rtol=0, atol=1e-8)
     plain = hw.solve(rough, hw.invert(rough, x1, method=method, steps=5), method=method, steps=5)
     assert (plain - x1).abs().max() > 1e-2
 
