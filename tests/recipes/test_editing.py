@@ -186,6 +186,7 @@ def test_the_source_point_of_a_real_sample_is_moved_by_the_tilt():
     assert_close(found.x1 - x1, (2.0 * a * torch.tensor([4.0, 0.25])).expand(4, 2), atol=0.02, rtol=0)
     assert_close(hw.solve(HERE.flow, found.x0, method=hw.MIDPOINT, steps=24), found.x1)
     assert found.on_flow and bool((found.evaluations > found.gradients * 48).all())
+    assert bool((found.residual < 1e-9).all())
 
 
 def test_what_is_kept_balances_the_reward():
@@ -201,13 +202,13 @@ def test_what_is_kept_balances_the_reward():
 def test_trajectory_control_is_that_of_the_linear_case(strength):
     s, a = 0.7, torch.tensor([0.5, -1.0], dtype=F64)
     law = hw.Gaussian(torch.tensor([1.0, 0.0]), torch.tensor([s, s]))
-    edit = TrajectoryEdit(weight=2.0, steps=96, tolerance=1e-8)
+    edit = TrajectoryEdit(weight=2.0, steps=48, tolerance=1e-8)
     x1 = law.sample(range(2))
     found = edit(law.flow, x1, [0, 1], reward=lambda x: x @ a, strength=strength)
     t = torch.linspace(1 - strength, 1, 2001, dtype=F64)
     gain = torch.trapezoid(s**2 / (t**2 * s**2 + (1 - t) ** 2), t)
-    assert_close(found.x1 - x1, (2.0 * gain * a).expand(2, 2), atol=0.03, rtol=0)
-    assert bool((found.gradients <= 4).all()) and found.nfe_per_gradient == 96
+    assert_close(found.x1 - x1, (2.0 * gain * a).expand(2, 2), atol=0.05, rtol=0)
+    assert bool((found.gradients <= 4).all()) and found.nfe_per_gradient == 48
 
 
 def test_a_boundary_is_found_and_moves_a_gaussian_by_its_gain():

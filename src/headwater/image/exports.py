@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from headwater.image.editing import PictureEdit, edit_picture
 from headwater.image.inside_holes import InsideHoles
 from headwater.image.io import photos
 from headwater.image.io.files import read_image, write_image
@@ -45,6 +46,7 @@ __all__ = [
     "KernelDistance",
     "PhaseRetrieval",
     "Picture",
+    "PictureEdit",
     "InsideHoles",
     "PowerLaw",
     "Restoration",
@@ -52,6 +54,7 @@ __all__ = [
     "UserOperator",
     "box_mask",
     "chain",
+    "edit_picture",
     "estimate_noise",
     "finish_posterior",
     "flow",

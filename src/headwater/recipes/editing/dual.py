@@ -67,7 +67,7 @@ class DualVelocityEdit:
         *,
         target: Flow | None = None,
         reward: Reward | None = None,
-        strength: float | Tensor = 0.6,
+        strength: float | Tensor = 0.75,
     ) -> EditResult:
         """Edited samples x1 `[batch, *event]` of originals `[batch, *event]`; it takes no reward."""
         refuse("An edit by two velocities", reward=reward)

@@ -22,6 +22,8 @@ from headwater.problem.batch import per_problem, select
 from headwater.problem.rewards import Reward, reward_at
 from headwater.solvers.checks import require_evaluation_mode
 from headwater.solvers.fixed import Grid
+from headwater.solvers.fixed_point import invert_fixed_point
+from headwater.solvers.method import Method
 from headwater.solvers.stochastic import draw_step, path_generators
 
 Step = Callable[[Tensor, Tensor, int], Tensor]
@@ -43,6 +45,9 @@ class EditResult(Result):
         rms of x1 less the original, in data units, float64 `[batch]`.
     reward
         The reward of x1, float64 `[batch]`, NaN without one.
+    residual
+        By how much the steps of an inversion by fixed points miss, the largest rms in data units, float64 `[batch]`;
+        NaN of other methods. Where it is not small, the edit starts from another sample than the original.
 
     Examples
     --------
@@ -56,6 +61,7 @@ class EditResult(Result):
 
     distance: Tensor
     reward: Tensor
+    residual: Tensor
 
 
 @dataclass(eq=False)
@@ -76,6 +82,8 @@ class Session:
         Of the network, int64 `[batch]`.
     generators
         Of each problem's draws along the path.
+    residual
+        That of its inversion by fixed points, float64 `[batch]`, NaN without one.
     """
 
     flow: Flow
@@ -85,6 +93,7 @@ class Session:
     strength: Tensor
     evaluations: Tensor
     generators: list[torch.Generator]
+    residual: Tensor
 
     @classmethod
     def begin(
@@ -98,7 +107,8 @@ class Session:
         """Check the arguments of an edit; see `check_edit`."""
         s = check_edit(flow, x1, seeds, target, strength)
         spent = torch.zeros(len(x1), dtype=torch.int64)
-        return cls(flow, target or flow, x1.detach(), list(seeds), s, spent, path_generators(seeds))
+        none = torch.full((len(x1),), torch.nan, dtype=torch.float64)
+        return cls(flow, target or flow, x1.detach(), list(seeds), s, spent, path_generators(seeds), none)
 
     def follow(self, grid: Grid, states: Sequence[Tensor], step: Step) -> Tensor:
         """The edited state at the last time, in the shape of the last of `states`.
@@ -128,6 +138,16 @@ class Session:
             x = following
         return x
 
+    def invert(self, method: Method, grid: Grid, iterations: int, tolerance: float) -> tuple[Tensor, ...]:
+        """The originals' states under the flow at every time, rising, by fixed points; counted."""
+        with torch.no_grad():
+            found = invert_fixed_point(
+                self.flow, self.x1, method=method, steps=grid, iterations=iterations, tolerance=tolerance
+            )
+        self.evaluations += found.evaluations
+        self.residual = found.residual.cpu()
+        return found.states
+
     def draw(self, rows: Tensor) -> Tensor:
         """The next draw of N(0, I) of problems `rows` `[n]`, on the support, `[n, *event]`."""
         z = draw_step(self.flow.select(rows), [self.generators[i] for i in rows.tolist()])
@@ -156,6 +176,7 @@ class Session:
             on_flow=x0 is not None,
             distance=rms_distance(x1, self.x1),
             reward=none if reward is None else value_of(reward, x1),
+            residual=self.residual,
         )
 
 

@@ -86,7 +86,7 @@ class HEdit:
         *,
         target: Flow | None = None,
         reward: Reward | None = None,
-        strength: float | Tensor = 0.6,
+        strength: float | Tensor = 0.75,
     ) -> EditResult:
         """Edited samples x1 `[batch, *event]` of originals `[batch, *event]`."""
         session, grid = Session.begin(flow, x1, seeds, target, strength), rising_grid(self.steps)

@@ -18,7 +18,6 @@ from headwater.flows.flow import Flow
 from headwater.problem.rewards import Reward
 from headwater.recipes.editing.edit import EditResult, Session, pairs_of, refuse
 from headwater.solvers.fixed import Grid, reverse_grid, rising_grid
-from headwater.solvers.fixed_point import invert_fixed_point
 from headwater.solvers.method import DDIM, Method
 from headwater.solvers.reversible import Pair, Reversible
 
@@ -91,7 +90,7 @@ class InversionEdit:
         *,
         target: Flow | None = None,
         reward: Reward | None = None,
-        strength: float | Tensor = 0.6,
+        strength: float | Tensor = 0.75,
     ) -> EditResult:
         """Edited samples x1 `[batch, *event]` of originals `[batch, *event]`; nothing is drawn, no reward taken."""
         refuse("An edit by inversion", reward=reward)
@@ -119,16 +118,7 @@ class InversionEdit:
         """The edit by a fixed point or a plain inversion."""
         steps, states = pairs_of(grid), [session.x1]
         if self.inversion == "fixed-point":
-            found = invert_fixed_point(
-                session.flow,
-                session.x1,
-                method=self.method,
-                steps=grid,
-                iterations=self.iterations,
-                tolerance=self.tolerance,
-            )
-            session.evaluations += found.evaluations
-            states = list(found.states)
+            states = list(session.invert(self.method, grid, self.iterations, self.tolerance))
         else:
             for t_next, t in pairs_of(reverse_grid(grid)):
                 states.insert(0, self.method.step(session.flow, session.flow.path, states[0], t_next, t))

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from headwater.dflow.control import control
@@ -25,7 +24,6 @@ from headwater.problem.rewards import Reward, reward_at
 from headwater.recipes.editing.edit import EditResult, Session, refuse, rms_distance, value_of
 from headwater.solvers.differentiation import Strategy
 from headwater.solvers.fixed import rising_grid
-from headwater.solvers.fixed_point import invert_fixed_point
 from headwater.solvers.method import DDIM, Method
 
 
@@ -52,8 +50,8 @@ class RewardEdit:
     -----
     On a Gaussian flow with a linear reward a . x1 and strength 1 the original moves by weight S a: draws become draws
     of p(x1) exp(weight r(x1)). Its x1 is the sample of its x0, so a held part is near the original and not at it.
-    Where the inversion does not converge the start is another sample than x1; `distance` of a run with a small weight
-    shows it. It keeps its best point, so the reward is not lowered where the inversion closes.
+    Where the inversion does not converge the start is another sample than x1; the `residual` of the result says so.
+    It keeps its best point, so the reward is not lowered where the inversion closes.
 
     References
     ----------
@@ -104,20 +102,12 @@ class RewardEdit:
         if reward is None:
             raise Misuse("An edit by a reward has none.", "Give `reward`.")
         session, goal = Session.begin(flow, x1, seeds, None, strength), reward_at(reward, 1.0)
-        with torch.no_grad():
-            found = invert_fixed_point(
-                flow,
-                session.x1,
-                method=self.method,
-                steps=self.steps,
-                iterations=self.iterations,
-                tolerance=self.tolerance,
-            )
+        y0 = session.invert(self.method, rising_grid(self.steps), self.iterations, self.tolerance)[0]
         result = control(
             flow,
             WeightedSum(((-self.weight, goal), (1.0, self.distance(session)))),
-            found.y0,
-            prior=NearDraw(found.y0),
+            y0,
+            prior=NearDraw(y0),
             method=self.method,
             steps=self.steps,
             gradients=self.gradients,
@@ -125,11 +115,12 @@ class RewardEdit:
             gradient=gradient,
             callback=callback,
         )
-        session.evaluations += found.evaluations
         moved = rms_distance(result.x1, session.x1)
         values = {name: getattr(result, name) for name in result.__dataclass_fields__}
         values |= {"preparation": session.evaluations}
-        return EditResult(**values, distance=moved, reward=value_of(goal, result.x1))
+        return EditResult(
+            **values, distance=moved, reward=value_of(goal, result.x1), residual=session.residual
+        )
 
     def distance(self, session: Session) -> Cost:
         """keep sum (1 - strength) (x - x1)^2 / 2, `[batch]`."""

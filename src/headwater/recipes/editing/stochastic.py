@@ -72,7 +72,7 @@ class StochasticEdit:
         *,
         target: Flow | None = None,
         reward: Reward | None = None,
-        strength: float | Tensor = 0.6,
+        strength: float | Tensor = 0.75,
     ) -> EditResult:
         """Edited samples x1 `[batch, *event]` of originals `[batch, *event]`; it takes no reward."""
         refuse("A stochastic edit", reward=reward)

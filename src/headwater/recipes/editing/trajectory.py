@@ -22,18 +22,9 @@ from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.problem.batch import select
 from headwater.problem.rewards import Reward, reward_at
-from headwater.recipes.editing.edit import (
-    ROUNDING,
-    EditResult,
-    Session,
-    pairs_of,
-    refuse,
-    rms_distance,
-    value_of,
-)
+from headwater.recipes.editing.edit import ROUNDING, EditResult, Session, pairs_of, refuse
 from headwater.solvers.differentiation import Direct
 from headwater.solvers.fixed import Grid, rising_grid
-from headwater.solvers.fixed_point import invert_fixed_point
 from headwater.solvers.method import DDIM, EULER, Method
 
 
@@ -94,7 +85,7 @@ class TrajectoryEdit:
         *,
         target: Flow | None = None,
         reward: Reward | None = None,
-        strength: float | Tensor = 0.6,
+        strength: float | Tensor = 0.75,
         callback: Callback | None = None,
     ) -> EditResult:
         """Edited samples x1 `[batch, *event]`; nothing is drawn, no target taken."""
@@ -103,16 +94,8 @@ class TrajectoryEdit:
             raise Misuse("An edit by trajectory control has no reward.", "Give `reward`.")
         session, goal = Session.begin(flow, x1, seeds, None, strength), reward_at(reward, 1.0)
         grid = rising_grid(self.steps)
-        with torch.no_grad():
-            found = invert_fixed_point(
-                flow,
-                session.x1,
-                method=self.method,
-                steps=grid,
-                iterations=self.iterations,
-                tolerance=self.tolerance,
-            )
-        steered = SteeredSolve(flow, found.y0, session.strength, grid, self.method)
+        y0 = session.invert(self.method, grid, self.iterations, self.tolerance)[0]
+        steered = SteeredSolve(flow, y0, session.strength, grid, self.method)
         w = x1.new_zeros(len(x1), len(grid) - 1, *flow.shape)
         still = Flow(lambda x, t: 0 * x, tuple(w.shape[1:]))  # the controls themselves are what is sought
         result = control(
@@ -128,17 +111,14 @@ class TrajectoryEdit:
         )
         with torch.no_grad():
             edited = steered(result.x1)
-        session.evaluations += found.evaluations + steered.evaluations
-        edited_result = session.result(edited, reward=goal)
+        session.evaluations += steered.evaluations
         return replace(
-            edited_result,
+            session.result(edited, reward=goal),
             cost=result.cost,
             status=result.status,
             gradients=result.gradients,
             nfe_per_gradient=steered.evaluations,
             trace=result.trace,
-            distance=rms_distance(edited_result.x1, session.x1),
-            reward=value_of(goal, edited_result.x1),
         )
 
 
