@@ -5,7 +5,7 @@
 round trip   held-out drawings by `pictograms`, on latents, and held-out photographs by `photo64`: inverted and solved
              back by the same solver. `round trip` is the rms of the miss in units of the state, `radius` that of the
              source point, 1 for a draw; `closed %` the share that misses by less than 1e-3.
-prompt       twelve held-out drawings with another text each. `place` is the median place of the new text among 1,919
+prompt       eight held-out drawings with another text each. `place` is the median place of the new text among 1,919
              captions, by the judge of `pictograms`, which guided nothing; `changed` the rms to the drawing's own
              reconstruction by the autoencoder. `kept` is that of the left half, where a map lets only the right half
              change, before the original is put back there.
@@ -50,19 +50,15 @@ CHANGES = (
     ("expressionless face", "grinning face"),
     ("duck", "penguin"),
     ("glowing star", "red heart"),
-    ("purple square", "yellow circle"),
     ("soccer ball", "basketball"),
-    ("skull", "ghost"),
     ("carrot", "banana"),
-    ("envelope", "laptop"),
-    ("white circle", "red circle"),
 )
 """The label of a held-out drawing, and the text that it is changed to."""
 
 
 def main() -> None:
     """Work out every line, or read it from --keep, and write the table."""
-    o = options(__doc__, data="data", drawings="", photographs=4, keep="", tasks="round trip,prompt,reward")
+    o = options(__doc__, data="data", drawings="", photographs=2, keep="", tasks="prompt,reward,round trip")
     d = pictograms.load(Path(o.drawings)).part("held-out")
     missing = [label for label, _ in CHANGES if label not in d.labels]
     if missing:
@@ -72,14 +68,14 @@ def main() -> None:
     makers: dict[str, Callable[[], list[dict[str, object]]]] = {
         "round trip": partial(round_trips, x[:6], photographs, o.keep),
         "prompt": partial(prompts, x, o.keep),
-        "reward": partial(rewards, x[:4], photographs, o.keep),
+        "reward": partial(rewards, x[:3], photographs, o.keep),
     }
     rows = [line for name in o.tasks.split(",") for line in makers[name]()]
     write(
         o.results / "edits",
         rows,
         "python benchmarks/edits.py --drawings pictograms.npz --data val.zip --threads 1",
-        f"Means over 6 drawings and {o.photographs} photographs (round trip), {len(CHANGES)} drawings (prompt), 4 "
+        f"Means over 6 drawings and {o.photographs} photographs (round trip), {len(CHANGES)} drawings (prompt), 3 "
         f"drawings and {o.photographs} photographs (reward). `NFE` evaluations of the network a problem, of which a "
         "guided one is two calls, those of gradients included; `seconds` of CPU a problem, beside other work.",
     )
@@ -100,7 +96,7 @@ def round_trips(x: Tensor, photographs: Tensor, keep: str) -> list[dict[str, obj
     }
     rows = []
     for case, (flow, state) in cases.items():
-        for steps in (6, 12, 24):
+        for steps in (12,) if case == "photographs" else (6, 12, 24):
             for name in (
                 "plain DDIM",
                 "plain midpoint",
@@ -117,7 +113,7 @@ def round_trips(x: Tensor, photographs: Tensor, keep: str) -> list[dict[str, obj
 @torch.no_grad()
 def round_trip(flow: hw.Flow, x1: Tensor, name: str, steps: int) -> dict[str, object]:
     """One line: there and back."""
-    began, more = time.process_time(), {}
+    began = time.process_time()
     if name == "fixed point":
         found = invert_fixed_point(flow, x1, steps=steps, iterations=20, tolerance=1e-5)
         y0, nfe = found.y0, float(found.evaluations.double().mean()) + steps
@@ -137,7 +133,7 @@ def round_trip(flow: hw.Flow, x1: Tensor, name: str, steps: int) -> dict[str, ob
         "radius": round(float(y0.square().mean().sqrt()), 3),
         "NFE": round(nfe),
         "seconds": round((time.process_time() - began) / len(x1), 2),
-    } | more
+    }
 
 
 # Prompts
@@ -145,24 +141,23 @@ def round_trip(flow: hw.Flow, x1: Tensor, name: str, steps: int) -> dict[str, ob
 
 def prompts(x: Tensor, keep: str) -> list[dict[str, object]]:
     """The lines of the changed texts."""
-    methods: dict[str, Any] = {
-        "noise, ODE (SDEdit)": StochasticEdit(),
-        "noise, SDE (SDEdit)": StochasticEdit(noise=1.0),
-        "plain inversion": InversionEdit("plain"),
-        "reversible inversion": InversionEdit(),
-        "fixed-point inversion": InversionEdit("fixed-point", iterations=10, tolerance=1e-4),
-        "rectified, eta 0.9": RectifiedStochasticEdit(),
-        "rectified, eta 0.5": RectifiedStochasticEdit(eta=0.5),
-        "two velocities": DualVelocityEdit(),
-        "h-transform": HEdit(),
-        "h-transform, 4 steps": HEdit(steps=4),
-        "noise, ODE, 4 steps": StochasticEdit(steps=4),
+    methods: dict[str, tuple[Any, tuple[float, ...]]] = {
+        "noise, ODE (SDEdit)": (StochasticEdit(), (0.6, 0.8)),
+        "noise, SDE (SDEdit)": (StochasticEdit(noise=1.0), (0.8,)),
+        "plain inversion": (InversionEdit("plain"), (0.8,)),
+        "reversible inversion": (InversionEdit(), (0.8,)),
+        "fixed-point inversion": (InversionEdit("fixed-point", iterations=10, tolerance=1e-4), (0.8,)),
+        "rectified": (RectifiedStochasticEdit(), (0.8,)),
+        "two velocities": (DualVelocityEdit(), (0.6, 0.8)),
+        "h-transform": (HEdit(), (0.6, 0.8)),
+        "h-transform, 4 steps": (HEdit(steps=4), (0.75,)),
+        "noise, ODE, 4 steps": (StochasticEdit(steps=4), (0.75,)),
     }
     rows: list[dict[str, object]] = [
         {"task": "prompt", "method": "doing nothing"} | kept(keep, "prompt, nothing", partial(untouched, x))
     ]
-    for name, method in methods.items():
-        for s in (0.6, 0.8) if "4 steps" not in name else (0.75,):
+    for name, (method, strengths) in methods.items():
+        for s in strengths:
             line = partial(prompt, method, x, s)
             key = {"task": "prompt", "method": f"{name}, strength {s:g}"}
             rows.append(key | kept(keep, f"prompt, {name}, {s:g}", line))
@@ -218,16 +213,17 @@ def rms(x: Tensor) -> float:
 
 # Rewards
 
+FEW: dict[str, Any] = {"steps": 8, "gradients": 8}
+
 
 def rewards(x: Tensor, photographs: Tensor, keep: str) -> list[dict[str, object]]:
     """The lines of the rewards."""
     methods: dict[str, Any] = {
         "doing nothing": None,
         "noise, ODE (SDEdit), strength 0.6": (StochasticEdit(), 0.6),
-        "source control, weight 2": (RewardEdit(weight=2.0, steps=6), 1.0),
-        "source control, weight 8": (RewardEdit(weight=8.0, steps=6), 1.0),
-        "trajectory control, weight 2, strength 0.6": (TrajectoryEdit(weight=2.0, steps=6), 0.6),
-        "trajectory control, weight 8, strength 0.6": (TrajectoryEdit(weight=8.0, steps=6), 0.6),
+        "source control, weight 2": (RewardEdit(weight=2.0, **FEW), 1.0),
+        "source control, weight 8": (RewardEdit(weight=8.0, **FEW), 1.0),
+        "trajectory control, weight 8, strength 0.6": (TrajectoryEdit(weight=8.0, **FEW), 0.6),
         "h-transform, weight 2, strength 0.8": (HEdit(weight=2.0), 0.8),
         "h-transform, weight 8, strength 0.8": (HEdit(weight=8.0), 0.8),
     }

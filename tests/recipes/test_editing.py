@@ -207,7 +207,7 @@ def test_trajectory_control_is_that_of_the_linear_case(strength):
     found = edit(law.flow, x1, [0, 1], reward=lambda x: x @ a, strength=strength)
     t = torch.linspace(1 - strength, 1, 2001, dtype=F64)
     gain = torch.trapezoid(s**2 / (t**2 * s**2 + (1 - t) ** 2), t)
-    assert_close(found.x1 - x1, (2.0 * gain * a).expand(2, 2), atol=0.05, rtol=0)
+    assert_close(found.x1 - x1, (2.0 * gain * a).expand(2, 2), atol=0.07, rtol=0)
     assert bool((found.gradients <= 4).all()) and found.nfe_per_gradient == 48
 
 

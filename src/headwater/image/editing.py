@@ -37,7 +37,9 @@ class PictureEdit:
 
     Examples
     --------
+    >>> import torch
     >>> from headwater import Flow
+    >>> from headwater.image import edit_picture
     >>> from headwater.recipes.editing import StochasticEdit
     >>> flow = Flow(lambda x, t: -x, (3, 8, 8))
     >>> found = edit_picture(StochasticEdit(), flow, torch.ones(1, 3, 8, 10), [0], strength=0.0)
@@ -93,7 +95,9 @@ def edit_picture(
     --------
     The velocity of the target brightens, and the map keeps the left half.
 
+    >>> import torch
     >>> from headwater import Flow
+    >>> from headwater.image import edit_picture
     >>> from headwater.recipes.editing import DualVelocityEdit
     >>> flow, bright = (Flow(lambda x, t, to=to: to + 0 * x, (3, 8, 8)) for to in (0.0, 0.5))
     >>> half = torch.cat([torch.zeros(1, 1, 8, 4), torch.ones(1, 1, 8, 4)], 3)

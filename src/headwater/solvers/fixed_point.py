@@ -48,7 +48,9 @@ class FixedPointInversion:
 
     Examples
     --------
+    >>> import torch
     >>> from headwater import Flow
+    >>> from headwater.solvers import invert_fixed_point
     >>> found = invert_fixed_point(Flow(lambda x, t: 0 * x, shape=(1,)), torch.ones(1, 1), steps=2)
     >>> found.converged.tolist(), found.evaluations.tolist(), len(found.states)
     ([True], [2], 3)

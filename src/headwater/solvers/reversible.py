@@ -26,13 +26,21 @@ from headwater.solvers.method import MIDPOINT, Method
 
 @dataclass(frozen=True)
 class Pair:
-    """The state of a reversible solve: the solution y and its companion z, `[batch, *event]` each.
+    """The state of a reversible solve, two copies of the solution; only the pair can be run backwards exactly.
 
-    Both follow the same solution, and differ by about the error of the method. Only the pair can be run backwards
-    exactly.
+    They differ by about the error of the method.
+
+    Attributes
+    ----------
+    y
+        The solution `[batch, *event]`.
+    z
+        Its companion `[batch, *event]`.
 
     Examples
     --------
+    >>> import torch
+    >>> from headwater.solvers import Pair
     >>> pair = Pair(torch.ones(1, 2), torch.ones(1, 2))
     >>> pair.y.shape
     torch.Size([1, 2])
@@ -119,27 +127,27 @@ class Reversible:
         return self.trajectory_back(flow, end)[0]
 
     def trajectory(self, flow: Flow, start: Tensor | Pair) -> list[Pair]:
-        """The pairs of `solve` at every time, the first included."""
+        """The pairs `[batch, *event]` of `solve` at every time, the first included."""
         pairs = [as_pair(flow, start)]
         for t, t_next in itertools.pairwise(self.grid):
             pairs.append(self.step(flow, pairs[-1], t, t_next))
         return pairs
 
     def trajectory_back(self, flow: Flow, end: Tensor | Pair) -> list[Pair]:
-        """The pairs of `invert` at every time in rising order, the last included."""
+        """The pairs `[batch, *event]` of `invert` at every time in rising order, the last included."""
         pairs = [as_pair(flow, end)]
         for t_next, t in itertools.pairwise(reverse_grid(self.grid)):
             pairs.append(self.step_back(flow, pairs[-1], t, t_next))
         return pairs[::-1]
 
     def step(self, flow: Flow, pair: Pair, t: float, t_next: float) -> Pair:
-        """The pair at t_next from that at t."""
+        """The pair `[batch, *event]` at t_next from that at t."""
         c = self.coupling
         y = c * pair.y + (1 - c) * pair.z + self.increment(flow, pair.z, t, t_next)
         return Pair(y, pair.z - self.increment(flow, y, t_next, t))
 
     def step_back(self, flow: Flow, pair: Pair, t: float, t_next: float) -> Pair:
-        """The pair at t that `step` carries to this one at t_next."""
+        """The pair `[batch, *event]` at t that `step` carries to this one at t_next."""
         c = self.coupling
         z = pair.z + self.increment(flow, pair.y, t_next, t)
         return Pair((pair.y - (1 - c) * z - self.increment(flow, z, t, t_next)) / c, z)
