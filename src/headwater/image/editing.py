@@ -108,11 +108,10 @@ def edit_picture(
     size = (int(picture.shape[-2]), int(picture.shape[-1]))
     original = picture.expand(len(seeds), *picture.shape[1:])
     latent = isinstance(model, LatentModel)
-    canvas = (
-        canvas_of(size, model)
-        if isinstance(model, LatentModel)
-        else tuple(max(n, m) for n, m in zip(size, model.shape[1:], strict=True))
-    )
+    if isinstance(model, LatentModel):
+        canvas = canvas_of(size, model)
+    else:
+        canvas = (max(size[0], model.shape[1]), max(size[1], model.shape[2]))
     states = to_states(model, extend(original, canvas))
 
     def to_pictures(z: Tensor) -> Tensor:
@@ -136,12 +135,11 @@ def edit_picture(
     return PictureEdit(x, made, result)
 
 
-def on_canvas(model: Flow | LatentModel, canvas: tuple[int, ...]) -> Flow:
+def on_canvas(model: Flow | LatentModel, canvas: tuple[int, int]) -> Flow:
     """The model's flow on a canvas in pixels, of latents where it has them."""
-    height, width = canvas
     if isinstance(model, LatentModel):
-        return latents_on_canvas(model, (height, width))
-    return model if model.shape[1:] == (height, width) else extend_to_canvas(model, (height, width))
+        return latents_on_canvas(model, canvas)
+    return model if model.shape[1:] == canvas else extend_to_canvas(model, canvas)
 
 
 def to_states(model: Flow | LatentModel, x: Tensor) -> Tensor:
@@ -162,7 +160,7 @@ def to_range(model: Flow | LatentModel, z: Tensor) -> Tensor:
 
 
 def strength_of_states(
-    strength: float | Tensor, size: tuple[int, int], canvas: tuple[int, ...], model: Flow | LatentModel
+    strength: float | Tensor, size: tuple[int, int], canvas: tuple[int, int], model: Flow | LatentModel
 ) -> float | Tensor:
     """The strength of the states: a latent is as free as the freest of its pixels, the canvas as its last pixels."""
     if not isinstance(strength, Tensor) or strength.ndim == 0:
@@ -172,6 +170,5 @@ def strength_of_states(
             f"The strength has shape {tuple(strength.shape)} for a picture of {size[0]} x {size[1]}.",
             "Give a number, or a map [1, 1, h, w] of the picture's size.",
         )
-    height, width = canvas
-    full = extend(strength, (height, width))
+    full = extend(strength, canvas)
     return max_pool2d(full, model.factor) if isinstance(model, LatentModel) else full

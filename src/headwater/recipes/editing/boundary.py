@@ -192,11 +192,10 @@ class BoundaryEdit:
                 f"The boundary is one of events {tuple(plane.normal.shape)}, the flow has {flow.shape}.",
                 "Find the boundary by this flow.",
             )
-        solver = {"method": self.method}
         with torch.no_grad():
-            x = solve(flow, session.x1, steps=uniform_grid(self.steps, 1.0, plane.time), **solver)
+            x = solve(flow, session.x1, steps=uniform_grid(self.steps, 1.0, plane.time), method=self.method)
             move = per_problem(self.distance - plane.distance(x), x) * plane.normal.to(x)
             x = x + session.strength * move
-            x = solve(flow, x, steps=uniform_grid(self.steps, plane.time, 1.0), **solver)
+            x = solve(flow, x, steps=uniform_grid(self.steps, plane.time, 1.0), method=self.method)
         session.evaluations += 2 * self.steps * self.method.evaluations
         return session.result(x)
