@@ -41,7 +41,7 @@ def names(app):
 
 
 def test_the_commands_are_those_we_promise():
-    assert sorted(names(image)) == sorted([*RESTORING, "generate", "invert", "likelihood"])
+    assert sorted(names(image)) == sorted([*RESTORING, "generate", "edit", "invert", "likelihood"])
     assert sorted(names(app)) == [
         "audio",
         "batch",

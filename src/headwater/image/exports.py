@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headwater.image.blind import KernelSearch, UnknownBlur, kernel_prior, shake_kernel
+from headwater.image.editing import PictureEdit, edit_picture
 from headwater.image.inside_holes import InsideHoles
 from headwater.image.io import photos
 from headwater.image.io.files import read_image, write_image
@@ -47,6 +48,7 @@ __all__ = [
     "KernelSearch",
     "PhaseRetrieval",
     "Picture",
+    "PictureEdit",
     "InsideHoles",
     "PowerLaw",
     "Restoration",
@@ -55,6 +57,7 @@ __all__ = [
     "UserOperator",
     "box_mask",
     "chain",
+    "edit_picture",
     "estimate_noise",
     "finish_posterior",
     "flow",

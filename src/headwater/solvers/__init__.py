@@ -2,6 +2,7 @@
 
 from headwater.solvers.adaptive import AdaptiveResult, solve_adaptive
 from headwater.solvers.fixed import invert, logit_grid, reverse_grid, solve, uniform_grid
+from headwater.solvers.fixed_point import FixedPointInversion, invert_fixed_point
 from headwater.solvers.likelihood import bits_per_dimension, log_likelihood
 from headwater.solvers.method import (
     DDIM,
@@ -15,6 +16,7 @@ from headwater.solvers.method import (
     Method,
     RungeKutta,
 )
+from headwater.solvers.reversible import Pair, Reversible
 from headwater.solvers.stochastic import Ancestral, EulerMaruyama, Transition, Transitions, solve_stochastic
 
 __all__ = [
@@ -31,6 +33,10 @@ __all__ = [
     "MIDPOINT",
     "RK4",
     "AdaptiveResult",
+    "FixedPointInversion",
+    "invert_fixed_point",
+    "Pair",
+    "Reversible",
     "Exponential",
     "Method",
     "RungeKutta",

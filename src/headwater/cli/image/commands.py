@@ -26,9 +26,11 @@ from headwater.cli.image.options import (
 from headwater.cli.shared import values
 from headwater.cli.shared.options import (
     MOST_GRADIENTS,
+    MOST_SAMPLES,
     MOST_STEPS,
     REWARDS,
     SCORES,
+    EditName,
     SearchName,
     Seed,
     Steps,
@@ -330,6 +332,59 @@ def generate(
     from headwater.cli.image.samples import generate_job
 
     return run(generate_job(count, seed, steps, size, common))
+
+
+@image.command
+def edit(
+    photo: Path,
+    /,
+    *,
+    source: str | None = None,
+    reward: Annotated[
+        tuple[str, ...], Parameter(metavar="REWARD", group=REWARDS, negative="", allow_leading_hyphen=True)
+    ] = (),
+    weight: Annotated[float | None, number(0.001, 1000, group=REWARDS)] = None,
+    gradients: Annotated[int | None, whole(1, MOST_GRADIENTS, group=REWARDS)] = None,
+    strength: Annotated[str | None, Parameter(metavar="NUMBER|FILE")] = None,
+    method: EditName | None = None,
+    steps: Annotated[int | None, whole(1, MOST_STEPS)] = None,
+    count: Annotated[int, whole(1, MOST_SAMPLES, alias="-n")] = 1,
+    seed: Seed = 0,
+    common: Common = NO_COMMON,
+) -> int:
+    """Change a picture: towards another --prompt or --label, or to more of a --reward, and keep the rest.
+
+    Parameters
+    ----------
+    photo
+        The image file.
+    source
+        What the picture shows now, for models that take a text; by default nothing is said of it.
+    reward
+        What it should have more of, as in 'image generate'. Again for a sum, with weights as in '2 * symmetry'.
+    weight
+        How much the rewards count, about their rise in standard deviations among draws of the model.
+    gradients
+        Most gradient evaluations, of the methods reward and trajectory.
+    strength
+        How much may change, 0 to 1; or an image of the same size: white may change, black is kept, grey is freed
+        late. By default the method's own.
+    method
+        For a prompt or a label: the difference of two velocities (dual-velocity), inversion, noise (sdedit),
+        controlled ODEs (rectified), the h-transform (h-edit). For a reward: control of the source (reward), of the
+        trajectory (trajectory), h-edit. By default dual-velocity, reward, and h-edit where both are given.
+    steps
+        Steps of the ODE or SDE over its whole length; by default the method's.
+    count
+        How many results, with a seed each.
+    seed
+        Seed of the first result; the methods inversion, reward and trajectory draw nothing.
+    """
+    from headwater.cli.image.edited import edit_job
+    from headwater.cli.shared.job import run
+
+    numbers = {"steps": steps, "weight": weight, "gradients": gradients}
+    return run(edit_job(photo, source, reward, strength, method, numbers, count, seed, common))
 
 
 @image.command

@@ -62,6 +62,56 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> Tensor:
     )
 
 
+def read_strength(path: str | Path, size: tuple[int, int]) -> Tensor:
+    """A map of how much may change, float32 [1, 1, h, w] from 0 (black, keep) to 1 (white, make anew).
+
+    Any image file, whose transparent parts are kept, or .npy of numbers from 0 to 1.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    size : tuple of int
+        Height and width of the (upright) image.
+
+    Raises
+    ------
+    Misuse
+        As `read_image`; the size differs, a number leaves [0, 1], or nothing may change.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "map.npy"
+    >>> np.save(file, np.array([[0.0, 0.5, 1.0]]))
+    >>> read_strength(file, (1, 3)).tolist()
+    [[[[0.0, 0.5, 1.0]]]]
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".npy":
+        array = load_npy(path)
+        if array.ndim < 2 or array.size != array.shape[-2] * array.shape[-1] or array.dtype.kind == "c":
+            raise Misuse(f"The map {path} has the shape {array.shape}.", "Give an array [h, w] of numbers.")
+        found = torch.from_numpy(array.reshape(array.shape[-2:]).astype(np.float32))
+    else:
+        x, picture = read_image(path, span=(0, 1))
+        found = ((x[0].mean(0) + 1) / 2).clamp(0, 1)
+        if picture.alpha is not None:
+            opaque = picture.alpha.astype(np.float32) / opacity(picture.alpha.dtype)
+            found = found * torch.from_numpy(opaque)
+    if tuple(found.shape) != tuple(size):
+        given = " x ".join(map(str, found.shape))
+        raise Misuse(
+            f"The map {path} is {given} but the image is {size[0]} x {size[1]}.", "Make it that size."
+        )
+    if not bool(((found >= 0) & (found <= 1)).all()) or not bool((found > 0).any()):
+        raise Misuse(
+            f"The map {path} leaves [0, 1], or lets nothing change.",
+            "Give 0 for what is kept, to 1 for what may change.",
+        )
+    return found[None, None]
+
+
 def alpha_mask(picture: Picture) -> Tensor:
     """The transparent part of an image as a mask, bool [1, 1, h, w]: True where alpha is under one half.
 
