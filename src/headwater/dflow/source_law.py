@@ -236,6 +236,7 @@ def whiten_source(flow: Flow, law: SourceLaw) -> Flow:
     Examples
     --------
     >>> from headwater import Gaussian, solve
+    >>> from headwater.dflow.source_law import SourceLaw
     >>> flow = Gaussian(torch.zeros(1), torch.ones(1)).flow
     >>> law = SourceLaw(torch.tensor([2.0]), torch.tensor([0.5]))
     >>> x1 = solve(whiten_source(flow, law), torch.ones(1, 1), steps=24)

@@ -128,7 +128,13 @@ class AnnealedCondition:
         return names
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        """The guided velocity of x `[batch, ...]` at t `[]` or `[batch]`."""
+        """The guided velocity of x `[batch, ...]` at t `[]` or `[batch]`.
+
+        Raises
+        ------
+        Misuse
+            If x has another number of problems than there are seeds.
+        """
         if len(x) != len(self.seeds):
             raise Misuse(
                 f"There are {counted(len(self.seeds), 'seed')} for {counted(len(x), 'problem')}.",

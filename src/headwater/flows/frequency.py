@@ -236,6 +236,7 @@ class BandGuidance:
 
     Examples
     --------
+    >>> from headwater.flows.frequency import ScaleBands
     >>> guide = BandGuidance(ScaleBands(low=1.0, high=0.0, cutoff=0.01, axes=(-1,)))
     >>> guide(torch.zeros(1, 2), torch.tensor([[1.0, 3.0]]), 2.0).round(decimals=4).tolist()
     [[4.0, 4.0]]

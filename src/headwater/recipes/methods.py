@@ -11,6 +11,7 @@ from headwater.recipes.map import MAP
 from headwater.recipes.map_from_noise import MAPFromNoise
 from headwater.recipes.one_evaluation import OneEvaluation
 from headwater.recipes.paper import Paper
+from headwater.recipes.rivals.cow import CyclicOneWay
 from headwater.recipes.rivals.diffpir import DiffPIR
 from headwater.recipes.rivals.dno import DNO
 from headwater.recipes.rivals.dps import DPS
@@ -43,6 +44,7 @@ RIVALS: tuple[Any, ...] = (
     ReNO,
     LanPaint,
     DiffPIR,
+    CyclicOneWay,
 )
 METHODS: dict[str, Any] = {method.about.name: method for method in (*OURS, *RIVALS)}
 """The class of every method; calling it gives the recipe with the method's own settings."""
