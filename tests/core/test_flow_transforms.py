@@ -135,6 +135,12 @@ def test_the_quantile_is_the_papers_scaling_of_the_score():
     assert_close(guide_density(MIXTURE.flow, quantile=q)(x, time(0.01)), MIXTURE.flow(x, time(0.01)))
 
 
+def test_nothing_is_pushed_at_a_mode():
+    flow = Gaussian(torch.zeros(2), torch.ones(2)).flow
+    for how in ({"gain": 1.0}, {"quantile": 0.9}):
+        assert_close(guide_density(flow, **how)(torch.zeros(1, 2), torch.tensor(0.5)), torch.zeros(1, 2))
+
+
 def test_chi_square_quantiles_are_scipys():
     q, d = torch.tensor([1e-6, 0.1, 0.5, 0.9, 1 - 1e-9], dtype=F64), torch.tensor([1.0, 2, 30, 768, 12288])
     for degrees in d:

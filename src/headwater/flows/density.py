@@ -41,7 +41,8 @@ class DensityGuidedVelocity:
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         v = self.flow(x, t)
         eps = self.flow.path.eps_from_v(x, v, t)
-        square = per_problem(eps.flatten(1).square().sum(1), x)
+        # At a mode eps is 0 and the direction is none: nothing is pushed there.
+        square = per_problem(eps.flatten(1).square().sum(1).clamp(min=1e-12), x)
         if self.gain is None:
             a, b, da, db = self.flow.path.coefficients(x, t.clamp(min=self.begin))
             d = torch.as_tensor(self.flow.source_dimension, dtype=x.dtype, device=x.device)
@@ -188,7 +189,8 @@ def chi_square_quantile(q: Tensor, d: Tensor) -> Tensor:
     >>> chi_square_quantile(torch.tensor(0.95), torch.tensor(10.0)).round(decimals=3).item()
     18.307
     """
-    q, d = torch.broadcast_tensors(q.to(torch.float64), d.to(torch.float64))
+    q = q.to(torch.float64)
+    d = d.to(torch.float64) + torch.zeros_like(q)
     low, high = torch.zeros_like(d), d + 60 * d.sqrt() + 1400  # beyond it less than e^-600
     for _ in range(100):
         middle = (low + high) / 2

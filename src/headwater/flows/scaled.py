@@ -184,15 +184,17 @@ def check_scaling(flow: Flow, omega: Scaling, begin: float, end: float) -> None:
     Misuse
         In any of the cases.
     """
-    is_mask = isinstance(omega, Tensor)
-    finite = bool(omega.isfinite().all()) if is_mask else callable(omega) or math.isfinite(omega)
+    if isinstance(omega, Tensor):
+        finite = bool(omega.isfinite().all())
+        if tuple(omega.shape[1:]) != flow.shape:
+            raise Misuse(
+                f"The mask of factors has the shape {tuple(omega.shape)} and the events have {flow.shape}.",
+                "Give [1, *event], or one mask for each problem, [batch, *event].",
+            )
+    else:
+        finite = callable(omega) or math.isfinite(omega)
     if not finite:
         raise Misuse(f"The factor {omega} is not finite.", "Give numbers near 1, which changes nothing.")
-    if is_mask and tuple(omega.shape[1:]) != flow.shape:
-        raise Misuse(
-            f"The mask of factors has the shape {tuple(omega.shape)} and the events have {flow.shape}.",
-            "Give [1, *event], or one mask for each problem, [batch, *event].",
-        )
     if not 0 <= begin < end <= 1:
         raise Misuse(
             f"The times {begin} and {end} do not rise within [0, 1].", "Give, say, begin=0.02, end=1.0."

@@ -26,6 +26,7 @@ from headwater.recipes.rivals.pigdm import PiGDM
 from headwater.recipes.rivals.pnp_flow import PnPFlow
 from headwater.recipes.rivals.red_diff import REDDiff
 from headwater.recipes.rivals.reno import ReNO
+from headwater.recipes.rivals.steered import SteeredDiffusion
 from headwater.recipes.warm_start import WarmStart
 
 OURS: tuple[Any, ...] = (OneEvaluation, Estimate, Average, WarmStart, MAP, MAPFromNoise, Paper)
@@ -45,6 +46,7 @@ RIVALS: tuple[Any, ...] = (
     LanPaint,
     DiffPIR,
     CyclicOneWay,
+    SteeredDiffusion,
 )
 METHODS: dict[str, Any] = {method.about.name: method for method in (*OURS, *RIVALS)}
 """The class of every method; calling it gives the recipe with the method's own settings."""
