@@ -5,8 +5,8 @@
 leak       photo64 begun at t = 0.1 of its path, where a tenth of the picture is in the state: from plain noise, from
            the fitted law of the leak, and from states that are right. `brightness` is the standard deviation of the
            mean grey among samples, `kernel` the kernel distance of features to other held-out pictures.
-detail     photo64, the same seeds with density guidance, prior guidance, scaled noise and scaled bands: kB of JPEG,
-           the share of |x|^2 in the upper half of the frequencies, and the kernel distance.
+detail     photo64, the same seeds with density guidance, prior guidance, scaled noise and scaled bands: bytes a pixel
+           as JPEG, the share of |x|^2 in the upper half of the frequencies, and the kernel distance.
 mixture    a conditional mixture of four classes with three modes each: `modes` is the effective number of modes that
            the draws of a class use (the exponential of the entropy; the data have 2.80), `right %` the share of draws
            nearest to a mode of their class, `off` the distance to it in its own standard deviations (the data 1.25).
@@ -89,7 +89,7 @@ def looks(x: Tensor, reference: Tensor) -> Line:
     upper = (power * (frequency_radius(x.shape[1:], (-2, -1)) > 0.5)).sum() / power.sum()
     return {
         "brightness": round(float(x.mean((1, 2, 3)).std()), 3),
-        "JPEG kB": round(float(torch.as_tensor(JpegSize()(x)).double().mean()), 2),
+        "bytes a pixel": round(float(JpegSize()(x).mean()), 2),
         "upper %": round(100 * float(upper), 2),
         "kernel": round(float(distance.value), 3),
         "kernel's error": round(float(distance.error), 3),
@@ -108,6 +108,7 @@ def leak(data: Path, count: int, keep: str) -> list[Line]:
     laws = {
         "entries": SourceLaw.of_leak(Cut(), fitting, axes=()),
         "frequencies": SourceLaw.of_leak(Cut(), fitting),
+        "frequencies, also of channels": SourceLaw.of_leak(Cut(), fitting, axes=(-3, -2, -1)),
     }
     true = LEFT * fitting[:count] + (1 - LEFT) * z
 
