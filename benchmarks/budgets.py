@@ -42,6 +42,8 @@ SPACES: dict[str, dict[str, tuple[float, float, str]]] = {
     "reno": {"lr": (1, 50, "log"), "weight": (0.0001, 0.1, "log")},
     "lanpaint": {"step": (0.05, 0.5, "log"), "inner": (1, 8, "whole")},
     "diffpir": {"weight": (0.5, 20, "log"), "zeta": (0.1, 1, "even")},
+    "cow": {"cycles": (2, 20, "whole")},
+    "steered": {"loops": (1, 4, "whole")},
 }
 """The settings that are tried, with their ends; a method without any has nothing to choose at a budget."""
 
@@ -100,6 +102,10 @@ def make_recipe(name: str, calls: int, settings: dict[str, Any]) -> Any:
         return replace(recipe, steps=max(1, calls // recipe.averages))
     if name == "lanpaint":
         return replace(recipe, steps=max(1, calls // (recipe.inner + 1)))
+    if name == "cow":  # 1.2 of its steps, and 0.2 a cycle
+        return replace(recipe, steps=max(1, int(calls / (1.2 + 0.2 * recipe.cycles))))
+    if name == "steered":  # no gradient, as all tasks here are linear
+        return replace(recipe, steps=max(1, calls // recipe.loops))
     if name == "flow-priors":
         return replace(recipe, steps=max(1, calls // (GRADIENT + 1)))
     gradient = METHODS[name].about.network_gradient

@@ -11,6 +11,7 @@ from headwater.recipes.map import MAP
 from headwater.recipes.map_from_noise import MAPFromNoise
 from headwater.recipes.one_evaluation import OneEvaluation
 from headwater.recipes.paper import Paper
+from headwater.recipes.rivals.cow import CyclicOneWay
 from headwater.recipes.rivals.diffpir import DiffPIR
 from headwater.recipes.rivals.dno import DNO
 from headwater.recipes.rivals.dps import DPS
@@ -25,6 +26,7 @@ from headwater.recipes.rivals.pigdm import PiGDM
 from headwater.recipes.rivals.pnp_flow import PnPFlow
 from headwater.recipes.rivals.red_diff import REDDiff
 from headwater.recipes.rivals.reno import ReNO
+from headwater.recipes.rivals.steered import SteeredDiffusion
 from headwater.recipes.warm_start import WarmStart
 
 OURS: tuple[Any, ...] = (OneEvaluation, Estimate, Average, WarmStart, MAP, MAPFromNoise, Paper)
@@ -43,6 +45,8 @@ RIVALS: tuple[Any, ...] = (
     ReNO,
     LanPaint,
     DiffPIR,
+    CyclicOneWay,
+    SteeredDiffusion,
 )
 METHODS: dict[str, Any] = {method.about.name: method for method in (*OURS, *RIVALS)}
 """The class of every method; calling it gives the recipe with the method's own settings."""

@@ -42,6 +42,8 @@ MethodName = Literal[
     "reno",
     "lanpaint",
     "diffpir",
+    "cow",
+    "steered",
 ]
 """The names of `recipes.methods`, without an import of torch; a test holds them equal."""
 SearchName = Literal["best-of-n", "cma", "es", "fk", "code", "scg"]

@@ -63,7 +63,7 @@ def find_known(misfit: Misfit, like: Tensor) -> tuple[Tensor, Tensor]:
     off = residual_gradient(misfit, probe) + y - torch.where(known, probe, torch.zeros_like(probe))
     if bool(torch.maximum((share - known.to(share)).abs(), off.abs()).max() > 1e-4 * (1 + y.abs().max())):
         raise Misuse(
-            "LanPaint fills in what a mask left out, and this operator mixes or scales the numbers of an event.",
+            "This method fills in what a mask left out, and this operator mixes or scales the numbers of an event.",
             "Give an operator that keeps some of the numbers as they are, or take another method.",
         )
     return known, y
