@@ -131,11 +131,11 @@ class OnsetRate:
         return many if self.target is None else -(many - self.target).abs()
 
     def window(self, x: Tensor) -> int:
-        """Samples of a frame, 32 ms where the sound is as long; frames are a quarter of it apart."""
+        """Samples of a frame for x `[batch, samples]`: 32 ms where it is as long; frames are a quarter of it apart."""
         return check_length(x, round(0.032 * self.rate))
 
     def hop(self, x: Tensor) -> float:
-        """Seconds from frame to frame."""
+        """Seconds from frame to frame of x `[batch, samples]`."""
         return self.window(x) // 4 / self.rate
 
     def flux(self, x: Tensor) -> Tensor:
