@@ -3,10 +3,10 @@
     python benchmarks/batch_together.py
 
 The same jobs are done one by one and as one batch, in turns, by this process: a hole of its own in each of some
-pictures of one window (64 x 64) and of larger ones, and molecules with a gap of
-their own. Seconds are those of the processor that this process had, on one thread, so that other programs on the
-machine count little; reading, writing and drawing of each job is in both. Results are compared, too: pictures by their
-largest difference in levels of 255, molecules by how many have the same atoms.
+pictures of one window (64 x 64) and of larger ones, and molecules with a gap of their own. Seconds are those of the
+processor that this process had, on one thread, so that other programs on the machine count little; reading, writing
+and drawing of each job is in both. Results are compared, too: pictures by their largest difference in levels of 255,
+molecules by how many have the same atoms.
 """
 
 from __future__ import annotations

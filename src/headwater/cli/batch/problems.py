@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from headwater.cli.batch.sharing import Fork, in_order, rows_of
-from headwater.cli.shared.job import Job
 from headwater.dflow.result import Result
 from headwater.flows.cover import put_covers_side_by_side
 from headwater.image.canvas import covers_of

@@ -58,7 +58,7 @@ def rows_of(result: Result, part: slice) -> Result:
 
 
 def select_part(result: Any, part: slice, **more: Any) -> Any:
-    """A result, a dataclass, with the rows of a `part` of all of its tensors and tuples; `more` is put in as it is."""
+    """The rows of a `part` of a dataclass: of all of its tensors and tuples; `more` is put in as it is."""
     names = [f.name for f in fields(result) if f.name not in more]
     rows = {name: value[part] for name in names if isinstance(value := getattr(result, name), Tensor | tuple)}
     return replace(result, **rows, **more)
