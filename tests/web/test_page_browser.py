@@ -170,7 +170,7 @@ def test_compare_and_download_on_a_phone(page):
 
 def test_a_picture_is_dropped_pasted_and_seen_in_the_dark(page, address, tmp_path):
     """A file from a folder, a picture from the clipboard; the theme is kept."""
-    size = "() => (({ image: { editor } }) => editor ? `${editor.width} x ${editor.height}` : '')(window.page.benches)"
+    size = "() => [window.page.benches.image.editor].map((e) => e ? `${e.width} x ${e.height}` : '')[0]"
     page.evaluate("async () => { window.page = (await import('/static/js/main.js')).page; }")
     Image.new("RGB", (40, 30), "teal").save(tmp_path / "dropped.png")
     mouse, place = page.context.new_cdp_session(page), page.locator(".drop").bounding_box()
@@ -190,7 +190,7 @@ def test_a_picture_is_dropped_pasted_and_seen_in_the_dark(page, address, tmp_pat
         await navigator.clipboard.write([item]);
     }""")
     page.keyboard.press("Control+v")
-    until(page, size.replace("=> ((", "=> '24 x 16' === ((", 1))
+    until(page, size.replace("=> ", "=> '24 x 16' === ", 1))
     wait_for_words(page, "headwater image inpaint image.png")
 
     colour = "() => getComputedStyle(document.documentElement).backgroundColor"
