@@ -53,7 +53,7 @@ def make_jobs(count: int) -> dict[str, list[Job]]:
         x, y = 4 + 3 * i, 30 - 2 * i
         inpaint = ["image", "inpaint", f"--seed={i}"]
         words["holes, 64 x 64"].append([*inpaint, f"--box={x},{y},20,24", "--", f"small{i}.png"])
-        words["holes, 160 x 200"].append([*inpaint, f"--box={8 * x},{2 * y},20,24", "--", f"large{i}.png"])
+        words["holes, 160 x 200"].append([*inpaint, f"--box={6 * x},{2 * y},20,24", "--", f"large{i}.png"])
         target = f"--gap={5 + 0.5 * i}eV"
         words["molecules"].append(
             ["molecule", "target", target, "--count=1", f"--seed={i}", "--candidates=16", "--check=none"]
@@ -98,6 +98,9 @@ def carry_out(jobs: Sequence[Job]) -> list[tuple[Path, Any]]:
     folders = [Path(tempfile.mkdtemp(dir=".")) for _ in jobs]
     with contextlib.redirect_stderr(io.StringIO()):
         outcomes = dict(CommandWork()(jobs, folders))
+    failed = [outcome.sentence for outcome in outcomes.values() if outcome.status == "failed"]
+    if failed:
+        raise SystemExit(failed[0])
     return [(folder, outcomes[i]) for i, folder in enumerate(folders)]
 
 

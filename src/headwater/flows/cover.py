@@ -212,7 +212,7 @@ class CoveredVelocity:
 def gather_windows(x: Tensor, places: Tensor) -> Tensor:
     """The windows `[batch, c, windows, h * w]` of covered pixels x `[batch, c, 1, pixels]`, at their `places`."""
     index = places.flatten(1)[:, None].expand(*x.shape[:2], -1)
-    return x[:, :, 0].gather(2, index).unflatten(2, places.shape[1:])
+    return x[:, :, 0].gather(2, index).reshape(*x.shape[:2], *places.shape[1:])
 
 
 def add_windows(windows: Tensor, places: Tensor, pixels: int) -> Tensor:

@@ -90,7 +90,7 @@ class InsideHoles:
     def _erode_covered(self, missing: Tensor, covers: Sequence[Cover]) -> Tensor:
         """What lies beyond a cover is known."""
         if len(covers) > 1:
-            rows = zip(missing.split(1), covers, strict=True)
+            rows = zip(torch.split(missing, 1), covers, strict=True)
             return torch.cat([self._erode_covered(row, [cover]) for row, cover in rows])
         cover = covers[0]
         return cover.pack(self.of_mask(cover.unpack(missing, missing.new_zeros(1, 1, *cover.canvas))))

@@ -368,7 +368,8 @@ def estimate_noise_around(y: Tensor, known: Tensor) -> Tensor:
     `known` is bool `[1 or batch, 1, h, w]`; each picture is seen around its own damage, whatever its neighbours lack.
     """
     if len(known) > 1:
-        pairs = zip(y.expand(len(known), *y.shape[1:]).split(1), known.split(1), strict=True)
+        each = (torch.split(x, 1) for x in (y.expand(len(known), *y.shape[1:]), known))
+        pairs = zip(*each, strict=True)
         return torch.cat([estimate_noise_around(*pair) for pair in pairs])
     rows, columns = surround(~known[0, 0])
     return estimate_noise(y[..., rows, columns], known[..., rows, columns])

@@ -87,7 +87,9 @@ def solve_designs(asked: Sequence[AskedDesign]) -> list[SearchResult]:
 
 def join_flows(flows: Sequence[Flow]) -> Flow:
     """The flow of the molecules of all flows, on the network and under the watch of the first."""
-    known, check, network, masks = [], None, nn.Module(), []
+    known: list[KnownPart] = []
+    masks: list[Tensor] = []
+    check, network = None, nn.Module()
     for flow in reversed(flows):
         velocity: Any = flow.velocity
         if isinstance(velocity, ConditionedVelocity):

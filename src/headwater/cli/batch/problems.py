@@ -70,7 +70,9 @@ class AskedProblem:
         known = (p.flow.shape, windows, p.guess.shape[1:], y.dtype, kind)
         # The recipes of the tasks draw noise for states alone; another one may draw some for y, too. Damages of
         # pictures are operators of one kind.
-        asked = (p.recipe, list(contents(self.operator, shapes=True))) if len(p.flow.shape) == 3 else p.recipe
+        asked: Any = p.recipe
+        if len(p.flow.shape) == 3:
+            asked = (asked, list(contents(self.operator, shapes=True)))
         asked = asked if self.recipe is None else (asked, self.recipe, y.shape[1:])
         alone = None if misfit.measured is None else id(self)
         return repr((known, asked, alone, replace(self.options, callback=None)))

@@ -54,7 +54,8 @@ def rows_of(result: Result, part: slice) -> Result:
     """The result of the problems of a `part`, as a run of their own would have it."""
     spent = result.preparation
     own = spent[part] if isinstance(spent, Tensor) and spent.ndim else spent
-    return select_part(result, part, trace=result.trace[..., part], state=None, preparation=own)
+    rows: Result = select_part(result, part, trace=result.trace[..., part], state=None, preparation=own)
+    return rows
 
 
 def select_part(result: Any, part: slice, **more: Any) -> Any:

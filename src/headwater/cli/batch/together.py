@@ -147,8 +147,9 @@ def as_asked(problem: Any, seeds: Sequence[int], recipe: Any, options: RecipeOpt
     from headwater.cli.batch.problems import AskedProblem
     from headwater.recipes.problem import Problem
 
-    kind = AskedProblem if isinstance(problem, Problem) else AskedDesign
-    return kind(problem, seeds, recipe, options)
+    kind: Any = AskedProblem if isinstance(problem, Problem) else AskedDesign
+    asked: Asked = kind(problem, seeds, recipe, options)
+    return asked
 
 
 def divide(waiting: Iterable[Entry], sharers: Sharers) -> Iterator[list[Entry]]:
