@@ -116,6 +116,12 @@ def test_paint_a_mask_run_watch_reload_cancel(page, tmp_path):
     page.keyboard.press("Control+z")
     page.locator("text=Paint what is lost first.").wait_for()
     page.keyboard.press("Control+y")
+    page.locator("button", has_text="Clear").click()
+    page.locator("text=Paint what is lost first.").wait_for()
+    page.keyboard.press("Control+z")
+    wait_for_words(page, "--mask=ramp-mask.png")
+    page.keyboard.press("e")
+    assert page.locator("button", has_text="Eraser").get_attribute("aria-pressed") == "true"
     before = page.locator(".size input").input_value()
     page.keyboard.press("]")
     assert float(page.locator(".size input").input_value()) > float(before)
@@ -156,6 +162,10 @@ def test_compare_and_download_on_a_phone(page):
         page.locator(".downloads a", has_text=re.compile("^cat-denoise.png$")).click()
     with Image.open(download.value.path()) as image:
         assert image.size == (64, 64) and download.value.suggested_filename == "cat-denoise.png"
+    for label, name in (("Report", "cat-denoise.json"), ("Sheet", "cat-denoise-sheet.png")):
+        with page.expect_download() as download:
+            page.locator(".downloads a", has_text=label).click()
+        assert download.value.suggested_filename == name
     assert page.locator(".thumbs button").all_inner_texts() == ["", "q05", "q95", "sample", "std"]
     page.locator(".thumbs button", has_text="std").click()
     page.locator("figure img[alt=std]").wait_for()
@@ -255,6 +265,8 @@ def test_a_recording_is_checked_and_filled(page, tmp_path):
     page.locator(".track").nth(1).wait_for()
     page.keyboard.press("x")
     assert page.locator(".player [aria-pressed=true]", has_text="after").count() == 1
+    page.keyboard.press("l")
+    page.locator(".player [aria-pressed=true]", has_text="Loop").wait_for()
 
 
 def test_a_molecule_is_found_and_turned(page):
@@ -271,6 +283,9 @@ def test_a_molecule_is_found_and_turned(page):
     page.locator("button.run:not([disabled])").click()
     page.locator(".molecules tbody tr").nth(1).wait_for()
     page.locator(".three canvas").wait_for()
+    with page.expect_download() as download:
+        page.locator(".downloads a", has_text=re.compile(r"\.sdf$")).click()
+    assert download.value.suggested_filename == "hits.sdf"
     page.locator("th button", has_text="#").click()
     assert page.locator("tbody tr td:first-child").all_inner_texts() == ["1", "2"]
     page.locator("th button", has_text="#").click()
