@@ -89,7 +89,10 @@ def drive(folder: Path, count: int, address: str, workers: int) -> None:
 
 
 def find_workers(ray: bool, driver: int) -> list[int]:
-    """The processes that solve, by how they are called: actors, or children of the driver's process server."""
+    """The processes that solve: actors of our nodes, or children of the driver's process server.
+
+    Actors of other programs' nodes on this machine are left alone.
+    """
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
@@ -98,7 +101,8 @@ def find_workers(ray: bool, driver: int) -> list[int]:
         except (OSError, ValueError):
             continue
         local = "forkserver" in words and parent != driver and ancestor(parent) == driver
-        actor = words.startswith("ray::RemoteCarrier") and "__init__" not in words
+        ours = ancestor(parent) == os.getpid()  # the node that started it is a child of this process
+        actor = ours and words.startswith("ray::RemoteCarrier") and "__init__" not in words
         if actor if ray else local:
             found.append(int(place.name))
     return found

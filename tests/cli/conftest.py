@@ -28,7 +28,7 @@ def cheap(monkeypatch):
     """Put the cheap restoration in place of `restore`; the calls it got."""
     calls = []
 
-    def restore(task, model, seeds=(0,), *, recipe=None, options):
+    def restore(task, model, seeds=(0,), *, recipe=None, options, solver=None):
         calls.append(dict(task=task, model=model, seeds=list(seeds), recipe=recipe, options=options))
         identity = Flow(lambda x, t: 0 * x, (3, *task.size), range=(-1, 1))
         y = task.y.expand(len(seeds), *task.y.shape[1:])

@@ -127,37 +127,98 @@ SAME = {
 }
 
 
+ONE_CHANNEL = ("denoise", "deblur", "upscale")
+"""Where a grey picture, whose channels have one noise, is measured in one channel and is another problem."""
+
+
 @pytest.mark.parametrize("name", SAME)
 def test_pictures_solved_together_are_those_of_single_runs(tmp_path, monkeypatch, small, no_sheet, name):
-    """Also larger than the window, and with a grey picture among them, which is solved apart."""
+    """Also larger than the window, and with a grey picture among them."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     side = 5 if name == "upscale" else 10
-    for i in range(3):
-        noise = np.random.default_rng(i).normal(0, 20, (side, side, 3))
-        picture = (pixels(side + i, side)[:side] + noise).clip(0, 255).astype(np.uint8)
-        Image.fromarray(picture).save(tmp_path / "in" / f"{i}.png")
+    for i in range(2):
+        Image.fromarray(noisy(i, side, side)).save(tmp_path / "in" / f"{i}.png")
     Image.fromarray(pixels(side, side, 1)[..., 0]).save(tmp_path / "in" / "grey.png")
     line = SAME[name]
     assert call(f"batch in --out together --workers 0 --quiet -- {line}") in (0, 1)
     found = {record["name"]: record for record in records(tmp_path / "together")}
-    count = 4 if name == "colorize" else 3  # what a colouring is given is grey anyway
-    assert [found[f"{i}.png"]["together"] for i in range(3)] == [count] * 3
-    assert found["grey.png"]["together"] == (4 if name == "colorize" else 1)
-    for i in range(3):
+    apart = name in ONE_CHANNEL
+    assert [r["together"] for r in found.values()] == ([2, 2, 1] if apart else [3, 3, 3])
+    for i in (0, 1) if apart else (0, 1, "grey"):
         assert call(f"{line} in/{i}.png -o {i}.png --quiet") in (0, 1)
-        folder = tmp_path / "together" / found[f"{i}.png"]["key"]
-        alone, batch = (
-            np.asarray(Image.open(path)).astype(int) for path in (f"{i}.png", folder / f"{i}.png")
+        compare_with_alone(
+            tmp_path / "together" / found[f"{i}.png"]["key"] / f"{i}.png", tmp_path / f"{i}.png"
         )
-        assert np.abs(alone - batch).max() <= 1  # a level of 255, where a value is rounded
-        one, of_batch = report(tmp_path / f"{i}.json"), report(folder / f"{i}.json")
-        row, other = one["samples"][0], of_batch["samples"][0]
-        assert (row["status"], row["gradients"], row["evaluations"]) == (
-            other["status"], other["gradients"], other["evaluations"],
-        )  # fmt: skip
-        assert row["misfit"] == pytest.approx(other["misfit"], rel=1e-3)
-        assert of_batch["solved_together"] == count and of_batch["seconds_of_its_share"] > 0
+
+
+def noisy(seed, height, width):
+    noise = np.random.default_rng(seed).normal(0, 20, (height, width, 3))
+    return (pixels(height + seed, width)[:height] + noise).clip(0, 255).astype(np.uint8)
+
+
+def compare_with_alone(batch, alone):
+    """The picture and the report of a batch are those of a run of its own."""
+    images = [np.asarray(Image.open(path)).astype(int) for path in (batch, alone)]
+    assert np.abs(images[0] - images[1]).max() <= 1  # a level of 255, where a value is rounded
+    one, other = report(alone.with_suffix(".json")), report(batch.with_suffix(".json"))
+    assert one["misfit_unit"] == pytest.approx(other["misfit_unit"])
+    for row, same in zip(one["samples"], other["samples"], strict=True):
+        for name in ("seed", "status", "gradients", "evaluations"):
+            assert row[name] == same[name]
+        assert row["misfit"] == pytest.approx(same["misfit"], rel=1e-3)
+    assert other["solved_together"] > 1 and other["seconds_of_its_share"] > 0
+
+
+BOXES = ["1,1,3,3", "4,4,3,3", "2,3,3,4", "3,0,4,6"]
+
+
+@pytest.mark.parametrize(
+    ("size", "method", "together"),
+    [
+        ((8, 7), "map", [4] * 4),  # less than one window
+        ((24, 20), "plausible", [3, 3, 3, 1]),  # more: the last hole needs more windows than the others
+        ((24, 20), "paper", [3, 3, 3, 1]),
+    ],
+)
+def test_pictures_with_different_masks_share_a_batch(
+    tmp_path, monkeypatch, small, no_sheet, size, method, together
+):
+    """Each hole has its own place and its own noise around it; the results are those of single runs."""
+    monkeypatch.chdir(tmp_path)
+    more = "" if method == "plausible" else "2"
+    for i in range(len(BOXES)):
+        Image.fromarray(noisy(i, *size)).save(f"{i}.png")
+    cells = [f'image inpaint,{i}.png,"{box}",{method},{more},{more},{i}' for i, box in enumerate(BOXES)]
+    write("jobs.csv", *cells, head="command,input,box,method,steps,gradients,seed\n")
+    assert call("batch jobs.csv --out out --workers 0 --quiet") in (0, 1)
+    found = records(tmp_path / "out")
+    assert [record["together"] for record in found] == together
+    options = f"--method {method}" + f" --steps {more} --gradients {more}" * bool(more)
+    for i, (box, record) in enumerate(zip(BOXES, found, strict=True)):
+        if record["together"] > 1:
+            assert call(f"image inpaint {i}.png --box {box} {options} --seed {i} -o a{i}.png --quiet") in (
+                0,
+                1,
+            )
+            compare_with_alone(tmp_path / "out" / record["key"] / f"{i}.png", tmp_path / f"a{i}.png")
+
+
+def test_holes_in_pictures_of_other_sizes_share_a_batch(tmp_path, monkeypatch, small, no_sheet):
+    """Around a hole the flow is asked for the same, however large the picture is."""
+    monkeypatch.chdir(tmp_path)
+    for i, size in enumerate(((24, 20), (17, 31))):
+        Image.fromarray(noisy(i, *size)).save(f"{i}.png")
+    write(
+        "jobs.csv",
+        *[f'image inpaint,{i}.png,"{3 + i},4,3,3",{i}' for i in range(2)],
+        head="command,input,box,seed\n",
+    )
+    assert call("batch jobs.csv --out out --workers 0 --quiet") in (0, 1)
+    for i, record in enumerate(records(tmp_path / "out")):
+        assert record["together"] == 2
+        assert call(f"image inpaint {i}.png --box {3 + i},4,3,3 --seed {i} -o a{i}.png --quiet") in (0, 1)
+        compare_with_alone(tmp_path / "out" / record["key"] / f"{i}.png", tmp_path / f"a{i}.png")
 
 
 @pytest.fixture
@@ -237,9 +298,13 @@ def test_jobs_that_no_batch_takes_are_done_alone():
         {"command": "audio denoise", "seconds": 3.0},
         {"command": "audio check"},
         {"command": "image generate"},
-        {"command": "molecule target"},
+        {"command": "molecule target", "seconds": 3.0},
+        {"command": "molecule score"},
     ):
         assert group_of(options | other) is None
+    for other in ({"gap": "5eV"}, {"mu": "1D"}):
+        molecules = options | {"command": "molecule target"}
+        assert group_of(molecules | other) == group_of(molecules) != group_of(molecules | {"candidates": 3})
 
 
 def test_every_command_has_a_name_for_its_result(here):

@@ -80,7 +80,7 @@ def test_packing_and_unpacking():
 def test_the_velocity_is_that_of_the_same_windows_on_the_canvas():
     damaged = marked(30, 41, (3, 3), (9, 12), (12, 17), (25, 36))
     flow = cover_damage(Flow(mixing, (3, 8, 8)), damaged)
-    cover = flow.velocity.cover
+    cover = flow.velocity.covers[0]
     assert len(cover.corners) > 3 and flow.shape == (3, 1, len(cover.index))
     x, t = normal(2, 3, 30, 41), torch.tensor([0.2, 0.7])
     whole = WindowedVelocity(mixing, (8, 8), cover.corners)(x, t)
@@ -99,7 +99,7 @@ def test_a_hole_has_the_same_answer_in_a_picture_of_any_size():
         options = RecipeOptions(gradients=3)
         done = restore(ImageTask(Inpaint(~hole), x, 0.05, (height, width)), flow, [4], options=options)
         fillings.append(done.images[..., hole])
-        assert len(done.problem.flow.velocity.cover.corners) == 2
+        assert len(done.problem.flow.velocity.covers[0].corners) == 2
     assert_close(fillings[1], fillings[0])
     assert_close(fillings[2], fillings[0])
 
@@ -136,7 +136,7 @@ def test_each_sample_is_shown_in_its_own_picture():
     done = restore(ImageTask(Inpaint(~hole), y, 0.0, (40, 56)), flow, [0, 1], options=options)
     rows, columns = done.region
     unsolved = torch.ones(40, 56, dtype=torch.bool).flatten()
-    unsolved[done.problem.flow.velocity.cover.index] = False
+    unsolved[done.problem.flow.velocity.covers[0].index] = False
     beside = unsolved.reshape(40, 56)[rows, columns]
     assert torch.equal(done.crop(done.result.x1)[..., beside], done.images[..., rows, columns][..., beside])
 

@@ -52,7 +52,7 @@ def test_covered_pixels_have_the_variance_and_neighbours_of_one_window():
     flow = cover_damage(window, damaged)
     found = dense(PowerLaw(), None, 0.4, 0.6, flow)
     assert 0.9 * alone.diag().min() < found.diag().min() and found.diag().max() < 1.1 * alone.diag().max()
-    column = flow.velocity.cover.index % 200
+    column = flow.velocity.covers[0].index % 200
     assert found[column < 100][:, column > 100].abs().max() == 0
     root = PowerLaw().root(flow, 0.4, 0.6)
     z, x = torch.randn(1, 1, *root.weight.shape), torch.randn(1, *flow.shape)

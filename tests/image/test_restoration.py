@@ -107,7 +107,7 @@ def test_only_windows_that_see_damage_are_solved():
 
     flow = Flow(counted, (3, 16, 16), range=(-1, 1))
     done = restore(ImageTask(Inpaint(mask), Inpaint(mask)(x), 0.0, (40, 56)), flow)
-    assert done.problem.flow.velocity.cover.corners == ((2, 0),)
+    assert done.problem.flow.velocity.covers[0].corners == ((2, 0),)
     assert done.problem.flow.shape == (3, 1, 256) and done.region == (slice(2, 18), slice(0, 16))
     assert set(windows) == {1}
     assert (done.images[..., mask] == x[..., mask]).all()  # bit by bit

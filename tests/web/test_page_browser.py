@@ -2,7 +2,8 @@
 
     pip install playwright; apt install chromium
 
-Without both these tests are skipped. HEADWATER_BROWSER names another program than `chromium`.
+Without both these tests are skipped. HEADWATER_BROWSER names another program than `chromium`. All of them share a
+browser and a server, whose workers are forked (`forked_page.py`), since most of a small job is to import torch.
 """
 
 import os
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,10 +30,15 @@ PATIENCE = 120_000
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
+def folder(tmp_path_factory):
+    """Where the server keeps its jobs."""
+    return tmp_path_factory.mktemp("page")
+
+
+@pytest.fixture(scope="module")
+def address(folder):
     """A server of its own."""
-    folder = tmp_path_factory.mktemp("page")
-    words = [sys.executable, "-m", "headwater", "serve", "--port", "0", "--folder", str(folder)]
+    words = [sys.executable, str(Path(__file__).parent / "forked_page.py"), str(folder)]
     server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     line = server.stdout.readline()
     yield re.search(r"http://\S+/", line)[0]
@@ -109,6 +116,12 @@ def test_paint_a_mask_run_watch_reload_cancel(page, tmp_path):
     page.keyboard.press("Control+z")
     page.locator("text=Paint what is lost first.").wait_for()
     page.keyboard.press("Control+y")
+    page.locator("button", has_text="Clear").click()
+    page.locator("text=Paint what is lost first.").wait_for()
+    page.keyboard.press("Control+z")
+    wait_for_words(page, "--mask=ramp-mask.png")
+    page.keyboard.press("e")
+    assert page.locator("button", has_text="Eraser").get_attribute("aria-pressed") == "true"
     before = page.locator(".size input").input_value()
     page.keyboard.press("]")
     assert float(page.locator(".size input").input_value()) > float(before)
@@ -131,32 +144,78 @@ def test_paint_a_mask_run_watch_reload_cancel(page, tmp_path):
 
 
 def test_compare_and_download_on_a_phone(page):
+    """The mean of a posterior, with the std of its draws as a tab."""
     page.set_viewport_size({"width": 390, "height": 844})
     page.locator("button.link", has_text="cat").click()
     page.locator("[data-command='image denoise']").click()
+    page.get_by_label("posterior", exact=True).fill("4")
+    page.locator("summary", has_text="More settings").click()
+    for name in ("steps", "gradients"):
+        page.get_by_label(name, exact=True).fill("1")
+    wait_for_words(page, "--posterior=4")
     page.locator("button.run:not([disabled])").click()
     page.locator("img-comparison-slider").wait_for()
     page.locator("img-comparison-slider").focus()
     page.keyboard.press("ArrowRight")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     with page.expect_download() as download:
-        page.locator(".downloads a", has_text="Picture").click()
+        page.locator(".downloads a", has_text=re.compile("^cat-denoise.png$")).click()
     with Image.open(download.value.path()) as image:
         assert image.size == (64, 64) and download.value.suggested_filename == "cat-denoise.png"
-    # A picture beside the result that says something of it has a tab of its own, whatever it is called.
-    page.route("**/cat-denoise-std.png", lambda route: route.fulfill(path=str(download.value.path())))
-    page.evaluate("""async () => {
-        const { page } = await import("/static/js/main.js");
-        page.view.job.results.push("cat-denoise-std.png");
-        page.view.state = null;
-        page.view.update();
-    }""")
+    for label, name in (("Report", "cat-denoise.json"), ("Sheet", "cat-denoise-sheet.png")):
+        with page.expect_download() as download:
+            page.locator(".downloads a", has_text=label).click()
+        assert download.value.suggested_filename == name
+    assert page.locator(".thumbs button").all_inner_texts() == ["", "q05", "q95", "sample", "std"]
     page.locator(".thumbs button", has_text="std").click()
     page.locator("figure img[alt=std]").wait_for()
+    until(page, "() => document.querySelector('figure img[alt=std]').naturalWidth === 64")
+    caption = page.locator("figcaption").inner_text()
+    assert caption.startswith("The standard deviation of every pixel") and "Here white is 0." in caption
     page.locator(".thumbs button").first.click()
     page.locator("button", has_text="Use as input").click()
     page.locator("canvas.paint").wait_for()
     wait_for_words(page, "headwater image denoise cat-denoise.png")
+
+
+def test_a_picture_is_dropped_pasted_and_seen_in_the_dark(page, address, tmp_path):
+    """A file from a folder, a picture from the clipboard; the theme is kept."""
+    size = "() => [window.page.benches.image.editor].map((e) => e ? `${e.width} x ${e.height}` : '')[0]"
+    page.evaluate("async () => { window.page = (await import('/static/js/main.js')).page; }")
+    Image.new("RGB", (40, 30), "teal").save(tmp_path / "dropped.png")
+    mouse, place = page.context.new_cdp_session(page), page.locator(".drop").bounding_box()
+    for kind in ("dragEnter", "dragOver", "drop"):
+        data = {"items": [], "files": [str(tmp_path / "dropped.png")], "dragOperationsMask": 1}
+        where = {"x": place["x"] + 50, "y": place["y"] + 50}
+        mouse.send("Input.dispatchDragEvent", {"type": kind, **where, "data": data})
+    page.locator("canvas.paint").wait_for()
+    wait_for_words(page, "headwater image inpaint dropped.png")
+    assert page.evaluate(size) == "40 x 30"
+
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address.rstrip("/"))
+    page.evaluate("""async () => {
+        const canvas = new OffscreenCanvas(24, 16);
+        canvas.getContext("2d").fillRect(0, 0, 24, 16);
+        const item = new ClipboardItem({ "image/png": await canvas.convertToBlob({ type: "image/png" }) });
+        await navigator.clipboard.write([item]);
+    }""")
+    page.keyboard.press("Control+v")
+    until(page, size.replace("=> ", "=> '24 x 16' === ", 1))
+    wait_for_words(page, "headwater image inpaint image.png")
+
+    colour = "() => getComputedStyle(document.documentElement).backgroundColor"
+    light = page.evaluate(colour)
+    page.locator("#theme").click()
+    dark = page.evaluate(colour)
+    assert max(levels(dark)) < 80 and min(levels(light)) > 200
+    page.reload()
+    assert page.evaluate(colour) == dark
+    page.locator("#theme").click()
+    assert page.evaluate(colour) == light
+
+
+def levels(colour):
+    return [int(part) for part in re.findall(r"\d+", colour)[:3]]
 
 
 def test_two_fingers_zoom_and_one_paints(page):
@@ -206,6 +265,8 @@ def test_a_recording_is_checked_and_filled(page, tmp_path):
     page.locator(".track").nth(1).wait_for()
     page.keyboard.press("x")
     assert page.locator(".player [aria-pressed=true]", has_text="after").count() == 1
+    page.keyboard.press("l")
+    page.locator(".player [aria-pressed=true]", has_text="Loop").wait_for()
 
 
 def test_a_molecule_is_found_and_turned(page):
@@ -222,6 +283,9 @@ def test_a_molecule_is_found_and_turned(page):
     page.locator("button.run:not([disabled])").click()
     page.locator(".molecules tbody tr").nth(1).wait_for()
     page.locator(".three canvas").wait_for()
+    with page.expect_download() as download:
+        page.locator(".downloads a", has_text=re.compile(r"\.sdf$")).click()
+    assert download.value.suggested_filename == "hits.sdf"
     page.locator("th button", has_text="#").click()
     assert page.locator("tbody tr td:first-child").all_inner_texts() == ["1", "2"]
     page.locator("th button", has_text="#").click()
@@ -230,7 +294,7 @@ def test_a_molecule_is_found_and_turned(page):
     assert page.locator("tbody tr").count() == 0
 
 
-def test_a_sound_is_heard_while_it_is_made_and_kept_when_its_worker_is_killed(page):
+def test_a_sound_is_heard_while_it_is_made_and_kept_when_its_worker_is_killed(page, folder):
     page.get_by_role("tab", name="Recordings").click()
     page.locator("button.link", has_text="guitar").click()
     page.locator("[data-command='audio inpaint']").click()
@@ -247,23 +311,7 @@ def test_a_sound_is_heard_while_it_is_made_and_kept_when_its_worker_is_killed(pa
     wait_for_words(page, "--gradients=100000")
     page.locator("button.run:not([disabled])").click()
     page.locator(".watch .player .wave").wait_for()
-    worker = subprocess.run(
-        ["pgrep", "-f", "headwater.cli.worker"], capture_output=True, text=True
-    ).stdout.split()
-    ours = [int(pid) for pid in worker if is_ours(int(pid))]
-    assert len(ours) == 1
-    os.kill(ours[0], 9)
+    os.kill(int((folder / "worker").read_text()), 9)
     page.locator(".job-head .chip.failed").wait_for()
     assert "SIGKILL" in page.locator(".words-of").inner_text()
     page.locator(".results .player .wave").wait_for()
-
-
-def is_ours(pid):
-    """Whether a process is a worker of the server that this test started."""
-    parent = int(
-        subprocess.run(["ps", "-o", "ppid=", "-p", str(pid)], capture_output=True, text=True).stdout or 0
-    )
-    line = subprocess.run(
-        ["ps", "-o", "ppid=,args=", "-p", str(parent)], capture_output=True, text=True
-    ).stdout
-    return line.strip().startswith(f"{os.getpid()} ") and "--port 0" in line

@@ -177,6 +177,28 @@ def test_a_tiff_and_a_recording_in_aiff_are_shown_as_png_and_wav(page, send, fol
     assert answer.status_code in (200, 422)
 
 
+def test_a_preview_or_log_that_is_replaced_while_it_is_sent_is_whole(page, submit, follow, monkeypatch):
+    """A job writes both while it runs: the length that is told is that of the bytes that are sent."""
+    import anyio
+
+    job = submit(seed=7)
+    follow(job, "running")
+    feed, plain = page.desk.place(page.desk.find(job["id"])) / "feed", anyio.open_file
+    end = time.monotonic() + 30
+    while not (feed / "preview.png").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+
+    async def replaced(path, *arguments, **options):
+        feed.joinpath(str(path)).write_bytes(b"less")
+        return await plain(path, *arguments, **options)
+
+    monkeypatch.setattr(anyio, "open_file", replaced)
+    (feed / "log.txt").write_text("a line of the log")
+    for what in ("preview", "log"):
+        answer = page.get(f"/api/jobs/{job['id']}/{what}")
+        assert answer.status_code == 200 and int(answer.headers["content-length"]) == len(answer.content) > 4
+
+
 def test_the_last_recording_or_molecule_is_a_preview_too(page, submit, follow):
     job = follow(submit(WAIT), "running")
     feed_of = page.desk.place(page.desk.find(job["id"])) / lane.FEED

@@ -19,7 +19,7 @@ from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.prediction import Velocity
 from headwater.flows.windowed import bump, evaluate_windows, place_windows
-from headwater.problem.batch import select
+from headwater.problem.batch import select, select_rows
 
 Place = tuple[slice, slice]
 
@@ -182,31 +182,44 @@ class CoveredVelocity:
     ----------
     window
         The velocity of one window.
-    cover
-        The windows.
+    covers
+        The windows: one cover for all problems, or one for each, with equally many windows and pixels.
     places
-        `cover.places`.
+        `cover.places` of each, int64 `[1 or batch, windows, h * w]`.
     """
 
     window: Velocity
-    cover: Cover
+    covers: tuple[Cover, ...]
     places: Tensor
 
     def select(self, index: Tensor) -> CoveredVelocity:
         """The velocity of the problems in `index` `[k]`."""
-        return replace(self, window=select(self.window, index))
+        covers: tuple[Cover, ...] = select_rows(self.covers, index)
+        return CoveredVelocity(select(self.window, index), covers, select_rows(self.places, index))
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        (batch, channels, _, pixels), (h, w) = x.shape, self.cover.window
+        (batch, channels, _, pixels), (h, w) = x.shape, self.covers[0].window
         places = self.places.to(x.device)
-        tiles = x[:, :, 0, places].permute(2, 0, 1, 3).reshape(-1, channels, h, w)
-        problem = torch.arange(batch, device=x.device).repeat(len(places))
-        v = evaluate_windows(self.window, tiles, problem, t).reshape(len(places), batch, channels, -1)
+        count = places.shape[1]
+        tiles = gather_windows(x, places).movedim(2, 0).reshape(-1, channels, h, w)
+        problem = torch.arange(batch, device=x.device).repeat(count)
+        v = evaluate_windows(self.window, tiles, problem, t).reshape(count, batch, channels, -1)
         weight = (bump(h)[:, None] * bump(w)).flatten().to(x)
-        weighted = (v * weight).permute(1, 2, 0, 3).reshape(batch, channels, -1)
-        total = x.new_zeros(batch, channels, pixels).index_add(2, places.flatten(), weighted)
-        mass = x.new_zeros(pixels).index_add(0, places.flatten(), weight.repeat(len(places)))
-        return (total / mass)[:, :, None]
+        total = add_windows((v * weight).movedim(0, 2), places, pixels)
+        return total / add_windows(weight.expand(len(places), 1, count, -1), places, pixels)
+
+
+def gather_windows(x: Tensor, places: Tensor) -> Tensor:
+    """The windows `[batch, c, windows, h * w]` of covered pixels x `[batch, c, 1, pixels]`, at their `places`."""
+    index = places.flatten(1)[:, None].expand(*x.shape[:2], -1)
+    return x[:, :, 0].gather(2, index).reshape(*x.shape[:2], *places.shape[1:])
+
+
+def add_windows(windows: Tensor, places: Tensor, pixels: int) -> Tensor:
+    """The sum of windows `[batch, c, windows, h * w]` on the covered pixels, `[batch, c, 1, pixels]`."""
+    batch, channels = windows.shape[:2]
+    index = places.flatten(1)[:, None].expand(batch, channels, -1)
+    return windows.new_zeros(batch, channels, pixels).scatter_add(2, index, windows.flatten(2))[:, :, None]
 
 
 def cover_damage(flow: Flow, damaged: Tensor) -> Flow:
@@ -226,4 +239,33 @@ def cover_damage(flow: Flow, damaged: Tensor) -> Flow:
     """
     cover = Cover.over(damaged, (flow.shape[1], flow.shape[2]))
     shape = (flow.shape[0], 1, len(cover.index))
-    return Flow(CoveredVelocity(flow, cover, cover.places), shape, flow.path, flow.range)
+    return Flow(CoveredVelocity(flow, (cover,), cover.places[None]), shape, flow.path, flow.range)
+
+
+def put_covers_side_by_side(flows: Sequence[Flow]) -> Flow:
+    """The flow of a batch whose i-th problem is that of the i-th flow of `cover_damage`, each around its own damage.
+
+    Their windows have one velocity, that of the first.
+
+    Raises
+    ------
+    Misuse
+        The flows have another number of covered pixels, or of windows, than the first.
+
+    Examples
+    --------
+    >>> damaged = torch.zeros(2, 40, 60, dtype=torch.bool)
+    >>> damaged[0, 10, 20] = damaged[1, 30, 50] = True
+    >>> flow = Flow(lambda x, t: -x, (3, 8, 8))
+    >>> both = put_covers_side_by_side([cover_damage(flow, one) for one in damaged])
+    >>> both(torch.ones(2, 3, 1, 64), torch.tensor(0.5)).shape, both.velocity.covers[1].corners
+    (torch.Size([2, 3, 1, 64]), ((26, 46),))
+    """
+    velocities = [flow.velocity for flow in flows]
+    places = [v.places for v in velocities if isinstance(v, CoveredVelocity)]
+    covers = [cover for v in velocities if isinstance(v, CoveredVelocity) for cover in v.covers]
+    first = velocities[0]
+    alike = len({(p.shape, len(c.index)) for p, c in zip(places, covers, strict=True)}) == 1
+    if not isinstance(first, CoveredVelocity) or len(covers) != len(flows) or not alike:
+        raise Misuse("The flows cover different numbers of pixels.", "Solve their problems one by one.")
+    return replace(flows[0], velocity=replace(first, covers=tuple(covers), places=torch.cat(places)))

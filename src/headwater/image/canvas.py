@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from headwater.flows.cover import Cover
+from headwater.flows.cover import Cover, CoveredVelocity
 from headwater.flows.flow import Flow
 from headwater.flows.watched import WatchedVelocity
 from headwater.problem.operator import Operator
@@ -34,12 +34,19 @@ class Crop:
         return pad(y, (0, self.canvas[1] - self.width, 0, self.canvas[0] - self.height))
 
 
-def cover_of(flow: Flow) -> Cover | None:
-    """The cover of a flow that solves damage alone (`cover_damage`), else None."""
+def covers_of(flow: Flow) -> tuple[Cover, ...]:
+    """The covers of a flow that solves damage alone: one for all problems, or one for each; else none."""
     velocity = flow.velocity
     while isinstance(velocity, WatchedVelocity):
         velocity = velocity.velocity
-    return getattr(velocity, "cover", None)
+    return velocity.covers if isinstance(velocity, CoveredVelocity) else ()
+
+
+def cover_of(flow: Flow) -> Cover | None:
+    """The one cover of a flow that solves damage alone (`cover_damage`), else None."""
+    covers = covers_of(flow)
+    assert len(covers) < 2  # a batch of several is taken apart before its pictures are finished
+    return covers[0] if covers else None
 
 
 def pad_to(mask: Tensor, canvas: tuple[int, int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn.functional import max_pool2d
 from headwater.errors import Misuse
 from headwater.flows.cover import Cover
 from headwater.flows.flow import Flow
-from headwater.image.canvas import cover_of
+from headwater.image.canvas import covers_of
 from headwater.problem.cost import Misfit
 from headwater.recipes.fresh import unseen
 
@@ -69,8 +70,8 @@ class InsideHoles:
     def share(self, flow: Flow, misfit: Misfit, x: Tensor) -> Tensor:
         """The share at every pixel, `[batch, 1, h, w]`; of a flow on a cover's pixels, `[batch, 1, 1, pixels]`."""
         missing = unseen(misfit, x).all(1, keepdim=True)
-        cover = cover_of(flow)
-        inside = self.of_mask(missing) if cover is None else self._erode_covered(missing, cover)
+        covers = covers_of(flow)
+        inside = self._erode_covered(missing, covers) if covers else self.of_mask(missing)
         return torch.where(inside, self.inside, 1.0).to(x)
 
     def of_mask(self, missing: Tensor) -> Tensor:
@@ -86,6 +87,10 @@ class InsideHoles:
         known = (~missing).float()
         return max_pool2d(known, 2 * self.depth + 1, stride=1, padding=self.depth) == 0
 
-    def _erode_covered(self, missing: Tensor, cover: Cover) -> Tensor:
-        """What lies beyond the cover is known."""
+    def _erode_covered(self, missing: Tensor, covers: Sequence[Cover]) -> Tensor:
+        """What lies beyond a cover is known."""
+        if len(covers) > 1:
+            rows = zip(torch.split(missing, 1), covers, strict=True)
+            return torch.cat([self._erode_covered(row, [cover]) for row, cover in rows])
+        cover = covers[0]
         return cover.pack(self.of_mask(cover.unpack(missing, missing.new_zeros(1, 1, *cover.canvas))))

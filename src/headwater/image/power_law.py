@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.flows.cover import Cover
+from headwater.flows.cover import Cover, add_windows, gather_windows
 from headwater.flows.flow import Flow
 from headwater.flows.windowed import bump
-from headwater.image.canvas import cover_of
+from headwater.image.canvas import covers_of
 
 WINDOW = 64
 """Pixels along the window that `deviation` is measured in."""
@@ -87,12 +87,12 @@ class PowerLaw:
                 f"The power law is one of pictures, and an event of the flow is {list(flow.shape)}.",
                 "Give a flow of pictures [channels, height, width], or take the covariance White().",
             )
-        cover = cover_of(flow)
+        covers = covers_of(flow)
         colours, axes = self._colours(flow.shape[0])
-        power = colours[:, None, None] * self._power(flow.shape[1:] if cover is None else cover.window)
+        power = colours[:, None, None] * self._power(covers[0].window if covers else flow.shape[1:])
         gain = self.spread * sigma * (power / (alpha**2 * power + sigma**2)).sqrt()
         root = SpectralRoot(gain.float(), axes.float())
-        return root if cover is None else CoveredRoot.over(cover, root)
+        return CoveredRoot.over(covers, root) if covers else root
 
     def _power(self, size: Sequence[int]) -> Tensor:
         """c / f^2 at the frequencies of the real Fourier transform of the mirrored picture, `[2 h, w + 1]`.
@@ -158,9 +158,11 @@ class CoveredRoot:
     window
         F.
     places
-        Where the pixels of every window are among those covered, int64 `[windows, h * w]`.
+        Where the pixels of every window are among those covered, int64 `[1 or batch, windows, h * w]`.
     weight
-        D_w, `[windows, h * w]`.
+        D_w, `[1 or batch, windows, h * w]`.
+    pixels
+        How many are covered.
     size
         Height and width of a window.
     """
@@ -168,30 +170,28 @@ class CoveredRoot:
     window: SpectralRoot
     places: Tensor
     weight: Tensor
+    pixels: int
     size: tuple[int, int]
 
     @classmethod
-    def over(cls, cover: Cover, window: SpectralRoot) -> CoveredRoot:
-        """The root for the windows of a cover."""
-        h, w = cover.window
-        share = (bump(h)[:, None] * bump(w)).flatten().double().expand(len(cover.corners), -1)
-        places = cover.places
-        total = share.new_zeros(len(cover.index)).index_add(0, places.flatten(), share.flatten())
-        return cls(window, places, (share / total[places]).sqrt(), (h, w))
+    def over(cls, covers: Sequence[Cover], window: SpectralRoot) -> CoveredRoot:
+        """The root for the windows of one cover for all problems, or one for each."""
+        (h, w), pixels = covers[0].window, len(covers[0].index)
+        places = torch.stack([cover.places for cover in covers])
+        share = (bump(h)[:, None] * bump(w)).flatten().double().expand(places.shape)
+        total = add_windows(share[:, None], places, pixels)
+        return cls(window, places, (share / gather_windows(total, places)[:, 0]).sqrt(), pixels, (h, w))
 
     def __call__(self, z: Tensor) -> Tensor:
         """R z `[batch, c, 1, pixels]` of white windows `[batch, c, windows, h * w]`."""
         (batch, channels), (h, w) = z.shape[:2], self.size
         windows = z.movedim(2, 1).reshape(-1, channels, h, w)
         filtered = self.window(windows).reshape(batch, -1, channels, h * w).movedim(1, 2)
-        faded = (filtered * self.weight.to(z)).flatten(2)
-        pixels = int(self.places.max()) + 1
-        places = self.places.flatten().to(z.device)
-        return z.new_zeros(batch, channels, pixels).index_add(2, places, faded)[:, :, None]
+        return add_windows(filtered * self.weight[:, None].to(z), self.places.to(z.device), self.pixels)
 
     def adjoint(self, x: Tensor) -> Tensor:
         """R' x, `[batch, c, windows, h * w]`, of covered pixels `[batch, c, 1, pixels]`."""
         (batch, channels), (h, w) = x.shape[:2], self.size
-        windows = x[:, :, 0, self.places.to(x.device)] * self.weight.to(x)
+        windows = gather_windows(x, self.places.to(x.device)) * self.weight[:, None].to(x)
         filtered = self.window(windows.movedim(2, 1).reshape(-1, channels, h, w))
         return filtered.reshape(batch, -1, channels, h * w).movedim(1, 2)

@@ -7,7 +7,7 @@ images = task.finish(result.x1, problem)   the picture's part, agreeing with y, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -101,6 +101,7 @@ def restore(
     *,
     recipe: Recipe | None = None,
     options: RecipeOptions | None = None,
+    solver: Callable[..., Result] = Problem.solve,
 ) -> Restoration:
     """Find images x with A(x) = y up to the noise, one per seed.
 
@@ -116,6 +117,9 @@ def restore(
         The method; by default that of the problem.
     options
         What the user says about any method.
+    solver
+        What solves the problem, `solver(problem, seeds, recipe=..., options=...)`: by default at once and alone. A
+        batch of files solves the problems of several pictures together.
 
     Returns
     -------
@@ -142,7 +146,7 @@ def restore(
         )
     task = replace(task, y=task.y.expand(len(seeds), *task.y.shape[1:]))
     problem = task.pose(model)
-    result = problem.solve(seeds, recipe=recipe, options=options)
+    result = solver(problem, seeds, recipe=recipe, options=options)
     if task.tells_noise and problem.latent is None:
         inside = share_inside(task.y, model).sqrt() if task.measures_picture else torch.tensor(1.0)
         result = tell_overfitted(result, task.operator.count(task.y), 0.8 * inside)

@@ -269,13 +269,9 @@ class ImageTask:
         """
         if self.is_denoising:
             return self.noise
-        if (
-            self.noise < self.resolution
-            and (known := known_pixels(self.operator, (1, 1, *self.size))) is not None
-        ):
-            rows, columns = surround(~known.all(0)[0])
-            seen = estimate_noise(self.y[..., rows, columns], known[..., rows, columns])
-            return seen.clamp(min=self.resolution)
+        known = known_pixels(self.operator, (1, 1, *self.size)) if self.noise < self.resolution else None
+        if known is not None:
+            return estimate_noise_around(self.y, known).clamp(min=self.resolution)
         return max(self.noise, self.resolution)
 
     def finish(self, x1: Tensor, problem: Problem | None = None) -> Tensor:
@@ -364,6 +360,19 @@ class ImageTask:
         if tuple(self.y.shape[1:]) == shape and not self.y.is_complex():
             return self.y
         return torch.zeros(1, *shape, dtype=self.y.real.dtype, device=self.y.device)
+
+
+def estimate_noise_around(y: Tensor, known: Tensor) -> Tensor:
+    """The noise of pictures y `[batch, c, h, w]` by the pixels around what is not `known`, `[batch]`.
+
+    `known` is bool `[1 or batch, 1, h, w]`; each picture is seen around its own damage, whatever its neighbours lack.
+    """
+    if len(known) > 1:
+        each = (torch.split(x, 1) for x in (y.expand(len(known), *y.shape[1:]), known))
+        pairs = zip(*each, strict=True)
+        return torch.cat([estimate_noise_around(*pair) for pair in pairs])
+    rows, columns = surround(~known[0, 0])
+    return estimate_noise(y[..., rows, columns], known[..., rows, columns])
 
 
 def is_picture_operator(operator: object) -> bool:

@@ -1,16 +1,95 @@
-"""Operators of single problems, side by side as the operator of a batch: recordings with other gaps, say."""
+"""Operators of single problems as the operator of a batch: pictures with other masks, recordings with other rooms.
+
+Operators of one kind become one with a row for each problem; others are evaluated side by side.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from headwater.problem.compose import Composition
 from headwater.problem.operator import LinearOperator, Operator
+
+
+def contents(thing: Any, *, shapes: bool = False) -> Iterator[bytes]:
+    """What a thing is made of, in bytes; a function or a network is only ever equal to itself.
+
+    With `shapes` a tensor counts by its type and the shape of a row and not by its values: such things can be joined.
+    """
+    if isinstance(thing, Tensor):
+        yield f"{thing.dtype} {list(thing.shape[1:] if shapes else thing.shape)}".encode()
+        if not shapes:
+            yield thing.detach().cpu().contiguous().numpy().tobytes()
+    elif isinstance(thing, str | int | float | bool | None):
+        yield repr(thing).encode()
+    elif isinstance(thing, tuple | list):
+        for one in thing:
+            yield from contents(one, shapes=shapes)
+    elif isinstance(thing, Mapping):
+        for name in sorted(thing):
+            yield from contents((name, thing[name]), shapes=shapes)
+    elif isinstance(thing, Operator):
+        yield type(thing).__qualname__.encode()
+        for name, value in sorted(vars(thing).items()):
+            yield name.encode()
+            joined = name in thing.per_problem or isinstance(value, Operator)
+            yield from contents(value, shapes=shapes and joined)
+    elif is_dataclass(thing) and not isinstance(thing, type):
+        yield type(thing).__qualname__.encode()
+        for field in fields(thing):
+            yield from contents(getattr(thing, field.name), shapes=shapes)
+    else:
+        yield str(id(thing)).encode()
+
+
+def are_alike(things: Sequence[Any], *, shapes: bool = False) -> bool:
+    """Whether things are made of the same, see `contents`."""
+    return len({tuple(contents(thing, shapes=shapes)) for thing in things}) == 1
+
+
+def join_operators(parts: Sequence[Operator], shapes: Sequence[Sequence[int]]) -> Operator:
+    """The operator of a batch whose i-th problem is measured by the i-th part.
+
+    Equal parts are one operator; parts that differ in the tensors that an operator holds for each problem, as masks,
+    become one that holds those of all; any others are put side by side.
+
+    Parameters
+    ----------
+    parts
+        An operator for each problem, each of one problem.
+    shapes
+        Of the measurement of each, without the axis of problems.
+
+    Examples
+    --------
+    >>> from headwater.image.operators import Inpaint
+    >>> parts = [Inpaint(torch.tensor([[True, False]])), Inpaint(torch.tensor([[False, True]]))]
+    >>> join_operators(parts, [(1, 1, 2), (1, 1, 2)]).mask.shape
+    torch.Size([2, 1, 1, 2])
+    """
+    alike = len({tuple(shape) for shape in shapes}) == 1 and are_alike(parts, shapes=True)
+    return stack_operators(parts) if alike else put_side_by_side(parts, shapes)
+
+
+def stack_operators(parts: Sequence[Any]) -> Any:
+    """One operator with the per-problem tensors of all parts; one of the parts if they are equal."""
+    first = parts[0]
+    if are_alike(parts):
+        return first
+    if isinstance(first, Composition):
+        outer, inner = ([getattr(part, name) for part in parts] for name in ("outer", "inner"))
+        return replace(first, outer=stack_operators(outer), inner=stack_operators(inner))
+    joined = copy.copy(first)
+    for name in first.per_problem:
+        object.__setattr__(joined, name, torch.cat([getattr(part, name) for part in parts]))
+    return joined
 
 
 def put_side_by_side(parts: Sequence[Operator], shapes: Sequence[Sequence[int]]) -> SideBySide:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -307,8 +308,7 @@ def clean_name(name: str) -> str:
 def add_results(app: FastAPI, desk: Desk) -> None:
     """Files out."""
 
-    def send(find: Callable[[], Path], name: str, download: bool) -> FileResponse:
-        path = find()
+    def send(path: Path, name: str, download: bool) -> FileResponse:
         if not path.is_file():
             raise LookupError(name)
         headers = {"Content-Security-Policy": HARMLESS, "Cache-Control": "no-store"}
@@ -323,20 +323,29 @@ def add_results(app: FastAPI, desk: Desk) -> None:
         if not download and path.is_file() and not is_shown(path):
             path = await render(path)
             desk.sizes.pop(id, None)
-            return send(lambda: path, path.name, download)
-        return send(lambda: path, name, download)
+            return send(path, path.name, download)
+        return send(path, name, download)
+
+    def send_whole(path: Path, kind: str) -> Response:
+        """A small file that its job may replace or go on writing while it is sent: the bytes of one moment."""
+        try:
+            data = path.read_bytes()
+        except OSError:
+            raise LookupError(path.name) from None
+        headers = {"Content-Security-Policy": HARMLESS, "Cache-Control": "no-store"}
+        return Response(data, media_type=kind, headers=headers)
 
     @app.get("/api/jobs/{id}/preview")
-    async def preview(id: Id) -> FileResponse:
+    async def preview(id: Id) -> Response:
         """The last picture, recording or molecule that a job showed while it ran."""
         feed = desk.place(desk.find(id)) / FEED
         path = next((p for form in FORMS if (p := feed / f"{PREVIEW}{form}").is_file()), feed / PREVIEW)
-        return send(lambda: path, path.name, False)
+        return send_whole(path, guess_type(path.name)[0] or "text/plain; charset=utf-8")
 
     @app.get("/api/jobs/{id}/log")
-    async def log(id: Id) -> FileResponse:
+    async def log(id: Id) -> Response:
         """What the command printed."""
-        return send(lambda: desk.place(desk.find(id)) / FEED / LOG, LOG, False)
+        return send_whole(desk.place(desk.find(id)) / FEED / LOG, "text/plain; charset=utf-8")
 
     @app.post("/api/jobs/{id}/files/{name}/take", status_code=201)
     async def take(id: Id, name: Name, kind: Kind) -> Answer:

@@ -45,7 +45,7 @@ def asked(monkeypatch):
     """
     seen = []
 
-    def design(request, networks=None, *, recipe=None, callback=None, check=None):
+    def design(request, networks=None, *, recipe=None, callback=None, check=None, solver=None):
         seen.append((request, recipe))
         n = request.count
         for k in range(1, 4) if request.targets or request.cost else ():

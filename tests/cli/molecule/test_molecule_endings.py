@@ -158,7 +158,7 @@ def interrupting(monkeypatch, at):
     """Press Ctrl-C in the rounds `at` of the design."""
     stub = designing.design
 
-    def design(request, networks=None, *, recipe, callback, check):
+    def design(request, networks=None, *, recipe, callback, check, solver):
         def press(event):
             for _ in range(at.count(event.round)):
                 signal.raise_signal(signal.SIGINT)

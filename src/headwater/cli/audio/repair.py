@@ -47,7 +47,8 @@ DEFINITIONS = {
     "exact": "whether samples that were not repaired are as they were; over: samples cut off at full scale",
     "evaluations": "forward calls of the network for a channel, mid and side of two where they are restored as such;"
     " no entry where the flow was not asked: clipping, noise that is finer than it resolves, silence",
-    "solved_together": "recordings of which stretches were solved as one batch; `seconds` is the time of all",
+    "solved_together": "recordings of which stretches were solved as one batch; `seconds` is the time of all, "
+    "`seconds_of_its_share` that of solving by their number",
 }
 
 
@@ -89,8 +90,6 @@ class RepairJob(Job):
         Follows the work; its record is the curve of the stretch that is solved.
     solver
         What solves the problems of its stretches; a batch of recordings solves those of several at once.
-    together
-        How many recordings a batch had at once, at most.
     """
 
     recording: Recording
@@ -103,7 +102,6 @@ class RepairJob(Job):
     shown: Shown | None = None
     failure: BaseException | None = None
     solver: Solver = Problem.solve
-    together: int = 1
 
     rows: ClassVar[str] = "stretches"
     row: ClassVar[str] = "stretch"
@@ -171,7 +169,6 @@ class RepairJob(Job):
         written = self.written.file
         about = {k: getattr(written, k) for k in ("rate", "frames", "channels", "format", "subtype")}
         return {
-            **({"solved_together": self.together} if self.together > 1 else {}),
             "output": {
                 "file": str(written.path),
                 **about,

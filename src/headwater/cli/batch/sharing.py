@@ -5,41 +5,16 @@ from __future__ import annotations
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from headwater.cli.shared.progress import Watch
 from headwater.dflow.result import Event, Result
 from headwater.optimizers.status import Status
-from headwater.problem.operator import Operator
-
-
-def contents(thing: Any) -> Iterator[bytes]:
-    """What an operator is made of, in bytes; a function is only ever equal to itself."""
-    if isinstance(thing, Tensor):
-        yield f"{thing.dtype} {list(thing.shape)}".encode()
-        yield thing.detach().cpu().contiguous().numpy().tobytes()
-    elif isinstance(thing, str | int | float | bool | None):
-        yield repr(thing).encode()
-    elif isinstance(thing, tuple | list):
-        for one in thing:
-            yield from contents(one)
-    elif isinstance(thing, Operator):
-        yield type(thing).__qualname__.encode()
-        for name, value in sorted(vars(thing).items()):
-            yield name.encode()
-            yield from contents(value)
-    elif is_dataclass(thing) and not isinstance(thing, type):
-        yield type(thing).__qualname__.encode()
-        for field in fields(thing):
-            yield from contents(getattr(thing, field.name))
-    else:
-        yield str(id(thing)).encode()
 
 
 @dataclass(frozen=True)
@@ -75,29 +50,19 @@ def of_problems(event: Event, part: slice, place: Tensor) -> Event:
     return replace(event, active=event.active[place] - part.start, best=event.best[part], x0=x0, **own)
 
 
-def follow(watch: Watch) -> Callable[[Event], Status | None]:
-    """What notes an event in the record of a watch, and shows nothing."""
-
-    def note(event: Event) -> Status | None:
-        watch.note(event)
-        return watch.check()
-
-    return note
-
-
 def rows_of(result: Result, part: slice) -> Result:
     """The result of the problems of a `part`, as a run of their own would have it."""
-    own = {
-        name: getattr(result, name)[part] for name in ("x0", "x1", "cost", "measure", "status", "gradients")
-    }
     spent = result.preparation
-    return replace(
-        result,
-        **own,
-        trace=result.trace[..., part],
-        state=None,
-        preparation=spent[part] if isinstance(spent, Tensor) and spent.ndim else spent,
-    )
+    own = spent[part] if isinstance(spent, Tensor) and spent.ndim else spent
+    rows: Result = select_part(result, part, trace=result.trace[..., part], state=None, preparation=own)
+    return rows
+
+
+def select_part(result: Any, part: slice, **more: Any) -> Any:
+    """The rows of a `part` of a dataclass: of all of its tensors and tuples; `more` is put in as it is."""
+    names = [f.name for f in fields(result) if f.name not in more]
+    rows = {name: value[part] for name in names if isinstance(value := getattr(result, name), Tensor | tuple)}
+    return replace(result, **rows, **more)
 
 
 def in_order(counts: Sequence[int]) -> list[slice]:

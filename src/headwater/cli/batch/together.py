@@ -1,44 +1,43 @@
-"""Jobs that share model, shape and method are solved as one batch, each into its own folder.
+"""Jobs that share a model and a method: where several of them ask the flow, they ask it at once.
 
-A batch of k gives what k runs of one give, within rounding (the second promise of the house). Where a run of one
-looks at its own picture to choose what is computed, as around a hole, only pictures that choose the same go together.
+A batch of k gives what k runs of one give, within rounding (the second promise of the house). Each job runs on its
+own up to the problem that it wants solved, and waits (`Strand`); the problems of all that wait are solved in batches
+of equal shapes, and each job goes on with its part of the result, to its own files and its own report.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import Tensor
 
 from headwater.batch import Job, Outcome
-from headwater.cli.batch.sharing import Fork, contents, follow, in_order, rows_of
+from headwater.cli.batch.sharing import Strand
 from headwater.errors import Misuse
-from headwater.flows.latent import LatentModel
-from headwater.problem.batch import select_rows
+from headwater.recipes.recipe import RecipeOptions
 from headwater.solvers.memory import available_memory
 
 if TYPE_CHECKING:
-    from headwater.cli.image.restoration import RestoreJob
-    from headwater.image.restoration import Restoration
+    from headwater.cli.shared.job import Job as CommandJob
 
 Sharers = Callable[[torch.device], int]
 """How many workers share the memory of a device."""
 PICTURES = ("inpaint", "upscale", "deblur", "denoise", "colorize", "dejpeg", "declip")
 RECORDINGS = ("inpaint", "extend", "declip", "denoise", "dereverb", "restore")
+MOLECULES = ("generate", "target", "grow")
 """Commands whose jobs may be solved as one batch; others are solved one by one."""
 OWN = ("seed", "samples", "reference", "box", "grow", "mask", "output", "photos")
 """Options in which pictures of one group may differ; the worker compares what they lead to."""
-METHOD = ("command", "method", "steps", "gradients")
-"""Options that recordings of one group share; each has an operator of its own."""
+METHOD = ("command", "method", "steps", "gradients", "candidates")
+"""Options that recordings, and molecules, of one group share; each has a problem of its own."""
 
 
 def group_of(options: Mapping[str, Any]) -> str | None:
@@ -46,144 +45,167 @@ def group_of(options: Mapping[str, Any]) -> str | None:
     domain, _, command = str(options["command"]).partition(" ")
     if options.get("seconds") is not None or options.get("posterior") is not None:
         return None
-    if domain == "audio" and command in RECORDINGS and options.get("model") is None:
+    own = domain == "audio" and command in RECORDINGS and options.get("model") is None
+    if own or (domain == "molecule" and command in MOLECULES):
         return json.dumps({k: options.get(k) for k in METHOD}, sort_keys=True)
     if domain == "image" and command in PICTURES:
         return json.dumps({k: v for k, v in options.items() if k not in OWN}, sort_keys=True)
     return None
 
 
-def solve_together(
-    jobs: Sequence[Job], folders: Sequence[Path], sharers: Sharers
-) -> Iterator[tuple[int, Outcome]]:
-    """Solve those of the jobs that go together, as many at once as memory allows; the others are left."""
-    if jobs[0].options["command"].startswith("audio "):
-        from headwater.cli.batch.recordings import solve_recordings
+class Asked(Protocol):
+    """What a job wants solved, and what it needs to know to be solved with others."""
 
-        yield from solve_recordings(jobs, folders, sharers)
-        return
-    groups: dict[str, list[Entry]] = {}
-    for entry in make_entries(jobs, folders):
-        groups.setdefault(fingerprint(entry.restoration), []).append(entry)
-    for entries in groups.values():
-        for part in as_many_as_fit(entries, entries[0].restoration, sharers):
-            if len(part) > 1:
-                yield from solve(part)
+    options: RecipeOptions
+
+    @property
+    def count(self) -> int:
+        """How many problems it has."""
+
+    @property
+    def most(self) -> int | None:
+        """The most problems of a batch beside what memory allows."""
+
+    def fingerprint(self) -> str:
+        """What problems that go together have in common."""
+
+    def bytes_of_one(self, device: torch.device) -> int:
+        """The memory that a problem takes."""
+
+    def solve_alone(self) -> Any:
+        """The result of a run of its own."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Entry:
-    """A job of a batch: its place, its folder, and the restoration, ready to be solved."""
+    """A job of a batch: its place, its folder, what it does, and where it runs."""
 
     place: int
     folder: Path
-    restoration: RestoreJob
+    job: CommandJob
+    strand: Strand
+    asked: Any = None
+
+
+def solve_together(
+    jobs: Sequence[Job], folders: Sequence[Path], sharers: Sharers
+) -> Iterator[tuple[int, Outcome]]:
+    """Do jobs side by side; one that is refused, or raises what no job should, is left."""
+    start = time.perf_counter()
+    entries = list(make_entries(jobs, folders))
+    if len(entries) < 2:
+        return
+    for entry in entries:
+        entry.asked = entry.strand.go_on()
+    while waiting := [entry for entry in entries if entry.asked is not None]:
+        for part in divide(waiting, sharers):
+            for entry, answer in zip(part, answer_all(part), strict=True):
+                entry.asked = entry.strand.go_on(answer)
+    seconds = (time.perf_counter() - start) / len(entries)
+    for entry in entries:
+        if isinstance(entry.strand.error, KeyboardInterrupt):
+            raise entry.strand.error
+        if entry.strand.error is not None:
+            empty(entry.folder)
+            continue
+        yield entry.place, replace(entry.strand.value, seconds=seconds)
 
 
 def make_entries(jobs: Sequence[Job], folders: Sequence[Path]) -> Iterator[Entry]:
-    """The restorations of jobs; one that is refused is left, and says why when it is done alone."""
+    """The jobs of commands, ready to run; one that is refused is left, and says why when it is done alone."""
     from headwater.cli.batch.work import call_command, record
-    from headwater.cli.image.restoration import RestoreJob
     from headwater.cli.shared.job import collect
 
     for place, (job, folder) in enumerate(zip(jobs, folders, strict=True)):
         with record(folder), collect() as found, suppress(Misuse, OSError):
             call_command(job, folder)
         for one in found:
-            if type(one) is RestoreJob:  # a job of another kind, such as one that finds its kernel, does more
-                yield Entry(place, folder, one)
+            if hasattr(one, "solver") and getattr(one, "shares", True):
+                yield Entry(place, folder, one, Strand(partial(carry_out, one, folder)))
 
 
-def fingerprint(restoration: RestoreJob) -> str:
-    """What restorations that go together have in common, beside their options: damage, noise, shapes, greyness."""
-    task = restoration.request.task
-    y = task.y
-    grey = y.ndim == 4 and y.shape[1] == 3 and bool((y - y.mean(1, keepdim=True)).abs().max() <= 1e-6)
-    known = (task.noise, task.size, y.shape, y.dtype, grey, task.guess is None, restoration.device)
-    digest = hashlib.sha256(repr(known).encode())
-    for part in contents(task.operator):
-        digest.update(part)
-    return digest.hexdigest()
-
-
-def as_many_as_fit(
-    entries: Sequence[Entry], restoration: RestoreJob, sharers: Sharers
-) -> Iterator[list[Entry]]:
-    """The entries in parts that fit into this worker's share of 60 % of the free memory, or into --memory."""
-    device = restoration.device
-    room = restoration.options.memory or 0.6 * available_memory(device) / sharers(device)
-    most = max(1, int(room // sample_bytes(restoration)))
-    part: list[Entry] = []
-    for entry in entries:
-        if part and sum(e.restoration.options.samples for e in [*part, entry]) > most:
-            yield part
-            part = []
-        part.append(entry)
-    yield part
-
-
-def sample_bytes(restoration: RestoreJob) -> int:
-    """The memory that one sample of a restoration takes."""
-    from headwater.cli.image.restoration import RESULTS, decoder_bytes, evaluation_bytes
-    from headwater.image.latent import canvas_of, latents_on_canvas
-
-    task, model = restoration.request.task, restoration.model
-    if not isinstance(model, LatentModel):
-        canvas = task.embed(model)
-        return evaluation_bytes(canvas) + RESULTS * 4 * canvas.event_size
-    size = canvas_of(task.size, model)
-    canvas = latents_on_canvas(model, size)
-    return (
-        evaluation_bytes(canvas)
-        + decoder_bytes(model, canvas)
-        + RESULTS * 4 * model.shape[0] * size[0] * size[1]
-    )
-
-
-def solve(entries: Sequence[Entry]) -> Iterator[tuple[int, Outcome]]:
-    """Solve restorations as one batch, then let each write its files and its report."""
+def carry_out(job: Any, folder: Path, ask: Callable[[Any], Any]) -> Outcome:
+    """Run a job, which asks for what it wants solved."""
     from headwater.cli.batch.work import call, read_outcome, record
-    from headwater.cli.image import restoration
     from headwater.cli.shared.job import run
 
-    start, count, first = time.perf_counter(), len(entries), entries[0].restoration
-    jobs = [entry.restoration for entry in entries]
-    parts = in_order([job.options.samples for job in jobs])
-    seeds = [job.options.seed + i for job in jobs for i in range(job.options.samples)]
-    tasks = [job.request.task for job in jobs]
-    guess = (
-        None if tasks[0].guess is None else of_samples([t.guess for t in tasks if t.guess is not None], parts)
-    )
-    task = replace(tasks[0], y=of_samples([t.y for t in tasks], parts), guess=guess)
-    done = restoration.solve(task, first, seeds, Fork([follow(job.watch) for job in jobs], parts))
-    seconds = (time.perf_counter() - start) / count
-    for entry, job, part in zip(entries, jobs, parts, strict=True):
-        job.done, job.together, job.seconds = pick(done, part), count, seconds
-        begun = time.perf_counter()
-        with record(entry.folder) as log:
-            code = call(partial(run, job))
-        spent = seconds + time.perf_counter() - begun
-        yield entry.place, read_outcome(code, log.getvalue(), entry.folder, spent, count)
+    def solver(
+        problem: Any, seeds: Sequence[int], *, recipe: Any = None, options: RecipeOptions | None = None
+    ) -> Any:
+        """Ask for the result."""
+        return ask(as_asked(problem, seeds, recipe, options or RecipeOptions()))
+
+    job.solver = solver
+    with record(folder) as log:
+        code = call(partial(run, job))
+    return read_outcome(code, log.getvalue(), folder, 0.0, job.together)
 
 
-def of_samples(values: Sequence[Tensor], parts: Sequence[slice]) -> Tensor:
-    """What each job has, `[1 or samples, ...]`, once for each of its samples, `[all samples, ...]`."""
-    found = [x.expand(p.stop - p.start, *x.shape[1:]) for x, p in zip(values, parts, strict=True)]
-    return torch.cat(found)
+def as_asked(problem: Any, seeds: Sequence[int], recipe: Any, options: RecipeOptions) -> Asked:
+    """What is asked for a problem of pictures or recordings, or for one of molecules."""
+    from headwater.cli.batch.molecules import AskedDesign
+    from headwater.cli.batch.problems import AskedProblem
+    from headwater.recipes.problem import Problem
+
+    kind: Any = AskedProblem if isinstance(problem, Problem) else AskedDesign
+    asked: Asked = kind(problem, seeds, recipe, options)
+    return asked
 
 
-def pick(done: Restoration, part: slice) -> Restoration:
-    """The restoration of the problems of a part, as a run of their own would have it."""
-    index, problem = torch.arange(part.start, part.stop), done.problem
-    return replace(
-        done,
-        images=done.images[part],
-        result=rows_of(done.result, part),
-        task=replace(done.task, y=done.task.y[part], guess=select_rows(done.task.guess, index)),
-        problem=replace(
-            problem,
-            flow=problem.flow.select(index),
-            misfit=problem.misfit.select(index),
-            guess=select_rows(problem.guess, index),
-        ),
-    )
+def divide(waiting: Iterable[Entry], sharers: Sharers) -> Iterator[list[Entry]]:
+    """Those that wait, in parts whose problems go together and fit into this worker's share of the memory."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in waiting:
+        groups.setdefault(entry.asked.fingerprint(), []).append(entry)
+    for entries in groups.values():
+        most = count_at_once(entries[0], sharers) if len(entries) > 1 else 1
+        part: list[Entry] = []
+        for entry in entries:
+            if part and sum(e.asked.count for e in [*part, entry]) > most:
+                yield part
+                part = []
+            part.append(entry)
+        yield part
+
+
+def count_at_once(entry: Entry, sharers: Sharers) -> int:
+    """How many such problems fit into --memory, or this worker's share of 60 % of the free memory."""
+    device, asked = entry.job.device, entry.asked
+    given = getattr(asked.options.gradient, "memory", None)
+    room = given or 0.6 * available_memory(device) / sharers(device)
+    most = max(1, int(room // asked.bytes_of_one(device)))
+    return most if asked.most is None else min(most, asked.most)
+
+
+def answer_all(entries: Sequence[Entry]) -> Iterator[Any]:
+    """The results of several jobs, solved at once; each alone if that is refused."""
+    asked, start = [entry.asked for entry in entries], time.perf_counter()
+    try:
+        found = solve(asked) if len(asked) > 1 else None
+    except (Misuse, MemoryError, RuntimeError):  # what is said of it is said to the job that it belongs to
+        found = None
+    share = (time.perf_counter() - start) / len(entries)
+    for i, (entry, one) in enumerate(zip(entries, asked, strict=True)):
+        if found is not None:
+            entry.job.together = max(entry.job.together, len(entries))
+            entry.job.share += share
+            yield found[i]
+            continue
+        try:
+            yield one.solve_alone()
+        except Exception as error:  # the job's own, in its thread
+            yield error
+
+
+def solve(asked: Sequence[Any]) -> list[Any]:
+    """Solve what several jobs want at once; the result of each."""
+    from headwater.cli.batch.molecules import AskedDesign, solve_designs
+    from headwater.cli.batch.problems import solve_problems
+
+    return solve_designs(asked) if isinstance(asked[0], AskedDesign) else solve_problems(asked)
+
+
+def empty(folder: Path) -> None:
+    """Remove what an attempt wrote, so that another one finds its folder empty."""
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

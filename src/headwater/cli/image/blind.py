@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -41,11 +41,15 @@ DEFINITIONS = {
 
 @dataclass(kw_only=True)
 class BlindJob(RestoreJob):
-    """A deblurring that finds the kernel before it restores the photo; one kernel for the whole photo."""
+    """A deblurring that finds the kernel before it restores the photo; one kernel for the whole photo.
+
+    A batch does not solve it beside others (`shares`): the problem is known only after the search.
+    """
 
     unknown: UnknownBlur
     kernel_file: Path
     found: BlindResult | None = None
+    shares: ClassVar[bool] = False
 
     def work(self) -> None:
         """Find the kernel, write it, and restore with it."""

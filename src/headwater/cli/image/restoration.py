@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from headwater.cli.shared.machine import check_room, device_named
 from headwater.cli.shared.outputs import Outputs
 from headwater.cli.shared.progress import Watch
 from headwater.cli.shared.terminal import say
-from headwater.dflow.result import Callback
+from headwater.dflow.result import Result
 from headwater.errors import Misuse
 from headwater.extras import import_optional
 from headwater.flows.flow import Flow
@@ -52,8 +52,8 @@ DEFINITIONS = {
     "error of its autoencoder, too",
     "misfit": "rms(A(x1) - y) / misfit_unit of the image as written: 1 at the noise level; a denoised image is a "
     "mean, whose misfit lies below 1 by nature",
-    "solved_together": "pictures that were solved as one batch; `seconds` is the time to write this one alone, "
-    "`seconds_of_its_share` the time of the batch by their number",
+    "solved_together": "pictures that were solved as one batch; `seconds` is the time of all, "
+    "`seconds_of_its_share` that of solving by their number",
     "gradients": "gradient evaluations of this sample: each a forward solve and a vector-Jacobian product",
     "evaluations": "forward calls of the network for this sample",
     "psnr": "dB, range 2, over all channels and pixels",
@@ -66,8 +66,7 @@ DEFINITIONS = {
 class RestoreJob(Job):
     """The restoration of one photo, in one sample or several.
 
-    A batch solves several jobs at once: it puts what came out for one into `done`, how many there were into
-    `together`, and this one's share of the time into `seconds`.
+    `solver` solves its problem; a batch solves those of several pictures at once.
     """
 
     request: Request
@@ -77,20 +76,17 @@ class RestoreJob(Job):
     reference: Tensor | None
     watch: Watch
     frames: Frames
+    solver: Callable[..., Result] = Problem.solve
     done: Restoration | None = None
-    together: int = 1
-    seconds: float = 0.0
     files: list[Path | None] = field(default_factory=list)
 
     smaller = "Give --memory, fewer --samples or a smaller image; 'headwater forecast' says what it takes."
 
     def work(self) -> None:
-        """Solve all samples together, unless a batch has done so; then write those that are images."""
-        if self.done is None:
-            o = self.options
-            seeds = range(o.seed, o.seed + o.samples)
-            self.watch.draw = draw_previews(self.request.task.to(self.device), self.model)
-            self.done = solve(self.request.task, self, seeds, self.watch)
+        """Solve all samples together; then write those that are images."""
+        o = self.options
+        self.watch.draw = draw_previews(self.request.task.to(self.device), self.model)
+        self.done = solve(self.request.task, self, range(o.seed, o.seed + o.samples))
         for image, path in zip(self.done.images, self.outputs.main, strict=True):
             self.files.append(self._write(image, path))
 
@@ -133,9 +129,7 @@ class RestoreJob(Job):
     def facts(self) -> Mapping[str, Any]:
         """The operator, the noise, the size, the model."""
         task = self.request.task
-        batch = {"solved_together": self.together, "seconds_of_its_share": round(self.seconds, 3)}
         return {
-            **(batch if self.together > 1 else {}),
             "operator": task.operator.name,
             "noise": task.noise,
             "misfit_unit": unit_of(task) if self.done is None else unit_of_problem(self.done.problem),
@@ -188,8 +182,8 @@ class RestoreJob(Job):
         say(f"{self.outputs.sheet}, {self.report}: how it went, in {report['seconds']:.1f} s")
 
 
-def solve(task: ImageTask, job: RestoreJob, seeds: Sequence[int], callback: Callback) -> Restoration:
-    """Restore the pictures of a task, one for each seed, by the model and the options of a job."""
+def solve(task: ImageTask, job: RestoreJob, seeds: Sequence[int]) -> Restoration:
+    """Restore the picture of a task, once for each seed, by the model and the options of a job."""
     o = job.options
     done = restoring.restore(
         task.to(job.device),
@@ -200,8 +194,9 @@ def solve(task: ImageTask, job: RestoreJob, seeds: Sequence[int], callback: Call
             steps=o.steps,
             gradients=o.gradients,
             gradient=None if o.memory is None else Auto(memory=o.memory),
-            callback=callback,
+            callback=job.watch,
         ),
+        solver=job.solver,
     )
     return replace(done, images=done.images.detach())
 

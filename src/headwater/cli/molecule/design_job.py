@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -29,6 +29,8 @@ from headwater.molecule.model import models
 from headwater.molecule.structure import units
 from headwater.molecule.structure.interval import Asked
 from headwater.molecule.targets import design as designing
+from headwater.molecule.targets.design import DesignProblem
+from headwater.molecule.targets.record import SearchResult
 from headwater.molecule.targets.request import Request
 from headwater.molecule.targets.result import Design
 from headwater.molecule.targets.rewards import RewardCost, reward_cost
@@ -62,6 +64,8 @@ class DesignJob(Job):
         Whether duplicates are left out, and more seeds tried in their place.
     broken
         Whether molecules that are not sound are written to SDF and XYZ.
+    solver
+        What searches for the molecules of a batch; several jobs search for theirs at once.
     rewards, strength
         What the molecules should have more of, and how much it counts; it becomes the cost of the request.
     most_tries
@@ -85,6 +89,7 @@ class DesignJob(Job):
     best: int = 3
     unique: bool = False
     broken: bool = False
+    solver: Callable[..., SearchResult] = DesignProblem.solve
     rewards: Mapping[str, tuple[float, Any]] = field(default_factory=dict)
     strength: float = 4.0
     most_tries: int = 4
@@ -131,7 +136,9 @@ class DesignJob(Job):
             seed, first = self.request.seed + self.tried, self.tried == 0
             part = replace(self.request, count=min(self.recipe.at_once, left), seed=seed)
             self.watch.draw = draw_previews(part)
-            design = designing.design(part, recipe=self.recipe, callback=self.watch, check=self.watch.check)
+            design = designing.design(
+                part, recipe=self.recipe, callback=self.watch, check=self.watch.check, solver=self.solver
+            )
             targets = self.request.targets
             self._note_rewards(design, seed)
             self.designed = add_design(self.designed, design, targets, seed, unique=self.unique)

@@ -78,6 +78,8 @@ DEFINITIONS = PREDICTED | {
     "evaluations": "forward calls of the generator for this molecule",
     "fragment_rms": "rms distance of the fragment's atoms from where they were given, angstrom",
     "seconds": "of the design; the checks' are seconds_of_checks",
+    "solved_together": "jobs whose molecules were searched for at once; `seconds` is the time of all, "
+    "`seconds_of_its_share` that of searching by their number",
     "seed": "molecule i of a run has the seed of the run + i - 1, unless duplicates are left out; its draws are the "
     "same in any batch, up to rounding, which control can amplify to another molecule",
 }

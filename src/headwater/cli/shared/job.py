@@ -85,6 +85,10 @@ class Job(ABC):
         Where the work is done.
     overwrite, quiet : bool
         Whether files are replaced; whether only warnings and errors are printed.
+    together : int
+        How many jobs a batch solved at once, at most.
+    share : float
+        Seconds of its share of what was solved at once.
     """
 
     command: str
@@ -96,6 +100,8 @@ class Job(ABC):
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     overwrite: bool = False
     quiet: bool = False
+    together: int = 1
+    share: float = 0.0
 
     rows: ClassVar[str] = "samples"
     """What the report calls its list of entries."""
@@ -142,6 +148,10 @@ class Job(ABC):
         return self.watch.interrupt.asked
 
 
+COLLECTED: ContextVar[list[Job] | None] = ContextVar("COLLECTED", default=None)
+"""Within `collect`, the jobs that were to run."""
+
+
 def run(job: Job) -> int:
     """Carry the job out; the exit code.
 
@@ -153,6 +163,9 @@ def run(job: Job) -> int:
     Misuse
         The work could not begin, or ended before anything was done.
     """
+    if (collected := COLLECTED.get()) is not None:
+        collected.append(job)
+        return DONE
     for sentence in job.warnings:
         _warn(sentence)
     use_idle_cores()
@@ -195,13 +208,9 @@ def _write_report(job: Job, report: Mapping[str, Any]) -> list[Misuse]:
     return refusals
 
 
-COLLECTED: ContextVar[list[Job] | None] = ContextVar("COLLECTED", default=None)
-"""Within `collect`, the jobs that `run_each` made."""
-
-
 @contextmanager
 def collect() -> Iterator[list[Job]]:
-    """A block in which `run_each` makes jobs and does not run them; a batch solves them together."""
+    """A block in which jobs are made and not run; a batch solves them together."""
     jobs: list[Job] = []
     token = COLLECTED.set(jobs)
     try:
@@ -289,6 +298,7 @@ def build_report(
     job: Job, entries: Sequence[Entry], costs: Mapping[str, Any], ended_by: Misuse | None
 ) -> dict[str, Any]:
     """The content of the report, ready for JSON."""
+    shared = {"solved_together": job.together, "seconds_of_its_share": round(job.share, 3)}
     return {
         "command": job.command,
         "inputs": [str(path) for path in job.inputs],
@@ -300,6 +310,7 @@ def build_report(
         "ended_by": None if ended_by is None else str(ended_by),
         "interrupted": job.interrupted(),
         "versions": versions(*job.packages),
+        **(shared if job.together > 1 else {}),
         **job.facts(),
     }
 

@@ -11,7 +11,7 @@ molecules and never guides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -55,7 +55,7 @@ class DesignProblem:
 
     def solve(
         self,
-        seeds: range,
+        seeds: Sequence[int],
         *,
         recipe: SearchThenControl | None = None,
         options: RecipeOptions | None = None,
@@ -152,6 +152,7 @@ def design(
     rounding_weight: float = 1.0,
     callback: Callback | None = None,
     check: Check | None = None,
+    solver: Callable[..., SearchResult] = DesignProblem.solve,
 ) -> Design:
     """Molecules that meet the request, each for itself; what missed is tried again from other noise.
 
@@ -169,6 +170,9 @@ def design(
         Sees every round of evaluations, draws as round 0; ends the run by returning a `Status`.
     check
         Asked before every evaluation of the generator; ends the run, too, by returning a `Status`.
+    solver
+        What solves the problem, `solver(problem, seeds, recipe=..., options=...)`: by default at once and alone. A
+        batch of jobs searches for the molecules of several together.
 
     Returns
     -------
@@ -192,7 +196,8 @@ def design(
     (torch.Size([1, 29, 9]), torch.Size([1]), [0])
     """
     task, networks = DesignTask(request, rounding_weight, check), networks or Networks.load()
-    result = task.pose(networks).solve(request.seeds, recipe=recipe, options=RecipeOptions(callback=callback))
+    options = RecipeOptions(callback=callback)
+    result = solver(task.pose(networks), request.seeds, recipe=recipe, options=options)
     m = task.finish(result.x1)
     centred = round_state(result.x1, m.mask)  # as in training; a fragment's place changes no property
     with torch.no_grad():

@@ -171,11 +171,7 @@ export class Bench {
     this.leave();
     this.ears = new AbortController();
     const options = { signal: this.ears.signal };
-    addEventListener("dragover", (event) => event.preventDefault(), options);
-    addEventListener("drop", (event) => {
-      event.preventDefault();
-      if (event.dataTransfer.files[0]) this.open(event.dataTransfer.files[0]);
-    }, options);
+    addEventListener("drop", (event) => event.dataTransfer.files[0] && this.open(event.dataTransfer.files[0]), options);
     addEventListener("paste", (event) => {
       const file = [...(event.clipboardData?.files ?? [])][0];
       if (file) this.open(file);

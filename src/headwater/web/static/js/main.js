@@ -42,6 +42,7 @@ function themes() {
 class Page {
   async start() {
     themes();
+    for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault()); // a file that is dropped beside a bench replaces no page
     onToken(login);
     this.offer = await request("GET", "/api/page");
     this.jobs = new Jobs();

@@ -12,6 +12,13 @@ function mapOf(name, every) {
   return stem && every.some((other) => other.replace(/(-\d+)?\.\w+$/, "") === stem) ? word : "";
 }
 
+/** What the report says of a picture beside the result, as of the std of a posterior; else its word. */
+function captionOf(report, name, word) {
+  const row = report?.samples?.find((sample) => sample.file === name), meaning = report?.definitions?.[row?.what];
+  const white = row?.white === undefined ? "" : `. Here white is ${row.white.toPrecision(2)}`;
+  return `${sentence(meaning ?? word)}${white}`;
+}
+
 const isPicture = (name) => /\.(png|jpe?g|webp|bmp|tiff?)$/i.test(name) && !name.endsWith("-sheet.png");
 
 export class Pictures extends Bench {
@@ -118,7 +125,7 @@ export class Pictures extends Bench {
     for (const name of maps) {
       const word = mapOf(name, every);
       const map = h("button", { title: name, "aria-label": word, onclick: () => {
-        fill(place, h("figure", {}, h("img.live", { src: fileUrl(job, name), alt: word }), h("figcaption", {}, report?.pictures?.[name] ?? sentence(word))));
+        fill(place, h("figure", {}, h("img.live", { src: fileUrl(job, name), alt: word }), h("figcaption", {}, captionOf(report, name, word))));
         for (const thumb of thumbs.children) thumb.setAttribute("aria-pressed", String(thumb === map));
       } }, word);
       thumbs.append(map);
@@ -142,6 +149,7 @@ export class Pictures extends Bench {
     if (!first) return [];
     const rows = [["status", first.sentence ?? ""]];
     if (first.misfit !== undefined && first.misfit !== null) rows.push(["misfit", `${first.misfit.toFixed(2)}, 1 = noise of ${report.misfit_unit.toPrecision(2)}`]);
+    if (report.posterior?.verdict) rows.push(["posterior", report.posterior.verdict]);
     if (first.evaluations) rows.push(["evaluations", String(first.evaluations)]);
     if (first.gradients) rows.push(["gradients", String(first.gradients)]);
     for (const [key, unit] of [["psnr", " dB"], ["ssim", ""], ["perceptual", ""]]) if (first[key] !== undefined && first[key] !== null) rows.push([key.toUpperCase(), `${first[key].toFixed(2)}${unit}`]);
