@@ -291,6 +291,17 @@ def test_settled_paths_keep_obstacles_walls_ends_and_the_speed(posed):
     assert torch.equal(x[:, 0], c.start) and torch.equal(x[:, -1], c.goal)
 
 
+def test_the_best_of_some_plans_is_kept_for_one_problem_and_for_several(posed):
+    planner = take("plans.planner")
+    constraints, answers = posed
+    for some in (constraints, constraints.select(torch.tensor([1]))):
+        every = planner.repeat(some, 3)
+        right = answers[1:2] if len(some.start) == 1 else answers
+        drawn = every.obstacles[:, 0].clone()
+        drawn[1::3] = right
+        assert torch.equal(planner.choose(drawn, every, 3), right)
+
+
 @pytest.mark.parametrize(
     ("name", "rounds"), [("Guidance", {}), ("Barriers", {"rounds": 2}), ("Projection", {"rounds": 2})]
 )

@@ -20,7 +20,8 @@ import headwater as hw
 from .costs import WALLS, Constraints, Worst, pose_problems
 from .data import CELL
 from .model import load_flow
-from .rivals import SEEDS, Guidance, Planner, repeat
+from .planner import SEEDS, Planner, repeat
+from .rivals import Guidance
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ All sample along the path by the ancestral steps of diffusion models, put start 
 in what they do to the rest:
 
     Guidance     Janner et al., "Diffuser", ICML 2022, Algorithm 1: mean + scale variance grad J
-    Barriers     Xiao et al., "SafeDiffuser", ICLR 2025: h(next) >= (1 - gamma) h(now) for every h = 0 of a constraint
-    Projection   Roemer et al., "DPCC", L4DC 2025: the nearest path that keeps everything, in the second half
+    Barriers     Xiao et al., "SafeDiffuser", arXiv 2306.00148: h(next) >= (1 - gamma) h(now), h >= 0 a constraint
+    Projection   Roemer et al., "DPCC", arXiv 2412.09342: the nearest path that keeps everything, in the second half
 
 What is other than in the papers: their models were trained with start and goal put in, ours was not; their J is a
 learned value, ours is minus the misfit of the denoised path, and a place is pushed by one deviation of the step at
@@ -27,10 +27,9 @@ import headwater as hw
 from headwater.solvers import Ancestral
 
 from .costs import Constraints, find_steps, measure_walls
+from .planner import SEEDS, Planner, repeat
 
 STEPS = Ancestral()
-SEEDS = 100_000
-"""Plans of one seed have their own draws up to this number."""
 
 
 def settle(
@@ -79,19 +78,6 @@ def settle(
             x[:, first:-1:2], x[:, first + 1 :: 2] = a + pull, b - pull
         x[:, 0], x[:, -1] = constraints.start, constraints.goal
     return x
-
-
-def choose(x: Tensor, constraints: Constraints, draws: int) -> Tensor:
-    """The best of the `draws` plans x `[n draws, 64, 2]` of each problem, `[n, 64, 2]`."""
-    best = constraints.find_worst(x).reshape(-1, draws).argmin(1)
-    return x.reshape(-1, draws, *x.shape[1:])[torch.arange(len(best)), best]
-
-
-def repeat(constraints: Constraints, draws: int) -> Constraints:
-    """The constraints of every problem, `draws` times."""
-    return constraints.select(
-        torch.arange(len(constraints.start)).repeat_interleave(draws)
-    )
 
 
 Correct = Callable[[Tensor, Tensor, float], Tensor]
@@ -150,21 +136,6 @@ def sample(
             proposed[:, -1] = alpha * constraints.goal + fresh[:, 1]
         x = proposed
     return x
-
-
-class Planner:
-    """What makes some plans for each problem, and keeps the best."""
-
-    draws: int
-
-    def draw_plans(self, flow: hw.Flow, constraints: Constraints, seed: int) -> Tensor:
-        """`draws` plans of every problem, `[n draws, 64, 2]`."""
-        raise NotImplementedError
-
-    def __call__(self, flow: hw.Flow, constraints: Constraints, seed: int) -> Tensor:
-        """The best plan of every problem, `[n, 64, 2]`."""
-        plans = self.draw_plans(flow, constraints, seed)
-        return choose(plans, repeat(constraints, self.draws), self.draws)
 
 
 @dataclass(frozen=True)
