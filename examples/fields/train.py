@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from safetensors.torch import save_file
@@ -28,7 +28,7 @@ from .data import simulate, turn
 from .model import WEIGHTS, FieldNetwork
 
 
-def batches_of(fields: Tensor, batch: int) -> Iterator[dict[str, Tensor]]:
+def batches_of(fields: Tensor, batch: int) -> Iterator[Mapping[str, Tensor]]:
     """Endless batches of turned fields, noise and stratified times, from fields `[n, 2, 32, 32]`."""
     while True:
         pick = fields[torch.randint(len(fields), (batch,))]
@@ -38,7 +38,7 @@ def batches_of(fields: Tensor, batch: int) -> Iterator[dict[str, Tensor]]:
         yield {"x1": x1, "x0": torch.randn_like(x1), "t": t}
 
 
-def matching_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+def matching_loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     """The mean squared error of the velocity on the Cond-OT path; single precision is faster here than half."""
     x0, x1, t = batch["x0"], batch["x1"], batch["t"]
     s = t[:, None, None, None]

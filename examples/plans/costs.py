@@ -154,13 +154,12 @@ def pose_problems(
     count: int, seed: int, obstacles: int = 2
 ) -> tuple[Constraints, Tensor]:
     """Random problems, and for each an answer `[count, 64, 2]` that keeps everything."""
-    likeness = Constraints(*[torch.zeros(1)] * 4)
     made = [
         draw_problem(
             np.random.default_rng([seed, i]),
             obstacles,
-            likeness.radius,
-            2 * likeness.margin,
+            Constraints.radius,
+            2 * Constraints.margin,
         )
         for i in range(count)
     ]

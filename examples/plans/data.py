@@ -94,11 +94,12 @@ def draw_path(
     """A random path `[64, 2]`, between two given places if there are some."""
     if ends is None:
         cells = [FREE[i] for i in rng.choice(len(FREE), 2, replace=False)]
-        ends = tuple(
+        first, last = (
             centre_of(cell) + rng.uniform(-0.25, 0.25, 2) * CELL for cell in cells
         )
-    cells = [tuple(int((end[i] + 1) / CELL) for i in (1, 0)) for end in ends]
-    way = [centre_of(cell) for cell in find_way(cells[0], cells[1], rng)]
+        ends = first, last
+    start, goal = ((int((y + 1) / CELL), int((x + 1) / CELL)) for x, y in ends)
+    way = [centre_of(cell) for cell in find_way(start, goal, rng)]
     return run_along(cut_corners(np.stack([ends[0], *way[1:-1], ends[1]])), rng)
 
 
@@ -120,7 +121,8 @@ def draw_problem(
         answer = draw_path(rng)
         if np.linalg.norm(answer[-1] - answer[0]) > 4 * CELL:
             break
-    ends, found = (answer[0], answer[-1]), []
+    ends = answer[0], answer[-1]
+    found: list[np.ndarray] = []
     while len(found) < obstacles:
         other, careless = draw_path(rng), draw_path(rng, ends)
         clear = np.linalg.norm(other - answer, axis=1).min() > radius + margin

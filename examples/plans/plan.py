@@ -20,7 +20,7 @@ import headwater as hw
 from .costs import WALLS, Constraints, Worst, pose_problems
 from .data import CELL
 from .model import load_flow
-from .planner import SEEDS, Planner, repeat
+from .planner import SEEDS, Planner, choose, repeat
 from .rivals import Guidance
 
 
@@ -71,6 +71,47 @@ class Control(Planner):
         return self.solve(flow, constraints, seed).x1
 
 
+@dataclass(frozen=True)
+class FromEstimate:
+    """The best of some estimates, and control from its source point where it does not keep everything yet.
+
+    Attributes
+    ----------
+    draws
+        Estimates of a problem, of 32 evaluations each.
+    gradients
+        The most gradients, each through six midpoint steps.
+    """
+
+    draws: int = 4
+    gradients: int = 30
+
+    @property
+    def cost(self) -> tuple[int, int]:
+        """Evaluations without a gradient and with one, per problem, at most."""
+        return 32 * self.draws + 48, 12 * self.gradients
+
+    def __call__(self, flow: hw.Flow, constraints: Constraints, seed: int) -> Tensor:
+        """Plans `[n, 64, 2]`."""
+        every, misfit = repeat(constraints, self.draws), constraints.pose()
+        seeds = range(SEEDS * seed, SEEDS * seed + len(every.start))
+        drawn = hw.Estimate()(
+            flow, every.pose(), seeds, guess=torch.zeros(1, *flow.shape)
+        ).x1
+        first = choose(drawn, every, self.draws)
+        result = hw.control(
+            flow,
+            misfit,
+            hw.invert(flow, first, steps=24),
+            stop=hw.Stop(Worst(constraints), 0.0),
+            prior=hw.GaussianPrior(),
+            gradients=self.gradients,
+            optimizer=hw.LBFGS(first_step=0.02),
+        )
+        both = torch.stack([first, result.x1], 1).flatten(0, 1)
+        return choose(both, repeat(constraints, 2), 2)
+
+
 def judge(plans: Tensor, constraints: Constraints) -> dict[str, float]:
     """Shares in % of plans `[n, 64, 2]` that keep everything, hit, miss an end or are too fast; lengths in cells."""
     breaches = constraints.find_breaches(plans)
@@ -93,6 +134,7 @@ def judge(plans: Tensor, constraints: Constraints) -> dict[str, float]:
 def draw_picture(file: Path, seed: int = 0) -> None:
     """A problem at four times: the plan of the flow with start and goal alone, and that of control."""
     import matplotlib.pyplot as plt
+    from matplotlib.patches import Circle, Rectangle
 
     flow = load_flow()
     constraints, _ = pose_problems(1, seed)
@@ -105,14 +147,14 @@ def draw_picture(file: Path, seed: int = 0) -> None:
         for ax, k in zip(row, (12, 28, 44, 63), strict=True):
             for x, y in WALLS.tolist():
                 ax.add_patch(
-                    plt.Rectangle(
+                    Rectangle(
                         (x - CELL / 2, y - CELL / 2), CELL, CELL, color="0.75", lw=0
                     )
                 )
             for way in constraints.obstacles[0]:
                 ax.plot(*way[: k + 1].T, color="tab:red", lw=0.8, alpha=0.5)
                 ax.add_patch(
-                    plt.Circle(
+                    Circle(
                         way[k].tolist(), constraints.radius, color="tab:red", alpha=0.6
                     )
                 )

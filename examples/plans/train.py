@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from safetensors.torch import save_file
@@ -28,7 +28,7 @@ from .data import draw_paths
 from .model import WEIGHTS, PlanNetwork
 
 
-def batches_of(paths: Tensor, batch: int) -> Iterator[dict[str, Tensor]]:
+def batches_of(paths: Tensor, batch: int) -> Iterator[Mapping[str, Tensor]]:
     """Endless batches of mirrored paths, noise and stratified times, from paths `[n, 64, 2]`."""
     while True:
         x1 = paths[torch.randint(len(paths), (batch,))]
@@ -43,7 +43,7 @@ def batches_of(paths: Tensor, batch: int) -> Iterator[dict[str, Tensor]]:
         yield {"x1": x1, "x0": torch.randn_like(x1), "t": t}
 
 
-def matching_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+def matching_loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     """The mean squared error of the velocity on the Cond-OT path; single precision is faster here than half."""
     x0, x1, t = batch["x0"], batch["x1"], batch["t"]
     s = t[:, None, None]
