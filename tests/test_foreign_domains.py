@@ -82,6 +82,17 @@ def test_a_name_that_is_not_public_is_found():
     }
 
 
+def test_the_page_counts_lines_as_they_are():
+    page = (ROOT / "docs" / "new-domain.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.*`\w+\.py`.*?) \| (\d+)(?: lines)? \| (\d+)(?: lines)? \|$", page, re.MULTILINE)
+    assert len(rows) == 6
+    for names, *said in rows:
+        for folder, lines in zip(FOLDERS, said, strict=True):
+            files = [EXAMPLES / folder / name for name in re.findall(r"`(\w+\.py)`", names)]
+            found = [len(file.read_text(encoding="utf-8").splitlines()) for file in files if file.is_file()]
+            assert sum(found) == int(lines), (folder, names)
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_the_weights_are_small_and_were_trained_in_less_than_five_minutes(folder):
     file = take(f"{folder}.model").WEIGHTS

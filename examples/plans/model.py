@@ -53,6 +53,8 @@ class PlanNetwork(nn.Module):
     Places enter as they are and as waves of the lengths 4 to 0.25, so that walls are easy to tell.
     """
 
+    waves: Tensor
+
     def __init__(self, width: int = 80, depth: int = 4, heads: int = 4) -> None:
         super().__init__()
         self.register_buffer(
