@@ -126,6 +126,8 @@ def main() -> None:
     o = options(__doc__.splitlines()[0], count=16, keep="")
     flow = load_flow()
     rows, best = choose_rivals(flow, o.keep)
+    usual = best["residual"]  # four times the steps, each a fourth as strong
+    longer = Guidance(480, usual.zeta_obs / 4, usual.zeta_pde / 4)
     control, alone = Control(), Control(tolerance=None)
     nfe = control.steps * control.gradients
     methods: dict[str, tuple[Solve, int]] = {
@@ -136,6 +138,7 @@ def main() -> None:
             f"guidance (DiffusionPDE), {title}": (partial(guided, flow, method), 240)
             for title, method in best.items()
         },
+        "guidance (DiffusionPDE), residual, 480 steps": (partial(guided, flow, longer), 960),
         "control, points": (partial(controlled, flow, alone), nfe),
         "control, points and equation": (partial(controlled, flow, control), nfe),
     }
