@@ -75,7 +75,8 @@ def solve_darcy(a: np.ndarray) -> np.ndarray:
     values.append(diagonal.ravel())
     entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
     matrix = coo_matrix(entries, shape=(SIZE**2, SIZE**2)).tocsc() / STEP**2
-    return spsolve(matrix, np.ones(SIZE**2)).reshape(SIZE, SIZE)
+    u: np.ndarray = spsolve(matrix, np.ones(SIZE**2))
+    return u.reshape(SIZE, SIZE)
 
 
 def simulate(count: int, seed: int) -> Tensor:

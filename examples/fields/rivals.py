@@ -129,7 +129,11 @@ class GaussianProcess:
             condition(mean, covariance, row[at].double(), at, self.noise, draws)
             for row, at in zip(y.flatten(1), sensors.flatten(1), strict=True)
         ]
-        return torch.stack(found).float().unflatten(-1, (2, SIZE, SIZE))
+        return (
+            torch.stack(found)
+            .float()
+            .reshape(len(y), *[draws] * (draws > 0), 2, SIZE, SIZE)
+        )
 
 
 def condition(
@@ -139,13 +143,15 @@ def condition(
 
     Draws are made by Matheron's rule: a draw of the prior, moved by what it misses of y with noise.
     """
-    gain = torch.linalg.solve(
+    gain: Tensor = torch.linalg.solve(
         covariance[at][:, at] + noise**2 * torch.eye(len(y)).double(), covariance[at]
     ).T
     if not draws:
         return mean + gain @ (y - mean[at])
     generator = torch.Generator().manual_seed(0)
     root = torch.linalg.cholesky(covariance + 1e-6 * torch.eye(len(mean)).double())
-    prior = mean + torch.randn(draws, len(mean), generator=generator).double() @ root.T
+    prior: Tensor = (
+        mean + torch.randn(draws, len(mean), generator=generator).double() @ root.T
+    )
     error = noise * torch.randn(draws, len(y), generator=generator).double()
     return prior + (y - prior[:, at] - error) @ gain.T

@@ -43,7 +43,8 @@ def matching_loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     x0, x1, t = batch["x0"], batch["x1"], batch["t"]
     s = t[:, None, None, None]
     with torch.autocast(x1.device.type, enabled=False):
-        return (network((1 - s) * x0 + s * x1, t) - (x1 - x0)).square().mean()
+        error: Tensor = network((1 - s) * x0 + s * x1, t) - (x1 - x0)
+    return error.square().mean()
 
 
 @torch.no_grad()

@@ -44,7 +44,8 @@ class Block(nn.Module):
         h = h + self.out(
             F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         )
-        return h + self.layer(torch.addcmul(shift2, self.norms[1](h), 1 + scale2))
+        more: Tensor = self.layer(torch.addcmul(shift2, self.norms[1](h), 1 + scale2))
+        return h + more
 
 
 class PlanNetwork(nn.Module):
@@ -78,7 +79,8 @@ class PlanNetwork(nn.Module):
         h = self.enter(features.reshape(len(x), TIMES // TOGETHER, -1)) + self.place
         for block in self.blocks:
             h = block(h, e)
-        return self.leave(self.norm(h)).reshape(x.shape)
+        v: Tensor = self.leave(self.norm(h))
+        return v.reshape(x.shape)
 
 
 def make_flow(network: nn.Module) -> hw.Flow:
