@@ -131,7 +131,7 @@ class OnsetRate:
         return many if self.target is None else -(many - self.target).abs()
 
     def window(self, x: Tensor) -> int:
-        """Samples of a frame for x `[batch, samples]`: 32 ms where it is as long; frames are a quarter of it apart."""
+        """Samples of a frame of x `[batch, samples]`: 32 ms where it is as long; frames are a quarter of it apart."""
         return check_length(x, round(0.032 * self.rate))
 
     def hop(self, x: Tensor) -> float:
