@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 import headwater
 
 QUICK = os.environ.get("HEADWATER_GALLERY") == "skip"
-"""As the tests build it: no pictures, no pages of source code, and a plain theme, which writes its navigation once."""
+"""As the tests build it: no pictures, no pages of source code, and a plain theme, whose navigation is short."""
 
 project = "Headwater"
 author = "The Headwater authors"
