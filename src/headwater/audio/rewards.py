@@ -206,7 +206,7 @@ class SoundJudge:
 
     Examples
     --------
-    >>> noise = torch.randn(3, 8000, generator=torch.Generator().manual_seed(0))
+    >>> noise = torch.randn(3, 2000, generator=torch.Generator().manual_seed(0))
     >>> judge = SoundJudge(noise.cumsum(1), rate=16000)
     >>> bool((judge.strangeness(noise[:1]) > judge.strangeness(noise[:1].cumsum(1))).all())
     True
