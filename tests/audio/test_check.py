@@ -1,5 +1,6 @@
 """The check of a recording: damage is found where it is and as what it is, and in whole music nothing is."""
 
+import functools
 import itertools
 import tracemalloc
 from dataclasses import replace
@@ -28,6 +29,11 @@ RATE = 44_100
 
 def notes(seconds=6.0, seed=0, rate=RATE):
     """Plucked chords with noise at -70 dB: each begins abruptly, as clicks do."""
+    return make_notes(seconds, seed, rate).copy()
+
+
+@functools.cache
+def make_notes(seconds, seed, rate):
     r, t = np.random.default_rng(seed), np.arange(round(seconds * rate)) / rate
     x = np.zeros(len(t))
     for beat in np.arange(0.1, seconds - 0.2, 0.35):
