@@ -228,6 +228,22 @@ def ranks(draws: Tensor, weights: Tensor, truth: Tensor) -> Tensor:
     return (below * count + u) / (count + 1)
 
 
+def crps(draws: Tensor, weights: Tensor, truth: Tensor) -> float:
+    """The continuous ranked probability score in data units, the mean over problems and coordinates; smaller is better.
+
+    sum_i w_i |x_i - t| - sum_ij w_i w_j |x_i - x_j| / 2, the second term without i = j, so that few draws do not look
+    worse than many (Ferro, 2014). Arguments as of `ranks`.
+    """
+    w = weights[..., None]
+    off = (w * (draws - truth[:, None]).abs()).sum(1)
+    order = draws.sort(1)
+    w = w.expand_as(draws).gather(1, order.indices)
+    below = w.cumsum(1) - w
+    # sum_i<j w_i w_j (x_j - x_i), by sorting
+    inside = (w * (order.values * below - (w * order.values).cumsum(1) + w * order.values)).sum(1)
+    return float((off - inside / (1 - w.square().sum(1)).clamp(min=1e-9)).mean())
+
+
 def uniformity(u: Tensor) -> float:
     """The p value of a chi-square test of u `[n]` with 20 bins of (0, 1)."""
     expected = len(u) / BINS
@@ -279,12 +295,13 @@ def judge_method(case_name: str, name: str, count: int, each: int) -> dict[str, 
     if case.inside is not None:
         x, t = x[:, :, case.inside], t[:, case.inside]
     even = torch.full(x.shape[:2], 1 / each, dtype=torch.float64)
-    u = ranks(x, even, t)
+    u, score = ranks(x, even, t), crps(x, even, t)
     several = [uniformity(u[:, i]) for i in range(u.shape[1])] if u.shape[1] <= 16 else [math.nan]
     row = {
         "case": case_name,
         "sampler": name,
         "coverage of 90 %": round(100 * float(((u > 0.05) & (u < 0.95)).double().mean()), 1),
+        "CRPS": float(f"{score:.3g}"),
         "least p of ranks": float(f"{min(several):.2g}"),
         "calls a draw": round(float(calls)),
         "seconds": round(seconds, 1),
@@ -319,13 +336,14 @@ def judge(case_name: str, name: str, count: int, chains: int, draws: int) -> dic
     t = truth.flatten(1).double()
     if case.inside is not None:
         x, t = x[:, :, case.inside], t[:, case.inside]
-    u = ranks(x, w, t)
+    u, score = ranks(x, w, t), crps(x, w, t)
     of_misfit = ranks(potential[..., None], w, misfit(truth).double()[:, None])[:, 0]
     several = [uniformity(u[:, i]) for i in range(u.shape[1])] if u.shape[1] <= 16 else [math.nan]
     few = first(parts[0], 100)  # diagnostics take longer than some of the samplers
     gradients, evaluations = few.gradients.sum(1).double(), few.evaluations.sum(1).double()
     row |= {
         "coverage of 90 %": round(100 * float(((u > 0.05) & (u < 0.95)).double().mean()), 1),
+        "CRPS": float(f"{score:.3g}"),
         "least p of ranks": float(f"{min(several):.2g}"),
         "p of the misfit's rank": float(f"{uniformity(of_misfit):.2g}"),
         "R-hat, median": round(float(few.r_hat.median()), 3),
