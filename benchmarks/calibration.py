@@ -229,7 +229,7 @@ def ranks(draws: Tensor, weights: Tensor, truth: Tensor) -> Tensor:
 
 
 def crps(draws: Tensor, weights: Tensor, truth: Tensor) -> float:
-    """The continuous ranked probability score in data units, the mean over problems and coordinates; smaller is better.
+    """The continuous ranked probability score in data units, mean of problems and coordinates; smaller is better.
 
     sum_i w_i |x_i - t| - sum_ij w_i w_j |x_i - x_j| / 2, the second term without i = j, so that few draws do not look
     worse than many (Ferro, 2014). Arguments as of `ranks`.
