@@ -1,0 +1,212 @@
+"""The chains of all problems of a posterior, step by step: begun or resumed, stepped, kept, saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headwater.dflow.control import leave_room
+from headwater.dflow.promises import check_promises
+from headwater.flows.flow import Flow
+from headwater.flows.seeds import make_generators
+from headwater.flows.watched import Ended
+from headwater.optimizers.status import Status
+from headwater.recipes.posterior.chains import Sampler, count, take_chains, tensors_of
+from headwater.recipes.posterior.checks import check_fingerprint, fingerprint, move_state
+from headwater.recipes.posterior.noise import Noise, seeds_of_chains, seeds_of_starts
+from headwater.recipes.posterior.perturb_and_map import PerturbAndMAP
+from headwater.recipes.posterior.potential import Potential
+from headwater.recipes.posterior.result import Posterior, Sampling
+from headwater.recipes.posterior.start import spread_start, start_chains
+
+DRAWN = ("x0", "x1", "potential", "log_weight")
+"""What is kept of a draw."""
+
+CPU = torch.device("cpu")
+
+Watcher = Callable[[Sampling], Status | None]
+
+
+@dataclass
+class Run:
+    """The chains of all problems, step by step.
+
+    Attributes
+    ----------
+    method, potential, seeds, chains, draws, callback
+        What runs.
+    done
+        Steps so far.
+    kept
+        What was kept of the draws, by name, `[chains that run, *]` each.
+    ended
+        What ended the run early.
+    """
+
+    method: Sampler
+    potential: Potential
+    seeds: Sequence[int]
+    chains: int
+    draws: int
+    callback: Watcher | None
+    done: int = 0
+    kept: dict[str, list[Tensor]] = field(default_factory=lambda: {name: [] for name in DRAWN})
+    ended: Status | None = None
+
+    @property
+    def problems(self) -> int:
+        """How many there are, one per seed."""
+        return len(self.seeds)
+
+    def begin(self, start: Tensor | None) -> None:
+        """Evaluate the start of every chain; those with a potential that is not finite stay out."""
+        flow = self.potential.flow
+        if start is None:
+            own = seeds_of_starts(self.seeds, self.chains)
+            x0 = flow.noise(own, device=find_device(flow))
+            self._check(x0)
+            noise = Noise(make_generators(own), flow, x0)
+            x0, spent = start_chains(self.potential, self.method, noise.source(), noise)
+        else:
+            x0, spent = spread_start(start, flow, self.problems, self.chains), torch.tensor(0)
+            self._check(x0)
+        state = self.method.init(x0, self.potential)
+        self.everything = count(state, spent.to(x0.device) * self.potential.nfe, spent.to(x0.device))
+        self.live = state.potential.isfinite() & state.gradient.flatten(1).isfinite().all(1)
+        index = torch.nonzero(self.live).flatten()
+        self.state: Any = take_chains(self.everything, index)
+        self._restrict(index)
+        seeds_of = seeds_of_chains(self.seeds, self.chains)
+        generators = make_generators([seeds_of[i] for i in index.tolist()]) if len(index) else []
+        self.noise = Noise(generators, self.potential.flow, x0)
+
+    def resume(self, saved: dict[str, Tensor]) -> None:
+        """Take over what an earlier run left, on the device of the network."""
+        check_fingerprint(saved, fingerprint(self.method, self.seeds, self.chains))
+        saved = move_state(saved, find_device(self.potential.flow, saved["all.x0"].device))
+        self.live, self.done = saved["live"].clone(), int(saved["done"])
+        index = torch.nonzero(self.live).flatten()
+        parts = {
+            p: {f: saved[f"{p}.{f}"] for f in self.method.state.__dataclass_fields__} for p in ("all", "now")
+        }
+        self.everything, self.state = self.method.state(**parts["all"]), self.method.state(**parts["now"])
+        self._check(self.everything.x0)
+        self._restrict(index)
+        self.kept = {name: list(saved[f"kept.{name}"]) for name in DRAWN}
+        self.noise = Noise([torch.Generator(device="cpu") for _ in index], self.potential.flow, self.state.x0)
+        self.noise.load(saved)
+
+    def _check(self, x0: Tensor) -> None:
+        check_promises(self.potential.objective, x0)
+        self.potential = replace(self.potential, objective=leave_room(self.potential.objective, x0))
+
+    def _restrict(self, index: Tensor) -> None:
+        if len(index) < len(self.live):
+            self.potential = self.potential.select(index)
+
+    @property
+    def steps(self) -> int:
+        """The steps of the whole run."""
+        return self.method.burn_in + self.draws * self.method.thin
+
+    def sample(self) -> None:
+        """Step until all draws are kept, or something ends the run."""
+        while self.done < self.steps and self.ended is None and len(self.state.x0):
+            adapt = self.done < self.method.burn_in
+            try:
+                state = self.method.advance(self.state, self.potential, self.noise, adapt)
+            except Ended as ended:
+                self.ended = ended.status
+                return
+            self.state, self.done = state, self.done + 1
+            self.noise.commit()
+            if self.done > self.method.burn_in and (self.done - self.method.burn_in) % self.method.thin == 0:
+                for name in DRAWN:
+                    self.kept[name].append(getattr(state, name))
+            if self.callback is not None:
+                self.ended = self.callback(self._event(adapt))
+
+    def _event(self, adapt: bool) -> Sampling:
+        s = self.state
+        return Sampling(
+            round=self.done,
+            active=torch.nonzero(self.live).flatten(),
+            cost=s.potential,
+            measure=torch.full_like(s.potential, torch.nan),
+            x1=s.x1,
+            best=s.potential,
+            x0=s.x0,
+            steps=self.steps,
+            burn_in=adapt,
+            save=self.save,
+        )
+
+    def save(self) -> dict[str, Tensor]:
+        """The state to go on from, as tensors by name."""
+        out = {"done": torch.tensor(self.done), "live": self.live} | self.noise.save()
+        out |= fingerprint(self.method, self.seeds, self.chains)
+        out |= {f"all.{name}": value for name, value in tensors_of(self.everything).items()}
+        out |= {f"now.{name}": value for name, value in tensors_of(self.state).items()}
+        for name, values in self.kept.items():
+            now = getattr(self.state, name)
+            out[f"kept.{name}"] = torch.stack(values) if values else now.new_zeros(0, *now.shape)
+        return out
+
+    def build_result(self) -> Posterior:
+        """The draws of all chains, with NaN for those that could not start."""
+        every = {name: self._spread(name) for name in DRAWN}
+        status = [self.ended or Status.COMPUTED if ok else Status.DIVERGED for ok in self.live.tolist()]
+        after = max(self.done - self.method.burn_in, 0)
+        shape, n = (self.problems, self.chains), self.chains
+        counts = {
+            name: self._latest(name).reshape(shape) for name in ("evaluations", "gradients", "accepted")
+        }
+        return Posterior(
+            x0=every["x0"],
+            x1=every["x1"],
+            potential=every["potential"],
+            log_weights=every["log_weight"],
+            acceptance=torch.where(
+                self.live.reshape(shape), counts["accepted"] / after if after else torch.nan, torch.nan
+            ),
+            status=tuple(tuple(status[i : i + n]) for i in range(0, len(status), n)),
+            evaluations=counts["evaluations"],
+            gradients=counts["gradients"],
+            state=self.save(),
+            notes=self._notes(),
+            caveat=self.method.caveat,
+        )
+
+    def _notes(self) -> tuple[str, ...]:
+        """What is to be said of the optimisations of every problem, if the draws are some."""
+        if not isinstance(self.method, PerturbAndMAP):
+            return ()
+        shape = (self.problems, self.chains)
+        unconverged = self._latest("unconverged").reshape(shape).sum(1).tolist()
+        started = self.live.reshape(shape).sum(1).tolist()
+        rows = zip(unconverged, started, strict=True)
+        return tuple(self.method.describe_unconverged(n, k * self.done) for n, k in rows)
+
+    def _spread(self, name: str) -> Tensor:
+        """What was kept of the draws, for all chains: `[problems, chains, draws, *]`."""
+        like, values = getattr(self.everything, name), self.kept[name][: self.draws]
+        empty = -torch.inf if name == "log_weight" else torch.nan
+        out = torch.full((len(like), len(values), *like.shape[1:]), empty).to(like)
+        if values:
+            out[self.live] = torch.stack(values, 1)
+        return out.reshape(self.problems, self.chains, *out.shape[1:])
+
+    def _latest(self, name: str) -> Tensor:
+        out: Tensor = getattr(self.everything, name).clone()
+        out[self.live] = getattr(self.state, name)
+        return out
+
+
+def find_device(flow: Flow, other: torch.device = CPU) -> torch.device:
+    """The device of the network; another one, at first the CPU, if there is none."""
+    parameters = (p.device for module in flow.modules for p in module.parameters())
+    return next(parameters, other)
