@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headwater import zoo
 from headwater.cli.image.options import Common
 from headwater.cli.image.outputs import plan_outputs
 from headwater.cli.image.prior import (
@@ -40,10 +41,11 @@ from headwater.image.editing import edit_picture
 from headwater.image.io.files import read_image, write_image
 from headwater.image.io.masks import read_strength
 from headwater.image.io.picture import Picture
+from headwater.image.pictograms import models as pictograms
 from headwater.image.rewards import rank_text
 from headwater.optimizers.status import Status
 from headwater.problem.rewards import FIRST_DRAW, RewardSum
-from headwater.recipes.editing.methods import TAKES, choose_edit, make_edit
+from headwater.recipes.editing.methods import DRAWLESS, TAKES, choose_edit, make_edit
 from headwater.solvers import DDIM, EULER, solve
 
 LARGEST_RESIDUAL = 0.01
@@ -241,6 +243,7 @@ def edit_job(
         raise Misuse(f"The method {name} needs a changed condition.", "Give --prompt or --label.")
     if not rewards and "target" not in TAKES[name]:
         raise Misuse(f"The method {name} needs a reward.", "Give --reward.")
+    refuse_unused(name, source, changed, bool(rewards), numbers, count, common)
     x, picture = read_image(photo, span=common.range)
     level = read_strength_option(strength, size_of(x))
     maps = [Path(strength)] if isinstance(level, Tensor) and strength is not None else []
@@ -288,6 +291,39 @@ def edit_job(
         outputs=outputs,
         seeds=range(seed, seed + count),
     )
+
+
+def refuse_unused(
+    name: str,
+    source: str | None,
+    changed: bool,
+    rewarded: bool,
+    numbers: Mapping[str, Any],
+    count: int,
+    common: Common,
+) -> None:
+    """Refuse options that would change nothing.
+
+    Raises
+    ------
+    Misuse
+        A guidance or something to keep away from without a condition, a weight without a reward, a text for a model
+        that takes none, or several results of a method that draws nothing.
+    """
+    if not changed and (common.guidance not in (None, 1.0) or common.negative is not None):
+        raise Misuse(
+            "--guidance and --negative need a condition, and none was given.", "Give --prompt or --label."
+        )
+    if numbers.get("weight") is not None and not rewarded:
+        raise Misuse("A --weight needs a reward, and none was given.", "Give --reward, or leave it out.")
+    model = model_of(common)
+    if source is not None and not is_folder(model) and zoo.read_card(model)["kind"] != pictograms.KIND:
+        raise Misuse(f"The model {model!r} takes no --source.", "Leave it out, or give another --model.")
+    if count > 1 and name in DRAWLESS:
+        raise Misuse(
+            f"The method {name} draws nothing, so its {count} results would be the same.",
+            "Leave -n out, or give another --method.",
+        )
 
 
 def load_both(
