@@ -380,7 +380,7 @@ def edit(
     seed
         Seed of the first result.
     """
-    from headwater.cli.image.edited import edit_job
+    from headwater.cli.image.edit_request import edit_job
     from headwater.cli.shared.job import run
 
     numbers = {"steps": steps, "weight": weight, "gradients": gradients}
