@@ -44,6 +44,28 @@ def test_a_tone_begins_once_and_silence_never():
     assert OnsetRate(RATE)(torch.cat([fading, 0 * T[None]])).tolist() == [0.5, 0.0]  # in two seconds
 
 
+def test_a_sound_that_is_not_finite_has_no_onsets_and_spoils_no_other():
+    strokes = (torch.sin(2 * torch.pi * 600 * T) * torch.exp(-20 * (T % 0.25)))[None]
+    for bad in (torch.nan, torch.inf):
+        for rule in (OnsetRate(RATE), OnsetRate(RATE, 0.0)):
+            broken = strokes.clone()
+            broken[0, 7] = bad
+            found = rule(torch.cat([broken, strokes]))
+            assert bool(found[0].isnan()) and found[1] == rule(strokes)[0]
+
+
+def test_white_noise_has_the_shares_that_the_docstring_says():
+    noise = torch.randn(8, 3 * RATE, generator=torch.Generator().manual_seed(0))
+    share = [PitchClasses((note,), RATE)(noise).mean().item() for note in range(12)]
+    assert share[0] == pytest.approx(0.05, abs=0.01) and share[10] == pytest.approx(0.12, abs=0.01)
+    assert sum(share) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_curve_of_more_levels_than_a_sound_has_parts_is_refused():
+    with pytest.raises(hw.Misuse, match="too short for 20 levels"):
+        LoudnessCurve(tuple(map(float, range(20))))(torch.ones(1, 100))
+
+
 def test_the_curve_of_loudness_does_not_hear_the_level():
     swell = tone(440) * 10 ** (torch.linspace(-1, 1, len(T)) / 2)  # 20 dB in all
     rising, falling = LoudnessCurve((-20.0, -15.0, -10.0, -5.0)), LoudnessCurve((-5.0, -10.0, -15.0, -20.0))

@@ -15,7 +15,7 @@ from headwater.errors import Misuse
 from headwater.image.editing import edit_picture, strength_of_states
 from headwater.image.io.masks import read_strength
 from headwater.recipes.editing import DualVelocityEdit, HEdit, StochasticEdit
-from headwater.recipes.editing.methods import EDITS, NUMBERS, TAKES, choose_edit, make_edit
+from headwater.recipes.editing.methods import DRAWLESS, EDITS, NUMBERS, TAKES, choose_edit, make_edit
 
 
 @pytest.fixture
@@ -106,7 +106,13 @@ def test_a_drawing_gets_another_text(here, capsys):
         ("--label goldfish --strength missing.png", "missing.png"),
         ("--label goldfish --strength small.png", "Make it that size."),
         ("--label goldfish --strength black.png", "lets nothing change"),
-        ("--label goldfish --source dog", "takes no --prompt"),
+        ("--label goldfish --source dog", "takes no --source"),
+        ("--reward brightness --source dog", "takes no --source"),
+        ("--reward brightness --guidance 3", "Give --prompt or --label."),
+        ("--reward brightness --negative dog", "Give --prompt or --label."),
+        ("--label goldfish --method h-edit --weight 2", "Give --reward"),
+        ("--label goldfish --method inversion -n 2", "would be the same"),
+        ("--reward brightness -n 2", "would be the same"),
         ("--label goldfish -o photo.png", "also an input"),
         ("--label goldfish --strength map.png -o map.png", "also an input"),
     ],
@@ -125,6 +131,12 @@ def test_the_names_are_those_of_the_methods():
     for name, numbers in NUMBERS.items():
         made = make_edit(name, **{key: 3 for key in numbers})
         assert all(getattr(made, key) == 3 for key in numbers)
+    assert {n for n, m in EDITS.items() if n not in DRAWLESS} == {
+        "sdedit",
+        "dual-velocity",
+        "rectified",
+        "h-edit",
+    }
     for target, reward in ((True, False), (False, True), (True, True)):
         takes = TAKES[choose_edit(target, reward)]
         assert ("target" in takes or not target) and ("reward" in takes or not reward)
@@ -182,5 +194,10 @@ def test_a_reward_of_pictures_reaches_the_latents():
     # A picture is 2 D(z) - 1: each latent of the first channel has a slope of 2 * 4, so it moves by 8.
     assert found.result.x1[0, 0].flatten().tolist() == pytest.approx([8.5] * 4, rel=0.05)
     assert found.result.x1[0, 1].flatten().tolist() == pytest.approx([0.5] * 4, abs=1e-4)
-    with pytest.raises(Misuse):
-        edit_picture(StochasticEdit(), model, x, [0], strength=torch.ones(1, 1, 3, 4))
+    for picture, seeds, strength in (
+        (x, [0], torch.ones(1, 1, 3, 4)),
+        (x[0], [0], 1.0),
+        (x.expand(2, -1, -1, -1), [0, 1, 2], 1.0),
+    ):
+        with pytest.raises(Misuse):
+            edit_picture(StochasticEdit(), model, picture, seeds, strength=strength)

@@ -8,7 +8,13 @@ import torch
 import headwater as hw
 from headwater.molecule.checks.xtb import relax
 from headwater.molecule.io.files import read_molecules
-from headwater.molecule.targets.scores import ScoreCost, StructureScore, compute_score, score_structures
+from headwater.molecule.targets.scores import (
+    ScoreCost,
+    StructureScore,
+    compute_score,
+    score_structures,
+    strain_of,
+)
 
 METHANOL = """6
 methanol
@@ -60,6 +66,15 @@ def test_xtb_scores_the_geometry(methanol):
     strain, none = (score_structures("xtb: strain", m).item() for m in (methanol, relaxed))
     assert 0.2 < strain < 0.4 and 0 <= none < 1e-3
     assert score_structures("xtb: dipole", methanol).item() == pytest.approx(1.7, abs=0.3)  # 1.7 D, measured
+
+
+def test_the_strain_of_a_relaxation_that_stopped_early_is_unknown(methanol):
+    """Its energy is too small, and a search for little strain would prefer it."""
+    pytest.importorskip("tblite.interface", reason="tblite is not installed")
+    (m,) = hw.molecule.to_molecules(methanol)
+    short, long = relax(m, limit=2), relax(m)
+    assert 0 < short.energy_drop_ev < long.energy_drop_ev and not short.converged
+    assert math.isnan(strain_of(short)) and strain_of(long) == long.energy_drop_ev
 
 
 @pytest.mark.parametrize("name", ["qedd", "smarts: [[", "smarts:", "xtb: charm"])

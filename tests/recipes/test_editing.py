@@ -287,6 +287,26 @@ def test_a_problem_that_breaks_is_a_status_and_the_original():
     assert found.status == (Status.DIVERGED, Status.COMPUTED) and found.x1[0].tolist() == [9.0, 0.0]
 
 
+def test_a_control_that_diverges_returns_the_original_too():
+    x1 = torch.tensor([[1e20, 0.0], [0.0, 0.0]], dtype=F64)
+    flow = hw.Flow(lambda x, t: 1e200 * x.square(), (2,))
+    for method in (RewardEdit(steps=4, gradients=2), TrajectoryEdit(steps=4, gradients=2)):
+        found = method(flow, x1, [0, 1], reward=first, strength=1.0)
+        assert found.status[0] is Status.DIVERGED and found.status[1] is not Status.DIVERGED
+        assert found.x1[0].tolist() == [1e20, 0.0] and float(found.distance[0]) == 0
+        assert float(found.reward[0]) == 1e20
+
+
+def test_two_velocities_shift_by_less_below_strength_1():
+    shifted = hw.Gaussian(HERE.means[0] + 2.0, torch.tensor([2.0, 0.5]))
+    x1 = originals()
+    moved = [
+        DualVelocityEdit(steps=20)(HERE.flow, x1, range(4), target=shifted.flow, strength=s).x1 - x1
+        for s in (0.5, 0.8)
+    ]
+    assert bool((moved[0] > 0.1).all() and (moved[0] < moved[1]).all() and (moved[1] < 2).all())
+
+
 @EACH
 def test_refusals(method):
     flow, x1 = HERE.flow, originals(2)
@@ -310,6 +330,13 @@ def test_refusals_of_settings():
     for bad in (
         lambda: StochasticEdit(noise=1.5),
         lambda: StochasticEdit(steps=0),
+        lambda: StochasticEdit(steps=[0.5, 0.8, 1.0]),
+        lambda: DualVelocityEdit(steps=[0.0, 0.4, 0.8]),
+        lambda: HEdit(steps=[0.0, 0.4, 0.8]),
+        lambda: InversionEdit(steps=[0.2, 1.0]),
+        lambda: RectifiedStochasticEdit(steps=[0.2, 1.0]),
+        lambda: RewardEdit(steps=[0.2, 1.0]),
+        lambda: TrajectoryEdit(steps=[0.0, 0.8]),
         lambda: InversionEdit("exact"),
         lambda: InversionEdit(coupling=2.0),
         lambda: DualVelocityEdit(average=0),

@@ -28,8 +28,8 @@ LOWEST, HIGHEST = 200.0, 2000.0
 class PitchClasses:
     """The share of the power that lies in some of the twelve pitch classes, in all octaves, `[batch]`.
 
-    A frequency f belongs to the class round(12 log2(f / 440 Hz)) + 9 mod 12, with C = 0. White noise has about
-    len(notes) / 12.
+    A frequency f belongs to the class round(12 log2(f / 440 Hz)) + 9 mod 12, with C = 0. White noise has 0.05 (C)
+    to 0.12 (A sharp) of a single class, since higher semitones are wider.
 
     Parameters
     ----------
@@ -120,11 +120,14 @@ class OnsetRate:
             raise Misuse(f"{self.target:g} onsets a second are not heard.", "Give a number from 0 to 15.")
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The score of x `[batch, samples]`, float64 `[batch]`; nothing begins in silence."""
+        """The score of x `[batch, samples]`, float64 `[batch]`; nothing begins in silence, and NaN has NaN."""
         find_peaks = import_optional("scipy.signal", "audio").find_peaks
         seconds = x.shape[1] / self.rate
         found = []
-        for flux in self.flux(x):
+        for finite, flux in zip(x.isfinite().all(1).tolist(), self.flux(x), strict=True):
+            if not finite:
+                found.append(math.nan)
+                continue
             peaks, _ = find_peaks(flux.numpy(), prominence=2.0, distance=max(round(0.06 / self.hop(x)), 1))
             found.append(len(peaks) / seconds)
         many = torch.tensor(found, dtype=torch.float64)
@@ -188,7 +191,11 @@ class LoudnessCurve:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The reward of x `[batch, samples]`, `[batch]`."""
-        check_length(x, 16 * len(self.levels))
+        if check_length(x, 16 * len(self.levels)) < 16 * len(self.levels):
+            raise Misuse(
+                f"A sound of {x.shape[1]} samples is too short for {len(self.levels)} levels.",
+                "Give fewer levels, or a longer sound.",
+            )
         parts = x.tensor_split(len(self.levels), 1)
         level = torch.stack([10 * (p.square().mean(1) + 1e-9).log10() for p in parts], 1)
         gap = level - torch.tensor(self.levels).to(x)

@@ -159,9 +159,18 @@ def require_alike(flows: Sequence[Flow]) -> tuple[Flow, ...]:
 
 
 def have_one_path(one: Flow, other: Flow) -> bool:
-    """Whether alpha and sigma of two flows agree at nine times."""
+    """Whether alpha and sigma of two flows agree at nine times, and the span, as for one model loaded twice.
+
+    >>> from headwater import BetaTable, CondOT, Cosine
+    >>> def on(path):
+    ...     return Flow(lambda x, t: -x, (1,), path)
+    >>> have_one_path(on(BetaTable.linear(10)), on(BetaTable.linear(10))), have_one_path(on(CondOT()), on(Cosine()))
+    (True, False)
+    """
     if one.path is other.path:
         return True
+    if one.path.span != other.path.span:
+        return False
     t = torch.linspace(0, 1, 9, dtype=torch.float64)
     pairs = ((one.path.alpha(t), other.path.alpha(t)), (one.path.sigma(t), other.path.sigma(t)))
     return all(torch.allclose(a, b, rtol=1e-6, atol=1e-9) for a, b in pairs)

@@ -89,7 +89,8 @@ def edit_picture(
     Raises
     ------
     Misuse
-        As the method does, or the map has another size than the picture.
+        As the method does, the map has another size than the picture, or there are neither one picture nor as many as
+        seeds.
 
     Examples
     --------
@@ -105,6 +106,11 @@ def edit_picture(
     >>> [round(v, 2) for v in edit.x[0, 0, 0, 3:5].tolist()]
     [0.0, 0.5]
     """
+    if picture.ndim != 4 or len(picture) not in (1, len(seeds)):
+        raise Misuse(
+            f"The picture has shape {tuple(picture.shape)} for {len(seeds)} seeds.",
+            "Give [1, 3, h, w], or a picture for each seed, [len(seeds), 3, h, w].",
+        )
     size = (int(picture.shape[-2]), int(picture.shape[-1]))
     original = picture.expand(len(seeds), *picture.shape[1:])
     latent = isinstance(model, LatentModel)

@@ -158,6 +158,28 @@ def rising_grid(steps: int | Sequence[float]) -> Grid:
     return grid
 
 
+def full_grid(steps: int | Sequence[float]) -> Grid:
+    """As `rising_grid`, and refuse times that do not run over all of [0, 1], from the source to the data.
+
+    Raises
+    ------
+    Misuse
+        As `rising_grid`, or if the times begin later than 0 or end before 1.
+
+    Examples
+    --------
+    >>> full_grid([0.0, 0.3, 1.0])
+    (0.0, 0.3, 1.0)
+    """
+    grid = rising_grid(steps)
+    if grid[0] != 0 or grid[-1] != 1:
+        raise Misuse(
+            f"The times run from {grid[0]:g} to {grid[-1]:g}, not from the source, 0, to the data, 1.",
+            "Give times whose first is 0 and whose last is 1.",
+        )
+    return grid
+
+
 def solve(
     flow: Flow,
     x0: Tensor,

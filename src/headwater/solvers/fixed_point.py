@@ -168,7 +168,8 @@ def solve_step(
         rms = g.flatten(1).to(torch.float64).square().mean(1).sqrt()
         count[rows] += 1
         better = rms < size[rows]
-        best[rows[better]], size[rows[better]] = x[better], rms[better]
+        chosen = rows[better.cpu()]  # rows stay on the CPU, as `Flow.select` takes them
+        best[chosen], size[chosen] = x[better], rms[better]
         going = (rms > tolerance) & torch.isfinite(rms)
         if not bool(going.any()):
             break

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 import headwater as hw
-from headwater.recipes.composition import WeightedProduct
+from headwater.recipes.composition import AnnealedProduct, WeightedProduct
 
 F64 = torch.float64
 LAWS = [
@@ -55,6 +55,34 @@ def test_isotropic_gaussians_of_the_spread_are_exact_in_few_steps():
     assert float(found.particles.mean().abs()) < 0.04
     assert abs(float(found.particles.std()) / (0.8 / math.sqrt(2)) - 1) < 0.04
     assert_close(found.log_weights[:, 0], found.log_weights[:, 1], atol=1e-3, rtol=0)
+
+
+def test_without_the_spread_few_steps_are_too_narrow_by_what_the_docstring_says():
+    flows = [hw.Gaussian(torch.tensor([m]), torch.ones(1)).flow for m in (-1.0, 1.0)]
+    for spread, variance in ((0.0, 0.42), (1.0, 0.5)):
+        method = WeightedProduct((1.0, 1.0), particles=64, spread=spread, **MANY)
+        found = method(flows, range(75))
+        share = torch.softmax(found.log_weights, 1)
+        second = (share * found.particles[..., 0].double().square()).sum(1).mean()
+        assert float(second) == pytest.approx(variance, abs=0.02)
+
+
+def test_a_particle_that_breaks_dies_and_the_weights_of_the_others_count():
+    flows = [hw.Gaussian(torch.tensor([m]), torch.ones(1)).flow for m in (-1.0, 1.0)]
+    broken = [hw.Flow(lambda x, t, f=flow: torch.where(x > 1.2, torch.nan, f(x, t)), (1,)) for flow in flows]
+    found = WeightedProduct((1.0, 1.0), particles=8, threshold=0.0, steps=30)(broken, range(20))
+    lost = found.particles[..., 0].isnan()
+    assert bool(lost.any()) and not bool(lost.all(1).any())
+    assert bool((found.log_weights[lost] == -math.inf).all() and found.log_weights[~lost].isfinite().all())
+    assert bool(found.x1.isfinite().all())
+    always = WeightedProduct((1.0, 1.0), particles=8, threshold=1.0, steps=30)(broken, range(20))
+    assert bool(always.x1.isfinite().all())
+
+
+@pytest.mark.parametrize("method", [WeightedProduct, AnnealedProduct])
+def test_times_have_to_begin_at_the_source(method):
+    with pytest.raises(hw.Misuse, match=r"begin at 0\.5"):
+        method((1.0, 1.0), steps=[0.5, 0.8, 1.0])(FLOWS, [0])
 
 
 def test_the_best_particle_is_that_of_the_largest_weight():

@@ -376,11 +376,11 @@ def edit(
     steps
         Steps of the ODE or SDE over its whole length; by default the method's.
     count
-        How many results, with a seed each.
+        How many results, with a seed each; one of the methods inversion, reward and trajectory, which draw nothing.
     seed
-        Seed of the first result; the methods inversion, reward and trajectory draw nothing.
+        Seed of the first result.
     """
-    from headwater.cli.image.edited import edit_job
+    from headwater.cli.image.edit_request import edit_job
     from headwater.cli.shared.job import run
 
     numbers = {"steps": steps, "weight": weight, "gradients": gradients}

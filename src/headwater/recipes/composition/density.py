@@ -22,6 +22,7 @@ error falls with the root of the step length: the draws of the path are probes o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,7 +31,7 @@ from torch import Tensor
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.path import cast_time
-from headwater.solvers.fixed import Grid
+from headwater.solvers.fixed import Grid, rising_grid
 from headwater.solvers.stochastic import Ancestral, step_law
 
 ANCESTRAL = Ancestral()
@@ -82,6 +83,23 @@ def share_step(
     std = float(laws[0].std)
     means = torch.stack([law.mean.flatten(1).to(torch.float64) for law in laws], dim=1)
     return SharedStep(means, std, math.hypot(std, weight * math.sqrt(left)), keep, back)
+
+
+def density_grid(steps: int | Sequence[float]) -> Grid:
+    """The times of `even_grid` for a number of steps, or those given, which have to begin at 0.
+
+    Raises
+    ------
+    Misuse
+        As `rising_grid`, or if they begin later: only at the source the density is known.
+    """
+    grid = even_grid(steps) if isinstance(steps, int) else rising_grid(steps)
+    if grid[0] != 0:
+        raise Misuse(
+            f"The times begin at {grid[0]:g}, where the density of the flows is not known.",
+            "Give times from 0, where every flow has the density N(0, I).",
+        )
+    return grid
 
 
 def even_grid(steps: int, first: float = 0.02, last: float = 0.98) -> Grid:

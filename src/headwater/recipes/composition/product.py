@@ -29,7 +29,7 @@ from headwater.flows.composed import require_alike
 from headwater.flows.flow import Flow
 from headwater.flows.path import cast_time
 from headwater.problem.batch import per_problem
-from headwater.recipes.composition.density import even_grid
+from headwater.recipes.composition.density import density_grid
 from headwater.solvers.stochastic import Ancestral, check_stochastic, draw_step, path_generators
 
 DDIM_STEP = Ancestral(0.0)
@@ -94,7 +94,7 @@ class AnnealedProduct:
     ------
     Misuse
         If the weights do not have a positive sum, or a number is out of range; when it is called, if the flows differ
-        in shape or path, or there are weights for other flows.
+        in shape or path, there are weights for other flows, or the times do not begin at 0.
 
     Notes
     -----
@@ -155,8 +155,7 @@ class AnnealedProduct:
             )
         first, total = flows[0], sum(self.weights)
         x = first.noise(seeds, dtype, device) / total**0.5
-        times = even_grid(self.steps) if isinstance(self.steps, int) else self.steps
-        grid, generators = check_stochastic(first, x, seeds, times), path_generators(seeds)
+        grid, generators = check_stochastic(first, x, seeds, density_grid(self.steps)), path_generators(seeds)
         chain = _Chain(flows, self, generators, len(seeds))
         v = chain.velocity(x, grid[0])
         for t, t_next in itertools.pairwise(grid):
@@ -220,7 +219,7 @@ class _Chain:
             v_new = self.velocity(x_new, t)
             s_new = self.score(x_new, v_new, t)
             take = self._judge(x, s, x_new, s_new, z, delta)
-            keep = per_problem(take, x)
+            keep = per_problem(take.to(x.device), x)
             x, v, s = (torch.where(keep, new, old) for new, old in ((x_new, x), (v_new, v), (s_new, s)))
         return x, v
 

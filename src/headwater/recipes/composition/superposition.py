@@ -24,7 +24,7 @@ from torch import Tensor
 from headwater.errors import Misuse
 from headwater.flows.composed import require_alike
 from headwater.flows.flow import Flow
-from headwater.recipes.composition.density import SharedStep, even_grid, share_step
+from headwater.recipes.composition.density import SharedStep, density_grid, share_step
 from headwater.solvers.likelihood import source_log_density
 from headwater.solvers.stochastic import check_stochastic, draw_step, path_generators
 
@@ -179,11 +179,10 @@ class Superposition:
         prior = self._log_weights(n, base)
         first = flows[0]
         x = first.noise(seeds, dtype, device)
-        grid = check_stochastic(first, x, seeds, self._grid())
-        if grid[0] != 0 or len(grid) < 3:
+        grid = check_stochastic(first, x, seeds, density_grid(self.steps))
+        if len(grid) < 3:
             raise Misuse(
-                f"The times begin at {grid[0]:g} and make {len(grid) - 1} steps, so there is no density to track.",
-                "Give times from 0, where every flow has the density N(0, I), with two steps or more.",
+                "A path of one step has no density to track.", "Give times that make two steps or more."
             )
         generators, dimension = path_generators(seeds), first.source_dimension
         known = source_log_density(first, x.to(torch.float64))[:, None] + prior.to(x.device)
@@ -210,9 +209,6 @@ class Superposition:
         return Superposed(
             x, known - prior.to(known), time, state, torch.stack(shares), len(flows) * (len(grid) - 1)
         )
-
-    def _grid(self) -> int | Sequence[float]:
-        return even_grid(self.steps) if isinstance(self.steps, int) else self.steps
 
     def _log_weights(self, n: int, base: Flow | None) -> Tensor:
         """log w_i of the normalised weights, float64 `[n]`."""

@@ -18,7 +18,7 @@ from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.problem.rewards import Reward
 from headwater.recipes.editing.edit import EditResult, Session, pairs_of, refuse
-from headwater.solvers.fixed import rising_grid
+from headwater.solvers.fixed import full_grid
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class DualVelocityEdit:
     Notes
     -----
     Without a target nothing moves. Where the target is the flow shifted by m, the original is shifted by m, exactly
-    at any number of steps on a straight path. It costs two evaluations a draw and step. Details whose velocity
-    differs little stay; a shape that has to go often stays as well.
+    at any number of steps on a straight path, if the strength is 1; below it by less. It costs two evaluations a draw
+    and step. Details whose velocity differs little stay; a shape that has to go often stays as well.
 
     References
     ----------
@@ -57,7 +57,7 @@ class DualVelocityEdit:
     def __post_init__(self) -> None:
         if self.average < 1:
             raise Misuse(f"An average over {self.average} draws is none.", "Give at least 1.")
-        rising_grid(self.steps)
+        full_grid(self.steps)
 
     def __call__(
         self,
@@ -71,7 +71,7 @@ class DualVelocityEdit:
     ) -> EditResult:
         """Edited samples x1 `[batch, *event]` of originals `[batch, *event]`; it takes no reward."""
         refuse("An edit by two velocities", reward=reward)
-        session, grid = Session.begin(flow, x1, seeds, target, strength), rising_grid(self.steps)
+        session, grid = Session.begin(flow, x1, seeds, target, strength), full_grid(self.steps)
         steps = pairs_of(grid)
 
         def step(rows: Tensor, e: Tensor, k: int) -> Tensor:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from headwater.dflow.result import Result
 from headwater.errors import Misuse
+from headwater.flows.composed import have_one_path
 from headwater.flows.flow import Flow, require_full_precision
-from headwater.flows.path import Path
 from headwater.optimizers.status import Status
 from headwater.problem.batch import per_problem, select
 from headwater.problem.rewards import Reward, reward_at
@@ -200,7 +200,7 @@ def check_edit(
     require_full_precision(x1)
     if not bool(torch.isfinite(x1).all()):
         raise Misuse("The original is not finite.", "Give x1 without NaN and infinity.")
-    if target is not None and (target.shape != flow.shape or not same_path(target.path, flow.path)):
+    if target is not None and (target.shape != flow.shape or not have_one_path(target, flow)):
         raise Misuse(
             f"The target has events {target.shape} on {target.path}, the flow {flow.shape} on {flow.path}.",
             "Give the same model under another condition.",
@@ -218,18 +218,6 @@ def check_edit(
             "Give a number, or a map with an axis of 1 or of the same length for each axis of x1.",
         )
     return s.expand(len(x1), *s.shape[1:])
-
-
-def same_path(a: Path, b: Path) -> bool:
-    """Whether two paths have the same span and coefficients, as those of one model that was loaded twice.
-
-    >>> from headwater import BetaTable, CondOT, Cosine
-    >>> same_path(BetaTable.linear(10), BetaTable.linear(10)), same_path(CondOT(), Cosine())
-    (True, False)
-    """
-    t = torch.linspace(0, 1, 9, dtype=torch.float64)
-    alike = torch.allclose(a.alpha(t), b.alpha(t)) and torch.allclose(a.sigma(t), b.sigma(t))
-    return a.span == b.span and alike
 
 
 def refuse(name: str, **given: object) -> None:

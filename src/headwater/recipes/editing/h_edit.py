@@ -22,7 +22,7 @@ from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.problem.rewards import Reward, reward_at
 from headwater.recipes.editing.edit import EditResult, Session, pairs_of, reward_gradient
-from headwater.solvers.fixed import rising_grid
+from headwater.solvers.fixed import full_grid
 from headwater.solvers.stochastic import Ancestral, Transition
 
 
@@ -76,7 +76,7 @@ class HEdit:
                 f"A weight of {self.weight:g} with noise {self.noise:g} edits nothing.",
                 "Give a positive weight, and a noise above 0, at most 1.",
             )
-        rising_grid(self.steps)
+        full_grid(self.steps)
 
     def __call__(
         self,
@@ -89,7 +89,7 @@ class HEdit:
         strength: float | Tensor = 0.75,
     ) -> EditResult:
         """Edited samples x1 `[batch, *event]` of originals `[batch, *event]`."""
-        session, grid = Session.begin(flow, x1, seeds, target, strength), rising_grid(self.steps)
+        session, grid = Session.begin(flow, x1, seeds, target, strength), full_grid(self.steps)
         steps, law, goal = pairs_of(grid), Ancestral(self.noise), reward and reward_at(reward, 1.0)
         draws = [session.draw(torch.arange(len(x1))) for _ in steps]
         states = [flow.path.interpolate(z, session.x1, t) for z, (t, _) in zip(draws, steps, strict=True)]

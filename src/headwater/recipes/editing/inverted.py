@@ -17,7 +17,7 @@ from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.problem.rewards import Reward
 from headwater.recipes.editing.edit import EditResult, Session, pairs_of, refuse
-from headwater.solvers.fixed import Grid, reverse_grid, rising_grid
+from headwater.solvers.fixed import Grid, full_grid, reverse_grid
 from headwater.solvers.method import DDIM, Method
 from headwater.solvers.reversible import Pair, Reversible
 
@@ -80,7 +80,7 @@ class InversionEdit:
             raise Misuse(
                 f"There is no inversion {self.inversion!r}.", "Give reversible, fixed-point or plain."
             )
-        Reversible(self.method, self.steps, self.coupling)
+        Reversible(self.method, full_grid(self.steps), self.coupling)
 
     def __call__(
         self,
@@ -94,7 +94,7 @@ class InversionEdit:
     ) -> EditResult:
         """Edited samples x1 `[batch, *event]` of originals `[batch, *event]`; nothing is drawn, no reward taken."""
         refuse("An edit by inversion", reward=reward)
-        session, grid = Session.begin(flow, x1, seeds, target, strength), rising_grid(self.steps)
+        session, grid = Session.begin(flow, x1, seeds, target, strength), full_grid(self.steps)
         with torch.no_grad():
             if self.inversion == "reversible":
                 return session.result(self.edit_pairs(session, grid))

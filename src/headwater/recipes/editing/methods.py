@@ -43,6 +43,8 @@ NUMBERS: dict[str, tuple[str, ...]] = {
     "trajectory": ("steps", "weight", "gradients"),
 }
 """The numbers of every method that the command line gives."""
+DRAWLESS = ("inversion", "reward", "trajectory")
+"""The methods that draw nothing: every seed gives the same result."""
 
 
 def make_edit(name: str, **numbers: float | None) -> Any:

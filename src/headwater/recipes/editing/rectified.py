@@ -22,7 +22,7 @@ from headwater.flows.flow import Flow
 from headwater.flows.path import Path
 from headwater.problem.rewards import Reward
 from headwater.recipes.editing.edit import ROUNDING, EditResult, Session, pairs_of, refuse
-from headwater.solvers.fixed import reverse_grid, rising_grid
+from headwater.solvers.fixed import full_grid, reverse_grid
 from headwater.solvers.method import DDIM
 from headwater.solvers.stochastic import Ancestral
 
@@ -79,7 +79,7 @@ class RectifiedStochasticEdit:
                 f"gamma is {self.gamma:g}.", "Give 0, a plain inversion, to 1, a draw of the source."
             )
         Ancestral(self.noise)
-        for t in rising_grid(self.steps)[:-1]:
+        for t in full_grid(self.steps)[:-1]:
             self.eta_at(t)
 
     def eta_at(self, t: float) -> float:
@@ -101,7 +101,7 @@ class RectifiedStochasticEdit:
     ) -> EditResult:
         """Edited samples x1 `[batch, *event]` of originals `[batch, *event]`; it takes no reward."""
         refuse("A rectified stochastic edit", reward=reward)
-        session, grid = Session.begin(flow, x1, seeds, target, strength), rising_grid(self.steps)
+        session, grid = Session.begin(flow, x1, seeds, target, strength), full_grid(self.steps)
         with torch.no_grad():
             x = self.invert(session, flow.noise(seeds).to(x1))
             law, every = Ancestral(self.noise), torch.arange(len(x))
@@ -121,7 +121,7 @@ class RectifiedStochasticEdit:
             v = flow(x, t)
             return v + self.gamma * (path.v_from_eps(x, z, t) - v)
 
-        for t, t_next in pairs_of(reverse_grid(rising_grid(self.steps))):
+        for t, t_next in pairs_of(reverse_grid(full_grid(self.steps))):
             x = DDIM.step(field, path, x, t, t_next)
             session.evaluations += 1
         return x

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from headwater.dflow.control import control
@@ -18,12 +19,12 @@ from headwater.dflow.result import Callback
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.optimizers import LBFGS, Optimizer
-from headwater.problem.batch import Each
+from headwater.problem.batch import Each, per_problem
 from headwater.problem.cost import Cost, WeightedSum
 from headwater.problem.rewards import Reward, reward_at
 from headwater.recipes.editing.edit import EditResult, Session, refuse, rms_distance, value_of
 from headwater.solvers.differentiation import Strategy
-from headwater.solvers.fixed import rising_grid
+from headwater.solvers.fixed import full_grid
 from headwater.solvers.method import DDIM, Method
 
 
@@ -83,7 +84,7 @@ class RewardEdit:
                 f"A weight of {self.weight:g} and {self.keep:g} for what is kept do not balance.",
                 "Give a positive weight, and 0 or more for what is kept.",
             )
-        rising_grid(self.steps)
+        full_grid(self.steps)
 
     def __call__(
         self,
@@ -102,7 +103,7 @@ class RewardEdit:
         if reward is None:
             raise Misuse("An edit by a reward has none.", "Give `reward`.")
         session, goal = Session.begin(flow, x1, seeds, None, strength), reward_at(reward, 1.0)
-        y0 = session.invert(self.method, rising_grid(self.steps), self.iterations, self.tolerance)[0]
+        y0 = session.invert(self.method, full_grid(self.steps), self.iterations, self.tolerance)[0]
         result = control(
             flow,
             WeightedSum(((-self.weight, goal), (1.0, self.distance(session)))),
@@ -115,11 +116,15 @@ class RewardEdit:
             gradient=gradient,
             callback=callback,
         )
-        moved = rms_distance(result.x1, session.x1)
+        bad = ~torch.isfinite(result.x1).flatten(1).all(1)
+        x1 = torch.where(per_problem(bad, session.x1), session.x1, result.x1)
         values = {name: getattr(result, name) for name in result.__dataclass_fields__}
-        values |= {"preparation": session.evaluations}
+        values |= {"preparation": session.evaluations, "x1": x1}
         return EditResult(
-            **values, distance=moved, reward=value_of(goal, result.x1), residual=session.residual
+            **values,
+            distance=rms_distance(x1, session.x1),
+            reward=value_of(goal, x1),
+            residual=session.residual,
         )
 
     def distance(self, session: Session) -> Cost:

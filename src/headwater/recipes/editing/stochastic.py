@@ -14,7 +14,7 @@ from torch import Tensor
 from headwater.flows.flow import Flow
 from headwater.problem.rewards import Reward
 from headwater.recipes.editing.edit import EditResult, Session, pairs_of, refuse, times_of
-from headwater.solvers.fixed import rising_grid
+from headwater.solvers.fixed import full_grid
 from headwater.solvers.stochastic import Ancestral
 
 
@@ -62,7 +62,7 @@ class StochasticEdit:
 
     def __post_init__(self) -> None:
         Ancestral(self.noise)
-        rising_grid(self.steps)
+        full_grid(self.steps)
 
     def __call__(
         self,
@@ -76,7 +76,7 @@ class StochasticEdit:
     ) -> EditResult:
         """Edited samples x1 `[batch, *event]` of originals `[batch, *event]`; it takes no reward."""
         refuse("A stochastic edit", reward=reward)
-        session, grid = Session.begin(flow, x1, seeds, target, strength), rising_grid(self.steps)
+        session, grid = Session.begin(flow, x1, seeds, target, strength), full_grid(self.steps)
         z, law, steps = flow.noise(seeds).to(x1), Ancestral(self.noise), pairs_of(grid)
         states = [flow.path.interpolate(z, session.x1, t) for t in times_of(grid)[:-1]] + [session.x1]
 

@@ -24,7 +24,7 @@ from headwater.problem.batch import select
 from headwater.problem.rewards import Reward, reward_at
 from headwater.recipes.editing.edit import ROUNDING, EditResult, Session, pairs_of, refuse
 from headwater.solvers.differentiation import Direct
-from headwater.solvers.fixed import Grid, rising_grid
+from headwater.solvers.fixed import Grid, full_grid
 from headwater.solvers.method import DDIM, EULER, Method
 
 
@@ -75,7 +75,7 @@ class TrajectoryEdit:
     def __post_init__(self) -> None:
         if not 0 < self.weight < float("inf"):
             raise Misuse(f"A weight of {self.weight:g} raises nothing.", "Give a positive weight.")
-        rising_grid(self.steps)
+        full_grid(self.steps)
 
     def __call__(
         self,
@@ -93,7 +93,7 @@ class TrajectoryEdit:
         if reward is None:
             raise Misuse("An edit by trajectory control has no reward.", "Give `reward`.")
         session, goal = Session.begin(flow, x1, seeds, None, strength), reward_at(reward, 1.0)
-        grid = rising_grid(self.steps)
+        grid = full_grid(self.steps)
         y0 = session.invert(self.method, grid, self.iterations, self.tolerance)[0]
         steered = SteeredSolve(flow, y0, session.strength, grid, self.method)
         w = x1.new_zeros(len(x1), len(grid) - 1, *flow.shape)
