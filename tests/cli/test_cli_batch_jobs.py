@@ -211,13 +211,15 @@ def test_holes_in_pictures_of_other_sizes_share_a_batch(tmp_path, monkeypatch, s
         Image.fromarray(noisy(i, *size)).save(f"{i}.png")
     write(
         "jobs.csv",
-        *[f'image inpaint,{i}.png,"{3 + i},4,3,3",{i}' for i in range(2)],
-        head="command,input,box,seed\n",
+        *[f'image inpaint,{i}.png,"{3 + i},4,3,3",paper,2,2,{i}' for i in range(2)],
+        head="command,input,box,method,steps,gradients,seed\n",
     )
     assert call("batch jobs.csv --out out --workers 0 --quiet") in (0, 1)
     for i, record in enumerate(records(tmp_path / "out")):
         assert record["together"] == 2
-        assert call(f"image inpaint {i}.png --box {3 + i},4,3,3 --seed {i} -o a{i}.png --quiet") in (0, 1)
+        options = "--method paper --steps 2 --gradients 2"
+        line = f"image inpaint {i}.png --box {3 + i},4,3,3 {options} --seed {i} -o a{i}.png --quiet"
+        assert call(line) in (0, 1)
         compare_with_alone(tmp_path / "out" / record["key"] / f"{i}.png", tmp_path / f"a{i}.png")
 
 

@@ -42,6 +42,14 @@ def test_the_cosine_transform_is_scipys(n):
     assert_close(cosine_matrix(n) @ cosine_matrix(n).T, torch.eye(n, dtype=F64))
 
 
+def test_frequencies_that_were_first_asked_for_in_inference_mode_have_gradients():
+    cosine_matrix.cache_clear()
+    with torch.inference_mode():
+        LowPass(0.3, axes=(-1,))(normal(1, 3))
+    x = normal(1, 3).requires_grad_()
+    assert_close(torch.autograd.grad(LowPass(0.01, axes=(-1,))(x).sum(), x)[0], torch.ones(1, 3, dtype=F64))
+
+
 def test_a_low_pass_is_a_projection_and_a_soft_one_a_symmetric_blur():
     x, y = normal(2, 3, 8, 6), normal(2, 3, 8, 6, seed=1)
     sharp, soft = LowPass(0.3), LowPass(0.3, soft=True)
@@ -135,6 +143,23 @@ def test_the_quantile_is_the_papers_scaling_of_the_score():
     assert_close(guide_density(MIXTURE.flow, quantile=q)(x, time(0.01)), MIXTURE.flow(x, time(0.01)))
 
 
+@pytest.mark.parametrize(
+    ("method", "begin", "end"),
+    [
+        *((method, 0.3, 0.7) for method in (hw.EULER, hw.HEUN, hw.MIDPOINT, hw.RK4)),
+        *(
+            (method, 0.1 * 3, 1.0) for method in (hw.EULER, hw.MIDPOINT)
+        ),  # others ask at 0.3 for the step before
+    ],
+)
+def test_a_change_between_two_times_holds_for_the_steps_between_them(method, begin, end):
+    """v = 1 and 2 between the times: x1 = 1 + end - begin, whatever places of a step a method asks at."""
+    flow = scale_velocity(hw.Flow(lambda x, t: 1 + 0 * x, (1,)), 2.0, begin=begin, end=end, keep_mean=False)
+    for dtype in (torch.float32, F64):
+        x1 = hw.solve(flow, torch.zeros(1, 1, dtype=dtype), method=method, steps=10)
+        assert x1.item() == pytest.approx(1 + end - begin, abs=1e-6)
+
+
 def test_nothing_is_pushed_at_a_mode():
     flow = Gaussian(torch.zeros(2), torch.ones(2)).flow
     for how in ({"gain": 1.0}, {"quantile": 0.9}):
@@ -150,6 +175,13 @@ def test_chi_square_quantiles_are_scipys():
             rtol=1e-6,
             atol=0,
         )
+
+
+def test_quantiles_near_zero_keep_their_digits():
+    """1 - 1e-20 is 1, so the upper tail has to be asked for itself."""
+    q = torch.tensor([1e-300, 1e-20, 1e-3, 0.5, 1 - 1e-9], dtype=F64)
+    square = scale_to_quantile(normal(5, 100), q).square().sum(1)
+    assert_close(square, torch.tensor(stats.chi2.isf(q, 100)), rtol=1e-6, atol=0)
 
 
 def test_prior_guidance_reaches_the_quantile_on_a_gaussian():
@@ -216,6 +248,13 @@ def test_a_switched_flow_is_one_after_the_other():
     assert_close(x1, second.endpoint(first.endpoint(x0, 0.0, 0.25), 0.25, 1.0), atol=1e-4, rtol=0)
     t = torch.tensor([0.2, 0.25, 0.3], dtype=F64)
     assert_close(flow(x0, t), torch.cat([first.flow(x0, t)[:1], second.flow(x0, t)[1:]]))
+
+
+def test_a_switch_at_a_time_of_the_grid_from_other_arithmetic_is_no_step_late():
+    assert 0.1 * 3 > 0.3
+    up, down = (hw.Flow(lambda x, t, v=v: v + 0 * x, (1,)) for v in (1, -1))
+    x1 = hw.solve(switch_flows(up, down, at=0.1 * 3), torch.zeros(1, 1, dtype=F64), method=hw.EULER, steps=10)
+    assert x1.item() == pytest.approx(-0.4)
 
 
 # Annealing
@@ -388,6 +427,9 @@ def test_networks_are_found_through_the_flows():
         lambda f: guide_density(f, quantile=0.6, begin=0.0),
         lambda f: guide_density(f, gain=1.0, begin=0.7, end=0.5),
         lambda f: scale_to_quantile(torch.ones(1, 3), 0.0),
+        lambda f: scale_to_quantile(torch.tensor([[1.0, 2.0], [0.0, 0.0]]), 0.5),
+        lambda f: scale_to_quantile(torch.tensor([[1.0, torch.nan]]), 0.5),
+        lambda f: scale_to_quantile(torch.ones(1, 3), torch.tensor([0.4, 0.6])),
         lambda f: scale_noise(f, float("nan")),
         lambda f: scale_noise(f, 0.9, begin=0.0),
         lambda f: scale_noise(f, torch.ones(3)),

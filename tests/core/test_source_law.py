@@ -148,8 +148,14 @@ def test_what_is_refused(law):
             SourceLaw(mean, deviation)
     with pytest.raises(Misuse, match="axes"):
         SourceLaw(good, good, (-2,))
-    for points in (torch.ones(1, 3), torch.ones(4, 3), torch.ones(0, 3)):
-        with pytest.raises(Misuse):
+    lost = torch.eye(3).index_fill(0, torch.tensor([1]), torch.nan)
+    for points, why in (
+        (torch.ones(1, 3), "1 source point"),
+        (torch.ones(4, 3), "alike"),
+        (torch.ones(0, 3), "0 source points"),
+        (lost, "not finite"),
+    ):
+        with pytest.raises(Misuse, match=why):
             SourceLaw.fit(points, axes=())
     with pytest.raises(Misuse, match="events"):
         whiten_source(law.flow, SourceLaw(good[:2], good[:2]))

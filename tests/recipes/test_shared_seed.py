@@ -72,6 +72,25 @@ def test_a_seed_that_fails_is_never_chosen():
     assert choice.mean.isinf().any() and choice.mean[choice.candidates.index(choice.seed)].isfinite()
 
 
+def test_a_seed_with_which_a_problem_diverges_is_lost_although_its_last_point_is_finite():
+    truth = LAW.sample(range(3))
+    misfit = hw.Misfit(hw.Identity(), truth, 1.0)
+
+    def unstable(flow, misfit, seeds, *, guess, options=None):
+        result = posterior_draw(flow, misfit, seeds, guess=guess)
+        bad = seeds[0] != 5
+        return replace(
+            result,
+            x1=truth if bad else truth + 1,  # the nearer one, if it were asked for the distance alone
+            status=tuple(hw.Status.DIVERGED if bad and i == 1 else s for i, s in enumerate(result.status)),
+        )
+
+    choice = find_shared_seed(unstable, LAW.flow, misfit, truth, [4, 5, 6], guess=truth)
+    assert choice.seed == 5 and choice.distance.isinf().nonzero().tolist() == [[0, 1], [2, 1]]
+    with pytest.raises(Misuse, match="None of 2 seeds"):
+        find_shared_seed(unstable, LAW.flow, misfit, truth, [4, 6], guess=truth)
+
+
 def test_what_is_refused():
     truth = LAW.sample(range(2))
     misfit = hw.Misfit(hw.Identity(), truth, 1.0)

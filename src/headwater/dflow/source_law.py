@@ -30,6 +30,7 @@ from headwater.flows.frequency import Axes, check_axes, from_frequencies, to_fre
 from headwater.flows.path import CondOT, Path
 from headwater.flows.seeds import draw_normal, make_generators
 from headwater.problem.batch import per_problem
+from headwater.text import counted
 
 LEAST = 1e-3
 """The smallest deviation of a fitted law, in parts of the largest: a coefficient that never varied has none."""
@@ -99,16 +100,19 @@ class SourceLaw:
         Raises
         ------
         Misuse
-            If there are fewer than two points, or they are all alike.
+            If there are fewer than two points, one is not finite, or they are all alike.
         """
         axes, pool = tuple(axes), tuple(pool)
         if len(x0) < 2:
             raise Misuse(
-                f"A law cannot be fitted to {len(x0)} source points.", "Give two or more, better hundreds."
+                f"A law cannot be fitted to {counted(len(x0), 'source point')}.",
+                "Give two or more, better hundreds.",
             )
         check_axes(axes, x0.shape[1:])
         check_axes(pool, x0.shape[1:])
         x = x0.detach().to(torch.float64)
+        if not bool(x.isfinite().all()):
+            raise Misuse("A source point is not finite.", "Leave out samples that could not be inverted.")
         mean = x.mean((0, *pool), keepdim=True)
         c = to_frequencies(x - mean, axes)
         # Divided by n - 1 for the mean that was fitted, per group.

@@ -84,8 +84,8 @@ def guide_density(
         q in (0, 1): 0.5 changes nothing, more is smoother. It is a quantile of the *rate* at every noise level, not
         of log p1: held over all levels, q = 0.9 takes a sample far out of the draws.
     begin, end
-        The times between which it holds. `begin` is 0, and 0.02 for a quantile, whose rate is infinite where alpha
-        is 0.
+        The times between which it holds, begin <= t < end, best on the grid. `begin` is 0, and 0.02 for a quantile,
+        whose rate is infinite where alpha is 0.
 
     Returns
     -------
@@ -157,7 +157,8 @@ def scale_to_quantile(x0: Tensor, quantile: float | Tensor, dimension: int | Ten
     Raises
     ------
     Misuse
-        If a quantile is not between 0 and 1.
+        If a quantile is not between 0 and 1, a point is zero or not finite, or there are quantiles or dimensions for
+        another number of points.
 
     References
     ----------
@@ -175,14 +176,23 @@ def scale_to_quantile(x0: Tensor, quantile: float | Tensor, dimension: int | Ten
     if not bool(((q > 0) & (q < 1)).all()):
         raise Misuse(f"{quantile} is no quantile between 0 and 1.", "Give one such as 0.2 or 0.9.")
     d = torch.as_tensor(x0[0].numel() if dimension is None else dimension, dtype=torch.float64).to(x0.device)
+    for given in (q, d):
+        if given.ndim and given.shape != (len(x0),) and given.numel() != 1:
+            raise Misuse(
+                f"There are {given.numel()} quantiles or dimensions for {len(x0)} points.",
+                "Give one number, or one for each point.",
+            )
     square = x0.flatten(1).square().sum(1)
-    return x0 * per_problem((chi_square_quantile(1 - q, d).to(square) / square).sqrt(), x0)
+    if not bool((square.isfinite() & (square > 0)).all()):
+        raise Misuse("A source point is zero or not finite.", "Give draws, such as flow.noise(seeds).")
+    return x0 * per_problem((chi_square_quantile(q, d, upper=True).to(square) / square).sqrt(), x0)
 
 
-def chi_square_quantile(q: Tensor, d: Tensor) -> Tensor:
+def chi_square_quantile(q: Tensor, d: Tensor, *, upper: bool = False) -> Tensor:
     """The quantile of the chi-square law with d degrees of freedom at q, both `[]` or `[batch]`, float64.
 
-    Bisection on its distribution function, the regularised gamma function P(d / 2, x / 2).
+    Bisection on its distribution function, the regularised gamma function P(d / 2, x / 2); with `upper` the quantile
+    at 1 - q by Q = 1 - P, which has digits for q that are lost in 1 - q.
 
     Examples
     --------
@@ -194,6 +204,9 @@ def chi_square_quantile(q: Tensor, d: Tensor) -> Tensor:
     low, high = torch.zeros_like(d), d + 60 * d.sqrt() + 1400  # beyond it less than e^-600
     for _ in range(100):
         middle = (low + high) / 2
-        below = torch.special.gammainc(d / 2, middle / 2) < q
+        if upper:
+            below = torch.special.gammaincc(d / 2, middle / 2) > q
+        else:
+            below = torch.special.gammainc(d / 2, middle / 2) < q
         low, high = torch.where(below, middle, low), torch.where(below, high, middle)
     return (low + high) / 2

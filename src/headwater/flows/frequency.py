@@ -31,9 +31,12 @@ def cosine_matrix(n: int) -> Tensor:
     >>> bool((matrix @ matrix.T - torch.eye(4)).abs().max() < 1e-12), matrix[0].tolist()
     (True, [0.5, 0.5, 0.5, 0.5])
     """
-    k, j = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)
-    matrix = torch.cos(math.pi * k * (2 * j + 1) / (2 * n)) * math.sqrt(2 / n)
-    matrix[0] /= math.sqrt(2)
+    with torch.inference_mode(
+        False
+    ):  # the matrix is kept, and a tensor of inference mode has no gradient later on
+        k, j = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)
+        matrix = torch.cos(math.pi * k * (2 * j + 1) / (2 * n)) * math.sqrt(2 / n)
+        matrix[0] /= math.sqrt(2)
     return matrix
 
 

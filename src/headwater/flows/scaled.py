@@ -28,6 +28,9 @@ Scaling = float | Tensor | Callable[[Tensor, Tensor], Tensor]
 BEGIN = 0.02
 """Where a change of the noise begins on a path that starts from noise alone: it is 1 / t near t = 0."""
 
+ROUNDING = 1e-6
+"""Times nearer to each other than this are one time: a place of the grid, and the same from other arithmetic."""
+
 
 @dataclass(frozen=True, eq=False)
 class ScaledNoise:
@@ -85,7 +88,8 @@ def scale_noise(flow: Flow, omega: Scaling, *, begin: float = BEGIN, end: float 
         A factor; a mask of factors `[batch or 1, *event]`; or a map of (eps, t), such as a schedule
         `lambda eps, t: (1 - 0.05 * t) * eps`, or bands `lambda eps, t: ScaleBands(high=0.98)(eps)`.
     begin, end
-        The times between which it holds. The change is infinite where alpha is 0, so `begin` is above 0 there.
+        The times between which it holds, begin <= t < end. The change is infinite where alpha is 0, so `begin` is
+        above 0 there.
 
     Returns
     -------
@@ -127,7 +131,7 @@ def scale_velocity(
     omega
         As in `scale_noise`, of the velocity.
     begin, end
-        The times between which it holds.
+        The times between which it holds, begin <= t < end.
     keep_mean
         Whether the mean over the entries of a sample is left alone.
 
@@ -159,8 +163,12 @@ def scale_velocity(
 
 
 def within(t: Tensor, begin: float, end: float, like: Tensor) -> Tensor:
-    """1 where begin <= t <= end and 0 elsewhere, for t `[]` or `[batch]`, to broadcast against `like`."""
-    return per_problem(((t >= begin) & (t <= end)).to(like.dtype), like)
+    """1 where begin <= t < end and 0 elsewhere, for t `[]` or `[batch]`, to broadcast against `like`.
+
+    A step of Euler's method or `DDIM` from t on is inside as a whole or not at all; the end of the path is inside.
+    """
+    early = t < end - ROUNDING if end < 1 else torch.ones_like(t, dtype=torch.bool)
+    return per_problem(((t >= begin - ROUNDING) & early).to(like.dtype), like)
 
 
 def apply_scaling(omega: Scaling, prediction: Tensor, t: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.scaled import ROUNDING
 from headwater.problem.batch import per_problem
 
 
@@ -27,7 +28,7 @@ class SwitchedVelocity:
     at: float
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        early = t < self.at
+        early = t < self.at - ROUNDING
         if bool(early.all()):
             return self.first(x, t)
         if not bool(early.any()):

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.optimizers.status import Status
 from headwater.problem.cost import Misfit
 from headwater.recipes.recipe import Recipe, RecipeOptions
 
@@ -38,7 +39,8 @@ class SharedSeed:
     candidates
         All of them.
     distance
-        Of each candidate on each tuning problem, `[candidates, problems]`; infinite where a run failed.
+        Of each candidate on each tuning problem, `[candidates, problems]`; infinite where a run diverged, or where
+        the distance is not a number.
 
     Examples
     --------
@@ -126,7 +128,8 @@ def find_shared_seed(
     Raises
     ------
     Misuse
-        If there is no candidate or no tuning problem, or the distance is not one number per problem.
+        If there is no candidate or no tuning problem, the distance is not one number per problem, or no candidate
+        served all of them.
 
     References
     ----------
@@ -148,14 +151,21 @@ def find_shared_seed(
         )
     rows = []
     for seed in candidates:
-        x1 = recipe(flow, misfit, [seed] * len(truth), guess=guess, options=options).x1
+        result = recipe(flow, misfit, [seed] * len(truth), guess=guess, options=options)
         with torch.no_grad():
-            d = torch.as_tensor(distance(x1, truth))
+            d = torch.as_tensor(distance(result.x1, truth))
         if d.shape != (len(truth),):
             raise Misuse(
                 f"The distance has the shape {tuple(d.shape)} for {len(truth)} problems.",
                 "Return one number per problem, such as a mean over the entries of each.",
             )
-        rows.append(d.to(torch.float64).nan_to_num(nan=torch.inf))
+        diverged = torch.tensor([status is Status.DIVERGED for status in result.status], device=d.device)
+        lost = diverged | d.isnan()
+        rows.append(torch.where(lost, torch.inf, d.to(torch.float64)))
     table = torch.stack(rows)
+    if not bool(table.mean(1).isfinite().any()):
+        raise Misuse(
+            f"None of {len(candidates)} seeds served all {len(truth)} tuning problems.",
+            "Leave out the problems on which the recipe diverges, or give another recipe.",
+        )
     return SharedSeed(int(candidates[int(table.mean(1).argmin())]), tuple(map(int, candidates)), table)
