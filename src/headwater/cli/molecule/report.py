@@ -77,6 +77,9 @@ DEFINITIONS = PREDICTED | {
     "gradients": "gradient evaluations of this molecule: each a forward solve and a vector-Jacobian product",
     "evaluations": "forward calls of the generator for this molecule",
     "fragment_rms": "rms distance of the fragment's atoms from where they were given, angstrom",
+    "similarity": "Tanimoto's, of Morgan fingerprints of radius 2 and 2048 bits, to the original of an edit",
+    "scaffold_kept": "whether Murcko's scaffold, the rings and what links them, is that of the original",
+    "original": "the molecule that was edited, and what both networks predict for it",
     "seconds": "of the design; the checks' are seconds_of_checks",
     "seed": "molecule i of a run has the seed of the run + i - 1, unless duplicates are left out; its draws are the "
     "same in any batch, up to rounding, which control can amplify to another molecule",
@@ -143,6 +146,7 @@ def describe(d: DesignedMolecule, rank: int | None) -> dict[str, Any]:
         "gradients": d.gradients,
         "evaluations": d.evaluations,
         "fragment_rms": d.fragment_rms,
+        **({} if d.scaffold_kept is None else {"similarity": d.similarity, "scaffold_kept": d.scaffold_kept}),
     }
 
 
