@@ -99,6 +99,7 @@ def round_trips(x: Tensor, photographs: Tensor, keep: str) -> list[dict[str, obj
         for steps in {"photographs": (12,), "drawings, no text": (6, 12, 24)}.get(case, (6, 12)):
             for name in (
                 "plain DDIM",
+                *(["plain DDIM, logistic times", "plain midpoint, logistic times"] if steps == 12 else []),
                 "plain midpoint",
                 "fixed point",
                 "reversible DDIM",
@@ -124,8 +125,9 @@ def round_trip(flow: hw.Flow, x1: Tensor, name: str, steps: int) -> dict[str, ob
         y0, nfe, back = pair.y, 2 * solver.evaluations, solver.solve(flow, pair).y
     else:
         method = hw.DDIM if "DDIM" in name else hw.MIDPOINT
-        y0 = hw.invert(flow, x1, method=method, steps=steps)
-        back, nfe = hw.solve(flow, y0, method=method, steps=steps), 2 * steps * method.evaluations
+        grid = hw.logit_grid(steps) if "logistic" in name else hw.uniform_grid(steps)
+        y0 = hw.invert(flow, x1, method=method, steps=grid)
+        back, nfe = hw.solve(flow, y0, method=method, steps=grid), 2 * steps * method.evaluations
     miss = (back - x1).flatten(1).square().mean(1).sqrt()
     return {
         "round trip": float(f"{float(miss.mean()):.1e}"),
@@ -151,6 +153,15 @@ def prompts(x: Tensor, keep: str) -> list[dict[str, object]]:
         "two velocities": (DualVelocityEdit(), (0.6, 0.8)),
         "h-transform": (HEdit(), (0.6, 0.8)),
         "h-transform, 4 steps": (HEdit(steps=4), (0.75,)),
+        "h-transform, 4 steps, guidance 1.5": (HEdit(steps=4, guidance=1.5), (0.75,)),
+        "h-transform, 4 steps, shift 0.2": (HEdit(steps=4, shift=0.2), (0.75,)),
+        "h-transform, 4 steps, guidance 1.5, shift 0.2": (HEdit(steps=4, guidance=1.5, shift=0.2), (0.75,)),
+        "h-transform, 3 steps": (HEdit(steps=3), (2 / 3 + 1e-6,)),
+        "h-transform, 3 steps, guidance 2, shift 0.2": (
+            HEdit(steps=3, guidance=2.0, shift=0.2),
+            (2 / 3 + 1e-6,),
+        ),
+        "noise, ODE, 3 steps": (StochasticEdit(steps=3), (2 / 3 + 1e-6,)),
         "noise, ODE, 4 steps": (StochasticEdit(steps=4), (0.75,)),
     }
     rows: list[dict[str, object]] = [

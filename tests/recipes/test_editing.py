@@ -35,6 +35,7 @@ SHORT = (
     RectifiedStochasticEdit(steps=8),
     RectifiedStochasticEdit(noise=0.5, steps=8),
     HEdit(steps=8),
+    HEdit(steps=8, guidance=1.5, shift=0.2),
     RewardEdit(steps=8, gradients=4),
     TrajectoryEdit(steps=8, gradients=4),
     BoundaryEdit(Boundary(torch.tensor([1.0, 0.0]), 0.0, 0.3, 1.0), distance=2.0, steps=8),
@@ -359,3 +360,41 @@ def test_refusals_of_settings():
     ):
         with pytest.raises(hw.Misuse):
             bad()
+
+
+def h_move(guidance, shift, steps, s2):
+    """How far a law shifted by 1 moves an original by noise maps, from the formulae of the ancestral step."""
+    move = 0.0
+    for k in range(steps):
+        a, a_next = ((1 - shift) * j / steps for j in (k, k + 1))
+        b, b_next = 1 - a, 1 - a_next
+        noise = b_next * math.sqrt(1 - (a * b_next / (b * a_next)) ** 2)
+        kept = math.sqrt(b_next**2 - noise**2)
+        gain = a * s2 / (a * a * s2 + b * b)  # d xhat / d x_t; xhat = m + gain (x - a m)
+        along = a_next * gain + kept * (1 - a * gain) / b
+        mean = a_next * (1 - gain * a) - kept * a * (1 - gain * a) / b
+        move = along * move + guidance * mean
+    return move
+
+
+@pytest.mark.parametrize(
+    ("guidance", "shift", "steps"), [(1.0, 0.0, 4), (1.7, 0.0, 3), (1.0, 0.3, 4), (1.7, 0.3, 4)]
+)
+def test_turbo_edit_scales_the_move_and_takes_the_means_of_earlier_times(guidance, shift, steps):
+    x1, d = originals(), torch.tensor([2.0, -3.0])
+    shifted = hw.Gaussian(HERE.means[0] + d, torch.tensor([2.0, 0.5]))
+    edit = HEdit(steps=steps, guidance=guidance, shift=shift)
+    found = edit(HERE.flow, x1, range(4), target=shifted.flow, strength=1.0)
+    expected = torch.tensor([h_move(guidance, shift, steps, s2) for s2 in (4.0, 0.25)]) * d
+    assert_close(found.x1 - x1, expected.to(F64).expand(4, 2), atol=1e-5, rtol=1e-5)
+    assert found.evaluations.tolist() == [(2 if guidance == 1 else 3) * steps] * 4
+    same = edit(HERE.flow, x1, range(4), strength=1.0)
+    assert_close(same.x1, x1)
+
+
+@pytest.mark.parametrize(
+    "given", [{"guidance": 0.0}, {"guidance": math.nan}, {"shift": 1.0}, {"shift": -0.1}]
+)
+def test_a_guidance_or_shift_out_of_range_is_refused(given):
+    with pytest.raises(hw.Misuse, match="is no edit"):
+        HEdit(**given)

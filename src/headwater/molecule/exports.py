@@ -16,6 +16,7 @@ from headwater.molecule.structure.molecule import Molecule, to_batch, to_molecul
 from headwater.molecule.structure.state import MoleculeBatch
 from headwater.molecule.targets.cards import make_cards
 from headwater.molecule.targets.design import design, generate, score
+from headwater.molecule.targets.edit import EditSearch
 from headwater.molecule.targets.request import Request
 from headwater.molecule.targets.result import Design
 from headwater.molecule.targets.rewards import PropertyReward, RewardCost, reward_cost
@@ -28,6 +29,7 @@ __all__ = [
     "Chemistry",
     "Control",
     "Design",
+    "EditSearch",
     "Interval",
     "Line",
     "Molecule",

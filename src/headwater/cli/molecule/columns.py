@@ -61,6 +61,8 @@ def to_row(d: DesignedMolecule) -> Row:
         row["strain_kcal_per_mol"] = d.strain
     if d.fragment_rms is not None:
         row["fragment_rms_angstrom"] = d.fragment_rms
+    if d.scaffold_kept is not None:
+        row |= {"similarity": d.similarity, "scaffold_kept": d.scaffold_kept}
     row |= {"deviation_tolerances": finite_or_none(d.deviation) if d.asked else None}
     row |= {"cost": d.cost} if d.has_cost else {}
     row |= {"status": d.ending[0], "notes": "; ".join(d.notes)}

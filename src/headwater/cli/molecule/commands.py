@@ -6,7 +6,16 @@ from pathlib import Path
 
 from cyclopts import App
 
-from headwater.cli.molecule.options import NO_AIM, NO_DRAW, NO_SCORING, Aim, Draw, Scoring
+from headwater.cli.molecule.options import (
+    NO_AIM,
+    NO_DRAW,
+    NO_EDIT,
+    NO_SCORING,
+    Aim,
+    Draw,
+    Edited,
+    Scoring,
+)
 
 molecule = App(name="molecule", help="Generate, design and examine small molecules of H, C, N, O, F in 3-D.")
 
@@ -56,6 +65,26 @@ def grow(fragment: Path, /, *, options: Aim = NO_AIM) -> int:
     from headwater.cli.shared.job import run
 
     return run(grow_job(fragment, options))
+
+
+@molecule.command
+def edit(original: Path, /, *, options: Edited = NO_EDIT) -> int:
+    """Change a property of a molecule, and keep it like the original: --gap 5.0eV, --similarity 0.4.
+
+    How it is edited: the original is noised and denoised at several strengths, up to --candidates times, and the
+    first edit that is sound, like the original and within the tolerance is taken, else the best. An edit has as many
+    atoms as the original. The table says how like it is, and whether its scaffold (its rings and what links them) is
+    the same. --reward, --cost and --score ask for more of something instead of a value.
+
+    Parameters
+    ----------
+    original
+        An SDF or XYZ file with one 3-D molecule with all its hydrogens.
+    """
+    from headwater.cli.molecule.jobs import edit_job
+    from headwater.cli.shared.job import run
+
+    return run(edit_job(original, options))
 
 
 @molecule.command

@@ -28,8 +28,10 @@ from headwater.flows.watched import Ended
 from headwater.molecule.model import models
 from headwater.molecule.structure import units
 from headwater.molecule.structure.interval import Asked
+from headwater.molecule.structure.molecule import to_batch
 from headwater.molecule.targets import design as designing
 from headwater.molecule.targets.design import DesignProblem
+from headwater.molecule.targets.likeness import find_structure
 from headwater.molecule.targets.record import SearchResult
 from headwater.molecule.targets.request import Request
 from headwater.molecule.targets.result import Design
@@ -204,12 +206,23 @@ class DesignJob(Job):
             "seconds_of_checks": round(self.seconds_of_checks, 3),
             **report.describe_request(self.request),
             **report.describe_models(),
+            **self._describe_original(),
             "files": [str(path) for path in self.outputs.all],
             "summary": report.summarise_designed(self.designed),
             "calibration": report.describe_calibration(),
             "rewards": [f"{w:g} * {name}" for name, (w, _) in self.rewards.items()],
             "definitions": report.DEFINITIONS,
         }
+
+    def _describe_original(self) -> dict[str, Any]:
+        """The structure of the original of an edit, and what both networks predict for it."""
+        m = self.request.original
+        if m is None:
+            return {}
+        found = zip(("guide", "evaluator"), designing.score(to_batch([m])), strict=True)
+        predicted = {name: {k: finite_or_none(v[0]) for k, v in values.items()} for name, values in found}
+        least = {"least_similarity": self.request.similarity}
+        return {"original": {"smiles": find_structure(m), **least, **predicted}}
 
     def show(self, report: Mapping[str, Any]) -> None:
         """Write the sheet of structures and the page."""
@@ -233,6 +246,13 @@ class DesignJob(Job):
     def tell(self, report: Mapping[str, Any]) -> None:
         """The table, the files, and the best molecule."""
         show_designed(self.designed, self.asked)
+        if "original" in report:
+            before = report["original"]
+            known = {k: before["evaluator"][k] for k in self.asked if k in before["evaluator"]}
+            say(
+                f"The original, {before['smiles']}"
+                + (f": {_quantities(known)} by the evaluator" if known else "")
+            )
         kept = sum(d.molecule is not None and (d.sound or self.broken) for d in self.designed)
         beside = [str(p) for p in self.outputs.all if p.exists() and p not in self.outputs.main]
         say(f"{', '.join(map(str, self.outputs.main))}: {counted(kept, 'molecule')}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -62,6 +63,10 @@ class DesignedMolecule:
         Whether a cost of the user's was asked to be low, and its value; None where it has none.
     xtb, dft
         The checks; None where there was none.
+    similarity, scaffold_kept
+        Tanimoto's similarity to the original of an edit, and whether its scaffold is the same; None of others.
+    unlike
+        Whether it is too unlike that original, or the original itself.
     """
 
     number: int
@@ -83,6 +88,9 @@ class DesignedMolecule:
     cost: float | None = None
     xtb: Relaxation | None = None
     dft: DftResult | None = None
+    similarity: float | None = None
+    scaffold_kept: bool | None = None
+    unlike: bool = False
 
     @property
     def asked(self) -> dict[str, Asked]:
@@ -127,7 +135,7 @@ class DesignedMolecule:
         if not self.asked:
             return None
         each = [self._deviation(t, self.evaluator) for t in self.targets]
-        return self.sound and max(each) <= 1 and not self.contradicted
+        return self.sound and max(each) <= 1 and not self.contradicted and not self.unlike
 
     @property
     def physics(self) -> Physics:
@@ -166,7 +174,13 @@ class DesignedMolecule:
         if self.has_cost:
             value += math.inf if self.cost is None else self.cost
         doubt = self.physics.doubt(self.asked)
-        barred = (not self.sound, self.duplicate_of is not None, self.contradicted, self.dft is None)
+        barred = (
+            not self.sound,
+            self.unlike,
+            self.duplicate_of is not None,
+            self.contradicted,
+            self.dft is None,
+        )
         return (*map(float, barred), value + doubt, float(self.number))
 
     @property
@@ -177,6 +191,8 @@ class DesignedMolecule:
             notes.append(f"duplicate of {self.duplicate_of}")
         if self.molecule is None:
             notes.append("no coordinates")
+        if self.unlike and self.sound:
+            notes.append("the original itself" if self.similarity == 1 else "unlike the original")
         if self.chemistry is not None:
             notes += self.chemistry.notes
         if self.molecule is not None:
@@ -289,7 +305,19 @@ def _make_one(
         chemistry=c,
         has_cost=design.cost is not None,
         cost=None if m is None or design.cost is None else finite_or_none(design.cost[i]),
+        **({} if m is None else _describe_likeness(design, i)),
     )
+
+
+def _describe_likeness(design: Design, i: int) -> dict[str, Any]:
+    """How like molecule i is to the original of an edit."""
+    if design.similarity is None or design.scaffold is None or design.alike is None:
+        return {}
+    return {
+        "similarity": finite_or_none(design.similarity[i]),
+        "scaffold_kept": bool(design.scaffold[i]),
+        "unlike": not bool(design.alike[i]),
+    }
 
 
 def rank(molecules: Iterable[DesignedMolecule]) -> list[DesignedMolecule]:

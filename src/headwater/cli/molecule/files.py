@@ -76,4 +76,5 @@ def make_card(d: DesignedMolecule, name: str) -> Card:
     if d.xtb is not None:
         lines.append(make_strain_line(d.strain))
     notes = (*(["no hit"] if d.hit is False else []), *d.notes)
-    return Card(add_tags(d, name), f"seed {d.seed}, by {d.found_by}", tuple(lines), notes)
+    how = f"by {d.found_by}" if d.similarity is None else f"Tanimoto {d.similarity:.2f}"
+    return Card(add_tags(d, name), f"seed {d.seed}, {how}", tuple(lines), notes)

@@ -14,7 +14,7 @@ from headwater.cli.molecule.checks import choose_check
 from headwater.cli.molecule.cost import FileCost, load_cost
 from headwater.cli.molecule.design_job import DesignJob
 from headwater.cli.molecule.files import name_files
-from headwater.cli.molecule.options import Aim, Draw, Method
+from headwater.cli.molecule.options import Aim, Draw, Edited, Method
 from headwater.cli.molecule.progress import DesignWatch
 from headwater.cli.molecule.rewards import read_rewards, read_scores
 from headwater.errors import Misuse, suggest
@@ -27,6 +27,8 @@ from headwater.molecule.structure.elements import MAX_ATOMS
 from headwater.molecule.structure.interval import Asked, Interval, as_interval, format_asked
 from headwater.molecule.structure.molecule import Molecule, check_molecule, to_batch
 from headwater.molecule.targets.design import FREE
+from headwater.molecule.targets.edit import EditSearch
+from headwater.molecule.targets.likeness import find_structure
 from headwater.molecule.targets.request import Request
 from headwater.molecule.targets.search import METHODS, Search, SearchThenControl
 from headwater.molecule.targets.sizes import load_ranges
@@ -86,6 +88,48 @@ def grow_job(path: Path, o: Aim) -> DesignJob:
     return _make_job("grow", request, _make_recipe(o), o, output, fragment=path)
 
 
+def edit_job(path: Path, o: Edited) -> DesignJob:
+    """Molecules like the one of a file, with other properties."""
+    for option, given in (("--atoms", o.atoms), ("--formula", o.formula)):
+        if given is not None:
+            raise Misuse(
+                f"An edit has the atoms of its original in number, and {option} is given.", "Leave it out."
+            )
+    if o.method not in (None, "search") or o.gradients:
+        raise Misuse("An edit is searched for by draws.", "Leave --method and --gradients out.")
+    if not o.targets and o.cost is None and not o.reward and not o.score:
+        raise Misuse(
+            "Nothing says what to change.", "Give a target with its unit, e.g. --gap 5.0eV, or a --reward."
+        )
+    if o.score and (o.reward or o.cost is not None):
+        raise Misuse("--score, --reward and --cost each say what to have more of.", "Give one of them.")
+    o = replace(o, method="search", gradients=None)
+    original = read_original(path)
+    request = replace(_aim_request(o), original=original)
+    request = request if o.similarity is None else replace(request, similarity=o.similarity)
+    request = request if not o.score else replace(request, cost=read_scores(o.score))
+    output = o.output or path.with_name(f"{path.stem}-edit.sdf")
+    return _make_job("edit", request, _change_recipe(EditSearch(), o), o, output, fragment=path)
+
+
+def read_original(path: Path) -> Molecule:
+    """The one molecule of a file, if it can be edited.
+
+    Raises
+    ------
+    Misuse
+        The file cannot be read or has several molecules, the models cannot hold it, or it is not sound.
+    """
+    found = read_molecules(path)
+    if len(found) != 1:
+        raise Misuse(f"{path} has {len(found)} molecules.", "Give a file with the one that is to be edited.")
+    original = found[0] if found[0].name else replace(found[0], name=path.name)
+    check_molecule(original)
+    import_optional("rdkit.Chem", "molecules")
+    find_structure(original)
+    return original
+
+
 def _refuse_score(o: Aim) -> None:
     """A score has no value to reach, and its draws belong to free molecules."""
     if o.score:
@@ -112,7 +156,8 @@ def _make_job(
     check = choose_check(o.check)
     for score in (t.property for t in request.targets if not t.by_guide()):
         load_score(score)
-    settings = {} if fragment is None else {"fragment": str(fragment)}
+    part = "fragment" if request.original is None else "original"
+    settings = {} if fragment is None else {part: str(fragment)}
     methods = {"method": _choose_method(o)} if isinstance(o, Aim) else {}
     differentiated = not (isinstance(o, Aim) and _choose_method(o) == "search")
     return DesignJob(
@@ -292,9 +337,14 @@ def _check_orbitals(targets: Mapping[str, Asked]) -> None:
 def _make_title(command: str, request: Request, fragment: Path | None) -> str:
     """The title of sheet and page."""
     asked = ", ".join(f"{t.property} {format_asked(t.property, as_asked(t))}" for t in request.targets)
-    what = {"generate": "Generated molecules", "target": "Molecules", "grow": "Molecules grown"}[command]
+    what = {
+        "generate": "Generated molecules",
+        "target": "Molecules",
+        "grow": "Molecules grown",
+        "edit": "Edits",
+    }[command]
     if fragment is not None:
-        what += f" from {fragment.name}"
+        what += f" {'of' if command == 'edit' else 'from'} {fragment.name}"
     return f"{what}: {asked} asked" if asked else what
 
 

@@ -178,6 +178,17 @@ class Aim(Draw):
         return {name: value for name, value in asked.items() if value is not None}
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Edited(Aim):
+    """What an edit understands."""
+
+    similarity: Annotated[float | None, number(0, 0.99, group=DESIGN)] = None
+    """With 'edit', the least Tanimoto similarity to the original (Morgan fingerprints of radius 2), 0 to 0.99; by
+    default 0.4. Of small molecules it falls fast: give 0.3 where little is found."""
+
+
 NO_SCORING = Scoring()
 NO_DRAW = Draw()
 NO_AIM = Aim()
+NO_EDIT = Edited()

@@ -77,6 +77,9 @@ DEFINITIONS = PREDICTED | {
     "gradients": "gradient evaluations of this molecule: each a forward solve and a vector-Jacobian product",
     "evaluations": "forward calls of the generator for this molecule",
     "fragment_rms": "rms distance of the fragment's atoms from where they were given, angstrom",
+    "similarity": "Tanimoto's, of Morgan fingerprints of radius 2 and 2048 bits, to the original of an edit",
+    "scaffold_kept": "whether Murcko's scaffold, the rings and what links them, is that of the original",
+    "original": "the molecule that was edited, and what both networks predict for it",
     "seconds": "of the design; the checks' are seconds_of_checks",
     "solved_together": "jobs whose molecules were searched for at once; `seconds` is the time of all, "
     "`seconds_of_its_share` that of searching by their number",
@@ -145,6 +148,7 @@ def describe(d: DesignedMolecule, rank: int | None) -> dict[str, Any]:
         "gradients": d.gradients,
         "evaluations": d.evaluations,
         "fragment_rms": d.fragment_rms,
+        **({} if d.scaffold_kept is None else {"similarity": d.similarity, "scaffold_kept": d.scaffold_kept}),
     }
 
 

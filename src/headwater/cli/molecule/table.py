@@ -23,7 +23,7 @@ def show_designed(molecules: Sequence[DesignedMolecule], asked: Mapping[str, Ask
         costs = [d.cost for d in molecules] if any(d.has_cost for d in molecules) else None
         checked = [d.physics for d in molecules] if any(d.checks for d in molecules) else None
         rows = [(str(d.number), d.chemistry, d.evaluator, d.notes) for d in molecules]
-        show_scores(rows, checked=checked, costs=costs)
+        show_scores(rows, checked=checked, costs=costs, similarities=list_similarities(molecules))
         return
     checks = list(dict.fromkeys(name for d in molecules for name in d.checks))
     table = _make_table("")
@@ -36,7 +36,8 @@ def show_designed(molecules: Sequence[DesignedMolecule], asked: Mapping[str, Ask
     with_cost = any(d.has_cost for d in molecules)
     if with_cost:
         table.add_column("cost", justify="right", no_wrap=True)
-    for column in ("hit", "found by", "sound"):
+    edited = any(d.scaffold_kept is not None for d in molecules)
+    for column in (*(["Tanimoto", "scaffold"] if edited else []), "hit", "found by", "sound"):
         table.add_column(column, no_wrap=True)
     table.add_column("SMILES", overflow="fold")
     table.add_column("note", overflow="fold")
@@ -46,6 +47,11 @@ def show_designed(molecules: Sequence[DesignedMolecule], asked: Mapping[str, Ask
             cells.append("-" if d.strain is None else f"{d.strain:.1f}")
         if with_cost:
             cells.append(format_cost(d.cost))
+        if edited:
+            cells += [
+                "-" if d.similarity is None else f"{d.similarity:.2f}",
+                _yes_or_no(bool(d.scaffold_kept)),
+            ]
         cells += [_yes_or_no(bool(d.hit)), d.found_by, _yes_or_no(d.sound)]
         table.add_row(str(d.number), *cells, d.smiles or "-", ", ".join(d.notes))
     say_table(table)
@@ -66,10 +72,12 @@ def show_scores(
     *,
     checked: Sequence[Physics] | None = None,
     costs: Sequence[float | None] | None = None,
+    similarities: Sequence[float | None] | None = None,
 ) -> None:
     """Formula, soundness by each rule, the evaluator's six properties and SMILES, one row per molecule.
 
-    With checks xTB's gap, on the scale of B3LYP, and the strain stand beside them; with costs their values.
+    With checks xTB's gap, on the scale of B3LYP, and the strain stand beside them; with costs their values; of edits
+    Tanimoto's similarity to the original.
     """
     table = _make_table("")
     for column in ("formula", "sound", "by table", "by RDKit"):
@@ -79,6 +87,7 @@ def show_scores(
     more = [
         *([] if checked is None else ["xTB\ngap, eV", "strain\nkcal/mol"]),
         *([] if costs is None else ["cost"]),
+        *([] if similarities is None else ["Tanimoto"]),
     ]
     for column in more:
         table.add_column(column, justify="right", no_wrap=True)
@@ -93,9 +102,17 @@ def show_scores(
             numbers.append("-" if (strain := checked[i].strain) is None else f"{strain:.1f}")
         if costs is not None:
             numbers.append(format_cost(costs[i]))
+        if similarities is not None:
+            numbers.append(format_cost(similarities[i]))
         formula, smiles = ("-", "-") if c is None else (c.formula, c.structure or "-")
         table.add_row(clean_text(name), formula, *sound, *numbers, smiles, ", ".join(notes))
     say_table(table)
+
+
+def list_similarities(molecules: Sequence[DesignedMolecule]) -> list[float | None] | None:
+    """Tanimoto's similarity of each edit to its original; None if there is no edit."""
+    edited = any(d.scaffold_kept is not None for d in molecules)
+    return [d.similarity for d in molecules] if edited else None
 
 
 def format_cost(cost: float | None) -> str:

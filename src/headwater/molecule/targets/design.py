@@ -30,7 +30,9 @@ from headwater.molecule.structure.state import MoleculeBatch, atom_mask, relaxed
 from headwater.molecule.targets.conditioned import find_known_part
 from headwater.molecule.targets.cost import PropertyCost, RoundingPenalty, UserCost, UserFunction
 from headwater.molecule.targets.deviation import ScoreTargets, TargetDeviation
+from headwater.molecule.targets.edit import EditSearch
 from headwater.molecule.targets.flow import molecule_flow
+from headwater.molecule.targets.likeness import Likeness
 from headwater.molecule.targets.objective import DesignObjective
 from headwater.molecule.targets.record import SearchResult
 from headwater.molecule.targets.request import Request
@@ -91,6 +93,8 @@ class DesignTask:
     def atoms(self) -> Tensor:
         """The number of atoms of each molecule, `[count]`: as asked, or drawn to fit the targets."""
         r = self.request
+        if r.original is not None:
+            return torch.full((r.count,), len(r.original))
         if r.formula is not None:
             return torch.full((r.count,), sum(r.formula.values()))
         if r.atoms is not None:
@@ -124,7 +128,8 @@ class DesignTask:
         user = None if r.cost is None else UserCost(r.cost, mask)
         terms: list[tuple[float, Cost]] = [(self.rounding_weight, RoundingPenalty(mask))]
         terms += [(1.0, cost) for cost in (properties, user) if cost is not None]
-        deviation = TargetDeviation(properties, mask, r.sound, user, scores)
+        likeness = None if r.original is None else Likeness.to_original(r.original, r.count, r.similarity)
+        deviation = TargetDeviation(properties, mask, r.sound, user, scores, likeness=likeness)
         flow = molecule_flow(model.generator, self.atoms, find_known_part(r, mask), self.check)
         objective = DesignObjective(WeightedSum(tuple(terms)), deviation, bounded=user is None)
         return DesignProblem(flow, objective, choose_recipe(r))
@@ -140,7 +145,9 @@ class DesignTask:
 
 
 def choose_recipe(request: Request) -> SearchThenControl:
-    """How a request is searched for: by draws alone, unless a cost of the user's asks for a gradient."""
+    """How a request is searched for: among edits, by draws alone, or with control for a cost of the user's."""
+    if request.original is not None:
+        return EditSearch()
     return Search() if request.cost is None else SearchThenControl()
 
 
@@ -196,9 +203,10 @@ def design(
     (torch.Size([1, 29, 9]), torch.Size([1]), [0])
     """
     task, networks = DesignTask(request, rounding_weight, check), networks or Networks.load()
+    problem = task.pose(networks)
     options = RecipeOptions(callback=callback)
-    result = solver(task.pose(networks), request.seeds, recipe=recipe, options=options)
-    m = task.finish(result.x1)
+    result = solver(problem, request.seeds, recipe=recipe, options=options)
+    m, likeness = task.finish(result.x1), problem.misfit.deviation.likeness
     centred = round_state(result.x1, m.mask)  # as in training; a fragment's place changes no property
     with torch.no_grad():
         relaxed = predict(networks.guide, result.x1[..., :3], relaxed_types(result.x1), m.mask)
@@ -216,6 +224,9 @@ def design(
         x1=task.restore_order(result.x1),
         cost=None if request.cost is None else _evaluate_cost(request.cost, centred, result.status),
         fragment_rms=None if request.fragment is None else _fragment_rms(m, request.fragment),
+        similarity=None if likeness is None else likeness.similarity(m),
+        alike=None if likeness is None else likeness.accepts(m),
+        scaffold=None if likeness is None else likeness.keeps_scaffold(m),
     )
 
 

@@ -15,16 +15,21 @@ from headwater.molecule.model.prediction import predict
 from headwater.molecule.structure.molecule import to_molecules
 from headwater.molecule.structure.state import MoleculeBatch, round_state
 from headwater.molecule.targets.cost import PropertyCost, UserCost
+from headwater.molecule.targets.likeness import Likeness
 from headwater.molecule.targets.target import Goal
 
 
 class Grade(IntEnum):
-    """What a molecule is, from best to worst; UNSEEN is worse than any molecule."""
+    """What a molecule is, from best to worst; UNSEEN is worse than any molecule.
+
+    UNLIKE: too unlike the original of an edit, or the original itself.
+    """
 
     HIT = 0
     MISSED = 1
-    UNSOUND = 2
-    UNSEEN = 3
+    UNLIKE = 2
+    UNSOUND = 3
+    UNSEEN = 4
 
 
 class Verdict(NamedTuple):
@@ -116,6 +121,8 @@ class TargetDeviation:
         The scores that are asked for; None without any.
     level
         The deviation that a hit does not exceed, in tolerances.
+    likeness
+        The original that molecules are to be like; None but for edits.
     """
 
     properties: PropertyCost | None
@@ -124,6 +131,7 @@ class TargetDeviation:
     cost: UserCost | None = None
     scores: ScoreTargets | None = None
     level: float = 1.0
+    likeness: Likeness | None = None
 
     def select(self, index: Tensor) -> TargetDeviation:
         """The measure of the molecules in `index`."""
@@ -133,6 +141,7 @@ class TargetDeviation:
             mask=self.mask[index],
             cost=None if self.cost is None else self.cost.select(index),
             scores=None if self.scores is None else self.scores.select(index),
+            likeness=None if self.likeness is None else self.likeness.select(index),
         )
 
     @torch.no_grad()
@@ -148,6 +157,10 @@ class TargetDeviation:
         if self.cost is not None:
             value = value + self.cost.evaluate_batch(m).double()
             grade = torch.full_like(grade, int(Grade.MISSED))
+        if self.likeness is not None:
+            alike = torch.zeros_like(good)
+            alike[good] = self.likeness.accepts(m.select(good))
+            grade = torch.where(alike, grade, int(Grade.UNLIKE))
         return Verdict(torch.where(good, grade, int(Grade.UNSOUND)), value, deviation)
 
     def _by_guide(self, m: MoleculeBatch) -> list[tuple[float, Tensor]]:
@@ -169,4 +182,4 @@ class TargetDeviation:
     def __call__(self, x1: Tensor) -> Tensor:
         """The measure of `Stop`: the deviation where a molecule can be a hit, else infinity, `[b]`."""
         v = self.judge(x1)
-        return v.deviation.where((v.grade != Grade.UNSOUND) & (self.cost is None), torch.inf)
+        return v.deviation.where((v.grade <= Grade.MISSED) & (self.cost is None), torch.inf)

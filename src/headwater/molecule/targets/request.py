@@ -41,6 +41,11 @@ class Request:
         angstrom, and the weights of the elements H, C, N, O, F, `[b, n, 5]`; `mask [b, n]` says which atoms exist.
     sound
         Whether an unsound molecule misses whatever its properties, see `chemistry.soundness.is_sound`.
+    original
+        A sound molecule that is to be edited: the molecules have as many atoms, and are like it.
+    similarity
+        With an `original`, the least Tanimoto similarity to it, 0 to below 1 (`chemistry.similarity`). The original
+        itself and its stereoisomers do not count.
 
     Raises
     ------
@@ -48,7 +53,8 @@ class Request:
         The request asks for no molecule; a number is not whole; a target is no `Target`; or the request is
         contradictory: two targets for one property, another number of values than molecules, more atoms in the
         fragment than in the molecule, a formula that lacks the fragment's atoms, atoms and formula that disagree, a
-        charged fragment in sound molecules.
+        charged fragment in sound molecules; an original beside atoms, a formula or a fragment, or among molecules
+        that need not be sound.
 
     Examples
     --------
@@ -69,6 +75,8 @@ class Request:
     fragment: Molecule | None = None
     cost: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
     sound: bool = True
+    original: Molecule | None = None
+    similarity: float = 0.4
 
     def __post_init__(self) -> None:
         _check(self)
@@ -118,6 +126,8 @@ def _check(request: Request) -> None:
                 "The fragment has formal charges, and only neutral molecules count as sound.",
                 "Give a fragment without formal charges.",
             )
+    if request.original is not None:
+        _check_original(request)
     sizes = _sizes_asked(request)
     for size in sizes:
         if not 2 <= size <= MAX_ATOMS:
@@ -143,9 +153,31 @@ def _check(request: Request) -> None:
                 )
 
 
+def _check_original(request: Request) -> None:
+    """Refuse an edit that cannot be."""
+    assert request.original is not None
+    check_molecule(request.original)
+    if not 0 <= request.similarity < 1:
+        raise Misuse(
+            f"The least similarity is {request.similarity}.",
+            "Give 0 to below 1, at which only the original is.",
+        )
+    given = {"atoms": request.atoms, "a formula": request.formula, "a fragment": request.fragment}
+    for what, value in given.items():
+        if value is not None:
+            raise Misuse(
+                f"Beside the original of an edit there is {what}.",
+                "Leave it out: an edit has as many atoms as its original.",
+            )
+    if not request.sound:
+        raise Misuse(
+            "An edit is to be like its original, which only sound molecules are.", "Leave `sound` at True."
+        )
+
+
 def _sizes_asked(request: Request) -> list[int]:
     """The numbers of atoms that are asked for, each once; none if they are to be drawn."""
-    asked: list[int] = []
+    asked: list[int] = [] if request.original is None else [len(request.original)]
     if request.atoms is not None:
         asked = sorted(set(torch.as_tensor(request.atoms).flatten().tolist()))
     if request.formula is None:

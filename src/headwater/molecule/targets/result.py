@@ -13,6 +13,7 @@ from headwater.molecule.checks.physics import Physics
 from headwater.molecule.chemistry.soundness import is_sound
 from headwater.molecule.structure.state import MoleculeBatch
 from headwater.molecule.targets.deviation import ScoreTargets
+from headwater.molecule.targets.likeness import Likeness
 from headwater.molecule.targets.request import Request
 from headwater.molecule.targets.target import list_asked
 from headwater.optimizers.status import Status
@@ -54,6 +55,12 @@ class Design:
         How far the atoms of a fragment are from where they were given, angstrom, `[b]`; None without a fragment.
     cost
         The user's cost of the molecules, `[b]`: the lower the better; None without a cost.
+    similarity
+        Tanimoto's similarity to the original of an edit, `[b]`, NaN without a structure; None without an original.
+    alike
+        Which are as like it as was asked, and not the original itself, bool `[b]`; None without an original.
+    scaffold
+        Which have the Murcko scaffold of the original, bool `[b]`; None without an original.
 
     Examples
     --------
@@ -77,6 +84,9 @@ class Design:
     x1: Tensor
     fragment_rms: Tensor | None = None
     cost: Tensor | None = None
+    similarity: Tensor | None = None
+    alike: Tensor | None = None
+    scaffold: Tensor | None = None
 
     @property
     def reached(self) -> Tensor:
@@ -88,7 +98,8 @@ class Design:
 
         A hit is sound (`is_sound`), its evaluator is within the tolerance of every single value and inside every
         range (RDKit judges its own scores), and no check contradicts it. The guide has no say. Without targets
-        every sound molecule is what was asked for; a cost has no value to reach.
+        every sound molecule is what was asked for; a cost has no value to reach. An edit is to be like its original
+        as well, and not the original itself.
 
         Parameters
         ----------
@@ -119,6 +130,9 @@ class Design:
                     "Give what belongs to this design.",
                 )
         hit = is_sound(self.molecules)
+        if request.original is not None:
+            likeness = Likeness.to_original(request.original, count, request.similarity)
+            hit = hit & likeness.accepts(self.molecules)
         goals = {t.property: t.make_goal(count) for t in request.targets}
         scored = {k: goal for k, goal in goals.items() if k not in self.evaluator}
         for k in goals.keys() - scored.keys():

@@ -224,6 +224,8 @@ def reward_cost(
     names = tuple(rewards) if isinstance(rewards, Mapping) else ()
     total = RewardSum(tuple((w, AtomsReward(f)) for (w, _), f in zip(pairs, functions, strict=True)), names)
     plain = replace(request or Request(1), count=draws, seed=FIRST_DRAW, targets=(), cost=None)
+    if plain.original is not None:  # the rewards are standardised among any molecules of its size
+        plain = replace(plain, original=None, atoms=len(plain.original))
     m = design(plain, networks, recipe=FREE).molecules
     atoms: Tensor = Atoms(m.positions, m.one_hot, m.mask)  # type: ignore[assignment]
     return RewardCost(total.standardise(atoms), strength)

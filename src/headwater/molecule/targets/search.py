@@ -158,6 +158,14 @@ class SearchThenControl:
             records.append(_Run(recipe, flow.select(index), misfit.select(index), own, callback).run())
         return join_records(records)
 
+    def draw(
+        self, flow: Flow, objective: DesignObjective, seeds: Sequence[int], numbers: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """The source points and states of one draw for each seed, `[b, 29, 9]` each; `numbers` count the draws."""
+        x0 = self.noise(flow, objective.mask, seeds, self.steps)
+        x0 = FeatureShell(objective.mask)(x0) if self.renormalise else x0
+        return x0, solve(flow, x0, steps=self.steps)
+
     def choose_optimizer(self, misfit: DesignObjective) -> Optimizer[Any]:
         """Polyak's steps where the least cost is known, which is 0; line searches where it is not."""
         if self.optimizer is not None:
@@ -289,9 +297,7 @@ class _Run:
         recipe, all_rows = self.recipe, rows.repeat(len(numbers))
         flow, misfit = self.flow.select(all_rows), self.misfit.select(all_rows)
         seeds = [derive_seed(s, n) for n in numbers for s in self.seeds[rows].tolist()]
-        x0 = recipe.noise(flow, misfit.mask, seeds, recipe.steps)
-        x0 = FeatureShell(misfit.mask)(x0) if recipe.renormalise else x0
-        x1 = solve(flow, x0, steps=recipe.steps)
+        x0, x1 = recipe.draw(flow, misfit, seeds, [n for n in numbers for _ in rows])
         # two evaluations for each step of the midpoint method
         self.record.evaluations[rows] += len(numbers) * recipe.noise.count_solves(flow) * 2 * recipe.steps
         found = misfit.judge(x0, x1)

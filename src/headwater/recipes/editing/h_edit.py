@@ -3,11 +3,12 @@
     for all t:  x_t <- alpha_t x1 + sigma_t z_t, each z_t a draw of its own        (edit-friendly noise maps)
                 d_t <- x_t' - mean(x_t),  the noise that carries x_t to x_t'
     e <- x_t at t = 1 - strength
-    for t up to 1:  e <- mean_target(e) + d_t                                      reconstruction and condition
+    for t up to 1:  e <- mean(e) + w (mean_target(e) - mean(e)) + d_t              reconstruction and condition
                     e <- e + s_t^2 strength_r grad r(xhat(e, t'))                  Doob's h-transform
 
 With h(x, t) = E[exp(lambda r(x1)) | x_t = x], which is taken at the denoiser, the second line is the drift
-g^2 grad log h of the process that ends in p(x1) exp(lambda r(x1)).
+g^2 grad log h of the process that ends in p(x1) exp(lambda r(x1)). For a few steps TurboEdit raises w above 1, and
+takes every mean as if the time were earlier.
 """
 
 from __future__ import annotations
@@ -30,9 +31,8 @@ from headwater.solvers.stochastic import Ancestral, Transition
 class HEdit:
     """Replays the original's noise under the target, and adds the drift of a reward.
 
-    With neither it returns the original, to rounding, in any number of steps: with few steps and a model made for
-    them it is the edit of TurboEdit, without its shift of the noise. With a target alone it is the edit by
-    edit-friendly noise maps.
+    With neither it returns the original, to rounding, in any number of steps. With a target alone it is the edit by
+    edit-friendly noise maps; with a `guidance` or a `shift` that of TurboEdit, for a few steps.
 
     Parameters
     ----------
@@ -40,6 +40,11 @@ class HEdit:
         lambda, how much the reward counts; about the rise in standard deviations, if the reward is standardised.
     noise
         The share of the ancestral noise, above 0: the maps that carry the original, and the drift of the reward.
+    guidance
+        w, how far along the difference of the two conditions; above 1 for a few steps. Other than 1 it costs a third
+        evaluation a step.
+    shift
+        How much earlier the time t is taken to be, as (1 - shift) t; from 0 to below 1.
     steps
         Steps over all of [0, 1], or the times.
 
@@ -47,7 +52,8 @@ class HEdit:
     -----
     On a Gaussian flow with a linear reward a . x1 and strength 1 every original moves by lambda S a, which makes of
     draws of p draws of p exp(lambda r), as the steps become short. Elsewhere h at the denoiser is a guess that gets
-    better as t nears 1. A reward costs one gradient of the network a step.
+    better as t nears 1. A reward costs one gradient of the network a step. On Gaussians that differ in their mean the
+    move of a target is w times that of w = 1.
 
     References
     ----------
@@ -69,12 +75,19 @@ class HEdit:
     weight: float = 4.0
     noise: float = 1.0
     steps: int | Sequence[float] = 24
+    guidance: float = 1.0
+    shift: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.weight < float("inf") or not 0 < self.noise <= 1:
             raise Misuse(
                 f"A weight of {self.weight:g} with noise {self.noise:g} edits nothing.",
                 "Give a positive weight, and a noise above 0, at most 1.",
+            )
+        if not 0 < self.guidance < float("inf") or not 0 <= self.shift < 1:
+            raise Misuse(
+                f"A guidance of {self.guidance:g} with times shifted by {self.shift:g} is no edit.",
+                "Give a positive guidance, 1 for none, and a shift from 0 to below 1.",
             )
         full_grid(self.steps)
 
@@ -91,12 +104,13 @@ class HEdit:
         """Edited samples x1 `[batch, *event]` of originals `[batch, *event]`."""
         session, grid = Session.begin(flow, x1, seeds, target, strength), full_grid(self.steps)
         steps, law, goal = pairs_of(grid), Ancestral(self.noise), reward and reward_at(reward, 1.0)
+        taken = [((1 - self.shift) * a, (1 - self.shift) * b) for a, b in steps]
         draws = [session.draw(torch.arange(len(x1))) for _ in steps]
         states = [flow.path.interpolate(z, session.x1, t) for z, (t, _) in zip(draws, steps, strict=True)]
         states.append(session.x1)
 
         def law_at(part: Flow, x: Tensor, k: int) -> Transition:
-            t, t_next = steps[k]
+            t, t_next = taken[k]
             with torch.no_grad():
                 return law.transition(part.path, x, part(x, t), t.clamp(*part.path.span), t_next)
 
@@ -106,7 +120,12 @@ class HEdit:
             noise = states[k + 1][rows] - law_at(before, original, k).mean
             found = law_at(after, e, k)
             session.count(rows, 2)
-            e = found.mean + noise
+            mean = found.mean
+            if self.guidance != 1 and target is not None:
+                plain = law_at(before, e, k).mean
+                mean = plain + self.guidance * (mean - plain)
+                session.count(rows)
+            e = mean + noise
             if goal is None or found.std == 0:
                 return e
             session.count(rows)
