@@ -47,13 +47,17 @@ def test_the_limit_is_the_noise_and_the_excess_in_squares(noise, excess):
         assert torch.equal(found, seen) is expected
 
 
-def test_the_border_of_the_kernel_does_not_count():
+def test_what_counts_is_left_over_at_edges_away_from_the_border():
     blur, caution = Blur(SOFT), Caution()
-    y = blur(X)
-    y[..., :2, :] += 1
-    assert float(caution.unexplained(X, y, blur).max()) < 1e-6
-    y[..., 2, 10] += 1
-    assert caution.unexplained(X, y, blur).tolist() == pytest.approx([(1 / (16 * 20)) ** 0.5] * 3, rel=1e-4)
+    x = torch.zeros(1, 1, 24, 24)
+    x[..., 12:] = 1  # one edge, at column 12: 20 of 400 inner pixels, the 5 % that count
+    y = blur(x)
+    y[..., :2, :] += 1  # sees what lies beyond the border
+    y[..., :12] += 1
+    y[..., 13:] -= 1  # not at the edge
+    assert float(caution.unexplained(x, y, blur)) < 1e-6
+    y[..., 5, 12] += 1
+    assert float(caution.unexplained(x, y, blur)) == pytest.approx((1 / 20) ** 0.5, rel=1e-4)
 
 
 def test_each_picture_has_its_own_verdict():

@@ -45,7 +45,7 @@ DEFINITIONS = {
     "weight": "the share of the sharpened picture in what is written, the rest being the photo",
     "left_as_it_was": "the photo was written as it was, because its kernel is a point or does not explain it",
     "misfit": "rms(A(x1) - y) / misfit_unit of the sharpened picture, before it is mixed with the photo",
-    "unexplained": "rms(A(x1) - y) of the same in the range [-1, 1], away from the border",
+    "unexplained": "rms(A(x1) - y) of the same in the range [-1, 1], at its edges, away from the border",
 }
 
 
@@ -142,7 +142,7 @@ class BlindJob(RestoreJob):
         worst = max(self.sharpened["unexplained"])
         return (
             f"{self.inputs[0]} was written as it was, for no picture with this blur is as near to it as its noise: "
-            f"{worst:.3f} are left over. It is sharp already, or blurred differently from place to place, or noisier "
+            f"{worst:.3f} are left over at edges. It is sharp already, or blurred differently from place to place, or noisier "
             "than --noise says."
         )
 
