@@ -141,9 +141,9 @@ class BlindJob(RestoreJob):
             return f"{self.inputs[0]} was written as it was. If it is blurred, give its kernel by --kernel."
         worst = max(self.sharpened["unexplained"])
         return (
-            f"{self.inputs[0]} was written as it was, for no picture with this blur is as near to it as its noise: "
-            f"{worst:.3f} are left over at edges. It is sharp already, or blurred differently from place to place, or noisier "
-            "than --noise says."
+            f"{self.inputs[0]} was written as it was, because no picture with this blur explains it: {worst:.3f} are "
+            "left over at edges. It is sharp already, blurred differently from place to place, or noisier than "
+            "--noise says."
         )
 
     def tell(self, report: Mapping[str, Any]) -> None:
