@@ -7,7 +7,7 @@ from cli_tools import call, report
 from PIL import Image
 
 from headwater.cli.image import blind
-from headwater.image.blind import KernelSearch
+from headwater.image.blind import Caution, KernelSearch
 from headwater.recipes.estimate import Estimate
 
 pytestmark = pytest.mark.usefixtures("cheap", "no_sheet")
@@ -20,13 +20,24 @@ def quick(monkeypatch):
     monkeypatch.setattr(blind, "KernelSearch", lambda: short)
 
 
+def trust(monkeypatch, **numbers):
+    """Leave no photo as it was for its kernel's sake, unless the numbers say so."""
+    caution = Caution(**{"point": 1.0, "excess": 10.0, **numbers})
+    monkeypatch.setattr(blind, "Caution", lambda: caution)
+
+
+def pixels(name):
+    return np.asarray(Image.open(name).convert("RGB"), np.int16)
+
+
 def photo(name, height, width, *, sharp=False):
     g = np.random.default_rng(0)
     x = g.integers(0, 255, (height, width, 3)) if sharp else np.linspace(0, 255, height * width * 3)
     Image.fromarray(np.asarray(x, np.uint8).reshape(height, width, 3)).save(name)
 
 
-def test_one_kernel_is_found_written_and_used_for_the_whole_photo(here, cheap):
+def test_one_kernel_is_found_written_and_used_for_the_whole_photo(here, cheap, monkeypatch):
+    trust(monkeypatch)
     photo("wide.png", 70, 90, sharp=True)
     assert call("image deblur wide.png --blind 5 --samples 2 -o x.png --quiet") < 2
     found = report(here / "x.json")
@@ -55,6 +66,43 @@ def test_a_doubtful_kernel_is_told_on_the_terminal_and_in_the_report(here, capsy
     assert "Warning: It is almost a point." in told.err
     assert "x-kernel.png: the kernel that was found" in told.out
     assert report(here / "x.json")["kernel_warnings"] == ["It is almost a point."]
+
+
+def test_what_is_written_is_a_mixture_with_the_photo(here, monkeypatch):
+    photo("wide.png", 70, 90, sharp=True)
+    written = {}
+    for weight in (0.0, 0.7, 1.0):
+        trust(monkeypatch, weight=weight)
+        assert call("image deblur wide.png --blind 5 -o x.png --quiet --overwrite") < 2
+        written[weight] = pixels("x.png")
+    np.testing.assert_array_equal(written[0.0], pixels("wide.png"))
+    assert np.abs(written[1.0] - written[0.0]).mean() > 5
+    np.testing.assert_allclose(written[0.7], 0.7 * written[1.0] + 0.3 * written[0.0], atol=1.1)
+    assert report(here / "x.json")["weight"] == 1.0
+
+
+def test_a_photo_whose_kernel_is_a_point_is_written_as_it_was_without_more_work(here, cheap, capsys):
+    photo("sharp.png", 70, 90, sharp=True)  # noise of pixels: the kernel is a point
+    assert call("image deblur sharp.png --blind 5 --samples 2 -o x.png") == 0
+    assert not cheap
+    for name in ("x-0.png", "x-1.png"):
+        np.testing.assert_array_equal(pixels(name), pixels("sharp.png"))
+    assert "sharp.png was written as it was. If it is blurred, give its kernel" in capsys.readouterr().err
+    rows = report(here / "x.json")["samples"]
+    assert [(row["left_as_it_was"], row["evaluations"]) for row in rows] == [(True, 0)] * 2
+
+
+def test_a_photo_that_no_picture_with_the_kernel_explains_is_written_as_it_was(
+    here, cheap, capsys, monkeypatch
+):
+    trust(monkeypatch, excess=1e-3)
+    photo("sharp.png", 70, 90, sharp=True)
+    assert call("image deblur sharp.png --blind 5 -o x.png") == 0
+    assert len(cheap) == 1
+    np.testing.assert_array_equal(pixels("x.png"), pixels("sharp.png"))
+    (row,) = report(here / "x.json")["samples"]
+    assert row["left_as_it_was"] and row["unexplained"] > 1e-3
+    assert f"{row['unexplained']:.3f} are left over at edges. It is sharp" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
-"""`headwater image deblur --blind`: the kernel first, on a part of the photo, then the photo with that kernel."""
+"""`headwater image deblur --blind`: the kernel first, on a part of the photo, then the photo with that kernel.
+
+What is written is a mixture with the photo, or the photo as it was (`image.blind.caution`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,18 +17,21 @@ from headwater.cli.image.preview import draw_previews
 from headwater.cli.image.prior import guard_model
 from headwater.cli.image.requests import Request, image_task
 from headwater.cli.image.restoration import RestoreJob, restore_job
-from headwater.cli.shared.job import Job
+from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import check_free
 from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.latent import LatentModel
 from headwater.image import restoration as restoring
-from headwater.image.blind import ANSWER, KernelSearch, UnknownBlur
+from headwater.image.blind import ANSWER, Caution, KernelSearch, UnknownBlur
 from headwater.image.io.files import read_image, write_image
 from headwater.image.operators import Blur, gaussian_kernel
+from headwater.image.restoration import Restoration
+from headwater.image.task import ImageTask
+from headwater.optimizers.status import Status
 from headwater.recipes.blind import BlindResult
-from headwater.recipes.recipe import RecipeOptions
+from headwater.recipes.recipe import RecipeOptions, result_without_control
 
 LEAST_NOISE = 0.04
 """The least noise of a photo whose kernel was estimated, in the range [-1, 1] (`benchmarks/blind_deblur.py`)."""
@@ -36,6 +42,10 @@ DEFINITIONS = {
     "kernel": "what was found: entries add up to 1, row and column 0 are top and left; `kernel_picture` is "
     "the same, white at its largest entry",
     "kernel_evaluations": "forward calls of the network for the kernel, on a part of the photo",
+    "weight": "the share of the sharpened picture in what is written, the rest being the photo",
+    "left_as_it_was": "the photo was written as it was, because its kernel is a point or does not explain it",
+    "misfit": "rms(A(x1) - y) / misfit_unit of the sharpened picture, before it is mixed with the photo",
+    "unexplained": "rms(A(x1) - y) of the same in the range [-1, 1], at its edges, away from the border",
 }
 
 
@@ -44,12 +54,16 @@ class BlindJob(RestoreJob):
     """A deblurring that finds the kernel before it restores the photo; one kernel for the whole photo.
 
     A batch does not solve it beside others (`shares`): the problem is known only after the search.
+    A method that the user names is taken at the user's word: what it makes is written as it is.
     """
 
     unknown: UnknownBlur
     kernel_file: Path
+    caution: Caution
     found: BlindResult | None = None
     shares: ClassVar[bool] = False
+    left: list[bool] = field(default_factory=list)
+    sharpened: dict[str, list[float]] = field(default_factory=dict)
 
     def work(self) -> None:
         """Find the kernel, write it, and restore with it."""
@@ -65,12 +79,41 @@ class BlindJob(RestoreJob):
         known = replace(known, guess=self.request.task.y)  # what is written if the time is over already
         self.request = replace(self.request, task=known)
         if self.options.method == "default":
-            seeds = range(self.options.seed, self.options.seed + self.options.samples)
-            self.watch.draw = draw_previews(known.to(self.device), self.model)
-            options = RecipeOptions(steps=self.options.steps, callback=self.watch)
-            done = restoring.restore(known.to(self.device), flow, seeds, recipe=ANSWER, options=options)
-            self.done = replace(done, images=done.images.detach())
+            self.done = self.restore_with_caution(flow, task.noise)
         super().work()
+
+    def restore_with_caution(self, flow: Flow, noise: float) -> Restoration:
+        """The samples as they are written, by a kernel that was found; `noise` is that of the photo."""
+        known = self.request.task.to(self.device)
+        blur, samples = known.operator, self.options.samples
+        assert isinstance(blur, Blur)
+        if bool(self.caution.refuses(blur.kernel).any()):
+            self.left = [True] * samples
+            return leave_photo(known, flow, samples)
+        seeds = range(self.options.seed, self.options.seed + samples)
+        self.watch.draw = draw_previews(known, self.model)
+        options = RecipeOptions(steps=self.options.steps, callback=self.watch)
+        done = restoring.restore(known, flow, seeds, recipe=ANSWER, options=options)
+        x1 = done.images.detach()
+        images, left = self.caution(x1, known.y, blur, noise)
+        self.left = left.tolist()
+        self.sharpened = {
+            "misfit": done.rms(x1).tolist(),
+            "unexplained": self.caution.unexplained(x1, known.y, blur).tolist(),
+        }
+        return replace(done, images=images)
+
+    def entries(self) -> Sequence[Entry]:
+        """Those of any restoration; what a mixture misses is that of the sharpened picture in it."""
+        entries = super().entries()
+        return [self._with_caution(i, entry) for i, entry in enumerate(entries)] if self.left else entries
+
+    def _with_caution(self, i: int, entry: Entry) -> Entry:
+        own = {name: round(values[i], 6) for name, values in self.sharpened.items()}
+        left = self.left[i]
+        values = {**entry.values, **own, "left_as_it_was": left}
+        missed = not left and own.get("misfit", 0.0) > 1.25
+        return replace(entry, values=values, missed=missed)
 
     def facts(self) -> Mapping[str, Any]:
         """What a restoration says, and the kernel."""
@@ -82,6 +125,7 @@ class BlindJob(RestoreJob):
                 "kernel_picture": str(self.kernel_file),
                 "kernel_warnings": list(self.found.warnings[0]),
                 "kernel_evaluations": int(self.found.evaluations[0]),
+                "weight": self.caution.weight if self.left else 1.0,
             }
         return {**facts, "definitions": definitions}
 
@@ -90,6 +134,19 @@ class BlindJob(RestoreJob):
         yield from super().remarks(report)
         if self.found is not None:
             yield from self.found.warnings[0]
+        if any(self.left):
+            yield self._tell_left()
+
+    def _tell_left(self) -> str:
+        """Two sentences on a photo that was written as it was."""
+        if not self.sharpened:
+            return f"{self.inputs[0]} was written as it was. If it is blurred, give its kernel by --kernel."
+        worst = max(self.sharpened["unexplained"])
+        return (
+            f"{self.inputs[0]} was written as it was, because no picture with this blur explains it: {worst:.3f} are "
+            "left over at edges. It is sharp already, blurred differently from place to place, or noisier than "
+            "--noise says."
+        )
 
     def tell(self, report: Mapping[str, Any]) -> None:
         """The kernel, then the files."""
@@ -97,6 +154,14 @@ class BlindJob(RestoreJob):
             share = float(self.found.parameters[0].max())
             say(f"{self.kernel_file}: the kernel that was found, {100 * share:.0f} % of it in one pixel")
         super().tell(report)
+
+
+def leave_photo(task: ImageTask, flow: Flow, samples: int) -> Restoration:
+    """The photo in place of a restoration, `samples` times, without an evaluation of the network."""
+    problem, y = task.pose(flow), task.y.expand(samples, *task.y.shape[1:])
+    x1 = problem.guess.expand(samples, *problem.guess.shape[1:])
+    result = result_without_control(problem.misfit, x1, Status.COMPUTED, 0)
+    return Restoration(y, result, task, problem)
 
 
 def blind_request(photo: Path, size: int, boundary: str, o: Restore) -> Request:
@@ -144,7 +209,8 @@ def blind_job(request: Request, o: Restore) -> Job:
     check_free((kernel_file,), overwrite=o.overwrite)
     size, boundary = request.settings["blind"], request.settings["boundary"]
     values = {name: getattr(job, name) for name in vars(job)}
-    return BlindJob(**values, unknown=UnknownBlur(size, boundary=boundary), kernel_file=kernel_file)
+    unknown = UnknownBlur(size, boundary=boundary)
+    return BlindJob(**values, unknown=unknown, kernel_file=kernel_file, caution=Caution())
 
 
 def draw_kernel(kernel: Tensor) -> Tensor:

@@ -129,7 +129,8 @@ def deblur(
         Length in pixels and angle in degrees of a straight stroke.
     blind
         Find the kernel, of at most this odd number of pixels along. It is written as NAME-kernel.png; the blur must
-        be the same everywhere, and the answer is worse than that with a known kernel.
+        be the same everywhere, and the answer is worse than that with a known kernel. A photo that seems sharp is
+        written as it was.
     boundary
         What lies beyond the border; 'valid': the photo ends where the kernel no longer fits.
     """

@@ -16,6 +16,9 @@ from headwater.image.operators.blur import Blur
 from headwater.image.operators.kernels import gaussian_kernel
 from headwater.recipes.blind.unknown import Unknown
 
+POINT = 0.35
+"""The share of a kernel in its largest pixel above which it is no blur; of a Gaussian of 1 pixel it is 0.16."""
+
 
 @dataclass(frozen=True)
 class UnknownBlur(Unknown):
@@ -66,7 +69,7 @@ class UnknownBlur(Unknown):
 
     size: int = 15
     spread: float = 0.02
-    start_std: float = 2.5
+    start_std: float = 1.2
     boundary: str = "reflect"
 
     def __post_init__(self) -> None:
@@ -201,11 +204,10 @@ def doubt_kernel(kernel: Tensor) -> tuple[str, ...]:
     """
     n, doubts = kernel.shape[-1], []
     share = float(kernel.max())
-    if share > 0.35:  # of a Gaussian of 1 pixel it is 0.16
+    if share > POINT:
         doubts.append(
-            f"The kernel that was found is almost a point ({100 * share:.0f} % in one pixel), so little or nothing "
-            "was sharpened. Either the picture is sharp already, or the search took the degenerate answer: keep the "
-            "picture as it was, or give a known kernel."
+            f"The kernel that was found is almost a point ({100 * share:.0f} % in one pixel): the picture is sharp "
+            "already, or the search took the degenerate answer. Keep the picture as it was, or give a known kernel."
         )
     inner = float(kernel[1:-1, 1:-1].sum())
     if inner < 0.9:
