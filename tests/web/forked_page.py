@@ -18,7 +18,9 @@ from headwater.web import lane
 
 SLOW = (
     "headwater.exports",
+    "headwater.cli.image.edited",
     "headwater.cli.image.restoration",
+    "headwater.cli.image.rewarded",
     "headwater.cli.audio.repair",
     "headwater.cli.audio.check",
     "headwater.cli.molecule.jobs",

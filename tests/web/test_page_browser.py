@@ -99,6 +99,38 @@ def until(page, condition):
         page.wait_for_timeout(50)
 
 
+def pixel(page, x, y):
+    """What the page shows of a pixel of the picture: red, green, blue."""
+    return page.evaluate(f"""async () => {{
+        const {{ editor }} = (await import("/static/js/main.js")).page.benches.image;
+        await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+        const [left, top] = [editor.x + editor.scale * {x + 0.5}, editor.y + editor.scale * {y + 0.5}];
+        return [...editor.canvas.getContext("2d").getImageData(left, top, 1, 1).data].slice(0, 3);
+    }}""")
+
+
+def upload_a_mask(page, path, size, box):
+    mask = Image.new("L", size)
+    mask.paste(255, box)
+    mask.save(path)
+    page.get_by_label("Upload a mask").set_input_files(str(path))
+
+
+def marked(page):
+    """How many pixels the mask marks that a job would get, and the corners of their box."""
+    return page.evaluate("""async () => {
+        const { editor } = (await import("/static/js/main.js")).page.benches.image;
+        const image = await createImageBitmap(await editor.blob());
+        const context = new OffscreenCanvas(image.width, image.height).getContext("2d");
+        context.drawImage(image, 0, 0);
+        const { data } = context.getImageData(0, 0, image.width, image.height), found = [];
+        for (let i = 0; i < data.length / 4; i++)
+            if (data[4 * i]) found.push([i % image.width, Math.floor(i / image.width)]);
+        const [xs, ys] = [0, 1].map((k) => found.map((place) => place[k]));
+        return [found.length, Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
+    }""")
+
+
 def state_of(page):
     return page.locator(".job-head .chip").inner_text()
 
@@ -111,6 +143,24 @@ def test_paint_a_mask_run_watch_reload_cancel(page, tmp_path):
     run, words = page.locator("button.run"), page.locator("#panel .words")
     page.locator("text=Paint what is lost first.").wait_for()
     assert run.is_disabled()
+    upload_a_mask(page, tmp_path / "small.png", (32, 16), (4, 4, 8, 8))
+    page.locator("#toasts", has_text="The mask small.png is 32 x 16 but the picture is 64 x 64.").wait_for()
+    assert run.is_disabled()
+    (tmp_path / "text.png").write_text("no picture")
+    page.get_by_label("Upload a mask").set_input_files(str(tmp_path / "text.png"))
+    page.locator("#toasts", has_text="text.png is no picture").wait_for()
+    upload_a_mask(page, tmp_path / "white.png", (64, 64), (16, 20, 40, 44))
+    wait_for_words(page, "--mask=ramp-mask.png")
+    assert marked(page) == [24 * 24, 16, 20, 39, 43]
+    inside, beside, far = (15, 30), (13, 30), (8, 30)
+    before = [pixel(page, *place) for place in (inside, beside, far)]
+    page.get_by_label("grow the mask", exact=True).fill("4")
+    wait_for_words(page, "--grow=4")
+    after = [pixel(page, *place) for place in (inside, beside, far)]
+    assert after[0] != before[0] and after[1] != before[1] and after[2] == before[2]
+    page.get_by_label("grow the mask", exact=True).fill("")
+    page.locator("button", has_text="Undo").click()
+    page.locator("text=Paint what is lost first.").wait_for()
     paint(page)
     wait_for_words(page, "--mask=ramp-mask.png")
     page.keyboard.press("Control+z")
@@ -176,6 +226,38 @@ def test_compare_and_download_on_a_phone(page):
     page.locator("button", has_text="Use as input").click()
     page.locator("canvas.paint").wait_for()
     wait_for_words(page, "headwater image denoise cat-denoise.png")
+
+
+def test_pictures_are_drawn_by_a_reward_and_one_is_edited_where_it_is_painted(page):
+    page.locator("[data-command='image generate']").click()
+    page.get_by_label("prompt", exact=True).fill("red apple")
+    wait_for_words(page, "--prompt=red apple")
+    page.get_by_label("prompt", exact=True).fill("")
+    page.get_by_label("reward", exact=True).fill("nothing")
+    page.locator(".wrong", has_text="--reward is 'nothing'.").wait_for()
+    page.get_by_label("reward", exact=True).fill("brightness: 0.2; 2 * symmetry")
+    page.get_by_label("count", exact=True).fill("2")
+    few_steps(page)
+    wait_for_words(page, "'--reward=brightness: 0.2' '--reward=2 * symmetry'")
+    page.locator("button.run:not([disabled])").click()
+    page.locator(".gallery img").nth(1).wait_for()
+    until(page, "() => [...document.querySelectorAll('.gallery img')].every((i) => i.naturalWidth === 64)")
+    page.get_by_role("tab", name="Pictures").click()
+    page.locator("[data-command='image edit']").click()
+    page.locator("button.link", has_text="cat").click()
+    page.locator("text=Give a label, a prompt or a reward.").wait_for()
+    page.get_by_label("reward", exact=True).fill("symmetry")
+    few_steps(page)
+    paint(page)
+    wait_for_words(page, "--strength=cat-mask.png")
+    page.locator("button.run:not([disabled])").click()
+    page.locator("img-comparison-slider img[alt=After]").wait_for()
+
+
+def few_steps(page):
+    page.locator("summary", has_text="More settings").click()
+    for name in ("steps", "gradients"):
+        page.get_by_label(name, exact=True).fill("1")
 
 
 def test_a_picture_is_dropped_pasted_and_seen_in_the_dark(page, address, tmp_path):

@@ -31,6 +31,7 @@ def test_no_option_opens_what_the_page_names(forms):
     for name, command in forms.commands.items():
         for option in command.options:
             argument = described(name)[option.key]
+            assert option.kind != "list" or option.key in offers.LISTS, (name, option.key)
             if option.kind == "text" and option.key != "device":
                 assert option.key in offers.TEXTS or argument.parameter.converter is not None, (
                     name,
@@ -82,10 +83,25 @@ def test_a_form_becomes_the_words_of_its_command(forms):
         "--gap=>5eV",
         "--unique",
     ]
-    rewards = ["0..2 * symmetry", "class: volcano", "text: red apple", "palette: #e33,#fff", "contrast: 0.4"]
+    rewards = [
+        "0..2 * symmetry",
+        "brightness: 0.2",
+        "class: volcano",
+        "text: red apple",
+        "palette: #e33,#fff",
+        "contrast: 0.4",
+    ]
     assert forms.to_words("image generate", {"reward": rewards}, {})[2:] == [f"--reward={r}" for r in rewards]
+    scores = ["-1 * jpeg: 90", "symmetry"]
+    assert forms.to_words("image generate", {"score": scores}, {})[2:] == [f"--score={s}" for s in scores]
+    for score in ("qed", "-1 * sa", "xtb: gap", "2 * smarts: [OX2H]"):
+        assert forms.to_words("molecule generate", {"score": [score]}, {})[2:] == [f"--score={score}"]
     for command, reward in (("audio generate", "brightness: 2kHz"), ("molecule generate", "-1 * gap")):
         assert forms.to_words(command, {"reward": [reward]}, {})[2:] == [f"--reward={reward}"]
+    painted = {**FILES, "strength": "a-mask.png"}
+    words = forms.to_words("image edit", {"label": "goldfish", "reward": ["symmetry"]}, painted)
+    assert words[2] == "a.png"
+    assert set(words[3:]) == {"--label=goldfish", "--reward=symmetry", "--strength=a-mask.png"}
     assert "--output=a-scores.csv" in forms.to_words("molecule score", {}, {"input": "a.sdf"})
 
 
@@ -108,6 +124,10 @@ def test_a_form_becomes_the_words_of_its_command(forms):
         ("image inpaint", {"samples": True}),
         ("image restore", {"operator": "x.py"}),
         ("image generate", {"reward": ["my.py"]}),
+        ("image generate", {"score": ["my_score.py"]}),
+        ("image generate", {"score": ["program: rm -r a"]}),
+        ("molecule generate", {"score": ["smarts: my_score.py"]}),
+        ("image edit", {"label": "goldfish", "strength": "/etc/passwd"}),
         ("image generate", {"reward": ["like: /etc/passwd"]}),
         ("image generate", {"reward": ["clip: /models: a red apple"]}),
         ("audio generate", {"reward": ["like: recording.wav"]}),

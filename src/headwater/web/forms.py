@@ -243,6 +243,8 @@ def _read_option(name: str, domain: str, key: str, argument: Any) -> Option | No
         return Option(key, "text", **{**common, "front": False})
     if key in offers.WITHHELD:
         return None
+    if (name, key) in offers.MAPS:
+        return Option(key, "file", file=offers.MAPS[name, key], **common)
     return _typed_option(domain, key, argument, common)
 
 

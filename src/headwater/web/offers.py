@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 DOMAINS = {
-    "image": ("inpaint", "denoise", "deblur", "upscale", "colorize", "dejpeg", "declip", "generate"),
+    "image": ("inpaint", "denoise", "deblur", "upscale", "colorize", "dejpeg", "declip", "edit", "generate"),
     "audio": ("check", "inpaint", "declip", "denoise", "dereverb", "restore", "extend", "generate"),
     "molecule": ("target", "generate", "grow", "score"),
 }
@@ -22,18 +22,23 @@ INPUTS = {"image": PICTURE, "audio": RECORDING, "molecule": MOLECULE}
 """The kind of a command's own file."""
 FILES = {"mask": None, "kernel": PICTURE, "reference": PICTURE, "impulse": RECORDING, "labels": LABELS}
 """Options that take a file, and its kind; None is that of the domain. No other path is ever taken from the page."""
-TEXTS = {"label", "prompt", "style", "formula"}
+MAPS = {("image edit", "strength"): PICTURE}
+"""Options of a number or a file, of which the page offers the file."""
+TEXTS = {"label", "prompt", "source", "style", "formula"}
 """Options of free text, none of which is opened as a file."""
+WEIGHT = r"((\d[\d.]{0,7}\.\.)?-?\d[\d.]{0,7} \* )?"
+REWARD = (
+    r"symmetry|sharpness|brightness(: -?\d[\d.]{0,7}(k?Hz)?)?|contrast(: [\d.]{1,8})?|loudness(: -?[\d.]{1,8})?"
+    r"|(class|text): [\w ,'-]{1,60}|palette: (#[0-9a-fA-F]{3,6},? ?){1,8}|gap|homo|lumo|mu|alpha|cv"
+)
+SCORE = r"jpeg(: \d{1,3})?|qed|sa|logp|xtb: [a-z]{2,10}|smarts: [\w\[\]()=#@+$*!,:~&%/^-]{1,60}"
 LISTS: Mapping[str, re.Pattern[str]] = {
     "gap": re.compile(r"[0-9:.+ms-]{1,40}"),
     "weight": re.compile(r"[a-z]{2,6}=[0-9.]{1,10}"),
-    "reward": re.compile(
-        r"((\d[\d.]{0,7}\.\.)?-?\d[\d.]{0,7} \* )?"
-        r"(symmetry|sharpness|brightness(: \d[\d.]{0,7}k?Hz)?|contrast(: [\d.]{1,8})?|loudness(: -?[\d.]{1,8})?"
-        r"|(class|text): [\w ,'-]{1,60}|palette: (#[0-9a-fA-F]{3,6},? ?){1,8}|gap|homo|lumo|mu|alpha|cv)"
-    ),
+    "reward": re.compile(f"{WEIGHT}({REWARD})"),
+    "score": re.compile(f"{WEIGHT}({SCORE}|{REWARD})"),
 }
-"""Options that may be repeated, and what one of them may look like: a reward is never a file here."""
+"""Options that may be repeated, and what one of them may look like: never a file or a program here."""
 WITHHELD = {
     "output",  # the job's folder has names of its own
     "overwrite",
@@ -96,6 +101,7 @@ HINTS: Mapping[str, Mapping[str, Hint]] = {
         "gain": Hint(1, 4, 0.1, 1.5, "", "over-exposure"),
         "noise": NOISE,
     },
+    "image edit": {"count": Hint(1, 8, 1, 1)},
     "image generate": {"count": Hint(1, 16, 1, 4)},
     "audio extend": {"by": Hint(0.1, 10, 0.1, 1, "", "seconds to add")},
     "audio generate": {"count": Hint(1, 8, 1, 1), "length": Hint(1, 30, 0.5, 4, "", "seconds")},
@@ -118,17 +124,20 @@ STARTS: Mapping[str, Mapping[str, str]] = {
 """Command: option: the text that the page starts with."""
 FRONT = {
     "image": {"noise", "samples", "method", "posterior"},
+    "image edit": {"prompt", "label", "reward"},
     "image generate": {"prompt", "label", "count", "reward"},
     "audio": {"count", "length"},
     "molecule": {"count"},
 }
 """Options of the shared groups that are shown at once; a command's own are, but for those of `BACK`."""
-BACK = {"seed", "steps", "size", "strength", "weight", "keep_broken"}
+BACK = {"seed", "source", "steps", "size", "strength", "weight", "keep_broken"}
 """Options that are never shown at once."""
 ABOUT: Mapping[str, str] = {
     "image inpaint": "Paint what is lost. It is filled; all else stays.",
     "image denoise": "Remove noise of a known level.",
     "image deblur": "Sharpen a photo. Its blur is known, or found (blind).",
+    "image edit": "Change a picture to another label or text, or to more of a reward. "
+    "Paint what may change, or nothing for all of it.",
     "image generate": "Draw pictures of the model, or such that have more of something.",
     "audio check": "Find clicks, drop-outs, clipping and hum. They become regions, which the other tasks take.",
     "audio inpaint": "Fill gaps: drag over the waveform to mark them. All other samples stay as they are.",

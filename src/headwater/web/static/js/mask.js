@@ -1,5 +1,6 @@
 // A mask over a picture, painted with mouse, pen, finger or keys. It is kept as strokes, so that every step can be undone.
 import { h, fill } from "./dom.js";
+import { tell } from "./tell.js";
 
 const SMALLEST = 1, LARGEST = 400;
 const COLOR = "rgb(230, 0, 190)"; // no photograph has much of it, and its stripes are seen on all
@@ -11,6 +12,7 @@ export class MaskEditor {
     [this.width, this.height] = [image.naturalWidth, image.naturalHeight];
     this.mask = h("canvas", { width: this.width, height: this.height });
     this.transparent = hasHole(image);
+    this.wanted = "Paint what is lost.";
     this.strokes = [];
     this.undone = [];
     this.tool = "brush";
@@ -20,7 +22,7 @@ export class MaskEditor {
     this.pointers = new Map();
     this.cursor = null;
     this.canvas = h("canvas.paint", { tabindex: "0", role: "application",
-      "aria-label": "The picture. Paint what is lost: arrow keys move the brush, the space bar paints." });
+      "aria-label": "The picture. Paint a mask: arrow keys move the brush, the space bar paints." });
     this.frame = h("div.frame", {}, this.canvas);
     this.tools = this.#tools();
     this.hint = h("p.soft.small.hint");
@@ -42,7 +44,7 @@ export class MaskEditor {
   set paints(paints) {
     this._paints = paints;
     for (const node of this.tools.querySelectorAll(".painting")) node.hidden = !paints;
-    fill(this.hint, paints ? (matchMedia("(pointer: coarse)").matches ? "Paint what is lost. Two fingers zoom." : "Paint what is lost. The wheel zooms; [ and ] change the brush.") : `${this.width} x ${this.height} pixels. The wheel or two fingers zoom, dragging moves.`);
+    fill(this.hint, paints ? (matchMedia("(pointer: coarse)").matches ? `${this.wanted} Two fingers zoom.` : `${this.wanted} The wheel zooms; [ and ] change the brush.`) : `${this.width} x ${this.height} pixels. The wheel or two fingers zoom, dragging moves.`);
     this.canvas.classList.toggle("moves", !paints);
     this.draw();
   }
@@ -56,12 +58,12 @@ export class MaskEditor {
     this.back = button("Undo", "Undo (Ctrl+Z)", () => this.undo());
     this.forth = button("Redo", "Redo (Ctrl+Y)", () => this.redo());
     const upload = h("input.off-screen", { type: "file", accept: "image/*", "aria-label": "Upload a mask", onchange: async () => {
-      if (upload.files[0]) this.load(await createImageBitmap(upload.files[0]));
+      if (upload.files[0]) await tell(this.open(upload.files[0]));
       upload.value = "";
     } });
     const bar = h("div.tools", { role: "toolbar", "aria-label": "Mask" }, h("span.painting.joined", {}, this.brush, this.eraser), h("span.painting.size", {}, this.slider),
       h("span.painting.joined", {}, this.back, this.forth, button("Clear", "Clear the mask", () => this.clear())),
-      h("label.button.painting", { title: "White is filled, black is kept" }, "Upload mask", upload), h("span.grow"),
+      h("label.button.painting", { title: "A picture of the same size: white is filled, black is kept" }, "Upload mask", upload), h("span.grow"),
       h("span.joined", {}, h("button", { title: "Smaller (-)", "aria-label": "Zoom out", onclick: () => this.zoom(1 / 1.4) }, "−"),
         h("button", { title: "Whole picture (0)", onclick: () => this.fit(true) }, "Fit"),
         h("button", { title: "Larger (+)", "aria-label": "Zoom in", onclick: () => this.zoom(1.4) }, "+")));
@@ -139,7 +141,16 @@ export class MaskEditor {
     if (!this.empty) this.#do({ tool: "clear" });
   }
 
-  /** A picture as a mask: white is filled, scaled to the picture if it has another size. */
+  /** A file as a mask; one of another size is refused, as the command refuses it. */
+  async open(file) {
+    const image = await createImageBitmap(file).catch(() => null);
+    if (!image) throw new Error(`${file.name} is no picture that the browser can show. Send a PNG.`);
+    if (image.width !== this.width || image.height !== this.height)
+      throw new Error(`The mask ${file.name} is ${image.width} x ${image.height} but the picture is ${this.width} x ${this.height}. Make it that size.`);
+    this.load(image);
+  }
+
+  /** A picture as a mask: white is filled. */
   load(image) {
     const canvas = h("canvas", { width: this.width, height: this.height });
     const context = canvas.getContext("2d");

@@ -27,11 +27,16 @@ export class Pictures extends Bench {
   }
 
   hidden() {
-    return ["mask"];
+    return this.painted ? [this.painted] : [];
+  }
+
+  /** The option whose file is painted, if the command has one. */
+  get painted() {
+    return { "image inpaint": "mask", "image edit": "strength" }[this.command.name];
   }
 
   get paints() {
-    return this.command.name === "image inpaint";
+    return this.painted !== undefined;
   }
 
   async draw() {
@@ -45,6 +50,7 @@ export class Pictures extends Bench {
       this.editor.id = this.input.id;
       this.editor.tools.append(this.otherFile());
     }
+    this.editor.wanted = this.painted === "strength" ? "Paint what may change." : "Paint what is lost.";
     this.editor.paints = this.paints;
     fill(this.stage, this.editor.node);
     this.editor.fit();
@@ -56,11 +62,12 @@ export class Pictures extends Bench {
   }
 
   ownFiles() {
-    return this.paints && this.editor && !this.editor.empty ? { mask: this.#maskName } : {};
+    return this.paints && this.editor && !this.editor.empty ? { [this.painted]: this.#maskName } : {};
   }
 
   wanting() {
-    const hole = !this.editor || !this.editor.empty || this.editor.transparent;
+    const hole = !this.editor || !this.editor.empty || this.editor.transparent, { prompt, label, reward } = this.form.values;
+    if (this.painted === "strength") return this.input && !(prompt || label || reward) ? "Give a label, a prompt or a reward." : "";
     return this.paints && this.input && !hole ? "Paint what is lost first." : "";
   }
 
@@ -70,11 +77,12 @@ export class Pictures extends Bench {
 
   async ownBlobs() {
     if (!this.paints || !this.editor || this.editor.empty) return {};
-    return { mask: [await this.editor.blob(), "picture", this.#maskName] };
+    return { [this.painted]: [await this.editor.blob(), "picture", this.#maskName] };
   }
 
   async restore(job) {
-    if (job.files.mask && this.editor) this.editor.load(await load(fileUrl(job, job.files.mask)));
+    const map = job.files.mask ?? job.files.strength;
+    if (map && this.editor) this.editor.load(await load(fileUrl(job, map)));
   }
 
   enter() {
