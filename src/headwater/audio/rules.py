@@ -190,7 +190,7 @@ class LoudnessCurve:
             )
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The reward of x `[batch, samples]`, `[batch]`."""
+        """The reward of x `[batch, samples]`, `[batch]`; a `Misuse` with fewer than 16 samples for each level."""
         if check_length(x, 16 * len(self.levels)) < 16 * len(self.levels):
             raise Misuse(
                 f"A sound of {x.shape[1]} samples is too short for {len(self.levels)} levels.",

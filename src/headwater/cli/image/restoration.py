@@ -83,10 +83,11 @@ class RestoreJob(Job):
     smaller = "Give --memory, fewer --samples or a smaller image; 'headwater forecast' says what it takes."
 
     def work(self) -> None:
-        """Solve all samples together; then write those that are images."""
+        """Solve all samples together, unless that is done already; then write those that are images."""
         o = self.options
-        self.watch.draw = draw_previews(self.request.task.to(self.device), self.model)
-        self.done = solve(self.request.task, self, range(o.seed, o.seed + o.samples))
+        if self.done is None:
+            self.watch.draw = draw_previews(self.request.task.to(self.device), self.model)
+            self.done = solve(self.request.task, self, range(o.seed, o.seed + o.samples))
         for image, path in zip(self.done.images, self.outputs.main, strict=True):
             self.files.append(self._write(image, path))
 
