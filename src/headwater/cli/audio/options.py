@@ -95,10 +95,11 @@ class Draw(Pipeline, Files):
 
     search: Annotated[SearchName | None, Parameter(group=SCORES)] = None
     """How a score is raised: draws alone (best-of-n), evolution of the source (cma, es), particles along the path
-    (fk), the best of several continuations after each part of the path (code) or each step (scg). By default cma."""
+    (fk), the best of several continuations after each part of the path (code) or each step (scg). By default
+    best-of-n."""
 
     draws: Annotated[int | None, whole(4, 100_000, group=SCORES)] = None
-    """What a recording may cost, in draws without a search; by default 32."""
+    """What a recording may cost, in draws without a search; by default 16."""
 
     model: Annotated[str | None, Parameter(group=MODEL)] = None
     """A shipped model of music, or the folder of a diffusers pipeline of sound (Stable Audio, AudioLDM 2); by default

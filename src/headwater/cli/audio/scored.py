@@ -19,7 +19,6 @@ from headwater.cli.shared.rewards import list_entries, list_seeds, load_function
 from headwater.cli.shared.scores import (
     DEFINITIONS,
     DRAWS,
-    SEARCH,
     STEPS,
     Numbers,
     describe_scored,
@@ -32,6 +31,9 @@ from headwater.problem.rewards import Reward, RewardSum, RewardThrough
 from headwater.recipes.blackbox.methods import make_search
 from headwater.recipes.blackbox.result import BlackBoxResult
 from headwater.solvers import DDIM
+
+SEARCH, BUDGET = "best-of-n", 16
+"""The search and what it costs in draws, as benchmarks/results/blackbox_rules.md chose: with so few, draws alone."""
 
 
 @dataclass(kw_only=True)
@@ -122,7 +124,7 @@ def score_job(o: Draw) -> ScoreJob:
             "A --score goes with no --reward and no --gradients.",
             "Give --score alone; it takes the words of rewards, too.",
         )
-    name, draws, strength, steps = o.search or SEARCH, o.draws or 32, o.strength or 4.0, o.steps or STEPS
+    name, draws, strength, steps = o.search or SEARCH, o.draws or BUDGET, o.strength or 4.0, o.steps or STEPS
     if o.strength is not None and name != "fk":
         raise Misuse("Only the search fk has a strength.", "Give --search fk, or leave --strength out.")
     search = make_search(name, draws, steps, strength=strength, at_once=8)
