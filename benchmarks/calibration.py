@@ -17,7 +17,6 @@ seeds is judged as if it were a posterior. They know nothing of a coarse solve, 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -296,13 +295,13 @@ def judge_method(case_name: str, name: str, count: int, each: int) -> dict[str, 
         x, t = x[:, :, case.inside], t[:, case.inside]
     even = torch.full(x.shape[:2], 1 / each, dtype=torch.float64)
     u, score = ranks(x, even, t), crps(x, even, t)
-    several = [uniformity(u[:, i]) for i in range(u.shape[1])] if u.shape[1] <= 16 else [math.nan]
+    several = [uniformity(u[:, i]) for i in range(u.shape[1])] if u.shape[1] <= 16 else []
     row = {
         "case": case_name,
         "sampler": name,
         "coverage of 90 %": round(100 * float(((u > 0.05) & (u < 0.95)).double().mean()), 1),
         "CRPS": float(f"{score:.3g}"),
-        "least p of ranks": float(f"{min(several):.2g}"),
+        **({"least p of ranks": float(f"{min(several):.2g}")} if several else {}),
         "calls a draw": round(float(calls)),
         "seconds": round(seconds, 1),
     }
@@ -338,13 +337,13 @@ def judge(case_name: str, name: str, count: int, chains: int, draws: int) -> dic
         x, t = x[:, :, case.inside], t[:, case.inside]
     u, score = ranks(x, w, t), crps(x, w, t)
     of_misfit = ranks(potential[..., None], w, misfit(truth).double()[:, None])[:, 0]
-    several = [uniformity(u[:, i]) for i in range(u.shape[1])] if u.shape[1] <= 16 else [math.nan]
+    several = [uniformity(u[:, i]) for i in range(u.shape[1])] if u.shape[1] <= 16 else []
     few = first(parts[0], 100)  # diagnostics take longer than some of the samplers
     gradients, evaluations = few.gradients.sum(1).double(), few.evaluations.sum(1).double()
     row |= {
         "coverage of 90 %": round(100 * float(((u > 0.05) & (u < 0.95)).double().mean()), 1),
         "CRPS": float(f"{score:.3g}"),
-        "least p of ranks": float(f"{min(several):.2g}"),
+        **({"least p of ranks": float(f"{min(several):.2g}")} if several else {}),
         "p of the misfit's rank": float(f"{uniformity(of_misfit):.2g}"),
         "R-hat, median": round(float(few.r_hat.median()), 3),
         "said to agree": f"{sum('The chains agree' in s for s in few.verdict())} of {len(few.x0)}",
