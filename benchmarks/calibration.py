@@ -323,10 +323,7 @@ def judge(case_name: str, name: str, count: int, chains: int, draws: int) -> dic
     settings = {"method": SAMPLERS[name], "chains": chains, "draws": draws, "steps": case.grid}
     before = time.perf_counter()
     parts = [
-        posterior(
-            flow, part, rows.tolist(), guess=None if case.guess is None else case.guess(part.y), **settings
-        )
-        for rows, flow, part in split(case, misfit, count)
+        posterior(flow, part, rows.tolist(), **settings) for rows, flow, part in split(case, misfit, count)
     ]
     seconds = time.perf_counter() - before
     x = torch.cat([found.x1.flatten(1, 2).flatten(2) for found in parts]).double()
