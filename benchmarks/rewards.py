@@ -3,7 +3,8 @@
     python benchmarks/rewards.py --data val.zip --threads 1
     python benchmarks/rewards.py --drawings pictograms.npz --threads 1 --count 4 --gradients 6
 
-Of photographs by `photo64`, or of drawings by `pictograms`, whose rewards go through the decoder.
+Of photographs by `photo64`, or of drawings by `pictograms`, whose rewards go through the decoder. A text has one more
+rival: the model told the text itself, with classifier-free guidance, which no reward leads.
 
 Each picture costs `gradients` gradients through a solve; a gradient counts as three calls of the network for each of
 its steps, and `best of n` draws as often as that pays for. The reward is in standard deviations among draws. Realism
@@ -36,6 +37,7 @@ from images import held_out
 
 PHOTOGRAPHS = ("class: volcano", "palette: #e33,#fff", "symmetry")
 DRAWINGS = ("palette: #e33,#fff", "symmetry", "text: red apple")
+GUIDANCES = (1.0, 3.0, 7.0, 16.0)
 
 
 def main() -> None:
@@ -52,6 +54,8 @@ def main() -> None:
     for name in rewards:
         ways = {"a draw": bench.draw, f"best of {bench.paid}": bench.choose}
         ways |= {f"control, strength {s:g}": partial(bench.control, s) for s in strengths}
+        if o.drawings and name.startswith("text: "):
+            ways |= {f"prompt, guidance {g:g}": partial(bench.tell, g) for g in GUIDANCES}
         rows += [
             kept(o.keep, f"{name}, {way}", lambda n=name, w=way, f=f: {"reward": n, "way": w} | f(n))
             for way, f in ways.items()
@@ -62,7 +66,7 @@ def main() -> None:
         o.results / ("rewards_drawings" if o.drawings else "rewards"),
         rows,
         f"python benchmarks/rewards.py {given} --threads {o.threads}{counts}",
-        f"Means over {o.count} pictures of {'pictograms' if o.drawings else 'photo64'}, and {o.clean} clean ones; "
+        f"Means over `pictures` of {'pictograms' if o.drawings else 'photo64'}, and {o.clean} clean ones; "
         f"{o.gradients} gradients through {bench.recipe.steps} steps a picture. `calls` counts a step of a gradient "
         "as three; `seconds` a picture, beside other work. `error` is the standard error of the kernel distance.",
     )
@@ -112,18 +116,37 @@ class Bench:
         return draws, (time.perf_counter() - began) / len(draws)
 
     @cached_property
+    def totals(self) -> dict[str, RewardSum]:
+        """Rewards that were standardised before."""
+        return {}
+
+    @cached_property
     def clean_features(self) -> Tensor:
         """Those of the clean pictures."""
         return features(self.clean)
 
     def total(self, name: str) -> RewardSum:
         """A reward in standard deviations among the draws."""
-        return RewardSum(((1.0, read_reward(name)),), (name,)).standardise(self.pool[0])
+        if name not in self.totals:
+            one = RewardSum(((1.0, read_reward(name)),), (name,))
+            self.totals[name] = one.standardise(self.pool[0])
+        return self.totals[name]
 
     def draw(self, name: str) -> dict[str, object]:
         """Draws without a reward."""
         x = self.sample(range(self.count))
         return self.describe(name, x, calls=self.recipe.steps, seconds=self.pool[1])
+
+    def tell(self, guidance: float, name: str) -> dict[str, object]:
+        """Draws of the model that is told the text of the reward, on the seeds of the draws without a reward."""
+        model, began = (
+            hw.image.latent_model(name.removeprefix("text: "), guidance=guidance),
+            time.perf_counter(),
+        )
+        x = replace(self, model=model).sample(range(self.count))
+        seconds = (time.perf_counter() - began) / self.count
+        calls = (1 if guidance == 1 else 2) * self.recipe.steps
+        return self.describe(name, x, calls=calls, seconds=seconds)
 
     def choose(self, name: str) -> dict[str, object]:
         """The best of as many draws as the gradients cost, in groups of their own for each picture."""
@@ -156,6 +179,7 @@ class Bench:
         distance = kernel_distance(features(x), self.clean_features)
         classes, places = self.judge.read_classes(x, total), self.judge.read_texts(x, total)
         return {
+            "pictures": len(x),
             "reached": round(rise, 2),
             "kernel distance": round(float(distance.value), 3),
             "error": round(float(distance.error), 3),

@@ -83,7 +83,7 @@ class LatentCanvas:
 
 @dataclass(frozen=True)
 class LatentPrior:
-    """A flow on the latents of sounds as what a recording is continued by, in the place of a `Prior`.
+    """A flow on the latents of sounds as what a recording is repaired by, in the place of a `Prior`.
 
     Parameters
     ----------
@@ -163,6 +163,13 @@ class LatentPrior:
                 "Ask for a shorter gap.",
             )
         return LatentCanvas(self.model, samples, self.level)
+
+    def shorten(self, recipe: WarmStart) -> WarmStart:
+        """The recipe of some damage in as few times as `gap_recipe`; the rest of it is kept."""
+        least, estimate = self.gap_recipe, recipe.estimate
+        if isinstance(least.estimate, Estimate) and isinstance(estimate, Estimate):
+            estimate = replace(estimate, times=least.estimate.times)
+        return replace(recipe, estimate=estimate, correct_round_trip=least.correct_round_trip)
 
     def pose(
         self, operator: Operator, y: Tensor, sigma_y: float, *, guess: Tensor, recipe: Recipe | None = None

@@ -11,8 +11,10 @@ import numpy as np
 from headwater.audio.damage import Damage, DamageTask
 from headwater.audio.io.channels import from_mid_side, seeds_for, to_mid_side
 from headwater.audio.io.files import Patch, Recording, Samples
+from headwater.audio.latent import LatentPrior
 from headwater.audio.prior import Prior
 from headwater.audio.restoration import Restoration, Solution, SolveOptions
+from headwater.errors import Misuse
 
 SAME = 1e-12
 """Samples that differ by less are as they were, but for rounding in float64."""
@@ -36,16 +38,41 @@ class Overlap:
     margin: float = 0.5
     fade: float = 0.02
 
-    def cut(self, recording: Recording) -> list[tuple[int, int]]:
-        """The segments of a recording: equal parts, each its first frame and the one after its last."""
-        return equal_parts(recording.frames, round(self.segment * recording.rate))
+    def margin_of(self, damage: Damage, rate: int) -> int:
+        """Frames of the margin: as far as the damage reaches, on both sides, and its fade, if that is more."""
+        return round(max(self.margin, 2 * damage.reach + 2 * self.fade) * rate)
+
+    def cut(
+        self, recording: Recording, damage: Damage, pipeline: LatentPrior | None = None
+    ) -> list[tuple[int, int]]:
+        """The segments of a recording: equal parts, each its first frame and the one after its last.
+
+        Those of a pipeline fit with their margins into its longest sound.
+
+        Raises
+        ------
+        Misuse
+            A pipeline makes too short a sound for a segment with its margins.
+        """
+        size = round(self.segment * recording.rate)
+        if pipeline is not None:
+            margin = self.margin_of(damage, recording.rate)
+            room = pipeline.longest * recording.rate // pipeline.rate - 2 * margin
+            if room < 2 * round(self.fade * recording.rate):
+                raise Misuse(
+                    f"The model makes {pipeline.longest / pipeline.rate:.2f} s at once, and a stretch has"
+                    f" {margin / recording.rate:.2f} s beside it on both sides.",
+                    "Give a model of longer sounds.",
+                )
+            size = min(size, room)
+        return equal_parts(recording.frames, size)
 
 
 OVERLAP = Overlap()
 
 
 def undo_damage(
-    prior: Prior,
+    prior: Prior | LatentPrior,
     recording: Recording,
     damage: Damage,
     options: SolveOptions | None = None,
@@ -58,7 +85,7 @@ def undo_damage(
     Parameters
     ----------
     prior
-        A flow of music.
+        A flow of music, or a pipeline on latents, which is always asked, as it was told what is to be heard.
     recording
         The file.
     damage
@@ -79,7 +106,7 @@ def undo_damage(
     ------
     Misuse
         The recording is damaged, the damage cannot be undone at the prior's rate, or it has another rate or fewer
-        channels than the recording.
+        channels than the recording; or a pipeline makes too short a sound for a segment.
 
     Examples
     --------
@@ -97,9 +124,9 @@ def undo_damage(
     """
     options = options or SolveOptions()
     fade = max(round(overlap.fade * recording.rate), 1)
-    margin = round(max(overlap.margin, 2 * damage.reach + 2 * overlap.fade) * recording.rate)
+    margin = overlap.margin_of(damage, recording.rate)
     tail: Samples | None = None
-    for start, end in overlap.cut(recording):
+    for start, end in overlap.cut(recording, damage, prior if isinstance(prior, LatentPrior) else None):
         first, last = max(start - margin, 0), min(end + margin, recording.frames)
         x = recording.read(first, last)
         seeds = seeds_for(options.seed, start, range(recording.channels))
@@ -123,7 +150,7 @@ def undo_damage(
 
 
 def restore_segment(
-    prior: Prior,
+    prior: Prior | LatentPrior,
     x: Samples,
     rate: int,
     damage: Damage,
@@ -144,7 +171,7 @@ def restore_segment(
             found.append(signal)
             continue
         x1 = None
-        if task.measurement.improvable or options.recipe is not None:
+        if task.measurement.improvable or options.recipe is not None or isinstance(prior, LatentPrior):
             problem = task.pose(prior)
             result = options.solve(problem, [seeds[i]])
             solutions.append(Solution(result, problem.misfit))

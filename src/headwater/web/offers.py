@@ -57,6 +57,8 @@ WITHHELD = {
     "box",  # the page paints
 }
 """Options that the page does not offer as they are."""
+OF_FOLDERS = {"audio": {"prompt", "guidance", "device"}}
+"""Options of a domain that are for pipelines of diffusers, which are folders; the shipped model takes none."""
 MODELS = {"image": ("image", "latent image")}
 """Domain: the kinds of shipped models among which there is a choice."""
 

@@ -66,3 +66,17 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "there.wav").write_text("keep me")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def stable_audio(tmp_path_factory):
+    """The folder of a tiny random pipeline of Stable Audio: sounds of 2.048 s at 1000 Hz."""
+    pytest.importorskip("diffusers")
+    from tiny_pipelines import build_stable_audio, seeded
+
+    path = tmp_path_factory.mktemp("stable-audio")
+    pipeline = seeded(build_stable_audio)()
+    pipeline.vae.register_to_config(sampling_rate=1000)
+    pipeline.transformer.register_to_config(sample_size=512)
+    pipeline.save_pretrained(path)
+    return path

@@ -7,22 +7,12 @@ import pytest
 import soundfile
 
 pytest.importorskip("diffusers")
-from tiny_pipelines import build_audioldm2, build_sd, build_stable_audio, seeded
+from tiny_pipelines import build_audioldm2, build_sd, seeded
 
 from headwater.adapters.diffusers import load
 from headwater.cli.app import main
 
 RATE, GAP = 8000, slice(8000, 9600)
-
-
-@pytest.fixture(scope="module")
-def stable_audio(tmp_path_factory):
-    path = tmp_path_factory.mktemp("stable-audio")
-    pipeline = seeded(build_stable_audio)()
-    pipeline.vae.register_to_config(sampling_rate=1000)
-    pipeline.transformer.register_to_config(sample_size=512)  # 2.048 s
-    pipeline.save_pretrained(path)
-    return path
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import torch
 from headwater.audio.damage.base import Measurement, Uniform
 from headwater.audio.io.channels import Signal
 from headwater.audio.io.resample import resample, upsample
+from headwater.audio.latent import LatentPrior
 from headwater.audio.operators import Lowpass
 from headwater.audio.prior import Prior
 from headwater.audio.signal.slope import limit_slope
@@ -45,7 +46,7 @@ class BandLimit(Uniform):
     cutoff: float
     mixes: ClassVar[bool] = True
 
-    def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement:
+    def measure(self, x: Signal, rate: int, prior: Prior | LatentPrior, scale: float) -> Measurement:
         """The low-pass of a signal `[frames]` at the prior's rate; arguments as of `Damage.measure`.
 
         Raises
@@ -79,8 +80,8 @@ class BandLimit(Uniform):
             )
 
     def lowpass(self, low: int) -> Lowpass:
-        """The operator on signals `[batch, samples]` at the rate `low`, Hz."""
-        return Lowpass.with_cutoff(2 * self.cutoff / low)
+        """The operator on signals `[batch, samples]` at the rate `low`, Hz; it falls within 200 Hz at any rate."""
+        return Lowpass.with_cutoff(2 * self.cutoff / low, taps=2 * round(127 * low / 16_000) + 1)
 
     def finish(self, measurement: Measurement, x: Signal, estimate: Signal, rate: int, low: int) -> Signal:
         """The signal `[frames]` and, above the cutoff, what the estimate has there, as the spectrum falls below."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from headwater.audio.io.channels import SILENCE, Signal
+from headwater.audio.latent import LatentCanvas, LatentPrior
 from headwater.audio.prior import Canvas, Prior, warm_start
 from headwater.errors import Misuse
 from headwater.problem.operator import Operator
@@ -90,7 +91,7 @@ class Damage(Protocol):
             Whether there is silence before its segment.
         """
 
-    def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement | None:
+    def measure(self, x: Signal, rate: int, prior: Prior | LatentPrior, scale: float) -> Measurement | None:
         """What a signal says of the sound at the prior's rate; None if it is whole.
 
         Parameters
@@ -191,7 +192,7 @@ class ByChannel:
             )
         return self.channels[number].for_signal(number, begins)
 
-    def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement | None:
+    def measure(self, x: Signal, rate: int, prior: Prior | LatentPrior, scale: float) -> Measurement | None:
         """The measurement of a signal `[frames]`, by the damage of the first channel; see `for_signal`."""
         return self.channels[0].measure(x, rate, prior, scale)
 
@@ -221,10 +222,10 @@ class DamageTask:
     signal: Signal
     rate: int
     scale: float
-    canvas: Canvas
+    canvas: Canvas | LatentCanvas
 
     @classmethod
-    def read(cls, prior: Prior, damage: Damage, signal: Signal, rate: int) -> DamageTask | None:
+    def read(cls, prior: Prior | LatentPrior, damage: Damage, signal: Signal, rate: int) -> DamageTask | None:
         """The task of a signal; None if it is silent or not damaged."""
         scale = float(signal.std())
         measurement = damage.measure(signal, rate, prior, scale) if scale > SILENCE else None
@@ -232,17 +233,18 @@ class DamageTask:
             return None
         return cls(damage, measurement, signal, rate, scale, prior.canvas(len(measurement.guess)))
 
-    def pose(self, prior: Prior) -> Problem:
+    def pose(self, prior: Prior | LatentPrior) -> Problem:
         """The measurement at unit loudness."""
         m = self.measurement
-        y, guess = (torch.from_numpy(z / self.scale).float()[None] for z in (m.y, m.guess))
-        return prior.pose(m.operator, y, m.sigma, guess=guess, recipe=m.recipe)
+        y, guess = (torch.from_numpy(z / self.scale).float()[None].to(prior.device) for z in (m.y, m.guess))
+        recipe = prior.shorten(m.recipe) if isinstance(prior, LatentPrior) else m.recipe
+        return prior.pose(m.operator, y, m.sigma, guess=guess, recipe=recipe)
 
     def finish(self, x1: Tensor | None) -> Signal:
-        """The restored signal `[frames]`, from a state `[1, frames, bins]` of the flow or, without one, the guess."""
+        """The restored signal `[frames]`, from a state `[1, ...]` of the flow or, without one, the guess."""
         estimate = self.measurement.guess
         if x1 is not None:
-            estimate = self.canvas(x1)[0].double().numpy() * self.scale
+            estimate = self.canvas(x1)[0].double().cpu().numpy() * self.scale
         return self.damage.finish(self.measurement, self.signal, estimate, self.rate, self.canvas.rate)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from headwater.audio.damage.base import Measurement
 from headwater.audio.io.channels import Signal
 from headwater.audio.io.resample import interpolate_spectrum, resample, upsample
+from headwater.audio.latent import LatentPrior
 from headwater.audio.operators import Clip
 from headwater.audio.prior import Prior
 from headwater.audio.signal.sparse import declip_by_sparsity
@@ -170,7 +171,7 @@ class Clipping:
         low, high = rails
         return np.asarray((x >= high * (1 - self.slack)) | (x <= -low * (1 - self.slack)))
 
-    def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement | None:
+    def measure(self, x: Signal, rate: int, prior: Prior | LatentPrior, scale: float) -> Measurement | None:
         """The clipping of a signal `[frames]` at its own rate; arguments as of `Damage.measure`.
 
         The operator clips the sum of the low band and the high band of the rough estimate.

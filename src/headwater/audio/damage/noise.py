@@ -10,6 +10,7 @@ import torch
 from headwater.audio.damage.base import Measurement, Uniform, check_std, std_in_band
 from headwater.audio.io.channels import Signal
 from headwater.audio.io.resample import resample, upsample
+from headwater.audio.latent import LatentPrior
 from headwater.audio.operators import Whiten
 from headwater.audio.prior import Prior, warm_start
 from headwater.audio.signal.suppression import subtract_noise, wiener_filter
@@ -81,7 +82,7 @@ class Noise(Uniform):
         mean = float(power.mean())
         return cls(mean**0.5, power / mean if mean else None)
 
-    def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement:
+    def measure(self, x: Signal, rate: int, prior: Prior | LatentPrior, scale: float) -> Measurement:
         """The signal `[frames]` at the prior's rate, whitened if the noise is not; arguments as of `Damage.measure`.
 
         Noise too fine for the flow is left to the filter.

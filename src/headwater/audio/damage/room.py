@@ -13,6 +13,7 @@ from headwater.audio.damage.base import Measurement, check_std, std_in_band
 from headwater.audio.io.channels import Signal
 from headwater.audio.io.files import CHANNELS, Samples
 from headwater.audio.io.resample import FILTER, resample, upsample
+from headwater.audio.latent import LatentPrior
 from headwater.audio.operators import Reverb
 from headwater.audio.prior import Prior, warm_start
 from headwater.audio.signal.deconvolution import deconvolve, remove_room
@@ -116,7 +117,7 @@ class Room:
         """The response `[taps]` with a gain of 1, so that the sound without the room is as loud as with it."""
         return np.asarray(self.impulse[0] / self.gain)
 
-    def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement:
+    def measure(self, x: Signal, rate: int, prior: Prior | LatentPrior, scale: float) -> Measurement:
         """The convolution of a signal `[frames]` at the prior's rate; arguments as of `Damage.measure`.
 
         Raises

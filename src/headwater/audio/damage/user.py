@@ -10,6 +10,7 @@ from torch import Tensor
 from headwater.audio.damage.base import Measurement, Uniform, check_std
 from headwater.audio.io.channels import Signal
 from headwater.audio.io.resample import resample, upsample
+from headwater.audio.latent import LatentPrior
 from headwater.audio.operators import UserOperator
 from headwater.audio.prior import Prior
 
@@ -46,7 +47,7 @@ class UserDamage(Uniform):
     def __post_init__(self) -> None:
         check_std(self.noise)
 
-    def measure(self, x: Signal, rate: int, prior: Prior, scale: float) -> Measurement:
+    def measure(self, x: Signal, rate: int, prior: Prior | LatentPrior, scale: float) -> Measurement:
         """The function of a signal `[frames]` in its own units; arguments as of `Damage.measure`."""
         y = resample(x, rate, prior.rate)
         operator = UserOperator(lambda z: self.function(z * scale) / scale)

@@ -12,11 +12,9 @@ from headwater.audio.io import times
 from headwater.cli.audio.options import (
     NO_DRAW,
     NO_FILES,
-    NO_FILLING,
     NO_GAPS,
     NO_REPAIR,
     Draw,
-    Filling,
     GapOptions,
     LabelTrack,
     Level,
@@ -79,7 +77,7 @@ def inpaint(*recordings: Path, options: GapOptions = NO_GAPS) -> int:
 def extend(
     *recordings: Path,
     by: Annotated[float, word(times.parse_seconds, "TIME", limits=(0.001, 3600.0))] = 1.0,
-    options: Filling = NO_FILLING,
+    options: Repair = NO_REPAIR,
 ) -> int:
     """Continue a recording after its end.
 

@@ -19,10 +19,11 @@ from headwater.audio.io.channels import SILENCE, Signal
 from headwater.audio.io.files import Recording, as_float, check_readable, examine
 from headwater.audio.io.metadata import list_lost
 from headwater.audio.io.resample import PASSBAND, plan_rate
-from headwater.audio.model import models
 from headwater.audio.signal.noise_level import estimate_profile, estimate_std
+from headwater.audio.undo import OVERLAP
 from headwater.cli.audio.damage_job import DamageJob
 from headwater.cli.audio.options import Repair
+from headwater.cli.audio.pipeline import choose_prior
 from headwater.cli.audio.repair import shared_fields
 from headwater.cli.shared import python_file
 from headwater.errors import Misuse
@@ -42,7 +43,7 @@ def declip(path: Path, level: float | None, labels: Path | None, o: Repair) -> D
     check_readable(recording)
     damage = at_level(recording, level) if level is not None else wherever_it_is(recording)
     levels = [[None if np.isinf(x) else x for x in channel] for channel in damage.rails]
-    by = "sparsity" if o.recipe is None else "flow"
+    by = "sparsity" if o.recipe is None and o.model is None else "flow"
     regions = {} if damage.regions is None else {"regions": len(damage.regions)}
     return undo("declip", recording, damage, [path], {"levels": levels, "by": by} | regions, o)
 
@@ -89,8 +90,8 @@ def peak_of(recording: Recording) -> float:
 
 def declip_regions(path: Path, level: float | None, labels: Path, o: Repair) -> DamageJob:
     """Clipped peaks recovered where a label track says so, in each region at its own level."""
-    if level is not None or o.recipe is not None:
-        what = "--level" if level is not None else "--method"
+    if level is not None or o.recipe is not None or o.model is not None:
+        what = "--level" if level is not None else "--method" if o.recipe is not None else "--model"
         raise Misuse(
             f"--labels and {what} do not go together.",
             "Give one of them; each region has a level of its own.",
@@ -224,7 +225,7 @@ def restore(
     described = {"cutoff": cutoff, "rate": rate, "operator": operator, "noise": noise or 0.0}
     if cutoff is not None:
         band = BandLimit(cutoff)
-        band.check(models.load_prior().rate)
+        band.check(choose_prior(o).rate)
         return undo("restore", recording, band, [path], described, o)
     if rate is not None:
         return upsample(recording, round(rate), described, o)
@@ -234,13 +235,13 @@ def restore(
     function = python_file.function_in(file, name, f"{name}(x)")
     cure = "Write it for recordings [1, samples] in full scale, in functions of torch."
     damage = UserDamage(python_file.explain_failures(function, operator, "a recording", cure), noise or 0.0)
-    try_operator(damage, operator)
+    try_operator(damage, operator, choose_prior(o).rate)
     return undo("restore", recording, damage, [path, file], described, o)
 
 
 def upsample(recording: Recording, rate: int, described: dict[str, Any], o: Repair) -> DamageJob:
     """The recording interpolated to the new rate, and the band above what the old rate kept brought back."""
-    if PASSBAND * recording.rate >= models.load_prior().rate:
+    if PASSBAND * recording.rate >= choose_prior(o).rate:
         raise Misuse(
             f"A recording of {recording.rate} Hz has the whole band of the model.",
             "Give --cutoff in place of --rate if what lies above some frequency is missing all the same.",
@@ -250,7 +251,7 @@ def upsample(recording: Recording, rate: int, described: dict[str, Any], o: Repa
     if left := list_lost(recording.path, recording.format, higher.format, other_rate=True):
         fields["warnings"] += (f"Not taken over at another rate: {', '.join(left)}.",)
     check_readable(recording)
-    return DamageJob(damage=lost, described=described, source=recording, **fields)
+    return make_job(lost, described, fields, source=recording)
 
 
 def undo(
@@ -267,12 +268,21 @@ def undo(
         own = getattr(damage.channels[0], "recipe", None)
     fields = shared_fields(command, recording, inputs, o, peaks=isinstance(damage, Clipping), recipe=own)
     check_readable(recording)
-    return DamageJob(damage=damage, described=described, **fields)
+    return make_job(damage, described, fields)
 
 
-def try_operator(damage: UserDamage, where: str) -> None:
+def make_job(
+    damage: Damage, described: dict[str, Any], fields: dict[str, Any], source: Recording | None = None
+) -> DamageJob:
+    """The job, whose stretches fit into the sounds of its pipeline."""
+    job = DamageJob(damage=damage, described=described, source=source, **fields)
+    OVERLAP.cut(job.recording, damage, job.pipeline)
+    return job
+
+
+def try_operator(damage: UserDamage, where: str, rate: int) -> None:
     """Refuse a function that fails on a second of soft noise, or whose values are not finite or have no gradient."""
-    x = 0.01 * torch.randn(1, models.load_prior().rate, generator=torch.Generator().manual_seed(0))
+    x = 0.01 * torch.randn(1, rate, generator=torch.Generator().manual_seed(0))
     y = damage.function(x.requires_grad_())
     if not isinstance(y, Tensor) or not y.requires_grad:
         raise Misuse(

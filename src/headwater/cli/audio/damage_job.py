@@ -37,7 +37,7 @@ class DamageJob(RepairJob):
     @property
     def count(self) -> int:
         """How many stretches there are."""
-        return len(OVERLAP.cut(self.recording))
+        return len(OVERLAP.cut(self.recording, self.damage, self.pipeline))
 
     def work(self) -> None:
         """Undo the damage while the recording is written; peaks become floats, as they may exceed full scale."""
@@ -59,7 +59,7 @@ class DamageJob(RepairJob):
         self.begin(0)
         options, rate = self.solve_options(), self.recording.rate
         restorations = undo_damage(
-            self.load_prior(), self.recording, self.damage, options, stop=lambda: self.watch.over
+            self.prior(), self.recording, self.damage, options, stop=lambda: self.watch.over
         )
         for number, restored in enumerate(restorations, 1):
             patch = restored.patch

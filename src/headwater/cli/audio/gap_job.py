@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from headwater.audio.gaps import fill_segment
 from headwater.audio.io.files import Patch
 from headwater.audio.io.segments import Segment
 from headwater.audio.io.write import write_patched
-from headwater.audio.latent import LatentPrior
-from headwater.audio.prior import Prior
-from headwater.cli.audio.options import Filling
-from headwater.cli.audio.repair import DEFINITIONS, RepairJob
+from headwater.cli.audio.repair import RepairJob
 
-OF_PIPELINES = {
-    "misfit": "rms(A(D(z)) - y) / sigma of what the pipeline found, D being its decoder; sigma^2 is"
-    f" {Prior.resolution:g}^2 of the mean square of the stretch and the mean square error of the autoencoder there",
-    "filled_by": "a pipeline and linear prediction fill every gap; silence stays silent",
-}
+FILLED_BY_PIPELINES = "a pipeline and linear prediction fill every gap; silence stays silent"
 
 
 @dataclass(kw_only=True)
@@ -32,26 +25,15 @@ class GapJob(RepairJob):
         Those of the recording that have gaps.
     frames
         How long the result is.
-    pipeline
-        What fills the gaps in the place of the model of music.
     """
 
     segments: Sequence[Segment]
     frames: int
-    options: Filling
-    pipeline: LatentPrior | None = None
 
     @property
     def count(self) -> int:
         """How many stretches there are."""
         return len(self.segments)
-
-    def prior(self) -> Prior | LatentPrior:
-        """The pipeline, or the prior of music, which the watch ends between any two evaluations of the network."""
-        if self.pipeline is None:
-            return self.load_prior()
-        model = self.pipeline.model
-        return replace(self.pipeline, model=replace(model, flow=self.watch.guard(model.flow)))
 
     def work(self) -> None:
         """Fill the gaps while the recording is written."""
@@ -80,11 +62,10 @@ class GapJob(RepairJob):
             yield filled.patch
 
     def facts(self) -> Mapping[str, Any]:
-        """As of any repair; of a pipeline its folder, and what its misfit is."""
+        """As of any repair; also what fills gaps where a pipeline does."""
         found = dict(super().facts())
         if self.pipeline is not None:
-            found["model"] = found["model"] and self.options.model
-            found["definitions"] = {**DEFINITIONS, **OF_PIPELINES}
+            found["definitions"] = {**found["definitions"], "filled_by": FILLED_BY_PIPELINES}
         return found
 
     def remarks(self, report: Mapping[str, Any]) -> Iterable[str]:

@@ -12,8 +12,8 @@ from headwater.audio.io import marks, times
 from headwater.audio.io.files import Recording, check_readable, examine
 from headwater.audio.io.segments import Gap, merge_gaps, segments_around
 from headwater.cli.audio.gap_job import GapJob
-from headwater.cli.audio.options import Filling, GapOptions
-from headwater.cli.audio.pipeline import load_pipeline, segments_for, told
+from headwater.cli.audio.options import GapOptions, Repair
+from headwater.cli.audio.pipeline import segments_for
 from headwater.cli.audio.posterior_job import PosteriorJob, draw_fields
 from headwater.cli.audio.repair import shared_fields
 from headwater.cli.shared.posterior import plan_posterior
@@ -53,7 +53,7 @@ def read_gap_labels(path: Path | None) -> tuple[Sequence[times.Span], list[str]]
     return gaps.spans, told + ([f"Labels of clipping and hum are left out: {other}."] if other else [])
 
 
-def extend(path: Path, by: float, o: Filling) -> GapJob:
+def extend(path: Path, by: float, o: Repair) -> GapJob:
     """The recording continued for `by` seconds after its end."""
     recording = examine(path)
     frames = recording.frames + round(by * recording.rate)
@@ -63,7 +63,7 @@ def extend(path: Path, by: float, o: Filling) -> GapJob:
 
 
 def fill(
-    command: str, recording: Recording, gaps: Sequence[Gap], frames: int, inputs: Sequence[Path], o: Filling
+    command: str, recording: Recording, gaps: Sequence[Gap], frames: int, inputs: Sequence[Path], o: Repair
 ) -> GapJob:
     """The job that fills gaps of a recording, which becomes `frames` long."""
     longest = max(stop - start for start, stop in gaps) / recording.rate
@@ -84,8 +84,6 @@ def fill(
         fields, job = shared_fields(command, recording, inputs, o), GapJob
     check_readable(recording)
     segments = segments_around(gaps, round(SETTINGS.context * recording.rate))
-    pipeline = load_pipeline(o)
-    if pipeline is not None:
+    if (pipeline := fields["pipeline"]) is not None:
         segments = segments_for(pipeline, recording, gaps)
-        fields["settings"] |= told(o)
-    return job(segments=segments, frames=frames, pipeline=pipeline, **fields)
+    return job(segments=segments, frames=frames, **fields)

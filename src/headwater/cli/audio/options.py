@@ -108,8 +108,12 @@ class Draw(Pipeline, Files):
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Repair(Files):
+class Repair(Pipeline, Files):
     """What every repair understands."""
+
+    model: Annotated[str | None, Parameter(group=MODEL)] = None
+    """The folder of a diffusers pipeline of sound with an encoder (Stable Audio), in the place of the model of
+    music."""
 
     seed: Annotated[int, whole(0, LAST_SEED, group=SEARCH)] = 0
     """Seed of the noise; another one gives another filling."""
@@ -144,16 +148,7 @@ class Repair(Files):
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Filling(Pipeline, Repair):
-    """What gaps are filled by."""
-
-    model: Annotated[str | None, Parameter(group=MODEL)] = None
-    """The folder of a diffusers pipeline of sound with an encoder (Stable Audio), which then fills every gap."""
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class GapOptions(Filling):
+class GapOptions(Repair):
     """Where the gaps are."""
 
     gap: Annotated[tuple[str, ...], Parameter(metavar="START-END", group=DAMAGE, negative="")] = ()
@@ -186,5 +181,4 @@ Profile = Annotated[tuple[float, float] | None, word(times.parse_span, "START-EN
 NO_DRAW = Draw()
 NO_FILES = Files()
 NO_REPAIR = Repair()
-NO_FILLING = Filling()
 NO_GAPS = GapOptions()

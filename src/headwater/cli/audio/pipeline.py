@@ -1,4 +1,4 @@
-"""`headwater audio inpaint | extend --model FOLDER`: a diffusers pipeline in the place of the model of music."""
+"""`headwater audio ... --model FOLDER`: a diffusers pipeline in the place of the model of music."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from headwater.audio.gaps import SETTINGS
 from headwater.audio.io.files import Recording
 from headwater.audio.io.segments import Gap, Segment, segments_around
 from headwater.audio.latent import LatentPrior
-from headwater.cli.audio.options import Filling
+from headwater.audio.model import models
+from headwater.audio.prior import Prior
+from headwater.cli.audio.options import Repair
 from headwater.cli.shared.machine import device_named
 from headwater.cli.shared.pipelines import open_folder
-from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
 from headwater.flows.latent import LatentModel
 
 OPTIONS = ("prompt", "negative", "guidance", "device")
 
 
-def load_pipeline(o: Filling) -> LatentPrior | None:
-    """The pipeline of the options, told the prompt; None if the model of music fills the gaps.
+def load_pipeline(o: Repair) -> LatentPrior | None:
+    """The pipeline of the options, told the prompt; None if the model of music is to repair.
 
     Raises
     ------
@@ -46,9 +47,12 @@ def load_pipeline(o: Filling) -> LatentPrior | None:
             f"{o.model} is a sampler of few steps, and no flow that a restoration could use.",
             "Give the folder of another pipeline.",
         )
-    for note in () if o.quiet else model.notes:
-        say(note)
     return LatentPrior(model)
+
+
+def choose_prior(o: Repair) -> Prior | LatentPrior:
+    """The pipeline of the options, or the model of music; raises as `load_pipeline`."""
+    return load_pipeline(o) or models.load_prior()
 
 
 @lru_cache(maxsize=1)
@@ -74,9 +78,3 @@ def segments_for(prior: LatentPrior, recording: Recording, gaps: Sequence[Gap]) 
     for segment in segments:
         prior.canvas(-(-(segment.stop - segment.start) * prior.rate // recording.rate))
     return segments
-
-
-def told(o: Filling) -> dict[str, object]:
-    """What the pipeline was told, for the report."""
-    options = ("model", "prompt", "negative", "guidance")
-    return {name: value for name in options if (value := getattr(o, name)) is not None}

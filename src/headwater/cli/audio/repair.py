@@ -13,12 +13,14 @@ from headwater.audio.gaps import ROOM_TONE, SETTINGS
 from headwater.audio.io.files import SUFFIXES, Patch, Recording, Samples
 from headwater.audio.io.metadata import list_lost
 from headwater.audio.io.write import Written, output_format
+from headwater.audio.latent import LatentPrior
 from headwater.audio.model import models
 from headwater.audio.operators import Gaps
 from headwater.audio.prior import Prior
 from headwater.audio.restoration import Restoration, SolveOptions, Solver
 from headwater.audio.sheet import most_changed_channel, write_sheet
 from headwater.cli.audio.options import Repair
+from headwater.cli.audio.pipeline import load_pipeline
 from headwater.cli.audio.preview import draw_previews
 from headwater.cli.shared.job import Entry, Job
 from headwater.cli.shared.outputs import Outputs, check_outputs, name_outputs
@@ -49,6 +51,13 @@ DEFINITIONS = {
     " no entry where the flow was not asked: clipping, noise that is finer than it resolves, silence",
     "solved_together": "recordings of which stretches were solved as one batch; `seconds` is the time of all, "
     "`seconds_of_its_share` that of solving by their number",
+}
+
+
+OF_PIPELINES = {
+    "misfit": "rms(A(D(z)) - y) / sigma of what the pipeline found, D being its decoder; sigma^2 is the square of the"
+    f" noise, at least of {Prior.resolution:g} of the rms of the stretch, and the mean square error of the"
+    " autoencoder, as A shows it",
 }
 
 
@@ -88,6 +97,8 @@ class RepairJob(Job):
         What is repaired, into which files, and how.
     watch
         Follows the work; its record is the curve of the stretch that is solved.
+    pipeline
+        What repairs in the place of the model of music.
     solver
         What solves the problems of its stretches; a batch of recordings solves those of several at once.
     """
@@ -96,6 +107,7 @@ class RepairJob(Job):
     outputs: Outputs
     options: Repair
     watch: Watch
+    pipeline: LatentPrior | None = None
     written: Written | None = None
     done: list[Entry] = field(default_factory=list)
     curve: Curve = field(default_factory=Curve)
@@ -120,6 +132,13 @@ class RepairJob(Job):
     def solve_options(self) -> SolveOptions:
         """How its stretches are solved, followed by the watch."""
         return replace(self.options.solve_options(self.watch), solver=self.solver)
+
+    def prior(self) -> Prior | LatentPrior:
+        """The pipeline, or the prior of music, which the watch ends between any two evaluations of the network."""
+        if self.pipeline is None:
+            return self.load_prior()
+        model = self.pipeline.model
+        return replace(self.pipeline, model=replace(model, flow=self.watch.guard(model.flow)))
 
     def load_prior(self) -> Prior:
         """The prior of music, which the watch ends between any two evaluations of its network."""
@@ -168,6 +187,7 @@ class RepairJob(Job):
         assert self.written is not None
         written = self.written.file
         about = {k: getattr(written, k) for k in ("rate", "frames", "channels", "format", "subtype")}
+        name = models.MUSIC if self.pipeline is None else self.options.model
         return {
             "output": {
                 "file": str(written.path),
@@ -175,9 +195,9 @@ class RepairJob(Job):
                 "exact": self.written.exact,
                 "over": self.written.over,
             },
-            "model": models.MUSIC if any(e.values["evaluations"] for e in self.done) else None,
+            "model": name if any(e.values["evaluations"] for e in self.done) else None,
             "not_begun": self.not_begun(),
-            "definitions": DEFINITIONS,
+            "definitions": DEFINITIONS if self.pipeline is None else {**DEFINITIONS, **OF_PIPELINES},
         }
 
     def show(self, report: Mapping[str, Any]) -> None:
@@ -247,7 +267,7 @@ def shared_fields(
     Raises
     ------
     Misuse
-        A file cannot be read or written, or matplotlib is not installed.
+        A file cannot be read or written, matplotlib is not installed, or the pipeline does not serve.
     """
     source, main = inputs[0], name_main(command, inputs[0], o, peaks=peaks)
     target = output_format(recording, main, peaks=peaks)
@@ -258,10 +278,14 @@ def shared_fields(
     import_optional("matplotlib.figure", "audio")
     require_fit(o.method, Gaps, denoising=False)
     level = getattr(o.recipe or recipe, "tau", WarmStart.tau)
+    pipeline = load_pipeline(o)
+    for note in () if pipeline is None or o.quiet else pipeline.model.notes:
+        say(note)
     return {
         "command": f"audio {command}",
         "inputs": tuple(inputs),
-        "settings": {name: getattr(o, name) for name in ("seed", "method", "steps", "gradients", "seconds")},
+        "settings": {name: getattr(o, name) for name in ("seed", "method", "steps", "gradients", "seconds")}
+        | tell_pipeline(o),
         "report": outputs.report,
         "warnings": tuple(losses(command, source, recording, target)),
         "watch": Watch(
@@ -277,7 +301,14 @@ def shared_fields(
         "recording": recording,
         "outputs": outputs,
         "options": o,
+        "pipeline": pipeline,
     }
+
+
+def tell_pipeline(o: Repair) -> dict[str, str | float]:
+    """What a pipeline is and what it was told, for the report."""
+    options = ("model", "prompt", "negative", "guidance")
+    return {name: value for name in options if (value := getattr(o, name)) is not None}
 
 
 def name_main(command: str, source: Path, o: Repair, *, peaks: bool = False) -> Path:
