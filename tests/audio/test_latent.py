@@ -137,7 +137,7 @@ DAMAGES = {
 
 def undo(prior, folder, x, damage, **more):
     """The restored samples `[frames, channels]`, and how many were solved."""
-    recording = hw.audio.write_new(folder / "in.wav", x, RATE)
+    recording = hw.audio.write_new(folder / f"{type(damage).__name__}.wav", x, RATE)
     done = list(hw.audio.undo_damage(prior, recording, damage, **more))
     return np.concatenate([r.patch.samples for r in done]), [len(r.solutions) for r in done]
 
@@ -185,3 +185,16 @@ def test_a_lowpass_falls_as_steeply_at_any_rate():
 def test_a_model_of_sounds_without_room_for_a_stretch_is_refused(prior, tmp_path):
     with pytest.raises(hw.Misuse, match=r"makes 0\.50 s at once, and a stretch has 0\.50 s beside it"):
         undo(of_length(prior, 0.5), tmp_path, np.ones((RATE, 1)), hw.audio.BandLimit(1000.0))
+
+
+def test_a_network_that_overflows_changes_nothing_of_a_recording(prior, recording, tmp_path):
+    """Its NaN would be written at full scale."""
+    nan = hw.Flow(lambda x, t: x * float("nan"), prior.model.flow.shape)
+    broken = replace(prior, model=replace(prior.model, flow=nan))
+    x = recording.read(0, RATE // 4)
+    for damage in (hw.audio.BandLimit(1000.0), hw.audio.Noise(0.02)):
+        found, solved = undo(broken, tmp_path, x, damage)
+        assert solved == [2] and np.abs(found - x).max() < 1e-6
+    (filled,) = hw.audio.fill_gaps(broken, recording, [(3600, 4400)])
+    assert filled.filled_by == "linear prediction" and np.isfinite(filled.patch.samples).all()
+    assert not filled.solutions[0].result.status[0].ok

@@ -1,5 +1,8 @@
 """Models on latents on the command line: a tiny random pipeline of diffusers from a folder."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -194,8 +197,15 @@ def test_memory_can_be_saved(here, folder, capsys):
 @pytest.mark.parametrize(
     "words, hint",
     [
-        (["--model", "no/such/folder"], "or a shipped model: 'headwater models' lists them."),
+        (
+            ["--model", "no/such/folder"],
+            "Nothing is downloaded: give the folder of a pipeline, or a model that",
+        ),
         (["--model", "weights.safetensors"], "There is no folder weights.safetensors"),
+        (
+            ["--model", "one.safetensors"],
+            "Save it as a folder: from_single_file(file).save_pretrained(folder).",
+        ),
         (["--model", "photo46"], "Did you mean 'photo64'?"),
         (["--model", "."], "has no model_index.json"),
         (["--model", "FOLDER"], "Give --prompt."),
@@ -205,6 +215,40 @@ def test_memory_can_be_saved(here, folder, capsys):
     ],
 )
 def test_refusals_of_pipelines_name_options(here, folder, capsys, words, hint):
+    (here / "one.safetensors").write_bytes(b"weights")
     assert call(["image", "generate", *[folder if word == "FOLDER" else word for word in words]]) == 2
     error = capsys.readouterr().err
     assert hint in error and not any(word in error for word in ("embeddings=", "prompt=", "seeds=", "hw."))
+
+
+@pytest.mark.parametrize(
+    ("damage", "part"),
+    [
+        (
+            lambda f: next((f / "transformer").glob("*.safetensors")).unlink(),
+            "no file named diffusion_pytorch_model.safetensors found in directory",
+        ),
+        (
+            lambda f: write_config(f / "transformer" / "config.json", in_channels=8),
+            "size mismatch for",  # not the first line of the library's message alone
+        ),
+        (
+            lambda f: write_config(f / "model_index.json", scheduler=["diffusers", "NoSuchScheduler"]),
+            "has no class `NoSuchScheduler`. Save it again",  # not what the library goes on to advise
+        ),
+    ],
+)
+def test_a_damaged_folder_is_refused_in_two_sentences_and_nothing_else_is_printed(
+    here, folder, capfd, damage, part
+):
+    shutil.copytree(folder, "damaged")
+    damage(here / "damaged")
+    assert call(["image", "generate", "-n", "1", "--model", "damaged", "--prompt", "a"]) == 2
+    error = capfd.readouterr().err
+    assert (
+        part in error and len(error.splitlines()) == 1 and error.startswith("Error: The pipeline in damaged")
+    )
+
+
+def write_config(file, **entries):
+    file.write_text(json.dumps(json.loads(file.read_text()) | entries))

@@ -32,6 +32,9 @@ def fails(x):
 
 def flat(x):
     return 0 * x.flatten(1).sum(1)
+
+def cut(x):
+    return x.detach().flatten(1).sum(1)
 """
 
 
@@ -105,9 +108,14 @@ def test_words_files_and_weights(here):
         (["--reward", "warm.py:scalar"], "one number per sample"),
         (["--reward", "warm.py:fails"], "The reward warm.py:fails failed"),
         (["--reward", "warm.py:flat"], "the same for all draws"),
+        (["--reward", "warm.py:cut"], "does not carry a gradient. Compute it with differentiable torch"),
+        (["--reward", "warm.py:cut"], "or give it as --score warm.py:cut."),
         (["--reward", "nan * symmetry"], "zero or not finite"),
         (["--reward", "0 * symmetry"], "zero or not finite"),
-        (["--reward", "much * symmetry"], "is no number"),
+        (
+            ["--reward", "much * sharpness"],
+            'is no number. Write it as in "2 * sharpness", or "0..2 * sharpness"',
+        ),
         (["--strength", "3"], "Nothing is rewarded"),
         (["--gradients", "3"], "Nothing is rewarded"),
     ],
@@ -118,6 +126,14 @@ def test_refusals_are_two_sentences(here, capsys, words, part):
     error = capsys.readouterr().err
     assert part in error and two_sentences(error)
     assert not (here / "a.png").exists()
+
+
+def test_a_function_that_does_not_serve_is_refused_before_anything_is_drawn(here, capsys, monkeypatch):
+    monkeypatch.setattr(rewarded.RewardJob, "draw", lambda *_: pytest.fail("something was drawn"))
+    (here / "warm.py").write_text(FILE)
+    for name in ("scalar", "fails", "cut"):
+        assert call(["image", "generate", "--reward", "symmetry", "--reward", f"2 * warm.py:{name}"]) == 2
+        assert f"warm.py:{name}" in capsys.readouterr().err
 
 
 def test_a_reward_of_pictures_is_one_of_latents():

@@ -227,7 +227,9 @@ def fill_by_flow(
     seeds = [task.seeds[i] for i in task.audible]
     result = options.solve(problem, seeds)
     solution = Solution(result, problem.misfit)
-    return _describe(task.finish(result.x1), "flow and linear prediction", solution)
+    overflowed = bool(solution.rms.isnan().all())
+    by = "linear prediction" if overflowed else "flow and linear prediction"
+    return _describe(task.finish(result.x1), by, solution)
 
 
 def is_predictable(recording: Recording, segment: Segment, settings: GapSettings = SETTINGS) -> bool:
@@ -354,7 +356,8 @@ class GapTask:
         Parameters
         ----------
         x1
-            The states that the flow found, `[rows, frames, bins]`. With None prediction alone fills the gaps.
+            The states that the flow found, `[rows, frames, bins]`. With None, and where they are not finite,
+            prediction alone fills the gaps.
 
         Returns
         -------
@@ -388,6 +391,9 @@ class GapTask:
         lost, count, unsure = self.segment.unknown, len(self.known), round(self.settings.unsure * rate / low)
         found = []
         for i, flow, guess in zip(self.audible, waveforms, self.guesses_at_one, strict=True):
+            if not bool(flow.isfinite().all()):  # a network may overflow
+                found.append(self.predicted[i])
+                continue
             joined = join_flow(flow.double().cpu().numpy(), hold_level(guess, known, low), known, low)
             signal = resample(joined * self.loudness[i], low, rate)[:count]
             rest = carry_residual(self.signals[i] - signal, lost, self.known, rate, unsure)

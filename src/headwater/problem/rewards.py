@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -365,17 +366,21 @@ def check_shared(reward: Reward, draws: Tensor, name: str) -> None:
         )
 
 
+def check_shape(values: Any, samples: int, name: str) -> Tensor:
+    """The values of a reward, checked to be one for each of its samples, `[samples]`."""
+    if not isinstance(values, Tensor) or values.shape != (samples,):
+        got = f"shape {list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+        raise Misuse(
+            f"The reward {name!r} returned {got} for {samples} samples.",
+            "Return one number per sample: reduce over all axes but the first.",
+        )
+    return values
+
+
 def measure_spread(reward: Reward, draws: Tensor, name: str) -> tuple[float, float]:
     """Mean and standard deviation of a reward at draws `[n, *event]`, checked to be of use."""
     with torch.no_grad():
-        values = reward(draws)
-    if not isinstance(values, Tensor) or values.shape != (len(draws),):
-        got = f"shape {list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
-        raise Misuse(
-            f"The reward {name!r} returned {got} for {len(draws)} samples.",
-            "Return one number per sample: reduce over all axes but the first.",
-        )
-    values = values.to(torch.float64)
+        values = check_shape(reward(draws), len(draws), name).to(torch.float64)
     spread = float(values.std()) if len(values) > 1 else math.nan
     if not math.isfinite(spread):
         raise Misuse(

@@ -12,6 +12,7 @@ from headwater.cli.audio import rewarded
 from headwater.cli.audio import sound as flow_sound
 
 FILE = "def reward(x):\n    return x[:, :400].square().mean(1)\n\n\ndef scalar(x):\n    return x.mean()\n"
+FILE += "\n\ndef cut(x):\n    return x.detach().mean(1)\n"
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +46,20 @@ def test_rewards_rise_and_are_reported_and_each_seed_stands_alone(folder):
     torch.testing.assert_close(samples("one.wav"), samples("two-1.wav"), rtol=0, atol=1e-3)
 
 
+def test_a_function_that_does_not_serve_is_refused_before_anything_is_drawn(folder, capsys, monkeypatch):
+    monkeypatch.setattr(rewarded.RewardJob, "draw", lambda *_: pytest.fail("something was drawn"))
+    (folder / "begin.py").write_text(FILE)
+    for name in ("scalar", "cut"):
+        assert generate("--reward", "loudness", "--reward", f"2 * begin.py:{name}") == 2
+        assert f"begin.py:{name}" in capsys.readouterr().err
+
+
+def test_a_weight_may_be_negative(folder):
+    assert generate("-n", "1", "-o", "a.wav", "--reward", "-1 * loudness", "--gradients", "2") == 0
+    (row,) = json.loads((folder / "a.json").read_text())["samples"]
+    assert row["rewards"]["after"]["loudness"] < row["rewards"]["before"]["loudness"]
+
+
 def test_the_report_tells_of_the_sound_that_was_written(folder, monkeypatch):
     monkeypatch.setattr(flow_sound, "LEVEL", 1.0)  # far above full scale
     assert generate("-n", "1", "-o", "a.wav", "--reward", "loudness", "--gradients", "2") == 0
@@ -69,8 +84,10 @@ def test_without_the_network_the_report_says_so(folder, monkeypatch, capsys):
         (["--reward", "loudnes"], "Did you mean 'loudness'"),
         (["--reward", "brightness: 3kHz"], "no brightness of 3000 Hz"),
         (["--reward", "begin.py:scalar"], "one number per sample"),
+        (["--reward", "begin.py:cut"], "does not carry a gradient"),
+        (["--reward", "begin.py:cut"], "or give it as --score begin.py:cut."),
         (["--reward", "nowhere.py"], "nowhere.py"),
-        (["--reward", "much * loudness"], "is no number"),
+        (["--reward", "much * loudness"], 'is no number. Write it as in "2 * loudness"'),
         (["--strength", "3"], "Nothing is rewarded"),
         (["--prompt", "rain"], "takes no --prompt"),
         (["--model", "music17"], "Did you mean 'music16'"),

@@ -39,13 +39,13 @@ def run(*words):
 
 def test_rewards_become_the_cost_of_a_search_with_control(folder, asked, scaled):
     (folder / "wide.py").write_text(FILE)
-    assert run("generate", "--reward", "2 * mu", "--reward", "wide.py", "--strength", "3") == 0
+    assert run("generate", "--reward", "-2 * mu", "--reward", "wide.py", "--strength", "3") == 0
     ((rewards, strength),) = scaled
-    assert strength == 3.0 and rewards["mu"] == (2.0, "mu") and rewards["wide.py"][0] == 1.0
+    assert strength == 3.0 and rewards["mu"] == (-2.0, "mu") and rewards["wide.py"][0] == 1.0
     ((request, recipe),) = asked
     assert request.cost is not None and isinstance(recipe, SearchThenControl) and recipe.gradients > 0
     report = json.loads((folder / "molecules.json").read_text())
-    assert report["rewards"] == ["2 * mu", "1 * wide.py"]
+    assert report["rewards"] == ["-2 * mu", "1 * wide.py"]
     told = [row["standard_deviations"] for row in report["molecules"]]
     assert told == [{"guide": 0.0, "evaluator": 0.5}, {"guide": 1.0, "evaluator": 1.5}]
     assert "never guides" in report["definitions"]["standard_deviations"]
@@ -72,6 +72,12 @@ def test_scores_become_the_cost_of_a_search_by_draws_alone(folder, asked):
     assert request.sound and recipe.gradients == 0 and recipe.candidates == 5
 
 
+def test_a_reward_without_a_slope_is_told_of(folder, asked, scaled, capsys):
+    (folder / "flat.py").write_text("def reward(p, t, m):\n    return 0 * p.sum((1, 2))\n")
+    assert run("generate", "--reward", "flat.py") == 0
+    assert "Warning: The reward in flat.py has a gradient of zero" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [
@@ -81,6 +87,10 @@ def test_scores_become_the_cost_of_a_search_by_draws_alone(folder, asked):
         (["generate", "--reward", "0 * mu"], "zero or not finite"),
         (["generate", "--reward", "nowhere.py"], "nowhere.py"),
         (["generate", "--reward", "fails.py:cost"], "The reward in fails.py failed"),
+        (["generate", "--reward", "plain.py"], "The reward in plain.py does not carry a gradient"),
+        (["generate", "--reward", "plain.py"], "use 'molecule target --method search'"),
+        (["generate", "--reward", "much * mu"], 'is no number. Write it as in "2 * mu"'),
+        (["generate", "--score", "plain.py"], "plain.py is a file, and no score of molecules. Ask for it by"),
         (["generate", "--strength", "2"], "Nothing is rewarded"),
         (["generate", "--score", "qed", "--reward", "mu"], "Both --reward and --score"),
         (["generate", "--score", "qedd"], "no score of molecules named 'qedd'"),
@@ -90,6 +100,7 @@ def test_scores_become_the_cost_of_a_search_by_draws_alone(folder, asked):
     ],
 )
 def test_refusals_are_two_sentences(folder, asked, capsys, words, part):
+    (folder / "plain.py").write_text("def reward(p, t, m):\n    return p.detach().sum((1, 2))\n")
     assert run(*words) == 2
     error = capsys.readouterr().err
     assert part in error and error.startswith("Error: ") and not asked

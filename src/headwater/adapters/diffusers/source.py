@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,7 +77,7 @@ def read_pipeline(diffusers: Any, source: str, download: bool) -> Any:
 def describe(source: str, download: bool, error: Exception) -> Misuse:
     """What is to be said of a pipeline that could not be read."""
     if Path(source).is_dir():
-        what = f"The pipeline in {source} cannot be read: {shorten(summarise(error), 300)}."
+        what = f"The pipeline in {source} cannot be read: {first_sentence(error)}."
         return Misuse(what, "Save it again with pipeline.save_pretrained(folder).")
     if download:
         what = f"The hub gave no pipeline {source!r} ({type(error).__name__})."
@@ -85,6 +86,18 @@ def describe(source: str, download: bool, error: Exception) -> Misuse:
         f"No folder and no downloaded pipeline has the name {source!r}.",
         "Check the name, and give download=True to ask the hub.",
     )
+
+
+def first_sentence(error: Exception) -> str:
+    """The class of an exception and the first sentence of its message, which may go over several lines.
+
+    Examples
+    --------
+    >>> first_sentence(ValueError("There is no class X. Check the name."))
+    'ValueError: There is no class X'
+    """
+    text = " ".join(str(error).split())
+    return shorten(f"{type(error).__name__}: {re.split(r'[.] ', text)[0].rstrip('.')}", 300)
 
 
 def left_out(source: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -241,10 +242,15 @@ class DamageTask:
         return prior.pose(m.operator, y, m.sigma, guess=guess, recipe=recipe)
 
     def finish(self, x1: Tensor | None) -> Signal:
-        """The restored signal `[frames]`, from a state `[1, ...]` of the flow or, without one, the guess."""
+        """The restored signal `[frames]`, from a state `[1, ...]` of the flow or, without one, the guess.
+
+        Where the sound of the state is not finite, as a network may overflow, the signal stays as it came.
+        """
         estimate = self.measurement.guess
         if x1 is not None:
             estimate = self.canvas(x1)[0].double().cpu().numpy() * self.scale
+        if not np.isfinite(estimate).all():
+            return self.signal
         return self.damage.finish(self.measurement, self.signal, estimate, self.rate, self.canvas.rate)
 
 

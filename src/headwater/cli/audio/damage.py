@@ -43,7 +43,7 @@ def declip(path: Path, level: float | None, labels: Path | None, o: Repair) -> D
     check_readable(recording)
     damage = at_level(recording, level) if level is not None else wherever_it_is(recording)
     levels = [[None if np.isinf(x) else x for x in channel] for channel in damage.rails]
-    by = "sparsity" if o.recipe is None and o.model is None else "flow"
+    by = "sparsity" if o.recipe is None and o.folder is None else "flow"
     regions = {} if damage.regions is None else {"regions": len(damage.regions)}
     return undo("declip", recording, damage, [path], {"levels": levels, "by": by} | regions, o)
 
@@ -90,7 +90,7 @@ def peak_of(recording: Recording) -> float:
 
 def declip_regions(path: Path, level: float | None, labels: Path, o: Repair) -> DamageJob:
     """Clipped peaks recovered where a label track says so, in each region at its own level."""
-    if level is not None or o.recipe is not None or o.model is not None:
+    if level is not None or o.recipe is not None or o.folder is not None:
         what = "--level" if level is not None else "--method" if o.recipe is not None else "--model"
         raise Misuse(
             f"--labels and {what} do not go together.",

@@ -73,7 +73,7 @@ def fill(
             f"Ask for at most {LONGEST:.0f} s; 'extend' can continue its own result.",
         )
     if isinstance(o, GapOptions) and (plan := plan_posterior(o)) is not None:
-        if o.model is not None:
+        if o.folder is not None:
             raise Misuse(
                 "A posterior of gaps is drawn by the model of music alone.",
                 "Leave out --model, or --posterior.",

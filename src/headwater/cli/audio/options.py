@@ -23,6 +23,7 @@ from headwater.cli.shared.options import (
     EventOption,
     Files,
     MethodName,
+    Rewards,
     SamplerOption,
     SearchName,
     number,
@@ -75,7 +76,7 @@ class Draw(Pipeline, Files):
     steps: Annotated[int | None, whole(1, MOST_STEPS, group=SEARCH)] = None
     """Steps of the ODE solver; by default 32 midpoint steps, with a reward fewer, and for a pipeline its own."""
 
-    reward: Annotated[tuple[str, ...], Parameter(metavar="REWARD", group=REWARDS, negative="")] = ()
+    reward: Rewards = ()
     """What the recordings should have more of: loudness, 'loudness: -20' (dB), brightness, 'brightness: 2kHz',
     'like: recording.wav', 'chroma: C E G' (the share of these notes), 'curve: -30 -20 -30' (dB of equal parts), or
     my_reward.py with a function reward(x) of sounds [batch, samples]. Give the option again for a sum, with weights
@@ -112,8 +113,7 @@ class Repair(Pipeline, Files):
     """What every repair understands."""
 
     model: Annotated[str | None, Parameter(group=MODEL)] = None
-    """The folder of a diffusers pipeline of sound with an encoder (Stable Audio), in the place of the model of
-    music."""
+    """The folder of a diffusers pipeline of sound with an encoder (Stable Audio), or music16, the default."""
 
     seed: Annotated[int, whole(0, LAST_SEED, group=SEARCH)] = 0
     """Seed of the noise; another one gives another filling."""
@@ -129,6 +129,13 @@ class Repair(Pipeline, Files):
 
     seconds: Annotated[float | None, number(SHORTEST, MOST_SECONDS, group=SEARCH)] = None
     """Stop after this many seconds and keep the best so far; a stretch that was begun takes a little more."""
+
+    @property
+    def folder(self) -> str | None:
+        """The folder of a pipeline; None is the model of music."""
+        from headwater.audio.model.models import MUSIC
+
+        return None if self.model == MUSIC else self.model
 
     @property
     def recipe(self) -> Recipe | None:

@@ -29,22 +29,22 @@ def load_pipeline(o: Repair) -> LatentPrior | None:
     Misuse
         The folder holds no pipeline of sound that can be held to a recording, or there is none to tell something.
     """
-    if o.model is None:
+    if o.folder is None:
         for option in OPTIONS:
             if getattr(o, option) is not None:
                 raise Misuse(f"The model of music takes no --{option}.", "Leave it out, or give a --model.")
         return None
-    model = open_once(o.model, o.prompt, o.negative, o.guidance, str(device_named(o.device)))
+    model = open_once(o.folder, o.prompt, o.negative, o.guidance, str(device_named(o.device)))
     if model.rate is None:
-        raise Misuse(f"{o.model} makes pictures, and no sound.", "Give the folder of Stable Audio.")
+        raise Misuse(f"{o.folder} makes pictures, and no sound.", "Give the folder of Stable Audio.")
     if isinstance(model.encode, MissingEncoder):
         raise Misuse(
-            f"{o.model} is a pipeline of {model.family}, which has no encoder of sounds.",
+            f"{o.folder} is a pipeline of {model.family}, which has no encoder of sounds.",
             "Give the folder of Stable Audio.",
         )
     if model.fixed:
         raise Misuse(
-            f"{o.model} is a sampler of few steps, and no flow that a restoration could use.",
+            f"{o.folder} is a sampler of few steps, and no flow that a restoration could use.",
             "Give the folder of another pipeline.",
         )
     return LatentPrior(model)

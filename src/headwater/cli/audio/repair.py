@@ -187,7 +187,7 @@ class RepairJob(Job):
         assert self.written is not None
         written = self.written.file
         about = {k: getattr(written, k) for k in ("rate", "frames", "channels", "format", "subtype")}
-        name = models.MUSIC if self.pipeline is None else self.options.model
+        name = self.options.folder or models.MUSIC
         return {
             "output": {
                 "file": str(written.path),

@@ -24,6 +24,7 @@ from headwater.cli.shared.rewards import (
     load_function,
     name_strange,
     read_rewards,
+    try_functions,
 )
 from headwater.cli.shared.terminal import say
 from headwater.dflow.result import Result
@@ -132,6 +133,13 @@ def load_reward(words: str, rate: int) -> Reward:
     return read_reward(words, rate) if found is None else found
 
 
+@torch.no_grad()
+def make_noise(sound: Sound, device: torch.device) -> Tensor:
+    """Soft noise as long as the sounds that rewards hear, `[2, samples]`."""
+    samples = sound.decode(torch.zeros(1, *sound.flow.shape, device=device)).shape[-1]
+    return 0.1 * torch.randn(2, samples, generator=torch.Generator().manual_seed(0)).to(device)
+
+
 def suit_recipe(recipe: MaximiseReward, sound: Sound) -> MaximiseReward:
     """The recipe with the times of a pipeline's own sampler, whose first state is not that of other times."""
     return replace(recipe, method=sound.method, steps=sound.steps) if sound.fixed else recipe
@@ -151,6 +159,7 @@ def reward_job(o: Draw) -> RewardJob:
     given: dict[str, Any] = {"strength": o.strength, "gradients": o.gradients, "steps": o.steps}
     recipe = suit_recipe(MaximiseReward(**{name: value for name, value in given.items() if value}), sound)
     planned["sound"] = sound = replace(sound, method=recipe.method, steps=recipe.steps)
+    try_functions(o.reward, total, make_noise(sound, planned["device"]))
     steps = recipe.steps if isinstance(recipe.steps, int) else len(recipe.steps) - 1
     planned["settings"] |= {"steps": steps, "rewards": list(o.reward), "strength": recipe.strength}
     planned["settings"] |= {"gradients": recipe.gradients, "hold": recipe.hold}

@@ -31,6 +31,7 @@ from headwater.cli.shared.options import (
     REWARDS,
     SCORES,
     EditName,
+    Rewards,
     SearchName,
     Seed,
     Steps,
@@ -258,9 +259,7 @@ def generate(
     seed: Seed = 0,
     steps: Annotated[int | None, whole(1, MOST_STEPS)] = None,
     size: Size = None,
-    reward: Annotated[
-        tuple[str, ...], Parameter(metavar="REWARD", group=REWARDS, negative="", allow_leading_hyphen=True)
-    ] = (),
+    reward: Rewards = (),
     strength: Annotated[float | None, number(0.001, 1000, group=REWARDS)] = None,
     gradients: Annotated[int | None, whole(1, MOST_GRADIENTS, group=REWARDS)] = None,
     score: Annotated[
@@ -341,9 +340,7 @@ def edit(
     /,
     *,
     source: str | None = None,
-    reward: Annotated[
-        tuple[str, ...], Parameter(metavar="REWARD", group=REWARDS, negative="", allow_leading_hyphen=True)
-    ] = (),
+    reward: Rewards = (),
     weight: Annotated[float | None, number(0.001, 1000, group=REWARDS)] = None,
     gradients: Annotated[int | None, whole(1, MOST_GRADIENTS, group=REWARDS)] = None,
     strength: Annotated[str | None, Parameter(metavar="NUMBER|FILE")] = None,

@@ -39,6 +39,7 @@ from headwater.cli.shared.rewards import (
     list_seeds,
     name_strange,
     read_rewards,
+    try_functions,
 )
 from headwater.cli.shared.terminal import say
 from headwater.dflow.result import Result
@@ -200,6 +201,9 @@ def reward_job(
     model = guard_model(watch, load_model(common, device, list_seeds(DRAWS, seeds), steps=steps, size=size))
     recipe = suit_recipe(recipe, model)
     model = of_size(model, size, min(count, RewardJob.batch), model_of(common))
+    try_functions(
+        rewards, total, 0.5 * torch.randn(2, *model.shape, generator=torch.Generator().manual_seed(0))
+    )
     settings: dict[str, Any] = {
         "count": count,
         "seed": seed,

@@ -19,6 +19,8 @@ from headwater.text import counted
 
 Cost = Callable[[Tensor, Tensor, Tensor], Tensor]
 SIGNATURE = "cost(positions, types, mask)"
+WITHOUT_GRADIENT = {"cost": "give --gradients 0", "reward": "use 'molecule target --method search'"}
+"""How a function of each kind is asked for without a gradient."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class FileCost:
     function: Cost
     gradients: bool = True
     warnings: tuple[str, ...] = ()
+    kind: str = "cost"
 
     def __call__(self, positions: Tensor, types: Tensor, mask: Tensor) -> Tensor:
         if not self.gradients:
@@ -42,7 +45,7 @@ class FileCost:
             if isinstance(error, Misuse) or is_out_of_memory(error):
                 raise
             raise Misuse(
-                f"The cost failed on {counted(len(positions), 'molecule')}: {summarise(error)}.",
+                f"The {self.kind} failed on {counted(len(positions), 'molecule')}: {summarise(error)}.",
                 "Make it work for any positions, relaxed and definite types, and any number of molecules.",
             ) from error
 
@@ -79,20 +82,21 @@ def try_cost(cost: Cost, file: Path, *, gradients: bool = True, kind: str = "cos
     except Misuse:
         raise
     except Exception as error:
+        otherwise = f", or {WITHOUT_GRADIENT[kind]} if it leaves torch" if gradients else ""
         raise Misuse(
             f"The {kind} in {file} failed on two molecules: {summarise(error).split('. ')[0]}.",
             f"Write it for positions [batch, {MAX_ATOMS}, 3], types [batch, {MAX_ATOMS}, {len(ELEMENTS)}] "
-            f"and mask [batch, {MAX_ATOMS}]{', or give --gradients 0 if it leaves torch' if gradients else ''}.",
+            f"and mask [batch, {MAX_ATOMS}]{otherwise}.",
         ) from error
     if gradients and isinstance(value, Tensor) and value.is_floating_point() and not value.requires_grad:
-        raise _refuse_without_gradient(file)
+        raise _refuse_without_gradient(file, kind)
     value = check_values(cost, value, len(positions), positions)
     if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
         raise Misuse(
             f"The {kind} in {file} is {value.tolist()} for two random molecules.",
             "Return finite floats, also for molecules that are far from good.",
         )
-    warnings = _check_gradients(value, positions, types, mask, file) if gradients else ()
+    warnings = _check_gradients(value, positions, types, mask, file, kind) if gradients else ()
     _try_definite(FileCost(cost, gradients), positions, types, mask)
     return warnings
 
@@ -105,41 +109,42 @@ def _try_definite(cost: FileCost, positions: Tensor, types: Tensor, mask: Tensor
 
 
 def _check_gradients(
-    value: Tensor, positions: Tensor, types: Tensor, mask: Tensor, file: Path
+    value: Tensor, positions: Tensor, types: Tensor, mask: Tensor, file: Path, kind: str
 ) -> tuple[str, ...]:
     """Refuse gradients that are NaN or of another molecule; a sentence if they are zero at both molecules."""
     slope = False
     for i in range(len(value)):
         pair = torch.autograd.grad(value[i], (positions, types), retain_graph=True, allow_unused=True)
         if all(g is None for g in pair):
-            raise _refuse_without_gradient(file)
+            raise _refuse_without_gradient(file, kind)
         both = [
             torch.zeros_like(x) if g is None else g for g, x in zip(pair, (positions, types), strict=True)
         ]
         gradient = torch.cat(both, dim=-1) * mask[..., None]
         if not bool(torch.isfinite(gradient).all()):
             raise Misuse(
-                f"The cost in {file} has a gradient that is not finite.",
+                f"The {kind} in {file} has a gradient that is not finite.",
                 "Add a small number under roots and norms, and keep padded atoms out of them with torch.where.",
             )
         if bool((gradient[1 - i] != 0).any()):
             raise Misuse(
-                f"The cost in {file} mixes the molecules of a batch.",
+                f"The {kind} in {file} mixes the molecules of a batch.",
                 "Reduce over atoms only, so that each molecule has its own value.",
             )
         slope = slope or bool((gradient[i] != 0).any())
     if slope:
         return ()
     return (
-        f"The cost in {file} has a gradient of zero for two random molecules. Where it is flat only draws lower it; "
-        "with --gradients 0 no time goes into gradients.",
+        f"The {kind} in {file} has a gradient of zero for two random molecules. Where it is flat only draws change "
+        f"it; {WITHOUT_GRADIENT[kind]} if no time is to go into gradients.",
     )
 
 
-def _refuse_without_gradient(file: Path) -> Misuse:
+def _refuse_without_gradient(file: Path, kind: str) -> Misuse:
     return Misuse(
-        f"The cost in {file} does not carry a gradient.",
-        "Compute it with differentiable torch operations, or give --gradients 0, and it chooses among draws.",
+        f"The {kind} in {file} does not carry a gradient.",
+        "Compute it with differentiable torch operations, or "
+        f"{WITHOUT_GRADIENT[kind]}, and it chooses among draws.",
     )
 
 

@@ -160,12 +160,17 @@ def _make_job(
     settings = {} if fragment is None else {part: str(fragment)}
     methods = {"method": _choose_method(o)} if isinstance(o, Aim) else {}
     differentiated = not (isinstance(o, Aim) and _choose_method(o) == "search")
+    rewards = read_rewards(o.reward, gradients=differentiated)
     return DesignJob(
         command=f"molecule {command}",
         inputs=inputs,
         settings={**settings, **_list_settings(o), **methods, "check": check},
         report=outputs.report,
-        warnings=(*_warn_of_size(request), *_warn_of_range(request.targets), *_warn_of_cost(request)),
+        warnings=(
+            *_warn_of_size(request),
+            *_warn_of_range(request.targets),
+            *_warn_of_functions(request, rewards),
+        ),
         watch=DesignWatch(command, seconds=seconds, quiet=o.quiet),
         overwrite=o.overwrite,
         quiet=o.quiet,
@@ -177,7 +182,7 @@ def _make_job(
         best=o.best or DesignJob.best,
         unique=o.unique,
         broken=o.keep_broken or not request.sound,
-        rewards=read_rewards(o.reward, gradients=differentiated),
+        rewards=rewards,
         strength=o.strength or DesignJob.strength,
     )
 
@@ -313,9 +318,10 @@ def _warn_of_size(request: Request) -> tuple[str, ...]:
     return () if sentence is None else (sentence,)
 
 
-def _warn_of_cost(request: Request) -> tuple[str, ...]:
-    """What was seen when the cost of a file was tried."""
-    return request.cost.warnings if isinstance(request.cost, FileCost) else ()
+def _warn_of_functions(request: Request, rewards: Mapping[str, tuple[float, Any]]) -> tuple[str, ...]:
+    """What was seen when the cost of a file, and rewards of files, were tried."""
+    functions = (request.cost, *(reward for _, reward in rewards.values()))
+    return tuple(s for function in functions if isinstance(function, FileCost) for s in function.warnings)
 
 
 def _check_orbitals(targets: Mapping[str, Asked]) -> None:

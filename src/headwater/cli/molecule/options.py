@@ -18,6 +18,7 @@ from headwater.cli.shared.options import (
     REWARDS,
     SHORTEST,
     Files,
+    Rewards,
     number,
     whole,
     word,
@@ -84,7 +85,7 @@ class Draw(Files):
     best: Annotated[int | None, whole(1, MOST_MOLECULES, group=CHECKS)] = None
     """How many molecules --check dft computes; by default 3."""
 
-    reward: Annotated[tuple[str, ...], Parameter(metavar="REWARD", group=REWARDS, negative="")] = ()
+    reward: Rewards = ()
     """What the molecules should have more of: gap, homo, lumo, mu, alpha or cv by the guide, or my_reward.py with a
     differentiable function reward(positions, types, mask), as of --cost. Give the option again for a sum, with
     weights as in '2 * mu' or '-1 * gap'. Each counts in standard deviations among draws."""

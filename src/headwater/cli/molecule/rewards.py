@@ -42,7 +42,8 @@ def load_reward(words: str, *, gradients: bool = True) -> UserFunction | str:
     if FILE.search(words):
         file, name = split_name(words, "reward")
         function: UserFunction = function_in(file, name, f"{name}(positions, types, mask)")
-        return FileCost(function, gradients, try_cost(function, file, gradients=gradients, kind="reward"))
+        tried = try_cost(function, file, gradients=gradients, kind="reward")
+        return FileCost(function, gradients, tried, kind="reward")
     if words in SCORES:
         raise Misuse(
             f"No gradient leads to RDKit's {words}, so it is no reward.",
@@ -67,6 +68,12 @@ def read_scores(texts: Sequence[str]) -> ScoreCost:
             raise Misuse(
                 f"The weight of the score {words!r} is no number above or below zero.",
                 f"Write it as in '2 * {words}'.",
+            )
+    for _, words in pairs:
+        if FILE.search(words):
+            raise Misuse(
+                f"{words} is a file, and no score of molecules.",
+                f"Ask for it by 'molecule target --reward {words} --method search', which takes no gradient.",
             )
     return ScoreCost(
         tuple((float(weight), name_score(words)) for weight, words in pairs if not callable(weight))

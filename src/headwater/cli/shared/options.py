@@ -91,6 +91,10 @@ Draws = Annotated[int | None, whole(4, MOST_DRAWS, group=POSTERIOR)]
 SamplerOption = Annotated[SamplerName | None, Parameter(group=POSTERIOR)]
 EventOption = Annotated[str | None, Parameter(metavar="FILE", group=POSTERIOR)]
 Steps = Annotated[int, whole(1, MOST_STEPS)]
+Rewards = Annotated[
+    tuple[str, ...], Parameter(metavar="REWARD", group=REWARDS, negative="", allow_leading_hyphen=True)
+]
+"""Rewards, whose weights may be negative."""
 Seed = Annotated[int, whole(0, LAST_SEED)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ CURES = (
     (r"Leave labels out\.", "Leave --label out."),
     (r"Leave height and width out\.", "Leave --size out."),
     (r"Leave (prompt|guidance) out\.", r"Leave --\1 out."),
+    (
+        r"Read it with from_single_file.*",
+        "Save it as a folder: from_single_file(file).save_pretrained(folder).",
+    ),
     (
         r"Take EulerDiscreteScheduler\.from_config.*",
         "Give other --steps, which divide the table of the scheduler.",
@@ -54,12 +59,16 @@ def open_folder(folder: str, prompt: str | None, **options: Any) -> LatentModel:
     if not Path(folder).exists():
         raise Misuse(
             f"There is no folder {folder}.",
-            "Give the folder of a diffusers pipeline, or a shipped model: 'headwater models' lists them.",
+            "Nothing is downloaded: give the folder of a pipeline, or a model that 'headwater models' lists.",
         )
-    for library in ("diffusers", "transformers"):  # their bars are no part of what the command says
-        import_optional(f"{library}.utils.logging", extra="diffusers").disable_progress_bar()
+    for library in ("diffusers", "transformers"):  # what they say is no part of what the command says
+        log = import_optional(f"{library}.utils.logging", extra="diffusers")
+        log.disable_progress_bar()
+        log.set_verbosity(log.CRITICAL)
     try:
-        return diffusers.load(folder, prompt, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return diffusers.load(folder, prompt, **options)
     except Misuse as error:
         raise Misuse(error.what, translate(error.cure)) from error
 

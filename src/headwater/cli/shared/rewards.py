@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from headwater.cli.shared import python_file
 from headwater.cli.shared.job import Entry
 from headwater.dflow.result import Result
 from headwater.errors import Misuse
 from headwater.optimizers.status import Status
-from headwater.problem.rewards import FIRST_DRAW, Ramp, Reward, RewardSum, Weight
+from headwater.problem.rewards import FIRST_DRAW, Ramp, Reward, RewardSum, Weight, check_shape
 
 WEIGHT = re.compile(r"\s*([^*:]+)\*(.*)", re.DOTALL)
 FILE = re.compile(r"\.py(:\w+)?$")
@@ -50,7 +52,7 @@ def split_weight(text: str) -> tuple[Weight, str]:
     except ValueError:  # a Misuse is one, too: the shares are right, so only the numbers can be wrong
         raise Misuse(
             f"The weight {found[1].strip()!r} of a reward is no number.",
-            'Write it as in "2 * class: volcano", or "0..2 * class: volcano" for one that rises meanwhile.',
+            f'Write it as in "2 * {found[2].strip()}", or "0..2 * {found[2].strip()}" for one that rises meanwhile.',
         ) from None
 
 
@@ -77,6 +79,27 @@ def load_function(words: str, argument: str, what: str, cure: str, *, name: str 
     file, own = python_file.split_name(words, name)
     function = python_file.function_in(file, own, f"{own}({argument})")
     return python_file.explain_failures(function, words, what, cure, kind=name)
+
+
+def try_functions(texts: Sequence[str], rewards: RewardSum, noise: Tensor) -> None:
+    """Refuse functions of files that are not fit for use, by noise `[n, ...]` in the place of samples.
+
+    Raises
+    ------
+    Misuse
+        One of them fails, does not return one number per sample, or has no gradient.
+    """
+    for text, (_, reward) in zip(texts, rewards.terms, strict=True):
+        _, words = split_weight(text)
+        if not FILE.search(words):
+            continue
+        value = check_shape(reward(noise.clone().requires_grad_()), len(noise), words)
+        if not value.requires_grad:
+            score = words if not words.endswith(".py") else f"{words}:reward"
+            raise Misuse(
+                f"The reward {words!r} does not carry a gradient.",
+                f"Compute it with differentiable torch operations, or give it as --score {score}.",
+            )
 
 
 def number_repeated(names: Sequence[str]) -> tuple[str, ...]:
