@@ -58,7 +58,7 @@ class Overlap:
         if pipeline is not None:
             margin = self.margin_of(damage, recording.rate)
             room = pipeline.longest * recording.rate // pipeline.rate - 2 * margin
-            if room < 2 * round(self.fade * recording.rate):
+            if room < max(2 * round(self.fade * recording.rate), 1):
                 raise Misuse(
                     f"The model makes {pipeline.longest / pipeline.rate:.2f} s at once, and a stretch has"
                     f" {margin / recording.rate:.2f} s beside it on both sides.",
