@@ -57,7 +57,10 @@ def test_refusals_have_two_sentences(take, stable_audio, tmp_path, capsys):
     seeded(build_sd)().save_pretrained(tmp_path / "sd")
     for words, part in (
         (["--prompt", "a cat"], "The model of music takes no --prompt. Leave it out, or give a --model."),
-        (["--model", "nowhere", "--prompt", "a cat"], "There is no folder nowhere. Give the folder of"),
+        (
+            ["--model", "nowhere", "--prompt", "a cat"],
+            "There is no folder nowhere. Nothing is downloaded: give",
+        ),
         (["--model", stable_audio], "Give --prompt."),
         (
             ["--model", tmp_path / "sd", "--prompt", "a cat"],

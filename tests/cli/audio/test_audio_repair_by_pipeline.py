@@ -61,8 +61,12 @@ def test_another_rate_is_that_of_the_pipelines_band(folder, stable_audio):
     ("words", "part"),
     [
         ("restore dull.wav --cutoff 300 --prompt cat", "takes no --prompt. Leave it out, or give a --model."),
+        (
+            "restore dull.wav --cutoff 300 --prompt cat --model music16",
+            "The model of music takes no --prompt.",
+        ),
         ("denoise dull.wav --noise 0.01 --device cpu", "takes no --device. Leave it out, or give a --model."),
-        ("restore dull.wav --cutoff 300 --prompt cat --model nowhere", "There is no folder nowhere. Give"),
+        ("restore dull.wav --cutoff 300 --prompt cat --model nowhere", "There is no folder nowhere. Nothing"),
         ("restore dull.wav --cutoff 300 --model FOLDER", "Give --prompt."),
         ("restore dull.wav --cutoff 600 --model FOLDER --prompt cat", "Give one between 100 and 500 Hz"),
         ("restore dull.wav --rate 8kHz --model FOLDER --prompt cat", "has the whole band of the model. Give"),
