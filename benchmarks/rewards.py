@@ -1,7 +1,7 @@
 """Rewards against realism: raised from the source, or the best of as many draws as cost the same.
 
     python benchmarks/rewards.py --data val.zip --threads 1
-    python benchmarks/rewards.py --drawings pictograms.npz --threads 1 --count 4 --gradients 6
+    python benchmarks/rewards.py --drawings pictograms.npz --threads 1 --count 8 --gradients 6
 
 Of photographs by `photo64`, or of drawings by `pictograms`, whose rewards go through the decoder. A text has one more
 rival: the model told the text itself, with classifier-free guidance, which no reward leads.

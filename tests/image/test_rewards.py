@@ -204,7 +204,7 @@ def test_words_become_rewards(tmp_path):
         (
             lambda: split_weight("much * symmetry"),
             "'much' of a reward is no number",
-            "2 \\* class".replace("\\", ""),
+            "2 * symmetry",
         ),
         (lambda: RewardSum(()), "There is no reward", "at least one"),
         (lambda: RewardSum(((math.nan, Sharpness()),)), "weight nan", "such as 1"),
