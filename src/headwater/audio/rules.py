@@ -176,8 +176,9 @@ def share_bands(bins: int, rate: float) -> Tensor:
     while edges[-1] < rate / 2:
         edges.append(max(edges[-1] * 2 ** (1 / 3), edges[-1] + 6 * step))
     frequency = torch.linspace(0, rate / 2, bins, dtype=torch.float64)
-    _, band = torch.bucketize(frequency, torch.tensor(edges, dtype=torch.float64)).unique(return_inverse=True)
-    return band
+    band = torch.bucketize(frequency, torch.tensor(edges, dtype=torch.float64))
+    occupied = band.bincount() > 0
+    return (occupied.cumsum(0) - 1)[band]
 
 
 @dataclass(frozen=True)
