@@ -86,7 +86,7 @@ class OnsetRate:
 
     Peaks of the spectral flux: what the power in thirds of an octave rises by within 32 ms, in dB, with a floor 60 dB
     below the loudest. A peak counts if it is above 1 dB + 2 times the median of the second around it, a mean over the
-    bands, and 60 ms or more after the last. Steady noise has 0.02 onsets a second or fewer, and its beginning.
+    bands, and 60 ms or more after the last. White noise has 0.02 onsets a second or fewer, and its beginning.
     There is no gradient.
 
     Parameters

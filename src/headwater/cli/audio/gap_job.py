@@ -49,8 +49,8 @@ class GapJob(RepairJob):
     def most_threads(self) -> int | None:
         """One for the small network of music.
 
-        The guitar of the demo takes 17 s with one and 20 s with two on a machine of two cores that does nothing else,
-        19 s and 52 s where another program holds one of them.
+        The guitar of the demo takes 17 s with one and 20 s with two where it goes before all else on two cores, and
+        19 s and 52 s beside a program that holds one of them.
         """
         return 1 if self.pipeline is None else None
 
