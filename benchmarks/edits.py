@@ -32,11 +32,11 @@ from headwater.image.pictograms.train_autoencoder import to_range as pixels_to_r
 from headwater.image.rewards import RewardJudge, rank_text, read_reward
 from headwater.problem.rewards import RewardSum
 from headwater.recipes.editing import (
-    DualVelocityEdit,
+    FlowEdit,
     HEdit,
     InversionEdit,
-    RectifiedStochasticEdit,
     RewardEdit,
+    RFInversion,
     StochasticEdit,
     TrajectoryEdit,
 )
@@ -149,8 +149,8 @@ def prompts(x: Tensor, keep: str) -> list[dict[str, object]]:
         "plain inversion": (InversionEdit("plain"), (0.8,)),
         "reversible inversion": (InversionEdit(), (0.8,)),
         "fixed-point inversion": (InversionEdit("fixed-point", iterations=10, tolerance=1e-4), (0.8,)),
-        "rectified": (RectifiedStochasticEdit(), (0.8,)),
-        "two velocities": (DualVelocityEdit(), (0.6, 0.8)),
+        "RF-Inversion": (RFInversion(), (0.8,)),
+        "FlowEdit": (FlowEdit(), (0.6, 0.8)),
         "h-transform": (HEdit(), (0.6, 0.8)),
         "h-transform, 4 steps": (HEdit(steps=4), (0.75,)),
         "h-transform, 4 steps, guidance 1.5": (HEdit(steps=4, guidance=1.5), (0.75,)),

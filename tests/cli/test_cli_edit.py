@@ -14,7 +14,7 @@ from headwater.cli.shared.options import EditName
 from headwater.errors import Misuse
 from headwater.image.editing import edit_picture, strength_of_states
 from headwater.image.io.masks import read_strength
-from headwater.recipes.editing import DualVelocityEdit, HEdit, StochasticEdit
+from headwater.recipes.editing import FlowEdit, HEdit, StochasticEdit
 from headwater.recipes.editing.methods import DRAWLESS, EDITS, NUMBERS, TAKES, choose_edit, make_edit
 
 
@@ -133,8 +133,8 @@ def test_the_names_are_those_of_the_methods():
         assert all(getattr(made, key) == 3 for key in numbers)
     assert {n for n, m in EDITS.items() if n not in DRAWLESS} == {
         "sdedit",
-        "dual-velocity",
-        "rectified",
+        "flowedit",
+        "rf-inversion",
         "h-edit",
     }
     for target, reward in ((True, False), (False, True), (True, True)):
@@ -173,9 +173,7 @@ def test_latents_are_as_free_as_their_freest_pixel_and_the_picture_is_cropped():
     model, target = (hw.LatentModel(f, double, lambda x: x[..., ::2, ::2]) for f in (flow, moved))
     level = torch.zeros(1, 1, 9, 8)
     level[0, 0, 1, 1] = 1.0
-    found = edit_picture(
-        DualVelocityEdit(), model, torch.zeros(1, 3, 9, 8), [0, 1], target=target, strength=level
-    )
+    found = edit_picture(FlowEdit(), model, torch.zeros(1, 3, 9, 8), [0, 1], target=target, strength=level)
     assert found.x.shape == (2, 3, 9, 8)
     assert found.x[0, 0, 1, 1] == 0.5 and found.x[0].abs().sum() == 1.5  # the other pixels are put back
     assert found.made[0, 0, 0, 0] == 0.5 and found.made[0, 0, 2:].abs().sum() == 0

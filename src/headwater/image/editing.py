@@ -67,7 +67,7 @@ def edit_picture(
     Parameters
     ----------
     method
-        Such as `DualVelocityEdit()` for a changed condition, `RewardEdit()` for a reward.
+        Such as `FlowEdit()` for a changed condition, `RewardEdit()` for a reward.
     model
         The model as it explains the picture: a flow on pixels, or one on latents.
     picture
@@ -99,10 +99,10 @@ def edit_picture(
     >>> import torch
     >>> from headwater import Flow
     >>> from headwater.image import edit_picture
-    >>> from headwater.recipes.editing import DualVelocityEdit
+    >>> from headwater.recipes.editing import FlowEdit
     >>> flow, bright = (Flow(lambda x, t, to=to: to + 0 * x, (3, 8, 8)) for to in (0.0, 0.5))
     >>> half = torch.cat([torch.zeros(1, 1, 8, 4), torch.ones(1, 1, 8, 4)], 3)
-    >>> edit = edit_picture(DualVelocityEdit(), flow, torch.zeros(1, 3, 8, 8), [0], target=bright, strength=half)
+    >>> edit = edit_picture(FlowEdit(), flow, torch.zeros(1, 3, 8, 8), [0], target=bright, strength=half)
     >>> [round(v, 2) for v in edit.x[0, 0, 0, 3:5].tolist()]
     [0.0, 0.5]
     """

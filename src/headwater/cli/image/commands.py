@@ -371,9 +371,9 @@ def edit(
         How much may change, 0 to 1; or an image of the same size: white may change, black is kept, grey is freed
         late. By default the method's own.
     method
-        For a prompt or a label: the difference of two velocities (dual-velocity), inversion, noise (sdedit),
-        controlled ODEs (rectified), the h-transform (h-edit). For a reward: control of the source (reward), of the
-        trajectory (trajectory), h-edit. By default dual-velocity, reward, and h-edit where both are given.
+        For a prompt or a label: the difference of two velocities (flowedit), inversion, noise (sdedit), controlled
+        ODEs (rf-inversion), the h-transform (h-edit). For a reward: control of the source (reward), of the
+        trajectory (trajectory), h-edit. By default flowedit, reward, and h-edit where both are given.
     steps
         Steps of the ODE or SDE over its whole length; by default the method's.
     count

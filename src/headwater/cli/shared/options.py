@@ -48,7 +48,7 @@ MethodName = Literal[
 """The names of `recipes.methods`, without an import of torch; a test holds them equal."""
 SearchName = Literal["best-of-n", "cma", "es", "fk", "code", "scg"]
 """The names of `recipes.blackbox.methods`, without an import of torch; a test holds them equal."""
-EditName = Literal["dual-velocity", "inversion", "sdedit", "rectified", "h-edit", "reward", "trajectory"]
+EditName = Literal["flowedit", "inversion", "sdedit", "rf-inversion", "h-edit", "reward", "trajectory"]
 """The names of `recipes.editing.methods`, without an import of torch; a test holds them equal."""
 SamplerName = Literal["perturb-and-map", "pcn", "mala", "hmc", "sgld"]
 """The names of `cli.shared.posterior.SAMPLERS`; a test holds them equal."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from headwater.errors import Misuse, suggest
-from headwater.recipes.editing.dual import DualVelocityEdit
+from headwater.recipes.editing.flow_edit import FlowEdit
 from headwater.recipes.editing.h_edit import HEdit
 from headwater.recipes.editing.inverted import InversionEdit
-from headwater.recipes.editing.rectified import RectifiedStochasticEdit
 from headwater.recipes.editing.reward import RewardEdit
+from headwater.recipes.editing.rf_inversion import RFInversion
 from headwater.recipes.editing.stochastic import StochasticEdit
 from headwater.recipes.editing.trajectory import TrajectoryEdit
 
 EDITS: dict[str, type[Any]] = {
     "sdedit": StochasticEdit,
     "inversion": InversionEdit,
-    "dual-velocity": DualVelocityEdit,
-    "rectified": RectifiedStochasticEdit,
+    "flowedit": FlowEdit,
+    "rf-inversion": RFInversion,
     "h-edit": HEdit,
     "reward": RewardEdit,
     "trajectory": TrajectoryEdit,
@@ -26,8 +26,8 @@ EDITS: dict[str, type[Any]] = {
 TAKES: dict[str, tuple[str, ...]] = {
     "sdedit": ("target",),
     "inversion": ("target",),
-    "dual-velocity": ("target",),
-    "rectified": ("target",),
+    "flowedit": ("target",),
+    "rf-inversion": ("target",),
     "h-edit": ("target", "reward"),
     "reward": ("reward",),
     "trajectory": ("reward",),
@@ -36,8 +36,8 @@ TAKES: dict[str, tuple[str, ...]] = {
 NUMBERS: dict[str, tuple[str, ...]] = {
     "sdedit": ("steps",),
     "inversion": ("steps",),
-    "dual-velocity": ("steps",),
-    "rectified": ("steps",),
+    "flowedit": ("steps",),
+    "rf-inversion": ("steps",),
     "h-edit": ("steps", "weight"),
     "reward": ("steps", "weight", "gradients"),
     "trajectory": ("steps", "weight", "gradients"),
@@ -94,5 +94,5 @@ def choose_edit(target: bool, reward: bool) -> str:
     if target and reward:
         return "h-edit"
     if target or reward:
-        return "reward" if reward else "dual-velocity"
+        return "reward" if reward else "flowedit"
     raise Misuse("Nothing is to be changed.", "Give --prompt, --label or --reward.")
