@@ -30,6 +30,7 @@ SHORT = (
     InversionEdit(steps=8),
     InversionEdit("fixed-point", steps=8),
     InversionEdit("plain", steps=8),
+    InversionEdit("dual-conditional", steps=8, pull=0.1),
     FlowEdit(steps=8),
     FlowEdit(average=2, steps=8),
     RFInversion(steps=8),
@@ -272,6 +273,33 @@ def test_a_part_of_strength_0_is_the_original_and_nothing_is_spent_on_a_held_pro
     assert int(found.evaluations[1]) < int(found.evaluations[0])
 
 
+HELD = [m for m in SHORT if not isinstance(m, RFInversion)]
+
+
+@pytest.mark.parametrize("method", HELD, ids=lambda m: f"{type(m).__name__}-{SHORT.index(m)}")
+def test_a_held_problem_is_its_original_and_nothing_is_evaluated_for_it(method):
+    calls = []
+    count = lambda law: hw.Flow(lambda x, t: calls.append(len(x)) or law.velocity(x, t), (2,))  # noqa: E731
+    here, there, x1 = count(HERE), count(THERE), originals(3)
+    found = ask(method, x1, [0, 1, 2], 0.0, here, there)
+    assert calls == [] and bool((found.x1 == x1).all()) and found.evaluations.tolist() == [0, 0, 0]
+    assert found.gradients.tolist() == [0, 0, 0] and set(found.status) == {Status.COMPUTED}
+    mixed = ask(method, x1, [0, 1, 2], torch.tensor([[0.0], [0.9], [0.0]], dtype=F64), here, there)
+    alone = ask(method, x1[1:2], [1], 0.9, here, there)
+    assert mixed.evaluations.tolist() == [0, int(alone.evaluations[0]), 0]
+    assert bool((mixed.x1[::2] == x1[::2]).all()) and max(calls) == 1
+    assert_close(mixed.x1[1], alone.x1[0], rtol=1e-7, atol=1e-7)
+    assert mixed.trace.shape[2] == 3 and mixed.status[1] is alone.status[0]
+
+
+@pytest.mark.parametrize("method", [RewardEdit(steps=6, gradients=3), TrajectoryEdit(steps=6, gradients=3)])
+def test_a_callback_is_told_the_numbers_of_the_whole_batch(method):
+    events, x1 = [], originals(3)
+    strength = torch.tensor([[1.0], [0.0], [1.0]], dtype=F64)
+    method(HERE.flow, x1, range(3), reward=first, strength=strength, callback=lambda e: events.append(e))
+    assert events[0].active.tolist() == [0, 2] and events[0].best.isnan().tolist() == [False, True, False]
+
+
 @pytest.mark.parametrize("path", [hw.VP(), hw.Cosine()], ids=lambda p: type(p).__name__)
 @pytest.mark.parametrize("method", SHORT[:-1], ids=lambda m: f"{type(m).__name__}-{SHORT.index(m)}")
 def test_it_works_on_other_paths(method, path):
@@ -339,6 +367,8 @@ def test_refusals_of_settings():
         lambda: RewardEdit(steps=[0.2, 1.0]),
         lambda: TrajectoryEdit(steps=[0.0, 0.8]),
         lambda: InversionEdit("exact"),
+        lambda: InversionEdit("dual-conditional", method=hw.MIDPOINT),
+        lambda: InversionEdit("dual-conditional", pull=-1.0),
         lambda: InversionEdit(coupling=2.0),
         lambda: FlowEdit(average=0),
         lambda: RFInversion(gamma=-0.1),

@@ -18,7 +18,7 @@ from headwater.flows.flow import Flow
 from headwater.problem.batch import per_problem
 from headwater.problem.rewards import Reward
 from headwater.recipes.editing.edit import EditResult, Session, refuse
-from headwater.solvers.fixed import solve, uniform_grid
+from headwater.solvers.fixed import reverse_grid, solve, uniform_grid
 from headwater.solvers.method import MIDPOINT, Method
 
 
@@ -186,16 +186,20 @@ class BoundaryEdit:
     ) -> EditResult:
         """Edited samples x1 `[batch, *event]`; nothing is drawn, no target and no reward taken."""
         refuse("An edit along a boundary's normal", target=target, reward=reward)
-        plane, session = self.boundary, Session.begin(flow, x1, seeds, None, strength)
-        if tuple(plane.normal.shape) != flow.shape:
+        session = Session.begin(flow, x1, seeds, None, strength)
+        if tuple(self.boundary.normal.shape) != flow.shape:
             raise Misuse(
-                f"The boundary is one of events {tuple(plane.normal.shape)}, the flow has {flow.shape}.",
+                f"The boundary is one of events {tuple(self.boundary.normal.shape)}, the flow has {flow.shape}.",
                 "Find the boundary by this flow.",
             )
+        return session.edit_free(self.move)
+
+    def move(self, session: Session, reward: None, rows: Tensor) -> EditResult:
+        """The originals of a session, moved along the normal."""
+        plane, times = self.boundary, uniform_grid(self.steps, self.boundary.time, 1.0)
         with torch.no_grad():
-            x = solve(flow, session.x1, steps=uniform_grid(self.steps, 1.0, plane.time), method=self.method)
+            x = solve(session.flow, session.x1, steps=reverse_grid(times), method=self.method)
             move = per_problem(self.distance - plane.distance(x), x) * plane.normal.to(x)
-            x = x + session.strength * move
-            x = solve(flow, x, steps=uniform_grid(self.steps, plane.time, 1.0), method=self.method)
+            x = solve(session.flow, x + session.strength * move, steps=times, method=self.method)
         session.evaluations += 2 * self.steps * self.method.evaluations
         return session.result(x)

@@ -22,7 +22,7 @@ from headwater.optimizers import LBFGS, Optimizer
 from headwater.problem.batch import Each, per_problem
 from headwater.problem.cost import Cost, WeightedSum
 from headwater.problem.rewards import Reward, reward_at
-from headwater.recipes.editing.edit import EditResult, Session, refuse, rms_distance, value_of
+from headwater.recipes.editing.edit import EditResult, Session, refuse, report_rows, rms_distance, value_of
 from headwater.solvers.differentiation import Strategy
 from headwater.solvers.fixed import full_grid
 from headwater.solvers.method import DDIM, Method
@@ -102,10 +102,20 @@ class RewardEdit:
         refuse("An edit by a reward", target=target)
         if reward is None:
             raise Misuse("An edit by a reward has none.", "Give `reward`.")
-        session, goal = Session.begin(flow, x1, seeds, None, strength), reward_at(reward, 1.0)
+        session = Session.begin(flow, x1, seeds, None, strength)
+
+        def edit(part: Session, goal: Reward, rows: Tensor) -> EditResult:
+            return self.control_source(part, goal, gradient, report_rows(callback, rows, len(x1)))
+
+        return session.edit_free(edit, reward_at(reward, 1.0))
+
+    def control_source(
+        self, session: Session, goal: Reward, gradient: Strategy | None, callback: Callback | None
+    ) -> EditResult:
+        """The edit of a session, by a reward without a schedule."""
         y0 = session.invert(self.method, full_grid(self.steps), self.iterations, self.tolerance)[0]
         result = control(
-            flow,
+            session.flow,
             WeightedSum(((-self.weight, goal), (1.0, self.distance(session)))),
             y0,
             prior=NearDraw(y0),
