@@ -240,6 +240,17 @@ def test_the_boundary_of_two_modes_is_that_of_fisher():
     assert float(wide.normal @ (mean / mean.norm())) > 0.9999
 
 
+def test_by_default_an_edit_goes_as_far_as_the_examples_lie():
+    law = hw.Gaussian(torch.zeros(2), torch.ones(2))
+    x = law.sample(range(40)).to(F64)
+    plane = find_boundary(law.flow, x + 2, x, steps=48)
+    found = BoundaryEdit(plane, steps=48)(law.flow, x, range(40))
+    at = law.endpoint(hw.invert(law.flow, x + 2, steps=48), end=plane.time)
+    assert plane.reach == pytest.approx(float(plane.distance(at).mean()), abs=1e-3)
+    after = plane.distance(law.endpoint(hw.invert(law.flow, found.x1, steps=48), end=plane.time))
+    assert_close(after, torch.full_like(after, plane.reach), atol=1e-2, rtol=0)
+
+
 # What all promise
 
 
@@ -382,6 +393,15 @@ def test_refusals_of_settings():
         lambda: TrajectoryEdit()(HERE.flow, originals(1), [0]),
         lambda: find_boundary(HERE.flow, originals(2), originals(2)[:0]),
         lambda: find_boundary(HERE.flow, originals(2), originals(2)),
+        lambda: find_boundary(HERE.flow, originals(2)[:, :1], originals(2)),
+        lambda: find_boundary(HERE.flow, originals(2).numpy(), originals(2)),
+        lambda: find_boundary(HERE.flow, originals(2)[0], originals(2)),
+        lambda: find_boundary(HERE.flow, originals(2), originals(3) * math.nan),
+        lambda: find_boundary(HERE.flow, originals(2).half(), originals(3)),
+        lambda: find_boundary(HERE.flow, originals(1) * 0, originals(1) * 0),
+        lambda: find_boundary(hw.Flow(lambda x, t: 1e300 * x**9, (2,)), originals(2), originals(3)),
+        lambda: BoundaryEdit(Boundary(torch.ones(2), 0.0, 1.0, 1.0)),
+        lambda: BoundaryEdit(Boundary(torch.ones(2), 0.0, 0.3, 1.0), distance=math.inf),
         lambda: find_boundary(HERE.flow, originals(2), originals(3), time=1.0),
         lambda: BoundaryEdit(Boundary(torch.ones(3), 0.0, 0.3, 1.0))(HERE.flow, originals(1), [0]),
         lambda: RewardEdit()(HERE.flow, originals(1), [0]),
