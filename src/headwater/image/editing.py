@@ -183,7 +183,8 @@ def find_picture_boundary(
         )
     canvas = canvas_for(model, (int(sizes[0][1]), int(sizes[0][2])))
     states = [
-        torch.cat([to_states(model, extend(part, canvas)) for part in x.split(8)]) for x in (with_it, without)
+        torch.cat([to_states(model, extend(part, canvas)) for part in torch.split(x, 8)])
+        for x in (with_it, without)
     ]
     return find_boundary(on_canvas(model, canvas), *states, **settings)
 

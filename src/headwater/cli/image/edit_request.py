@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +69,7 @@ def edit_job(
     """The job of `edit`, checked; `numbers` are those of `take_numbers`, None where the method's own."""
     changed, shown = common.prompt is not None or common.label is not None, folders != (None, None)
     name = method or choose_edit(changed, bool(rewards), shown)
-    make = partial(make_edit, name, **take_numbers(name, numbers))
+    given = take_numbers(name, numbers)
     require_goal(name, changed, bool(rewards), shown)
     refuse_unused(name, source, changed, bool(rewards), numbers, count, common)
     x, picture = read_image(photo, span=common.range)
@@ -118,7 +117,7 @@ def edit_job(
         model=guard_model(watch, before),
         target=None if after is None else guard_model(watch, after),
         rewards=total,
-        make=make,
+        make=lambda boundary=None: make_edit(name, boundary, **given),
         examples=examples,
         strength=level,
         outputs=outputs,

@@ -64,6 +64,7 @@ class EditJob(PriorJob):
     target: Model | None
     rewards: RewardSum | None
     make: Callable[..., Any]
+    """The method, from the boundary where there are examples."""
     examples: tuple[Tensor, Tensor] | None
     strength: float | Tensor | None
     outputs: Outputs

@@ -119,16 +119,15 @@ class Session:
 
     def select(self, rows: Tensor) -> Session:
         """The edit of the problems `rows` int64 `[n]`, before anything is spent."""
-        at = rows.to(self.x1.device)
-        each = [[values[i] for i in rows.tolist()] for values in (self.seeds, self.generators)]
+        at, numbers = rows.to(self.x1.device), rows.tolist()
         return Session(
             self.flow.select(rows),
             self.target.select(rows),
             self.x1[at],
-            each[0],  # type: ignore[arg-type]
+            [self.seeds[i] for i in numbers],
             self.strength[at],
             torch.zeros_like(self.evaluations[rows]),
-            each[1],  # type: ignore[arg-type]
+            [self.generators[i] for i in numbers],
             self.residual[rows],
         )
 

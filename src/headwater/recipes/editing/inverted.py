@@ -88,7 +88,7 @@ class InversionEdit:
             )
         if not self.pull >= 0 or (self.inversion == "dual-conditional" and self.method != DDIM):
             raise Misuse(
-                f"A pull of {self.pull:g} with steps of {self.method.name} is no inversion.",
+                f"A pull of {self.pull:g}, or another method than DDIM with a pull, is no inversion.",
                 "Give a pull of 0 or more, and for a dual-conditional inversion the method DDIM.",
             )
         Reversible(self.method, full_grid(self.steps), self.coupling)
