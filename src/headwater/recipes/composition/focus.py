@@ -101,7 +101,7 @@ class FOCUS:
     --------
     Two subjects, each left or right; the scene has them in one place half of the time.
 
-    >>> from headwater import GaussianMixture
+    >>> from headwater import Flow, GaussianMixture
     >>> def law(*means):  # of subject one at both places, and of subject two
     ...     n = len(means)
     ...     mixture = GaussianMixture([1 / n] * n, torch.tensor(means), torch.full((n,), 0.3))
