@@ -21,8 +21,15 @@ from headwater.flows.flow import Flow
 from headwater.optimizers import LBFGS, Optimizer
 from headwater.problem.batch import Each, per_problem
 from headwater.problem.cost import Cost, WeightedSum
-from headwater.problem.rewards import Reward, reward_at
-from headwater.recipes.editing.edit import EditResult, Session, refuse, report_rows, rms_distance, value_of
+from headwater.problem.rewards import Reward
+from headwater.recipes.editing.edit import (
+    EditResult,
+    Session,
+    begin_by_reward,
+    report_rows,
+    rms_distance,
+    value_of,
+)
 from headwater.solvers.differentiation import Strategy
 from headwater.solvers.fixed import full_grid
 from headwater.solvers.method import DDIM, Method
@@ -99,15 +106,14 @@ class RewardEdit:
         callback: Callback | None = None,
     ) -> EditResult:
         """Edited samples x1 `[batch, *event]` and their source points; it draws nothing, and takes no target."""
-        refuse("An edit by a reward", target=target)
-        if reward is None:
-            raise Misuse("An edit by a reward has none.", "Give `reward`.")
-        session = Session.begin(flow, x1, seeds, None, strength)
+        session, goal = begin_by_reward(
+            "An edit by control of the source", flow, x1, seeds, target, reward, strength
+        )
 
         def edit(part: Session, goal: Reward, rows: Tensor) -> EditResult:
             return self.control_source(part, goal, gradient, report_rows(callback, rows, len(x1)))
 
-        return session.edit_free(edit, reward_at(reward, 1.0))
+        return session.edit_free(edit, goal)
 
     def control_source(
         self, session: Session, goal: Reward, gradient: Strategy | None, callback: Callback | None

@@ -21,8 +21,15 @@ from headwater.dflow.result import Callback
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.problem.batch import select
-from headwater.problem.rewards import Reward, reward_at
-from headwater.recipes.editing.edit import ROUNDING, EditResult, Session, pairs_of, refuse, report_rows
+from headwater.problem.rewards import Reward
+from headwater.recipes.editing.edit import (
+    ROUNDING,
+    EditResult,
+    Session,
+    begin_by_reward,
+    pairs_of,
+    report_rows,
+)
 from headwater.solvers.differentiation import Direct
 from headwater.solvers.fixed import Grid, full_grid
 from headwater.solvers.method import DDIM, EULER, Method
@@ -89,15 +96,14 @@ class TrajectoryEdit:
         callback: Callback | None = None,
     ) -> EditResult:
         """Edited samples x1 `[batch, *event]`; nothing is drawn, no target taken."""
-        refuse("An edit by trajectory control", target=target)
-        if reward is None:
-            raise Misuse("An edit by trajectory control has no reward.", "Give `reward`.")
-        session = Session.begin(flow, x1, seeds, None, strength)
+        session, goal = begin_by_reward(
+            "An edit by trajectory control", flow, x1, seeds, target, reward, strength
+        )
 
         def edit(part: Session, goal: Reward, rows: Tensor) -> EditResult:
             return self.control_trajectory(part, goal, report_rows(callback, rows, len(x1)))
 
-        return session.edit_free(edit, reward_at(reward, 1.0))
+        return session.edit_free(edit, goal)
 
     def control_trajectory(self, session: Session, goal: Reward, callback: Callback | None) -> EditResult:
         """The edit of a session, by a reward without a schedule."""
