@@ -3,7 +3,9 @@
     python benchmarks/compositions.py --threads 1
 
 Samples of `pictograms` for pairs of captions, guidance 3, each of at most 144 calls of the network. A step of two
-prompts takes 3 calls (both, and the empty one), a step of the joined caption "A and B" takes 2. Best of n chooses the
+prompts takes 3 calls (both, and the empty one), a step of the joined caption "A and B" takes 2. FOCUS controls the
+joined caption, or the sum of scores, until t = 1/2, by the gradients of 3 calls more, each of which counts as 3;
+`overlap` is that of the captions' maps at the last controlled step, from 0, apart, to 1. Best of n chooses the
 draw whose worse caption is nearest by the shipped regression "guide"; everything is judged by the regression
 "judge", which shares neither network nor drawings with it: the places of both captions among 1,919, and their
 cosines. "better" and "worse" are the two captions of a picture. Regions have a canvas of 128 x 256, and each half is
@@ -28,13 +30,13 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import headwater as hw
-from common import options, write
+from common import kept, options, write
 from headwater.flows.composed import combine_flows
 from headwater.flows.regions import Region, place_regions
 from headwater.flows.windowed import extend_to_canvas
 from headwater.image.pictograms.models import known_captions
 from headwater.image.rewards import caption_model
-from headwater.recipes.composition import AnnealedProduct, Superposition
+from headwater.recipes.composition import FOCUS, AnnealedProduct, Superposition
 
 PAIRS = (
     ("red apple", "smiling face with sunglasses"),
@@ -63,6 +65,8 @@ class Bench:
 
     count: int
     guidance: float = 3.0
+    overlap: float | None = None
+    """Of the subjects, where a method just measured it."""
 
     @cached_property
     def pairs(self) -> list[tuple[str, str]]:
@@ -132,6 +136,20 @@ class Bench:
         own = every.gather(2, self.places[:, :, None])[..., 0]
         return summarise(own, (every > own[:, :, None]).sum(2))
 
+    def line(self, name: str, way: Callable[[], Tensor], shown: dict[str, Tensor]) -> dict[str, object]:
+        """One line; its pictures are put into `shown`."""
+        self.overlap, began = None, time.process_time()
+        shown[name] = way()
+        seconds = {"seconds": round((time.process_time() - began) / self.count, 2)}
+        known = {} if self.overlap is None else {"overlap": round(self.overlap, 2)}
+        return self.judge(shown[name]) | seconds | known
+
+    def line_of_regions(self, shown: dict[str, Tensor]) -> dict[str, object]:
+        """The line of a canvas of regions; its pictures are put into `shown`."""
+        halves = self.regions()
+        shown["regions, left"], shown["regions, right"] = halves
+        return self.judge_halves(halves)
+
     def regions(self) -> tuple[Tensor, Tensor]:
         """Halves of a canvas of 128 x 256: the first caption left, the second right, the empty one beneath."""
         flows = (*(self.guided(k) for k in (1, 2)), self.flows[0])
@@ -177,6 +195,11 @@ def ways(bench: Bench) -> dict[str, Callable[[], Tensor]]:
         method = AnnealedProduct((1 - 2 * weight, weight, weight), corrections=corrections, steps=levels)
         return bench.decode(method([null, a, b], bench.seeds).x1)
 
+    def separate(weight: float, scene: hw.Flow, steps: int) -> Tensor:
+        found = FOCUS(weight, steps=steps)([a, b], bench.seeds, base=null, scene=scene)
+        bench.overlap = float(found.overlap[(steps - 1) // 2].mean())
+        return bench.decode(found.x1)
+
     average = combine_flows([null, a, b], (1 - g, g / 2, g / 2))
     both = combine_flows([null, a, b], (1 - 2 * g, g, g))
     return {
@@ -191,23 +214,26 @@ def ways(bench: Bench) -> dict[str, Callable[[], Tensor]]:
         "superposition, OR": partial(superpose, "or"),
         "superposition, AND": partial(superpose, "and"),
         "superposition, AND, gain 0.3": partial(superpose, "and", gain=0.3),
+        # 11 controlled steps of 2 + 3 * 3 calls and 11 of 2; or 9 of 3 + 3 * 3 and 9 of 3
+        "FOCUS, joined caption, almost no weight": partial(separate, 1e-9, bench.joined, 22),
+        "FOCUS, joined caption, weight 100": partial(separate, 100.0, bench.joined, 22),
+        "FOCUS, joined caption, weight 300": partial(separate, 300.0, bench.joined, 22),
+        "FOCUS, sum of scores, 1.5 each, weight 100": partial(separate, 100.0, average, 18),
     }
 
 
 @torch.no_grad()
 def main() -> None:
     """Work out every line, write the table, and the sheet if one is asked for."""
-    o = options(__doc__.splitlines()[0], count=16, sheet="")
+    o = options(__doc__.splitlines()[0], count=16, sheet="", keep="")
+    if o.sheet and o.keep:
+        raise SystemExit("A sheet needs the pictures, which --keep does not hold.")
     bench, rows, shown = Bench(o.count), [], {}
     for name, way in ways(bench).items():
-        began = time.process_time()
-        shown[name] = way()
-        seconds = (time.process_time() - began) / o.count
-        rows.append({"method": name} | bench.judge(shown[name]) | {"seconds": round(seconds, 2)})
-        print(rows[-1], flush=True)
-    halves = bench.regions()
-    rows.append({"method": "regions, 24 steps, each half"} | bench.judge_halves(halves))
-    shown["regions, left"], shown["regions, right"] = halves
+        line = partial(bench.line, name, way, shown)
+        rows.append({"method": name} | kept(o.keep, name, line))
+    name = "regions, 24 steps, each half"
+    rows.append({"method": name} | kept(o.keep, name, partial(bench.line_of_regions, shown)))
     write(
         o.results / "compositions",
         rows,

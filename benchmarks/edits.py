@@ -4,11 +4,13 @@
 
 round trip   held-out drawings by `pictograms`, on latents, and held-out photographs by `photo64`: inverted and solved
              back by the same solver. `round trip` is the rms of the miss in units of the state, `radius` that of the
-             source point, 1 for a draw; `closed %` the share that misses by less than 1e-3.
+             source point, 1 for a draw; `closed %` the share that misses by less than 1e-3. "One budget" is 84
+             evaluations there and back.
 prompt       eight held-out drawings with another text each. `place` is the median place of the new text among 1,919
              captions, by the judge of `pictograms`, which guided nothing; `changed` the rms to the drawing's own
              reconstruction by the autoencoder. `kept` is that of the left half, where a map lets only the right half
-             change, before the original is put back there.
+             change, before the original is put back there. A boundary is that between the other drawings of the old
+             text and those of the new one.
 reward       colours (blue and white) of drawings and photographs. `reward` in standard deviations among draws, `gain`
              over the original, `strangeness` by EfficientNet-Lite1 among draws, 1 for a draw.
 """
@@ -26,21 +28,22 @@ from torch import Tensor
 
 import headwater as hw
 from common import kept, options, write
-from headwater.image.editing import edit_picture, to_range, to_states
+from headwater.image.editing import edit_picture, find_picture_boundary, to_range, to_states
 from headwater.image.pictograms import data as pictograms
 from headwater.image.pictograms.train_autoencoder import to_range as pixels_to_range
 from headwater.image.rewards import RewardJudge, rank_text, read_reward
 from headwater.problem.rewards import RewardSum
 from headwater.recipes.editing import (
-    DualVelocityEdit,
+    BoundaryEdit,
+    FlowEdit,
     HEdit,
     InversionEdit,
-    RectifiedStochasticEdit,
     RewardEdit,
+    RFInversion,
     StochasticEdit,
     TrajectoryEdit,
 )
-from headwater.solvers import Reversible, invert_fixed_point
+from headwater.solvers import Reversible, invert_dual_conditional, invert_fixed_point
 from images import held_out
 
 CHANGES = (
@@ -54,12 +57,22 @@ CHANGES = (
     ("carrot", "banana"),
 )
 """The label of a held-out drawing, and the text that it is changed to."""
+ONE_BUDGET = (
+    ("plain DDIM", 42),
+    ("plain midpoint", 21),
+    ("reversible DDIM", 21),
+    ("fixed point, 6 iterations", 12),
+    ("dual-conditional, 5 iterations", 12),
+    ("dual-conditional, 5 iterations, pull 0.1", 12),
+)
+"""Inversions and their steps, of 84 evaluations there and back."""
 
 
 def main() -> None:
     """Work out every line, or read it from --keep, and write the table."""
     o = options(__doc__, data="data", drawings="", photographs=2, keep="", tasks="prompt,reward,round trip")
-    d = pictograms.load(Path(o.drawings)).part("held-out")
+    every = pictograms.load(Path(o.drawings))
+    d = every.part("held-out")
     missing = [label for label, _ in CHANGES if label not in d.labels]
     if missing:
         raise SystemExit(f"Not among the held-out drawings: {missing}")
@@ -67,7 +80,7 @@ def main() -> None:
     photographs = held_out(Path(o.data), o.photographs)
     makers: dict[str, Callable[[], list[dict[str, object]]]] = {
         "round trip": partial(round_trips, x[:6], photographs, o.keep),
-        "prompt": partial(prompts, x, o.keep),
+        "prompt": partial(prompts, x, every, o.keep),
         "reward": partial(rewards, x[:3], photographs, o.keep),
     }
     rows = [line for name in o.tasks.split(",") for line in makers[name]()]
@@ -108,6 +121,10 @@ def round_trips(x: Tensor, photographs: Tensor, keep: str) -> list[dict[str, obj
                 line = partial(round_trip, flow, state, name, steps)
                 key = {"task": "round trip", "case": case, "method": f"{name}, {steps} steps"}
                 rows.append(key | kept(keep, f"{case}, {name}, {steps}", line))
+        for name, steps in ONE_BUDGET:
+            line = partial(round_trip, flow, state, name, steps)
+            key = {"task": "round trip", "case": case, "method": f"{name}, {steps} steps, one budget"}
+            rows.append(key | kept(keep, f"{case}, {name}, {steps}, one budget", line))
     return rows
 
 
@@ -115,8 +132,13 @@ def round_trips(x: Tensor, photographs: Tensor, keep: str) -> list[dict[str, obj
 def round_trip(flow: hw.Flow, x1: Tensor, name: str, steps: int) -> dict[str, object]:
     """One line: there and back."""
     began = time.process_time()
-    if name == "fixed point":
-        found = invert_fixed_point(flow, x1, steps=steps, iterations=20, tolerance=1e-5)
+    if name.startswith(("fixed point", "dual-conditional")):
+        most = 6 if "6 iterations" in name else 5 if "5 iterations" in name else 20
+        if name.startswith("fixed point"):
+            found = invert_fixed_point(flow, x1, steps=steps, iterations=most, tolerance=1e-5)
+        else:
+            pull = 0.1 if "pull 0.1" in name else 0.016
+            found = invert_dual_conditional(flow, x1, pull=pull, steps=steps, iterations=most, tolerance=1e-5)
         y0, nfe = found.y0, float(found.evaluations.double().mean()) + steps
         back = hw.solve(flow, y0, method=hw.DDIM, steps=steps)
     elif name.startswith("reversible"):
@@ -141,7 +163,7 @@ def round_trip(flow: hw.Flow, x1: Tensor, name: str, steps: int) -> dict[str, ob
 # Prompts
 
 
-def prompts(x: Tensor, keep: str) -> list[dict[str, object]]:
+def prompts(x: Tensor, d: pictograms.Pictograms, keep: str) -> list[dict[str, object]]:
     """The lines of the changed texts."""
     methods: dict[str, tuple[Any, tuple[float, ...]]] = {
         "noise, ODE (SDEdit)": (StochasticEdit(), (0.6, 0.8)),
@@ -149,8 +171,13 @@ def prompts(x: Tensor, keep: str) -> list[dict[str, object]]:
         "plain inversion": (InversionEdit("plain"), (0.8,)),
         "reversible inversion": (InversionEdit(), (0.8,)),
         "fixed-point inversion": (InversionEdit("fixed-point", iterations=10, tolerance=1e-4), (0.8,)),
-        "rectified": (RectifiedStochasticEdit(), (0.8,)),
-        "two velocities": (DualVelocityEdit(), (0.6, 0.8)),
+        "dual-conditional inversion": (InversionEdit("dual-conditional", iterations=5), (0.8,)),
+        "dual-conditional inversion, pull 0.1": (
+            InversionEdit("dual-conditional", iterations=5, pull=0.1),
+            (0.8,),
+        ),
+        "RF-Inversion": (RFInversion(), (0.8,)),
+        "FlowEdit": (FlowEdit(), (0.6, 0.8)),
         "h-transform": (HEdit(), (0.6, 0.8)),
         "h-transform, 4 steps": (HEdit(steps=4), (0.75,)),
         "h-transform, 4 steps, guidance 1.5": (HEdit(steps=4, guidance=1.5), (0.75,)),
@@ -172,6 +199,8 @@ def prompts(x: Tensor, keep: str) -> list[dict[str, object]]:
             line = partial(prompt, method, x, s)
             key = {"task": "prompt", "method": f"{name}, strength {s:g}"}
             rows.append(key | kept(keep, f"prompt, {name}, {s:g}", line))
+    crossed = partial(cross_boundary, x, d)
+    rows.append({"task": "prompt", "method": "boundary"} | kept(keep, "prompt, boundary", crossed))
     anew = partial(prompt, StochasticEdit(), x, 1.0)
     rows.append({"task": "prompt", "method": "drawn anew"} | kept(keep, "prompt, anew", anew))
     return rows
@@ -213,6 +242,34 @@ def prompt(method: Any, x: Tensor, strength: float) -> dict[str, object]:
         "changed": round(rms(all_free.made - same), 3),
         "kept": round(rms((right.made - same)[..., :64]), 3),
         "NFE": round(float(all_free.result.evaluations.double().mean())),
+        "seconds": round(seconds, 2),
+    }
+
+
+def cross_boundary(x: Tensor, d: pictograms.Pictograms) -> dict[str, object]:
+    """The line of the boundary: each drawing goes as far beyond it as the drawings of the new text lie."""
+    model, began = hw.image.latent_model(None), time.process_time()
+    made, calls = [], []
+    with torch.no_grad():
+        same = to_range(model, to_states(model, x))
+    for i, (old, new) in enumerate(CHANGES):
+        # The first drawing of the old text among those held out is the one that is edited.
+        numbers = [[k for k, label in enumerate(d.labels) if label == text] for text in (new, old)]
+        first = next(k for k in numbers[1] if d.parts[k] == "held-out")
+        numbers[1].remove(first)
+        sides = [pixels_to_range(d.pixels[ks]) for ks in numbers]
+        method = BoundaryEdit(find_picture_boundary(model, *sides))
+        found = edit_picture(method, model, x[i : i + 1], [i])
+        made.append(found.made)
+        calls.append(float(found.result.evaluations[0]) + 24 * sum(map(len, sides)))
+    seconds = (time.process_time() - began) / len(x)
+    every = torch.cat(made)
+    place = places(every)
+    return {
+        "place": round(float(place.median())),
+        "first ten %": first_ten(place),
+        "changed": round(rms(every - same), 3),
+        "NFE": round(sum(calls) / len(calls)),
         "seconds": round(seconds, 2),
     }
 

@@ -14,7 +14,7 @@ import torch
 
 import headwater as hw
 from headwater.recipes.editing import (
-    DualVelocityEdit,
+    FlowEdit,
     HEdit,
     InversionEdit,
     StochasticEdit,
@@ -51,7 +51,7 @@ target = hw.image.latent_model("grinning face")
 methods = {
     "noise (SDEdit)": StochasticEdit(steps=steps),
     "inversion": InversionEdit(steps=steps),
-    "two velocities": DualVelocityEdit(steps=steps),
+    "FlowEdit": FlowEdit(steps=steps),
     "h-transform": HEdit(steps=steps),
 }
 pictures = {"photo": photo}

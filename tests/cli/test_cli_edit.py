@@ -1,5 +1,6 @@
 """image edit: what it writes, keeps and reports, and what it refuses, with the shipped models at few steps."""
 
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -14,7 +15,7 @@ from headwater.cli.shared.options import EditName
 from headwater.errors import Misuse
 from headwater.image.editing import edit_picture, strength_of_states
 from headwater.image.io.masks import read_strength
-from headwater.recipes.editing import DualVelocityEdit, HEdit, StochasticEdit
+from headwater.recipes.editing import Boundary, FlowEdit, HEdit, StochasticEdit
 from headwater.recipes.editing.methods import DRAWLESS, EDITS, NUMBERS, TAKES, choose_edit, make_edit
 
 
@@ -30,6 +31,13 @@ def here(tmp_path, monkeypatch):
     level[:, 30:] = 255
     Image.fromarray(level).save("map.png")
     return tmp_path
+
+
+def show_examples(folder, shades):
+    """A folder of one grey picture a shade, each of its own size."""
+    Path(folder).mkdir()
+    for i, shade in enumerate(shades):
+        Image.new("RGB", (64 + 8 * i, 64), (shade,) * 3).save(f"{folder}/{i}.png")
 
 
 def pixels(name):
@@ -83,6 +91,32 @@ def test_results_have_a_seed_each_and_strength_0_is_the_photo(here):
     assert (pixels("c.png") == pixels("photo.png")).all()
 
 
+def test_examples_light_and_dark_make_a_photo_lighter_or_darker(here):
+    show_examples("light", (200, 250))
+    show_examples("dark", (0, 30, 60))
+    line = ["image", "edit", "photo.png", "--with", "light", "--without", "dark", "--steps", "6", "--quiet"]
+    assert call([*line, "-o", "a.png"]) == 0
+    assert call([*line, "--distance", "-10", "-o", "b.png"]) == 0
+    assert call([*line, "--strength", "map.png", "-o", "c.png"]) == 0
+    light, dark = (pixels(f"{name}.png").mean() - pixels("photo.png").mean() for name in "ab")
+    assert light > 20 and dark < -5
+    assert (pixels("c.png")[:, :30] == pixels("photo.png")[:, :30]).all()
+    assert pixels("c.png")[:, 30:].mean() > pixels("photo.png")[:, 30:].mean() + 20
+    r = report(here / "a.json")
+    assert r["boundary"]["separated"] == 1.0 and r["boundary"]["reach"] > 1
+    assert r["settings"]["method"] == "boundary" and r["settings"]["with"] == "light"
+
+
+def test_strength_0_spends_nothing_on_a_reward(here):
+    line = ["image", "edit", "photo.png", "--reward", "brightness", "--strength", "0", "--quiet"]
+    for method in ("reward", "trajectory", "h-edit"):
+        assert call([*line, "--method", method, "-o", f"{method}.png"]) == 0
+        (row,) = report(here / f"{method}.json")["samples"]
+        assert row["gradients"] == row["evaluations"] == 0 and row["distance"] == 0
+        assert row["rewards"]["before"] == row["rewards"]["after"] and "standard_deviations" not in row
+        assert (pixels(f"{method}.png") == pixels("photo.png")).all()
+
+
 def test_a_drawing_gets_another_text(here, capsys):
     Image.new("RGB", (128, 128), "white").save("white.png")
     line = ["image", "edit", "white.png", "--prompt", "red apple", "--steps", "3", "--strength", "0.9"]
@@ -95,8 +129,8 @@ def test_a_drawing_gets_another_text(here, capsys):
 @pytest.mark.parametrize(
     "words, cure",
     [
-        ("", "Give --prompt, --label or --reward."),
-        ("--method sdedit", "Give --prompt, --label or --reward."),
+        ("", "Give --prompt, --label, --reward or --with."),
+        ("--method sdedit", "Give --prompt, --label, --reward or --with."),
         ("--reward brightness --method sdedit", "takes no --reward"),
         ("--label goldfish --method reward", "takes no --prompt or --label"),
         ("--label goldfish --reward brightness --method reward", "takes no --prompt or --label"),
@@ -113,6 +147,16 @@ def test_a_drawing_gets_another_text(here, capsys):
         ("--label goldfish --method h-edit --weight 2", "Give --reward"),
         ("--label goldfish --method inversion -n 2", "would be the same"),
         ("--reward brightness -n 2", "would be the same"),
+        ("--with light", "Give --without FOLDER."),
+        ("--without light", "Give --with FOLDER."),
+        ("--with light --without missing", "no folder of images"),
+        ("--with light --without empty", "no folder of images"),
+        ("--with light --without light", "have the same mean"),
+        ("--with light --without light -n 2", "would be the same"),
+        ("--with light --without light --method sdedit", "takes no --with"),
+        ("--with light --without light --reward brightness", "takes no --reward"),
+        ("--method boundary", "or --with."),
+        ("--label goldfish --distance 2", "takes no distance"),
         ("--label goldfish -o photo.png", "also an input"),
         ("--label goldfish --strength map.png -o map.png", "also an input"),
     ],
@@ -120,6 +164,8 @@ def test_a_drawing_gets_another_text(here, capsys):
 def test_refusals(here, words, cure, capsys):
     Image.new("L", (8, 8), 255).save("small.png")
     Image.new("L", (64, 64), 0).save("black.png")
+    (here / "empty").mkdir()
+    show_examples("light", (200, 250))
     assert call(["image", "edit", "photo.png", *words.split()]) == 2
     err = capsys.readouterr().err
     assert cure in err and two_sentences(err)
@@ -129,12 +175,13 @@ def test_refusals(here, words, cure, capsys):
 def test_the_names_are_those_of_the_methods():
     assert set(get_args(EditName)) == set(EDITS) == set(TAKES) == set(NUMBERS)
     for name, numbers in NUMBERS.items():
-        made = make_edit(name, **{key: 3 for key in numbers})
+        plane = Boundary(torch.ones(2), 0.0, 0.4, 1.0) if name == "boundary" else None
+        made = make_edit(name, plane, **{key: 3 for key in numbers})
         assert all(getattr(made, key) == 3 for key in numbers)
     assert {n for n, m in EDITS.items() if n not in DRAWLESS} == {
         "sdedit",
-        "dual-velocity",
-        "rectified",
+        "flowedit",
+        "rf-inversion",
         "h-edit",
     }
     for target, reward in ((True, False), (False, True), (True, True)):
@@ -144,6 +191,8 @@ def test_the_names_are_those_of_the_methods():
         lambda: make_edit("no-such"),
         lambda: make_edit("sdedit", gradients=3),
         lambda: choose_edit(False, False),
+        lambda: make_edit("boundary"),
+        lambda: make_edit("sdedit", Boundary(torch.ones(2), 0.0, 0.4, 1.0)),
     ):
         with pytest.raises(Misuse):
             bad()
@@ -173,9 +222,7 @@ def test_latents_are_as_free_as_their_freest_pixel_and_the_picture_is_cropped():
     model, target = (hw.LatentModel(f, double, lambda x: x[..., ::2, ::2]) for f in (flow, moved))
     level = torch.zeros(1, 1, 9, 8)
     level[0, 0, 1, 1] = 1.0
-    found = edit_picture(
-        DualVelocityEdit(), model, torch.zeros(1, 3, 9, 8), [0, 1], target=target, strength=level
-    )
+    found = edit_picture(FlowEdit(), model, torch.zeros(1, 3, 9, 8), [0, 1], target=target, strength=level)
     assert found.x.shape == (2, 3, 9, 8)
     assert found.x[0, 0, 1, 1] == 0.5 and found.x[0].abs().sum() == 1.5  # the other pixels are put back
     assert found.made[0, 0, 0, 0] == 0.5 and found.made[0, 0, 2:].abs().sum() == 0

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import headwater as hw
-from headwater.solvers import METHODS, Pair, Reversible, invert_fixed_point
+from headwater.solvers import METHODS, Pair, Reversible, invert_dual_conditional, invert_fixed_point
 from headwater.solvers.fixed_point import mix
 
 F64 = torch.float64
@@ -142,3 +142,64 @@ def test_refusals(law):
     ):
         with pytest.raises(hw.Misuse):
             call()
+
+
+# Dual-conditional inversion
+
+
+def test_without_a_pull_it_is_the_fixed_point_inversion(law):
+    x1 = law.sample(range(4))
+    settings = {"steps": 8, "iterations": 60, "tolerance": 1e-11}
+    found, plain = (
+        invert_dual_conditional(law.flow, x1, pull=0.0, **settings),
+        invert_fixed_point(law.flow, x1, **settings),
+    )
+    assert bool(found.converged.all()) and found.residual.max() < 1e-10
+    torch.testing.assert_close(found.y0, plain.y0, rtol=0, atol=1e-8)
+
+
+def test_an_unlimited_pull_noises_x1_by_the_reference(law):
+    flow = hw.GaussianMixture([0.4, 0.6], law.means, torch.tensor([0.4, 0.7]), hw.VP()).flow
+    x1, r = law.sample(range(3)), points(3, 2)
+    found = invert_dual_conditional(flow, x1, reference=r, pull=math.inf, steps=5)
+    for state, t in zip(found.states, hw.uniform_grid(5), strict=True):
+        time = torch.tensor(t, dtype=F64).clamp(*flow.path.span) if t < 1 else torch.tensor(1.0, dtype=F64)
+        torch.testing.assert_close(state, flow.path.interpolate(r, x1, time), rtol=0, atol=1e-6)
+
+
+def test_the_pulled_states_of_a_gaussian_in_closed_form_and_what_they_miss():
+    mean, s, pull, n = 0.5, 0.75, 0.1, 6
+    flow, x1 = hw.Gaussian(torch.tensor([mean]), torch.tensor([s])).flow, torch.tensor([[3.0]], dtype=F64)
+    settings = {"pull": pull, "steps": n, "iterations": 60, "tolerance": 1e-12}
+    found = invert_dual_conditional(flow, x1, reference=torch.full_like(x1, 50.0), **settings)
+    x = 3.0  # far below the reference, as all the noise
+    for k in reversed(range(n)):
+        t, t_next = k / n, (k + 1) / n
+        gain = (1 - t) / (t**2 * s**2 + (1 - t) ** 2)  # eps = gain (x - t m)
+        if k:  # x = c x' + (1 - c) (gain (x - t m) + pull), and sigma - c sigma' = 1 - c
+            c = t / t_next
+            x = (c * x + (1 - c) * (pull - gain * t * mean)) / (1 - (1 - c) * gain)
+        else:  # x' = x + h v(x, 0) = x + h (m - x)
+            x = (x - mean / n) / (1 - 1 / n)
+        assert found.states[k].item() == pytest.approx(x, abs=1e-9)
+    assert found.residual.item() == pytest.approx(pull)  # pull / k at t = k / n
+    assert bool(found.converged) and not invert_fixed_point(flow, x1, steps=n).residual > 1e-5
+
+
+def test_a_dual_conditional_problem_does_not_know_its_batch(law):
+    x1 = law.sample(range(3))
+    every = invert_dual_conditional(law.flow, x1, pull=0.2, steps=6)
+    alone = invert_dual_conditional(law.flow, x1[1:2], pull=0.2, steps=6)
+    torch.testing.assert_close(every.y0[1:2], alone.y0, rtol=0, atol=1e-12)
+    assert every.evaluations[1] == alone.evaluations[0] and every.residual[1] == pytest.approx(
+        float(alone.residual)
+    )
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"pull": -0.1}, {"pull": math.nan}, {"reference": torch.zeros(1, 2)}, {"iterations": 0}, {"steps": 0}],
+)
+def test_a_dual_conditional_inversion_refuses(law, given):
+    with pytest.raises(hw.Misuse):
+        invert_dual_conditional(law.flow, law.sample(range(3)), **given)

@@ -11,11 +11,11 @@ from headwater import Status
 from headwater.recipes.editing import (
     Boundary,
     BoundaryEdit,
-    DualVelocityEdit,
+    FlowEdit,
     HEdit,
     InversionEdit,
-    RectifiedStochasticEdit,
     RewardEdit,
+    RFInversion,
     StochasticEdit,
     TrajectoryEdit,
     find_boundary,
@@ -30,10 +30,11 @@ SHORT = (
     InversionEdit(steps=8),
     InversionEdit("fixed-point", steps=8),
     InversionEdit("plain", steps=8),
-    DualVelocityEdit(steps=8),
-    DualVelocityEdit(average=2, steps=8),
-    RectifiedStochasticEdit(steps=8),
-    RectifiedStochasticEdit(noise=0.5, steps=8),
+    InversionEdit("dual-conditional", steps=8, pull=0.1),
+    FlowEdit(steps=8),
+    FlowEdit(average=2, steps=8),
+    RFInversion(steps=8),
+    RFInversion(noise=0.5, steps=8),
     HEdit(steps=8),
     HEdit(steps=8, guidance=1.5, shift=0.2),
     RewardEdit(steps=8, gradients=4),
@@ -119,13 +120,13 @@ def test_without_a_target_the_closing_inversions_return_the_original():
 
 
 @pytest.mark.parametrize("steps", [1, 5])
-def test_two_velocities_shift_exactly_between_shifted_laws(steps):
+def test_flow_edit_shifts_exactly_between_shifted_laws(steps):
     shifted = hw.Gaussian(HERE.means[0] + torch.tensor([2.0, -3.0]), torch.tensor([2.0, 0.5]))
     x1 = originals()
-    found = DualVelocityEdit(steps=steps)(HERE.flow, x1, range(4), target=shifted.flow, strength=1.0)
+    found = FlowEdit(steps=steps)(HERE.flow, x1, range(4), target=shifted.flow, strength=1.0)
     assert_close(found.x1 - x1, torch.tensor([[2.0, -3.0]], dtype=F64).expand(4, 2))
     assert found.evaluations.tolist() == [2 * steps] * 4
-    assert_close(DualVelocityEdit()(HERE.flow, x1, range(4), strength=1.0).x1, x1)
+    assert_close(FlowEdit()(HERE.flow, x1, range(4), strength=1.0).x1, x1)
 
 
 def controlled_gaussian(eta, s, z0, d, t_end):
@@ -141,7 +142,7 @@ def controlled_gaussian(eta, s, z0, d, t_end):
 def test_the_controlled_ode_has_the_closed_solution_of_a_gaussian(eta):
     s, mean, x1 = 0.7, 2.0, 3.5
     law = hw.Gaussian(torch.tensor([mean]), torch.tensor([s]))
-    edit = RectifiedStochasticEdit(gamma=1.0, eta=eta, steps=500)  # gamma 1: the source point is the draw
+    edit = RFInversion(gamma=1.0, eta=eta, steps=500)  # gamma 1: the source point is the draw
     z = law.flow.noise([5]).to(F64)
     found = edit(law.flow, torch.tensor([[x1]], dtype=F64), [5], strength=0.5)
     half = 0.5 * mean + controlled_gaussian(eta, s, z[0, 0], x1 - mean, 0.5)
@@ -150,14 +151,14 @@ def test_the_controlled_ode_has_the_closed_solution_of_a_gaussian(eta):
 
 def test_the_controls_have_their_ends():
     x1 = originals()
-    held = RectifiedStochasticEdit(gamma=0.7, eta=1.0, steps=5)
+    held = RFInversion(gamma=0.7, eta=1.0, steps=5)
     assert_close(held(HERE.flow, x1, range(4), target=THERE.flow, strength=0.0).x1, x1)
-    free = RectifiedStochasticEdit(gamma=0.0, eta=0.0, steps=24)
+    free = RFInversion(gamma=0.0, eta=0.0, steps=24)
     plain = InversionEdit("plain", steps=24)
     there = plain(HERE.flow, x1, range(4), target=THERE.flow, strength=1.0).x1
     assert_close(free(HERE.flow, x1, range(4), target=THERE.flow, strength=0.3).x1, there)
-    late = RectifiedStochasticEdit(gamma=0.0, eta=lambda t: 1.0 if t < 0.5 else 0.0, steps=24)
-    until = RectifiedStochasticEdit(gamma=0.0, eta=1.0, steps=24)
+    late = RFInversion(gamma=0.0, eta=lambda t: 1.0 if t < 0.5 else 0.0, steps=24)
+    until = RFInversion(gamma=0.0, eta=1.0, steps=24)
     a = late(HERE.flow, x1, range(4), target=THERE.flow, strength=0.0).x1
     assert_close(a, until(HERE.flow, x1, range(4), target=THERE.flow, strength=0.5).x1)
 
@@ -239,6 +240,17 @@ def test_the_boundary_of_two_modes_is_that_of_fisher():
     assert float(wide.normal @ (mean / mean.norm())) > 0.9999
 
 
+def test_by_default_an_edit_goes_as_far_as_the_examples_lie():
+    law = hw.Gaussian(torch.zeros(2), torch.ones(2))
+    x = law.sample(range(40)).to(F64)
+    plane = find_boundary(law.flow, x + 2, x, steps=48)
+    found = BoundaryEdit(plane, steps=48)(law.flow, x, range(40))
+    at = law.endpoint(hw.invert(law.flow, x + 2, steps=48), end=plane.time)
+    assert plane.reach == pytest.approx(float(plane.distance(at).mean()), abs=1e-3)
+    after = plane.distance(law.endpoint(hw.invert(law.flow, found.x1, steps=48), end=plane.time))
+    assert_close(after, torch.full_like(after, plane.reach), atol=1e-2, rtol=0)
+
+
 # What all promise
 
 
@@ -259,7 +271,7 @@ def test_float32_stays_float32(method):
     assert found.x1.dtype == torch.float32 and len(found.status) == 2
 
 
-NEAR = RewardEdit | RectifiedStochasticEdit | TrajectoryEdit | BoundaryEdit
+NEAR = RewardEdit | RFInversion | TrajectoryEdit | BoundaryEdit
 PUT_BACK = [m for m in SHORT if not isinstance(m, NEAR)]
 
 
@@ -270,6 +282,33 @@ def test_a_part_of_strength_0_is_the_original_and_nothing_is_spent_on_a_held_pro
     assert bool((found.x1[:, 0] == x1[:, 0]).all()) and bool((found.x1[1] == x1[1]).all())
     assert bool((found.x1[0, 1] - x1[0, 1]).abs() > 0.1)
     assert int(found.evaluations[1]) < int(found.evaluations[0])
+
+
+HELD = [m for m in SHORT if not isinstance(m, RFInversion)]
+
+
+@pytest.mark.parametrize("method", HELD, ids=lambda m: f"{type(m).__name__}-{SHORT.index(m)}")
+def test_a_held_problem_is_its_original_and_nothing_is_evaluated_for_it(method):
+    calls = []
+    count = lambda law: hw.Flow(lambda x, t: calls.append(len(x)) or law.velocity(x, t), (2,))  # noqa: E731
+    here, there, x1 = count(HERE), count(THERE), originals(3)
+    found = ask(method, x1, [0, 1, 2], 0.0, here, there)
+    assert calls == [] and bool((found.x1 == x1).all()) and found.evaluations.tolist() == [0, 0, 0]
+    assert found.gradients.tolist() == [0, 0, 0] and set(found.status) == {Status.COMPUTED}
+    mixed = ask(method, x1, [0, 1, 2], torch.tensor([[0.0], [0.9], [0.0]], dtype=F64), here, there)
+    alone = ask(method, x1[1:2], [1], 0.9, here, there)
+    assert mixed.evaluations.tolist() == [0, int(alone.evaluations[0]), 0]
+    assert bool((mixed.x1[::2] == x1[::2]).all()) and max(calls) == 1
+    assert_close(mixed.x1[1], alone.x1[0], rtol=1e-7, atol=1e-7)
+    assert mixed.trace.shape[2] == 3 and mixed.status[1] is alone.status[0]
+
+
+@pytest.mark.parametrize("method", [RewardEdit(steps=6, gradients=3), TrajectoryEdit(steps=6, gradients=3)])
+def test_a_callback_is_told_the_numbers_of_the_whole_batch(method):
+    events, x1 = [], originals(3)
+    strength = torch.tensor([[1.0], [0.0], [1.0]], dtype=F64)
+    method(HERE.flow, x1, range(3), reward=first, strength=strength, callback=lambda e: events.append(e))
+    assert events[0].active.tolist() == [0, 2] and events[0].best.isnan().tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("path", [hw.VP(), hw.Cosine()], ids=lambda p: type(p).__name__)
@@ -298,11 +337,11 @@ def test_a_control_that_diverges_returns_the_original_too():
         assert float(found.reward[0]) == 1e20
 
 
-def test_two_velocities_shift_by_less_below_strength_1():
+def test_flow_edit_shifts_by_less_below_strength_1():
     shifted = hw.Gaussian(HERE.means[0] + 2.0, torch.tensor([2.0, 0.5]))
     x1 = originals()
     moved = [
-        DualVelocityEdit(steps=20)(HERE.flow, x1, range(4), target=shifted.flow, strength=s).x1 - x1
+        FlowEdit(steps=20)(HERE.flow, x1, range(4), target=shifted.flow, strength=s).x1 - x1
         for s in (0.5, 0.8)
     ]
     assert bool((moved[0] > 0.1).all() and (moved[0] < moved[1]).all() and (moved[1] < 2).all())
@@ -332,18 +371,20 @@ def test_refusals_of_settings():
         lambda: StochasticEdit(noise=1.5),
         lambda: StochasticEdit(steps=0),
         lambda: StochasticEdit(steps=[0.5, 0.8, 1.0]),
-        lambda: DualVelocityEdit(steps=[0.0, 0.4, 0.8]),
+        lambda: FlowEdit(steps=[0.0, 0.4, 0.8]),
         lambda: HEdit(steps=[0.0, 0.4, 0.8]),
         lambda: InversionEdit(steps=[0.2, 1.0]),
-        lambda: RectifiedStochasticEdit(steps=[0.2, 1.0]),
+        lambda: RFInversion(steps=[0.2, 1.0]),
         lambda: RewardEdit(steps=[0.2, 1.0]),
         lambda: TrajectoryEdit(steps=[0.0, 0.8]),
         lambda: InversionEdit("exact"),
+        lambda: InversionEdit("dual-conditional", method=hw.MIDPOINT),
+        lambda: InversionEdit("dual-conditional", pull=-1.0),
         lambda: InversionEdit(coupling=2.0),
-        lambda: DualVelocityEdit(average=0),
-        lambda: RectifiedStochasticEdit(gamma=-0.1),
-        lambda: RectifiedStochasticEdit(eta=1.2),
-        lambda: RectifiedStochasticEdit(eta=lambda t: 2 * t),
+        lambda: FlowEdit(average=0),
+        lambda: RFInversion(gamma=-0.1),
+        lambda: RFInversion(eta=1.2),
+        lambda: RFInversion(eta=lambda t: 2 * t),
         lambda: HEdit(weight=0.0),
         lambda: HEdit(noise=0.0),
         lambda: RewardEdit(weight=float("inf")),
@@ -352,6 +393,15 @@ def test_refusals_of_settings():
         lambda: TrajectoryEdit()(HERE.flow, originals(1), [0]),
         lambda: find_boundary(HERE.flow, originals(2), originals(2)[:0]),
         lambda: find_boundary(HERE.flow, originals(2), originals(2)),
+        lambda: find_boundary(HERE.flow, originals(2)[:, :1], originals(2)),
+        lambda: find_boundary(HERE.flow, originals(2).numpy(), originals(2)),
+        lambda: find_boundary(HERE.flow, originals(2)[0], originals(2)),
+        lambda: find_boundary(HERE.flow, originals(2), originals(3) * math.nan),
+        lambda: find_boundary(HERE.flow, originals(2).half(), originals(3)),
+        lambda: find_boundary(HERE.flow, originals(1) * 0, originals(1) * 0),
+        lambda: find_boundary(hw.Flow(lambda x, t: 1e300 * x**9, (2,)), originals(2), originals(3)),
+        lambda: BoundaryEdit(Boundary(torch.ones(2), 0.0, 1.0, 1.0)),
+        lambda: BoundaryEdit(Boundary(torch.ones(2), 0.0, 0.3, 1.0), distance=math.inf),
         lambda: find_boundary(HERE.flow, originals(2), originals(3), time=1.0),
         lambda: BoundaryEdit(Boundary(torch.ones(3), 0.0, 0.3, 1.0))(HERE.flow, originals(1), [0]),
         lambda: RewardEdit()(HERE.flow, originals(1), [0]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from headwater.flows.windowed import extend_to_canvas
 from headwater.image.canvas import extend
 from headwater.image.latent import canvas_of, latents_on_canvas
 from headwater.problem.rewards import Reward, RewardThrough
+from headwater.recipes.editing.boundary import Boundary, find_boundary
 from headwater.recipes.editing.edit import EditResult
 
 Method = Callable[..., EditResult]
@@ -67,7 +69,7 @@ def edit_picture(
     Parameters
     ----------
     method
-        Such as `DualVelocityEdit()` for a changed condition, `RewardEdit()` for a reward.
+        Such as `FlowEdit()` for a changed condition, `RewardEdit()` for a reward.
     model
         The model as it explains the picture: a flow on pixels, or one on latents.
     picture
@@ -99,10 +101,10 @@ def edit_picture(
     >>> import torch
     >>> from headwater import Flow
     >>> from headwater.image import edit_picture
-    >>> from headwater.recipes.editing import DualVelocityEdit
+    >>> from headwater.recipes.editing import FlowEdit
     >>> flow, bright = (Flow(lambda x, t, to=to: to + 0 * x, (3, 8, 8)) for to in (0.0, 0.5))
     >>> half = torch.cat([torch.zeros(1, 1, 8, 4), torch.ones(1, 1, 8, 4)], 3)
-    >>> edit = edit_picture(DualVelocityEdit(), flow, torch.zeros(1, 3, 8, 8), [0], target=bright, strength=half)
+    >>> edit = edit_picture(FlowEdit(), flow, torch.zeros(1, 3, 8, 8), [0], target=bright, strength=half)
     >>> [round(v, 2) for v in edit.x[0, 0, 0, 3:5].tolist()]
     [0.0, 0.5]
     """
@@ -111,13 +113,8 @@ def edit_picture(
             f"The picture has shape {tuple(picture.shape)} for {len(seeds)} seeds.",
             "Give [1, 3, h, w], or a picture for each seed, [len(seeds), 3, h, w].",
         )
-    size = (int(picture.shape[-2]), int(picture.shape[-1]))
-    original = picture.expand(len(seeds), *picture.shape[1:])
-    latent = isinstance(model, LatentModel)
-    if isinstance(model, LatentModel):
-        canvas = canvas_of(size, model)
-    else:
-        canvas = (max(size[0], model.shape[1]), max(size[1], model.shape[2]))
+    size, latent = (int(picture.shape[-2]), int(picture.shape[-1])), isinstance(model, LatentModel)
+    original, canvas = picture.expand(len(seeds), *picture.shape[1:]), canvas_for(model, size)
     states = to_states(model, extend(original, canvas))
 
     def to_pictures(z: Tensor) -> Tensor:
@@ -139,6 +136,64 @@ def edit_picture(
     elif strength == 0:
         x = original
     return PictureEdit(x, made, result)
+
+
+def find_picture_boundary(
+    model: Flow | LatentModel, with_it: Tensor, without: Tensor, **settings: Any
+) -> Boundary:
+    """The boundary between pictures with and without an attribute, for edits of pictures of their size.
+
+    Parameters
+    ----------
+    model
+        The model that `edit_picture` gets.
+    with_it, without
+        Pictures `[n, 3, h, w]` and `[m, 3, h, w]` in [-1, 1], all of the size of the picture to edit.
+    settings
+        time, ridge, method and steps, as of `headwater.recipes.editing.find_boundary`.
+
+    Raises
+    ------
+    Misuse
+        As `find_boundary`, or if the pictures are not of one size.
+
+    References
+    ----------
+    Zhu et al., "Boundary guided learning-free semantic control with diffusion models", NeurIPS 2023.
+
+    Examples
+    --------
+    Light pictures lie on one side of the boundary, dark ones on the other; the edit makes a grey one light.
+
+    >>> import torch
+    >>> from headwater import Flow
+    >>> from headwater.image import edit_picture, find_picture_boundary
+    >>> from headwater.recipes.editing import BoundaryEdit
+    >>> flow = Flow(lambda x, t: 0 * x, (3, 8, 8))
+    >>> plane = find_picture_boundary(flow, torch.full((2, 3, 8, 8), 0.5), torch.full((2, 3, 8, 8), -0.5))
+    >>> edit = edit_picture(BoundaryEdit(plane), flow, torch.zeros(1, 3, 8, 8), [0])
+    >>> round(edit.x.mean().item(), 2), plane.separated
+    (0.5, 1.0)
+    """
+    sizes = [tuple(x.shape[1:]) for x in (with_it, without)]
+    if sizes[0] != sizes[1] or len(sizes[0]) != 3 or sizes[0][0] != 3:
+        raise Misuse(
+            f"The pictures with and without the attribute have the shapes {sizes[0]} and {sizes[1]}.",
+            "Give pictures [n, 3, h, w] of one size.",
+        )
+    canvas = canvas_for(model, (int(sizes[0][1]), int(sizes[0][2])))
+    states = [
+        torch.cat([to_states(model, extend(part, canvas)) for part in torch.split(x, 8)])
+        for x in (with_it, without)
+    ]
+    return find_boundary(on_canvas(model, canvas), *states, **settings)
+
+
+def canvas_for(model: Flow | LatentModel, size: tuple[int, int]) -> tuple[int, int]:
+    """The canvas in pixels for a picture of a size: as the latents need it, or not below the model's window."""
+    if isinstance(model, LatentModel):
+        return canvas_of(size, model)
+    return max(size[0], model.shape[1]), max(size[1], model.shape[2])
 
 
 def on_canvas(model: Flow | LatentModel, canvas: tuple[int, int]) -> Flow:

@@ -1,6 +1,7 @@
 """Solving dx/dt = v(x, t): fixed grids, adaptive steps, inversion and likelihood."""
 
 from headwater.solvers.adaptive import AdaptiveResult, solve_adaptive
+from headwater.solvers.dual_conditional import invert_dual_conditional
 from headwater.solvers.fixed import invert, logit_grid, reverse_grid, solve, uniform_grid
 from headwater.solvers.fixed_point import FixedPointInversion, invert_fixed_point
 from headwater.solvers.likelihood import bits_per_dimension, log_likelihood
@@ -34,6 +35,7 @@ __all__ = [
     "RK4",
     "AdaptiveResult",
     "FixedPointInversion",
+    "invert_dual_conditional",
     "invert_fixed_point",
     "Pair",
     "Reversible",

@@ -124,19 +124,7 @@ def invert_fixed_point(
     >>> round(found.y0.item(), 4), round(invert(flow, x1, method=EULER, steps=4).item(), 4)
     (1.0, 0.7725)
     """
-    if x1.ndim != len(flow.shape) + 1 or tuple(x1.shape[1:]) != flow.shape:
-        raise Misuse(
-            f"x1 has shape {tuple(x1.shape)} but the flow's events have shape {flow.shape}.",
-            "Give it in the shape [batch, *flow.shape].",
-        )
-    if iterations < 1 or memory < 0 or not 0 < tolerance < float("inf"):
-        raise Misuse(
-            f"{iterations} iterations to {tolerance:g} with a memory of {memory} solve nothing.",
-            "Give at least 1 iteration, a positive tolerance, and a memory of 0 or more.",
-        )
-    require_full_precision(x1)
-    require_evaluation_mode(flow)
-    x1 = x1.detach()
+    x1 = check_inversion(flow, x1, iterations, tolerance, memory)
     states, residual = [x1], x1.new_zeros(len(x1), dtype=torch.float64)
     count = torch.zeros(len(x1), dtype=torch.int64)
     for t_next, t in itertools.pairwise(reverse_grid(rising_grid(steps))):
@@ -156,6 +144,23 @@ def invert_fixed_point(
     return FixedPointInversion(states[-1], residual, residual <= tolerance, count, tuple(states[::-1]))
 
 
+def check_inversion(flow: Flow, x1: Tensor, iterations: int, tolerance: float, memory: int) -> Tensor:
+    """x1 `[batch, *event]` without its graph; a `Misuse` if it is no batch of events, or a number is out of range."""
+    if x1.ndim != len(flow.shape) + 1 or tuple(x1.shape[1:]) != flow.shape:
+        raise Misuse(
+            f"x1 has shape {tuple(x1.shape)} but the flow's events have shape {flow.shape}.",
+            "Give it in the shape [batch, *flow.shape].",
+        )
+    if iterations < 1 or memory < 0 or not 0 < tolerance < float("inf"):
+        raise Misuse(
+            f"{iterations} iterations to {tolerance:g} with a memory of {memory} solve nothing.",
+            "Give at least 1 iteration, a positive tolerance, and a memory of 0 or more.",
+        )
+    require_full_precision(x1)
+    require_evaluation_mode(flow)
+    return x1.detach()
+
+
 def solve_step(
     equation: Equation, first: Tensor, iterations: int, tolerance: float, memory: int
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -165,7 +170,7 @@ def solve_step(
     rows, x, history = torch.arange(len(first)), first, list[tuple[Tensor, Tensor]]()
     for _ in range(iterations):
         g = equation(x, rows)
-        rms = g.flatten(1).to(torch.float64).square().mean(1).sqrt()
+        rms = event_rms(g)
         count[rows] += 1
         better = rms < size[rows]
         chosen = rows[better.cpu()]  # rows stay on the CPU, as `Flow.select` takes them
@@ -176,6 +181,11 @@ def solve_step(
         history = [(a[going], b[going]) for a, b in (*history, (x, g))][-(memory + 1) :]
         rows, x = rows[going.cpu()], mix(history)
     return best, size, count
+
+
+def event_rms(x: Tensor) -> Tensor:
+    """The root of the mean square of each event of x `[batch, *event]`, float64 `[batch]`."""
+    return x.flatten(1).to(torch.float64).square().mean(1).sqrt()
 
 
 def mix(history: Sequence[tuple[Tensor, Tensor]]) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from headwater import zoo
 from headwater.cli.image.edited import EditJob
@@ -30,10 +31,10 @@ from headwater.cli.shared.progress import Watch
 from headwater.cli.shared.rewards import read_rewards
 from headwater.errors import Misuse
 from headwater.flows.latent import LatentModel
-from headwater.image.io.files import read_image
+from headwater.image.io.files import FORMATS, read_image
 from headwater.image.io.masks import read_strength
 from headwater.image.pictograms import models as pictograms
-from headwater.recipes.editing.methods import DRAWLESS, TAKES, choose_edit, make_edit
+from headwater.recipes.editing.methods import DRAWLESS, TAKES, choose_edit, make_edit, take_numbers
 
 
 def read_strength_option(text: str | None, size: tuple[int, int]) -> float | Tensor | None:
@@ -57,6 +58,7 @@ def edit_job(
     photo: Path,
     source: str | None,
     rewards: Sequence[str],
+    folders: tuple[Path | None, Path | None],
     strength: str | None,
     method: str | None,
     numbers: Mapping[str, Any],
@@ -64,26 +66,16 @@ def edit_job(
     seed: int,
     common: Common,
 ) -> EditJob:
-    """The job of `edit`, checked; `numbers` are steps, weight and gradients, None those of the method."""
-    changed = common.prompt is not None or common.label is not None
-    name = method or choose_edit(changed, bool(rewards))
-    chosen = make_edit(name, **numbers)
-    for what, word, given in (
-        ("target", "--prompt or --label", changed),
-        ("reward", "--reward", bool(rewards)),
-    ):
-        if given and what not in TAKES[name]:
-            raise Misuse(f"The method {name} takes no {word}.", "Leave it out, or give another --method.")
-    if not changed and not rewards:
-        raise Misuse("Nothing is to be changed.", "Give --prompt, --label or --reward.")
-    if not changed and "reward" not in TAKES[name]:
-        raise Misuse(f"The method {name} needs a changed condition.", "Give --prompt or --label.")
-    if not rewards and "target" not in TAKES[name]:
-        raise Misuse(f"The method {name} needs a reward.", "Give --reward.")
+    """The job of `edit`, checked; `numbers` are those of `take_numbers`, None where the method's own."""
+    changed, shown = common.prompt is not None or common.label is not None, folders != (None, None)
+    name = method or choose_edit(changed, bool(rewards), shown)
+    given = take_numbers(name, numbers)
+    require_goal(name, changed, bool(rewards), shown)
     refuse_unused(name, source, changed, bool(rewards), numbers, count, common)
     x, picture = read_image(photo, span=common.range)
     level = read_strength_option(strength, size_of(x))
     maps = [Path(strength)] if isinstance(level, Tensor) and strength is not None else []
+    examples = read_examples(folders, size_of(x), common.range) if shown else None
     outputs = plan_outputs(
         common.output,
         photo,
@@ -105,6 +97,8 @@ def edit_job(
             **told(common),
             "source": source,
             "rewards": list(rewards),
+            "with": folders[0] and str(folders[0]),
+            "without": folders[1] and str(folders[1]),
             "strength": strength,
             "method": name,
             **numbers,
@@ -123,11 +117,64 @@ def edit_job(
         model=guard_model(watch, before),
         target=None if after is None else guard_model(watch, after),
         rewards=total,
-        method=chosen,
+        make=lambda boundary=None: make_edit(name, boundary, **given),
+        examples=examples,
         strength=level,
         outputs=outputs,
         seeds=range(seed, seed + count),
     )
+
+
+def require_goal(name: str, changed: bool, rewarded: bool, shown: bool) -> None:
+    """Refuse a method without its goal, or with one that it does not take.
+
+    Raises
+    ------
+    Misuse
+        It was not given what `TAKES` says, or given something else.
+    """
+    goals = {"target": changed, "reward": rewarded, "examples": shown}
+    words = {"target": "--prompt or --label", "reward": "--reward", "examples": "--with or --without"}
+    for goal, given in goals.items():
+        if given and goal not in TAKES[name]:
+            raise Misuse(
+                f"The method {name} takes no {words[goal]}.", "Leave it out, or give another --method."
+            )
+    if not any(goals.values()):
+        raise Misuse("Nothing is to be changed.", "Give --prompt, --label, --reward or --with.")
+
+
+def read_examples(
+    folders: tuple[Path | None, Path | None], size: tuple[int, int], span: tuple[float, float] | None
+) -> tuple[Tensor, Tensor]:
+    """The images of both folders, brought to a size: `[n, 3, h, w]` and `[m, 3, h, w]` in [-1, 1].
+
+    Raises
+    ------
+    Misuse
+        A folder is missing or has no image, an image cannot be read, or there is no memory for their states.
+    """
+    found = []
+    for word, folder in zip(("--with", "--without"), folders, strict=True):
+        if folder is None:
+            raise Misuse(f"The boundary has two sides, and {word} is missing.", f"Give {word} FOLDER.")
+        files = sorted(f for f in folder.iterdir() if f.suffix.lower() in FORMATS) if folder.is_dir() else []
+        if not files:
+            raise Misuse(f"{word} {folder} is no folder of images.", "Give one with an image or more.")
+        check_room(4 * STATES * 3 * size[0] * size[1] * len(files), torch.device("cpu"), "Give fewer images.")
+        found.append(torch.cat([bring_to(read_image(file, span=span)[0], size) for file in files]))
+    return found[0], found[1]
+
+
+def bring_to(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """The picture x `[1, 3, h, w]` in [-1, 1] at another size, by bicubic interpolation without aliases.
+
+    >>> bring_to(torch.ones(1, 3, 8, 6), (4, 4)).shape
+    torch.Size([1, 3, 4, 4])
+    """
+    if tuple(x.shape[-2:]) == size:
+        return x
+    return interpolate(x, size, mode="bicubic", antialias=True).clamp(-1, 1)
 
 
 def refuse_unused(

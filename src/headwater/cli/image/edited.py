@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
@@ -25,12 +25,13 @@ from headwater.cli.shared.outputs import Outputs
 from headwater.cli.shared.rewards import round_each
 from headwater.cli.shared.terminal import say
 from headwater.flows.latent import LatentModel
-from headwater.image.editing import edit_picture
+from headwater.image.editing import edit_picture, find_picture_boundary
 from headwater.image.io.files import write_image
 from headwater.image.io.picture import Picture
 from headwater.image.rewards import rank_text
 from headwater.optimizers.status import Status
 from headwater.problem.rewards import FIRST_DRAW, RewardSum
+from headwater.recipes.editing.boundary import Boundary
 from headwater.solvers import DDIM, EULER, solve
 
 LARGEST_RESIDUAL = 0.01
@@ -45,6 +46,8 @@ DEFINITIONS = {
     "text_place": "place of the prompt among the captions of the model pictograms, 1 the best, by a judge that "
     "guided nothing",
     "inversion_residual": "by how much the steps of the inversion miss, the largest rms, in units of the state",
+    "boundary": "the share of the examples on their own side, and how far from it those with the attribute lie on "
+    "average, in units of the state",
     "evaluations": "calls of the network, those of gradients included",
 }
 
@@ -60,7 +63,9 @@ class EditJob(PriorJob):
     model: Model
     target: Model | None
     rewards: RewardSum | None
-    method: Any
+    make: Callable[..., Any]
+    """The method, from the boundary where there are examples."""
+    examples: tuple[Tensor, Tensor] | None
     strength: float | Tensor | None
     outputs: Outputs
     seeds: range
@@ -70,11 +75,11 @@ class EditJob(PriorJob):
     def work(self) -> None:
         """Edit one seed after another, and write each when it is done."""
         photo = self.photo.to(self.device)
-        total = None if self.rewards is None else self.rewards.standardise(self.draws)
+        total, method = self.total, self.make() if self.boundary is None else self.make(self.boundary)
         strength = self.strength.to(self.device) if isinstance(self.strength, Tensor) else self.strength
         for seed, file in zip(self.seeds, self.outputs.main, strict=True):
             found = edit_picture(
-                self.method, self.model, photo, [seed], target=self.target, reward=total, strength=strength
+                method, self.model, photo, [seed], target=self.target, reward=total, strength=strength
             )
             write_image(found.x.cpu(), file, self.picture.with_colour(), overwrite=self.overwrite)
             result = found.result
@@ -83,7 +88,7 @@ class EditJob(PriorJob):
             row |= {"distance": round(rms(found.x - photo), 4), **self.kept(found.made - photo)}
             if not math.isnan(miss := float(result.residual[0])):
                 row["inversion_residual"] = float(f"{miss:.1e}")
-            known = [self.describe(x, total) for x in (photo, found.x)]
+            known = [self.describe(x) for x in (photo, found.x)]
             row |= {key: round_each({"before": known[0][key], "after": known[1][key]}, 0) for key in known[0]}
             self.rows_done.append(row)
             self.edited.append(found.x[0].cpu())
@@ -92,6 +97,23 @@ class EditJob(PriorJob):
                 say(sentence(row))
             if self.interrupted():
                 return
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing may change."""
+        return not isinstance(self.strength, Tensor) and self.strength == 0
+
+    @cached_property
+    def total(self) -> RewardSum | None:
+        """The rewards in standard deviations among draws, without which nothing is compared where nothing changes."""
+        return self.rewards if self.rewards is None or self.held else self.rewards.standardise(self.draws)
+
+    @cached_property
+    def boundary(self) -> Boundary | None:
+        """That between the examples, if there are some."""
+        if self.examples is None:
+            return None
+        return find_picture_boundary(self.model, *(x.to(self.device) for x in self.examples))
 
     @cached_property
     def draws(self) -> Tensor:
@@ -114,12 +136,14 @@ class EditJob(PriorJob):
         where = (self.strength == 0).expand(1, change.shape[1], -1, -1).to(change.device)
         return {"kept_distance": round(rms(change[where]), 4)}
 
-    def describe(self, x: Tensor, total: RewardSum | None) -> dict[str, Any]:
+    def describe(self, x: Tensor) -> dict[str, Any]:
         """The rewards and the judgement of pictures `[batch, 3, h, w]`."""
         found: dict[str, Any] = {}
-        if self.rewards is not None and total is not None:
+        if self.rewards is not None and self.total is not None:
             with torch.no_grad():
-                found = {"rewards": self.rewards.values(x), "standard_deviations": total(x)}
+                found = {"rewards": self.rewards.values(x)}
+                if not self.held:
+                    found["standard_deviations"] = self.total(x)
         if self.common.prompt is not None and can_judge_text(self.common):
             found["text_place"] = 1 + rank_text(x, self.common.prompt)
         return found
@@ -138,7 +162,9 @@ class EditJob(PriorJob):
 
     def facts(self) -> Mapping[str, Any]:
         """The model, the label, the definitions."""
-        return {**super().facts(), "definitions": DEFINITIONS}
+        plane = self.boundary
+        known = {} if plane is None else {"boundary": {n: getattr(plane, n) for n in ("separated", "reach")}}
+        return {**super().facts(), **known, "definitions": DEFINITIONS}
 
     def show(self, report: Mapping[str, Any]) -> None:
         """The photo, the map if there is one, and the results, side by side."""

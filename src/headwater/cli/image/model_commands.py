@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from headwater.cli.image.options import NO_COMMON, Common, Size
 from headwater.cli.shared.options import (
+    EXAMPLES,
     MOST_GRADIENTS,
     MOST_SAMPLES,
     MOST_STEPS,
@@ -114,6 +115,9 @@ def edit(
     reward: Rewards = (),
     weight: Annotated[float | None, number(0.001, 1000, group=REWARDS)] = None,
     gradients: Annotated[int | None, whole(1, MOST_GRADIENTS, group=REWARDS)] = None,
+    with_: Annotated[Path | None, Parameter(name="--with", metavar="FOLDER", group=EXAMPLES)] = None,
+    without: Annotated[Path | None, Parameter(metavar="FOLDER", group=EXAMPLES)] = None,
+    distance: Annotated[float | None, number(-10_000, 10_000, group=EXAMPLES)] = None,
     strength: Annotated[str | None, Parameter(metavar="NUMBER|FILE")] = None,
     method: EditName | None = None,
     steps: Annotated[int | None, whole(1, MOST_STEPS)] = None,
@@ -121,7 +125,9 @@ def edit(
     seed: Seed = 0,
     common: Common = NO_COMMON,
 ) -> int:
-    """Change a picture: towards another --prompt or --label, or to more of a --reward, and keep the rest.
+    """Change a picture: towards another --prompt or --label, more of a --reward, or what examples have.
+
+    The rest of it is kept.
 
     Parameters
     ----------
@@ -135,25 +141,36 @@ def edit(
         How much the rewards count, about their rise in standard deviations among draws of the model.
     gradients
         Most gradient evaluations, of the methods reward and trajectory.
+    with_
+        A folder of images that have what the photo is to get; they are brought to its size.
+    without
+        A folder of images without it.
+    distance
+        How far beyond the boundary between the examples the photo goes, in units of the model's state, below 0 to the
+        side without it; by default as far as the examples with it lie.
     strength
         How much may change, 0 to 1; or an image of the same size: white may change, black is kept, grey is freed
         late. By default the method's own.
     method
-        For a prompt or a label: the difference of two velocities (dual-velocity), inversion, noise (sdedit),
-        controlled ODEs (rectified), the h-transform (h-edit). For a reward: control of the source (reward), of the
-        trajectory (trajectory), h-edit. By default dual-velocity, reward, and h-edit where both are given.
+        For a prompt or a label: the difference of two velocities (flowedit), inversion, noise (sdedit), controlled
+        ODEs (rf-inversion), the h-transform (h-edit). For a reward: control of the source (reward), of the
+        trajectory (trajectory), h-edit. For examples: the normal of their boundary (boundary). By default flowedit,
+        reward, h-edit where both are given, and boundary.
     steps
         Steps of the ODE or SDE over its whole length; by default the method's.
     count
-        How many results, with a seed each; one of the methods inversion, reward and trajectory, which draw nothing.
+        How many results, with a seed each; one of the methods inversion, reward, trajectory and boundary, which draw
+        nothing.
     seed
         Seed of the first result.
     """
     from headwater.cli.image.edit_request import edit_job
     from headwater.cli.shared.job import run
 
-    numbers = {"steps": steps, "weight": weight, "gradients": gradients}
-    return run(edit_job(photo, source, reward, strength, method, numbers, count, seed, common))
+    numbers = {"steps": steps, "weight": weight, "gradients": gradients, "distance": distance}
+    return run(
+        edit_job(photo, source, reward, (with_, without), strength, method, numbers, count, seed, common)
+    )
 
 
 def invert(photo: Path, /, *, steps: Steps = 24, common: Common = NO_COMMON) -> int:

@@ -16,6 +16,7 @@ OUTPUT = Group("Output", sort_key=3)
 MODEL = Group("Model and machine", sort_key=4)
 SEARCH = Group("Restoration", sort_key=1)
 REWARDS = Group("Rewards", sort_key=1)
+EXAMPLES = Group("Examples", sort_key=1)
 SCORES = Group("Scores without a gradient", sort_key=1)
 POSTERIOR = Group("How sure it is", sort_key=2)
 
@@ -48,7 +49,9 @@ MethodName = Literal[
 """The names of `recipes.methods`, without an import of torch; a test holds them equal."""
 SearchName = Literal["best-of-n", "cma", "es", "fk", "code", "scg"]
 """The names of `recipes.blackbox.methods`, without an import of torch; a test holds them equal."""
-EditName = Literal["dual-velocity", "inversion", "sdedit", "rectified", "h-edit", "reward", "trajectory"]
+EditName = Literal[
+    "flowedit", "inversion", "sdedit", "rf-inversion", "h-edit", "reward", "trajectory", "boundary"
+]
 """The names of `recipes.editing.methods`, without an import of torch; a test holds them equal."""
 SamplerName = Literal["perturb-and-map", "pcn", "mala", "hmc", "sgld"]
 """The names of `cli.shared.posterior.SAMPLERS`; a test holds them equal."""

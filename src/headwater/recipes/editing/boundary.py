@@ -7,6 +7,7 @@ x_t of the original;  x_t <- x_t + (d - (n . x_t + b)) n;  solve on to t = 1
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,11 +15,11 @@ import torch
 from torch import Tensor
 
 from headwater.errors import Misuse
-from headwater.flows.flow import Flow
+from headwater.flows.flow import Flow, require_full_precision
 from headwater.problem.batch import per_problem
 from headwater.problem.rewards import Reward
 from headwater.recipes.editing.edit import EditResult, Session, refuse
-from headwater.solvers.fixed import solve, uniform_grid
+from headwater.solvers.fixed import reverse_grid, solve, uniform_grid
 from headwater.solvers.method import MIDPOINT, Method
 
 
@@ -36,6 +37,8 @@ class Boundary:
         t, in [0, 1).
     separated
         The share of the examples on their own side.
+    reach
+        The mean of n . x_t + b over the examples with the attribute.
 
     Examples
     --------
@@ -48,6 +51,7 @@ class Boundary:
     offset: float
     time: float
     separated: float
+    reach: float = 1.0
 
     def distance(self, x: Tensor) -> Tensor:
         """n . x_t + b of states x at the time t `[batch, *event]`, `[batch]`."""
@@ -85,7 +89,8 @@ def find_boundary(
     Raises
     ------
     Misuse
-        If a set is empty, or the time or the ridge is out of range.
+        If a set is empty, of other events than the flow's, not finite or in half precision; if both sets have the
+        same mean at the time, or states there that are not finite; or if the time or the ridge is out of range.
 
     References
     ----------
@@ -106,32 +111,55 @@ def find_boundary(
             f"A boundary at t = {time:g} with a ridge of {ridge:g} does not exist.",
             "Give a time from 0 to below 1, and a positive ridge.",
         )
-    if len(with_it) == 0 or len(without) == 0:
-        raise Misuse(
-            "A set of examples is empty.", "Give samples with the attribute, and samples without it."
-        )
+    check_examples(flow, with_it, "with")
+    check_examples(flow, without, "without")
     with torch.no_grad():
         back = uniform_grid(steps, 1.0, time)
         states = solve(flow, torch.cat([with_it, without]), method=method, steps=back)
+    if not bool(torch.isfinite(states).all()):
+        raise Misuse(
+            f"The flow carries an example to a state at t = {time:g} that is not finite.",
+            "Give more steps, a later time, or other examples.",
+        )
     x = states.flatten(1).to(torch.float64)
     y = torch.cat([x.new_ones(len(with_it)), -x.new_ones(len(without))])
+    n, offset = separate(x, y, ridge)
+    side = x @ n + offset
+    right, reach = float((torch.sign(side) == y).double().mean()), float(side[y > 0].mean())
+    return Boundary(n.reshape(flow.shape).to(states), offset, time, right, reach)
+
+
+def check_examples(flow: Flow, x: Tensor, which: str) -> None:
+    """Refuse examples x that are no samples `[n, *event]` of the flow; `which` is "with" or "without"."""
+    if not isinstance(x, Tensor) or x.ndim == 0 or len(x) == 0 or tuple(x.shape[1:]) != flow.shape:
+        got = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise Misuse(
+            f"The examples {which} the attribute have {got}, the flow has events {flow.shape}.",
+            "Give a tensor [n, *flow.shape] of one sample or more with it, and one of samples without it.",
+        )
+    require_full_precision(x)
+    if not bool(torch.isfinite(x).all()):
+        raise Misuse(
+            f"The examples {which} the attribute are not finite.", "Give samples without NaN and infinity."
+        )
+
+
+def separate(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, float]:
+    """n `[size]`, of length 1, and b of the ridge regression of y `[n]`, +1 or -1, on x `[n, size]`, float64."""
     a, b = x[y > 0].mean(0), x[y < 0].mean(0)
     middle = (a + b) / 2
-    share = torch.where(y > 0, 0.5 / len(with_it), 0.5 / len(without)).sqrt()
+    if not bool((a - b).norm() > 1e-9 * x.square().sum(1).mean().sqrt()):
+        raise Misuse(
+            "The examples with and without the attribute have the same mean.", "Give sets that differ in it."
+        )
+    share = torch.where(y > 0, 0.5 / (y > 0).sum(), 0.5 / (y < 0).sum()).sqrt()
     # The dual form: as many equations as examples, however many entries an event has.
     rows = share[:, None] * (x - middle)
     gram = rows @ rows.T
     level = ridge * gram.diagonal().mean()
     w = rows.T @ torch.linalg.solve(gram + level * torch.eye(len(x), device=x.device), share * y)
-    length = w.norm()
-    if not bool(length > 0):
-        raise Misuse(
-            "The examples with and without the attribute are the same.", "Give sets that differ in it."
-        )
-    n = w / length
-    offset = -float(n @ middle)
-    right = float((torch.sign(x @ n + offset) == y).double().mean())
-    return Boundary(n.reshape(flow.shape).to(states), offset, time, right)
+    n = w / w.norm()
+    return n, -float(n @ middle)
 
 
 @dataclass(frozen=True)
@@ -143,7 +171,8 @@ class BoundaryEdit:
     boundary
         From `find_boundary`.
     distance
-        d, on the side of the attribute where positive, in units of the state.
+        d, on the side of the attribute where positive, in units of the state; None is the boundary's reach, where
+        its examples with the attribute lie.
     method, steps
         The solve back to the boundary's time, and on from there.
 
@@ -170,9 +199,17 @@ class BoundaryEdit:
     """
 
     boundary: Boundary
-    distance: float = 1.0
+    distance: float | None = None
     method: Method = MIDPOINT
     steps: int = 12
+
+    def __post_init__(self) -> None:
+        if self.distance is not None and not math.isfinite(self.distance):
+            raise Misuse(f"The distance is {self.distance:g}.", "Give a finite number, or None.")
+        if not 0 <= self.boundary.time < 1:
+            raise Misuse(
+                f"The boundary lies at t = {self.boundary.time:g}.", "Give one at a time from 0 to below 1."
+            )
 
     def __call__(
         self,
@@ -186,16 +223,21 @@ class BoundaryEdit:
     ) -> EditResult:
         """Edited samples x1 `[batch, *event]`; nothing is drawn, no target and no reward taken."""
         refuse("An edit along a boundary's normal", target=target, reward=reward)
-        plane, session = self.boundary, Session.begin(flow, x1, seeds, None, strength)
-        if tuple(plane.normal.shape) != flow.shape:
+        session = Session.begin(flow, x1, seeds, None, strength)
+        if tuple(self.boundary.normal.shape) != flow.shape:
             raise Misuse(
-                f"The boundary is one of events {tuple(plane.normal.shape)}, the flow has {flow.shape}.",
+                f"The boundary is one of events {tuple(self.boundary.normal.shape)}, the flow has {flow.shape}.",
                 "Find the boundary by this flow.",
             )
+        return session.edit_free(self.move)
+
+    def move(self, session: Session, reward: None, rows: Tensor) -> EditResult:
+        """The originals of a session, moved along the normal."""
+        plane, times = self.boundary, uniform_grid(self.steps, self.boundary.time, 1.0)
         with torch.no_grad():
-            x = solve(flow, session.x1, steps=uniform_grid(self.steps, 1.0, plane.time), method=self.method)
-            move = per_problem(self.distance - plane.distance(x), x) * plane.normal.to(x)
-            x = x + session.strength * move
-            x = solve(flow, x, steps=uniform_grid(self.steps, plane.time, 1.0), method=self.method)
+            x = solve(session.flow, session.x1, steps=reverse_grid(times), method=self.method)
+            goal = plane.reach if self.distance is None else self.distance
+            move = per_problem(goal - plane.distance(x), x) * plane.normal.to(x)
+            x = solve(session.flow, x + session.strength * move, steps=times, method=self.method)
         session.evaluations += 2 * self.steps * self.method.evaluations
         return session.result(x)

@@ -2,19 +2,22 @@
 
 Every method is called as `method(flow, x1, seeds, target=..., reward=..., strength=...)`. `flow` explains the
 original x1, `target` is the same model under a changed condition. A part of strength s is held to the original until
-the time 1 - s and free from then on (Differential Diffusion, Levin & Fried 2023): 0 keeps it, 1 makes it anew.
+the time 1 - s and free from then on (Differential Diffusion, Levin & Fried 2023): 0 keeps it, 1 makes it anew. A
+problem without a free part is its original, and nothing is evaluated for it (but for `RFInversion`, which holds by a
+pull of its own).
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from headwater.dflow.result import Result
+from headwater.dflow.result import Callback, Event, Result
 from headwater.errors import Misuse
 from headwater.flows.composed import have_one_path
 from headwater.flows.flow import Flow, require_full_precision
@@ -23,12 +26,14 @@ from headwater.problem.batch import per_problem, select
 from headwater.problem.rewards import Reward, reward_at
 from headwater.solvers.checks import require_evaluation_mode
 from headwater.solvers.fixed import Grid
-from headwater.solvers.fixed_point import invert_fixed_point
+from headwater.solvers.fixed_point import FixedPointInversion, invert_fixed_point
 from headwater.solvers.method import Method
 from headwater.solvers.stochastic import draw_step, path_generators
 
 Step = Callable[[Tensor, Tensor, int], Tensor]
 """step(rows, x, k): the states at time k + 1 of the problems in `rows` int64 `[n]` from theirs at time k."""
+PartEdit = Callable[["Session", Any, Tensor], "EditResult"]
+"""edit(session, reward, rows): the result of a session of the problems `rows` int64 `[n]` of a batch."""
 ROUNDING = 1e-6
 """How much earlier than 1 - s a part may be freed, so that s = 0.25 is free at t = 0.75."""
 
@@ -41,7 +46,8 @@ class EditResult(Result):
     ----------
     x0, x1, cost, measure, status, gradients, nfe_per_gradient, trace, state, preparation, on_flow
         As in `Result`; x0 is NaN where the method has no source point. A problem whose state became NaN or infinite
-        is DIVERGED, and its x1 is the original.
+        is DIVERGED, and its x1 is the original. With a problem of strength 0 throughout in the batch the state is
+        None.
     distance
         rms of x1 less the original, in data units, float64 `[batch]`.
     reward
@@ -111,6 +117,33 @@ class Session:
         none = torch.full((len(x1),), torch.nan, dtype=torch.float64)
         return cls(flow, target or flow, x1.detach(), list(seeds), s, spent, path_generators(seeds), none)
 
+    def select(self, rows: Tensor) -> Session:
+        """The edit of the problems `rows` int64 `[n]`, before anything is spent."""
+        at, numbers = rows.to(self.x1.device), rows.tolist()
+        return Session(
+            self.flow.select(rows),
+            self.target.select(rows),
+            self.x1[at],
+            [self.seeds[i] for i in numbers],
+            self.strength[at],
+            torch.zeros_like(self.evaluations[rows]),
+            [self.generators[i] for i in numbers],
+            self.residual[rows],
+        )
+
+    def edit_free(self, edit: PartEdit, reward: Reward | None = None) -> EditResult:
+        """The result of `edit(session, reward, rows)` for the problems of which a part is free; the others are held.
+
+        A held problem is its original, and nothing is evaluated for it.
+        """
+        rows = (self.strength > 0).flatten(1).any(1).nonzero()[:, 0].cpu()
+        if len(rows) == len(self.x1):
+            return edit(self, reward, rows)
+        held = self.result(self.x1, reward=reward)
+        if len(rows) == 0:
+            return held
+        return put_results(held, edit(self.select(rows), select(reward, rows), rows), rows)
+
     def follow(self, grid: Grid, states: Sequence[Tensor], step: Step) -> Tensor:
         """The edited state at the last time, in the shape of the last of `states`.
 
@@ -145,6 +178,10 @@ class Session:
             found = invert_fixed_point(
                 self.flow, self.x1, method=method, steps=grid, iterations=iterations, tolerance=tolerance
             )
+        return self.take(found)
+
+    def take(self, found: FixedPointInversion) -> tuple[Tensor, ...]:
+        """The states of an inversion of the originals at every time, rising; counted."""
         self.evaluations += found.evaluations
         self.residual = found.residual.cpu()
         return found.states
@@ -179,6 +216,33 @@ class Session:
             reward=none if reward is None else value_of(reward, x1),
             residual=self.residual,
         )
+
+
+def put_results(held: EditResult, found: EditResult, rows: Tensor) -> EditResult:
+    """The results of all problems: those `found` of `rows` int64 `[n]`, and those that are held."""
+    names = ("x0", "x1", "cost", "measure", "gradients", "preparation", "distance", "reward", "residual")
+    each = {name: getattr(held, name).clone() for name in names}
+    for name, whole in each.items():
+        whole[rows] = getattr(found, name).to(whole)
+    trace = found.trace.new_full((len(found.trace), 2, len(held.x1)), torch.nan)
+    trace[..., rows] = found.trace
+    status = list(held.status)
+    for i, one in zip(rows.tolist(), found.status, strict=True):
+        status[i] = one
+    return replace(found, **each, trace=trace, status=tuple(status), state=None)
+
+
+def report_rows(callback: Callback | None, rows: Tensor, count: int) -> Callback | None:
+    """The callback of a run of the problems `rows` int64 `[n]`, in the numbers of the whole batch."""
+    if callback is None:
+        return None
+
+    def report(event: Event) -> Status | None:
+        best = event.best.new_full((count,), torch.nan)
+        best[rows] = event.best
+        return callback(replace(event, active=rows[event.active], best=best))
+
+    return report
 
 
 def check_edit(

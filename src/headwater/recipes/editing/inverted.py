@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -17,11 +17,12 @@ from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.problem.rewards import Reward
 from headwater.recipes.editing.edit import EditResult, Session, pairs_of, refuse
+from headwater.solvers.dual_conditional import invert_dual_conditional
 from headwater.solvers.fixed import Grid, full_grid, reverse_grid
 from headwater.solvers.method import DDIM, Method
 from headwater.solvers.reversible import Pair, Reversible
 
-Inversion = Literal["reversible", "fixed-point", "plain"]
+Inversion = Literal["reversible", "fixed-point", "dual-conditional", "plain"]
 
 
 @dataclass(frozen=True)
@@ -29,20 +30,23 @@ class InversionEdit:
     """Inverts the original under the flow, and solves back under the target.
 
     Without a target it returns the original: to rounding if reversible, to the tolerance where a fixed point
-    converged, up to the error of the method if plain.
+    converged, up to the pull if dual-conditional, up to the error of the method if plain.
 
     Parameters
     ----------
     inversion
         "reversible" couples two copies of the state, at twice the evaluations of the method each way; "fixed-point"
-        solves every step for the state before it; "plain" runs the ODE backwards.
+        solves every step for the state before it; "dual-conditional" does so with the noise drawn to the original;
+        "plain" runs the ODE backwards.
     method
-        The rule for one step.
+        The rule for one step; `DDIM` for a dual-conditional inversion.
     steps
         Steps over all of [0, 1], or the times. Times that are short where the velocity is steep, such as those of
         `logit_grid`, are what a schedule for editing amounts to.
     iterations, tolerance
         Of a fixed point, see `invert_fixed_point`.
+    pull
+        Of a dual-conditional inversion, see `invert_dual_conditional`.
     coupling
         Of the reversible solver.
 
@@ -55,7 +59,8 @@ class InversionEdit:
     References
     ----------
     Song et al., "Denoising diffusion implicit models", ICLR 2021, section 4.3; McCallum & Foster 2024 and Garibi et
-    al. 2024 for the inversions; Lin et al., "Schedule your edit", NeurIPS 2024, for times that suit inversion.
+    al. 2024 for the inversions; Li et al. 2025 for that with a reference; Lin et al.,
+    "Schedule your edit", NeurIPS 2024, for times that suit inversion.
 
     Examples
     --------
@@ -73,12 +78,18 @@ class InversionEdit:
     steps: int | Sequence[float] = 24
     iterations: int = 20
     tolerance: float = 1e-5
+    pull: float = 0.016
     coupling: float = 0.99
 
     def __post_init__(self) -> None:
-        if self.inversion not in ("reversible", "fixed-point", "plain"):
+        if self.inversion not in get_args(Inversion):
             raise Misuse(
-                f"There is no inversion {self.inversion!r}.", "Give reversible, fixed-point or plain."
+                f"There is no inversion {self.inversion!r}.", f"Give one of {', '.join(get_args(Inversion))}."
+            )
+        if not self.pull >= 0 or (self.inversion == "dual-conditional" and self.method != DDIM):
+            raise Misuse(
+                f"A pull of {self.pull:g}, or another method than DDIM with a pull, is no inversion.",
+                "Give a pull of 0 or more, and for a dual-conditional inversion the method DDIM.",
             )
         Reversible(self.method, full_grid(self.steps), self.coupling)
 
@@ -95,10 +106,13 @@ class InversionEdit:
         """Edited samples x1 `[batch, *event]` of originals `[batch, *event]`; nothing is drawn, no reward taken."""
         refuse("An edit by inversion", reward=reward)
         session, grid = Session.begin(flow, x1, seeds, target, strength), full_grid(self.steps)
+
+        def edit(part: Session, reward: None, rows: Tensor) -> EditResult:
+            made = self.edit_pairs if self.inversion == "reversible" else self.edit_states
+            return part.result(made(part, grid))
+
         with torch.no_grad():
-            if self.inversion == "reversible":
-                return session.result(self.edit_pairs(session, grid))
-            return session.result(self.edit_states(session, grid))
+            return session.edit_free(edit)
 
     def edit_pairs(self, session: Session, grid: Grid) -> Tensor:
         """The edit by the coupled solver, whose state is a pair."""
@@ -115,10 +129,20 @@ class InversionEdit:
         return session.follow(grid, [torch.stack([p.y, p.z], 1) for p in path], step)[:, 0]
 
     def edit_states(self, session: Session, grid: Grid) -> Tensor:
-        """The edit by a fixed point or a plain inversion."""
+        """The edit by a fixed point, with or without a reference, or a plain inversion."""
         steps, states = pairs_of(grid), [session.x1]
         if self.inversion == "fixed-point":
             states = list(session.invert(self.method, grid, self.iterations, self.tolerance))
+        elif self.inversion == "dual-conditional":
+            found = invert_dual_conditional(
+                session.flow,
+                session.x1,
+                pull=self.pull,
+                steps=grid,
+                iterations=self.iterations,
+                tolerance=self.tolerance,
+            )
+            states = list(session.take(found))
         else:
             for t_next, t in pairs_of(reverse_grid(grid)):
                 states.insert(0, self.method.step(session.flow, session.flow.path, states[0], t_next, t))

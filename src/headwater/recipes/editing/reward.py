@@ -22,7 +22,14 @@ from headwater.optimizers import LBFGS, Optimizer
 from headwater.problem.batch import Each, per_problem
 from headwater.problem.cost import Cost, WeightedSum
 from headwater.problem.rewards import Reward
-from headwater.recipes.editing.edit import EditResult, Session, begin_by_reward, rms_distance, value_of
+from headwater.recipes.editing.edit import (
+    EditResult,
+    Session,
+    begin_by_reward,
+    report_rows,
+    rms_distance,
+    value_of,
+)
 from headwater.solvers.differentiation import Strategy
 from headwater.solvers.fixed import full_grid
 from headwater.solvers.method import DDIM, Method
@@ -102,9 +109,19 @@ class RewardEdit:
         session, goal = begin_by_reward(
             "An edit by control of the source", flow, x1, seeds, target, reward, strength
         )
+
+        def edit(part: Session, goal: Reward, rows: Tensor) -> EditResult:
+            return self.control_source(part, goal, gradient, report_rows(callback, rows, len(x1)))
+
+        return session.edit_free(edit, goal)
+
+    def control_source(
+        self, session: Session, goal: Reward, gradient: Strategy | None, callback: Callback | None
+    ) -> EditResult:
+        """The edit of a session, by a reward without a schedule."""
         y0 = session.invert(self.method, full_grid(self.steps), self.iterations, self.tolerance)[0]
         result = control(
-            flow,
+            session.flow,
             WeightedSum(((-self.weight, goal), (1.0, self.distance(session)))),
             y0,
             prior=NearDraw(y0),

@@ -22,7 +22,14 @@ from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.problem.batch import select
 from headwater.problem.rewards import Reward
-from headwater.recipes.editing.edit import ROUNDING, EditResult, begin_by_reward, pairs_of
+from headwater.recipes.editing.edit import (
+    ROUNDING,
+    EditResult,
+    Session,
+    begin_by_reward,
+    pairs_of,
+    report_rows,
+)
 from headwater.solvers.differentiation import Direct
 from headwater.solvers.fixed import Grid, full_grid
 from headwater.solvers.method import DDIM, EULER, Method
@@ -92,10 +99,18 @@ class TrajectoryEdit:
         session, goal = begin_by_reward(
             "An edit by trajectory control", flow, x1, seeds, target, reward, strength
         )
-        grid = full_grid(self.steps)
+
+        def edit(part: Session, goal: Reward, rows: Tensor) -> EditResult:
+            return self.control_trajectory(part, goal, report_rows(callback, rows, len(x1)))
+
+        return session.edit_free(edit, goal)
+
+    def control_trajectory(self, session: Session, goal: Reward, callback: Callback | None) -> EditResult:
+        """The edit of a session, by a reward without a schedule."""
+        grid, flow = full_grid(self.steps), session.flow
         y0 = session.invert(self.method, grid, self.iterations, self.tolerance)[0]
         steered = SteeredSolve(flow, y0, session.strength, grid, self.method)
-        w = x1.new_zeros(len(x1), len(grid) - 1, *flow.shape)
+        w = y0.new_zeros(len(y0), len(grid) - 1, *flow.shape)
         still = Flow(lambda x, t: 0 * x, tuple(w.shape[1:]))  # the controls themselves are what is sought
         result = control(
             still,

@@ -22,7 +22,7 @@ from headwater.solvers.fixed import full_grid
 
 
 @dataclass(frozen=True)
-class DualVelocityEdit:
+class FlowEdit:
     """Moves the original along the target's velocity less its own, averaged over fresh noise.
 
     Parameters
@@ -47,7 +47,7 @@ class DualVelocityEdit:
     >>> from headwater import Gaussian
     >>> flow = Gaussian(torch.zeros(1), torch.tensor([1.0])).flow
     >>> target = Gaussian(torch.tensor([5.0]), torch.tensor([1.0])).flow
-    >>> round(DualVelocityEdit(steps=3)(flow, torch.ones(1, 1), [0], target=target, strength=1.0).x1.item(), 4)
+    >>> round(FlowEdit(steps=3)(flow, torch.ones(1, 1), [0], target=target, strength=1.0).x1.item(), 4)
     6.0
     """
 
@@ -70,7 +70,7 @@ class DualVelocityEdit:
         strength: float | Tensor = 0.75,
     ) -> EditResult:
         """Edited samples x1 `[batch, *event]` of originals `[batch, *event]`; it takes no reward."""
-        refuse("An edit by two velocities", reward=reward)
+        refuse("FlowEdit", reward=reward)
         session, grid = Session.begin(flow, x1, seeds, target, strength), full_grid(self.steps)
         steps = pairs_of(grid)
 

@@ -31,7 +31,7 @@ Eta = float | Callable[[float], float]
 
 
 @dataclass(frozen=True)
-class RectifiedStochasticEdit:
+class RFInversion:
     """Carries the original to a source point near a draw, and solves the target, held to the original at first.
 
     Parameters
@@ -63,7 +63,7 @@ class RectifiedStochasticEdit:
     >>> from headwater import Gaussian
     >>> flow = Gaussian(torch.zeros(1), torch.tensor([1.0])).flow
     >>> target = Gaussian(torch.tensor([5.0]), torch.tensor([1.0])).flow
-    >>> hold = RectifiedStochasticEdit(eta=1.0)
+    >>> hold = RFInversion(eta=1.0)
     >>> [round(hold(flow, torch.ones(1, 1), [0], target=target, strength=s).x1.item(), 1) for s in (0.0, 0.5, 1.0)]
     [1.0, 3.3, 6.5]
     """
@@ -100,7 +100,7 @@ class RectifiedStochasticEdit:
         strength: float | Tensor = 0.75,
     ) -> EditResult:
         """Edited samples x1 `[batch, *event]` of originals `[batch, *event]`; it takes no reward."""
-        refuse("A rectified stochastic edit", reward=reward)
+        refuse("RF-Inversion", reward=reward)
         session, grid = Session.begin(flow, x1, seeds, target, strength), full_grid(self.steps)
         with torch.no_grad():
             x = self.invert(session, flow.noise(seeds).to(x1))
