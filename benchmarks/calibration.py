@@ -127,25 +127,30 @@ def curve(x: Tensor) -> Tensor:
     return x[:, :1] + 0.5 * x[:, 1:].square()
 
 
+def radius(x: Tensor) -> Tensor:
+    """The distance of two numbers from the origin: the posterior is a ring, denser on one side."""
+    return x.norm(dim=1, keepdim=True)
+
+
 def cases() -> dict[str, Callable[[], Case]]:
     a = torch.tensor([[1.0, 0.5, 0.0, 0.0], [0.0, 1.0, -1.0, 0.5]])
     cov = torch.tensor(
         [[1.0, 0.8, 0.2, 0.0], [0.8, 1.0, 0.4, 0.1], [0.2, 0.4, 0.5, 0.2], [0.0, 0.1, 0.2, 2.0]]
     )
-    half = torch.eye(16)[:8]
     means, wide = torch.tensor([[-2.0, 0.0], [2.0, 0.5], [0.0, -2.0]]), torch.tensor([0.5, 0.4, 0.6])
     second = torch.tensor([[0.3, 1.0]])
     grid = logit_grid(2)
     return {
         "gaussian": lambda: Case(Gaussian(torch.ones(4), cov).flow, Rows(a), 0.3, grid, by_algebra),
-        "sharp": lambda: Case(
-            Gaussian(torch.zeros(16), torch.ones(16)).flow, Rows(half), 0.05, grid, by_algebra
-        ),
+        "sharp": lambda: Case(Gaussian(torch.ones(4), cov).flow, Rows(a), 0.01, grid, by_algebra),
         "mixture": lambda: Case(
             GaussianMixture([0.5, 0.3, 0.2], means, wide).flow, Rows(second), 0.3, grid, by_quadrature
         ),
         "curved": lambda: Case(
-            Gaussian(torch.zeros(2), torch.tensor([1.0, 1.5])).flow, curve, 0.2, grid, by_quadrature
+            Gaussian(torch.zeros(2), torch.tensor([1.0, 1.5])).flow, curve, 0.1, grid, by_quadrature
+        ),
+        "ring": lambda: Case(
+            Gaussian(torch.tensor([0.5, 0.0]), torch.tensor([1.0, 1.5])).flow, radius, 0.1, grid, by_quadrature
         ),
         "digits": digits,
         "photographs": photographs,

@@ -280,7 +280,7 @@ def test_as_many_at_once_as_memory_allows(tmp_path, monkeypatch, small, no_sheet
     from headwater.cli.batch import together
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(together, "available_memory", lambda device: float(most))
+    monkeypatch.setattr(together, "usable_memory", lambda device: float(most))
     (tmp_path / "in").mkdir()
     for i in range(3):
         Image.fromarray(pixels(8, 8 + i)[:, i:]).save(tmp_path / "in" / f"{i}.png")

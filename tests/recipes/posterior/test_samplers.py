@@ -173,7 +173,7 @@ def test_step_lengths_reach_the_acceptance_and_stay(method):
 
 def test_rto_refuses_what_is_large_and_what_is_no_measurement():
     large = flow_of(lambda x: x, 1001)
-    with pytest.raises(Misuse, match="determinant"):
+    with pytest.raises(Misuse, match="needs the Jacobian"):
         draw(large, Misfit(lambda x: x[:, :1], torch.zeros(1, 1), 1.0), [0], method=DRAWS["RTO"])
     for method in DRAWS.values():
         with pytest.raises(Misuse, match="draws the measurement again"):
