@@ -276,13 +276,21 @@ def split(case: Case, misfit: Misfit, count: int) -> list[tuple[Tensor, Flow, Mi
     return [(rows, case.flow.select(rows), misfit.select(rows)) for rows in parts]
 
 
+def guess_of(case: Case, y: Tensor) -> Tensor:
+    """A rough x1 for every measurement; zero where nothing better is at hand."""
+    if case.guess is not None:
+        return case.guess(y)
+    adjoint = getattr(case.operator, "adjoint", None)
+    return torch.zeros(len(y), *case.flow.shape) if adjoint is None else adjoint(y)
+
+
 def draw_samples(name: str, case: Case, misfit: Misfit, count: int, each: int) -> tuple[Tensor, Tensor]:
     """`each` samples of a method for every problem `[count, each, *event]`, and the calls of one; a gradient is 3."""
     samples, calls = [], []
     for problems, _, _ in split(case, misfit, count):
         rows = problems.repeat_interleave(each)
         many = misfit.select(rows)
-        guess = many.y if case.guess else case.operator.adjoint(many.y)
+        guess = guess_of(case, many.y)
         if name == "plausible":
             recipe: Any = plausible(Inpaint(case.operator.keep.bool()[None]), least=0.8)
         else:

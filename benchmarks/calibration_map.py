@@ -3,10 +3,10 @@
     python benchmarks/calibration_map.py
 
 It reads every results/calibration*.json and computes nothing. Of several lines for one method and case that with most
-replicates counts, of equals the latest. A method may claim samples of a case if 100 replicates or more have a coverage
-of 87 to 93 %, or what chance allows (80 to 97 % on trained networks, where coordinates depend on each other), and if
-no other figure of its line says otherwise: a p of the ranks or of the misfit's rank below 0.001, a bias beyond chance,
-or a mean std that is off by more than 10 %.
+replicates counts, of equals the latest. A method may claim samples of a case if 100 replicates or more have a
+coverage of 87 to 93 %, or what chance allows (80 to 97 % on trained networks, whose coordinates are dependent),
+and if no other figure of its line says otherwise: a p of the ranks or of the misfit's rank below 0.001, a bias beyond
+chance, or a mean std that is off by more than 10 %.
 """
 
 from __future__ import annotations
@@ -110,9 +110,10 @@ def main() -> None:
     lines = choose(read_lines(o.results))
     files = ", ".join(sorted({line["file"] for line in lines.values()}))
     note = (
-        f"Coverage of the 90 % interval in %, and replicates in brackets, from {files}. Bold: 100 replicates or more, "
-        "and nothing in the line speaks against samples of the posterior; coverage alone does not show it, as a wrong "
-        "mean and a wrong width can make up for each other. †: wrong, or not converged, and its own verdicts say so."
+        f"Coverage of the 90 % interval in %, and replicates in brackets, from {files}. Bold: 100 replicates or "
+        "more, and nothing in the line speaks against samples of the posterior; coverage alone does not show it, as "
+        "a wrong mean and a wrong width can make up for each other. †: wrong, or not converged, and its own verdicts "
+        "say so."
     )
     write(o.results / "calibration_map", arrange(lines), "python benchmarks/calibration_map.py", note)
 
