@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -109,6 +110,7 @@ def forecast_posterior(
     options = {"method": solver, "steps": grid, "gradient": gradient or Auto()}
     every = Objective.from_parts(flow, misfit, None, None, None, options).select(rows)
     x0 = flow.noise(range(len(rows)), device=find_device(flow))
+    way: Any
     at_once, way = fit_chains(every, x0, method, draws)
     group = every if at_once == len(rows) else every.select(torch.arange(at_once))
     one = forecast(group.flow, group.cost, at_once, method=solver, steps=grid, gradient=way)

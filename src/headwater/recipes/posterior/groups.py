@@ -62,7 +62,8 @@ def fit_chains(objective: Objective, x0: Tensor, sampler: Sampler, draws: int) -
     room = auto.budget(x0.device) - held_bytes(x0, draws)
     if len(x0) * kept_of_chain(one, x0[:1]) < FEW * room:
         return len(x0), gradient
-    for way in [Direct(), Checkpoint()] if gradient is auto else [gradient]:
+    ways: list[Strategy] = [Direct(), Checkpoint()] if gradient is auto else [gradient]
+    for way in ways:
         most = math.floor(room / chain_bytes(one, x0[:1], sampler, way))
         if most >= 1:
             break
@@ -72,7 +73,7 @@ def fit_chains(objective: Objective, x0: Tensor, sampler: Sampler, draws: int) -
 def kept_of_chain(one: Objective, x0: Tensor) -> float:
     """Bytes that autograd keeps of a whole solve and the cost of one chain at x0 `[1, *event]`: a rough count."""
     evaluations = (len(one.solver["steps"]) - 1) * one.solver["method"].evaluations
-    return evaluations * activations_of_one(one.flow, x0) + kept_bytes(one.cost, x0)
+    return float(evaluations * activations_of_one(one.flow, x0) + kept_bytes(one.cost, x0))
 
 
 def chain_bytes(one: Objective, x0: Tensor, sampler: Sampler, way: Strategy) -> int:

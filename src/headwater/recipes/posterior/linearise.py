@@ -59,7 +59,8 @@ def linearise(
 def unwhiten(mode: Tensor, r: Tensor, w: Tensor) -> Tensor:
     """x0 = x* + R^-1 w, `[k, *event]`, of x* `[k, *event]`, R `[k, d, d]` and w `[k, d]`."""
     step = torch.linalg.solve_triangular(r, w[..., None], upper=True)[..., 0]
-    return mode + step.reshape(mode.shape)
+    point: Tensor = mode + step.reshape(mode.shape)
+    return point
 
 
 def residual(potential: Potential, x1: Tensor) -> Tensor:

@@ -116,7 +116,8 @@ class Preconditioned:
         require_small(potential, x0)
         mode, _, r, spent = linearise(potential, x0, 120, first_step=0.05)
         w = (r @ (x0 - mode).flatten(1)[..., None])[..., 0].reshape(x0.shape)
-        inner = self.walk.init(w, Whitened(potential, mode, r))
+        white: Any = Whitened(potential, mode, r)
+        inner = self.walk.init(w, white)
         return count(restore(inner, mode, r), potential.nfe * spent, spent)
 
     def advance(self, state: WhiteState, potential: Potential, noise: Noise, adapt: bool) -> WhiteState:
