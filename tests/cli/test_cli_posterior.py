@@ -161,12 +161,12 @@ def test_a_run_that_was_ended_goes_on_as_if_it_had_not(here, no_sheet, flow):
 
 
 def test_chains_that_do_not_fit_into_memory_take_turns(here, no_sheet, flow, capsys):
-    assert call(f"{LINE} 16 --seed 3") == 0
+    assert call(f"{LINE} 8 --seed 3") == 0
     whole = {name: read(name) for name in OUT}
-    said = LINE.replace("--quiet ", "") + " 16 --seed 3 --overwrite --memory 700KB"
-    flow(at=120)
+    said = LINE.replace("--quiet ", "") + " 8 --seed 3 --overwrite --memory 250KB"
+    flow(at=80)
     assert call(said) == 130
-    assert re.search(r"16 draws in 4 chains, [123] at a time: at most", capsys.readouterr().out)
+    assert re.search(r"8 draws in 4 chains, [123] at a time: at most", capsys.readouterr().out)
     flow()
     assert call(said.replace("--overwrite ", "")) == 0
     assert all(abs(read(name) - image).max() <= 1 for name, image in whole.items())

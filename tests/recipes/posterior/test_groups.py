@@ -7,7 +7,6 @@ from torch.testing import assert_close
 from headwater import (
     EULER,
     PCN,
-    SGLD,
     Auto,
     Each,
     Estimate,
@@ -31,9 +30,8 @@ torch.set_num_threads(1)
 METHODS = {
     "pCN": PCN(burn_in=4, thin=2),
     "HMC": InfinityHMC(burn_in=2, thin=2, leaps=3),
-    "SGLD": SGLD(burn_in=4, thin=2),
-    "perturb-and-MAP": PerturbAndMAP(gradients=8),
-    "RTO": RandomiseThenOptimise(gradients=8),
+    "perturb-and-MAP": PerturbAndMAP(gradients=5),
+    "RTO": RandomiseThenOptimise(gradients=4),
     "preconditioned": Preconditioned(PCN(burn_in=4, thin=2)),
 }
 every = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
@@ -79,7 +77,7 @@ def test_groups_give_the_draws_of_one_batch(at_once, method):
         assert_close(getattr(rest, name), getattr(whole, name), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["pCN", "HMC", "SGLD", "perturb-and-MAP"])
+@pytest.mark.parametrize("name", ["pCN", "HMC", "perturb-and-MAP"])
 @pytest.mark.parametrize("share", [0.4, 0.85])
 def test_a_run_that_ends_between_groups_goes_on_with_the_next_one(at_once, name, share):
     at_once(2)

@@ -76,7 +76,7 @@ class Preconditioned:
     --------
     x1 = 2 x0 was measured as 2 with noise 0.001.
 
-    >>> from headwater import EULER, Flow, Misfit, posterior
+    >>> from headwater import EULER, PCN, Flow, Misfit, posterior
     >>> flow = Flow(lambda x, t: x, (1,))  # one step of Euler's method doubles x0
     >>> misfit = Misfit(lambda x1: x1, torch.tensor([[2.0]]), 0.001)
     >>> method = Preconditioned(PCN(20, thin=1))

@@ -17,9 +17,14 @@ from headwater.recipes.posterior.optimise import minimise
 from headwater.recipes.posterior.perturb_and_map import keep_draw
 from headwater.recipes.posterior.potential import Potential
 from headwater.solvers.fixed import solve
+from headwater.text import counted
 
 SOLVED = 1e-2
 """The rms up to which Q' H(x0) = v counts as solved; v has an rms of 1."""
+
+
+FEW = 0.02
+"""The share of draws up to which nothing is said of those without a solution."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +37,14 @@ class RTOState(ChainState):
         The most likely point x*, `[chains, *event]`.
     q, r
         The QR factors of the Jacobian of H at x*, `[chains, d + m, d]` and `[chains, d, d]`.
+    unconverged
+        Draws without a solution, or at a place where the map has turned back, int64 `[chains]`.
     """
 
     mode: Tensor
     q: Tensor
     r: Tensor
+    unconverged: Tensor
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,8 @@ class RandomiseThenOptimise:
     measurements, so it is for small problems.
 
     The weights are exact where x0 -> Q' H(x0) is one-to-one. Where the map from x0 to the measurement turns back on
-    itself the determinant comes near 0, and a few draws carry all the weight: `Posterior.ess` is small then.
+    itself the determinant changes its sign, some equations have no solution, and of others one of several is found.
+    Then the draws miss a part of the posterior, and `Posterior.verdict` says so.
 
     Parameters
     ----------
@@ -112,7 +121,7 @@ class RandomiseThenOptimise:
         require_small(potential, x0)
         mode, q, r, gradients = linearise(potential, x0, 4 * self.gradients, self.first_step)
         fields = initial_fields(potential.value(mode), potential.nfe, 0)
-        state = RTOState(**fields, mode=mode, q=q, r=r)
+        state = RTOState(**fields, mode=mode, q=q, r=r, unconverged=torch.zeros_like(gradients))
         return count(state, potential.nfe * gradients, gradients)
 
     def advance(self, state: RTOState, potential: Potential, noise: Noise, adapt: bool) -> RTOState:
@@ -127,10 +136,35 @@ class RandomiseThenOptimise:
         state = count(state, potential.nfe * rows, rows)
         h = torch.cat([x0.flatten(1), residual(potential, state.x1)], 1).double()
         projected = project(state.q.double(), h)
-        _, log_det = torch.linalg.slogdet(state.q.double().mT @ j.double())
+        sign, log_det = torch.linalg.slogdet(state.q.double().mT @ j.double())
         log_w = 0.5 * (projected.square().sum(1) - h.square().sum(1)) - log_det
         solved = (projected - v.double()).square().mean(1).sqrt() < SOLVED
-        return replace(state, log_weight=torch.where(solved & log_w.isfinite(), log_w, -torch.inf))
+        right = solved & log_w.isfinite()
+        turned = (
+            sign * state.r.double().diagonal(dim1=1, dim2=2).sign().prod(1) < 0
+        )  # the sign at x* is that of R
+        return replace(
+            state,
+            log_weight=torch.where(right, log_w, -torch.inf),
+            unconverged=state.unconverged + (~right | turned),
+        )
+
+    def describe_unconverged(self, unconverged: int, all_: int) -> str:
+        """A sentence on the draws that speak against a one-to-one map; empty if they are few.
+
+        Examples
+        --------
+        >>> RandomiseThenOptimise().describe_unconverged(0, 64)
+        ''
+        >>> RandomiseThenOptimise().describe_unconverged(30, 64)[:66]
+        '30 of 64 equations have no solution that was found, or the map from'
+        """
+        if unconverged <= FEW * all_:
+            return ""
+        return (
+            f"{unconverged:,} of {counted(all_, 'equation')} have no solution that was found, or the map from x0 has "
+            "turned back there, so the draws may miss a part of the posterior: take InfinityHMC()."
+        )
 
 
 @dataclass(frozen=True)

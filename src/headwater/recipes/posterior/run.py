@@ -31,6 +31,7 @@ from headwater.recipes.posterior.noise import (
 from headwater.recipes.posterior.perturb_and_map import PerturbAndMAP
 from headwater.recipes.posterior.potential import Potential
 from headwater.recipes.posterior.result import Posterior, Sampling
+from headwater.recipes.posterior.rto import RandomiseThenOptimise
 from headwater.recipes.posterior.start import spread_start, start_at_estimates, start_chains
 
 DRAWN = ("x0", "x1", "potential", "log_weight")
@@ -239,7 +240,7 @@ class Run:
 
     def _notes(self) -> tuple[str, ...]:
         """What is to be said of the optimisations of every problem, if the draws are some."""
-        if not isinstance(self.method, PerturbAndMAP):
+        if not isinstance(self.method, PerturbAndMAP | RandomiseThenOptimise):
             return ()
         shape = (self.problems, self.chains)
         unconverged = self._latest("unconverged").reshape(shape).sum(1).tolist()
