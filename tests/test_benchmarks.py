@@ -103,6 +103,7 @@ def test_every_output_is_linked_and_says_which_script_of_its_folder_made_it(fold
 
 def test_the_map_of_calibration_takes_the_larger_run_and_claims_nothing_of_few(importable, tmp_path):
     """Who may claim samples: the coverage, the ranks, the width and the number of replicates all have a say."""
+    importlib.import_module("_path")
     table = importlib.import_module("calibration_map")
 
     def put(name, note, *rows):
