@@ -10,10 +10,13 @@ recovery   relative errors of the coefficient a and the solution u, and the resi
            interval and `off` the distance of the truth from the mean, in spreads of the quantity among all fields,
            means over the three. An event is that the quantity is above its median among all fields; `Brier` is the
            mean squared error of its probability, 0.25 for always saying one half.
+paired     the mean over the fields of how much more one method has than another, and `s.e.`, the standard error of
+           that mean: one truth, one set of points and one draw of the noise for both.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -31,10 +34,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 from fields.costs import pose
 from fields.data import SIZE, simulate, to_fields
 from fields.model import load_flow
-from fields.recover import NOISE, POINTS, TOLERANCE, Control, draw_fields, judge, measure_fields
+from fields.recover import NOISE, POINTS, TOLERANCE, Control, draw_fields, find_errors, measure_fields
 from fields.rivals import GaussianProcess, Guidance
 
 Solve = Callable[[Tensor, Tensor], Tensor]
+PROCESS, CONTROL = "Gaussian process, both fields", "control, points and equation"
+GUIDANCE, LONGER = (f"guidance (DiffusionPDE), residual{more}" for more in ("", ", 480 steps"))
+POSTERIOR = "posterior, points and equation"
+PAIRS = (
+    (CONTROL, PROCESS),
+    (CONTROL, GUIDANCE),
+    (CONTROL, LONGER),
+    (POSTERIOR, PROCESS),
+    (POSTERIOR, CONTROL),
+)
 
 
 def estimate(flow: hw.Flow, tolerance: float | None, y: Tensor, sensors: Tensor) -> Tensor:
@@ -46,12 +59,36 @@ def estimate(flow: hw.Flow, tolerance: float | None, y: Tensor, sensors: Tensor)
 def recover(
     name: str, solve: Solve, nfe: int, count: int, seed: int, part: str = "recovery"
 ) -> dict[str, object]:
-    """A line of the table."""
+    """A line of the table, with the errors of each field."""
     truth, y, sensors = measure_fields(count, POINTS, seed)
     began = time.process_time()
-    found = judge(solve(y, sensors), truth)
+    x = solve(y, sensors)
     seconds = (time.process_time() - began) / count
-    return {"part": part, "method": name, **found, "NFE": nfe, "seconds": round(seconds, 2)}
+    return {"part": part, "method": name, **summarise(find_errors(x, truth)), **spent(nfe, seconds)}
+
+
+def summarise(found: dict[str, Tensor]) -> dict[str, object]:
+    """The means of what was measured of fields `[n]`, and under `each` all values."""
+    means = {name: round(float(values.double().mean()), 3) for name, values in found.items()}
+    return means | {"each": {name: values.tolist() for name, values in found.items()}}
+
+
+def spent(nfe: int, seconds: float) -> dict[str, object]:
+    """The last columns of a line."""
+    return {"NFE": nfe, "seconds": round(seconds, 2)}
+
+
+def compare(
+    one: str, other: str, first: dict[str, list[float]], second: dict[str, list[float]]
+) -> dict[str, object]:
+    """The paired line of two methods: the mean difference of what both were measured by, and its standard error."""
+    row: dict[str, object] = {"part": "paired", "method": f"{one}, minus {other}"}
+    for name, title in {"error of a %": "a", "error of u %": "u", "Brier": "Brier"}.items():
+        if name in first and name in second:
+            gap = torch.tensor(first[name]).double() - torch.tensor(second[name]).double()
+            row[name] = round(float(gap.mean()), 3)
+            row[f"s.e. of {title}"] = round(float(gap.std()) / math.sqrt(len(gap)), 3)
+    return row
 
 
 def find_quantities(x: Tensor) -> dict[str, Tensor]:
@@ -74,19 +111,17 @@ def judge_draws(
     began = time.process_time()
     x = draw(y, sensors)
     seconds = (time.process_time() - began) / count
-    drawn, width, brier, bias = find_quantities(x), [], [], []
-    row: dict[str, object] = {"part": "19 draws", "method": name} | judge(x.mean(1), truth)
+    drawn, found = find_quantities(x), find_errors(x.mean(1), truth)
+    each: dict[str, list[Tensor]] = {"width": [], "off": [], "Brier": []}
     for quantity, true in find_quantities(truth).items():
-        d, spread = drawn[quantity], climate[quantity].std()
+        d, spread, level = drawn[quantity], climate[quantity].std(), climate[quantity].median()
         inside = (d.amin(1) < true) & (true < d.amax(1))
-        row[f"coverage %, {quantity}"] = round(100 * float(inside.double().mean()))
-        width.append((d.amax(1) - d.amin(1)) / spread)
-        bias.append((d.mean(1) - true).abs() / spread)
-        level = climate[quantity].median()
-        brier.append(((d > level).double().mean(1) - (true > level).double()).square())
-    for title, values in (("width", width), ("off", bias), ("Brier", brier)):
-        row[title] = round(float(torch.stack([v.double() for v in values]).mean()), 3)
-    return row | {"NFE": nfe, "seconds": round(seconds, 2)}
+        found[f"coverage %, {quantity}"] = 100 * inside.double()
+        each["width"].append((d.amax(1) - d.amin(1)) / spread)
+        each["off"].append((d.mean(1) - true).abs() / spread)
+        each["Brier"].append(((d > level).double().mean(1) - (true > level).double()).square())
+    found |= {name: torch.stack(values).double().mean(0) for name, values in each.items()}
+    return {"part": "19 draws", "method": name, **summarise(found), **spent(nfe, seconds)}
 
 
 def choose_rivals(flow: hw.Flow, keep: str) -> tuple[list[dict[str, object]], dict[str, Guidance]]:
@@ -123,7 +158,7 @@ def controlled(flow: hw.Flow, method: Control, y: Tensor, sensors: Tensor) -> Te
 
 def main() -> None:
     """Work out every line, or read it from --keep, and write the table."""
-    o = options(__doc__.splitlines()[0], count=16, keep="")
+    o = options(__doc__.splitlines()[0], count=32, keep="")
     flow = load_flow()
     rows, best = choose_rivals(flow, o.keep)
     usual = best["residual"]  # four times the steps, each a fourth as strong
@@ -132,33 +167,48 @@ def main() -> None:
     nfe = control.steps * control.gradients
     methods: dict[str, tuple[Solve, int]] = {
         "Gaussian process, each field": (GaussianProcess(False, NOISE), 0),
-        "Gaussian process, both fields": (GaussianProcess(True, NOISE), 0),
+        PROCESS: (GaussianProcess(True, NOISE), 0),
         "estimate, points and equation": (partial(estimate, flow, TOLERANCE), 32),
         **{
             f"guidance (DiffusionPDE), {title}": (partial(guided, flow, method), 240)
             for title, method in best.items()
         },
-        "guidance (DiffusionPDE), residual, 480 steps": (partial(guided, flow, longer), 960),
+        LONGER: (partial(guided, flow, longer), 960),
         "control, points": (partial(controlled, flow, alone), nfe),
-        "control, points and equation": (partial(controlled, flow, control), nfe),
+        CONTROL: (partial(controlled, flow, control), nfe),
     }
-    for name, (solve, spent) in methods.items():
-        rows.append(kept(o.keep, name, partial(recover, name, solve, spent, o.count, 500)))
+    for name, (solve, evaluations) in methods.items():
+        rows.append(kept(o.keep, name, partial(recover, name, solve, evaluations, o.count, 500)))
     climate = find_quantities(simulate(500, seed=0))
-    for name, draw, spent in (
-        ("Gaussian process, both fields", partial(GaussianProcess(True, NOISE), draws=19), 0),
-        ("posterior, points and equation", partial(draw_many, flow), 19 * 80),
+    for name, draw, evaluations in (
+        (PROCESS, draw_process, 0),
+        (POSTERIOR, partial(draw_many, flow), 19 * 80),
     ):
-        work = partial(judge_draws, name, draw, spent, o.count, climate)
+        work = partial(judge_draws, name, draw, evaluations, o.count, climate)
         rows.append(kept(o.keep, f"{name}, draws", work))
-    rows = [{k: "not finite" if v != v else v for k, v in row.items()} for row in rows]
+    rows += pair(rows)
     write(
         o.results / "darcy_fields",
-        rows,
+        [{k: "not finite" if v != v else v for k, v in row.items() if k != "each"} for row in rows],
         "python benchmarks/darcy_fields.py --threads 1",
         f"Means over {o.count} fields with {POINTS} points of each and noise {NOISE}; `choice` over 4 others. `NFE` "
         "evaluations of the network with a gradient a field (estimate: without), `seconds` of CPU a field.",
     )
+
+
+def pair(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The lines of PAIRS; the error of a method with a mean of its own is that of this mean, and not of 19 draws."""
+    each: dict[str, dict[str, list[float]]] = {}
+    for part in ("19 draws", "recovery"):
+        for row in rows:
+            if row["part"] == part:
+                each[row["method"]] = each.get(row["method"], {}) | row["each"]
+    return [compare(one, other, each[one], each[other]) for one, other in PAIRS]
+
+
+def draw_process(y: Tensor, sensors: Tensor) -> Tensor:
+    """19 draws of the posterior of the Gaussian process of every field."""
+    return GaussianProcess(True, NOISE).draw(y, sensors, range(len(y)), draws=19)
 
 
 def draw_many(flow: hw.Flow, y: Tensor, sensors: Tensor) -> Tensor:

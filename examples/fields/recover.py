@@ -90,19 +90,24 @@ def measure_fields(count: int, points: int, seed: int) -> tuple[Tensor, Tensor, 
     return truth, truth + NOISE * noise, choose_sensors(count, points, seed + 2)
 
 
-def judge(x: Tensor, truth: Tensor) -> dict[str, float]:
-    """Relative errors of a and u in %, and the residual r in % of u, means over the fields `[n, 2, 32, 32]`."""
+def find_errors(x: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """Relative errors of a and u in %, and the residual r in % of u, `[n]` each, of fields `[n, 2, 32, 32]`."""
     (a, u), (a_true, u_true) = to_fields(x), to_fields(truth)
 
-    def percent(error: Tensor, size: Tensor) -> float:
-        share = error.flatten(1).norm(dim=1) / size.flatten(1).norm(dim=1)
-        return round(100 * float(share.mean()), 2)
+    def percent(error: Tensor, size: Tensor) -> Tensor:
+        return 100 * error.flatten(1).norm(dim=1) / size.flatten(1).norm(dim=1)
 
     return {
         "error of a %": percent(a - a_true, a_true),
         "error of u %": percent(u - u_true, u_true),
         "residual %": percent(SCALE * find_residual(x), u_true),
     }
+
+
+def judge(x: Tensor, truth: Tensor) -> dict[str, float]:
+    """The means of `find_errors` over the fields."""
+    found = find_errors(x, truth)
+    return {name: round(float(each.mean()), 2) for name, each in found.items()}
 
 
 def draw_picture(file: Path, seed: int = 100) -> None:

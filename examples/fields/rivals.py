@@ -119,39 +119,44 @@ class GaussianProcess:
     together: bool
     noise: float
 
-    def __call__(self, y: Tensor, sensors: Tensor, draws: int = 0) -> Tensor:
-        """The mean of the posterior `[n, 2, 32, 32]`; or draws of it, `[n, draws, 2, 32, 32]`."""
-        mean, covariance = find_moments()
-        if not self.together:
-            half = torch.arange(len(mean)) < SIZE**2
-            covariance = torch.where(half[:, None] == half, covariance, 0.0)
+    def __call__(self, y: Tensor, sensors: Tensor) -> Tensor:
+        """The mean of the posterior, `[n, 2, 32, 32]`."""
+        mean, covariance = self.find_prior()
         found = [
-            condition(mean, covariance, row[at].double(), at, self.noise, draws)
+            condition(mean, covariance, row[at].double(), at, self.noise)
             for row, at in zip(y.flatten(1), sensors.flatten(1), strict=True)
         ]
-        return (
-            torch.stack(found)
-            .float()
-            .reshape(len(y), *[draws] * (draws > 0), 2, SIZE, SIZE)
-        )
+        return torch.stack(found).float().reshape(y.shape)
+
+    def draw(self, y: Tensor, sensors: Tensor, seeds: range, draws: int) -> Tensor:
+        """Draws of the posterior, `[n, draws, 2, 32, 32]`, of every problem by a seed of its own.
+
+        Matheron's rule: a draw of the prior, moved by what it misses of y with noise.
+        """
+        mean, covariance = self.find_prior()
+        root = torch.linalg.cholesky(covariance + 1e-6 * torch.eye(len(mean)).double())
+        found = []
+        for row, at, seed in zip(y.flatten(1), sensors.flatten(1), seeds, strict=True):
+            generator = torch.Generator().manual_seed(seed)
+            z = torch.randn(draws, len(mean), generator=generator, dtype=torch.float64)
+            error = torch.randn(draws, int(at.sum()), generator=generator).double()
+            x, told = mean + z @ root.T, row[at] - self.noise * error
+            found.append(condition(x, covariance, told, at, self.noise))
+        return torch.stack(found).float().reshape(len(y), draws, *y.shape[1:])
+
+    def find_prior(self) -> tuple[Tensor, Tensor]:
+        """The mean and the covariance; those between the two fields are 0 if each is alone."""
+        mean, covariance = find_moments()
+        if self.together:
+            return mean, covariance
+        half = torch.arange(len(mean)) < SIZE**2
+        return mean, torch.where(half[:, None] == half, covariance, 0.0)
 
 
 def condition(
-    mean: Tensor, covariance: Tensor, y: Tensor, at: Tensor, noise: float, draws: int = 0
+    x: Tensor, covariance: Tensor, y: Tensor, at: Tensor, noise: float
 ) -> Tensor:
-    """The mean `[d]` of N(mean, covariance) given y `[k]` at the places `at`, bool `[d]`; or draws `[draws, d]`.
-
-    Draws are made by Matheron's rule: a draw of the prior, moved by what it misses of y with noise.
-    """
-    gain: Tensor = torch.linalg.solve(
-        covariance[at][:, at] + noise**2 * torch.eye(len(y)).double(), covariance[at]
-    ).T
-    if not draws:
-        return mean + gain @ (y - mean[at])
-    generator = torch.Generator().manual_seed(0)
-    root = torch.linalg.cholesky(covariance + 1e-6 * torch.eye(len(mean)).double())
-    prior: Tensor = (
-        mean + torch.randn(draws, len(mean), generator=generator).double() @ root.T
-    )
-    error = noise * torch.randn(draws, len(y), generator=generator).double()
-    return prior + (y - prior[:, at] - error) @ gain.T
+    """x `[..., d]` moved by what it misses of y `[..., k]` at the places `at`, bool `[d]`: of a mean that given y."""
+    inner = covariance[at][:, at] + noise**2 * torch.eye(int(at.sum())).double()
+    gain = torch.linalg.solve(inner, covariance[at])
+    return x + (y - x[..., at]) @ gain

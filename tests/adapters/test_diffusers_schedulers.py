@@ -49,7 +49,7 @@ def late_sample():
 
 EXACT = [
     ("DDIM as in Stable Diffusion 1", SD, lambda: ddim(set_alpha_to_one=False, **LEADING), 20),
-    ("DDIM without an offset", SD, lambda: ddim(timestep_spacing="leading"), 20),
+    ("DDIM without an offset", SD, lambda: ddim(timestep_spacing="leading", steps_offset=0), 20),
     ("DDIM of v", SD, lambda: ddim(**V), 5),
     ("DDIM of the data", SD, lambda: ddim(prediction_type="sample"), 5),
     ("DDIM of the data at a very late level", SD, late_sample, 8),

@@ -443,7 +443,9 @@ LDM_BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_
 
 
 def ddim(**options):
-    return df.DDIMScheduler(**LDM_BETAS, **{"clip_sample": False, "timestep_spacing": "trailing", **options})
+    """Stable Diffusion's scheduler; with another `steps_offset` its pipeline warns, and sets it to 1."""
+    own = {"clip_sample": False, "timestep_spacing": "trailing", "steps_offset": 1, **options}
+    return df.DDIMScheduler(**LDM_BETAS, **own)
 
 
 def build_sd(scheduler=ddim, **options):

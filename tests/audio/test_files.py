@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -338,6 +339,23 @@ for write in (lambda out: write_patched(source, [], out), lambda out: write_new(
         done.stdout.count("cannot be written: File too large. Free some space, or name another output.") == 2
     )
     assert done.stderr == "" and [p.name for p in tmp_path.iterdir()] == ["take.wav"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_disk_that_takes_no_header_leaves_nothing_open():
+    """What libsndfile still holds is let go of before the file is closed, and calls no closed file later."""
+    code = """
+import gc
+from pathlib import Path
+from headwater.audio.io.encode import Encoder
+try:
+    Encoder(Path("/dev/full"), 8000, 1, "PCM_16", "FILE", "WAV")
+except OSError as error:
+    print(error.strerror)
+gc.collect()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.stdout.strip(), done.stderr) == ("No space left on device", "")
 
 
 def test_several_ogg_streams_are_refused_and_an_open_end_is_none(tmp_path):

@@ -44,6 +44,49 @@ def test_a_tone_begins_once_and_silence_never():
     assert OnsetRate(RATE)(torch.cat([fading, 0 * T[None]])).tolist() == [0.5, 0.0]  # in two seconds
 
 
+def make_noise(kind, rate, seconds=8):
+    """Steady Gaussian noise, white or of a spectrum that falls by 3 or 6 dB an octave."""
+    noise = torch.randn(2, seconds * rate, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    spectrum = torch.fft.rfft(noise)
+    power = {"white": 0.0, "pink": 0.5, "brown": 1.0}[kind]
+    return torch.fft.irfft(spectrum / (1 + torch.arange(spectrum.shape[1])) ** power, n=noise.shape[1])
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 44_100])
+@pytest.mark.parametrize("kind", ["white", "pink", "brown"])
+def test_steady_noise_begins_once(kind, rate):
+    noise = make_noise(kind, rate)
+    assert (OnsetRate(rate)(noise) <= 2 / 8).all()
+    assert OnsetRate(rate)(noise).min() >= 1 / 8  # its own beginning
+    tone = torch.sin(2 * torch.pi * 440 * torch.arange(noise.shape[1]) / rate)
+    assert (OnsetRate(rate)(noise / noise.std() * 0.1 + tone) <= 2 / 8).all()
+
+
+@pytest.mark.parametrize("rate", [8000, 44_100])
+def test_clicks_and_strokes_are_counted_under_noise(rate):
+    noise = make_noise("white", rate, seconds=4)[:1]
+    t = torch.arange(4 * rate, dtype=torch.float64) / rate
+    strokes = (torch.sin(2 * torch.pi * 600 * t) * torch.exp(-20 * (t % 0.25)))[None]
+    clicks = torch.zeros(1, 4 * rate, dtype=torch.float64)
+    clicks[:, rate // 8 :: rate // 2] = 1  # two a second
+    for sound, count in ((strokes, 16), (clicks, 8)):
+        for level in (0.0, 0.003, 0.03):
+            found = 4 * OnsetRate(rate)(sound + level * noise).item()
+            assert count <= found <= count + 1 + (level > 0), (level, found)  # noise begins, too
+
+
+def test_the_shipped_guitar_has_half_of_its_strokes_or_more_at_any_level():
+    """It is struck every quarter of a second, softer towards the end, and not where nothing begins."""
+    from headwater.audio.io import recordings
+    from headwater.audio.io.files import examine
+
+    guitar = examine(recordings.GUITAR)
+    x = torch.from_numpy(guitar.read(0, 4 * guitar.rate).T).double()
+    for found in OnsetRate(guitar.rate)(x).tolist():
+        assert 8 <= 4 * found <= 16
+    assert (OnsetRate(guitar.rate)(x) - OnsetRate(guitar.rate)(0.1 * x)).abs().max() <= 0.25
+
+
 def test_a_sound_that_is_not_finite_has_no_onsets_and_spoils_no_other():
     strokes = (torch.sin(2 * torch.pi * 600 * T) * torch.exp(-20 * (T % 0.25)))[None]
     for bad in (torch.nan, torch.inf):

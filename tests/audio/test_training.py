@@ -148,7 +148,8 @@ def test_training_from_the_command_line_goes_on_where_it_was(tmp_path, capsys):
     words += ["--batch", "4", "--minutes"]
     train.main([*words, "0.005"])
     first = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
-    train.main([*words[:4], "--batch", "4", "--minutes", "0.01"])  # the rest is the checkpoint's
+    longer = str(first["counters"][2] / 60 + 0.005)
+    train.main([*words[:4], "--batch", "4", "--minutes", longer])  # the rest is the checkpoint's
     second = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert second["counters"][0] > first["counters"][0] > 0
     assert first["facts"]["space"] == "mdct" and len(first["facts"]["scale"]) == 64

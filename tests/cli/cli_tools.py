@@ -19,6 +19,8 @@ EXITS = [
     (Status.DIVERGED, 1),
 ]
 """How a run may end, and its exit code."""
+JOBS = "command,input,noise,seed\n"
+"""The first line of a table of jobs."""
 
 
 def pixels(height=SIDE, width=SIDE + 4, channels=3, dtype=np.uint8):
@@ -41,3 +43,15 @@ def two_sentences(text):
     """Whether a text is one line of exactly two sentences."""
     text = text.strip().replace("e.g.", "as").replace("...", "")
     return "\n" not in text and len(re.findall(r"[.?!](?= |$)", text)) == 2
+
+
+def write_table(name, *lines, head=JOBS):
+    """Write a table of jobs."""
+    with open(name, "w", encoding="utf-8") as file:
+        file.write(head + "".join(f"{line}\n" for line in lines))
+
+
+def records(folder):
+    """The records of the jobs in a folder of results, by their names."""
+    found = [json.loads(path.read_text()) for path in folder.glob("*/job.json")]
+    return sorted(found, key=lambda record: record["name"])

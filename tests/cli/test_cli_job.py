@@ -1,11 +1,14 @@
 """One way from a command to written files: what is written, said and returned, however the work ends."""
 
+import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from cli_tools import EXITS, report
 
+from headwater.cli.shared import machine
 from headwater.cli.shared.job import Entry, Job, run
 from headwater.cli.shared.progress import Watch
 from headwater.errors import Misuse
@@ -141,3 +144,46 @@ def test_what_was_not_begun_is_counted_as_missed(letters, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[0] == "2 of 4 letters missed their goals."
     assert run(letters(letters="a", quiet=True, overwrite=True)) == 1
     assert capsys.readouterr().err == "2 of 3 letters missed their goals.\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "most", "threads"),
+    [
+        ((100, 1000), (180, 1080), None, 8),  # nobody else computes
+        ((100, 1000), (139, 1080), None, 4),  # half of the time of eight cores
+        ((100, 1000), (100, 1080), None, 1),
+        ((100, 1000), (180, 1080), 2, 2),
+        ((100, 1000), (100, 1080), 2, 1),
+    ],
+)
+def test_threads_are_as_many_as_idle_cores_and_no_more_than_a_job_can_use(
+    letters, monkeypatch, before, after, most, threads
+):
+    times, used = iter([before, after]), []
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr(machine, "read_core_times", lambda: next(times))
+    monkeypatch.setattr("torch.set_num_threads", used.append)
+    monkeypatch.setattr(Letters, "most_threads", lambda self: most)
+    assert run(letters(quiet=True)) == 0 and used == [threads]
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert run(letters(quiet=True, overwrite=True)) == 0 and used == [threads]  # who says it is obeyed
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="there is no /proc/stat")
+def test_cores_that_idle_are_counted_by_the_clock_of_the_machine():
+    idle, total = machine.read_core_times()
+    time.sleep(0.1)
+    later = machine.read_core_times()
+    assert later[1] > total and 0 <= later[0] - idle <= later[1] - total
+    assert 0 <= machine.count_idle_cores(0.05) <= os.cpu_count()
+
+
+def test_without_the_clock_of_the_machine_the_load_average_is_taken(monkeypatch):
+    def no_file():
+        raise FileNotFoundError("/proc/stat")
+
+    monkeypatch.setattr(machine, "read_core_times", no_file)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("os.getloadavg", lambda: (2.5, 0.0, 0.0), raising=False)
+    assert machine.count_idle_cores() == 5.5

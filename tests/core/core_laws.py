@@ -13,6 +13,12 @@ from headwater import CondOT, Gaussian, GaussianMixture, Path
 F64 = torch.float64
 
 
+MIXTURE = GaussianMixture(
+    [0.4, 0.6], torch.tensor([[-1.0, 0.5, 0.0], [1.0, 0.0, -0.5]]), torch.tensor([0.6, 0.4])
+)
+"""Two round components in three dimensions."""
+
+
 def time(t: float) -> Tensor:
     """A time as a float64 scalar."""
     return torch.tensor(t, dtype=F64)

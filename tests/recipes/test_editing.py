@@ -398,3 +398,11 @@ def test_turbo_edit_scales_the_move_and_takes_the_means_of_earlier_times(guidanc
 def test_a_guidance_or_shift_out_of_range_is_refused(given):
     with pytest.raises(hw.Misuse, match="is no edit"):
         HEdit(**given)
+
+
+@pytest.mark.parametrize("method", [RewardEdit(), TrajectoryEdit()], ids=lambda m: type(m).__name__)
+def test_an_edit_that_only_a_reward_leads_needs_one_and_takes_no_target(method):
+    with pytest.raises(hw.Misuse, match="has no reward"):
+        method(HERE.flow, originals(1), [0])
+    with pytest.raises(hw.Misuse, match="takes no target"):
+        method(HERE.flow, originals(1), [0], reward=first, target=HERE.flow)

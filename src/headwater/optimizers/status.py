@@ -28,6 +28,10 @@ class Status(Enum):
     DIVERGED = "The cost or its gradient became NaN or infinite; the last finite point, if any, was kept."
     MISSED = "The goal was not reached, and no step comes nearer to it any more."
     OVERFITTED = "The misfit is far below the noise level: noise was fitted, or there is less than was told."
+    DEGENERATE = (
+        "A few particles carry all of the weight, so the sample is hardly one of the law that was asked for."
+    )
+    IMPROPER = "The density has no peak where the sample ended, so it likely belongs to no law."
     CANCELLED = "The run was cancelled; the best point so far was kept."
 
     @property

@@ -172,3 +172,12 @@ def test_several_recordings_and_a_folder(folder, capsys):
     )
     assert "Error, in/broken.wav: " in err
     assert same_outside("out/take.wav", [(1.0, 1.02)])
+
+
+def test_the_model_of_music_fills_gaps_with_one_thread_whatever_is_idle(folder, monkeypatch):
+    used = []
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("headwater.cli.shared.machine.count_idle_cores", lambda: 8.0)
+    monkeypatch.setattr("torch.set_num_threads", used.append)
+    assert main(["audio", "extend", "take.wav", "--by", "20ms", "--quiet"]) in (0, 1)
+    assert used == [1]

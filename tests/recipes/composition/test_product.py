@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 import headwater as hw
 from headwater.flows.composed import combine_flows
+from headwater.optimizers.status import Status
 from headwater.recipes.composition import AnnealedProduct
 from headwater.recipes.composition.density import even_grid
 
@@ -95,6 +96,7 @@ def test_a_batch_is_its_problems():
     together, alone = method(FLOWS, [4, 7, 9]), method(FLOWS, [7])
     for name in ("x1", "acceptance", "step_lengths"):
         assert_close(getattr(alone, name), getattr(together, name)[1:2])
+    assert alone.status == together.status[1:2]
 
 
 def test_a_problem_that_diverges_leaves_its_neighbours_alone():
@@ -104,6 +106,25 @@ def test_a_problem_that_diverges_leaves_its_neighbours_alone():
     together = method([FLOWS[0], hw.Flow(broken, (2,))], [4, 7, 9])
     assert_close(together.x1[[0, 2]], method(FLOWS, [4, 9]).x1)
     assert bool(together.x1[1].isnan().all())
+    assert together.status[1] is Status.DIVERGED and together.status[0] is Status.COMPUTED
+
+
+def test_a_quotient_that_is_no_law_is_told_and_laws_are_not_called_so():
+    """N(0, 1)^2 / N(0, 1/4) has the precision 2 - 4; the other products are laws, two of them with several modes."""
+    mixture = hw.GaussianMixture([0.5, 0.5], torch.tensor([[-1.0], [1.0]]), torch.tensor([0.3, 0.3]))
+    wide, narrow = (hw.Gaussian(torch.zeros(1), torch.tensor([s])) for s in (1.0, 0.5))
+    for laws, weights in (([wide, narrow], (2.0, -1.0)), ([wide, narrow], (1.2, -0.4))):
+        found = AnnealedProduct(weights, steps=16)([law.flow for law in laws], range(40))
+        assert found.status == (Status.IMPROPER,) * 40 and not found.status[0].ok
+    for laws, weights in (
+        ([wide, narrow], (2.0, -0.1)),
+        ([mixture, wide], (1.0, 1.0)),
+        ([mixture, wide], (1.5, -0.5)),
+    ):
+        found = AnnealedProduct(weights, steps=16)([law.flow for law in laws], range(40))
+        assert found.status.count(Status.COMPUTED) >= 38, (weights, found.status)
+    unseen = AnnealedProduct((2.0, -1.0), corrections=0, steps=16)([wide.flow, narrow.flow], range(2))
+    assert unseen.status == (Status.COMPUTED,) * 2
 
 
 @pytest.mark.parametrize(

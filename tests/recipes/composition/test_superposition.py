@@ -162,6 +162,7 @@ def test_a_problem_that_diverges_leaves_its_neighbours_alone():
     alone = Superposition("and", steps=8)([flows[0], law.flow], [4, 9])
     assert_close(together.x1[[0, 2]], alone.x1)
     assert bool(together.x1[1].isnan().all())
+    assert [status.name for status in together.status] == ["COMPUTED", "DIVERGED", "COMPUTED"]
 
 
 def test_a_support_counts_its_own_dimension():

@@ -7,6 +7,7 @@ import torch
 from torch.testing import assert_close
 
 import headwater as hw
+from headwater.optimizers.status import Status
 from headwater.recipes.composition import AnnealedProduct, WeightedProduct
 
 F64 = torch.float64
@@ -79,6 +80,34 @@ def test_a_particle_that_breaks_dies_and_the_weights_of_the_others_count():
     assert bool(always.x1.isfinite().all())
 
 
+def test_particles_of_which_few_count_are_told():
+    """Independent coordinates: the log weights are sums over them, and their spread grows with the root of d."""
+    ends = {}
+    for d in (1, 1000):
+        laws = [hw.Gaussian(torch.full((d,), m), torch.full((d,), s)) for m, s in ((-1.0, 1.0), (1.0, 0.4))]
+        found = WeightedProduct((1.0, 1.0), steps=12, **MANY)([law.flow for law in laws], range(4))
+        ends[d] = {status.name for status in found.status}
+        few = found.effective < 4
+        assert [s is Status.DEGENERATE for s in found.status] == few.tolist()
+    assert ends == {1: {"COMPUTED"}, 1000: {"DEGENERATE"}}
+
+
+def test_the_effective_number_is_that_before_resampling_and_a_dead_particle_does_not_count():
+    always, never = (
+        WeightedProduct((1.0, 1.0), particles=4, threshold=share, steps=8)(FLOWS, range(3))
+        for share in (1.0, 0.0)
+    )
+    assert bool((always.log_weights == 0).all() and (always.effective < 4).all())
+    share = torch.softmax(never.log_weights, 1)
+    assert bool((never.effective <= 1 / share.square().sum(1) + 1e-9).all())
+    gone = hw.Flow(lambda x, t: torch.where(x > 0, torch.nan, -x), (1,))
+    lost = WeightedProduct((1.0,), particles=4, threshold=0.0, steps=8)([gone], range(20))
+    alive = lost.particles[..., 0].isfinite().sum(1)
+    assert_close(lost.effective[alive > 0], alive[alive > 0].double())
+    ends = ["DIVERGED" if a == 0 else "DEGENERATE" if a == 1 else "COMPUTED" for a in alive.tolist()]
+    assert [status.name for status in lost.status] == ends and len(set(ends)) > 1
+
+
 @pytest.mark.parametrize("method", [WeightedProduct, AnnealedProduct])
 def test_times_have_to_begin_at_the_source(method):
     with pytest.raises(hw.Misuse, match=r"begin at 0\.5"):
@@ -108,6 +137,8 @@ def test_data_per_problem_reaches_its_particles_and_nan_stays_at_home():
     together, alone = method([FLOWS[0], broken], [4, 7, 9]), method(FLOWS, [4, 9])
     assert_close(together.x1[[0, 2]], alone.x1)
     assert bool(together.x1[1].isnan().all())
+    assert together.status[1] is Status.DIVERGED and together.status[::2] == alone.status
+    assert_close(together.effective[[0, 2]], alone.effective)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +55,17 @@ class Encoder:
 
     def __init__(self, path: Path, *how: Any) -> None:
         self.path, self.frames = path, 0
+        self.file: Any = None
         self.sink = Sink(path, "w+")
         try:
-            self.file = self._calling(
-                lambda: import_optional("soundfile", EXTRA).SoundFile(self.sink, "w", *how)
-            )
+            self._calling(lambda: self._open(*how))
         except BaseException:
-            self.sink.close()
+            self._abandon()
             raise
         leave_peak_out(self.file)
+
+    def _open(self, *how: Any) -> None:
+        self.file = import_optional("soundfile", EXTRA).SoundFile(self.sink, "w", *how)
 
     def __enter__(self) -> Encoder:
         return self
@@ -70,11 +73,8 @@ class Encoder:
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
             self.close()
-        else:  # the file is thrown away
-            try:
-                self.close()
-            except (OSError, Misuse):
-                self.sink.close()
+        else:
+            self._abandon()
 
     def write(self, x: NDArray[Any]) -> None:
         """The next samples `[frames, channels]`."""
@@ -94,6 +94,13 @@ class Encoder:
         if self.sink.closed:
             return
         self._calling(self.file.close)
+        self.sink.close()
+
+    def _abandon(self) -> None:
+        """Throw the file away: libsndfile lets go of it first, since it would write to the closed one later."""
+        with suppress(OSError, Misuse):
+            if self.file is not None:
+                self._calling(self.file.close)
         self.sink.close()
 
     def _calling(self, call: Callable[[], Any]) -> Any:

@@ -68,6 +68,10 @@ class PosteriorJob(GapJob):
     kept: list[ChainFile] = field(default_factory=list)
     means: list[Patch] = field(default_factory=list)
 
+    def most_threads(self) -> int | None:
+        """As many as are idle: the chains of a stretch are one batch."""
+        return None
+
     def work(self) -> None:
         """Draw fillings while the recording is written, then write their mean."""
         super().work()

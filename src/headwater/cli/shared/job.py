@@ -123,6 +123,10 @@ class Job(ABC):
     def entries(self) -> Sequence[Entry]:
         """The rows of what was done so far."""
 
+    def most_threads(self) -> int | None:
+        """The threads beyond which the work is no faster, if there is such a number."""
+        return None
+
     def not_begun(self) -> int:
         """How many rows were asked for and not begun, each a missed goal."""
         return 0
@@ -168,7 +172,7 @@ def run(job: Job) -> int:
         return DONE
     for sentence in job.warnings:
         _warn(sentence)
-    use_idle_cores()
+    use_idle_cores(job.most_threads())
     meter = Meter(job.device)
     with job.watch.running():
         ended_by = _carry_out(job)

@@ -62,18 +62,42 @@ def _gigabytes(count: float) -> str:
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"
 
 
-def use_idle_cores() -> None:
-    """As many threads as cores that nothing else uses; flush denormals.
+def use_idle_cores(most: int | None = None) -> None:
+    """As many threads as cores that nothing else uses, `most` at most; flush denormals.
 
     On a busy machine threads that wait for each other at every operation are many times slower than one.
     """
-    try:
-        busy = os.getloadavg()[0]
-    except OSError:
-        busy = 0.0
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, round((os.cpu_count() or 1) - busy)))
+        idle = max(1, round(count_idle_cores()))
+        torch.set_num_threads(idle if most is None else min(idle, most))
     torch.set_flush_denormal(True)
+
+
+def count_idle_cores(seconds: float = 0.1) -> float:
+    """The cores that nothing uses, by the time that they idle while this process sleeps for some `seconds`.
+
+    The load average of the last minute would count what this process itself has done, and not see a program that
+    has just begun; it is taken where there is no /proc/stat.
+    """
+    cores = os.cpu_count() or 1
+    try:
+        before = read_core_times()
+        time.sleep(seconds)
+        idle, total = (b - a for a, b in zip(before, read_core_times(), strict=True))
+        return cores * idle / total if total else float(cores)
+    except (OSError, ValueError):
+        pass
+    try:
+        return cores - os.getloadavg()[0]
+    except OSError:
+        return float(cores)
+
+
+def read_core_times() -> tuple[int, int]:
+    """The idle time and the time of all cores since the start of the machine, in ticks."""
+    with open("/proc/stat", encoding="ascii") as file:
+        ticks = [int(word) for word in file.readline().split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
 
 
 @dataclass

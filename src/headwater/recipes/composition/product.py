@@ -28,8 +28,10 @@ from headwater.errors import Misuse
 from headwater.flows.composed import require_alike
 from headwater.flows.flow import Flow
 from headwater.flows.path import cast_time
+from headwater.optimizers.status import Status
 from headwater.problem.batch import per_problem
 from headwater.recipes.composition.density import density_grid
+from headwater.recipes.composition.ended import name_ends
 from headwater.solvers.stochastic import Ancestral, check_stochastic, draw_step, path_generators
 
 DDIM_STEP = Ancestral(0.0)
@@ -51,6 +53,9 @@ class Annealed:
         The last delta / sigma^2 of each problem, float64 `[batch]`.
     evaluations
         Evaluations of the network per problem, all flows together.
+    status
+        How each problem ended: COMPUTED, DIVERGED if x1 is not finite, or IMPROPER if the log density curves upwards
+        where the corrections of the last level went. Without corrections the last is not seen.
 
     Examples
     --------
@@ -66,6 +71,7 @@ class Annealed:
     acceptance: Tensor
     step_lengths: Tensor
     evaluations: int
+    status: tuple[Status, ...]
 
 
 @dataclass(frozen=True)
@@ -99,8 +105,9 @@ class AnnealedProduct:
     Notes
     -----
     Where a negative weight outgrows the others the product is no law, as of N(0, 1)^2 / N(0, 1/4)^1: its precision is
-    2 - 4. Samples then run away, and nothing says so but their size. The source N(0, I / W) is exact for paths with
-    alpha_0 = 0.
+    2 - 4. Samples then run away, and are IMPROPER: the mean curvature of the log density of a law, the trace of its
+    Hessian, is that of -|score|^2, below 0. A sample between two near modes may be called so, too. The source
+    N(0, I / W) is exact for paths with alpha_0 = 0.
 
     References
     ----------
@@ -166,7 +173,7 @@ class AnnealedProduct:
                 x, v = chain.correct(x, t_next)
         return Annealed(
             x, chain.accepted / max(chain.moves, 1) if chain.moves else chain.accepted * math.nan,
-            chain.length, chain.evaluations,
+            chain.length, chain.evaluations, name_ends(x, {Status.IMPROPER: chain.curvature > 0}),
         )  # fmt: skip
 
 
@@ -191,6 +198,7 @@ class _Chain:
         self.flows, self.recipe, self.generators = flows, recipe, generators
         self.length = torch.full((count,), recipe.step, dtype=torch.float64)
         self.accepted = torch.zeros(count, dtype=torch.float64)
+        self.curvature = torch.zeros(count, dtype=torch.float64)  # of log p, along the proposals of one level
         self.moves = self.evaluations = 0
 
     def velocity(self, x: Tensor, t: float) -> Tensor:
@@ -212,12 +220,14 @@ class _Chain:
         sigma = float(path.sigma(cast_time(torch.tensor(t, dtype=torch.float64))))
         v = self.velocity(x, t)
         s = self.score(x, v, t)
+        self.curvature.zero_()
         for _ in range(self.recipe.corrections):
             delta = self.length * sigma**2
             step, z = per_problem(delta.to(x.device), x), draw_step(self.flows[0], self.generators).to(x)
             x_new = x + step * s + (2 * step).sqrt() * z
             v_new = self.velocity(x_new, t)
             s_new = self.score(x_new, v_new, t)
+            self.curvature += ((s_new - s) * (x_new - x)).flatten(1).to("cpu", torch.float64).sum(1)
             take = self._judge(x, s, x_new, s_new, z, delta)
             keep = per_problem(take.to(x.device), x)
             x, v, s = (torch.where(keep, new, old) for new, old in ((x_new, x), (v_new, v), (s_new, s)))

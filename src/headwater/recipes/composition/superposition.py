@@ -24,7 +24,9 @@ from torch import Tensor
 from headwater.errors import Misuse
 from headwater.flows.composed import require_alike
 from headwater.flows.flow import Flow
+from headwater.optimizers.status import Status
 from headwater.recipes.composition.density import SharedStep, density_grid, share_step
+from headwater.recipes.composition.ended import name_ends
 from headwater.solvers.likelihood import source_log_density
 from headwater.solvers.stochastic import check_stochastic, draw_step, path_generators
 
@@ -47,6 +49,8 @@ class Superposed:
         The weights k_i of the flows in every step, float64 `[steps, batch, flows]`, of sum 1.
     evaluations
         Evaluations of the network per problem, all flows together.
+    status
+        How each problem ended: COMPUTED, or DIVERGED if x1 is not finite.
 
     Examples
     --------
@@ -64,6 +68,7 @@ class Superposed:
     state: Tensor
     shares: Tensor
     evaluations: int
+    status: tuple[Status, ...]
 
 
 @dataclass(frozen=True)
@@ -206,8 +211,9 @@ class Superposition:
             known = known + own.gain(x.flatten(1).to(known), after, dimension)
             x, time = after.reshape_as(x).to(x), t_next
             state = x
+        evaluations = len(flows) * (len(grid) - 1)
         return Superposed(
-            x, known - prior.to(known), time, state, torch.stack(shares), len(flows) * (len(grid) - 1)
+            x, known - prior.to(known), time, state, torch.stack(shares), evaluations, name_ends(x)
         )
 
     def _log_weights(self, n: int, base: Flow | None) -> Tensor:

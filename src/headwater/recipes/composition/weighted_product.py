@@ -27,12 +27,17 @@ from torch import Tensor
 from headwater.errors import Misuse
 from headwater.flows.composed import require_alike
 from headwater.flows.flow import Flow
+from headwater.optimizers.status import Status
 from headwater.problem.batch import select
 from headwater.recipes.blackbox.feynman_kac import draw_by_weight, resample
 from headwater.recipes.blackbox.scorer import draw_sources
 from headwater.recipes.composition.density import SharedStep, density_grid, share_step
+from headwater.recipes.composition.ended import name_ends
 from headwater.recipes.composition.product import require_weights
 from headwater.solvers.stochastic import check_stochastic, draw_step, path_generators
+
+LONELY = 1.25
+"""The effective number of particles where one of them has nine tenths of the weight."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,12 @@ class WeightedParticles:
         product.
     evaluations
         Evaluations of the network per problem, all flows and particles together.
+    effective
+        The least effective number of particles on the way, 1 / sum w^2 of the normalised weights before resampling,
+        float64 `[batch]`.
+    status
+        How each problem ended: COMPUTED, DIVERGED if x1 is not finite, or DEGENERATE if fewer than a quarter of the
+        particles were effective at some step, or one had nine tenths of the weight.
 
     Examples
     --------
@@ -65,6 +76,8 @@ class WeightedParticles:
     particles: Tensor
     log_weights: Tensor
     evaluations: int
+    effective: Tensor
+    status: tuple[Status, ...]
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ class WeightedProduct:
 
     The law is that of the product in the limit of many particles and steps. A step costs nothing but the flows, and
     there is no step length to choose; the error is that of k particles. In many dimensions the weights become uneven,
-    and then corrections are the better way.
+    and then corrections are the better way; the status of such a problem is DEGENERATE.
 
     Parameters
     ----------
@@ -102,7 +115,8 @@ class WeightedProduct:
 
     References
     ----------
-    Skreta et al., "Feynman-Kac correctors in diffusion: annealing, guidance, and product of experts", ICML 2025.
+    Skreta et al., "Feynman-Kac correctors in diffusion: annealing, guidance, and product of experts", ICML 2025;
+    Kong, Liu & Wong 1994 for the effective number.
 
     Examples
     --------
@@ -165,6 +179,7 @@ class WeightedProduct:
         generators, problem = path_generators(seeds), torch.arange(n).repeat_interleave(k)
         w = torch.tensor(self.weights, dtype=torch.float64, device=x.device)[None, :, None]
         log_weights = torch.zeros(n, k, dtype=torch.float64)
+        effective = torch.full((n,), float(k), dtype=torch.float64)
         for t, t_next in itertools.pairwise(grid):
             step = self._share(flows, x, problem, t, t_next)
             mean = (w * step.means).sum(1) / total
@@ -173,6 +188,7 @@ class WeightedProduct:
                 log_weights = log_weights - off.reshape(n, k).cpu()
                 # A particle that is no longer finite dies; its NaN must not make the weights of all others equal.
                 log_weights = log_weights.nan_to_num(nan=-math.inf, posinf=-math.inf, neginf=-math.inf)
+                effective = torch.minimum(effective, count_effective(log_weights))
                 ancestors, log_weights = self._resample(log_weights, generators)
                 mean = mean[(torch.arange(n)[:, None] * k + ancestors).flatten().to(mean.device)]
                 z = draw_step(first, generators, k).flatten(1).to(mean)
@@ -180,16 +196,14 @@ class WeightedProduct:
             x = mean.reshape_as(x).to(x)
         dead = ~x.isfinite().flatten(1).all(1).reshape(n, k).cpu()  # also those that broke in the last step
         log_weights = log_weights.masked_fill(dead, -math.inf)
+        effective = torch.minimum(effective, count_effective(log_weights))
         chosen = (
             draw_by_weight(log_weights, generators) if self.pick == "draw" else log_weights.argmax(1)
         ).to(x.device)
         each = x.reshape(n, k, *x.shape[1:])
-        return WeightedParticles(
-            each[torch.arange(n, device=x.device), chosen],
-            each,
-            log_weights,
-            len(flows) * k * (len(grid) - 1),
-        )
+        x1 = each[torch.arange(n, device=x.device), chosen]
+        ends = name_ends(x1, {Status.DEGENERATE: effective < max(k / 4, LONELY)})
+        return WeightedParticles(x1, each, log_weights, len(flows) * k * (len(grid) - 1), effective, ends)
 
     def _share(
         self, flows: tuple[Flow, ...], x: Tensor, problem: Tensor, t: float, t_next: float
@@ -204,11 +218,24 @@ class WeightedProduct:
     def _resample(self, log_weights: Tensor, generators: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
         """The ancestors int64 `[n, k]` of the particles, and their log weights after it."""
         k = log_weights.shape[1]
-        share = torch.softmax(log_weights, 1).nan_to_num(
-            1 / k
-        )  # none is left: keep them all, x1 is not finite
-        uneven = (1 / share.square().sum(1) < self.threshold * k)[:, None]
+        uneven = (count_effective(log_weights) < self.threshold * k)[:, None]
         if self.threshold == 1:
             uneven = torch.ones_like(uneven)
-        ancestors = torch.where(uneven, resample(share, generators), torch.arange(k))
+        ancestors = torch.where(uneven, resample(normalise(log_weights), generators), torch.arange(k))
         return ancestors, torch.where(uneven, 0.0, log_weights)
+
+
+def normalise(log_weights: Tensor) -> Tensor:
+    """The weights of log weights `[n, k]`, of sum 1 in each row; equal ones where all are zero: x1 is not finite."""
+    return torch.softmax(log_weights, 1).nan_to_num(1 / log_weights.shape[1])
+
+
+def count_effective(log_weights: Tensor) -> Tensor:
+    """1 / sum w^2 of the normalised weights of log weights `[n, k]`, from 1 to k, `[n]`.
+
+    Examples
+    --------
+    >>> count_effective(torch.tensor([[0.5, 0.5, 0.5, 0.5], [0.0, 0.0, -torch.inf, -torch.inf]])).tolist()
+    [4.0, 2.0]
+    """
+    return 1 / normalise(log_weights).square().sum(1)

@@ -220,6 +220,28 @@ def check_edit(
     return s.expand(len(x1), *s.shape[1:])
 
 
+def begin_by_reward(
+    name: str,
+    flow: Flow,
+    x1: Tensor,
+    seeds: Sequence[int],
+    target: Flow | None,
+    reward: Reward | None,
+    strength: float | Tensor,
+) -> tuple[Session, Reward]:
+    """The session of an edit that only a reward leads, and the reward with the weights of its end.
+
+    Raises
+    ------
+    Misuse
+        If there is a target, or no reward; as `check_edit` otherwise.
+    """
+    refuse(name, target=target)
+    if reward is None:
+        raise Misuse(f"{name} has no reward.", "Give `reward`.")
+    return Session.begin(flow, x1, seeds, None, strength), reward_at(reward, 1.0)
+
+
 def refuse(name: str, **given: object) -> None:
     """Refuse what a method does not take."""
     for what, value in given.items():

@@ -21,8 +21,8 @@ from headwater.flows.flow import Flow
 from headwater.optimizers import LBFGS, Optimizer
 from headwater.problem.batch import Each, per_problem
 from headwater.problem.cost import Cost, WeightedSum
-from headwater.problem.rewards import Reward, reward_at
-from headwater.recipes.editing.edit import EditResult, Session, refuse, rms_distance, value_of
+from headwater.problem.rewards import Reward
+from headwater.recipes.editing.edit import EditResult, Session, begin_by_reward, rms_distance, value_of
 from headwater.solvers.differentiation import Strategy
 from headwater.solvers.fixed import full_grid
 from headwater.solvers.method import DDIM, Method
@@ -99,10 +99,9 @@ class RewardEdit:
         callback: Callback | None = None,
     ) -> EditResult:
         """Edited samples x1 `[batch, *event]` and their source points; it draws nothing, and takes no target."""
-        refuse("An edit by a reward", target=target)
-        if reward is None:
-            raise Misuse("An edit by a reward has none.", "Give `reward`.")
-        session, goal = Session.begin(flow, x1, seeds, None, strength), reward_at(reward, 1.0)
+        session, goal = begin_by_reward(
+            "An edit by control of the source", flow, x1, seeds, target, reward, strength
+        )
         y0 = session.invert(self.method, full_grid(self.steps), self.iterations, self.tolerance)[0]
         result = control(
             flow,

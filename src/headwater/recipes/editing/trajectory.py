@@ -21,8 +21,8 @@ from headwater.dflow.result import Callback
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.problem.batch import select
-from headwater.problem.rewards import Reward, reward_at
-from headwater.recipes.editing.edit import ROUNDING, EditResult, Session, pairs_of, refuse
+from headwater.problem.rewards import Reward
+from headwater.recipes.editing.edit import ROUNDING, EditResult, begin_by_reward, pairs_of
 from headwater.solvers.differentiation import Direct
 from headwater.solvers.fixed import Grid, full_grid
 from headwater.solvers.method import DDIM, EULER, Method
@@ -89,10 +89,9 @@ class TrajectoryEdit:
         callback: Callback | None = None,
     ) -> EditResult:
         """Edited samples x1 `[batch, *event]`; nothing is drawn, no target taken."""
-        refuse("An edit by trajectory control", target=target)
-        if reward is None:
-            raise Misuse("An edit by trajectory control has no reward.", "Give `reward`.")
-        session, goal = Session.begin(flow, x1, seeds, None, strength), reward_at(reward, 1.0)
+        session, goal = begin_by_reward(
+            "An edit by trajectory control", flow, x1, seeds, target, reward, strength
+        )
         grid = full_grid(self.steps)
         y0 = session.invert(self.method, grid, self.iterations, self.tolerance)[0]
         steered = SteeredSolve(flow, y0, session.strength, grid, self.method)
