@@ -99,3 +99,40 @@ def test_every_output_is_linked_and_says_which_script_of_its_folder_made_it(fold
         if command is not None:
             (path,) = re.findall(r"benchmarks/[\w/]+\.py", command)
             assert (ROOT / path).parent == folder and (ROOT / path).is_file(), (file, path)
+
+
+def test_the_map_of_calibration_takes_the_larger_run_and_claims_nothing_of_few(importable, tmp_path):
+    """Who may claim samples: the coverage, the ranks, the width and the number of replicates all have a say."""
+    importlib.import_module("_path")
+    table = importlib.import_module("calibration_map")
+
+    def put(name, note, *rows):
+        about = {"date": "2026-12-01", "note": note}
+        (tmp_path / f"{name}.json").write_text(json.dumps({"about": about, "rows": list(rows)}))
+
+    def row(sampler, covered, case="gaussian", **more):
+        return {"case": case, "sampler": sampler, "coverage of 90 %": covered} | more
+
+    put(
+        "calibration",
+        "500 replicates of",
+        row("a", 90.5),
+        row("b", 90, **{"std ratio": 1.7}),
+        row("dps", 75.0),
+    )
+    put("calibration_b", "10 replicates", row("a", 50.0), row("c", 90.0, case="music"))
+    wrong = {"least p of ranks": 1e-5, "R-hat, median": 1.5, "said to agree": "3 of 100"}
+    put("calibration_c", "", row("d", 90.0, replicates=200, **wrong), row("e", 81.0, "music", replicates=100))
+    put("calibration_map", "", {"method": "old"})
+    rows = {line["method"]: line for line in table.arrange(table.choose(table.read_lines(tmp_path)))}
+    assert next(iter(rows)) == "d" and list(rows)[-1] == "dps" and rows["dps"]["kind"] == "rival"
+    cells = {name: line["gaussian"] or line["music"] for name, line in rows.items()}
+    assert cells == {
+        "a": "**90.5** (500)",
+        "b": "90.0 (500)",
+        "c": "90.0 (10)",
+        "d": "90.0† (200)",
+        "e": "**81.0** (100)",
+        "dps": "75.0 (500)",
+    }
+    assert rows["a"]["may claim"] == "1 of 1" and rows["d"]["kind"] == "sampler"

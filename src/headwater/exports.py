@@ -35,6 +35,7 @@ from headwater.recipes.posterior.hmc import InfinityHMC
 from headwater.recipes.posterior.mala import InfinityMALA
 from headwater.recipes.posterior.pcn import PCN
 from headwater.recipes.posterior.perturb_and_map import PerturbAndMAP
+from headwater.recipes.posterior.preconditioned import Preconditioned
 from headwater.recipes.posterior.result import Posterior, Sampling
 from headwater.recipes.posterior.rto import RandomiseThenOptimise
 from headwater.recipes.posterior.sample import posterior
@@ -104,6 +105,7 @@ __all__ = [
     "Polyak",
     "Posterior",
     "PosteriorForecast",
+    "Preconditioned",
     "RK4",
     "RandomiseThenOptimise",
     "RecipeOptions",

@@ -7,6 +7,7 @@ import pytest
 import soundfile
 import torch
 from cli_tools import call, report, two_sentences
+from scipy import signal as signals
 
 from headwater import Flow, PerturbAndMAP
 from headwater.audio.model import models
@@ -91,6 +92,27 @@ def test_a_plausible_filling_their_mean_and_level_bands(here, prior):
     assert call(f"{LINE} 8 --event event.py") == 0 and velocity.count < spent
     assert (here / "a.wav").read_bytes() == whole[0] and not list(here.glob("*chains*"))
     assert report(here / "a.json")["stretches"][0]["levels"] == whole[1]["levels"]
+
+
+def narrow_band(seed=1):
+    """A tone of a slowly changing level: what linear prediction knows for a while."""
+    x = np.random.default_rng(seed).standard_normal(6000)
+    return 0.05 * signals.lfilter([1], [1, -2 * 0.995 * np.cos(0.6), 0.995**2], x)
+
+
+def test_what_prediction_knows_varies_as_much_as_prediction_errs(here, capsys):
+    x = narrow_band()
+    soundfile.write("take.wav", x, 4000, subtype="FLOAT")
+    assert call(f"{LINE} 8") == 0
+    (row,) = report(here / "a.json")["stretches"]
+    levels = row["levels"]
+    inside = [i for i, s in enumerate(levels["seconds"]) if 0.52 < s < 0.6]
+    assert (np.subtract(levels["q95"], levels["q05"])[inside] > 1).all()
+    assert row["prediction_errors"] == [8] and "stretch" not in capsys.readouterr().err
+    long = LINE.replace("0.5-0.62", "0.3-1.2").replace("a.wav", "b.wav")
+    assert call(f"{long} 4") == 0
+    assert report(here / "b.json")["stretches"][0]["prediction_errors"] == [0]
+    assert "no known stretch is as long as it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import signal
 from typing import get_args
 
@@ -157,6 +158,18 @@ def test_a_run_that_was_ended_goes_on_as_if_it_had_not(here, no_sheet, flow):
     assert {k: v for k, v in again.items() if k != "evaluations"} == {
         k: v for k, v in facts.items() if k != "evaluations"
     }
+
+
+def test_chains_that_do_not_fit_into_memory_take_turns(here, no_sheet, flow, capsys):
+    assert call(f"{LINE} 8 --seed 3") == 0
+    whole = {name: read(name) for name in OUT}
+    said = LINE.replace("--quiet ", "") + " 8 --seed 3 --overwrite --memory 250KB"
+    flow(at=80)
+    assert call(said) == 130
+    assert re.search(r"8 draws in 4 chains, [123] at a time: at most", capsys.readouterr().out)
+    flow()
+    assert call(said.replace("--overwrite ", "")) == 0
+    assert all(abs(read(name) - image).max() <= 1 for name, image in whole.items())
 
 
 @pytest.mark.parametrize(

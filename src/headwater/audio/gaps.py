@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headwater.audio.io.channels import SILENCE, from_mid_side, seeds_for, to_mid_side
+from headwater.audio.io.channels import SILENCE, find_runs, from_mid_side, seeds_for, to_mid_side
 from headwater.audio.io.files import Patch, Recording, Samples
 from headwater.audio.io.resample import resample
 from headwater.audio.io.segments import Gap, Segment, merge_gaps, segments_around
@@ -32,8 +32,10 @@ from headwater.audio.restoration import Restoration, Solution, SolveOptions
 from headwater.audio.signal.air import add_high_band_noise
 from headwater.audio.signal.join import hold_level, join_flow
 from headwater.audio.signal.prediction import carry_residual, predict_gaps
+from headwater.audio.signal.prediction_error import find_errors
 from headwater.audio.signal.repetition import repeat_gaps
 from headwater.audio.signal.speech import VOICE, fade_to_room_tone, make_room_tone, sounds_like_speech
+from headwater.flows.seeds import derive_seed
 from headwater.recipes.problem import Problem
 from headwater.recipes.warm_start import WarmStart
 
@@ -350,7 +352,32 @@ class GapTask:
             operator, operator(guess), 0.0, guess=guess, recipe=self.settings.recipe or prior.gap_recipe
         )
 
-    def finish(self, x1: Tensor | None) -> Patch:
+    @cached_property
+    def errors(self) -> list[NDArray[np.float64]]:
+        """What prediction misses beside each gap, `[stretches, rows, samples of the gap]`, at unit loudness."""
+        known, rate = self.known_to_flow, self.canvas.rate
+        each = [[find_errors(x, known, gap, rate) for x in self.guesses_at_one] for gap in self.gaps_of_flow]
+        return [np.stack(rows, 1) for rows in each]
+
+    @cached_property
+    def gaps_of_flow(self) -> list[Gap]:
+        """The gaps in samples at the prior's rate; those that touch are one."""
+        share, first = self.canvas.rate / self.recording.rate, self.segment.start
+        spans = [((start - first) * share, (stop - first) * share) for start, stop in self.segment.gaps]
+        runs = find_runs(~self.known_to_flow).tolist()
+        return [(start, stop) for start, stop in runs if any(start < b and a < stop for a, b in spans)]
+
+    def draw_error(self, draw: int) -> Samples:
+        """A draw of what prediction misses, `[rows, samples]`: in each gap what it misses beside it, of any sign."""
+        found = np.zeros_like(self.guesses_at_one)
+        generator = np.random.default_rng([self.seeds[0], draw])
+        for (start, stop), errors in zip(self.gaps_of_flow, self.errors, strict=True):
+            if len(errors):
+                sign = generator.choice([-1.0, 1.0])
+                found[:, start:stop] = sign * errors[generator.integers(len(errors))]
+        return found
+
+    def finish(self, x1: Tensor | None, draw: int | None = None) -> Patch:
         """The gaps at the recording's own rate.
 
         Parameters
@@ -358,6 +385,9 @@ class GapTask:
         x1
             The states that the flow found, `[rows, frames, bins]`. With None, and where they are not finite,
             prediction alone fills the gaps.
+        draw
+            The number of a draw of a posterior: what prediction fills then differs from that of other draws, by an
+            error that it makes beside the gap, and so does the noise above the flow's band.
 
         Returns
         -------
@@ -366,9 +396,9 @@ class GapTask:
         """
         filled = self.predicted.copy()
         if x1 is not None:
-            for i, signal in zip(self.audible, self._join(self.canvas(x1)), strict=True):
+            for i, signal in zip(self.audible, self._join(self.canvas(x1), draw), strict=True):
                 filled[i] = signal
-        return self._patch(self._add_air(filled))
+        return self._patch(self._add_air(filled, draw))
 
     def finish_speech(self) -> Patch:
         """The gaps faded from both sides to the tone of the room, as `finish`."""
@@ -385,30 +415,33 @@ class GapTask:
         samples = from_mid_side(filled) + self.mean
         return Patch(segment.start, samples, np.repeat(changed[:, None], self.recording.channels, axis=1))
 
-    def _join(self, waveforms: Tensor) -> Samples:
+    def _join(self, waveforms: Tensor, draw: int | None) -> Samples:
         """The audible signals at the recording's rate, flow and prediction joined, `[rows, frames]`."""
         known, low, rate = self.known_to_flow, self.canvas.rate, self.recording.rate
         lost, count, unsure = self.segment.unknown, len(self.known), round(self.settings.unsure * rate / low)
+        errors = [None] * len(self.audible) if draw is None else list(self.draw_error(draw))
         found = []
-        for i, flow, guess in zip(self.audible, waveforms, self.guesses_at_one, strict=True):
+        for i, flow, guess, error in zip(self.audible, waveforms, self.guesses_at_one, errors, strict=True):
             if not bool(flow.isfinite().all()):  # a network may overflow
                 found.append(self.predicted[i])
                 continue
-            joined = join_flow(flow.double().cpu().numpy(), hold_level(guess, known, low), known, low)
+            held = hold_level(guess, known, low)
+            joined = join_flow(flow.double().cpu().numpy(), held, known, low, error=error)
             signal = resample(joined * self.loudness[i], low, rate)[:count]
             rest = carry_residual(self.signals[i] - signal, lost, self.known, rate, unsure)
             found.append(signal + rest)
         return np.stack(found)
 
-    def _add_air(self, filled: Samples) -> Samples:
+    def _add_air(self, filled: Samples, draw: int | None) -> Samples:
         """The signals with noise above the flow's band, where they are softer in the gaps than around."""
         above, rate = self.settings.band * self.canvas.rate / 2, self.recording.rate
         if 2 * above >= rate:
             return filled
+        seeds = self.seeds if draw is None else [derive_seed(seed, draw + 1) for seed in self.seeds]
         return np.stack(
             [
                 add_high_band_noise(x, self.known, rate, above=above, seed=seed)
-                for x, seed in zip(filled, self.seeds, strict=True)
+                for x, seed in zip(filled, seeds, strict=True)
             ]
         )
 

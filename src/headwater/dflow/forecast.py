@@ -123,17 +123,30 @@ def forecast(
     strategy = gradient or Auto()
     if isinstance(strategy, Auto):
         strategy = strategy.leave_room(flow, cost, method, x, count).choose(flow, method, x, count)
+    peak = peak_bytes(flow, cost, x, strategy, count, method, optimizer)
+    return Forecast(peak, _seconds(flow, cost, x, strategy, count, method), strategy)
+
+
+def peak_bytes(
+    flow: Flow,
+    cost: Cost,
+    x: Tensor,
+    strategy: Direct | Checkpoint,
+    steps: int,
+    method: Method,
+    optimizer: Optimizer[Any] | None = None,
+) -> int:
+    """Bytes at the peak of a run from x `[batch, *event]`; the network and the cost are evaluated once."""
     graph, evaluation = _evaluation_bytes(flow, x)
     judging = cost_bytes(cost, x)
     held, working = _optimizer_bytes(optimizer or LBFGS(), x)
     state = x.numel() * x.element_size()
-    n = count * method.evaluations
+    n = steps * method.evaluations
     if isinstance(strategy, Direct):
         solving = max((n - 1) * graph + evaluation, n * graph + judging)
     else:
-        solving = max(evaluation, judging) + _states(strategy, count, method) * state
-    peak = max(solving + held, working) + BOOKKEEPING * state
-    return Forecast(peak, _seconds(flow, cost, x, strategy, count, method), strategy)
+        solving = max(evaluation, judging) + _states(strategy, steps, method) * state
+    return max(solving + held, working) + BOOKKEEPING * state
 
 
 def _evaluation_bytes(flow: Flow, x: Tensor) -> tuple[int, int]:

@@ -180,8 +180,8 @@ class Auto:
 
     def choose(self, flow: Flow, method: Method, x0: Tensor, steps: int) -> Direct | Checkpoint:
         """The fastest strategy that fits for x0 `[batch, *event]`; `Checkpoint` if none does."""
-        need = steps * method.evaluations * len(x0) * _activations(flow, x0)
-        return Direct() if need <= self._budget(x0) else Checkpoint()
+        need = steps * method.evaluations * len(x0) * activations_of_one(flow, x0)
+        return Direct() if need <= self.budget(x0.device) else Checkpoint()
 
     def leave_room(self, flow: Flow, cost: Cost, method: Method, x0: Tensor, steps: int) -> Auto:
         """The strategy with the peak of a cost and its gradient taken from the memory.
@@ -189,21 +189,22 @@ class Auto:
         A decoder in the cost has a large one, and the graph of the solve lives beside it. The cost is evaluated once,
         at x0 `[batch, *event]`, and only where the solve takes so much memory that this can matter.
         """
-        budget = self._budget(x0)
-        need = steps * method.evaluations * len(x0) * _activations(flow, x0)
+        budget = self.budget(x0.device)
+        need = steps * method.evaluations * len(x0) * activations_of_one(flow, x0)
         if not 0.1 * budget < need <= budget:
             return self
         from headwater.solvers.memory import cost_bytes
 
         return Auto(max(budget - cost_bytes(cost, x0), 0.0))
 
-    def _budget(self, x0: Tensor) -> float:
-        from headwater.solvers.memory import available_memory
+    def budget(self, device: torch.device) -> float:
+        """The bytes on a device that may be used."""
+        from headwater.solvers.memory import usable_memory
 
-        return 0.6 * available_memory(x0.device) if self.memory is None else self.memory
+        return usable_memory(device) if self.memory is None else self.memory
 
 
-def _activations(flow: Flow, x: Tensor) -> float:
+def activations_of_one(flow: Flow, x: Tensor) -> float:
     """`activation_bytes` per problem, measured once per flow, event shape and dtype.
 
     It is measured on one problem, or on all of them if the velocity was declared `WholeBatch`.

@@ -180,6 +180,17 @@ def available_memory(device: torch.device) -> int:
     return min(free, _left_in_container())
 
 
+def usable_memory(device: torch.device) -> float:
+    """Bytes that work may plan with: 60 % of what is free; the rest is left to the allocator and to others.
+
+    Examples
+    --------
+    >>> usable_memory(torch.device("cpu")) > 0
+    True
+    """
+    return 0.6 * available_memory(device)
+
+
 def _left_in_container() -> int:
     """Bytes up to the limit of a container (cgroup v2), or a very large number."""
     try:

@@ -87,7 +87,7 @@ def test_lengths_that_differ_and_a_refused_one_are_solved_apart(folder):
 
 @pytest.mark.parametrize("most", [1e3, 1e12])
 def test_as_many_recordings_at_once_as_memory_allows(folder, monkeypatch, most):
-    monkeypatch.setattr(together, "available_memory", lambda device: most)
+    monkeypatch.setattr(together, "usable_memory", lambda device: most)
     lines = [f"audio denoise,hiss.wav,0.05,paper,2,1,{seed}" for seed in range(2)]
     _, found = run_batch(lines, "command,input,noise,method,steps,gradients,seed\n")
     assert {record["together"] for record in found} == {1 if most == 1e3 else 2}

@@ -18,6 +18,7 @@ from headwater import (
     Misuse,
     PerturbAndMAP,
     Posterior,
+    Preconditioned,
     RandomiseThenOptimise,
     Status,
     deadline,
@@ -34,6 +35,7 @@ METHODS = {
     "SGLD": SGLD(burn_in=10, thin=2),
     "perturb-and-MAP": PerturbAndMAP(gradients=8),
     "RTO": RandomiseThenOptimise(gradients=8),
+    "preconditioned": Preconditioned(PCN(burn_in=10, thin=2)),
 }
 every = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 Y = torch.tensor([[0.5], [-1.0], [2.0]])

@@ -129,6 +129,15 @@ def test_the_weights_of_rto_correct_what_perturb_and_map_gets_wrong():
     assert (found["perturb-and-MAP"].log_weights == 0).all()
 
 
+def test_rto_says_where_its_map_is_not_one_to_one():
+    ring = Misfit(lambda x: x.norm(dim=1, keepdim=True), torch.tensor([[1.5]]), 0.1)
+    flow = flow_of(lambda x: x + torch.tensor([0.5, 0.0]), 2)
+    found = draw(flow, ring, [0, 1], method=DRAWS["RTO"], chains=10, draws=10)
+    assert all("the map from x0 has turned back" in sentence for sentence in found.verdict())
+    linear = draw(LINEAR, linear_misfit(), [3, 4], method=DRAWS["RTO"], chains=4, draws=10)
+    assert linear.notes == ("", "")
+
+
 @exact
 def test_the_truth_has_a_uniform_rank(method):
     """Simulation-based calibration: 200 truths that the flow drew are the problems of one batch."""
@@ -173,7 +182,7 @@ def test_step_lengths_reach_the_acceptance_and_stay(method):
 
 def test_rto_refuses_what_is_large_and_what_is_no_measurement():
     large = flow_of(lambda x: x, 1001)
-    with pytest.raises(Misuse, match="determinant"):
+    with pytest.raises(Misuse, match="needs the Jacobian"):
         draw(large, Misfit(lambda x: x[:, :1], torch.zeros(1, 1), 1.0), [0], method=DRAWS["RTO"])
     for method in DRAWS.values():
         with pytest.raises(Misuse, match="draws the measurement again"):

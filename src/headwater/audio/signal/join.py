@@ -60,7 +60,13 @@ JOIN = Join()
 
 
 def join_flow(
-    flow: Signal, prediction: Signal, known: NDArray[np.bool_], rate: int, *, settings: Join = JOIN
+    flow: Signal,
+    prediction: Signal,
+    known: NDArray[np.bool_],
+    rate: int,
+    *,
+    error: Signal | None = None,
+    settings: Join = JOIN,
 ) -> Signal:
     """The prediction and, in the gaps, what it lacks from the flow.
 
@@ -72,6 +78,8 @@ def join_flow(
         Which samples lie in no gap, `[samples]`; there the result is the prediction.
     rate
         In Hz.
+    error
+        A draw of what the prediction misses, `[samples]`, zero where samples are known; None for none.
 
     Examples
     --------
@@ -84,7 +92,10 @@ def join_flow(
     s = PredictedSpectrum.from_signal(prediction, known, rate, settings)
     expected = s.expect()
     share = s.missing_share(settings.known * expected)
-    return np.where(known, prediction, s.add(flow, share, settings.loudest * expected))
+    joined = s.add(flow, share, settings.loudest * expected)
+    if error is not None:
+        joined = joined + s.spectrum.inverse(np.sqrt(1 - share) * s.spectrum(error))
+    return np.where(known, prediction, joined)
 
 
 def hold_level(prediction: Signal, known: NDArray[np.bool_], rate: int, *, settings: Join = JOIN) -> Signal:

@@ -23,7 +23,7 @@ from headwater.batch import Job, Outcome
 from headwater.cli.batch.sharing import Strand
 from headwater.errors import Misuse
 from headwater.recipes.recipe import RecipeOptions
-from headwater.solvers.memory import available_memory
+from headwater.solvers.memory import usable_memory
 
 if TYPE_CHECKING:
     from headwater.cli.shared.job import Job as CommandJob
@@ -172,7 +172,7 @@ def count_at_once(entry: Entry, sharers: Sharers) -> int:
     """How many such problems fit into --memory, or this worker's share of 60 % of the free memory."""
     device, asked = entry.job.device, entry.asked
     given = getattr(asked.options.gradient, "memory", None)
-    room = given or 0.6 * available_memory(device) / sharers(device)
+    room = given or usable_memory(device) / sharers(device)
     most = max(1, int(room // asked.bytes_of_one(device)))
     return most if asked.most is None else min(most, asked.most)
 

@@ -24,9 +24,10 @@ from headwater.cli.image.restoration import (
 )
 from headwater.cli.shared.event import UserEvent, describe_event, load_event, tell_event
 from headwater.cli.shared.job import Entry, Job
+from headwater.cli.shared.machine import check_room, device_named
 from headwater.cli.shared.outputs import Outputs, name_outputs
+from headwater.cli.shared.posterior import DEFINITIONS as SHARED
 from headwater.cli.shared.posterior import (
-    CHAINS,
     ChainFile,
     Plan,
     describe,
@@ -37,7 +38,6 @@ from headwater.cli.shared.posterior import (
     rms_of_draws,
     rounded,
 )
-from headwater.cli.shared.posterior import DEFINITIONS as SHARED
 from headwater.cli.shared.progress import Watch
 from headwater.cli.shared.terminal import say
 from headwater.errors import Misuse
@@ -49,6 +49,7 @@ from headwater.image.posterior import finish_posterior
 from headwater.image.posterior_sheet import round_up, write_posterior_sheet
 from headwater.image.restoration import region_of, rms_of
 from headwater.recipes.estimate import Estimate
+from headwater.recipes.posterior.groups import STATES_PER_DRAW
 from headwater.recipes.posterior.result import Posterior
 from headwater.recipes.problem import Problem
 
@@ -263,7 +264,10 @@ def posterior_job(request: Request, o: Restore, plan: Plan) -> PosteriorJob:
     fields["settings"] |= plan.settings
     own = {k: v for k, v in fields["settings"].items() if k not in ("seconds", "memory", "posterior")}
     file = ChainFile(kept, digest(request.inputs, {**own, "model": o.model, "noise": o.noise}), o.overwrite)
-    check_memory(fields["model"], request, replace(o, samples=CHAINS))
+    check_memory(fields["model"], request, replace(o, samples=1))  # chains that do not fit take turns
+    height, width = request.task.size
+    pictures = STATES_PER_DRAW * 4 * plan.count * 3 * height * width
+    check_room(pictures, device_named(o.device), "Give a smaller image, or fewer draws, as --posterior 8.")
     latent = isinstance(fields["model"], LatentModel)
     estimate = Estimate(times=8) if latent else estimate_for(request.task.operator)
     return PosteriorJob(

@@ -20,16 +20,15 @@ from headwater.cli.shared.progress import Watch, clock
 from headwater.errors import Misuse
 from headwater.extras import import_optional
 from headwater.optimizers.status import Status
-from headwater.problem.batch import select
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.posterior.chains import Sampler
+from headwater.recipes.posterior.checks import move_state
 from headwater.recipes.posterior.diagnostics import FEW, largest_r_hat
 from headwater.recipes.posterior.forecast import forecast_posterior
 from headwater.recipes.posterior.hmc import InfinityHMC
 from headwater.recipes.posterior.mala import InfinityMALA
-from headwater.recipes.posterior.noise import seeds_of_starts
 from headwater.recipes.posterior.pcn import PCN
-from headwater.recipes.posterior.perturb_and_map import PerturbAndMAP, calls_of_estimate, invert_estimate
+from headwater.recipes.posterior.perturb_and_map import PerturbAndMAP
 from headwater.recipes.posterior.result import Posterior, Sampling
 from headwater.recipes.posterior.sgld import SGLD
 from headwater.recipes.problem import Problem
@@ -109,16 +108,6 @@ class Plan:
             return replace(self, method=replace(self.method, estimate=estimate))
         return replace(self, estimate=estimate)
 
-    def start(self, problem: Problem, seeds: Sequence[int]) -> Tensor | None:
-        """Where the chains begin, `[problems, chains, *event]`; None where the sampler says so itself."""
-        if self.estimate is None:
-            return None
-        rows = torch.arange(len(seeds)).repeat_interleave(CHAINS)
-        like = problem.guess[:1].expand(len(rows), *problem.flow.shape)
-        flow, misfit = problem.flow.select(rows), select(problem.misfit, rows)
-        x0 = invert_estimate(self.estimate, flow, misfit, seeds_of_starts(seeds, CHAINS), like)
-        return x0.reshape(len(seeds), CHAINS, *problem.flow.shape)
-
     def cost(self, problem: Problem, problems: int = 1) -> str:
         """One sentence on what drawing takes; the network is evaluated a few times for it."""
         need = forecast_posterior(
@@ -135,8 +124,9 @@ class Plan:
         solves = need.evaluations / nfe - need.gradients
         seconds = need.seconds_per_gradient * (need.gradients + solves / 3) / CHAINS
         spent = f"{problems * need.evaluations:,} evaluations, {problems * need.gradients:,} gradients"
+        groups = f", {need.at_once} at a time" if need.at_once < CHAINS * problems else ""
         return (
-            f"{self.count} draws in {CHAINS} chains: at most {spent}, about {clock(seconds)},"
+            f"{self.count} draws in {CHAINS} chains{groups}: at most {spent}, about {clock(seconds)},"
             f" {need.bytes / 1e6:,.0f} MB"
         )
 
@@ -207,10 +197,7 @@ class ChainFile:
         about, state = self._read() if self.goes_on else ("", {})
         if about != self.about:
             return None
-        # the states of generators live on the CPU, as all random draws do
-        return {
-            k: v if k == "generators" or k.startswith("drawn.") else v.to(device) for k, v in state.items()
-        }
+        return move_state(state, device)
 
     def _read(self) -> tuple[str, dict[str, Tensor]]:
         from safetensors import SafetensorError
@@ -307,7 +294,7 @@ def draw(
         gradient=plan.gradient,
         callback=Follower(watch, file, plan),
         state=state,
-        start=plan.start(problem, seeds) if state is None else None,
+        start=plan.estimate if state is None else None,
     )
     if not is_complete(found, plan):
         file.save(found.state)
@@ -338,7 +325,6 @@ def describe(found: Posterior, plan: Plan, misfits: Sequence[float]) -> list[dic
     """What a report says of the chains, one row for each problem."""
     independent, count = not plan.method.needs_start, found.x1.shape[1] * found.x1.shape[2]
     drawn = f"{counted(count, 'independent draw')}{'; quantiles are rough' if count < FEW else ''}."
-    begun = 0 if plan.estimate is None else CHAINS * calls_of_estimate(plan.estimate)
     return [
         {
             "sampler": plan.sampler,
@@ -350,7 +336,7 @@ def describe(found: Posterior, plan: Plan, misfits: Sequence[float]) -> list[dic
             "agree": None if independent else bool(found.r_hat[i] <= largest_r_hat(found.x1.shape[2])),
             "verdict": f"{drawn} {found.caveat}".rstrip() if independent else sentence,
             "misfit_of_draws": rounded(misfits[i]),
-            "evaluations": int(found.evaluations[i].sum()) + begun,
+            "evaluations": int(found.evaluations[i].sum()),
             "gradients": int(found.gradients[i].sum()),
         }
         for i, sentence in enumerate(found.verdict())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -140,9 +141,15 @@ def count(state: S, evaluations: int | Tensor, gradients: int | Tensor) -> S:
     return replace(state, evaluations=state.evaluations + evaluations, gradients=state.gradients + gradients)
 
 
-def take_chains(state: S, index: Tensor) -> S:
-    """The state of the chains in `index`, int64 `[k]`."""
+def take_chains(state: S, index: Tensor | slice) -> S:
+    """The state of the chains in `index`, int64 `[k]` or a slice."""
     return type(state)(**{name: value[index] for name, value in tensors_of(state).items()})
+
+
+def join_chains(parts: Sequence[S]) -> S:
+    """The state of the chains of all parts, one after another."""
+    rows = [tensors_of(part) for part in parts]
+    return type(parts[0])(**{name: torch.cat([row[name] for row in rows]) for name in rows[0]})
 
 
 def tensors_of(state: ChainState) -> dict[str, Tensor]:

@@ -85,8 +85,5 @@ def check_fingerprint(saved: dict[str, Tensor], own: dict[str, Tensor]) -> None:
 
 
 def move_state(saved: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """A state on a device; the generators and their draws stay on the CPU, where all draws are made."""
-    return {
-        name: value.cpu() if name == "generators" or name.startswith("drawn.") else value.to(device)
-        for name, value in saved.items()
-    }
+    """A state on a device; the generators stay on the CPU, where all draws are made."""
+    return {name: value.cpu() if name == "generators" else value.to(device) for name, value in saved.items()}

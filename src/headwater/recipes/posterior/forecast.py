@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from headwater.dflow.evaluation import Objective
 from headwater.dflow.forecast import forecast
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
-from headwater.problem.batch import select
 from headwater.problem.cost import Cost
 from headwater.recipes.posterior.chains import Sampler
+from headwater.recipes.posterior.groups import fit_chains, held_bytes, result_bytes
+from headwater.recipes.posterior.run import find_device
 from headwater.recipes.posterior.start import count_start
 from headwater.solvers.differentiation import Auto, Checkpoint, Direct
 from headwater.solvers.fixed import rising_grid
 from headwater.solvers.method import MIDPOINT, Method
-
-STATES_PER_DRAW = 6
-"""States `[chains, *event]` held for each kept draw: x0 and x1 in the list, in the result and in its `state`."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ class PosteriorForecast:
     bytes
         Tensors at the peak for all problems, in bytes, on top of the network's weights.
     seconds_per_gradient
-        Seconds of one gradient of all chains together.
+        Seconds of one gradient of all chains, group after group.
+    at_once
+        How many chains are stepped at once; the others wait for their turn in every step.
 
     Examples
     --------
@@ -50,6 +52,7 @@ class PosteriorForecast:
     gradients: int
     bytes: int
     seconds_per_gradient: float
+    at_once: int
 
 
 def forecast_posterior(
@@ -66,8 +69,9 @@ def forecast_posterior(
 ) -> PosteriorForecast:
     """Predict calls and memory of `posterior(flow, misfit, seeds)` with these settings and as many seeds as problems.
 
-    It evaluates the network a few times on all chains of all problems. Only the calls are exact; the memory is that
-    of one gradient of all chains and of the draws, and `RandomiseThenOptimise` holds d (d + m) numbers a chain more.
+    It evaluates the network a few times, on as many chains as are stepped at once. Only the calls are exact; the
+    memory is that of one gradient of these chains, of all chains and of the draws, and `RandomiseThenOptimise` holds
+    d (d + m) numbers a chain more.
 
     Parameters
     ----------
@@ -102,25 +106,24 @@ def forecast_posterior(
             f"{problems} problems of {chains} chains and {draws} draws need nothing.",
             "Give at least 1 of each.",
         )
-    rows = torch.arange(problems).repeat_interleave(chains)
-    one = forecast(
-        flow.select(rows),
-        select(misfit, rows),
-        len(rows),
-        method=solver,
-        steps=steps,
-        gradient=gradient,
-    )
-    nfe = (len(rising_grid(steps)) - 1) * solver.evaluations
+    grid, rows = rising_grid(steps), torch.arange(problems).repeat_interleave(chains)
+    options = {"method": solver, "steps": grid, "gradient": gradient or Auto()}
+    every = Objective.from_parts(flow, misfit, None, None, None, options).select(rows)
+    x0 = flow.noise(range(len(rows)), device=find_device(flow))
+    way: Any
+    at_once, way = fit_chains(every, x0, method, draws)
+    group = every if at_once == len(rows) else every.select(torch.arange(at_once))
+    one = forecast(group.flow, group.cost, at_once, method=solver, steps=grid, gradient=way)
+    nfe = (len(grid) - 1) * solver.evaluations
     solves, gradients = method.calls_per_step()
     count = method.burn_in + draws * method.thin
     first = (0, 1) if solves == 0 else (1, 0)
     all_gradients = count * gradients + first[1] + count_start(method)
     all_solves = count * solves + first[0]
-    state = len(rows) * math.prod(flow.shape) * 4
     return PosteriorForecast(
         evaluations=chains * nfe * (all_gradients + all_solves),
         gradients=chains * all_gradients,
-        bytes=one.bytes + STATES_PER_DRAW * draws * state,
-        seconds_per_gradient=one.seconds_per_gradient,
+        bytes=max(one.bytes + held_bytes(x0, draws), result_bytes(x0, draws)),
+        seconds_per_gradient=one.seconds_per_gradient * math.ceil(len(rows) / at_once),
+        at_once=at_once,
     )

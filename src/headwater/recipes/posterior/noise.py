@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -42,8 +42,6 @@ class Noise:
     def __init__(self, generators: Sequence[torch.Generator], flow: Flow, like: Tensor) -> None:
         self.generators, self.flow = list(generators), flow
         self.dtype, self.device = like.dtype, like.device
-        self.drawn: list[Tensor] = []
-        self.again: list[Tensor] = []
 
     def source(self) -> Tensor:
         """Draws of N(0, I), projected on the support, `[chains, *event]`."""
@@ -51,35 +49,21 @@ class Noise:
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Draws of N(0, I), `[chains, *shape]`."""
-        draws = self._draw(lambda: draw_normal(tuple(shape), self.generators))
+        draws = draw_normal(tuple(shape), self.generators)
         return draws.to(device=self.device, dtype=self.dtype)
 
     def uniform(self) -> Tensor:
         """A draw from (0, 1) for every chain, float64 `[chains]`."""
-        return self._draw(self._draw_uniform).to(self.device)
-
-    def _draw_uniform(self) -> Tensor:
         draws = [torch.rand((), generator=g, dtype=torch.float64, device="cpu") for g in self.generators]
-        return torch.stack(draws)
+        return torch.stack(draws).to(self.device)
 
-    def _draw(self, make: Callable[[], Tensor]) -> Tensor:
-        """A draw of this step: one of a step that was cut short, as long as there are any, else a new one."""
-        self.drawn.append(self.again.pop(0) if self.again else make())
-        return self.drawn[-1]
 
-    def commit(self) -> None:
-        """The step is done: its draws are not needed again."""
-        self.drawn = []
+def save_generators(generators: Sequence[torch.Generator]) -> Tensor:
+    """The states of generators, uint8 `[chains, bytes]`; `[0]` of none."""
+    return torch.stack([g.get_state() for g in generators]) if generators else torch.zeros(0)
 
-    def save(self) -> dict[str, Tensor]:
-        """The generators, uint8 `[chains, bytes]`, and the draws of a step that was cut short, to be used again."""
-        states = [g.get_state() for g in self.generators]
-        out = {"generators": torch.stack(states) if states else torch.zeros(0)}
-        return out | {f"drawn.{i}": value for i, value in enumerate([*self.drawn, *self.again])}
 
-    def load(self, saved: dict[str, Tensor]) -> None:
-        """Go on from what `save` gave."""
-        for generator, state in zip(self.generators, saved["generators"], strict=True):
-            generator.set_state(state.clone())
-        names = sorted((n for n in saved if n.startswith("drawn.")), key=lambda n: int(n.split(".")[1]))
-        self.again = [saved[name] for name in names]
+def load_generators(generators: Sequence[torch.Generator], states: Tensor) -> None:
+    """Go on from what `save_generators` gave."""
+    for generator, state in zip(generators, states, strict=True):
+        generator.set_state(state.clone())

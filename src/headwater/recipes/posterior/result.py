@@ -80,7 +80,8 @@ class Posterior:
     caveat
         What the sampler's draws lack even if the chains agree; empty if nothing.
     notes
-        A sentence for each problem on optimisations that did not converge, empty if all did; `()` for other samplers.
+        A sentence for each problem on optimisations that did not converge, or equations without a solution; empty if
+        all is well; `()` for samplers that solve nothing.
 
     Examples
     --------

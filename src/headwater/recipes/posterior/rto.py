@@ -9,20 +9,22 @@ import torch
 from torch import Tensor
 
 from headwater.dflow.evaluation import Evaluation
-from headwater.dflow.prior import GaussianPrior
 from headwater.errors import Misuse
 from headwater.recipes.posterior.chains import ChainState, count, initial_fields
+from headwater.recipes.posterior.linearise import jacobian, linearise, require_small, residual, unwhiten
 from headwater.recipes.posterior.noise import Noise
-from headwater.recipes.posterior.optimise import minimise, require_measurement
+from headwater.recipes.posterior.optimise import minimise
 from headwater.recipes.posterior.perturb_and_map import keep_draw
 from headwater.recipes.posterior.potential import Potential
-from headwater.solvers.differentiation import Direct
 from headwater.solvers.fixed import solve
+from headwater.text import counted
 
-LARGEST = 1000
-"""The dimension d up to which a determinant of d x d is worth its time."""
 SOLVED = 1e-2
 """The rms up to which Q' H(x0) = v counts as solved; v has an rms of 1."""
+
+
+FEW = 0.02
+"""The share of draws up to which nothing is said of those without a solution."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +37,14 @@ class RTOState(ChainState):
         The most likely point x*, `[chains, *event]`.
     q, r
         The QR factors of the Jacobian of H at x*, `[chains, d + m, d]` and `[chains, d, d]`.
+    unconverged
+        Draws without a solution, or at a place where the map has turned back, int64 `[chains]`.
     """
 
     mode: Tensor
     q: Tensor
     r: Tensor
+    unconverged: Tensor
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,8 @@ class RandomiseThenOptimise:
     measurements, so it is for small problems.
 
     The weights are exact where x0 -> Q' H(x0) is one-to-one. Where the map from x0 to the measurement turns back on
-    itself the determinant comes near 0, and a few draws carry all the weight: `Posterior.ess` is small then.
+    itself the determinant changes its sign, some equations have no solution, and of others one of several is found.
+    Then the draws miss a part of the posterior, and `Posterior.verdict` says so.
 
     Parameters
     ----------
@@ -112,20 +118,10 @@ class RandomiseThenOptimise:
         Misuse
             If the cost is no `Misfit`, x0 has more than 1,000 entries, or the flow has a support.
         """
-        require_measurement(potential.cost)
-        if x0[0].numel() > LARGEST or potential.flow.support is not None:
-            raise Misuse(
-                f"Randomise-then-optimise needs the determinant of a Jacobian, here of {x0[0].numel():,} columns.",
-                f"It takes up to {LARGEST:,}, and no flow with a support; take a Markov chain such as InfinityHMC().",
-            )
-        whole = replace(potential.objective, prior=GaussianPrior())
-        found = minimise(whole.evaluate_problems, x0, 4 * self.gradients, self.first_step)
-        e = potential.value(found.x)
-        j = jacobian(potential, found.x)
-        q, r = torch.linalg.qr(torch.where(j.isfinite(), j, 0.0))
-        fields = initial_fields(e, potential.nfe, 0)
-        state = RTOState(**fields, mode=found.x, q=q, r=r)
-        gradients = found.evaluations + j.shape[1] - j.shape[2]
+        require_small(potential, x0)
+        mode, q, r, gradients = linearise(potential, x0, 4 * self.gradients, self.first_step)
+        fields = initial_fields(potential.value(mode), potential.nfe, 0)
+        state = RTOState(**fields, mode=mode, q=q, r=r, unconverged=torch.zeros_like(gradients))
         return count(state, potential.nfe * gradients, gradients)
 
     def advance(self, state: RTOState, potential: Potential, noise: Noise, adapt: bool) -> RTOState:
@@ -140,10 +136,35 @@ class RandomiseThenOptimise:
         state = count(state, potential.nfe * rows, rows)
         h = torch.cat([x0.flatten(1), residual(potential, state.x1)], 1).double()
         projected = project(state.q.double(), h)
-        _, log_det = torch.linalg.slogdet(state.q.double().mT @ j.double())
+        sign, log_det = torch.linalg.slogdet(state.q.double().mT @ j.double())
         log_w = 0.5 * (projected.square().sum(1) - h.square().sum(1)) - log_det
         solved = (projected - v.double()).square().mean(1).sqrt() < SOLVED
-        return replace(state, log_weight=torch.where(solved & log_w.isfinite(), log_w, -torch.inf))
+        right = solved & log_w.isfinite()
+        turned = (
+            sign * state.r.double().diagonal(dim1=1, dim2=2).sign().prod(1) < 0
+        )  # the sign at x* is that of R
+        return replace(
+            state,
+            log_weight=torch.where(right, log_w, -torch.inf),
+            unconverged=state.unconverged + (~right | turned),
+        )
+
+    def describe_unconverged(self, unconverged: int, all_: int) -> str:
+        """A sentence on the draws that speak against a one-to-one map; empty if they are few.
+
+        Examples
+        --------
+        >>> RandomiseThenOptimise().describe_unconverged(0, 64)
+        ''
+        >>> RandomiseThenOptimise().describe_unconverged(30, 64)[:66]
+        '30 of 64 equations have no solution that was found, or the map from'
+        """
+        if unconverged <= FEW * all_:
+            return ""
+        return (
+            f"{unconverged:,} of {counted(all_, 'equation')} have no solution that was found, or the map from x0 has "
+            "turned back there, so the draws may miss a part of the posterior: take InfinityHMC()."
+        )
 
 
 @dataclass(frozen=True)
@@ -156,9 +177,7 @@ class Equation:
 
     def point(self, w: Tensor, rows: Any) -> Tensor:
         """x0 = x* + R^-1 w, `[k, *event]`."""
-        step = torch.linalg.solve_triangular(self.state.r[rows], w[..., None], upper=True)[..., 0]
-        point: Tensor = self.state.mode[rows] + step.reshape(-1, *self.state.mode.shape[1:])
-        return point
+        return unwhiten(self.state.mode[rows], self.state.r[rows], w)
 
     def evaluate(self, rows: Tensor, w: Tensor) -> Evaluation:
         """Value and gradient of the rows `[k]` at w `[chains, d]`."""
@@ -175,27 +194,6 @@ class Equation:
         return Evaluation(x0.detach(), x1.detach(), cost, gradient, torch.full_like(cost, torch.nan))
 
 
-def residual(potential: Potential, x1: Tensor) -> Tensor:
-    """(A x1 - y) / sigma_y as real numbers, `[chains, m]`, of x1 `[chains, *event]`."""
-    r = require_measurement(potential.cost).standardise_residual(x1)
-    real: Tensor = torch.view_as_real(r).flatten(1) if r.is_complex() else r
-    return real.to(x1.dtype)
-
-
 def project(q: Tensor, h: Tensor) -> Tensor:
     """Q' h of q `[chains, d + m, d]` and h `[chains, d + m]`, `[chains, d]`."""
     return (q * h[..., None]).sum(1)
-
-
-def jacobian(potential: Potential, x0: Tensor) -> Tensor:
-    """The Jacobian of H at x0 `[chains, *event]`, `[chains, d + m, d]`; one gradient for each of m measurements."""
-    x = x0.detach().requires_grad_()
-    with torch.enable_grad():
-        solver = {**potential.objective.solver, "gradient": Direct()}
-        r = residual(potential, solve(potential.flow, x, **solver))
-        rows = [
-            torch.autograd.grad(r[:, i].sum(), x, retain_graph=True)[0].flatten(1) for i in range(r.shape[1])
-        ]
-    d = x0[0].numel()
-    eye = torch.eye(d, dtype=x0.dtype, device=x0.device).expand(len(x0), d, d)
-    return torch.cat([eye, torch.stack(rows, 1)], 1)

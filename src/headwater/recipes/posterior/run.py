@@ -11,17 +11,28 @@ from torch import Tensor
 
 from headwater.dflow.control import leave_room
 from headwater.dflow.promises import check_promises
+from headwater.errors import is_out_of_memory
 from headwater.flows.flow import Flow
 from headwater.flows.seeds import make_generators
 from headwater.flows.watched import Ended
 from headwater.optimizers.status import Status
-from headwater.recipes.posterior.chains import Sampler, count, take_chains, tensors_of
+from headwater.problem.batch import spread_sample
+from headwater.recipes.estimate import Estimate
+from headwater.recipes.posterior.chains import Sampler, count, join_chains, take_chains, tensors_of
 from headwater.recipes.posterior.checks import check_fingerprint, fingerprint, move_state
-from headwater.recipes.posterior.noise import Noise, seeds_of_chains, seeds_of_starts
+from headwater.recipes.posterior.groups import fit_chains, split
+from headwater.recipes.posterior.noise import (
+    Noise,
+    load_generators,
+    save_generators,
+    seeds_of_chains,
+    seeds_of_starts,
+)
 from headwater.recipes.posterior.perturb_and_map import PerturbAndMAP
 from headwater.recipes.posterior.potential import Potential
 from headwater.recipes.posterior.result import Posterior, Sampling
-from headwater.recipes.posterior.start import spread_start, start_chains
+from headwater.recipes.posterior.rto import RandomiseThenOptimise
+from headwater.recipes.posterior.start import spread_start, start_at_estimates, start_chains
 
 DRAWN = ("x0", "x1", "potential", "log_weight")
 """What is kept of a draw."""
@@ -39,8 +50,8 @@ class Run:
     ----------
     method, potential, seeds, chains, draws, callback
         What runs.
-    done
-        Steps so far.
+    done, ahead
+        Steps so far, and how many chains, the first ones, have made one more.
     kept
         What was kept of the draws, by name, `[chains that run, *]` each.
     ended
@@ -54,6 +65,7 @@ class Run:
     draws: int
     callback: Watcher | None
     done: int = 0
+    ahead: int = 0
     kept: dict[str, list[Tensor]] = field(default_factory=lambda: {name: [] for name in DRAWN})
     ended: Status | None = None
 
@@ -62,47 +74,78 @@ class Run:
         """How many there are, one per seed."""
         return len(self.seeds)
 
-    def begin(self, start: Tensor | None) -> None:
+    def begin(self, start: Tensor | Estimate | None) -> None:
         """Evaluate the start of every chain; those with a potential that is not finite stay out."""
-        flow = self.potential.flow
-        if start is None:
-            own = seeds_of_starts(self.seeds, self.chains)
-            x0 = flow.noise(own, device=find_device(flow))
-            self._check(x0)
-            noise = Noise(make_generators(own), flow, x0)
-            x0, spent = start_chains(self.potential, self.method, noise.source(), noise)
+        flow, own = self.potential.flow, seeds_of_starts(self.seeds, self.chains)
+        if isinstance(start, Tensor):
+            x0 = spread_start(start, flow, self.problems, self.chains)
         else:
-            x0, spent = spread_start(start, flow, self.problems, self.chains), torch.tensor(0)
-            self._check(x0)
-        state = self.method.init(x0, self.potential)
-        self.everything = count(state, spent.to(x0.device) * self.potential.nfe, spent.to(x0.device))
+            x0 = flow.noise(own, device=find_device(flow))
+        self._prepare(x0)
+        groups = split(self.potential, 0, len(x0), self.at_once)
+        state: Any = join_chains([self._begin_group(rows, part, x0, start, own) for rows, part in groups])
+        self.everything = state
         self.live = state.potential.isfinite() & state.gradient.flatten(1).isfinite().all(1)
         index = torch.nonzero(self.live).flatten()
         self.state: Any = take_chains(self.everything, index)
         self._restrict(index)
         seeds_of = seeds_of_chains(self.seeds, self.chains)
-        generators = make_generators([seeds_of[i] for i in index.tolist()]) if len(index) else []
-        self.noise = Noise(generators, self.potential.flow, x0)
+        self.generators = make_generators([seeds_of[i] for i in index.tolist()]) if len(index) else []
+
+    def _begin_group(
+        self,
+        rows: slice,
+        potential: Potential,
+        x0: Tensor,
+        start: Tensor | Estimate | None,
+        seeds: Sequence[int],
+    ) -> Any:
+        """The first state of some chains, with what their start took."""
+        x, own = x0[rows], seeds[rows]
+        evaluations = gradients = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        if isinstance(start, Estimate):
+            x, evaluations = start_at_estimates(potential, start, own, x)
+        elif start is None:
+            noise = Noise(make_generators(own), potential.flow, x)
+            x, gradients = start_chains(potential, self.method, noise.source(), noise)
+            evaluations = gradients * potential.nfe
+        return count(self.method.init(x, potential), evaluations, gradients)
 
     def resume(self, saved: dict[str, Tensor]) -> None:
         """Take over what an earlier run left, on the device of the network."""
         check_fingerprint(saved, fingerprint(self.method, self.seeds, self.chains))
         saved = move_state(saved, find_device(self.potential.flow, saved["all.x0"].device))
-        self.live, self.done = saved["live"].clone(), int(saved["done"])
+        self.live, self.done, self.ahead = saved["live"].clone(), int(saved["done"]), int(saved["ahead"])
         index = torch.nonzero(self.live).flatten()
         parts = {
             p: {f: saved[f"{p}.{f}"] for f in self.method.state.__dataclass_fields__} for p in ("all", "now")
         }
         self.everything, self.state = self.method.state(**parts["all"]), self.method.state(**parts["now"])
-        self._check(self.everything.x0)
+        self._prepare(self.everything.x0)
         self._restrict(index)
         self.kept = {name: list(saved[f"kept.{name}"]) for name in DRAWN}
-        self.noise = Noise([torch.Generator(device="cpu") for _ in index], self.potential.flow, self.state.x0)
-        self.noise.load(saved)
+        self.generators = [torch.Generator(device="cpu") for _ in index]
+        load_generators(self.generators, saved["generators"])
 
-    def _check(self, x0: Tensor) -> None:
-        check_promises(self.potential.objective, x0)
-        self.potential = replace(self.potential, objective=leave_room(self.potential.objective, x0))
+    def _prepare(self, x0: Tensor) -> None:
+        """Choose how many chains are stepped at once, and check what flow and misfit promise for as many of them."""
+        objective = self.potential.objective
+        try:
+            self.at_once, gradient = fit_chains(objective, x0, self.method, self.draws)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            if not is_out_of_memory(error):
+                check_promises(
+                    objective, x0
+                )  # says it better, if what fails for one chain is data of all of them
+            raise
+        objective = replace(objective, solver={**objective.solver, "gradient": gradient})
+        if self.at_once == len(x0):
+            check_promises(objective, x0)
+            objective = leave_room(objective, x0)
+        else:
+            some = torch.tensor(spread_sample(len(x0), self.at_once))
+            check_promises(objective.select(some), x0[some])
+        self.potential = replace(self.potential, objective=objective)
 
     def _restrict(self, index: Tensor) -> None:
         if len(index) < len(self.live):
@@ -118,17 +161,32 @@ class Run:
         while self.done < self.steps and self.ended is None and len(self.state.x0):
             adapt = self.done < self.method.burn_in
             try:
-                state = self.method.advance(self.state, self.potential, self.noise, adapt)
+                for rows, part in split(self.potential, self.ahead, len(self.state.x0), self.at_once):
+                    self._advance(rows, part, adapt)
             except Ended as ended:
                 self.ended = ended.status
                 return
-            self.state, self.done = state, self.done + 1
-            self.noise.commit()
+            self.done, self.ahead = self.done + 1, 0
             if self.done > self.method.burn_in and (self.done - self.method.burn_in) % self.method.thin == 0:
                 for name in DRAWN:
-                    self.kept[name].append(getattr(state, name))
+                    self.kept[name].append(getattr(self.state, name))
             if self.callback is not None:
                 self.ended = self.callback(self._event(adapt))
+
+    def _advance(self, rows: slice, potential: Potential, adapt: bool) -> None:
+        """One step of some chains; one that is cut short is taken again with the same draws."""
+        generators, s = self.generators[rows], self.state
+        before = save_generators(generators)
+        try:
+            noise = Noise(generators, potential.flow, s.x0)
+            part = self.method.advance(take_chains(s, rows), potential, noise, adapt)
+        except BaseException:
+            load_generators(generators, before)
+            raise
+        self.state = join_chains(
+            [take_chains(s, slice(rows.start)), part, take_chains(s, slice(rows.stop, None))]
+        )
+        self.ahead = rows.stop
 
     def _event(self, adapt: bool) -> Sampling:
         s = self.state
@@ -147,7 +205,8 @@ class Run:
 
     def save(self) -> dict[str, Tensor]:
         """The state to go on from, as tensors by name."""
-        out = {"done": torch.tensor(self.done), "live": self.live} | self.noise.save()
+        out = {name: torch.tensor(getattr(self, name)) for name in ("done", "ahead")}
+        out |= {"live": self.live, "generators": save_generators(self.generators)}
         out |= fingerprint(self.method, self.seeds, self.chains)
         out |= {f"all.{name}": value for name, value in tensors_of(self.everything).items()}
         out |= {f"now.{name}": value for name, value in tensors_of(self.state).items()}
@@ -160,8 +219,8 @@ class Run:
         """The draws of all chains, with NaN for those that could not start."""
         every = {name: self._spread(name) for name in DRAWN}
         status = [self.ended or Status.COMPUTED if ok else Status.DIVERGED for ok in self.live.tolist()]
-        after = max(self.done - self.method.burn_in, 0)
         shape, n = (self.problems, self.chains), self.chains
+        after = (self._steps_of_chains() - self.method.burn_in).clamp(min=0).reshape(shape)
         counts = {
             name: self._latest(name).reshape(shape) for name in ("evaluations", "gradients", "accepted")
         }
@@ -170,9 +229,7 @@ class Run:
             x1=every["x1"],
             potential=every["potential"],
             log_weights=every["log_weight"],
-            acceptance=torch.where(
-                self.live.reshape(shape), counts["accepted"] / after if after else torch.nan, torch.nan
-            ),
+            acceptance=torch.where(after > 0, counts["accepted"] / after, torch.nan),
             status=tuple(tuple(status[i : i + n]) for i in range(0, len(status), n)),
             evaluations=counts["evaluations"],
             gradients=counts["gradients"],
@@ -183,13 +240,19 @@ class Run:
 
     def _notes(self) -> tuple[str, ...]:
         """What is to be said of the optimisations of every problem, if the draws are some."""
-        if not isinstance(self.method, PerturbAndMAP):
+        if not isinstance(self.method, PerturbAndMAP | RandomiseThenOptimise):
             return ()
         shape = (self.problems, self.chains)
         unconverged = self._latest("unconverged").reshape(shape).sum(1).tolist()
-        started = self.live.reshape(shape).sum(1).tolist()
-        rows = zip(unconverged, started, strict=True)
-        return tuple(self.method.describe_unconverged(n, k * self.done) for n, k in rows)
+        made = self._steps_of_chains().reshape(shape).sum(1).tolist()
+        rows = zip(unconverged, made, strict=True)
+        return tuple(self.method.describe_unconverged(n, all_) for n, all_ in rows)
+
+    def _steps_of_chains(self) -> Tensor:
+        """The steps that every chain has made, int64 `[problems * chains]`; 0 for those that could not start."""
+        steps = torch.where(self.live, self.done, 0)
+        steps[torch.nonzero(self.live).flatten()[: self.ahead]] += 1
+        return steps
 
     def _spread(self, name: str) -> Tensor:
         """What was kept of the draws, for all chains: `[problems, chains, draws, *]`."""

@@ -1,4 +1,4 @@
-"""Samples of the posterior of the source: all chains of all problems in one batch.
+"""Samples of the posterior of the source: all chains of all problems, at once or in groups that fit into memory.
 
 x0 of every chain <- a start near the measurement
 repeat
@@ -17,6 +17,7 @@ from torch import Tensor
 from headwater.dflow.evaluation import ErrorNote, Objective
 from headwater.flows.flow import Flow
 from headwater.problem.cost import Cost
+from headwater.recipes.estimate import Estimate
 from headwater.recipes.posterior.chains import Sampler
 from headwater.recipes.posterior.checks import check_counts, check_rows
 from headwater.recipes.posterior.perturb_and_map import PerturbAndMAP
@@ -41,9 +42,12 @@ def posterior(
     gradient: Strategy | None = None,
     callback: Watcher | None = None,
     state: Posterior | dict[str, Tensor] | None = None,
-    start: Tensor | None = None,
+    start: Tensor | Estimate | None = None,
 ) -> Posterior:
     """Draw from the posterior exp(-misfit(x1(x0))) N(x0; 0, I) of the source, each problem by itself.
+
+    All chains are stepped at once, or, if they do not fit into memory, in groups, one after another in every step.
+    The draws are the same within rounding (`forecast_posterior` says how many go together).
 
     Parameters
     ----------
@@ -66,7 +70,8 @@ def posterior(
     solver
         The rule for one step of the solve.
     gradient
-        How the solve is differentiated; None means `Auto()`.
+        How the solve is differentiated; None means `Auto()`, whose memory also bounds how many chains are stepped at
+        once.
     callback
         `callback(event)` after every step, with a `Sampling`; it ends the run by returning a `Status`, as
         `deadline(seconds)` does. Draws so far are returned.
@@ -77,7 +82,8 @@ def posterior(
     start
         Source points `[problems, *event]` or `[problems, chains, *event]` to begin at; None means draws of the
         source that up to 20 gradients brought near the measurement, each near one of its own (`PerturbAndMAP`). A
-        sampler without gradients, as `PCN`, begins at draws of the source.
+        sampler without gradients, as `PCN`, begins at draws of the source. An `Estimate` means the source points of
+        estimates of a `Misfit`, from the noise of each chain.
 
     Returns
     -------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -11,9 +12,11 @@ from headwater.dflow.prior import NearDraw
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow, require_full_precision
 from headwater.problem.cost import Misfit
+from headwater.recipes.estimate import Estimate
 from headwater.recipes.posterior.chains import Sampler
 from headwater.recipes.posterior.noise import Noise
-from headwater.recipes.posterior.optimise import draw_measurement, minimise
+from headwater.recipes.posterior.optimise import draw_measurement, minimise, require_measurement
+from headwater.recipes.posterior.perturb_and_map import calls_of_estimate, invert_estimate
 from headwater.recipes.posterior.potential import Potential
 
 GRADIENTS = 20
@@ -35,6 +38,17 @@ def start_chains(potential: Potential, method: Sampler, z: Tensor, noise: Noise)
     objective = replace(potential.objective, cost=cost, prior=NearDraw(z))
     found = minimise(objective.evaluate_problems, z, gradients, first_step=0.05)
     return found.x, found.evaluations
+
+
+def start_at_estimates(
+    potential: Potential, estimate: Estimate, seeds: Sequence[int], like: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The source points of estimates from the noise of the seeds, and the evaluations they took.
+
+    `like` `[chains, *event]` has the dtype; the two are `[chains, *event]` and int64 `[chains]`.
+    """
+    x0 = invert_estimate(estimate, potential.flow, require_measurement(potential.cost), seeds, like)
+    return x0, torch.full((len(x0),), calls_of_estimate(estimate), device=x0.device)
 
 
 def count_start(method: Sampler) -> int:

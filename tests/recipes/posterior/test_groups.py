@@ -1,0 +1,176 @@
+"""Chains in groups that fit into memory: the draws of one batch, also across breaks."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from headwater import (
+    EULER,
+    PCN,
+    Auto,
+    Each,
+    Estimate,
+    Flow,
+    Gaussian,
+    InfinityHMC,
+    Misfit,
+    Misuse,
+    PerturbAndMAP,
+    Preconditioned,
+    RandomiseThenOptimise,
+    Status,
+    forecast_posterior,
+    posterior,
+    watch_flow,
+)
+from headwater.recipes.posterior import groups, run
+from headwater.solvers.memory import PeakMemory
+
+torch.set_num_threads(1)
+METHODS = {
+    "pCN": PCN(burn_in=4, thin=2),
+    "HMC": InfinityHMC(burn_in=2, thin=2, leaps=3),
+    "perturb-and-MAP": PerturbAndMAP(gradients=5),
+    "RTO": RandomiseThenOptimise(gradients=4),
+    "preconditioned": Preconditioned(PCN(burn_in=4, thin=2)),
+}
+every = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+FLOW = Flow(
+    Each(lambda x, t, scale: scale[:, None] * torch.sin(x), scale=torch.tensor([1.0, 1.5, 2.0])), (2,)
+)
+"""A flow with data of its own for each problem."""
+MISFIT = Misfit(
+    lambda x: x.sum(1, keepdim=True), torch.tensor([[0.5], [-1.0], [2.0]]), torch.tensor([0.3, 0.5, 1.0])
+)
+FIGURES = ("x0", "x1", "potential", "log_weights", "acceptance", "evaluations", "gradients")
+
+
+def draw(flow=FLOW, misfit=MISFIT, seeds=(7, 8, 9), **options):
+    options = {"chains": 3, "draws": 3} | options
+    return posterior(flow, misfit, seeds, steps=1, solver=EULER, **options)
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """`at_once(4)`: no more than four chains fit into memory."""
+
+    def put(most):
+        monkeypatch.setattr(run, "fit_chains", lambda objective, x0, *a: (most, objective.solver["gradient"]))
+
+    return put
+
+
+@every
+def test_groups_give_the_draws_of_one_batch(at_once, method):
+    whole = draw(method=method)
+    seen = []
+    at_once(4)  # nine chains in groups of three, which are no problems
+    parts = draw(watch_flow(FLOW, lambda: None), method=method, callback=lambda event: seen.append(event))
+    for name in FIGURES:
+        assert_close(getattr(parts, name), getattr(whole, name), atol=1e-4, rtol=1e-4)
+    assert parts.status == whole.status and parts.notes == whole.notes
+    assert [event.round for event in seen] == list(range(1, method.burn_in + 3 * method.thin + 1))
+    assert all(event.x1.shape == (9, 2) and len(event.active) == 9 for event in seen)
+    at_once(2)  # a run goes on in groups of other sizes
+    rest = draw(method=method, state=seen[-2].save(), draws=3)
+    for name in FIGURES:
+        assert_close(getattr(rest, name), getattr(whole, name), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["pCN", "HMC", "perturb-and-MAP"])
+@pytest.mark.parametrize("share", [0.4, 0.85])
+def test_a_run_that_ends_between_groups_goes_on_with_the_next_one(at_once, name, share):
+    at_once(2)
+    method = METHODS[name]
+    start, calls = torch.zeros(3, 2), []
+    whole = draw(watch_flow(FLOW, lambda: calls.append(1)), method=method, start=start)
+    last = int(share * len(calls))
+    calls.clear()
+
+    def check():
+        calls.append(1)
+        return Status.SECONDS if len(calls) > last else None
+
+    cut = draw(watch_flow(FLOW, check), method=method, start=start)
+    assert {s for row in cut.status for s in row} == {Status.SECONDS} and cut.x0.shape[2] < 3
+    made = cut.state["done"] * 9 + cut.state["ahead"]
+    assert made > 0 and (cut.acceptance.isnan() | (cut.acceptance <= 1)).all()
+    rest = draw(method=method, state=cut)
+    for name in FIGURES:
+        assert_close(getattr(rest, name), getattr(whole, name), atol=1e-5, rtol=1e-5)
+
+
+def test_a_chain_that_cannot_start_leaves_the_groups_of_the_others(at_once):
+    misfit = Misfit(lambda x: x.sum(1, keepdim=True) + 0 * (30 - x[:, :1]).log(), MISFIT.y, 0.5)
+    start = torch.zeros(3, 3, 2)
+    start[0, 1] = 50.0
+    whole = draw(misfit=misfit, method=METHODS["pCN"], start=start)
+    at_once(3)
+    parts = draw(misfit=misfit, method=METHODS["pCN"], start=start)
+    assert parts.status == whole.status and parts.status[0][1] is Status.DIVERGED
+    assert_close(parts.x0, whole.x0, equal_nan=True)
+
+
+def test_chains_begin_at_estimates_of_their_measurement():
+    law = Gaussian(torch.zeros(2), torch.ones(2)).flow
+    misfit = Misfit(lambda x: x, torch.tensor([[3.0, -3.0]]), 0.1)
+    seen = []
+
+    def note(event):
+        seen.append(event.x1.clone())
+        return Status.CANCELLED
+
+    still = PCN(burn_in=5, step=1e-6)
+    found = posterior(law, misfit, [0], method=still, start=Estimate(times=8, fresh=0.0), callback=note)
+    assert (seen[0] - misfit.y).abs().max() < 1  # draws of the source are 3 away
+    assert (found.evaluations == 8 + 24 + 2 * 12).all() and (found.gradients == 0).all()
+    with pytest.raises(Misuse, match="and function has none"):
+        posterior(law, lambda x1: x1.square().sum(1), [0], method=still, start=Estimate(times=8))
+
+
+WIDE = Flow(lambda x, t: torch.tanh(x) + torch.sin(x) - x.cos().square(), (6_000,))
+"""A flow whose gradient takes much more memory than its states."""
+
+
+def need(memory, method=InfinityHMC(burn_in=0, thin=1, leaps=2), chains=8):  # noqa: B008
+    y = Misfit(lambda x: x[:, ::2], torch.zeros(1, 3_000), 1.0)
+    options = {"method": method, "chains": chains, "draws": 1, "gradient": Auto(memory)}
+    said = forecast_posterior(WIDE, y, 1, **options)
+    with PeakMemory() as found:
+        drawn = posterior(WIDE, y, [3], start=WIDE.noise([3]), **options)
+    return said, found.peak, drawn
+
+
+def test_more_chains_than_fit_take_no_more_memory_than_there_is():
+    (all_said, all_took, whole), (said, took, parts) = need(1e12), need(6e6)
+    assert all_said.at_once == 8 and 1 <= said.at_once < 8
+    assert all_took > 6e6 > took
+    assert took <= said.bytes <= 6e6 and all_took <= all_said.bytes < 2 * all_took
+    assert_close(parts.x0, whole.x0, atol=1e-4, rtol=1e-4)
+
+
+def test_one_chain_that_fits_only_by_recomputing_is_recomputed():
+    (_, all_took, whole), (said, took, parts) = need(1e12, chains=2), need(1.5e6, chains=2)
+    assert said.at_once == 1
+    assert_close(parts.x0, whole.x0, atol=1e-4, rtol=1e-4)
+    assert took < 0.7 * all_took
+
+
+def test_a_sampler_without_gradients_needs_a_solve():
+    gradient, solve = need(6e6)[0].at_once, need(6e6, PCN(burn_in=0, thin=1))[0].at_once
+    assert solve > gradient
+
+
+def test_data_of_all_chains_is_refused_in_groups_too():
+    with pytest.raises(Misuse, match="data of all problems"):
+        draw(misfit=lambda x1: (x1.sum(1) - torch.arange(9.0)).square(), gradient=Auto(1.0))
+
+
+def test_groups_are_alike():
+    class Part:
+        def select(self, rows):
+            return rows
+
+    found = [rows for rows, _ in groups.split(Part(), 0, 10, 4)]
+    assert found == [slice(0, 4), slice(4, 7), slice(7, 10)]
+    assert [rows for rows, _ in groups.split(Part(), 9, 10, 4)] == [slice(9, 10)]
