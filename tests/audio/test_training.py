@@ -143,7 +143,7 @@ def test_batches_are_stratified_in_time(tmp_path):
 
 
 def test_training_from_the_command_line_goes_on_where_it_was(tmp_path, capsys):
-    shards(tmp_path)
+    shards(tmp_path, seconds=4.5)
     words = ["--data", str(tmp_path), "--work", str(tmp_path / "run"), "--bins", "64", "--width", "16"]
     words += ["--batch", "4", "--minutes"]
     train.main([*words, "0.005"])
@@ -160,7 +160,7 @@ def test_training_from_the_command_line_goes_on_where_it_was(tmp_path, capsys):
 
 
 def test_an_exported_model_is_the_averaged_network(tmp_path, monkeypatch):
-    shards(tmp_path)
+    shards(tmp_path, seconds=4.5)
     words = ["--data", str(tmp_path), "--work", str(tmp_path / "run"), "--bins", "64", "--width", "16"]
     train.main([*words, "--batch", "4", "--minutes", "0.005"])
     checkpoint = tmp_path / "run" / "checkpoint.pt"

@@ -124,3 +124,22 @@ def test_the_operator_makes_the_file_of_the_original(orientation, mode, here):
 def undo(x, orientation):
     inverse = {1: 1, 3: 3, 6: 8}[orientation]
     return turn_tensor_as_stored(x, inverse)
+
+
+def test_a_file_that_was_saved_anew_still_tells_its_quality(tmp_path):
+    path, again = tmp_path / "x.jpg", tmp_path / "x.png"
+    path.write_bytes(by_pillow(striped_cat((64, 64)), quality=40, subsampling=0))
+    Image.open(path).save(again)
+    direct, seen = (dejpeg(file, None, None, Restore()) for file in (path, again))
+    assert seen.settings == direct.settings == {"quality": 40, "subsampling": "4:4:4"}
+    assert not direct.hints and "its pixels were one of quality 40, 4:4:4." in seen.hints[0]
+    assert seen.task.noise == direct.task.noise
+    told = dejpeg(again, None, "4:2:0", Restore())
+    assert told.settings == {"quality": 40, "subsampling": "4:2:0"}
+
+
+def test_a_picture_without_a_trace_of_compression_is_refused(tmp_path):
+    path = tmp_path / "x.png"
+    Image.fromarray(striped_cat((64, 64))).save(path)
+    with pytest.raises(Misuse, match=r"show no trace of one\. Give --quality, 1 to 100\."):
+        dejpeg(path, None, None, Restore())

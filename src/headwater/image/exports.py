@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headwater.image.blind import KernelSearch, UnknownBlur, kernel_prior, shake_kernel
+from headwater.image.blind import KernelSearch, UnknownBlur, find_jpeg, kernel_prior, shake_kernel
 from headwater.image.editing import PictureEdit, edit_picture, find_picture_boundary
 from headwater.image.inside_holes import InsideHoles
 from headwater.image.io import photos
@@ -58,6 +58,7 @@ __all__ = [
     "box_mask",
     "chain",
     "edit_picture",
+    "find_jpeg",
     "find_picture_boundary",
     "estimate_noise",
     "finish_posterior",

@@ -54,7 +54,7 @@ class MAP:
     >>> from headwater import Gaussian, MAP, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
     >>> misfit = Misfit(lambda x: x, torch.tensor([[1.0, -1.0]]), 0.5)
-    >>> [round(x, 2) for x in MAP(gradients=30)(flow, misfit, [0], guess=misfit.y).x1[0].tolist()]
+    >>> [round(x, 2) for x in MAP(gradients=10)(flow, misfit, [0], guess=misfit.y).x1[0].tolist()]
     [0.8, -0.8]
     """
 

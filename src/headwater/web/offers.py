@@ -55,6 +55,8 @@ WITHHELD = {
     "memory",
     "range",  # for arrays, which the page does not take
     "box",  # the page paints
+    "with_",  # folders of examples
+    "without",
 }
 """Options that the page does not offer as they are."""
 OF_FOLDERS = {"audio": {"prompt", "guidance", "device"}}

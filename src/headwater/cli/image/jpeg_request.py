@@ -13,6 +13,7 @@ from headwater.atomic import read_bytes
 from headwater.cli.image.options import Restore
 from headwater.cli.image.requests import Request
 from headwater.errors import Misuse
+from headwater.image.blind.compression import find_jpeg
 from headwater.image.io.decode import open_image, refuse_damage
 from headwater.image.io.files import read_image
 from headwater.image.io.picture import TURNS
@@ -94,14 +95,12 @@ def _stored_colour(image: Any) -> str:
 def dejpeg(photo: Path, quality: int | None, subsampling: str | None, o: Restore) -> Request:
     """Undo the artefacts of JPEG compression."""
     x, picture = read_image(photo, span=o.range)
+    y = x.mean(1, keepdim=True) if picture.grey else x
     found = read_compression(photo)
-    if quality is None and found is None:
-        raise Misuse(f"{photo} is not a JPEG file, so its quality is not known.", "Give --quality, 1 to 100.")
-    codec = _codec(found, quality, subsampling)
-    operator: Operator = codec
-    y = x
-    if picture.grey:
-        operator, y = chain(Colorize("mean"), codec), x.mean(1, keepdim=True)
+    codec, hints = _codec(found, quality, subsampling), ()
+    if codec is None:
+        codec, hints = _seen(photo, y, subsampling)
+    operator: Operator = chain(Colorize("mean"), codec) if picture.grey else codec
     if found is not None and picture.orientation != 1:  # the blocks lie as the file is stored
         operator = see_as_stored(operator, picture.orientation)
         y = turn_tensor_as_stored(y, picture.orientation)
@@ -109,11 +108,25 @@ def dejpeg(photo: Path, quality: int | None, subsampling: str | None, o: Restore
     settings: dict[str, Any] = {"quality": codec.quality, "subsampling": codec.subsampling}
     noise = codec_noise(codec, y) if o.noise is None else o.noise
     task = ImageTask(operator, y, noise, size, guess=x, check_span=False)
-    return Request("dejpeg", (photo,), task, picture, settings)
+    return Request("dejpeg", (photo,), task, picture, settings, hints)
 
 
-def _codec(found: Compression | None, quality: int | None, subsampling: str | None) -> JPEG:
-    """The codec of the file, as far as the user does not say another."""
+def _seen(photo: Path, y: Tensor, subsampling: str | None) -> tuple[JPEG, tuple[str, ...]]:
+    """The codec whose traces the pixels y bear, of a file that was saved anew, and what to say of it."""
+    (codec,) = find_jpeg(y)
+    if codec is None:
+        raise Misuse(
+            f"{photo} is not a JPEG file, and its pixels show no trace of one.", "Give --quality, 1 to 100."
+        )
+    codec = replace(codec, rounding="smooth", subsampling=subsampling or codec.subsampling)
+    hint = f"{photo} is not a JPEG file, but its pixels were one of quality {codec.quality}, {codec.subsampling}."
+    return codec, (hint,)
+
+
+def _codec(found: Compression | None, quality: int | None, subsampling: str | None) -> JPEG | None:
+    """The codec of the file, as far as the user does not say another; None if nobody says one."""
+    if found is None and quality is None:
+        return None
     if found is None or quality is not None:
         return JPEG(quality, subsampling or (found.subsampling if found else "4:2:0"), rounding="smooth")
     return replace(found.codec(), subsampling=subsampling or found.subsampling)

@@ -167,9 +167,9 @@ def dejpeg(
     photos
         Image files, or folders of them.
     quality
-        1 to 100; by default read from the quantisation tables of the file.
+        1 to 100; by default read from the tables of the file, or, of a picture that was saved anew, from its pixels.
     subsampling
-        How the chroma was stored; by default read from the file.
+        How the chroma was stored; by default as the quality.
     """
     from headwater.cli.image import jpeg_request
 

@@ -2,6 +2,7 @@
 
 from headwater.image.blind.blur import UnknownBlur, doubt_kernel
 from headwater.image.blind.caution import Caution
+from headwater.image.blind.compression import find_jpeg
 from headwater.image.blind.estimate import ANSWER, KernelSearch
 from headwater.image.blind.shake import kernel_logits, kernel_prior, shake_kernel
 
@@ -11,6 +12,7 @@ __all__ = [
     "KernelSearch",
     "UnknownBlur",
     "doubt_kernel",
+    "find_jpeg",
     "kernel_logits",
     "kernel_prior",
     "shake_kernel",

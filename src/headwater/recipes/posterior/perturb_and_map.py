@@ -77,7 +77,7 @@ class PerturbAndMAP:
     >>> from headwater import EULER, Flow, Misfit, posterior
     >>> flow = Flow(lambda x, t: x, (1,))  # one step of Euler's method doubles x0
     >>> misfit = Misfit(lambda x1: x1, torch.tensor([[2.0]]), 1.0)
-    >>> found = posterior(flow, misfit, [0], method=PerturbAndMAP(), draws=50, steps=1, solver=EULER)
+    >>> found = posterior(flow, misfit, [0], method=PerturbAndMAP(), draws=20, steps=1, solver=EULER)
     >>> abs(found.mean.item() - 1.6) < 0.2
     True
     """

@@ -156,7 +156,7 @@ class RandomiseThenOptimise:
         --------
         >>> RandomiseThenOptimise().describe_unconverged(0, 64)
         ''
-        >>> RandomiseThenOptimise().describe_unconverged(30, 64)[:66]
+        >>> RandomiseThenOptimise().describe_unconverged(30, 64)[:67]
         '30 of 64 equations have no solution that was found, or the map from'
         """
         if unconverged <= FEW * all_:
