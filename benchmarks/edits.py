@@ -258,10 +258,10 @@ def cross_boundary(x: Tensor, d: pictograms.Pictograms) -> dict[str, object]:
         first = next(k for k in numbers[1] if d.parts[k] == "held-out")
         numbers[1].remove(first)
         sides = [pixels_to_range(d.pixels[ks]) for ks in numbers]
-        method = BoundaryEdit(find_picture_boundary(model, *sides))
-        found = edit_picture(method, model, x[i : i + 1], [i])
+        plane = find_picture_boundary(model, *sides)
+        found = edit_picture(BoundaryEdit(plane), model, x[i : i + 1], [i])
         made.append(found.made)
-        calls.append(float(found.result.evaluations[0]) + 24 * sum(map(len, sides)))
+        calls.append(float(found.result.evaluations[0]) + plane.evaluations)
     seconds = (time.process_time() - began) / len(x)
     every = torch.cat(made)
     place = places(every)

@@ -156,7 +156,7 @@ class GaussianProcess:
 def condition(
     x: Tensor, covariance: Tensor, y: Tensor, at: Tensor, noise: float
 ) -> Tensor:
-    """x `[..., d]` moved by what it misses of y `[..., k]` at the places `at`, bool `[d]`: of a mean that given y."""
+    """x `[..., d]` moved by what it misses of y `[..., k]` at `at`, bool `[d]`; the mean becomes that given y."""
     inner = covariance[at][:, at] + noise**2 * torch.eye(int(at.sum())).double()
     gain = torch.linalg.solve(inner, covariance[at])
     return x + (y - x[..., at]) @ gain

@@ -109,6 +109,13 @@ def test_a_curve_of_more_levels_than_a_sound_has_parts_is_refused():
         LoudnessCurve(tuple(map(float, range(20))))(torch.ones(1, 100))
 
 
+@pytest.mark.parametrize("rule", [PitchClasses((0,), RATE), OnsetRate(RATE), LoudnessCurve((0.0, 1.0))])
+@pytest.mark.parametrize("shape", [(8000,), (1, 2, 8000), (1, 15), (1, 0)])
+def test_a_sound_without_its_axes_or_samples_is_refused(rule, shape):
+    with pytest.raises(hw.Misuse, match="A rule of sound got the shape"):
+        rule(torch.zeros(shape))
+
+
 def test_the_curve_of_loudness_does_not_hear_the_level():
     swell = tone(440) * 10 ** (torch.linspace(-1, 1, len(T)) / 2)  # 20 dB in all
     rising, falling = LoudnessCurve((-20.0, -15.0, -10.0, -5.0)), LoudnessCurve((-5.0, -10.0, -15.0, -20.0))

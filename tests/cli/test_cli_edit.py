@@ -104,6 +104,7 @@ def test_examples_light_and_dark_make_a_photo_lighter_or_darker(here):
     assert pixels("c.png")[:, 30:].mean() > pixels("photo.png")[:, 30:].mean() + 20
     r = report(here / "a.json")
     assert r["boundary"]["separated"] == 1.0 and r["boundary"]["reach"] > 1
+    assert r["boundary"]["evaluations"] == 5 * 12 * 2  # midpoint steps of five examples
     assert r["settings"]["method"] == "boundary" and r["settings"]["with"] == "light"
 
 
@@ -147,6 +148,8 @@ def test_a_drawing_gets_another_text(here, capsys):
         ("--label goldfish --method h-edit --weight 2", "Give --reward"),
         ("--label goldfish --method inversion -n 2", "would be the same"),
         ("--reward brightness -n 2", "would be the same"),
+        ("--reward flat.py", "Compute it with differentiable torch operations.\n"),
+        ("--reward one.py", "Return one number per sample"),
         ("--with light", "Give --without FOLDER."),
         ("--without light", "Give --with FOLDER."),
         ("--with light --without missing", "no folder of images"),
@@ -166,6 +169,8 @@ def test_refusals(here, words, cure, capsys):
     Image.new("L", (64, 64), 0).save("black.png")
     (here / "empty").mkdir()
     show_examples("light", (200, 250))
+    (here / "flat.py").write_text("def reward(x):\n    return x.detach().mean((1, 2, 3))\n")
+    (here / "one.py").write_text("def reward(x):\n    return x.mean()\n")
     assert call(["image", "edit", "photo.png", *words.split()]) == 2
     err = capsys.readouterr().err
     assert cure in err and two_sentences(err)

@@ -240,6 +240,28 @@ def test_the_boundary_of_two_modes_is_that_of_fisher():
     assert float(wide.normal @ (mean / mean.norm())) > 0.9999
 
 
+def test_a_ridge_of_nothing_is_fisher_also_with_more_examples_than_entries():
+    x = HERE.sample(range(60)).to(F64)
+    found = [find_boundary(HERE.flow, x + 1, x, ridge=ridge).normal for ridge in (1e-9, 1e-300)]
+    assert_close(found[1], found[0], atol=1e-6, rtol=0)
+
+
+def test_a_boundary_takes_steps_or_times_and_a_few_examples_at_once():
+    sizes = []
+    flow = hw.Flow(lambda x, t: sizes.append(len(x)) or HERE.velocity(x, t), (2,))
+    x, times = originals(7), hw.uniform_grid(5, 0.4, 1.0)
+    planes = [find_boundary(flow, x + 2, x, steps=steps) for steps in (5, times, torch.tensor(times))]
+    planes.append(find_boundary(flow, x + 2, x, steps=5, at_once=3))
+    for plane in planes:
+        assert_close(plane.normal, planes[0].normal, atol=1e-6, rtol=0)
+        assert plane.offset == pytest.approx(planes[0].offset, abs=1e-6)
+        assert plane.time == 0.4 and plane.evaluations == 14 * 5 * 2
+    assert sum(sizes) == 4 * 140 and max(sizes[:30]) == 14 and max(sizes[30:]) == 3
+    by_number, by_times = (BoundaryEdit(planes[0], steps=s)(HERE.flow, x, range(7)) for s in (5, times))
+    assert_close(by_times.x1, by_number.x1)
+    assert by_times.evaluations.tolist() == [20] * 7
+
+
 def test_by_default_an_edit_goes_as_far_as_the_examples_lie():
     law = hw.Gaussian(torch.zeros(2), torch.ones(2))
     x = law.sample(range(40)).to(F64)
@@ -301,6 +323,7 @@ def test_a_held_problem_is_its_original_and_nothing_is_evaluated_for_it(method):
     assert bool((mixed.x1[::2] == x1[::2]).all()) and max(calls) == 1
     assert_close(mixed.x1[1], alone.x1[0], rtol=1e-7, atol=1e-7)
     assert mixed.trace.shape[2] == 3 and mixed.status[1] is alone.status[0]
+    assert not mixed.on_flow and mixed.x0[::2].isnan().all()
 
 
 @pytest.mark.parametrize("method", [RewardEdit(steps=6, gradients=3), TrajectoryEdit(steps=6, gradients=3)])
@@ -403,6 +426,13 @@ def test_refusals_of_settings():
         lambda: BoundaryEdit(Boundary(torch.ones(2), 0.0, 1.0, 1.0)),
         lambda: BoundaryEdit(Boundary(torch.ones(2), 0.0, 0.3, 1.0), distance=math.inf),
         lambda: find_boundary(HERE.flow, originals(2), originals(3), time=1.0),
+        lambda: find_boundary(HERE.flow, originals(2), originals(3), steps=[0.0, 1.0]),
+        lambda: find_boundary(HERE.flow, originals(2), originals(3), steps=[0.4, 0.9]),
+        lambda: find_boundary(HERE.flow, originals(2), originals(3), steps=[1.0, 0.4]),
+        lambda: find_boundary(HERE.flow, originals(2), originals(3), steps=2.5),
+        lambda: find_boundary(HERE.flow, originals(2), originals(3), at_once=0),
+        lambda: BoundaryEdit(Boundary(torch.ones(2), 0.0, 0.3, 1.0), steps=0),
+        lambda: BoundaryEdit(Boundary(torch.ones(2), 0.0, 0.3, 1.0), steps=[0.0, 1.0]),
         lambda: BoundaryEdit(Boundary(torch.ones(3), 0.0, 0.3, 1.0))(HERE.flow, originals(1), [0]),
         lambda: RewardEdit()(HERE.flow, originals(1), [0]),
         lambda: HEdit(steps=4)(HERE.flow, originals(1), [0], reward=lambda x: x),

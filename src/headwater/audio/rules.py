@@ -124,12 +124,12 @@ class OnsetRate:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The score of x `[batch, samples]`, float64 `[batch]`; nothing begins in silence, and NaN has NaN."""
-        seconds = x.shape[1] / self.rate
+        hop, flux = self.hop(x), self.flux(x)
         counts = [
-            self.count_peaks(flux, self.hop(x)) if finite else math.nan
-            for finite, flux in zip(x.isfinite().all(1).tolist(), self.flux(x), strict=True)
+            self.count_peaks(each, hop) if finite else math.nan
+            for finite, each in zip(x.isfinite().all(1).tolist(), flux, strict=True)
         ]
-        many = torch.tensor(counts, dtype=torch.float64) / seconds
+        many = torch.tensor(counts, dtype=torch.float64) / (x.shape[1] / self.rate)
         return many if self.target is None else -(many - self.target).abs()
 
     def count_peaks(self, flux: Tensor, hop: float) -> int:
@@ -152,7 +152,7 @@ class OnsetRate:
     def flux(self, x: Tensor) -> Tensor:
         """The mean rise of a band over two frames in dB, float64 `[batch, frames]`; before the sound is silence."""
         power = spectrogram(x.detach().double().cpu(), self.window(x))
-        band = share_bands(power.shape[1], self.rate)
+        band = assign_bands(power.shape[1], self.rate)
         bands = power.new_zeros(len(power), int(band.max()) + 1, power.shape[2]).index_add(1, band, power)
         loudest = bands.amax((1, 2), keepdim=True).clamp(min=1e-12)
         level = (10 * (bands / loudest + 1e-6).log10()).clamp(min=-60)
@@ -161,14 +161,14 @@ class OnsetRate:
         return torch.nn.functional.pad(rise[:, :-2], (1, 1))  # a sound that is cut off begins nothing
 
 
-def share_bands(bins: int, rate: float) -> Tensor:
+def assign_bands(bins: int, rate: float) -> Tensor:
     """Which band each of the bins from 0 to rate / 2 belongs to, int64 `[bins]`.
 
     Bands are thirds of an octave from 100 Hz on, and at least six bins wide: noise jumps in narrower ones.
 
     Examples
     --------
-    >>> share_bands(65, 8000).bincount().tolist()  # bins of 62.5 Hz
+    >>> assign_bands(65, 8000).bincount().tolist()  # bins of 62.5 Hz
     [2, 6, 6, 6, 6, 7, 8, 11, 13]
     """
     step = rate / 2 / (bins - 1)

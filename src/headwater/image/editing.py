@@ -150,7 +150,7 @@ def find_picture_boundary(
     with_it, without
         Pictures `[n, 3, h, w]` and `[m, 3, h, w]` in [-1, 1], all of the size of the picture to edit.
     settings
-        time, ridge, method and steps, as of `headwater.recipes.editing.find_boundary`.
+        time, ridge, method, steps and at_once, as of `headwater.recipes.editing.find_boundary`.
 
     Raises
     ------

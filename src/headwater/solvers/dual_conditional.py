@@ -94,10 +94,10 @@ def invert_dual_conditional(
     r = x1 if reference is None else reference.detach()
     if not pull >= 0 or r.shape != x1.shape:
         raise Misuse(
-            f"A pull of {pull:g} to a reference of shape {tuple(r.shape)} is none for x1 of {tuple(x1.shape)}.",
+            f"The pull is {pull:g}, to a reference of shape {tuple(r.shape)} for x1 of shape {tuple(x1.shape)}.",
             "Give a pull of 0 or more, and a reference in the shape of x1.",
         )
-    r, path, states = r.to(x1), flow.path, [x1]
+    r, path, states = flow.project(r.to(x1)), flow.path, [x1]
     residual, size = (x1.new_zeros(len(x1), dtype=torch.float64) for _ in range(2))
     count = torch.zeros(len(x1), dtype=torch.int64)
     for t_next, t in itertools.pairwise(reverse_grid(rising_grid(steps))):

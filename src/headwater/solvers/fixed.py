@@ -114,8 +114,8 @@ def reverse_grid(grid: Grid) -> Grid:
     return tuple(reversed(grid))
 
 
-def as_grid(steps: int | Sequence[float]) -> Grid:
-    """The uniform grid of a number of steps, or the given times, checked.
+def as_grid(steps: int | Sequence[float], start: float = 0.0) -> Grid:
+    """The uniform grid of a number of steps from `start` to 1, or the given times, checked.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def as_grid(steps: int | Sequence[float]) -> Grid:
     """
     try:  # a 0-d tensor or a NumPy integer is a number of steps, too
         if getattr(steps, "ndim", None) == 0 or not hasattr(steps, "__len__"):
-            return uniform_grid(operator.index(steps))  # type: ignore[arg-type]
+            return uniform_grid(operator.index(steps), start)  # type: ignore[arg-type]
         grid = tuple(float(t) for t in steps)  # type: ignore[union-attr]
     except (TypeError, ValueError):
         raise Misuse(
@@ -141,7 +141,7 @@ def as_grid(steps: int | Sequence[float]) -> Grid:
     return grid
 
 
-def rising_grid(steps: int | Sequence[float]) -> Grid:
+def rising_grid(steps: int | Sequence[float], start: float = 0.0) -> Grid:
     """As `as_grid`, and refuse times that run from the data to the source.
 
     Raises
@@ -149,7 +149,7 @@ def rising_grid(steps: int | Sequence[float]) -> Grid:
     Misuse
         As `as_grid`, or if the times fall: time runs from the source, 0, to the data, 1.
     """
-    grid = as_grid(steps)
+    grid = as_grid(steps, start)
     if grid[0] > grid[-1]:
         raise Misuse(
             f"The times fall from {grid[0]:g} to {grid[-1]:g}, but time runs from the source, 0, to the data, 1.",

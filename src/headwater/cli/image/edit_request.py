@@ -28,7 +28,7 @@ from headwater.cli.image.reward_request import load_reward
 from headwater.cli.image.samples import size_of
 from headwater.cli.shared.machine import check_room, device_named
 from headwater.cli.shared.progress import Watch
-from headwater.cli.shared.rewards import read_rewards
+from headwater.cli.shared.rewards import read_rewards, try_functions
 from headwater.errors import Misuse
 from headwater.flows.latent import LatentModel
 from headwater.image.io.files import FORMATS, read_image
@@ -75,7 +75,8 @@ def edit_job(
     x, picture = read_image(photo, span=common.range)
     level = read_strength_option(strength, size_of(x))
     maps = [Path(strength)] if isinstance(level, Tensor) and strength is not None else []
-    examples = read_examples(folders, size_of(x), common.range) if shown else None
+    device, watch = device_named(common.device), Watch("edit", quiet=True)
+    examples = read_examples(folders, size_of(x), common.range, device) if shown else None
     outputs = plan_outputs(
         common.output,
         photo,
@@ -85,8 +86,10 @@ def edit_job(
         inputs=(photo, *maps),
         overwrite=common.overwrite,
     )
-    device, watch = device_named(common.device), Watch("edit", quiet=True)
     total = read_rewards(rewards, load_reward) if rewards else None
+    if total is not None:
+        noise = 0.5 * torch.randn(2, *x.shape[1:], generator=torch.Generator().manual_seed(0))
+        try_functions(rewards, total, noise, scored=False)
     before, after = load_both(common, source, changed, device)
     if not isinstance(before, LatentModel):
         check_room(4 * STATES * x.numel(), device, "Give a smaller picture.")
@@ -145,25 +148,32 @@ def require_goal(name: str, changed: bool, rewarded: bool, shown: bool) -> None:
 
 
 def read_examples(
-    folders: tuple[Path | None, Path | None], size: tuple[int, int], span: tuple[float, float] | None
+    folders: tuple[Path | None, Path | None],
+    size: tuple[int, int],
+    span: tuple[float, float] | None,
+    device: torch.device,
 ) -> tuple[Tensor, Tensor]:
     """The images of both folders, brought to a size: `[n, 3, h, w]` and `[m, 3, h, w]` in [-1, 1].
 
     Raises
     ------
     Misuse
-        A folder is missing or has no image, an image cannot be read, or there is no memory for their states.
+        A folder is missing or has no image, an image cannot be read, or the device has no memory for their states.
     """
-    found = []
+    sides = []
     for word, folder in zip(("--with", "--without"), folders, strict=True):
         if folder is None:
             raise Misuse(f"The boundary has two sides, and {word} is missing.", f"Give {word} FOLDER.")
         files = sorted(f for f in folder.iterdir() if f.suffix.lower() in FORMATS) if folder.is_dir() else []
         if not files:
             raise Misuse(f"{word} {folder} is no folder of images.", "Give one with an image or more.")
-        check_room(4 * STATES * 3 * size[0] * size[1] * len(files), torch.device("cpu"), "Give fewer images.")
-        found.append(torch.cat([bring_to(read_image(file, span=span)[0], size) for file in files]))
-    return found[0], found[1]
+        sides.append(files)
+    count = sum(map(len, sides))
+    check_room(4 * STATES * 3 * size[0] * size[1] * count, device, "Give fewer images.")
+    shown, other = (
+        torch.cat([bring_to(read_image(file, span=span)[0], size) for file in files]) for files in sides
+    )
+    return shown, other
 
 
 def bring_to(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -46,9 +46,9 @@ DEFINITIONS = {
     "text_place": "place of the prompt among the captions of the model pictograms, 1 the best, by a judge that "
     "guided nothing",
     "inversion_residual": "by how much the steps of the inversion miss, the largest rms, in units of the state",
-    "boundary": "the share of the examples on their own side, and how far from it those with the attribute lie on "
-    "average, in units of the state",
-    "evaluations": "calls of the network, those of gradients included",
+    "boundary": "the share of the examples on their own side, how far from it those with the attribute lie on "
+    "average, in units of the state, and the calls of the network that all examples took",
+    "evaluations": "calls of the network, those of gradients included, those for a boundary not",
 }
 
 
@@ -162,8 +162,8 @@ class EditJob(PriorJob):
 
     def facts(self) -> Mapping[str, Any]:
         """The model, the label, the definitions."""
-        plane = self.boundary
-        known = {} if plane is None else {"boundary": {n: getattr(plane, n) for n in ("separated", "reach")}}
+        plane, names = self.boundary, ("separated", "reach", "evaluations")
+        known = {} if plane is None else {"boundary": {name: getattr(plane, name) for name in names}}
         return {**super().facts(), **known, "definitions": DEFINITIONS}
 
     def show(self, report: Mapping[str, Any]) -> None:

@@ -81,8 +81,10 @@ def load_function(words: str, argument: str, what: str, cure: str, *, name: str 
     return python_file.explain_failures(function, words, what, cure, kind=name)
 
 
-def try_functions(texts: Sequence[str], rewards: RewardSum, noise: Tensor) -> None:
+def try_functions(texts: Sequence[str], rewards: RewardSum, noise: Tensor, *, scored: bool = True) -> None:
     """Refuse functions of files that are not fit for use, by noise `[n, ...]` in the place of samples.
+
+    `scored` says whether the command takes a --score, for which no gradient is needed.
 
     Raises
     ------
@@ -98,7 +100,8 @@ def try_functions(texts: Sequence[str], rewards: RewardSum, noise: Tensor) -> No
             score = words if not words.endswith(".py") else f"{words}:reward"
             raise Misuse(
                 f"The reward {words!r} does not carry a gradient.",
-                f"Compute it with differentiable torch operations, or give it as --score {score}.",
+                "Compute it with differentiable torch operations"
+                + (f", or give it as --score {score}." if scored else "."),
             )
 
 

@@ -24,8 +24,10 @@ from torch import Tensor
 from headwater.errors import Misuse
 from headwater.flows.composed import require_alike
 from headwater.flows.flow import Flow
+from headwater.optimizers.status import Status
+from headwater.recipes.composition.status import status_of
 from headwater.solvers.checks import require_evaluation_mode
-from headwater.solvers.fixed import rising_grid
+from headwater.solvers.fixed import full_grid
 from headwater.solvers.method import DDIM
 
 
@@ -45,6 +47,8 @@ class SeparatedSubjects:
         Evaluations of the network per problem, all flows together.
     gradients
         How many of them were differentiated.
+    status
+        How each problem ended: COMPUTED, or DIVERGED if x1 is not finite.
 
     Examples
     --------
@@ -61,6 +65,7 @@ class SeparatedSubjects:
     energy: Tensor
     evaluations: int
     gradients: int
+    status: tuple[Status, ...]
 
 
 @dataclass(frozen=True)
@@ -123,9 +128,10 @@ class FOCUS:
     def __post_init__(self) -> None:
         if not 0 <= self.weight < math.inf or not 0 < self.until <= 1:
             raise Misuse(
-                f"A control of weight {self.weight:g} until t = {self.until:g} is none.",
+                f"The weight of the overlap is {self.weight:g}, and the control ends at t = {self.until:g}.",
                 "Give a weight of 0 or more, and a time above 0, at most 1.",
             )
+        full_grid(self.steps)
 
     def __call__(
         self,
@@ -162,7 +168,7 @@ class FOCUS:
             raise Misuse(f"There are {len(subjects)} subjects to keep apart.", "Give two flows or more.")
         for flow in (*subjects, base, scene):
             require_evaluation_mode(flow)
-        grid, x = rising_grid(self.steps), scene.noise(seeds, dtype, device)
+        grid, x = full_grid(self.steps), scene.noise(seeds, dtype, device)
         overlap = torch.full((len(grid) - 1, len(x)), torch.nan, dtype=torch.float64, device=x.device)
         energy, controlled = overlap.new_zeros(len(x)), 0
         for k, (t, t_next) in enumerate(itertools.pairwise(grid)):
@@ -171,12 +177,12 @@ class FOCUS:
                 v = scene(x, now)
             if t < self.until and self.weight > 0:
                 overlap[k], slope = overlap_gradient(subjects, base, x, now)
-                u = -self.weight * (1 - t) * slope
+                u = -self.weight * (1 - t) * scene.project(slope)
                 energy += (t_next - t) / 2 * u.flatten(1).to(energy).square().sum(1)
                 v, controlled = v + u, controlled + 1
             x = DDIM.step(lambda x, t, v=v: v, scene.path, x, now, end)  # type: ignore[misc]
         spent = controlled * (len(subjects) + 1)
-        return SeparatedSubjects(x, overlap, energy, len(grid) - 1 + spent, spent)
+        return SeparatedSubjects(x, overlap, energy, len(grid) - 1 + spent, spent, status_of(x))
 
 
 def overlap_gradient(subjects: Sequence[Flow], base: Flow, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -31,7 +31,7 @@ from headwater.flows.path import cast_time
 from headwater.optimizers.status import Status
 from headwater.problem.batch import per_problem
 from headwater.recipes.composition.density import density_grid
-from headwater.recipes.composition.ended import name_ends
+from headwater.recipes.composition.status import status_of
 from headwater.solvers.stochastic import Ancestral, check_stochastic, draw_step, path_generators
 
 DDIM_STEP = Ancestral(0.0)
@@ -173,7 +173,7 @@ class AnnealedProduct:
                 x, v = chain.correct(x, t_next)
         return Annealed(
             x, chain.accepted / max(chain.moves, 1) if chain.moves else chain.accepted * math.nan,
-            chain.length, chain.evaluations, name_ends(x, {Status.IMPROPER: chain.curvature > 0}),
+            chain.length, chain.evaluations, status_of(x, {Status.IMPROPER: chain.curvature > 0}),
         )  # fmt: skip
 
 

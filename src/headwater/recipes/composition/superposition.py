@@ -26,7 +26,7 @@ from headwater.flows.composed import require_alike
 from headwater.flows.flow import Flow
 from headwater.optimizers.status import Status
 from headwater.recipes.composition.density import SharedStep, density_grid, share_step
-from headwater.recipes.composition.ended import name_ends
+from headwater.recipes.composition.status import status_of
 from headwater.solvers.likelihood import source_log_density
 from headwater.solvers.stochastic import check_stochastic, draw_step, path_generators
 
@@ -213,7 +213,7 @@ class Superposition:
             state = x
         evaluations = len(flows) * (len(grid) - 1)
         return Superposed(
-            x, known - prior.to(known), time, state, torch.stack(shares), evaluations, name_ends(x)
+            x, known - prior.to(known), time, state, torch.stack(shares), evaluations, status_of(x)
         )
 
     def _log_weights(self, n: int, base: Flow | None) -> Tensor:

@@ -32,8 +32,8 @@ from headwater.problem.batch import select
 from headwater.recipes.blackbox.feynman_kac import draw_by_weight, resample
 from headwater.recipes.blackbox.scorer import draw_sources
 from headwater.recipes.composition.density import SharedStep, density_grid, share_step
-from headwater.recipes.composition.ended import name_ends
 from headwater.recipes.composition.product import require_weights
+from headwater.recipes.composition.status import status_of
 from headwater.solvers.stochastic import check_stochastic, draw_step, path_generators
 
 LONELY = 1.25
@@ -202,7 +202,7 @@ class WeightedProduct:
         ).to(x.device)
         each = x.reshape(n, k, *x.shape[1:])
         x1 = each[torch.arange(n, device=x.device), chosen]
-        ends = name_ends(x1, {Status.DEGENERATE: effective < max(k / 4, LONELY)})
+        ends = status_of(x1, {Status.DEGENERATE: effective < max(k / 4, LONELY)})
         return WeightedParticles(x1, each, log_weights, len(flows) * k * (len(grid) - 1), effective, ends)
 
     def _share(

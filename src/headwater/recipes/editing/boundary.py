@@ -18,8 +18,8 @@ from headwater.errors import Misuse
 from headwater.flows.flow import Flow, require_full_precision
 from headwater.problem.batch import per_problem
 from headwater.problem.rewards import Reward
-from headwater.recipes.editing.edit import EditResult, Session, refuse
-from headwater.solvers.fixed import reverse_grid, solve, uniform_grid
+from headwater.recipes.editing.edit import ROUNDING, EditResult, Session, refuse
+from headwater.solvers.fixed import Grid, reverse_grid, rising_grid, solve
 from headwater.solvers.method import MIDPOINT, Method
 
 
@@ -39,6 +39,8 @@ class Boundary:
         The share of the examples on their own side.
     reach
         The mean of n . x_t + b over the examples with the attribute.
+    evaluations
+        Of the network, for all examples together.
 
     Examples
     --------
@@ -52,6 +54,7 @@ class Boundary:
     time: float
     separated: float
     reach: float = 1.0
+    evaluations: int = 0
 
     def distance(self, x: Tensor) -> Tensor:
         """n . x_t + b of states x at the time t `[batch, *event]`, `[batch]`."""
@@ -66,7 +69,8 @@ def find_boundary(
     time: float = 0.4,
     ridge: float = 1.0,
     method: Method = MIDPOINT,
-    steps: int = 12,
+    steps: int | Sequence[float] = 12,
+    at_once: int = 16,
 ) -> Boundary:
     """The boundary between examples with and without an attribute, at a time of the flow.
 
@@ -84,13 +88,16 @@ def find_boundary(
     ridge
         In units of the mean square of a centred state's norm over the number of examples.
     method, steps
-        The solve from 1 back to the time.
+        The solve from 1 back to the time: a number of steps, or the times from it to 1, rising.
+    at_once
+        The most examples in one call of the flow; it bounds the memory.
 
     Raises
     ------
     Misuse
         If a set is empty, of other events than the flow's, not finite or in half precision; if both sets have the
-        same mean at the time, or states there that are not finite; or if the time or the ridge is out of range.
+        same mean at the time, or states there that are not finite; or if the time, the ridge, the steps or the
+        examples at once are out of range.
 
     References
     ----------
@@ -106,16 +113,20 @@ def find_boundary(
     >>> bool(plane.normal[0] > 0.95), plane.separated > 0.95
     (True, True)
     """
-    if not 0 <= time < 1 or not 0 < ridge < float("inf"):
+    if not 0 <= time < 1 or not 0 < ridge < float("inf") or at_once < 1:
         raise Misuse(
-            f"A boundary at t = {time:g} with a ridge of {ridge:g} does not exist.",
-            "Give a time from 0 to below 1, and a positive ridge.",
+            f"There is no boundary at t = {time:g} with a ridge of {ridge:g} and {at_once} examples at once.",
+            "Give a time from 0 to below 1, a positive ridge, and at least 1 example.",
         )
     check_examples(flow, with_it, "with")
     check_examples(flow, without, "without")
+    back, x = reverse_grid(grid_from(time, steps)), torch.cat([with_it, without])
     with torch.no_grad():
-        back = uniform_grid(steps, 1.0, time)
-        states = solve(flow, torch.cat([with_it, without]), method=method, steps=back)
+        parts = [
+            solve(flow if len(rows) == len(x) else flow.select(rows), x[rows], method=method, steps=back)
+            for rows in torch.arange(len(x)).split(at_once)
+        ]
+    states = torch.cat(parts)
     if not bool(torch.isfinite(states).all()):
         raise Misuse(
             f"The flow carries an example to a state at t = {time:g} that is not finite.",
@@ -126,7 +137,30 @@ def find_boundary(
     n, offset = separate(x, y, ridge)
     side = x @ n + offset
     right, reach = float((torch.sign(side) == y).double().mean()), float(side[y > 0].mean())
-    return Boundary(n.reshape(flow.shape).to(states), offset, time, right, reach)
+    spent = len(x) * (len(back) - 1) * method.evaluations
+    return Boundary(n.reshape(flow.shape).to(states), offset, time, right, reach, spent)
+
+
+def grid_from(time: float, steps: int | Sequence[float]) -> Grid:
+    """The times from `time` to 1, of a number of steps or as they are given.
+
+    Raises
+    ------
+    Misuse
+        As `rising_grid`, or if given times do not run from `time` to 1.
+
+    Examples
+    --------
+    >>> grid_from(0.5, 2), grid_from(0.5, [0.5, 0.9, 1.0])
+    ((0.5, 0.75, 1.0), (0.5, 0.9, 1.0))
+    """
+    grid = rising_grid(steps, start=time)
+    if abs(grid[0] - time) > ROUNDING or grid[-1] != 1:
+        raise Misuse(
+            f"The times run from {grid[0]:g} to {grid[-1]:g}, not from the boundary's, {time:g}, to the data, 1.",
+            "Give a number of steps, or times whose first is the boundary's and whose last is 1.",
+        )
+    return (time, *grid[1:])
 
 
 def check_examples(flow: Flow, x: Tensor, which: str) -> None:
@@ -155,9 +189,11 @@ def separate(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, float]:
     share = torch.where(y > 0, 0.5 / (y > 0).sum(), 0.5 / (y < 0).sum()).sqrt()
     # The dual form: as many equations as examples, however many entries an event has.
     rows = share[:, None] * (x - middle)
-    gram = rows @ rows.T
-    level = ridge * gram.diagonal().mean()
-    w = rows.T @ torch.linalg.solve(gram + level * torch.eye(len(x), device=x.device), share * y)
+    values, vectors = torch.linalg.eigh(rows @ rows.T)
+    level = ridge * values.mean()
+    # More examples than entries have eigenvalues of 0: without a ridge to speak of their rounding would be all of w.
+    gain = torch.where(values > 1e-12 * values.max(), 1 / (values + level), 0.0)
+    w = rows.T @ (vectors @ (gain * (vectors.T @ (share * y))))
     n = w / w.norm()
     return n, -float(n @ middle)
 
@@ -174,7 +210,7 @@ class BoundaryEdit:
         d, on the side of the attribute where positive, in units of the state; None is the boundary's reach, where
         its examples with the attribute lie.
     method, steps
-        The solve back to the boundary's time, and on from there.
+        The solve back to the boundary's time, and on from there: a number of steps, or the times from it to 1.
 
     Notes
     -----
@@ -201,7 +237,7 @@ class BoundaryEdit:
     boundary: Boundary
     distance: float | None = None
     method: Method = MIDPOINT
-    steps: int = 12
+    steps: int | Sequence[float] = 12
 
     def __post_init__(self) -> None:
         if self.distance is not None and not math.isfinite(self.distance):
@@ -210,6 +246,7 @@ class BoundaryEdit:
             raise Misuse(
                 f"The boundary lies at t = {self.boundary.time:g}.", "Give one at a time from 0 to below 1."
             )
+        grid_from(self.boundary.time, self.steps)
 
     def __call__(
         self,
@@ -233,11 +270,11 @@ class BoundaryEdit:
 
     def move(self, session: Session, reward: None, rows: Tensor) -> EditResult:
         """The originals of a session, moved along the normal."""
-        plane, times = self.boundary, uniform_grid(self.steps, self.boundary.time, 1.0)
+        plane, times = self.boundary, grid_from(self.boundary.time, self.steps)
         with torch.no_grad():
             x = solve(session.flow, session.x1, steps=reverse_grid(times), method=self.method)
             goal = plane.reach if self.distance is None else self.distance
             move = per_problem(goal - plane.distance(x), x) * plane.normal.to(x)
             x = solve(session.flow, x + session.strength * move, steps=times, method=self.method)
-        session.evaluations += 2 * self.steps * self.method.evaluations
+        session.evaluations += 2 * (len(times) - 1) * self.method.evaluations
         return session.result(x)

@@ -35,7 +35,7 @@ Step = Callable[[Tensor, Tensor, int], Tensor]
 PartEdit = Callable[["Session", Any, Tensor], "EditResult"]
 """edit(session, reward, rows): the result of a session of the problems `rows` int64 `[n]` of a batch."""
 ROUNDING = 1e-6
-"""How much earlier than 1 - s a part may be freed, so that s = 0.25 is free at t = 0.75."""
+"""By how much times may differ that are meant to be one, so that s = 0.25 is free at t = 0.75."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,8 @@ class EditResult(Result):
     ----------
     x0, x1, cost, measure, status, gradients, nfe_per_gradient, trace, state, preparation, on_flow
         As in `Result`; x0 is NaN where the method has no source point. A problem whose state became NaN or infinite
-        is DIVERGED, and its x1 is the original. With a problem of strength 0 throughout in the batch the state is
-        None.
+        is DIVERGED, and its x1 is the original. A problem of strength 0 throughout has no source point, and with one
+        in the batch `on_flow` is False and the state None.
     distance
         rms of x1 less the original, in data units, float64 `[batch]`.
     reward
@@ -229,7 +229,7 @@ def put_results(held: EditResult, found: EditResult, rows: Tensor) -> EditResult
     status = list(held.status)
     for i, one in zip(rows.tolist(), found.status, strict=True):
         status[i] = one
-    return replace(found, **each, trace=trace, status=tuple(status), state=None)
+    return replace(found, **each, trace=trace, status=tuple(status), state=None, on_flow=False)
 
 
 def report_rows(callback: Callback | None, rows: Tensor, count: int) -> Callback | None:

@@ -86,11 +86,10 @@ class InversionEdit:
             raise Misuse(
                 f"There is no inversion {self.inversion!r}.", f"Give one of {', '.join(get_args(Inversion))}."
             )
-        if not self.pull >= 0 or (self.inversion == "dual-conditional" and self.method != DDIM):
-            raise Misuse(
-                f"A pull of {self.pull:g}, or another method than DDIM with a pull, is no inversion.",
-                "Give a pull of 0 or more, and for a dual-conditional inversion the method DDIM.",
-            )
+        if not self.pull >= 0:
+            raise Misuse(f"The pull is {self.pull:g}.", "Give 0, which pulls nothing, or more.")
+        if self.inversion == "dual-conditional" and self.method != DDIM:
+            raise Misuse("A dual-conditional inversion goes by DDIM alone.", "Leave the method out.")
         Reversible(self.method, full_grid(self.steps), self.coupling)
 
     def __call__(

@@ -108,8 +108,8 @@ def make_edit(name: str, boundary: Boundary | None = None, **numbers: float | No
     given = take_numbers(name, numbers)
     if (boundary is None) == (name == "boundary"):
         raise Misuse(
-            f"The method {name} with {'no' if boundary is None else 'a'} boundary is none.",
-            "Give the method boundary what find_boundary returns, and no other.",
+            f"The method {name} {'needs a boundary' if boundary is None else 'takes no boundary'}.",
+            "Give what find_boundary returns to the method boundary, and to no other.",
         )
     return EDITS[name](**given) if boundary is None else EDITS[name](boundary, **given)
 

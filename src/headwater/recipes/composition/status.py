@@ -1,4 +1,4 @@
-"""How samples of several flows ended: what is not finite has diverged, and each method names what else went wrong."""
+"""The status of samples of several flows: not finite means diverged, and each method names what else is wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from headwater.optimizers.status import Status
 
 
-def name_ends(x1: Tensor, wrong: Mapping[Status, Tensor] | None = None) -> tuple[Status, ...]:
+def status_of(x1: Tensor, wrong: Mapping[Status, Tensor] | None = None) -> tuple[Status, ...]:
     """One status for each sample of x1 `[batch, *event]`: DIVERGED if it is not finite, COMPUTED if nothing is wrong.
 
     Parameters
@@ -22,7 +22,7 @@ def name_ends(x1: Tensor, wrong: Mapping[Status, Tensor] | None = None) -> tuple
     Examples
     --------
     >>> x1, few = torch.tensor([[0.0], [1.0], [torch.nan]]), torch.tensor([False, True, True])
-    >>> [status.name for status in name_ends(x1, {Status.DEGENERATE: few})]
+    >>> [status.name for status in status_of(x1, {Status.DEGENERATE: few})]
     ['COMPUTED', 'DEGENERATE', 'DIVERGED']
     """
     found = [Status.COMPUTED] * len(x1)
