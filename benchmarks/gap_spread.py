@@ -3,10 +3,11 @@
     apt download sonic-pi-samples && dpkg -x sonic-pi-samples_*.deb build/real        # Sonic Pi's samples, all CC0
     python benchmarks/gap_spread.py --recordings build/real/usr/share/sonic-pi/samples
 
-A gap in the middle of each recording, 200 ms by default. The flow's part of a draw is an estimate, the point at which
-the optimisation of a draw begins; each of `--draws` estimates is finished `--errors` times, and counts as often
-without an error. Ranks as in `calibration.py`, of the samples and of the levels in windows of 20 ms: the 90 % interval
-of 16 different exact draws covers 90 %, and that of 4 which count 4 times each, as those without an error do, 66 %.
+A gap in the middle of each recording, 200 ms by default. The flow's part of a draw is an estimate, the point at
+which the optimisation of a draw begins; each of `--draws` estimates is finished `--errors` times, and counts as
+often without an error. Ranks as in `calibration.py`, of the samples and of the levels in windows of 20 ms: the 90 %
+interval of 16 different exact draws covers 90 %, and that of 4 which count 4 times each, as those without an error
+do, 66 %.
 """
 
 from __future__ import annotations
@@ -103,8 +104,9 @@ def main() -> None:
     )
     note = (
         f"A gap of {o.milliseconds} ms in the middle of each recording; {o.draws} estimates, each finished once, and "
-        f"{o.errors} times with errors that linear prediction makes beside the gap. Coverage of 90 % intervals, in %; of "
-        f"exact draws it is 90, and {cover_exact(o.draws, o.errors):.0f} where each estimate counts {o.errors} times."
+        f"{o.errors} times with errors that linear prediction makes beside the gap. Coverage of 90 % intervals, in "
+        f"%; of exact draws it is 90, and {cover_exact(o.draws, o.errors):.0f} where each estimate counts "
+        f"{o.errors} times."
     )
     given = f"--recordings {o.recordings.name} --milliseconds {o.milliseconds} --draws {o.draws} --errors {o.errors}"
     write(o.results / "gap_spread", rows, f"python benchmarks/gap_spread.py {given}", note)
