@@ -1,11 +1,14 @@
 """Do the samplers of `posterior` draw from the posterior, and what does an effective draw cost?
 
     python benchmarks/calibration.py
-    python benchmarks/calibration.py --cases sharp,curved,ring --out calibration_hard
+    python benchmarks/calibration.py --cases sharp,curved,ring --replicates 200 --out calibration_hard \
+        --samplers PCN,InfinityHMC,InfinityHMC-thin15@curved,estimate,pigdm@sharp
     python benchmarks/calibration.py --cases digits --replicates 20 --draws 5 --out calibration_digits \
         --samplers PerturbAndMAP,estimate,plausible,flower,pigdm,ot-ode
-    python benchmarks/calibration.py --cases photographs,music,pictograms --replicates 20 --draws 5 \
-        --samplers from-estimates,estimate,plausible,pigdm --out calibration_flows
+    python benchmarks/calibration.py --cases photographs,pictograms,music --replicates 100 --draws 5 \
+        --samplers estimate --out calibration_flows
+    python benchmarks/calibration.py --cases pictograms --replicates 10 --draws 5 \
+        --samplers from-estimates --out calibration_pictograms
 
 Simulation-based calibration (Talts et al., 2018): a replicate draws x0* ~ N(0, I), solves for x1*, measures it with
 noise, and samples the posterior. The rank of the truth among the draws is then uniform, coordinate by coordinate,
@@ -14,6 +17,7 @@ mean and std of every posterior are known, by algebra or by quadrature over a gr
 
 `--samplers` may name methods that give one sample per seed as well, ours and those of other papers: their spread over
 seeds is judged as if it were a posterior. They know nothing of a coarse solve, so the small cases have 24 steps then.
+`NAME@CASE` is run on that case alone.
 """
 
 from __future__ import annotations
@@ -388,12 +392,17 @@ def judge(case_name: str, name: str, count: int, chains: int, draws: int) -> dic
     return row | {"bias of the mean": round(float(worst), 3), "std ratio": round(float(ratio.mean()), 3)}
 
 
+def list_lines(cases: str, samplers: str) -> list[tuple[str, str]]:
+    """The case and the sampler of every line, of lists with commas; `NAME@CASE` is for that case alone."""
+    asked = [entry.partition("@")[::2] for entry in samplers.split(",")]
+    return [(case, name) for case in cases.split(",") for name, only in asked if only in ("", case)]
+
+
 def main() -> None:
+    counts = {"replicates": 500, "chains": 2, "draws": 10}
     o = options(
         __doc__.splitlines()[0],
-        replicates=500,
-        draws=10,
-        chains=2,
+        **counts,
         keep="",
         cases="gaussian,mixture",
         samplers=",".join(name for name in SAMPLERS if name not in LATER),
@@ -409,8 +418,7 @@ def main() -> None:
                 else judge_method(c, n, o.replicates, o.chains * o.draws)
             ),
         )
-        for case in o.cases.split(",")
-        for name in o.samplers.split(",")
+        for case, name in list_lines(o.cases, o.samplers)
     ]
     note = (
         f"{o.replicates} replicates of {o.chains} chains with {o.draws} draws each, own settings. By chance "
@@ -419,7 +427,8 @@ def main() -> None:
         "independent draws is 0.97 of the true one. Effective draws and R-hat are of the first 100 replicates, of "
         "large flows of the first 10."
     )
-    command = f"python benchmarks/calibration.py --cases {o.cases} --samplers {o.samplers}"
+    given = "".join(f" --{name} {getattr(o, name)}" for name in counts if getattr(o, name) != counts[name])
+    command = f"python benchmarks/calibration.py --cases {o.cases}{given} --samplers {o.samplers}"
     write(Path(o.results) / o.out, rows, command, note)
 
 

@@ -101,6 +101,25 @@ def test_every_output_is_linked_and_says_which_script_of_its_folder_made_it(fold
             assert (ROOT / path).parent == folder and (ROOT / path).is_file(), (file, path)
 
 
+@pytest.mark.parametrize(
+    "file", sorted((CLAIMS / "results").glob("calibration*.json")), ids=lambda file: file.stem
+)
+def test_a_table_of_calibration_names_the_command_of_its_lines(importable, file):
+    """As many lines, of as many replicates, as the command beside them would run."""
+    importlib.import_module("_path")
+    script = importlib.import_module("calibration")
+    table = json.loads(file.read_text())
+    about, rows = table["about"], table["rows"]
+    if "calibration.py" not in about["command"]:
+        return
+    given = dict(re.findall(r"--(\w+) (\S+)", about["command"]))
+    lines = [(row["case"], row["sampler"]) for row in rows]
+    assert sorted(lines) == sorted(script.list_lines(given["cases"], given["samplers"]))
+    count = int(given.get("replicates", 500))
+    assert about["note"].startswith(f"{count} replicates")
+    assert all(row.get("replicates", count) == count for row in rows)
+
+
 def test_the_map_of_calibration_takes_the_larger_run_and_claims_nothing_of_few(importable, tmp_path):
     """Who may claim samples: the coverage, the ranks, the width and the number of replicates all have a say."""
     importlib.import_module("_path")

@@ -169,6 +169,13 @@ def test_auto_takes_60_percent_of_what_is_free(share, chosen, monkeypatch):
     assert Auto().choose(flow, MIDPOINT, x0, 6) == chosen
 
 
+def test_what_torch_keeps_of_earlier_work_on_a_gpu_is_free(monkeypatch):
+    """Else a second run of the same size would find less room than the first, which gave all of it back to torch."""
+    for name, value in (("mem_get_info", (50, 140)), ("memory_reserved", 80), ("memory_allocated", 10)):
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert memory.available_memory(torch.device("cuda")) == 50 + 80 - 10
+
+
 def test_auto_measures_a_network_once():
     """Also when the velocity holds data per problem, and is restricted to a new set of problems each time."""
 

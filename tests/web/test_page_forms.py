@@ -22,7 +22,7 @@ def test_every_option_is_offered_or_withheld(forms):
     """A new option of a command fails here until somebody has decided whether a page may set it."""
     for name, command in forms.commands.items():
         offered = {option.key for option in command.options}
-        of_folders = offers.OF_FOLDERS.get(name.split()[0], set())
+        of_folders = offers.OF_FOLDERS.get(name, offers.OF_FOLDERS.get(name.split()[0], set()))
         assert not offered & of_folders, name  # a command without a folder refuses them
         for key in described(name):
             withheld = key in offers.WITHHELD or key in of_folders or key in ("model", "device")
@@ -101,6 +101,7 @@ def test_a_form_becomes_the_words_of_its_command(forms):
         assert forms.to_words("molecule generate", {"score": [score]}, {})[2:] == [f"--score={score}"]
     for command, reward in (("audio generate", "brightness: 2kHz"), ("molecule generate", "-1 * gap")):
         assert forms.to_words(command, {"reward": [reward]}, {})[2:] == [f"--reward={reward}"]
+    assert forms.to_words("audio generate", {"device": "cpu"}, {})[2:] == ["--device=cpu"]
     painted = {**FILES, "strength": "a-mask.png"}
     words = forms.to_words("image edit", {"label": "goldfish", "reward": ["symmetry"]}, painted)
     assert words[2] == "a.png"
@@ -118,6 +119,9 @@ def test_a_form_becomes_the_words_of_its_command(forms):
         ("image inpaint", {"model": "/etc"}),
         ("image inpaint", {"output": "/tmp/x.png"}),
         ("image inpaint", {"device": "cuda:7"}),
+        ("audio generate", {"device": "cuda:7"}),
+        ("audio generate", {"prompt": "rain"}),
+        ("audio inpaint", {"device": "cpu"}),
         ("image inpaint", {"mask": "/etc/passwd"}),
         ("image inpaint", {"method": "--help"}),
         ("image inpaint", {"label": "--output=x"}),

@@ -229,7 +229,7 @@ def fill_by_flow(
     seeds = [task.seeds[i] for i in task.audible]
     result = options.solve(problem, seeds)
     solution = Solution(result, problem.misfit)
-    overflowed = bool(solution.rms.isnan().all())
+    overflowed = not bool(solution.rms.isfinite().any())
     by = "linear prediction" if overflowed else "flow and linear prediction"
     return _describe(task.finish(result.x1), by, solution)
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.networks import device_of
 from headwater.optimizers import LBFGS, Optimizer
 from headwater.problem.cost import Cost
 from headwater.solvers.differentiation import Auto, Checkpoint, Direct
@@ -119,7 +120,7 @@ def forecast(
     count = steps if isinstance(steps, int) else len(as_grid(steps)) - 1
     if batch < 1 or count < 1:
         raise Misuse(f"A run of {batch} problems and {count} steps does nothing.", "Give at least 1 of each.")
-    x = flow.noise(range(batch), device=_device(flow))
+    x = flow.noise(range(batch), device=device_of(flow.modules))
     strategy = gradient or Auto()
     if isinstance(strategy, Auto):
         strategy = strategy.leave_room(flow, cost, method, x, count).choose(flow, method, x, count)
@@ -204,9 +205,3 @@ def _now(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
-
-
-def _device(flow: Flow) -> torch.device:
-    """The device of the network; the CPU if there is none."""
-    parameters = (p.device for module in flow.modules for p in module.parameters())
-    return next(parameters, torch.device("cpu"))

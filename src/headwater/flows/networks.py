@@ -44,10 +44,13 @@ def freeze_networks(modules: tuple[nn.Module, ...]) -> Iterator[None]:
             p.requires_grad_(True)
 
 
-def device_of(modules: Iterable[nn.Module]) -> torch.device:
-    """Where networks are: the device of the first parameter; the CPU if there is none.
+CPU = torch.device("cpu")
+
+
+def device_of(modules: Iterable[nn.Module], otherwise: torch.device = CPU) -> torch.device:
+    """Where networks are: the device of the first parameter; another one, by default the CPU, if there is none.
 
     >>> device_of([torch.nn.Linear(1, 1)])
     device(type='cpu')
     """
-    return next((p.device for net in modules for p in net.parameters()), torch.device("cpu"))
+    return next((p.device for net in modules for p in net.parameters()), otherwise)

@@ -163,7 +163,8 @@ def available_memory(device: torch.device) -> int:
     Returns
     -------
     bytes
-        What the driver of a GPU or the system reports; half of the memory of a system that reports nothing.
+        What the driver of a GPU reports and what torch keeps there of earlier work; or what the system reports, half
+        of the memory of a system that reports nothing.
 
     Examples
     --------
@@ -171,7 +172,8 @@ def available_memory(device: torch.device) -> int:
     True
     """
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + idle)
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))

@@ -220,7 +220,7 @@ def read_command(app: App, name: str) -> Command:
 
 def _read_option(name: str, domain: str, key: str, argument: Any) -> Option | None:
     """One option of a command; None where the page does not offer it."""
-    if key in offers.OF_FOLDERS.get(domain, ()):
+    if key in offers.OF_FOLDERS.get(name, offers.OF_FOLDERS.get(domain, ())):
         return None
     group = argument.parameter.group[0]._name if argument.parameter.group else OWN[1]
     reach = offers.FRONT[domain] | offers.FRONT.get(name, set())

@@ -59,8 +59,9 @@ WITHHELD = {
     "without",
 }
 """Options that the page does not offer as they are."""
-OF_FOLDERS = {"audio": {"prompt", "guidance", "device"}}
-"""Options of a domain that are for pipelines of diffusers, which are folders; the shipped model takes none."""
+OF_FOLDERS = {"audio": {"prompt", "guidance", "device"}, "audio generate": {"prompt", "guidance"}}
+"""Options of a domain, or of one of its commands, for pipelines of diffusers, which are folders. The shipped model of
+music draws on any device, and repairs on the CPU."""
 MODELS = {"image": ("image", "latent image")}
 """Domain: the kinds of shipped models among which there is a choice."""
 

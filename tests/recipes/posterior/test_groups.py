@@ -77,14 +77,15 @@ def test_groups_give_the_draws_of_one_batch(at_once, method):
         assert_close(getattr(rest, name), getattr(whole, name), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["pCN", "HMC", "perturb-and-MAP"])
+@pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("share", [0.4, 0.85])
 def test_a_run_that_ends_between_groups_goes_on_with_the_next_one(at_once, name, share):
     at_once(2)
     method = METHODS[name]
-    start, calls = torch.zeros(3, 2), []
-    whole = draw(watch_flow(FLOW, lambda: calls.append(1)), method=method, start=start)
-    last = int(share * len(calls))
+    start, calls, first = torch.zeros(3, 2), [], []
+    counted = watch_flow(FLOW, lambda: calls.append(1))
+    whole = draw(counted, method=method, start=start, callback=lambda event: first.append(len(calls)))
+    last = first[0] + int(share * (len(calls) - first[0]))  # a run that ends where it begins has no state
     calls.clear()
 
     def check():
@@ -159,6 +160,69 @@ def test_one_chain_that_fits_only_by_recomputing_is_recomputed():
 def test_a_sampler_without_gradients_needs_a_solve():
     gradient, solve = need(6e6)[0].at_once, need(6e6, PCN(burn_in=0, thin=1))[0].at_once
     assert solve > gradient
+
+
+def test_a_walk_that_needs_a_jacobian_to_begin_has_room_for_it():
+    """`Preconditioned(PCN())` takes solves alone once it runs, and gradients before."""
+    flow = Flow(lambda x, t: torch.tanh(x) + torch.sin(x), (400,))
+    y = Misfit(lambda x: x[:, :1], torch.zeros(1, 1), 1.0)
+    walk = PCN(burn_in=0, thin=1)
+    methods = (walk, Preconditioned(walk))
+
+    def need(memory):
+        options = {"chains": 8, "draws": 1, "gradient": Auto(memory)}
+        return [forecast_posterior(flow, y, 1, method=method, **options) for method in methods]
+
+    (alone, both), (all_alone, all_both) = need(3e5), need(1e12)
+    assert 1 <= both.at_once < alone.at_once and all_alone.at_once == all_both.at_once == 8
+    assert all_alone.bytes < all_both.bytes
+    assert (alone.gradients, both.gradients) == (0, 8 * 120)
+
+
+def test_a_cost_that_knows_nothing_of_gradients_serves_samplers_that_take_none():
+    def outside(x1):
+        return torch.from_numpy(x1.numpy()).square().sum(1)
+
+    found = draw(misfit=outside, method=METHODS["pCN"])
+    assert_close(found.x0, draw(misfit=lambda x1: x1.square().sum(1), method=METHODS["pCN"]).x0)
+    assert_close(draw(misfit=outside, method=METHODS["pCN"], gradient=Auto(0.0)).x0, found.x0)
+
+
+@every
+def test_no_memory_at_all_means_one_chain_at_a_time(method):
+    whole, one = draw(method=method, draws=1), draw(method=method, draws=1, gradient=Auto(0.0))
+    assert_close(one.x0, whole.x0, atol=1e-4, rtol=1e-4)
+    assert one.status == whole.status
+
+
+@every
+def test_a_network_that_overflows_starts_no_chain_in_any_group(method):
+    nan = Flow(lambda x, t: x * torch.nan, (2,))
+    for gradient in (None, Auto(0.0)):
+        found = draw(nan, method=method, gradient=gradient)
+        assert {status for row in found.status for status in row} == {Status.DIVERGED}
+        assert found.mean.isnan().all() and all("No chain could start" in s for s in found.verdict())
+        again = draw(nan, method=method, gradient=gradient, state=found)
+        assert again.status == found.status
+
+
+@every
+def test_the_calls_that_are_forecast_are_the_most_that_are_taken(method):
+    """But for the Jacobians, which take a gradient for each measurement: one where it begins, one a draw."""
+    options = {"method": method, "chains": 3, "draws": 3, "steps": 1, "solver": EULER}
+    said, found = forecast_posterior(FLOW, MISFIT, 3, **options), draw(method=method)
+    jacobians = {"RTO": 4, "preconditioned": 1}.get(next(k for k, v in METHODS.items() if v is method), 0)
+    assert (found.gradients <= said.gradients // 3 + jacobians).all()
+    assert (found.evaluations <= said.evaluations // 3 + jacobians).all()
+    if method in (METHODS["pCN"],):
+        assert (found.evaluations == said.evaluations // 3).all()
+
+
+def test_a_state_of_another_version_is_refused():
+    state = dict(draw(method=METHODS["pCN"]).state)
+    del state["ahead"]
+    with pytest.raises(Misuse, match="has no 'ahead', so another version"):
+        draw(method=METHODS["pCN"], state=state)
 
 
 def test_data_of_all_chains_is_refused_in_groups_too():

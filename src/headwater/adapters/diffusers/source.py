@@ -96,8 +96,8 @@ def first_sentence(error: Exception) -> str:
     >>> first_sentence(ValueError("There is no class X. Check the name."))
     'ValueError: There is no class X'
     """
-    text = " ".join(str(error).split())
-    return shorten(f"{type(error).__name__}: {re.split(r'[.] ', text)[0].rstrip('.')}", 300)
+    sentence = re.split(r"[.] ", " ".join(str(error).split()))[0].rstrip(".")
+    return shorten(f"{type(error).__name__}: {sentence}" if sentence else type(error).__name__, 300)
 
 
 def left_out(source: str) -> dict[str, Any]:

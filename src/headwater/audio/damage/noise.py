@@ -104,13 +104,15 @@ class Noise(Uniform):
     def whiten(self, rate: int, low: int) -> tuple[Operator, float]:
         """The operator at the rate `low` (Hz) under which the noise is white, and the std that it then has there.
 
-        `rate` is the recording's, Hz; full scale is 1.
+        `rate` is the recording's, Hz; full scale is 1. Above its band there is no noise, and the profile goes on as
+        it ends.
         """
         std = std_in_band(self.std, rate, low)
         if self.gain is None:
             return Identity(), std
-        count = min(round((len(self.gain) - 1) * low / rate) + 1, len(self.gain))
-        power = torch.from_numpy(np.maximum(self.gain[:count], 0.0))
+        count = round((len(self.gain) - 1) * low / rate) + 1
+        gain = np.pad(self.gain, (0, max(count - len(self.gain), 0)), mode="edge")[:count]
+        power = torch.from_numpy(np.maximum(gain, 0.0))
         mean = float(power.mean())
         return (Whiten.from_profile(power / mean), std * mean**0.5) if mean else (Identity(), std)
 

@@ -70,8 +70,8 @@ class Sampler(Protocol):
     --------
     >>> from headwater import PCN
     >>> sampler = PCN(burn_in=100, thin=10)
-    >>> sampler.burn_in, sampler.thin, sampler.calls_per_step()
-    (100, 10, (1, 0))
+    >>> sampler.burn_in, sampler.thin, sampler.calls_per_step(), sampler.calls_to_begin()
+    (100, 10, (1, 0), (1, 0))
     """
 
     state: ClassVar[type[Any]]
@@ -88,6 +88,9 @@ class Sampler(Protocol):
 
     def calls_per_step(self) -> tuple[int, int]:
         """Solves without and with a gradient of one step, at most, for every chain."""
+
+    def calls_to_begin(self) -> tuple[int, int]:
+        """Solves without and with a gradient that `init` takes, at most, for every chain."""
 
     def init(self, x0: Tensor, potential: Potential) -> Any:
         """The state at the start x0 `[chains, *event]`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -82,6 +82,22 @@ def check_fingerprint(saved: dict[str, Tensor], own: dict[str, Tensor]) -> None:
                 f"The state is of another {what}." if what != "seeds" else "The state is of other seeds.",
                 "Give the method, seeds and chains of the earlier run, or begin without a state.",
             )
+
+
+def check_complete(saved: dict[str, Tensor], names: Iterable[str]) -> None:
+    """Refuse a state that lacks what a run of this version goes on from.
+
+    Raises
+    ------
+    Misuse
+        If one of the names is not there.
+    """
+    lacking = sorted(set(names) - set(saved))
+    if lacking:
+        raise Misuse(
+            f"The state has no {lacking[0]!r}, so another version of Headwater saved it.",
+            "Begin without a state; on the command line give --overwrite.",
+        )
 
 
 def move_state(saved: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:

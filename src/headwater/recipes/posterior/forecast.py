@@ -13,10 +13,10 @@ from headwater.dflow.evaluation import Objective
 from headwater.dflow.forecast import forecast
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
+from headwater.flows.networks import device_of
 from headwater.problem.cost import Cost
 from headwater.recipes.posterior.chains import Sampler
-from headwater.recipes.posterior.groups import fit_chains, held_bytes, result_bytes
-from headwater.recipes.posterior.run import find_device
+from headwater.recipes.posterior.groups import fit_chains, held_bytes, result_bytes, step_bytes
 from headwater.recipes.posterior.start import count_start
 from headwater.solvers.differentiation import Auto, Checkpoint, Direct
 from headwater.solvers.fixed import rising_grid
@@ -69,9 +69,10 @@ def forecast_posterior(
 ) -> PosteriorForecast:
     """Predict calls and memory of `posterior(flow, misfit, seeds)` with these settings and as many seeds as problems.
 
-    It evaluates the network a few times, on as many chains as are stepped at once. Only the calls are exact; the
-    memory is that of one gradient of these chains, of all chains and of the draws, and `RandomiseThenOptimise` holds
-    d (d + m) numbers a chain more.
+    It evaluates the network a few times, on as many chains as are stepped at once. The calls are the most that there
+    can be, as optimisations may end early; the memory is that of one step of these chains, of all chains and of the
+    draws. `RandomiseThenOptimise` takes m gradients more a draw, for m measurements of d numbers, and holds d (d + m)
+    numbers a chain more, `Preconditioned` m gradients a chain, and d^2 numbers.
 
     Parameters
     ----------
@@ -109,7 +110,7 @@ def forecast_posterior(
     grid, rows = rising_grid(steps), torch.arange(problems).repeat_interleave(chains)
     options = {"method": solver, "steps": grid, "gradient": gradient or Auto()}
     every = Objective.from_parts(flow, misfit, None, None, None, options).select(rows)
-    x0 = flow.noise(range(len(rows)), device=find_device(flow))
+    x0 = flow.noise(range(len(rows)), device=device_of(flow.modules))
     way: Any
     at_once, way = fit_chains(every, x0, method, draws)
     group = every if at_once == len(rows) else every.select(torch.arange(at_once))
@@ -117,13 +118,16 @@ def forecast_posterior(
     nfe = (len(grid) - 1) * solver.evaluations
     solves, gradients = method.calls_per_step()
     count = method.burn_in + draws * method.thin
-    first = (0, 1) if solves == 0 else (1, 0)
-    all_gradients = count * gradients + first[1] + count_start(method)
-    all_solves = count * solves + first[0]
+    first_solves, first_gradients = method.calls_to_begin()
+    all_gradients = count * gradients + first_gradients + count_start(method)
+    all_solves = count * solves + first_solves
     return PosteriorForecast(
         evaluations=chains * nfe * (all_gradients + all_solves),
         gradients=chains * all_gradients,
-        bytes=max(one.bytes + held_bytes(x0, draws), result_bytes(x0, draws)),
+        bytes=max(
+            step_bytes(group, x0[:at_once], method, one.strategy) + held_bytes(x0, draws),
+            result_bytes(x0, draws),
+        ),
         seconds_per_gradient=one.seconds_per_gradient * math.ceil(len(rows) / at_once),
         at_once=at_once,
     )

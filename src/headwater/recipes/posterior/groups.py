@@ -43,7 +43,7 @@ def result_bytes(x0: Tensor, draws: int) -> int:
 def fit_chains(objective: Objective, x0: Tensor, sampler: Sampler, draws: int) -> tuple[int, Strategy]:
     """How many of the chains at x0 `[chains, *event]` fit into memory at once, and how their solve is differentiated.
 
-    At least one; all, if what autograd keeps of them is far below the memory.
+    At least one; all, if a rough count of what they need is far below the memory.
     Otherwise `Auto` becomes `Direct`, or `Checkpoint` if not even one chain fits with that; another strategy stays.
     The network and the cost are evaluated for one chain.
 
@@ -60,29 +60,39 @@ def fit_chains(objective: Objective, x0: Tensor, sampler: Sampler, draws: int) -
     one, most = objective.select(torch.tensor([0])), 0
     auto = gradient if isinstance(gradient, Auto) else Auto()
     room = auto.budget(x0.device) - held_bytes(x0, draws)
-    if len(x0) * kept_of_chain(one, x0[:1]) < FEW * room:
+    if len(x0) * rough_bytes(one, x0[:1], sampler) < FEW * room:
         return len(x0), gradient
     ways: list[Strategy] = [Direct(), Checkpoint()] if gradient is auto else [gradient]
     for way in ways:
-        most = math.floor(room / chain_bytes(one, x0[:1], sampler, way))
+        most = math.floor(room / step_bytes(one, x0[:1], sampler, way))
         if most >= 1:
             break
     return min(max(most, 1), len(x0)), way
 
 
-def kept_of_chain(one: Objective, x0: Tensor) -> float:
-    """Bytes that autograd keeps of a whole solve and the cost of one chain at x0 `[1, *event]`: a rough count."""
+def takes_gradients(sampler: Sampler) -> bool:
+    """Whether a sampler ever takes a gradient: `Preconditioned(PCN())` does where it begins."""
+    return sampler.calls_per_step()[1] + sampler.calls_to_begin()[1] > 0
+
+
+def rough_bytes(one: Objective, x0: Tensor, sampler: Sampler) -> float:
+    """Bytes of one chain at x0 `[1, *event]`, roughly: what autograd keeps of its whole solve and cost.
+
+    A sampler that takes no gradient needs what an evaluation and the cost need, which may know nothing of gradients.
+    """
+    if not takes_gradients(sampler):
+        return solve_bytes(one.flow, one.cost, x0)
     evaluations = (len(one.solver["steps"]) - 1) * one.solver["method"].evaluations
     return float(evaluations * activations_of_one(one.flow, x0) + kept_bytes(one.cost, x0))
 
 
-def chain_bytes(one: Objective, x0: Tensor, sampler: Sampler, way: Strategy) -> int:
-    """Bytes at the peak of a step of one chain, from the objective and the point x0 `[1, *event]` of one."""
-    if sampler.calls_per_step()[1] == 0:
-        return solve_bytes(one.flow, one.cost, x0)
+def step_bytes(objective: Objective, x0: Tensor, sampler: Sampler, way: Strategy) -> int:
+    """Bytes at the peak of a step of all chains of an objective, at points x0 `[chains, *event]`."""
+    if not takes_gradients(sampler):
+        return solve_bytes(objective.flow, objective.cost, x0)
     known = way if isinstance(way, Direct | Checkpoint) else Direct()
-    steps = len(one.solver["steps"]) - 1
-    return peak_bytes(one.flow, one.cost, x0, known, steps, one.solver["method"])
+    steps = len(objective.solver["steps"]) - 1
+    return peak_bytes(objective.flow, objective.cost, x0, known, steps, objective.solver["method"])
 
 
 def solve_bytes(flow: Flow, cost: Cost, x: Tensor) -> int:

@@ -84,6 +84,10 @@ class InfinityHMC:
         """No solve alone, one gradient for every leap."""
         return 0, self.leaps
 
+    def calls_to_begin(self) -> tuple[int, int]:
+        """No solve alone, one gradient."""
+        return 0, 1
+
     def init(self, x0: Tensor, potential: Potential) -> TunedState:
         """The state at the start x0 `[chains, *event]`."""
         e = potential.with_gradient(x0)

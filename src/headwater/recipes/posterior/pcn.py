@@ -76,6 +76,10 @@ class PCN:
         """One solve, no gradient."""
         return 1, 0
 
+    def calls_to_begin(self) -> tuple[int, int]:
+        """One solve, no gradient."""
+        return 1, 0
+
     def init(self, x0: Tensor, potential: Potential) -> TunedState:
         """The state at the start x0 `[chains, *event]`."""
         e = potential.value(x0)

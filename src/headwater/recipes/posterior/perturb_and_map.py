@@ -101,6 +101,10 @@ class PerturbAndMAP:
         """One solve, for the misfit of the draw, and the gradients; an estimate and its inversion are two more."""
         return 1 if self.estimate is None else 3, self.gradients
 
+    def calls_to_begin(self) -> tuple[int, int]:
+        """One solve, no gradient."""
+        return 1, 0
+
     def init(self, x0: Tensor, potential: Potential) -> OptimisedState:
         """The state at the start x0 `[chains, *event]`, which no draw depends on."""
         require_measurement(potential.cost)

@@ -21,6 +21,8 @@ from headwater.recipes.posterior.potential import Potential
 from headwater.recipes.posterior.step_length import TunedState
 
 Walk = PCN | InfinityMALA | InfinityHMC
+SEARCH = 120
+"""The most gradients of the search for x*, as many as those of `RandomiseThenOptimise`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +113,15 @@ class Preconditioned:
         """As the walk."""
         return self.walk.calls_per_step()
 
+    def calls_to_begin(self) -> tuple[int, int]:
+        """As the walk, and the gradients of the search for x*; the Jacobian there comes on top."""
+        solves, gradients = self.walk.calls_to_begin()
+        return solves, gradients + SEARCH
+
     def init(self, x0: Tensor, potential: Potential) -> WhiteState:
         """The state at x0 `[chains, *event]`, with the coordinates at the most likely point that is found from it."""
         require_small(potential, x0)
-        mode, _, r, spent = linearise(potential, x0, 120, first_step=0.05)
+        mode, _, r, spent = linearise(potential, x0, SEARCH, first_step=0.05)
         w = (r @ (x0 - mode).flatten(1)[..., None])[..., 0].reshape(x0.shape)
         white: Any = Whitened(potential, mode, r)
         inner = self.walk.init(w, white)

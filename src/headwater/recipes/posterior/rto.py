@@ -110,6 +110,10 @@ class RandomiseThenOptimise:
         """One solve and the gradients; the Jacobian, which depends on the measurement, comes on top."""
         return 1, self.gradients
 
+    def calls_to_begin(self) -> tuple[int, int]:
+        """One solve, and the gradients of the search for x*; the Jacobian there comes on top."""
+        return 1, 4 * self.gradients
+
     def init(self, x0: Tensor, potential: Potential) -> RTOState:
         """The state at the most likely point that is found from x0 `[chains, *event]`.
 
@@ -119,7 +123,7 @@ class RandomiseThenOptimise:
             If the cost is no `Misfit`, x0 has more than 1,000 entries, or the flow has a support.
         """
         require_small(potential, x0)
-        mode, q, r, gradients = linearise(potential, x0, 4 * self.gradients, self.first_step)
+        mode, q, r, gradients = linearise(potential, x0, self.calls_to_begin()[1], self.first_step)
         fields = initial_fields(potential.value(mode), potential.nfe, 0)
         state = RTOState(**fields, mode=mode, q=q, r=r, unconverged=torch.zeros_like(gradients))
         return count(state, potential.nfe * gradients, gradients)
@@ -156,14 +160,14 @@ class RandomiseThenOptimise:
         --------
         >>> RandomiseThenOptimise().describe_unconverged(0, 64)
         ''
-        >>> RandomiseThenOptimise().describe_unconverged(30, 64)[:67]
-        '30 of 64 equations have no solution that was found, or the map from'
+        >>> RandomiseThenOptimise().describe_unconverged(30, 64)[:34]
+        '30 of 64 equations were not solved'
         """
         if unconverged <= FEW * all_:
             return ""
         return (
-            f"{unconverged:,} of {counted(all_, 'equation')} have no solution that was found, or the map from x0 has "
-            "turned back there, so the draws may miss a part of the posterior: take InfinityHMC()."
+            f"{unconverged:,} of {counted(all_, 'equation')} were not solved, or were solved where the map from x0 "
+            "has turned back, so the draws may miss a part of the posterior: take InfinityHMC()."
         )
 
 

@@ -12,14 +12,14 @@ from torch import Tensor
 from headwater.dflow.control import leave_room
 from headwater.dflow.promises import check_promises
 from headwater.errors import is_out_of_memory
-from headwater.flows.flow import Flow
+from headwater.flows.networks import device_of
 from headwater.flows.seeds import make_generators
 from headwater.flows.watched import Ended
 from headwater.optimizers.status import Status
 from headwater.problem.batch import spread_sample
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.posterior.chains import Sampler, count, join_chains, take_chains, tensors_of
-from headwater.recipes.posterior.checks import check_fingerprint, fingerprint, move_state
+from headwater.recipes.posterior.checks import check_complete, check_fingerprint, fingerprint, move_state
 from headwater.recipes.posterior.groups import fit_chains, split
 from headwater.recipes.posterior.noise import (
     Noise,
@@ -36,8 +36,8 @@ from headwater.recipes.posterior.start import spread_start, start_at_estimates, 
 
 DRAWN = ("x0", "x1", "potential", "log_weight")
 """What is kept of a draw."""
-
-CPU = torch.device("cpu")
+COUNTED = ("done", "ahead", "live", "generators")
+"""What else a state holds."""
 
 Watcher = Callable[[Sampling], Status | None]
 
@@ -80,7 +80,7 @@ class Run:
         if isinstance(start, Tensor):
             x0 = spread_start(start, flow, self.problems, self.chains)
         else:
-            x0 = flow.noise(own, device=find_device(flow))
+            x0 = flow.noise(own, device=device_of(flow.modules))
         self._prepare(x0)
         groups = split(self.potential, 0, len(x0), self.at_once)
         state: Any = join_chains([self._begin_group(rows, part, x0, start, own) for rows, part in groups])
@@ -114,12 +114,15 @@ class Run:
     def resume(self, saved: dict[str, Tensor]) -> None:
         """Take over what an earlier run left, on the device of the network."""
         check_fingerprint(saved, fingerprint(self.method, self.seeds, self.chains))
-        saved = move_state(saved, find_device(self.potential.flow, saved["all.x0"].device))
+        own = self.method.state.__dataclass_fields__
+        held = {"all": own, "now": own, "kept": DRAWN}
+        check_complete(
+            saved, [*COUNTED, *(f"{part}.{name}" for part, names in held.items() for name in names)]
+        )
+        saved = move_state(saved, device_of(self.potential.flow.modules, saved["all.x0"].device))
         self.live, self.done, self.ahead = saved["live"].clone(), int(saved["done"]), int(saved["ahead"])
         index = torch.nonzero(self.live).flatten()
-        parts = {
-            p: {f: saved[f"{p}.{f}"] for f in self.method.state.__dataclass_fields__} for p in ("all", "now")
-        }
+        parts = {part: {name: saved[f"{part}.{name}"] for name in own} for part in ("all", "now")}
         self.everything, self.state = self.method.state(**parts["all"]), self.method.state(**parts["now"])
         self._prepare(self.everything.x0)
         self._restrict(index)
@@ -134,9 +137,8 @@ class Run:
             self.at_once, gradient = fit_chains(objective, x0, self.method, self.draws)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             if not is_out_of_memory(error):
-                check_promises(
-                    objective, x0
-                )  # says it better, if what fails for one chain is data of all of them
+                # says it better, if what fails for one chain is data of all of them
+                check_promises(objective, x0)
             raise
         objective = replace(objective, solver={**objective.solver, "gradient": gradient})
         if self.at_once == len(x0):
@@ -148,7 +150,7 @@ class Run:
         self.potential = replace(self.potential, objective=objective)
 
     def _restrict(self, index: Tensor) -> None:
-        if len(index) < len(self.live):
+        if 0 < len(index) < len(self.live):  # a misfit of no measurement is refused, and none is needed then
             self.potential = self.potential.select(index)
 
     @property
@@ -267,9 +269,3 @@ class Run:
         out: Tensor = getattr(self.everything, name).clone()
         out[self.live] = getattr(self.state, name)
         return out
-
-
-def find_device(flow: Flow, other: torch.device = CPU) -> torch.device:
-    """The device of the network; another one, at first the CPU, if there is none."""
-    parameters = (p.device for module in flow.modules for p in module.parameters())
-    return next(parameters, other)

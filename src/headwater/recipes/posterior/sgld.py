@@ -87,6 +87,10 @@ class SGLD:
         """No solve alone, one gradient."""
         return 0, 1
 
+    def calls_to_begin(self) -> tuple[int, int]:
+        """No solve alone, one gradient."""
+        return 0, 1
+
     def init(self, x0: Tensor, potential: Potential) -> SGLDState:
         """The state at the start x0 `[chains, *event]`."""
         e = potential.with_gradient(x0)
