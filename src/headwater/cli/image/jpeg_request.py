@@ -97,7 +97,8 @@ def dejpeg(photo: Path, quality: int | None, subsampling: str | None, o: Restore
     x, picture = read_image(photo, span=o.range)
     y = x.mean(1, keepdim=True) if picture.grey else x
     found = read_compression(photo)
-    codec, hints = _codec(found, quality, subsampling), ()
+    hints: tuple[str, ...] = ()
+    codec = _codec(found, quality, subsampling)
     if codec is None:
         codec, hints = _seen(photo, y, subsampling)
     operator: Operator = chain(Colorize("mean"), codec) if picture.grey else codec

@@ -112,7 +112,7 @@ def _gains(c: Tensor, tables: Tensor) -> Tensor:
     likely = torch.stack([_log_law(c, one, b * one).sum(0) for b in scales])
     scale = scales[likely.argmax(0)]
     base, gains = _log_law(c, one, scale), torch.empty(256, c.shape[1], dtype=torch.float64)
-    for s in tables.unique().tolist():
+    for s in torch.unique(tables).tolist():
         law = _log_law(c, s * one, scale) + math.log1p(-TOUCHED)
         gains[int(s)] = (torch.logaddexp(law, base + math.log(TOUCHED)) - base).sum(0)
     return gains.gather(0, tables.long()).sum(1)

@@ -124,7 +124,7 @@ def find_boundary(
     with torch.no_grad():
         parts = [
             solve(flow if len(rows) == len(x) else flow.select(rows), x[rows], method=method, steps=back)
-            for rows in torch.arange(len(x)).split(at_once)
+            for rows in torch.split(torch.arange(len(x)), at_once)
         ]
     states = torch.cat(parts)
     if not bool(torch.isfinite(states).all()):
