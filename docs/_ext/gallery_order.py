@@ -12,6 +12,7 @@ ORDER = (
     "plot_likelihood.py",
     "plot_restore_photo.py",
     "plot_own_operator.py",
+    "plot_unknown_blur.py",
     "plot_recording_gap.py",
     "plot_molecule_target.py",
     "plot_rewarded_picture.py",
