@@ -88,7 +88,7 @@ def wiener(y: Tensor, kernels: Tensor) -> Tensor:
 
 def main() -> None:
     """Work out every line, or read it from --keep, and write the table."""
-    o = options(__doc__.splitlines()[0], "data", count=50, few=2, iterations=2000, keep="")
+    o = options(__doc__.splitlines()[0], "data", count=50, few=2, iterations=400, keep="")
     flow = hw.image.flow("photo64")
     x, truth = held_out(o.data, o.count), make_kernels(o.count)
     g = torch.Generator().manual_seed(0)
