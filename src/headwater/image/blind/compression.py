@@ -60,7 +60,7 @@ def find_jpeg(y: Tensor, least: float = 20.0) -> list[JPEG | None]:
     --------
     >>> import headwater as hw
     >>> photo, _ = hw.image.read_image(hw.image.photos.path("cat"))
-    >>> find_jpeg(hw.image.JPEG(60)(photo))[0].name, find_jpeg(photo)
+    >>> hw.image.find_jpeg(hw.image.JPEG(60)(photo))[0].name, hw.image.find_jpeg(photo)
     ('dejpeg (quality 60)', [None])
     """
     require_images(y, JPEG(50))
