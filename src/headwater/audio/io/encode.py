@@ -59,7 +59,7 @@ class Encoder:
         self.sink = Sink(path, "w+")
         try:
             self._calling(lambda: self._open(*how))
-        except BaseException:
+        except BaseException:  # Ctrl-C included: libsndfile must not keep a closed file
             self._abandon()
             raise
         leave_peak_out(self.file)

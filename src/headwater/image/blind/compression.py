@@ -72,15 +72,16 @@ def find_jpeg(y: Tensor, least: float = 20.0) -> list[JPEG | None]:
 
 
 def _find_one(y: Tensor, least: float) -> JPEG | None:
-    samples = y.to("cpu", torch.float64) * 127.5 + 127.5
-    inside = _blocks(((samples > 0.5) & (samples < 254.5)).all(0)).flatten(1).all(1)
-    if len(samples) == 3:
-        samples = torch.einsum("ij,jhw->ihw", torch.tensor(TO_YCC, dtype=torch.float64), samples)
+    least_cut, most_cut = (v / 127.5 - 1 for v in (0.5, 254.5))
+    inside = _blocks(((y > least_cut) & (y < most_cut)).all(0)).flatten(1).all(1)
     chosen = inside.nonzero()[:, 0]
     chosen = chosen[:: max(1, math.ceil(len(chosen) / BLOCKS))]
     if len(chosen) == 0:
         return None
-    coefficients = [_transform(_blocks(plane)[chosen]) for plane in samples]
+    samples = torch.stack([_blocks(plane)[chosen] for plane in y]).to("cpu", torch.float64) * 127.5 + 127.5
+    if len(samples) == 3:
+        samples = torch.einsum("ij,jbhw->ibhw", torch.tensor(TO_YCC, dtype=torch.float64), samples)
+    coefficients = [_transform(blocks) for blocks in samples]
     tables = torch.stack([scaled_table(LUMINANCE, q) for q in range(1, 101)]).flatten(1)[:, 1:]
     gain = _gains(coefficients[0], tables)
     quality = int(gain.argmax()) + 1

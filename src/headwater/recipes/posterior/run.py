@@ -182,7 +182,7 @@ class Run:
         try:
             noise = Noise(generators, potential.flow, s.x0)
             part = self.method.advance(take_chains(s, rows), potential, noise, adapt)
-        except BaseException:
+        except BaseException:  # Ctrl-C included: the step is taken again with the same noise
             load_generators(generators, before)
             raise
         self.state = join_chains(
