@@ -31,7 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common import kept, options, write
+from common import kept, lower, options, write
 from digits import digits_flow
 from headwater import (
     PCN,
@@ -141,6 +141,12 @@ def curve(x: Tensor) -> Tensor:
 def radius(x: Tensor) -> Tensor:
     """The distance of two numbers from the origin: the posterior is a ring, denser on one side."""
     return x.norm(dim=1, keepdim=True)
+
+
+def load_case(name: str, precision: str) -> Case:
+    """A case, with its network in a precision."""
+    case = cases()[name]()
+    return replace(case, flow=lower(case.flow, precision))
 
 
 def cases() -> dict[str, Callable[[], Case]]:
@@ -309,9 +315,9 @@ def draw_samples(name: str, case: Case, misfit: Misfit, count: int, each: int) -
     return torch.cat(samples), torch.cat(calls).double().mean()
 
 
-def judge_method(case_name: str, name: str, count: int, each: int) -> dict[str, object]:
+def judge_method(case_name: str, name: str, count: int, each: int, precision: str) -> dict[str, object]:
     """One line: the spread over seeds of a method that makes one sample a seed."""
-    case = cases()[case_name]()
+    case = load_case(case_name, precision)
     if case.inside is None:
         case = replace(case, grid=logit_grid(24))
     truth, misfit = replicate(case, count)
@@ -348,9 +354,11 @@ def judge_method(case_name: str, name: str, count: int, each: int) -> dict[str, 
     }
 
 
-def judge(case_name: str, name: str, count: int, chains: int, draws: int) -> dict[str, object]:
+def judge(
+    case_name: str, name: str, count: int, chains: int, draws: int, precision: str
+) -> dict[str, object]:
     """One line: a sampler on a case."""
-    case, row = cases()[case_name](), {"case": case_name, "sampler": name}
+    case, row = load_case(case_name, precision), {"case": case_name, "sampler": name}
     truth, misfit = replicate(case, count)
     exact = case.exact(case, misfit.y) if case.exact else None
     settings = {"method": SAMPLERS[name], "chains": chains, "draws": draws, "steps": case.grid}
@@ -403,6 +411,7 @@ def main() -> None:
     o = options(
         __doc__.splitlines()[0],
         **counts,
+        precision="float32",
         keep="",
         cases="gaussian,mixture",
         samplers=",".join(name for name in SAMPLERS if name not in LATER),
@@ -413,9 +422,9 @@ def main() -> None:
             o.keep,
             f"{case} {name} {o.replicates}",
             lambda c=case, n=name: (
-                judge(c, n, o.replicates, o.chains, o.draws)
+                judge(c, n, o.replicates, o.chains, o.draws, o.precision)
                 if n in SAMPLERS
-                else judge_method(c, n, o.replicates, o.chains * o.draws)
+                else judge_method(c, n, o.replicates, o.chains * o.draws, o.precision)
             ),
         )
         for case, name in list_lines(o.cases, o.samplers)
@@ -428,6 +437,8 @@ def main() -> None:
         "large flows of the first 10."
     )
     given = "".join(f" --{name} {getattr(o, name)}" for name in counts if getattr(o, name) != counts[name])
+    if o.precision != "float32":
+        given += f" --precision {o.precision}"
     command = f"python benchmarks/calibration.py --cases {o.cases}{given} --samplers {o.samplers}"
     write(Path(o.results) / o.out, rows, command, note)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from headwater import Flow, in_bfloat16
+
 DATA = {
     "data": "zip of held-out CLASS/FILE images, 64 x 64",
     "qm9": "folder of the parsed QM9",
@@ -85,6 +87,13 @@ def kept(file: str, key: str, work: Callable[[], dict[str, object]]) -> dict[str
         with path.open("a") as f:
             f.write(json.dumps({"key": key, "line": line}) + "\n")
     return line
+
+
+def lower(flow: Flow, precision: str) -> Flow:
+    """The flow in a precision: itself for float32, or with a network that multiplies in bfloat16."""
+    if precision not in ("float32", "bfloat16"):
+        raise SystemExit("Say --precision float32 or bfloat16.")
+    return in_bfloat16(flow) if precision == "bfloat16" else flow
 
 
 def processor() -> str:

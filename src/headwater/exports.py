@@ -13,6 +13,7 @@ from headwater.flows.flow import Flow
 from headwater.flows.gaussian import Gaussian, GaussianMixture
 from headwater.flows.latent import LatentModel
 from headwater.flows.path import VP, BetaTable, CondOT, Cosine, Path
+from headwater.flows.precision import in_bfloat16
 from headwater.flows.watched import watch_flow
 from headwater.optimizers import LBFGS, Adam, GradientDescent, Polyak
 from headwater.optimizers.status import Status
@@ -133,6 +134,7 @@ __all__ = [
     "find_time_of_noise",
     "forecast",
     "forecast_posterior",
+    "in_bfloat16",
     "inversion",
     "invert",
     "log_likelihood",

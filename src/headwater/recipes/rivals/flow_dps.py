@@ -10,8 +10,10 @@
 
 The paper's time is the noise level, 1 - t; u is the state of Cond-OT, whatever the path of the flow. There is no
 gradient of the network. The paper works in the latent space of Stable Diffusion 3, with a decoder before the operator
-and guidance by a text; here the operator acts on the state of the flow itself. The length of the authors' gradient
-steps, 15, belongs to those latents; here a step goes to the minimum along the gradient.
+and guidance by a text; here any differentiable operator acts on the state of the flow, such as a decoder and then a
+mask. The length of the authors' gradient steps, 15, belongs to their latents; here a step goes to the minimum along
+the gradient. Without an adjoint A' is left out: the steps are those on |y - A(x)|, as a mask after a decoder has them
+with it.
 
 The weight of the data falls with sigma, so the last steps are those of the prior alone, and the noise level of y is
 not used: what was measured is neither fitted to the noise nor as wide as the posterior. What was not measured is
@@ -37,15 +39,15 @@ from headwater.problem.least_squares import squared_norm
 from headwater.recipes.about import About
 from headwater.recipes.recipe import RecipeOptions
 from headwater.recipes.rivals.levels import CLEAN, Draw, Level, cond_ot_levels, make_draw
-from headwater.recipes.rivals.linear import require_adjoint, residual_gradient
-from headwater.recipes.rivals.network import Network, follow_answers
+from headwater.recipes.rivals.linear import residual_gradient
+from headwater.recipes.rivals.network import Network, follow_answers, misfit_gradient
 
 
 @dataclass(frozen=True)
 class FlowDPS:
     """Steps of a flow in its clean and its noise part: data steps on the one, fresh noise in the other.
 
-    Every step takes one evaluation without a gradient, 28 in all. The operator has to be linear, with an `adjoint`.
+    Every step takes one evaluation without a gradient, 28 in all. The operator may be any differentiable function.
 
     Attributes
     ----------
@@ -54,7 +56,7 @@ class FlowDPS:
     shift
         sigma = shift s / (1 + (shift - 1) s) for even s; 1 is the uniform grid.
     data_steps
-        Gradient steps on |A'(y - A x)| in every step of the flow.
+        Gradient steps on |A'(y - A x)| in every step of the flow; on |y - A(x)| if A has no `adjoint`.
 
     References
     ----------
@@ -80,7 +82,7 @@ class FlowDPS:
     about: ClassVar[About] = About(
         name="flow-dps",
         paper="Kim et al., FlowDPS: Flow-Driven Posterior Sampling for Inverse Problems, ICCV 2025",
-        takes="linear operator",
+        takes="any operator",
         network_gradient=False,
         cost="1 evaluation and 3 steps on the misfit a step, 28 steps",
     )
@@ -102,7 +104,6 @@ class FlowDPS:
 
         The guess is returned if the run ends before the first step.
         """
-        require_adjoint(misfit, "FlowDPS")
         network, first = Network(flow), guess.expand(len(seeds), *flow.shape)
         levels = [*cond_ot_levels(flow.path, shifted_times(options.steps or self.steps, self.shift)), CLEAN]
         answers = self.sample(network, misfit, make_draw(flow, seeds, guess), levels)
@@ -123,6 +124,10 @@ class FlowDPS:
 
     def fit_data(self, misfit: Misfit, x: Tensor) -> Tensor:
         """x `[batch, *event]` after the data steps."""
+        if getattr(misfit.operator, "adjoint", None) is None:
+            for _ in range(self.data_steps):
+                x = step_down(misfit, x)
+            return x
         for _ in range(self.data_steps):
             back = residual_gradient(misfit, x)  # A'(A x - y)
             slope = residual_gradient(misfit, x + back) - back  # A' A back, along the gradient of |back|
@@ -130,6 +135,20 @@ class FlowDPS:
             square = squared_norm(change).clamp(min=torch.finfo(x.dtype).tiny)
             x = x - per_problem((back * change).flatten(1).sum(1) / square, x) * slope
         return x
+
+
+def step_down(misfit: Misfit, x: Tensor) -> Tensor:
+    """x `[batch, *event]` after a step to the minimum of the misfit along its gradient, exact for a linear A.
+
+    The curvature comes from the misfit half way to where its slope would bring it to 0.
+    """
+    value, slope = misfit_gradient(misfit, x)
+    square = squared_norm(slope).clamp(min=torch.finfo(x.dtype).tiny)
+    half = value / square
+    with torch.no_grad():
+        bend = misfit(x - per_problem(half, x) * slope)  # = half^2 / 2 times the curvature, as the line falls to 0
+    share = torch.where(bend > 0, value / (2 * bend), 2.0).clamp(max=2.0)
+    return x - per_problem(share * half, x) * slope
 
 
 def shifted_times(steps: int, shift: float) -> list[float]:
