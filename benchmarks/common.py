@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from headwater import Flow, in_bfloat16
+from headwater import in_bfloat16
+from headwater.flows.precision import Model
 
 DATA = {
     "data": "zip of held-out CLASS/FILE images, 64 x 64",
@@ -89,11 +90,11 @@ def kept(file: str, key: str, work: Callable[[], dict[str, object]]) -> dict[str
     return line
 
 
-def lower(flow: Flow, precision: str) -> Flow:
-    """The flow in a precision: itself for float32, or with a network that multiplies in bfloat16."""
+def lower(model: Model, precision: str) -> Model:
+    """The model in a precision: itself for float32, or with networks that multiply in bfloat16."""
     if precision not in ("float32", "bfloat16"):
         raise SystemExit("Say --precision float32 or bfloat16.")
-    return in_bfloat16(flow) if precision == "bfloat16" else flow
+    return in_bfloat16(model) if precision == "bfloat16" else model
 
 
 def processor() -> str:

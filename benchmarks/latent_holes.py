@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,19 +65,8 @@ STARTED = {
 """Control from an estimate, which has to be short here: each of its proximal steps goes through the decoder."""
 
 
-@dataclass(frozen=True)
-class Rounded:
-    """A map of the autoencoder that multiplies in bfloat16, as the flow does with `--precision bfloat16`."""
-
-    inner: Any
-
-    def __call__(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, torch.bfloat16):
-            return self.inner(x).to(x.dtype)
-
-
 TRIED, AT_ONCE = 8, 20
-"""The problems that tell what a method costs, and those that are solved together, as the decoder takes much memory."""
+"""The problems that tell what a method costs, and those that are solved together: the decoder takes much memory."""
 
 
 def stroke_mask(seed: int, size: int, hidden: float = 0.25) -> Tensor:
@@ -163,10 +152,7 @@ def main() -> None:
     data = first_of_each(every.part("held-out"), o.count)
     truth, labels = to_range(data.pixels), list(data.labels)
     model = latent_model(labels)
-    if o.precision != "float32":
-        model = replace(
-            model, flow=lower(model.flow, o.precision), decode=Rounded(model.decode), encode=Rounded(model.encode)
-        )
+    model = lower(model, o.precision)
     judge, names = load_judge(Path(o.judge)), candidate_labels(every)
     candidates = (names, embed_texts(names))
     mask = torch.cat([stroke_mask(i, truth.shape[-1]) for i in range(len(truth))])
@@ -197,7 +183,9 @@ def main() -> None:
                 problem = part.pose(its_model)
                 result = problem.solve(rows.tolist(), recipe=recipe)
                 parts.append(problem.to_data(result.x1).detach())
-                found.append(torch.stack([problem.misfit.rms(result.x1), result.evaluations, result.gradients]))
+                found.append(
+                    torch.stack([problem.misfit.rms(result.x1), result.evaluations, result.gradients])
+                )
             x, means = torch.cat(parts), torch.cat(found, 1).double().mean(1).tolist()
             cost = {
                 "setting": "" if answer else f"{METHODS[name]} {getattr(recipe, METHODS[name])}",

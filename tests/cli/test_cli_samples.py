@@ -30,6 +30,14 @@ def test_generate_is_reproducible_and_labelled(here, capsys):
     assert r["label"] == "goldfish" and r["settings"]["guidance"] == 2 and r["samples"][1]["seed"] == 4
 
 
+def test_bfloat16_changes_a_picture_by_little(here):
+    line = "image generate --steps 2 -n 1 --quiet"
+    assert call(f"{line} -o a.png") == 0 and call(f"{line} -o b.png --bfloat16") == 0
+    gap = np.abs(np.asarray(Image.open("a.png"), int) - np.asarray(Image.open("b.png"), int))
+    assert 0 < gap.max() < 12 and gap.mean() < 1
+    assert report(here / "b.json")["settings"]["bfloat16"] is True
+
+
 def test_generate_any_size(here):
     assert call("image generate --steps 1 -n 1 --size 64,80 -o a.png --quiet") == 0
     assert Image.open("a.png").size == (80, 64)

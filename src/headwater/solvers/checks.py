@@ -9,7 +9,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
-from headwater.flows.precision import InBfloat16
+from headwater.flows.precision import is_in_bfloat16
 
 TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-3, torch.float16: 3e-3, torch.bfloat16: 1e-2}
 """How far two evaluations may differ, relative to their size, by the lowest precision that is computed in.
@@ -34,7 +34,7 @@ def require_evaluation_mode(flow: Flow) -> None:
 def choose_tolerance(flow: Flow, z: Tensor) -> float:
     """The tolerance of the lowest precision among the state z, the network and an autocast around or in it."""
     found = {z.dtype, flow.dtype} | {p.dtype for m in flow.modules for p in m.parameters()}
-    if isinstance(flow.velocity, InBfloat16):
+    if is_in_bfloat16(flow):
         found.add(torch.bfloat16)
     if torch.is_autocast_enabled(z.device.type):
         found.add(torch.get_autocast_dtype(z.device.type))

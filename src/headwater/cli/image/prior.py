@@ -19,9 +19,11 @@ from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.latent import LatentModel
 from headwater.flows.networks import device_of
+from headwater.flows.precision import in_bfloat16
 from headwater.flows.windowed import extend_to_canvas
 from headwater.image.model import models
 from headwater.image.pictograms import models as pictograms
+from headwater.nn.training import has_fast_bfloat16
 
 STATES = 16
 """States that a solve on a canvas holds at once: two of the solver, two sums of windows, and the windows, which
@@ -49,6 +51,22 @@ def load_model(
     Misuse
         There is no such model, or it does not take one of the options.
     """
+    model = load_in_full(common, device, seeds, steps, size)
+    if not common.bfloat16:
+        return model
+    if not (common.quiet or has_fast_bfloat16(device)):
+        say("This processor multiplies in bfloat16 by software, which takes longer than float32.")
+    return in_bfloat16(model)
+
+
+def load_in_full(
+    common: Common,
+    device: torch.device,
+    seeds: Sequence[int] | None,
+    steps: int | None,
+    size: tuple[int, int] | None,
+) -> Model:
+    """The model of the options in the precision of its weights."""
     name = model_of(common)
     if is_folder(name):
         return load_pipeline(common, device, seeds, steps, size)
@@ -160,10 +178,10 @@ def of_size(model: Model, size: tuple[int, int] | None, samples: int, name: str)
     return model
 
 
-def told(common: Common) -> dict[str, str]:
-    """What a model was told of the picture, by option, for reports."""
-    options = ("prompt", "negative", "style")
-    return {name: value for name in options if (value := getattr(common, name)) is not None}
+def told(common: Common) -> dict[str, str | bool]:
+    """What a model was told of the picture, by option, for reports; and its precision, if not its own."""
+    options = ("prompt", "negative", "style", "bfloat16")
+    return {name: value for name in options if (value := getattr(common, name)) not in (None, False)}
 
 
 def guard_model(watch: Watch, model: Model) -> Model:

@@ -146,7 +146,9 @@ def step_down(misfit: Misfit, x: Tensor) -> Tensor:
     square = squared_norm(slope).clamp(min=torch.finfo(x.dtype).tiny)
     half = value / square
     with torch.no_grad():
-        bend = misfit(x - per_problem(half, x) * slope)  # = half^2 / 2 times the curvature, as the line falls to 0
+        bend = misfit(
+            x - per_problem(half, x) * slope
+        )  # = half^2 / 2 times the curvature, as the line falls to 0
     share = torch.where(bend > 0, value / (2 * bend), 2.0).clamp(max=2.0)
     return x - per_problem(share * half, x) * slope
 
