@@ -141,6 +141,7 @@ def main() -> None:
         model="photo64",
         precision="float32",
         photographs="photos.zip",
+        drawings="pictograms.npz",
         sets=",".join(SETS),
         tasks=",".join(TASKS),
         budgets="160",
@@ -151,7 +152,13 @@ def main() -> None:
     tuned = load_tuned()
     for name in o.sets.split(","):
         pictures = load_set(
-            name, o.count, tuning=False, data=o.data, photographs=Path(o.photographs), model=o.model
+            name,
+            o.count,
+            tuning=False,
+            data=o.data,
+            photographs=Path(o.photographs),
+            model=o.model,
+            drawings=Path(o.drawings),
         )
         pictures = replace(pictures, flow=lower(pictures.flow, o.precision))
         for task in o.tasks.split(","):

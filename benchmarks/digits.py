@@ -212,14 +212,9 @@ def train_part(part: str, o: argparse.Namespace) -> Run:
     return run
 
 
-def export_runs(runs: dict[str, Run], minutes: float, file: Path) -> None:
+def export_runs(runs: dict[str, Run], about: dict[str, object], file: Path) -> None:
     """Write the averaged weights of the runs in half precision, and the facts as metadata."""
-    facts: dict[str, object] = {
-        "data": f"scikit-learn load_digits, the first {COUNT - HELD_OUT} in random poses; {HELD_OUT} held out",
-        "command": f"python benchmarks/digits.py --minutes {minutes:g} --work build/digits",
-        "architecture": dataclasses.asdict(CONFIG),
-        "torch": torch.__version__,
-    }
+    facts = about | {"torch": torch.__version__}
     weights: dict[str, Tensor] = {}
     for part, run in runs.items():
         facts |= {part: run.log[-1], f"{part} log": run.log}
@@ -235,7 +230,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     p = make_parser(__doc__, minutes=16, batch=32, lr=2e-3, decay=0.5, every=60)
     p.add_argument("--out", type=Path, default=MODEL, help="file of the weights")
     o = p.parse_args(arguments)
-    export_runs({part: train_part(part, o) for part in ("classifier", "flow")}, o.minutes, o.out)
+    facts = {
+        "data": f"scikit-learn load_digits, the first {COUNT - HELD_OUT} in random poses; {HELD_OUT} held out",
+        "command": f"python benchmarks/digits.py --minutes {o.minutes:g} --work build/digits",
+        "architecture": dataclasses.asdict(CONFIG),
+    }
+    export_runs({part: train_part(part, o) for part in ("classifier", "flow")}, facts, o.out)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from digits import digit_features, digits_flow, held_out_digits, tuning_digits
+from drawings import drawings_flow, load_drawings
 from headwater import Flow, solve
 from headwater.cli.image.jpeg_request import codec_noise
 from headwater.image.canvas import extend
@@ -37,7 +38,7 @@ from headwater.image.task import ImageTask
 from headwater.recipes.problem import Problem
 from headwater.solvers.fixed import logit_grid
 
-SETS = ("drawn", "pictures", "crops", "grey", "digits")
+SETS = ("drawn", "pictures", "crops", "grey", "digits", "drawings")
 LINEAR = ("denoise", "deblur", "upscale", "box", "random")
 TASKS = (*LINEAR, "jpeg", "hdr", "phase", "features")
 HELD_OUT = 40  # photographs that no training saw
@@ -101,12 +102,24 @@ class PictureSet:
         return PictureSet(self.name, self.flow, self.images[:count])
 
 
-def load_set(name: str, count: int, *, tuning: bool, data: Path, photographs: Path, model: str) -> PictureSet:
+def load_set(
+    name: str,
+    count: int,
+    *,
+    tuning: bool,
+    data: Path,
+    photographs: Path,
+    model: str,
+    drawings: Path = Path("pictograms.npz"),
+) -> PictureSet:
     """`count` truths of a set; with `tuning` others than those, to choose settings on.
 
     `drawn` are solves of the model's own flow from noise; `pictures` are those of the archive `data`; `crops` are
-    windows of 64 pixels of the last 40 `photographs` at their own resolution, `grey` the same without colour.
+    windows of 64 pixels of the last 40 `photographs` at their own resolution, `grey` the same without colour. `digits`
+    and `drawings`, those of the file of that name, have flows of their own.
     """
+    if name == "drawings":
+        return PictureSet(name, drawings_flow(), load_drawings(drawings, count, tuning=tuning))
     if name == "digits":
         return PictureSet(name, digits_flow(), (tuning_digits if tuning else held_out_digits)(count))
     flow = models.flow(model)

@@ -16,6 +16,7 @@ SHARED = {
     "budgets.py",
     "classical.py",
     "digits.py",
+    "drawings.py",
     "images.py",
     "molecules.py",
     "picture_sets.py",
