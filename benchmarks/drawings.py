@@ -5,8 +5,8 @@
 
 The drawings are those of the model `pictograms`, from the icon sets of seven npm packages under Apache, MIT and CC BY
 licences, averaged over squares of 4 x 4 pixels. The parts are the same: one emoji in seven is held out of all sets.
-The command trains the U-Net of `digits.py` with three channels on the part "train", half of its drawings mirrored, and
-writes `models/drawings32.safetensors`. A killed run resumes.
+The command trains the U-Net of `digits.py` with three channels on the part "train", half of its drawings mirrored,
+and writes `models/drawings32.safetensors`. A killed run resumes.
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ def train(o: argparse.Namespace) -> Run:
     seen, held_out = (shrink(every.part(part).pixels) for part in ("train", "held-out"))
 
     def figures(net: nn.Module) -> dict[str, float]:
-        found = {"held_out": held_out_loss(net, held_out[:1000], 0), "seen": held_out_loss(net, seen[:1000], 0)}
+        found = {
+            "held_out": held_out_loss(net, held_out[:1000], 0),
+            "seen": held_out_loss(net, seen[:1000], 0),
+        }
         found |= {f"psnr_{sigma}": denoised_psnr(net, held_out[:500], sigma) for sigma in (0.2, 0.5)}
         return {name: round(value, 4) for name, value in found.items()}
 

@@ -26,6 +26,8 @@ from torch import Tensor
 
 from common import kept, lower, options, write
 from headwater import MAP, Average, Estimate, LatentModel, WarmStart, solve
+from headwater.cli.image.samples import contact_sheet
+from headwater.image.io.files import write_image
 from headwater.image.metrics.fidelity import psnr, ssim
 from headwater.image.metrics.kernel import kernel_distance
 from headwater.image.metrics.perceptual import perceptual_distance, pooled_features
@@ -65,6 +67,8 @@ STARTED = {
 """Control from an estimate, which has to be short here: each of its proximal steps goes through the decoder."""
 
 
+SHOWN = 6
+"""Drawings in a row of the sheet: the truths, then a row for each method that is worked out now."""
 TRIED, AT_ONCE = 8, 20
 """The problems that tell what a method costs, and those that are solved together: the decoder takes much memory."""
 
@@ -144,6 +148,7 @@ def main() -> None:
         drawings="pictograms.npz",
         judge="judge.safetensors",
         precision="float32",
+        sheet="",
         only=",".join(["nothing", "prompt alone", "autoencoder", "faithful", "plausible", *METHODS]),
     )
     if not o.keep:
@@ -163,6 +168,8 @@ def main() -> None:
     task = ImageTask(
         operator, operator(truth + NOISE * noise), NOISE, tuple(truth.shape[-2:]), check_span=False
     )
+
+    shown = list(truth[:SHOWN])
 
     def work(name: str) -> dict[str, object]:
         start, cost = time.perf_counter(), {}
@@ -194,11 +201,14 @@ def main() -> None:
                 "gradients": round(means[2], 1),
             }
         seconds = (time.perf_counter() - start) / len(truth)
+        shown.extend(x[:SHOWN].clamp(-1, 1))
         found = score(x, truth, labels, judge, candidates)
         return {"method": name} | found | cost | {"seconds": round(seconds, 2), "count": len(truth)}
 
     for name in o.only.split(","):
         kept(o.keep, f"{name} {o.count} {o.seconds}", lambda m=name: work(m))
+    if o.sheet:
+        write_image(contact_sheet(shown, columns=min(SHOWN, o.count)), Path(o.sheet))
     rows = [json.loads(line)["line"] for line in Path(o.keep).read_text().splitlines()]
     write(
         o.results / "latent_holes",

@@ -3,9 +3,9 @@
     python benchmarks/other_flows.py
 
 It reads results/comparison.jsonl, which `comparison.py` writes, and computes nothing. The settings were chosen on
-`pictures` with photo64. `digits` and `drawings` are 200 held-out pictures of two other networks, of one channel and of
-three. The goal is met if the answer ends at its noise level: a mean below it, a sample near it. `calls` are those of the
-network, a gradient counted as three, and the ratio is to what the same answer needs on `pictures`.
+`pictures` with photo64. `digits` and `drawings` are 200 held-out pictures of two other networks, of one channel and
+of three. The goal is met if the answer ends at its noise level: a mean below it, a sample near it. `calls` are those
+of the network, a gradient counted as three, and the ratio is to what the same answer needs on `pictures`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from common import options, write
 from picture_sets import TASKS
 
 HOME, OTHERS = "pictures", ("digits", "drawings")
-DEFAULTS = {"box": "plausible", "random": "plausible"}
+DEFAULTS = {"box": "plausible"}
 """The answer that a task has by default, where it is not the faithful one."""
 GOAL, COST = 0.98, 2.0
 """The share of problems that should reach their goal, and the most calls, in those at home."""

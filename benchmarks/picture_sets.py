@@ -115,8 +115,8 @@ def load_set(
     """`count` truths of a set; with `tuning` others than those, to choose settings on.
 
     `drawn` are solves of the model's own flow from noise; `pictures` are those of the archive `data`; `crops` are
-    windows of 64 pixels of the last 40 `photographs` at their own resolution, `grey` the same without colour. `digits`
-    and `drawings`, those of the file of that name, have flows of their own.
+    windows of 64 pixels of the last 40 `photographs` at their own resolution, `grey` the same without colour.
+    `digits` and `drawings`, those of the file of that name, have flows of their own.
     """
     if name == "drawings":
         return PictureSet(name, drawings_flow(), load_drawings(drawings, count, tuning=tuning))
