@@ -7,7 +7,9 @@
         --samplers PerturbAndMAP,estimate,plausible,flower,pigdm,ot-ode
     python benchmarks/calibration.py --cases photographs,pictograms,music --replicates 100 --draws 5 \
         --samplers estimate --out calibration_flows
-    python benchmarks/calibration.py --cases pictograms --replicates 10 --draws 5 \
+    python benchmarks/calibration.py --cases digits --draws 4 --precision bfloat16 \
+        --samplers estimate,from-estimates --out calibration_digits_500
+    python benchmarks/calibration.py --cases pictograms --replicates 100 --draws 4 --precision bfloat16 \
         --samplers from-estimates --out calibration_pictograms
 
 Simulation-based calibration (Talts et al., 2018): a replicate draws x0* ~ N(0, I), solves for x1*, measures it with

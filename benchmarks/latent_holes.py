@@ -1,6 +1,8 @@
 """Free-form holes in drawings, filled by a text-to-image flow on latents: every method at equal seconds.
 
     python benchmarks/latent_holes.py --drawings pictograms.npz --judge judge.safetensors --keep lines.jsonl
+    python benchmarks/latent_holes.py --drawings pictograms.npz --judge judge.safetensors --keep few.jsonl --count 6 \
+        --seconds 3 --only nothing,plausible,red-diff,flow-dps,paper --sheet sheet.png
 
 The second experiment of Ben-Hamu et al. 2024 on the shipped model `pictograms`: held-out drawings, the prompt is
 their label, brush strokes hide a quarter of the pixels, noise 0.05, and the misfit goes through the decoder. Steps or
