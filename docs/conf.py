@@ -64,6 +64,7 @@ sphinx_gallery_conf = {
     "examples_dirs": ["../examples"],
     "gallery_dirs": ["auto_examples"],
     "filename_pattern": "plot_",
+    "ignore_pattern": r"^(?!plot_)",  # the folders of the domains of one's own have files of the same names
     "subsection_order": ["../examples/method", "../examples/domains"],
     "within_subsection_order": "gallery_order.Order",
     "capture_repr": (),  # a figure is shown, and not the object that the last line returns
