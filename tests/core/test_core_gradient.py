@@ -100,10 +100,10 @@ def test_segments_hold_about_the_least_states(steps, method):
 
 @pytest.fixture(scope="module")
 def unet():
-    """The shipped network's architecture on 32 x 32 pixels, batch 2, untrained."""
+    """The shipped network's architecture on 16 x 16 pixels, batch 2, untrained."""
     torch.manual_seed(0)
-    net = UNet(UNetConfig(size=32, widths=(48, 48, 48), blocks=(1, 1, 1), embedding=32))
-    return Flow(net, (3, 32, 32)), torch.randn(2, 3, 32, 32)
+    net = UNet(UNetConfig(size=16, widths=(48, 48, 48), blocks=(1, 1, 1), embedding=32))
+    return Flow(net, (3, 16, 16)), torch.randn(2, 3, 16, 16)
 
 
 def peak(flow, x0, strategy, steps):
