@@ -61,12 +61,12 @@ def here(tmp_path, monkeypatch, prior):
 
 def test_a_plausible_filling_their_mean_and_level_bands(here, prior, pictures):
     velocity = prior()
-    assert call(f"{LINE} 4 --event event.py") == 0
+    assert call(f"{LINE} 8 --event event.py") == 0
     assert sorted(p.name for p in here.glob("a*")) == ["a-mean.wav", "a-sheet.png", "a.json", "a.wav"]
     r, spent = report(here / "a.json"), velocity.count
     (row,) = r["stretches"]
     (signal,) = row["signals"]
-    assert row["draws"] == 4 and signal["draws"] == 4 and r["mean"] == "a-mean.wav"
+    assert row["draws"] == 8 and signal["draws"] == 8 and r["mean"] == "a-mean.wav"
     assert 0 <= row["event"]["probability"] <= 1
     take, filled, mean = (soundfile.read(name)[0] for name in ("take.wav", "a.wav", "a-mean.wav"))
     gap = slice(2000, 2480)
@@ -84,12 +84,12 @@ def test_a_plausible_filling_their_mean_and_level_bands(here, prior, pictures):
     for path in here.glob("a*"):
         path.unlink()
     prior(at=2 * spent // 3)
-    assert call(f"{LINE} 4 --event event.py") == 130
+    assert call(f"{LINE} 8 --event event.py") == 130
     assert (here / "a-chains-0.safetensors").is_file() and 0 < report(here / "a.json")["stretches"][0][
         "draws"
-    ] < 4
+    ] < 16
     velocity = prior()
-    assert call(f"{LINE} 4 --event event.py") == 0 and velocity.count < spent
+    assert call(f"{LINE} 8 --event event.py") == 0 and velocity.count < spent
     assert (here / "a.wav").read_bytes() == whole[0] and not list(here.glob("*chains*"))
     assert report(here / "a.json")["stretches"][0]["levels"] == whole[1]["levels"]
 
@@ -103,14 +103,14 @@ def narrow_band(seed=1):
 def test_what_prediction_knows_varies_as_much_as_prediction_errs(here, capsys):
     x = narrow_band()
     soundfile.write("take.wav", x, 4000, subtype="FLOAT")
-    assert call(f"{LINE} 4") == 0
+    assert call(f"{LINE} 8") == 0
     (row,) = report(here / "a.json")["stretches"]
     levels = row["levels"]
     inside = [i for i, s in enumerate(levels["seconds"]) if 0.52 < s < 0.6]
     assert (np.subtract(levels["q95"], levels["q05"])[inside] > 1).all()
-    assert row["prediction_errors"] == [4] and "stretch" not in capsys.readouterr().err
+    assert row["prediction_errors"] == [8] and "stretch" not in capsys.readouterr().err
     long = LINE.replace("0.5-0.62", "0.3-1.2").replace("a.wav", "b.wav")
-    assert call(f"{long} 2") == 0
+    assert call(f"{long} 4") == 0
     assert report(here / "b.json")["stretches"][0]["prediction_errors"] == [0]
     assert "no known stretch is as long as it" in capsys.readouterr().err
 

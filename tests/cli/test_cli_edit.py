@@ -104,7 +104,7 @@ def test_examples_light_and_dark_make_a_photo_lighter_or_darker(here):
     assert pixels("c.png")[:, 30:].mean() > pixels("photo.png")[:, 30:].mean() + 20
     r = report(here / "a.json")
     assert r["boundary"]["separated"] == 1.0 and r["boundary"]["reach"] > 1
-    assert r["boundary"]["evaluations"] == 5 * 8 * 2  # midpoint steps of five examples
+    assert r["boundary"]["evaluations"] == 5 * 12 * 2  # midpoint steps of five examples
     assert r["settings"]["method"] == "boundary" and r["settings"]["with"] == "light"
 
 

@@ -35,7 +35,7 @@ def test_a_blurred_photo_gets_sharper_and_a_seed_repeats(here):
     noise = torch.randn(blurred.shape, generator=torch.Generator().manual_seed(0))
     blurred = (blurred + 0.02 * noise).clamp(-1, 1)
     write_image(blurred, "blurred.png", picture)
-    line = "image deblur blurred.png --motion 9,30 --noise 0.02 --steps 8 --seed 2 --quiet"
+    line = "image deblur blurred.png --motion 9,30 --noise 0.02 --gradients 3 --seed 2 --quiet"
     assert call(f"{line} -o a.png") < 2
     assert call(f"{line} -o b.png") < 2
     a, b = read_image("a.png")[0], read_image("b.png")[0]
