@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 import headwater
 
 QUICK = os.environ.get("HEADWATER_GALLERY") == "skip"
-"""As the tests build it: no pictures, pages of source code or index for the search, and a plain theme, whose navigation
-is short."""
+"""As the tests build it: no pictures, no pages of source code, no index for the search, and a plain theme, whose
+navigation is short."""
 
 project = "Headwater"
 author = "The Headwater authors"

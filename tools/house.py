@@ -237,7 +237,7 @@ class Sizes:
         tree = ast.parse(text)
         lines = text.splitlines(keepends=True)
         self.lengths.append((len(lines), name))
-        if any(line.lstrip().startswith("#") for line in lines):  # reading tokens takes long, and most have none
+        if any(line.lstrip().startswith("#") for line in lines):  # most have none, and tokens take long
             tokens = tokenize.generate_tokens(iter(lines).__next__)
             self.comments += sum(
                 t.type == tokenize.COMMENT and t.line.lstrip().startswith("#") for t in tokens
