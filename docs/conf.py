@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 import headwater
 
 QUICK = os.environ.get("HEADWATER_GALLERY") == "skip"
-"""As the tests build it: no pictures, no pages of source code, and a plain theme, whose navigation is short."""
+"""As the tests build it: no pictures, no pages of source code, no index for the search, and a plain theme, whose
+navigation is short."""
 
 project = "Headwater"
 author = "The Headwater authors"
@@ -64,6 +65,7 @@ sphinx_gallery_conf = {
     "examples_dirs": ["../examples"],
     "gallery_dirs": ["auto_examples"],
     "filename_pattern": "plot_",
+    "ignore_pattern": r"^(?!plot_)",  # the folders of the domains of one's own have files of the same names
     "subsection_order": ["../examples/method", "../examples/domains"],
     "within_subsection_order": "gallery_order.Order",
     "capture_repr": (),  # a figure is shown, and not the object that the last line returns
@@ -118,3 +120,5 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", escape_bars, priority=400)
     app.connect("autodoc-process-docstring", shorten_types, priority=600)
     app.connect("missing-reference", find_documented)
+    if QUICK:
+        app.connect("builder-inited", lambda app: setattr(app.builder, "search", False))

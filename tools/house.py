@@ -237,8 +237,11 @@ class Sizes:
         tree = ast.parse(text)
         lines = text.splitlines(keepends=True)
         self.lengths.append((len(lines), name))
-        tokens = tokenize.generate_tokens(iter(lines).__next__)
-        self.comments += sum(t.type == tokenize.COMMENT and t.line.lstrip().startswith("#") for t in tokens)
+        if any(line.lstrip().startswith("#") for line in lines):  # most have none, and tokens take long
+            tokens = tokenize.generate_tokens(iter(lines).__next__)
+            self.comments += sum(
+                t.type == tokenize.COMMENT and t.line.lstrip().startswith("#") for t in tokens
+            )
         self.constants += sum(map(numeric_constants, tree.body))
         self.blanket += sum(isinstance(n, ast.ExceptHandler) and _is_blanket(n) for n in ast.walk(tree))
         functions = [node for node in ast.walk(tree) if isinstance(node, Function)]

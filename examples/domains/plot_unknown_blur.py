@@ -19,6 +19,7 @@ from headwater.image.blind import ANSWER, Caution
 # "short" is a few seconds, for the tests
 SHORT = os.environ.get("HEADWATER_EXAMPLES") == "short"
 noise, size, seeds = 0.02, 15, [0] if SHORT else [0, 1]
+options = hw.RecipeOptions(steps=4) if SHORT else hw.RecipeOptions()
 
 # %%
 # Two photos, two shaken hands
@@ -51,7 +52,7 @@ found = search(flow, hw.image.UnknownBlur(size), y, noise, seeds).parameters.flo
 def restore(blur, level):
     """The answer of a known blur."""
     task = hw.image.ImageTask(hw.image.Blur(blur), y, level, (64, 64), check_span=False)
-    return hw.image.restore(task, flow, seeds, recipe=ANSWER).images
+    return hw.image.restore(task, flow, seeds, recipe=ANSWER, options=options).images
 
 
 blind, left = Caution()(restore(found, 0.04), y, hw.image.Blur(found), noise)

@@ -34,6 +34,17 @@ def shards(folder, seconds=6.0, seed=0):
         )
 
 
+@pytest.fixture
+def few_windows(monkeypatch):
+    """At most 256 windows at once to find the scales of a space, where training takes 2,048; 16 to hold out."""
+    windows = train.Recordings.windows
+
+    def draw(self, count, length, r):
+        return windows(self, {2048: 256, 256: 16}.get(count, count), length, r)
+
+    monkeypatch.setattr(train.Recordings, "windows", draw)
+
+
 def test_the_velocity_follows_from_the_preconditioned_output():
     """With F the loss' own target the velocity is x1 - x0."""
     net = network()
@@ -96,6 +107,7 @@ def test_problems_and_times_are_independent():
     assert_close(net(x, torch.tensor(0.5)), net(x, torch.full((4,), 0.5)))
 
 
+@pytest.mark.usefixtures("few_windows")
 @pytest.mark.parametrize("name", ["mdct", "companded", "patches"])
 def test_states_have_unit_variance(tmp_path, name):
     r = np.random.default_rng(0)
@@ -132,6 +144,7 @@ def test_bright_windows_do_not_rule_the_loss():
     assert 1 < other / one < 3
 
 
+@pytest.mark.usefixtures("few_windows")
 def test_batches_are_stratified_in_time(tmp_path):
     shards(tmp_path)
     data = train.Recordings([tmp_path / "train-000.npz"])
@@ -142,6 +155,7 @@ def test_batches_are_stratified_in_time(tmp_path):
     assert 0 <= t[0] < 0.25 and 0.75 < t[-1] <= 1 and (t.diff() > 0).all()
 
 
+@pytest.mark.usefixtures("few_windows")
 def test_training_from_the_command_line_goes_on_where_it_was(tmp_path, capsys):
     shards(tmp_path, seconds=4.5)
     words = ["--data", str(tmp_path), "--work", str(tmp_path / "run"), "--bins", "64", "--width", "16"]
@@ -159,6 +173,7 @@ def test_training_from_the_command_line_goes_on_where_it_was(tmp_path, capsys):
     )
 
 
+@pytest.mark.usefixtures("few_windows")
 def test_an_exported_model_is_the_averaged_network(tmp_path, monkeypatch):
     shards(tmp_path, seconds=4.5)
     words = ["--data", str(tmp_path), "--work", str(tmp_path / "run"), "--bins", "64", "--width", "16"]
@@ -202,6 +217,7 @@ def test_other_models_make_no_music():
         models.load_prior("photo64")
 
 
+@pytest.mark.usefixtures("few_windows")
 def test_the_loss_falls(tmp_path):
     shards(tmp_path)
     data = train.Recordings([tmp_path / "train-000.npz"])

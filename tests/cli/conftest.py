@@ -50,9 +50,26 @@ def cheap(monkeypatch):
     return calls
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch, request):
+    """Write sheets without drawing them, most of the seconds of a small job, but for tests marked so."""
+    if "pictures" in request.fixturenames:
+        return
+    from headwater.cli.audio import repair
+    from headwater.cli.image import restoration
+
+    for module in (repair, restoration):
+        monkeypatch.setattr(module, "write_sheet", lambda path, *given, **more: path.write_bytes(b"picture"))
+
+
+@pytest.fixture
+def pictures():
+    """For tests that draw."""
+
+
 @pytest.fixture
 def no_sheet(monkeypatch):
-    """Write the sheet without drawing it."""
+    """Write the sheet without drawing it; what it was given."""
     from headwater.cli.image import restoration
 
     drawn = []

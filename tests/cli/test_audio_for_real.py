@@ -22,7 +22,7 @@ def sdr(x, truth):
     return 10 * np.log10(np.sum(truth**2) / np.sum((x - truth) ** 2))
 
 
-def test_a_gap_of_a_guitar_sounds_as_what_was_there(here):
+def test_a_gap_of_a_guitar_sounds_as_what_was_there(here, pictures):
     truth, rate = soundfile.read(recordings.GUITAR, always_2d=True)
     start, stop = round(1.8 * rate), round(2.2 * rate)
     lost = np.zeros(len(truth), dtype=bool)
@@ -54,7 +54,7 @@ def repaired(words, y, rate):
     return soundfile.read("out.wav", always_2d=True)[0]
 
 
-def test_noise_is_removed_and_sounds_better_than_by_spectral_subtraction(here):
+def test_noise_is_removed_and_sounds_better_than_by_spectral_subtraction(here, pictures):
     truth, rate = excerpt(0.0, 1.6)
     level = float(truth.std()) * 10 ** (-10 / 20)
     y = truth + level * np.random.default_rng(0).standard_normal(truth.shape)

@@ -59,7 +59,7 @@ def here(tmp_path, monkeypatch, prior):
     return tmp_path
 
 
-def test_a_plausible_filling_their_mean_and_level_bands(here, prior):
+def test_a_plausible_filling_their_mean_and_level_bands(here, prior, pictures):
     velocity = prior()
     assert call(f"{LINE} 8 --event event.py") == 0
     assert sorted(p.name for p in here.glob("a*")) == ["a-mean.wav", "a-sheet.png", "a.json", "a.wav"]

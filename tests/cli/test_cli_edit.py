@@ -94,7 +94,7 @@ def test_results_have_a_seed_each_and_strength_0_is_the_photo(here):
 def test_examples_light_and_dark_make_a_photo_lighter_or_darker(here):
     show_examples("light", (200, 250))
     show_examples("dark", (0, 30, 60))
-    line = ["image", "edit", "photo.png", "--with", "light", "--without", "dark", "--steps", "6", "--quiet"]
+    line = ["image", "edit", "photo.png", "--with", "light", "--without", "dark", "--steps", "4", "--quiet"]
     assert call([*line, "-o", "a.png"]) == 0
     assert call([*line, "--distance", "-10", "-o", "b.png"]) == 0
     assert call([*line, "--strength", "map.png", "-o", "c.png"]) == 0

@@ -12,7 +12,7 @@ from headwater.image.metrics.fidelity import psnr
 from headwater.image.operators import Blur, motion_kernel
 
 
-def test_a_hole_is_inpainted_and_the_rest_is_left_alone(here):
+def test_a_hole_is_inpainted_and_the_rest_is_left_alone(here, pictures):
     truth = np.asarray(Image.open(photos.path("cat")))
     photo = truth.copy()
     photo[24:36, 20:36] = 128

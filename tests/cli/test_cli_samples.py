@@ -2,6 +2,7 @@
 
 import json
 
+import audio_small
 import numpy as np
 import pytest
 import torch
@@ -9,6 +10,7 @@ from cli_tools import call, report
 from PIL import Image
 
 from headwater import zoo
+from headwater.audio.model import models as music
 from headwater.cli import demo as demonstration
 from headwater.cli.image.samples import contact_sheet
 from headwater.cli.molecule.options import Aim
@@ -106,6 +108,7 @@ def test_the_demo_damages_restores_and_says_where_to_look(here, cheap, no_sheet,
     (here / "demo-output").mkdir()
     (here / "demo-output" / "cat-damaged.png").write_text("of an earlier demo")
     monkeypatch.setattr(demonstration, "MOLECULES", few)
+    monkeypatch.setattr(music, "load_prior", audio_small.prior)
     assert call("demo --quiet") == 0  # two steps reach few goals, and all are shown
     out = capsys.readouterr().out.splitlines()
     assert len(out) == 7 and all("dB damaged" in line for line in out[:3]) and "demo-output" in out[6]

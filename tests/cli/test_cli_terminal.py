@@ -31,7 +31,7 @@ def headwater(*words, stdout=subprocess.PIPE, **environment):
     )
 
 
-def test_what_the_output_cannot_show_is_replaced(here, cheap, monkeypatch):
+def test_what_the_output_cannot_show_is_replaced(here, cheap, pictures, monkeypatch):
     """As in LANG=C: the work is done, and the words are shown as far as they can be."""
     shown = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii", write_through=True))

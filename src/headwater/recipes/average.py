@@ -47,9 +47,9 @@ class Average:
     Examples
     --------
     >>> import torch
-    >>> from headwater import Average, Gaussian, Misfit
+    >>> from headwater import Average, Gaussian, Identity, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
-    >>> misfit = Misfit(lambda x: x, torch.tensor([[1.0, -1.0]]), 0.5)
+    >>> misfit = Misfit(Identity(), torch.tensor([[1.0, -1.0]]), 0.5)
     >>> result = Average(count=2)(flow, misfit, [0], guess=torch.zeros(1, 2))
     >>> result.status[0].name, result.evaluations.tolist()
     ('COMPUTED', [64])

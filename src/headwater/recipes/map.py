@@ -51,9 +51,9 @@ class MAP:
     For a Gaussian law it is the posterior mean, s^2 / (s^2 + sigma_y^2) y.
 
     >>> import torch
-    >>> from headwater import Gaussian, MAP, Misfit
+    >>> from headwater import Gaussian, Identity, MAP, Misfit
     >>> flow = Gaussian(torch.zeros(2), torch.tensor([1.0, 1.0])).flow
-    >>> misfit = Misfit(lambda x: x, torch.tensor([[1.0, -1.0]]), 0.5)
+    >>> misfit = Misfit(Identity(), torch.tensor([[1.0, -1.0]]), 0.5)
     >>> [round(x, 2) for x in MAP(gradients=10)(flow, misfit, [0], guess=misfit.y).x1[0].tolist()]
     [0.8, -0.8]
     """

@@ -45,6 +45,7 @@ def folder(tmp_path, monkeypatch):
     x = np.stack([0.3 * np.sin(2 * np.pi * f * glide) for f in (220, 330)], axis=1)
     x += 0.002 * np.random.default_rng(1).standard_normal(x.shape)  # else a tone is repaired to the bit
     soundfile.write(tmp_path / "take.wav", x, RATE, subtype="PCM_16")
+    soundfile.write(tmp_path / "short.wav", x[:RATE], RATE, subtype="PCM_16")
     soundfile.write(tmp_path / "loud.wav", np.clip(4 * x[:RATE, 0], -0.8, 0.8), RATE, subtype="PCM_24")
     hiss = 0.05 * np.random.default_rng(0).standard_normal((RATE, 2))
     soundfile.write(tmp_path / "hiss.wav", x[:RATE] + hiss, RATE, subtype="PCM_16")

@@ -21,10 +21,10 @@ torch.set_num_threads(1)
         ("declip loud.wav", "loud-declip.wav"),
         ("declip loud.wav --method paper", "loud-declip.wav"),
         ("denoise hiss.wav --noise 0.05", "hiss-denoise.wav"),
-        ("dereverb take.wav --impulse room.wav", "take-dereverb.wav"),
-        ("restore take.wav --cutoff 1kHz", "take-restore.wav"),
-        ("restore take.wav --operator tube.py", "take-restore.wav"),
-        ("restore take.wav --operator tube.py:operator --noise -40dB", "take-restore.wav"),
+        ("dereverb short.wav --impulse room.wav", "short-dereverb.wav"),
+        ("restore short.wav --cutoff 1kHz", "short-restore.wav"),
+        ("restore short.wav --operator tube.py", "short-restore.wav"),
+        ("restore short.wav --operator tube.py:operator --noise -40dB", "short-restore.wav"),
     ],
 )
 def test_damage_all_over_a_recording(folder, words, name):

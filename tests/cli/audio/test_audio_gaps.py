@@ -38,6 +38,12 @@ def test_only_gaps_change(folder, words, spans):
     solved = [s for s in report["stretches"] if s["filled_by"] != "linear prediction"]
     assert bool(solved) == any(e - s > 0.05001 for s, e in spans)
     assert all(len(s["misfit"]) == 2 and max(s["misfit"]) <= 1.1 for s in solved)
+    assert (folder / "take-inpaint-sheet.png").exists()
+
+
+@pytest.mark.parametrize("words", ["--gap 1.0-1.05", "--gap 1.0-1.1 --steps 2 --gradients 1"])
+def test_the_sheet_is_a_picture(folder, words, pictures):
+    assert main(["audio", "inpaint", "take.wav", *words.split(), "--quiet"]) == 0
     assert (folder / "take-inpaint-sheet.png").read_bytes()[:4] == b"\x89PNG"
 
 

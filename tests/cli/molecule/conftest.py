@@ -74,11 +74,6 @@ def no_pictures(monkeypatch, request):
 
 
 @pytest.fixture
-def pictures():
-    """For tests that draw."""
-
-
-@pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Every file that the lines below name."""
     monkeypatch.chdir(tmp_path)
