@@ -73,6 +73,8 @@ SAMPLERS = {
 }
 LATER = ("from-estimates", "InfinityHMC-thin15")
 """Samplers that are run only if they are named."""
+RECIPES = {"perturbed-estimate": Estimate(perturb=True)}
+"""Recipes beside those of `headwater methods`, one sample a seed."""
 BINS = 20
 
 
@@ -306,8 +308,10 @@ def draw_samples(name: str, case: Case, misfit: Misfit, count: int, each: int) -
         rows = problems.repeat_interleave(each)
         many = misfit.select(rows)
         guess = guess_of(case, many.y)
-        if name == "plausible":
-            recipe: Any = plausible(Inpaint(case.operator.keep.bool()[None]), least=0.8)
+        if name in RECIPES:
+            recipe: Any = RECIPES[name]
+        elif name == "plausible":
+            recipe = plausible(Inpaint(case.operator.keep.bool()[None]), least=0.8)
         else:
             recipe = find_method(name)
         seeds = range(int(problems[0]) * each, int(problems[0]) * each + len(rows))
