@@ -38,6 +38,9 @@ def test_bfloat16_changes_a_picture_by_little(here):
     gap = np.abs(np.asarray(Image.open("a.png"), int) - np.asarray(Image.open("b.png"), int))
     assert 0 < gap.max() < 12 and gap.mean() < 1
     assert report(here / "b.json")["settings"]["bfloat16"] is True
+    assert call("image invert a.png --steps 2 --bfloat16 --quiet -o x0.npy") == 0
+    assert call("image likelihood a.png --steps 2 --bfloat16 --quiet -o bits.json") == 0
+    assert all(report(here / name)["settings"]["bfloat16"] for name in ("x0.npy.json", "bits.json"))
 
 
 def test_generate_any_size(here):

@@ -424,6 +424,15 @@ def test_data_steps_of_flow_dps_without_an_adjoint_end_at_the_minimum_along_the_
     assert bool((result.measure < bent.rms(flow.noise([0, 1, 2])) - 2).all())
 
 
+def test_a_data_step_of_flow_dps_without_a_slope_or_a_finite_misfit_changes_nothing():
+    """Beyond the ends of a clamped operator there is no slope; the other problem takes its step."""
+    clamped = Misfit(lambda x: x.clamp(-1, 1), torch.full((2, 4), 0.5), 0.05)
+    x = torch.tensor([[3.0] * 4, [0.0] * 4])
+    assert_close(step_down(clamped, x), torch.tensor([[3.0] * 4, [0.5] * 4]))
+    steep = Misfit(lambda x: torch.where(x > 0.2, x, torch.nan), torch.zeros(1, 4), 0.05)
+    assert step_down(steep, torch.full((1, 4), 0.3)).equal(torch.full((1, 4), 0.3))
+
+
 @pytest.mark.parametrize("rival", [DPS(100), DiffPIR(20), FlowChef()], ids=["dps", "diffpir", "flow-chef"])
 def test_a_non_linear_operator_is_fitted(rival):
     flow, _, guess = problems()

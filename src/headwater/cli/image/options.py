@@ -81,8 +81,8 @@ class Common(Files):
     """Where to compute: cpu, cuda, cuda:1, mps. By default a GPU if there is one."""
 
     bfloat16: Annotated[bool, Parameter(negative="", group=MODEL)] = False
-    """Let the networks multiply in bfloat16: twice as fast on a GPU or a CPU with AMX, slower on others, and the
-    picture changes by less than can be seen."""
+    """Let the networks multiply in bfloat16: faster on a GPU or a CPU with AMX, slower on other CPUs. The picture
+    changes a little."""
 
     range: Annotated[tuple[float, float] | None, word(values.parse_range, "BLACK,WHITE", group=MODEL)] = None
     """Stored values of black and white: in .npy and float files, e.g. 0,1, by default -1,1; in 16-bit files

@@ -225,7 +225,7 @@ def invert_job(photo: Path, steps: int, common: Common) -> InvertJob:
     return InvertJob(
         command="image invert",
         inputs=(photo,),
-        settings={"steps": steps},
+        settings={"steps": steps, **told(common)},
         report=report,
         watch=watch,
         device=device,
@@ -290,7 +290,7 @@ def likelihood_job(
     return LikelihoodJob(
         command="image likelihood",
         inputs=tuple(photos),
-        settings={"probes": probes, "seed": seed, "steps": steps, "bin_width": 2 / 255},
+        settings={"probes": probes, "seed": seed, "steps": steps, "bin_width": 2 / 255, **told(common)},
         report=common.output,
         watch=watch,
         device=device,

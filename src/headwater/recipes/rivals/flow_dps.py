@@ -140,16 +140,15 @@ class FlowDPS:
 def step_down(misfit: Misfit, x: Tensor) -> Tensor:
     """x `[batch, *event]` after a step to the minimum of the misfit along its gradient, exact for a linear A.
 
-    The curvature comes from the misfit half way to where its slope would bring it to 0.
+    The curvature comes from the misfit where its tangent falls to 0. x stays where the misfit has no slope, as beyond
+    the ends of a clamped operator, or is not finite there.
     """
     value, slope = misfit_gradient(misfit, x)
-    square = squared_norm(slope).clamp(min=torch.finfo(x.dtype).tiny)
-    half = value / square
+    half = (value / squared_norm(slope)).nan_to_num(0.0, posinf=0.0)
     with torch.no_grad():
-        bend = misfit(
-            x - per_problem(half, x) * slope
-        )  # = half^2 / 2 times the curvature, as the line falls to 0
-    share = torch.where(bend > 0, value / (2 * bend), 2.0).clamp(max=2.0)
+        bend = misfit(x - per_problem(half, x) * slope)  # half^2 / 2 times the curvature, for a linear A
+    share = torch.where(bend > 0, value / (2 * bend), 1.0).clamp(max=2.0)
+    share = torch.where(bend.isfinite(), share, 0.0)
     return x - per_problem(share * half, x) * slope
 
 
