@@ -11,6 +11,8 @@
         --samplers estimate,from-estimates --out calibration_digits_500
     python benchmarks/calibration.py --cases pictograms --replicates 100 --draws 4 --precision bfloat16 \
         --samplers from-estimates --out calibration_pictograms
+    python benchmarks/calibration.py --cases photographs --replicates 100 --draws 4 --precision bfloat16 \
+        --samplers from-estimates --out calibration_photographs
 
 Simulation-based calibration (Talts et al., 2018): a replicate draws x0* ~ N(0, I), solves for x1*, measures it with
 noise, and samples the posterior. The rank of the truth among the draws is then uniform, coordinate by coordinate,
@@ -33,7 +35,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common import kept, lower, options, write
+from common import kept, lower, options, with_precision, write
 from digits import digits_flow
 from headwater import (
     PCN,
@@ -426,7 +428,7 @@ def main() -> None:
     rows = [
         kept(
             o.keep,
-            f"{case} {name} {o.replicates}",
+            with_precision(f"{case} {name} {o.replicates}", o.precision),
             lambda c=case, n=name: (
                 judge(c, n, o.replicates, o.chains, o.draws, o.precision)
                 if n in SAMPLERS

@@ -97,6 +97,11 @@ def lower(model: Model, precision: str) -> Model:
     return in_bfloat16(model) if precision == "bfloat16" else model
 
 
+def with_precision(key: str, precision: str) -> str:
+    """The key of a line, which says its precision if that is not float32."""
+    return key if precision == "float32" else f"{key} {precision}"
+
+
 def processor() -> str:
     """The processor's name."""
     info = Path("/proc/cpuinfo")

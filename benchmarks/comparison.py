@@ -28,7 +28,7 @@ from torch import Tensor
 
 import classical
 from budgets import BUDGETS, load_tuned, make_recipe
-from common import kept, lower, options, write
+from common import kept, lower, options, with_precision, write
 from headwater import Misfit, Misuse
 from headwater.image.denoise import DenoisePicture
 from headwater.image.metrics.fidelity import psnr, ssim
@@ -168,7 +168,7 @@ def main() -> None:
                     assert budget in (0, *BUDGETS)
                     kept(
                         o.keep,
-                        f"{name} {task} {method} {budget} {o.count} {o.model}",
+                        with_precision(f"{name} {task} {method} {budget} {o.count} {o.model}", o.precision),
                         lambda m=method, b=budget, t=task, p=pictures: (
                             judge(m, b, t, p, tuned.get(f"{m} {t}", {}))
                             | {"count": len(p.images), "precision": o.precision}

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common import kept, lower, options, write
+from common import kept, lower, options, with_precision, write
 from headwater import MAP, Average, Estimate, LatentModel, WarmStart, solve
 from headwater.cli.image.samples import contact_sheet
 from headwater.image.io.files import write_image
@@ -208,14 +208,16 @@ def main() -> None:
         return {"method": name} | found | cost | {"seconds": round(seconds, 2), "count": len(truth)}
 
     for name in o.only.split(","):
-        kept(o.keep, f"{name} {o.count} {o.seconds}", lambda m=name: work(m))
+        kept(o.keep, with_precision(f"{name} {o.count} {o.seconds}", o.precision), lambda m=name: work(m))
     if o.sheet:
         write_image(contact_sheet(shown, columns=min(SHOWN, o.count)), Path(o.sheet))
     rows = [json.loads(line)["line"] for line in Path(o.keep).read_text().splitlines()]
     write(
         o.results / "latent_holes",
         sorted(rows, key=lambda row: -row["psnr"]),
-        "python benchmarks/latent_holes.py --drawings pictograms.npz --judge judge.safetensors",
+        "python benchmarks/latent_holes.py --drawings pictograms.npz --judge judge.safetensors "
+        f"--count {o.count} --seconds {o.seconds}"
+        + (f" --precision {o.precision}" if o.precision != "float32" else ""),
         f"{o.count} held-out drawings, noise {NOISE}; about {o.seconds} s a problem on a busy machine.",
     )
 

@@ -5,9 +5,10 @@ import torch
 from torch.testing import assert_close
 
 from headwater import Estimate, Gaussian, Misfit
+from headwater.flows.seeds import make_generators
 from headwater.problem.least_squares import solve_least_squares
 from headwater.recipes.covariance import White
-from headwater.recipes.estimate import logit_times, solve_proximal
+from headwater.recipes.estimate import logit_times, perturb_measurement, solve_proximal
 
 torch.set_num_threads(1)
 F64 = torch.float64
@@ -178,3 +179,54 @@ def test_a_good_guess_enters_late():
     guess = normal(1, 100).float()
     near, far = (Estimate(fresh=0.0, first=f).sample(flow, misfit, [0], guess=guess) for f in (0.95, 0.05))
     assert (near - guess).norm() < 0.2 * (far - guess).norm()
+
+
+def test_perturbed_estimates_are_nearly_draws_of_a_gaussian_posterior():
+    """Width and mean of the exact posterior, where estimates have two thirds of the width."""
+    cov = torch.tensor([[1.0, 0.8, 0.2], [0.8, 1.0, 0.4], [0.2, 0.4, 0.5]])
+    flow, a, y = Gaussian(torch.zeros(3), cov).flow, torch.tensor([[1.0, 0.5, 0.0]]), torch.tensor([[1.5]])
+    gain = cov @ a.T @ torch.linalg.inv(a @ cov @ a.T + 0.3**2 * torch.eye(1))
+    mean, std = (gain @ y[0]), (cov - gain @ a @ cov).diagonal().sqrt()
+    ratios = {}
+    for perturb in (False, True):
+        recipe = Estimate(times=64, perturb=perturb)
+        x1 = recipe.sample(flow, Misfit(Matrix(a), y, 0.3), range(1500), guess=torch.zeros(1, 3))
+        assert bool(((x1.mean(0) - mean) / std).abs().max() < 0.25)
+        ratios[perturb] = x1.std(0) / std
+    assert bool((ratios[True] > 0.85).all()) and bool((ratios[True] < 1.08).all())
+    assert bool((ratios[False] < 0.8).all())
+
+
+def test_a_perturbed_estimate_of_an_operator_without_an_adjoint_is_as_wide():
+    flow, y = Gaussian(torch.zeros(2), torch.ones(2)).flow, torch.tensor([[1.0, -1.0]])
+    found = []
+    for operator in (Matrix(torch.eye(2)), lambda x: 1.0 * x):
+        recipe = Estimate(times=24, perturb=True)
+        found.append(recipe.sample(flow, Misfit(operator, y, 0.5), range(400), guess=torch.zeros(1, 2)))
+    assert_close(found[0], found[1], rtol=0, atol=0.05)
+
+
+def test_the_perturbation_of_a_problem_is_that_of_its_seed_in_the_units_of_its_noise():
+    y = torch.zeros(2, 400)
+    misfit = Misfit(lambda x: x, y, torch.tensor([0.1, 2.0]))
+    both = perturb_measurement(misfit, make_generators([3, 5])).y
+    assert both.std(1).tolist() == pytest.approx([0.1, 2.0], rel=0.1)
+    again = perturb_measurement(misfit, make_generators([3, 5]), -1.0).y
+    assert_close(again, -both)
+    alone = perturb_measurement(misfit.select(torch.tensor([1])), make_generators([5])).y
+    assert_close(alone, both[1:])
+    waves = perturb_measurement(Misfit(torch.fft.fft, torch.fft.fft(y), 1.0), make_generators([0, 1])).y
+    assert waves.is_complex() and waves.real.std() == pytest.approx(1, abs=0.1) == waves.imag.std()
+
+
+def test_antithetic_perturbations_cancel_where_the_flow_is_gaussian():
+    flow, misfit = (
+        Gaussian(torch.zeros(2), torch.ones(2)).flow,
+        Misfit(Matrix(torch.eye(2)), torch.ones(1, 2), 0.5),
+    )
+    recipe = Estimate(times=8, perturb=True)
+    one, two = (
+        recipe.sample(flow, misfit, [7], guess=torch.zeros(1, 2), antithetic=s) for s in (False, True)
+    )
+    middle = Estimate(times=8).sample(flow, misfit, range(200), guess=torch.zeros(1, 2)).mean(0)
+    assert (one - two).abs().max() > 0.05 and ((one + two)[0] / 2 - middle).abs().max() < 0.1

@@ -110,10 +110,10 @@ class Estimate:
     iterations
         Conjugate gradient steps (linear operators) or L-BFGS evaluations (others) of every proximal step.
     perturb
-        Whether z is a draw in place of the minimum: of N(xhat, R_t R_t') times the likelihood of y, by the minimum with
-        xhat + R_t n and y + sigma_y n' in place of xhat and y. The estimate is then nearly a draw of the posterior,
-        without a gradient, if all noise is new (`fresh=1`): decoupled annealing, with a draw that is exact for linear
-        operators where its authors have Langevin's steps.
+        Whether z is a draw in place of the minimum: of N(xhat, R_t R_t') times the likelihood of y, by the minimum
+        with xhat + R_t n and y + sigma_y n' in place of xhat and y. If all noise is new (`fresh=1`) the estimate is
+        then nearly a draw of the posterior: decoupled annealing, with a draw that is exact for linear operators where
+        its authors have Langevin's steps.
 
     Raises
     ------
