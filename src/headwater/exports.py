@@ -31,6 +31,7 @@ from headwater.recipes.methods import find_method
 from headwater.recipes.one_evaluation import OneEvaluation, find_time_of_noise
 from headwater.recipes.paper import Paper
 from headwater.recipes.posterior.chains import Sampler
+from headwater.recipes.posterior.decoupled_annealing import DecoupledAnnealing
 from headwater.recipes.posterior.forecast import PosteriorForecast, forecast_posterior
 from headwater.recipes.posterior.hmc import InfinityHMC
 from headwater.recipes.posterior.mala import InfinityMALA
@@ -71,6 +72,7 @@ __all__ = [
     "CondOT",
     "Cosine",
     "DDIM",
+    "DecoupledAnnealing",
     "Direct",
     "EULER",
     "Each",

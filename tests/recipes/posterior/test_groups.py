@@ -8,6 +8,7 @@ from headwater import (
     EULER,
     PCN,
     Auto,
+    DecoupledAnnealing,
     Each,
     Estimate,
     Flow,
@@ -33,6 +34,7 @@ METHODS = {
     "perturb-and-MAP": PerturbAndMAP(gradients=5),
     "RTO": RandomiseThenOptimise(gradients=4),
     "preconditioned": Preconditioned(PCN(burn_in=4, thin=2)),
+    "decoupled annealing": DecoupledAnnealing(Estimate(times=3)),
 }
 every = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 FLOW = Flow(

@@ -23,6 +23,7 @@ from headwater.optimizers.status import Status
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.posterior.chains import Sampler
 from headwater.recipes.posterior.checks import move_state
+from headwater.recipes.posterior.decoupled_annealing import DecoupledAnnealing
 from headwater.recipes.posterior.diagnostics import FEW, largest_r_hat
 from headwater.recipes.posterior.forecast import forecast_posterior
 from headwater.recipes.posterior.hmc import InfinityHMC
@@ -38,6 +39,7 @@ from headwater.text import counted
 
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "perturb-and-map": partial(PerturbAndMAP, gradients=8, first_step=0.002),
+    "daps": DecoupledAnnealing,
     "pcn": PCN,
     "mala": InfinityMALA,
     "hmc": InfinityHMC,
@@ -104,7 +106,7 @@ class Plan:
     def begin_at(self, estimate: Estimate) -> Plan:
         """The plan whose chains, or draws, begin at estimates: those of a domain, with no new noise."""
         estimate = replace(estimate, fresh=0.0)
-        if isinstance(self.method, PerturbAndMAP):
+        if isinstance(self.method, PerturbAndMAP | DecoupledAnnealing):
             return replace(self, method=replace(self.method, estimate=estimate))
         return replace(self, estimate=estimate)
 

@@ -16,6 +16,7 @@ from headwater.flows.flow import Flow
 from headwater.flows.networks import device_of
 from headwater.problem.cost import Cost
 from headwater.recipes.posterior.chains import Sampler
+from headwater.recipes.posterior.decoupled_annealing import DecoupledAnnealing
 from headwater.recipes.posterior.groups import fit_chains, held_bytes, result_bytes, step_bytes
 from headwater.recipes.posterior.start import count_start
 from headwater.solvers.differentiation import Auto, Checkpoint, Direct
@@ -121,8 +122,9 @@ def forecast_posterior(
     first_solves, first_gradients = method.calls_to_begin()
     all_gradients = count * gradients + first_gradients + count_start(method)
     all_solves = count * solves + first_solves
+    beside = count * method.evaluations_per_step() if isinstance(method, DecoupledAnnealing) else 0
     return PosteriorForecast(
-        evaluations=chains * nfe * (all_gradients + all_solves),
+        evaluations=chains * (nfe * (all_gradients + all_solves) + beside),
         gradients=chains * all_gradients,
         bytes=max(
             step_bytes(group, x0[:at_once], method, one.strategy) + held_bytes(x0, draws),
