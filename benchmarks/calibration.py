@@ -13,6 +13,10 @@
         --samplers from-estimates --out calibration_pictograms
     python benchmarks/calibration.py --cases photographs --replicates 100 --draws 4 --precision bfloat16 \
         --samplers from-estimates --out calibration_photographs
+    python benchmarks/calibration.py --cases gaussian,mixture,sharp,curved,ring --samplers perturbed-estimate \
+        --out calibration_perturbed
+    python benchmarks/calibration.py --cases pictograms,photographs --replicates 100 --draws 4 --precision bfloat16 \
+        --samplers perturbed-estimate --out calibration_perturbed_flows
 
 Simulation-based calibration (Talts et al., 2018): a replicate draws x0* ~ N(0, I), solves for x1*, measures it with
 noise, and samples the posterior. The rank of the truth among the draws is then uniform, coordinate by coordinate,
