@@ -17,6 +17,8 @@
         --out calibration_perturbed
     python benchmarks/calibration.py --cases pictograms,photographs --replicates 100 --draws 4 --precision bfloat16 \
         --samplers perturbed-estimate --out calibration_perturbed_flows
+    python benchmarks/calibration.py --cases digits --draws 4 --precision bfloat16 --samplers perturbed-estimate \
+        --out calibration_perturbed_digits
 
 Simulation-based calibration (Talts et al., 2018): a replicate draws x0* ~ N(0, I), solves for x1*, measures it with
 noise, and samples the posterior. The rank of the truth among the draws is then uniform, coordinate by coordinate,

@@ -56,9 +56,9 @@ perturb-and-MAP, which fit y with noise of their own, to at most 1.41."""
 DEFINITIONS = {
     "r_hat": "the largest rank-normalised split R-hat of up to 32 values, the misfit and |x0|^2: 1 if chains agree",
     "agree": "whether R-hat is no larger than that of independent draws; null for draws that are independent by the"
-    " way they are made, as those of perturb-and-map, of which R-hat says nothing",
+    " way they are made, as those of perturb-and-map and daps, of which R-hat says nothing",
     "effective_draws": "the smallest bulk effective sample size of the same: independent draws that these are worth",
-    "acceptance": "the mean acceptance probability of a chain; of perturb-and-map the share of draws that are finite",
+    "acceptance": "the mean acceptance probability of a chain; of independent draws the share that are finite",
     "misfit_of_draws": "the rms over the draws of rms(A(x1) - y) / misfit_unit, before known values are put back",
     "evaluations": "forward calls of the network, of all chains together; those of gradients count",
     "gradients": "gradient evaluations of all chains: each a forward solve and a vector-Jacobian product",
