@@ -17,7 +17,7 @@ network.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
@@ -241,10 +241,14 @@ class Estimate:
         """
         require_misfit(misfit)
         generators, path, sign = make_generators(seeds), flow.path, -1.0 if antithetic else 1.0
+
+        def normal(shape: Sequence[int]) -> Tensor:
+            return sign * draw_normal(shape, generators)
+
         with torch.no_grad():
             z = guess.expand(len(seeds), *flow.shape)
             check_adjoint(misfit.operator, z)
-            eps = sign * flow.project(draw_normal(flow.shape, generators).to(guess))
+            eps = flow.project(normal(flow.shape).to(guess))
             fresh = self._share(flow, misfit, z)
             for t in logit_times(self.times, self.first, self.last):
                 x = path.interpolate(eps, z, t)  # x_t = alpha_t z + sigma_t eps
@@ -257,16 +261,15 @@ class Estimate:
                     break
                 root = self.covariance.root(flow, float(path.alpha(t)), float(path.sigma(t)))
                 if self.perturb:
-                    centre = xhat + root(sign * draw_normal(flow.shape, generators).to(xhat))
-                    z = solve_proximal(
-                        perturb_measurement(misfit, generators, sign), centre, root, self.iterations
-                    )
+                    centre = xhat + root(normal(flow.shape).to(xhat))
+                    drawn = perturb_measurement(misfit, len(seeds), normal)
+                    z = solve_proximal(drawn, centre, root, self.iterations)
                 else:
                     z = solve_proximal(misfit, xhat, root, self.iterations)
                 # The noise that the denoiser saw, by the network's own account (DDIM): sqrt of the shares, so that
                 # the variances of old and new add up to 1.
                 old = (x - path.alpha(t) * xhat) / path.sigma(t)
-                new = sign * flow.project(draw_normal(flow.shape, generators).to(guess))
+                new = flow.project(normal(flow.shape).to(guess))
                 eps = (1 - fresh).sqrt() * old + fresh.sqrt() * new
                 if watch is not None and watch(z):
                     break
@@ -279,19 +282,17 @@ class Estimate:
         return self.fresh.share(flow, misfit, x)
 
 
-def perturb_measurement(misfit: Misfit, generators: Sequence[torch.Generator], sign: float = 1.0) -> Misfit:
-    """The misfit with y + sigma_y n in place of y, n ~ N(0, I) of the generator of every problem.
+def perturb_measurement(misfit: Misfit, rows: int, normal: Callable[[Sequence[int]], Tensor]) -> Misfit:
+    """The misfit with y + sigma_y n in place of y, n `[rows, *shape]` of N(0, I) by normal(shape), for every row.
 
     For complex y each of the two parts of n is N(0, I).
     """
-    y = misfit.y.expand(len(generators), *misfit.y.shape[1:])
-    if y.is_complex():
-        n = torch.view_as_complex(draw_normal((*y.shape[1:], 2), generators)).to(y)
-    else:
-        n = draw_normal(y.shape[1:], generators).to(y)
-    sigma = torch.as_tensor(misfit.sigma_y).to(y.real)
+    y = misfit.y.expand(rows, *misfit.y.shape[1:])
+    # the misfit |r|^2 / (2 sigma_y^2) gives each part of a complex number the variance sigma_y^2
+    n = torch.view_as_complex(normal((*y.shape[1:], 2))) if y.is_complex() else normal(y.shape[1:])
+    sigma = torch.as_tensor(misfit.sigma_y).to(y)
     sigma = sigma.reshape(-1, *[1] * (y.ndim - 1)) if sigma.ndim else sigma
-    return replace(misfit, y=y + sign * sigma * n)
+    return replace(misfit, y=y + sigma * n.to(y))
 
 
 def logit_times(count: int, first: float, last: float) -> list[Tensor]:

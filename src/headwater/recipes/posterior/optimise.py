@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from headwater.dflow.evaluation import Evaluation
 from headwater.errors import Misuse
 from headwater.optimizers import LBFGS, RUNNING, OptimizerState
 from headwater.problem.cost import Cost, Misfit
+from headwater.recipes.estimate import perturb_measurement
 from headwater.recipes.posterior.noise import Noise
 
 
@@ -63,11 +63,4 @@ def draw_measurement(misfit: Misfit, chains: int, noise: Noise) -> Misfit:
 
     For complex y each of the two parts of n is N(0, I).
     """
-    y = misfit.y.expand(chains, *misfit.y.shape[1:])
-    if y.is_complex():  # the misfit |r|^2 / (2 sigma_y^2) gives each part the variance sigma_y^2
-        n = torch.view_as_complex(noise.normal((*y.shape[1:], 2))).to(y)
-    else:
-        n = noise.normal(y.shape[1:]).to(y)
-    sigma = torch.as_tensor(misfit.sigma_y).to(y)
-    sigma = sigma.reshape(-1, *[1] * (y.ndim - 1)) if sigma.ndim else sigma
-    return replace(misfit, y=y + sigma * n)
+    return perturb_measurement(misfit, chains, noise.normal)
