@@ -13,12 +13,12 @@
         --samplers from-estimates --out calibration_pictograms
     python benchmarks/calibration.py --cases photographs --replicates 100 --draws 4 --precision bfloat16 \
         --samplers from-estimates --out calibration_photographs
-    python benchmarks/calibration.py --cases gaussian,mixture,sharp,curved,ring --samplers perturbed-estimate \
-        --out calibration_perturbed
-    python benchmarks/calibration.py --cases pictograms,photographs --replicates 100 --draws 4 --precision bfloat16 \
-        --samplers perturbed-estimate --out calibration_perturbed_flows
-    python benchmarks/calibration.py --cases digits --draws 4 --precision bfloat16 --samplers perturbed-estimate \
-        --out calibration_perturbed_digits
+    python benchmarks/calibration.py --cases gaussian,mixture,sharp,curved,ring --samplers DecoupledAnnealing \
+        --out calibration_daps
+    python benchmarks/calibration.py --cases pictograms,photographs,music --replicates 100 --draws 4 \
+        --precision bfloat16 --samplers DecoupledAnnealing --out calibration_daps_flows
+    python benchmarks/calibration.py --cases digits --draws 4 --precision bfloat16 --samplers DecoupledAnnealing \
+        --out calibration_daps_digits
 
 Simulation-based calibration (Talts et al., 2018): a replicate draws x0* ~ N(0, I), solves for x1*, measures it with
 noise, and samples the posterior. The rank of the truth among the draws is then uniform, coordinate by coordinate,
@@ -46,6 +46,7 @@ from digits import digits_flow
 from headwater import (
     PCN,
     SGLD,
+    DecoupledAnnealing,
     Estimate,
     Flow,
     Gaussian,
@@ -81,7 +82,7 @@ SAMPLERS = {
 }
 LATER = ("from-estimates", "InfinityHMC-thin15")
 """Samplers that are run only if they are named."""
-RECIPES = {"perturbed-estimate": Estimate(perturb=True)}
+RECIPES = {"DecoupledAnnealing": replace(DecoupledAnnealing().estimate, perturb=True)}
 """Recipes beside those of `headwater methods`, one sample a seed."""
 BINS = 20
 

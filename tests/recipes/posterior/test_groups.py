@@ -229,7 +229,11 @@ def test_a_state_of_another_version_is_refused():
 
 def test_data_of_all_chains_is_refused_in_groups_too():
     with pytest.raises(Misuse, match="data of all problems"):
-        draw(misfit=lambda x1: (x1.sum(1) - torch.arange(9.0)).square(), gradient=Auto(1.0))
+        draw(
+            misfit=lambda x1: (x1.sum(1) - torch.arange(9.0)).square(),
+            gradient=Auto(1.0),
+            method=InfinityHMC(),
+        )
 
 
 def test_groups_are_alike():

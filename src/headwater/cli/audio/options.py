@@ -172,7 +172,7 @@ class GapOptions(Repair):
     sheet and report have the level within which 90 % of them lie. After Ctrl-C a second run goes on."""
 
     sampler: SamplerOption = None
-    """How it draws; by default perturb-and-map. daps needs no gradient and takes a tenth of the evaluations; the
+    """How it draws; by default daps, which needs no gradient. perturb-and-map takes five times the evaluations; the
     others are Markov chains, which take longer."""
 
     event: EventOption = None

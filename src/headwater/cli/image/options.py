@@ -126,7 +126,7 @@ class Restore(Common):
     are a plausible draw, the standard deviation and two quantiles. After Ctrl-C a second run goes on."""
 
     sampler: SamplerOption = None
-    """How it draws; by default perturb-and-map. daps needs no gradient and takes a tenth of the evaluations; the
+    """How it draws; by default daps, which needs no gradient. perturb-and-map takes five times the evaluations; the
     others are Markov chains, which take longer."""
 
     event: EventOption = None

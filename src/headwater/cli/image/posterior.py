@@ -53,6 +53,8 @@ from headwater.recipes.posterior.groups import STATES_PER_DRAW
 from headwater.recipes.posterior.result import Posterior
 from headwater.recipes.problem import Problem
 
+LATENT_TIMES = 8
+"""Times of an estimate through a decoder, each with sixteen evaluations of it."""
 BESIDE = ("sample", "std", "q05", "q95")
 """What is written beside the mean, by the ends of the files' names."""
 MEANINGS = {
@@ -261,6 +263,10 @@ def posterior_job(request: Request, o: Restore, plan: Plan) -> PosteriorJob:
     # what an interrupted run wrote may be written again by the one that goes on
     outputs = plan_restoration(request, o, 1, beside=BESIDE, overwrite=o.overwrite or kept.is_file())
     fields = shared_fields(request, o, outputs)
+    if isinstance(fields["model"], LatentModel):
+        plan = plan.anneal(LATENT_TIMES).begin_at(Estimate(times=LATENT_TIMES))
+    else:
+        plan = plan.begin_at(estimate_for(request.task.operator))
     fields["settings"] |= plan.settings
     own = {k: v for k, v in fields["settings"].items() if k not in ("seconds", "memory", "posterior")}
     file = ChainFile(kept, digest(request.inputs, {**own, "model": o.model, "noise": o.noise}), o.overwrite)
@@ -268,14 +274,12 @@ def posterior_job(request: Request, o: Restore, plan: Plan) -> PosteriorJob:
     height, width = request.task.size
     pictures = STATES_PER_DRAW * 4 * plan.count * 3 * height * width
     check_room(pictures, device_named(o.device), "Give a smaller image, or fewer draws, as --posterior 8.")
-    latent = isinstance(fields["model"], LatentModel)
-    estimate = Estimate(times=8) if latent else estimate_for(request.task.operator)
     return PosteriorJob(
         **fields,
         warnings=request.warnings,
         watch=Watch(request.command, seconds=o.seconds, quiet=o.quiet),
         overwrite=o.overwrite or file.goes_on,
-        plan=plan.begin_at(estimate),
+        plan=plan,
         file=file,
         event=event,
     )

@@ -53,7 +53,7 @@ EditName = Literal[
     "flowedit", "inversion", "sdedit", "rf-inversion", "h-edit", "reward", "trajectory", "boundary"
 ]
 """The names of `recipes.editing.methods`, without an import of torch; a test holds them equal."""
-SamplerName = Literal["perturb-and-map", "daps", "pcn", "mala", "hmc", "sgld"]
+SamplerName = Literal["daps", "perturb-and-map", "pcn", "mala", "hmc", "sgld"]
 """The names of `cli.shared.posterior.SAMPLERS`; a test holds them equal."""
 Reader = Callable[[str], Any]
 

@@ -38,8 +38,8 @@ from headwater.solvers.method import MIDPOINT
 from headwater.text import counted
 
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
-    "perturb-and-map": partial(PerturbAndMAP, gradients=8, first_step=0.002),
     "daps": DecoupledAnnealing,
+    "perturb-and-map": partial(PerturbAndMAP, gradients=8, first_step=0.002),
     "pcn": PCN,
     "mala": InfinityMALA,
     "hmc": InfinityHMC,
@@ -52,11 +52,11 @@ STEPS = 8
 """Midpoint steps of a solve, as those of `WarmStart`."""
 MISSED = 1.6
 """The rms misfit of the draws above which they miss the measurement. Draws of a Markov chain come to 1, and those of
-perturb-and-MAP, which fit y with noise of their own, to at most 1.41."""
+perturb-and-MAP and daps, which fit y with noise of their own, to at most 1.41."""
 DEFINITIONS = {
     "r_hat": "the largest rank-normalised split R-hat of up to 32 values, the misfit and |x0|^2: 1 if chains agree",
     "agree": "whether R-hat is no larger than that of independent draws; null for draws that are independent by the"
-    " way they are made, as those of perturb-and-map and daps, of which R-hat says nothing",
+    " way they are made, as those of daps and perturb-and-map, of which R-hat says nothing",
     "effective_draws": "the smallest bulk effective sample size of the same: independent draws that these are worth",
     "acceptance": "the mean acceptance probability of a chain; of independent draws the share that are finite",
     "misfit_of_draws": "the rms over the draws of rms(A(x1) - y) / misfit_unit, before known values are put back",
@@ -79,7 +79,7 @@ class Plan:
     method
         The sampler.
     steps
-        Midpoint steps of a solve.
+        Midpoint steps of a solve; decoupled annealing has times of its own.
     gradient
         How a solve is differentiated.
     estimate
@@ -98,15 +98,27 @@ class Plan:
         """Draws of all chains."""
         return CHAINS * self.draws
 
+    def anneal(self, times: int) -> Plan:
+        """The plan with as many times of an annealing, if there is one and nobody said how many."""
+        if self.method != DecoupledAnnealing():
+            return self
+        return replace(self, method=with_times(self.method, times))
+
     @property
     def settings(self) -> dict[str, Any]:
         """The settings for a report."""
-        return {"posterior": self.count, "sampler": self.sampler, "chains": CHAINS, "steps": self.steps}
+        steps = self.method.estimate.times if isinstance(self.method, DecoupledAnnealing) else self.steps
+        return {"posterior": self.count, "sampler": self.sampler, "chains": CHAINS, "steps": steps}
 
     def begin_at(self, estimate: Estimate) -> Plan:
-        """The plan whose chains, or draws, begin at estimates: those of a domain, with no new noise."""
+        """The plan whose chains, or optimisations, begin at estimates: those of a domain, with no new noise.
+
+        Decoupled annealing begins nowhere.
+        """
+        if isinstance(self.method, DecoupledAnnealing):
+            return self
         estimate = replace(estimate, fresh=0.0)
-        if isinstance(self.method, PerturbAndMAP | DecoupledAnnealing):
+        if isinstance(self.method, PerturbAndMAP):
             return replace(self, method=replace(self.method, estimate=estimate))
         return replace(self, estimate=estimate)
 
@@ -157,8 +169,15 @@ def plan_posterior(o: Any) -> Plan | None:
         )
     import_optional("arviz_stats.base", extra="posterior")  # R-hat, which is asked for after the work
     given = {} if o.gradients is None else {"gradients": o.gradients}
-    auto = Auto(memory=getattr(o, "memory", None))
-    return Plan(-(-o.posterior // CHAINS), name, SAMPLERS[name](**given), o.steps or STEPS, auto)
+    auto, method, steps = Auto(memory=getattr(o, "memory", None)), SAMPLERS[name](**given), o.steps or STEPS
+    if isinstance(method, DecoupledAnnealing) and o.steps:
+        method, steps = with_times(method, o.steps), STEPS
+    return Plan(-(-o.posterior // CHAINS), name, method, steps, auto)
+
+
+def with_times(method: DecoupledAnnealing, times: int) -> DecoupledAnnealing:
+    """The annealing with as many times."""
+    return replace(method, estimate=replace(method.estimate, times=times))
 
 
 @dataclass

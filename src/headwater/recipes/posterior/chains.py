@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -50,6 +50,22 @@ class ChainState:
 S = TypeVar("S", bound=ChainState)
 
 
+class Calls(NamedTuple):
+    """What a step of a chain takes, at most.
+
+    Attributes
+    ----------
+    solves, gradients
+        Solves without and with a gradient.
+    evaluations
+        Network evaluations beside those of solves, such as those of an estimate.
+    """
+
+    solves: int
+    gradients: int
+    evaluations: int = 0
+
+
 class Sampler(Protocol):
     """A way to move all chains by one step; a protocol. Its fields are its settings.
 
@@ -70,8 +86,8 @@ class Sampler(Protocol):
     --------
     >>> from headwater import PCN
     >>> sampler = PCN(burn_in=100, thin=10)
-    >>> sampler.burn_in, sampler.thin, sampler.calls_per_step(), sampler.calls_to_begin()
-    (100, 10, (1, 0), (1, 0))
+    >>> sampler.burn_in, sampler.thin, sampler.calls_per_step()
+    (100, 10, Calls(solves=1, gradients=0, evaluations=0))
     """
 
     state: ClassVar[type[Any]]
@@ -86,11 +102,11 @@ class Sampler(Protocol):
     def thin(self) -> int:
         """Steps from one kept draw to the next."""
 
-    def calls_per_step(self) -> tuple[int, int]:
-        """Solves without and with a gradient of one step, at most, for every chain."""
+    def calls_per_step(self) -> Calls:
+        """What one step takes, at most, for every chain."""
 
-    def calls_to_begin(self) -> tuple[int, int]:
-        """Solves without and with a gradient that `init` takes, at most, for every chain."""
+    def calls_to_begin(self) -> Calls:
+        """What `init` takes, at most, for every chain."""
 
     def init(self, x0: Tensor, potential: Potential) -> Any:
         """The state at the start x0 `[chains, *event]`."""

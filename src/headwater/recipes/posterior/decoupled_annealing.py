@@ -10,7 +10,7 @@ from torch import Tensor
 
 from headwater.dflow.evaluation import Evaluation
 from headwater.recipes.estimate import Estimate
-from headwater.recipes.posterior.chains import ChainState, count, initial_fields
+from headwater.recipes.posterior.chains import Calls, ChainState, count, initial_fields
 from headwater.recipes.posterior.noise import Noise
 from headwater.recipes.posterior.optimise import require_measurement
 from headwater.recipes.posterior.perturb_and_map import INVERSION, calls_of_estimate, keep_draw
@@ -59,19 +59,15 @@ class DecoupledAnnealing:
     )
     burn_in: ClassVar[int] = 0
     thin: ClassVar[int] = 1
-    estimate: Estimate = field(default_factory=Estimate)
+    estimate: Estimate = field(default_factory=lambda: Estimate(times=64, last=0.99))
 
-    def calls_per_step(self) -> tuple[int, int]:
-        """No solve and no gradient."""
-        return 0, 0
+    def calls_per_step(self) -> Calls:
+        """An estimate and its inversion, no solve and no gradient."""
+        return Calls(0, 0, calls_of_estimate(self.estimate))
 
-    def evaluations_per_step(self) -> int:
-        """Network evaluations of a draw beside those of solves: an estimate and its inversion."""
-        return calls_of_estimate(self.estimate)
-
-    def calls_to_begin(self) -> tuple[int, int]:
+    def calls_to_begin(self) -> Calls:
         """One solve, no gradient."""
-        return 1, 0
+        return Calls(1, 0)
 
     def init(self, x0: Tensor, potential: Potential) -> ChainState:
         """The state at the start x0 `[chains, *event]`, which no draw depends on."""

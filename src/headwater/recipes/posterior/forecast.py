@@ -16,7 +16,6 @@ from headwater.flows.flow import Flow
 from headwater.flows.networks import device_of
 from headwater.problem.cost import Cost
 from headwater.recipes.posterior.chains import Sampler
-from headwater.recipes.posterior.decoupled_annealing import DecoupledAnnealing
 from headwater.recipes.posterior.groups import fit_chains, held_bytes, result_bytes, step_bytes
 from headwater.recipes.posterior.start import count_start
 from headwater.solvers.differentiation import Auto, Checkpoint, Direct
@@ -117,12 +116,14 @@ def forecast_posterior(
     group = every if at_once == len(rows) else every.select(torch.arange(at_once))
     one = forecast(group.flow, group.cost, at_once, method=solver, steps=grid, gradient=way)
     nfe = (len(grid) - 1) * solver.evaluations
-    solves, gradients = method.calls_per_step()
-    count = method.burn_in + draws * method.thin
-    first_solves, first_gradients = method.calls_to_begin()
-    all_gradients = count * gradients + first_gradients + count_start(method)
-    all_solves = count * solves + first_solves
-    beside = count * method.evaluations_per_step() if isinstance(method, DecoupledAnnealing) else 0
+    step, first, count = (
+        method.calls_per_step(),
+        method.calls_to_begin(),
+        method.burn_in + draws * method.thin,
+    )
+    all_gradients = count * step.gradients + first.gradients + count_start(method)
+    all_solves = count * step.solves + first.solves
+    beside = count * step.evaluations + first.evaluations
     return PosteriorForecast(
         evaluations=chains * (nfe * (all_gradients + all_solves) + beside),
         gradients=chains * all_gradients,

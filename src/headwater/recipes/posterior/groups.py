@@ -72,7 +72,7 @@ def fit_chains(objective: Objective, x0: Tensor, sampler: Sampler, draws: int) -
 
 def takes_gradients(sampler: Sampler) -> bool:
     """Whether a sampler ever takes a gradient: `Preconditioned(PCN())` does where it begins."""
-    return sampler.calls_per_step()[1] + sampler.calls_to_begin()[1] > 0
+    return sampler.calls_per_step().gradients + sampler.calls_to_begin().gradients > 0
 
 
 def rough_bytes(one: Objective, x0: Tensor, sampler: Sampler) -> float:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.recipes.posterior.chains import (
+    Calls,
     acceptance_probability,
     check_settings,
     count,
@@ -80,13 +81,13 @@ class InfinityHMC:
         if self.leaps < 1:
             raise Misuse(f"{self.leaps} leaps lead nowhere.", "Give at least 1.")
 
-    def calls_per_step(self) -> tuple[int, int]:
+    def calls_per_step(self) -> Calls:
         """No solve alone, one gradient for every leap."""
-        return 0, self.leaps
+        return Calls(0, self.leaps)
 
-    def calls_to_begin(self) -> tuple[int, int]:
+    def calls_to_begin(self) -> Calls:
         """No solve alone, one gradient."""
-        return 0, 1
+        return Calls(0, 1)
 
     def init(self, x0: Tensor, potential: Potential) -> TunedState:
         """The state at the start x0 `[chains, *event]`."""

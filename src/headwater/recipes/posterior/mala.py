@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from headwater.recipes.posterior.chains import (
+    Calls,
     acceptance_probability,
     check_settings,
     count,
@@ -74,13 +75,13 @@ class InfinityMALA:
     def __post_init__(self) -> None:
         check_settings(self.burn_in, self.thin, self.step, self.acceptance)
 
-    def calls_per_step(self) -> tuple[int, int]:
+    def calls_per_step(self) -> Calls:
         """No solve alone, one gradient."""
-        return 0, 1
+        return Calls(0, 1)
 
-    def calls_to_begin(self) -> tuple[int, int]:
+    def calls_to_begin(self) -> Calls:
         """No solve alone, one gradient."""
-        return 0, 1
+        return Calls(0, 1)
 
     def init(self, x0: Tensor, potential: Potential) -> TunedState:
         """The state at the start x0 `[chains, *event]`."""

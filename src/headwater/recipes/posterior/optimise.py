@@ -53,7 +53,7 @@ def require_measurement(cost: Cost) -> Misfit:
     if isinstance(cost, Misfit):
         return cost
     raise Misuse(
-        f"Randomised optimisation draws the measurement again, and {type(cost).__name__} has none.",
+        f"This sampler draws the measurement again, and {type(cost).__name__} has none.",
         "Give a Misfit(operator, y, sigma_y), or take a Markov chain such as InfinityHMC().",
     )
 

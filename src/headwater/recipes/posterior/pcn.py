@@ -10,6 +10,7 @@ from torch import Tensor
 
 from headwater.problem.batch import per_problem
 from headwater.recipes.posterior.chains import (
+    Calls,
     acceptance_probability,
     check_settings,
     count,
@@ -72,13 +73,13 @@ class PCN:
     def __post_init__(self) -> None:
         check_settings(self.burn_in, self.thin, self.step, self.acceptance)
 
-    def calls_per_step(self) -> tuple[int, int]:
+    def calls_per_step(self) -> Calls:
         """One solve, no gradient."""
-        return 1, 0
+        return Calls(1, 0)
 
-    def calls_to_begin(self) -> tuple[int, int]:
+    def calls_to_begin(self) -> Calls:
         """One solve, no gradient."""
-        return 1, 0
+        return Calls(1, 0)
 
     def init(self, x0: Tensor, potential: Potential) -> TunedState:
         """The state at the start x0 `[chains, *event]`."""

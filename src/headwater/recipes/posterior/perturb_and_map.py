@@ -17,7 +17,7 @@ from headwater.optimizers import RUNNING
 from headwater.problem.batch import per_problem
 from headwater.problem.cost import Misfit
 from headwater.recipes.estimate import Estimate
-from headwater.recipes.posterior.chains import ChainState, count, initial_fields
+from headwater.recipes.posterior.chains import Calls, ChainState, count, initial_fields
 from headwater.recipes.posterior.noise import Noise
 from headwater.recipes.posterior.optimise import draw_measurement, minimise, require_measurement
 from headwater.recipes.posterior.potential import Potential
@@ -97,13 +97,14 @@ class PerturbAndMAP:
         if self.gradients < 1:
             raise Misuse(f"{self.gradients} gradients make no draw.", "Give at least 1.")
 
-    def calls_per_step(self) -> tuple[int, int]:
-        """One solve, for the misfit of the draw, and the gradients; an estimate and its inversion are two more."""
-        return 1 if self.estimate is None else 3, self.gradients
+    def calls_per_step(self) -> Calls:
+        """One solve, for the misfit of the draw, and the gradients; an estimate and its inversion beside them."""
+        beside = 0 if self.estimate is None else calls_of_estimate(self.estimate)
+        return Calls(1, self.gradients, beside)
 
-    def calls_to_begin(self) -> tuple[int, int]:
+    def calls_to_begin(self) -> Calls:
         """One solve, no gradient."""
-        return 1, 0
+        return Calls(1, 0)
 
     def init(self, x0: Tensor, potential: Potential) -> OptimisedState:
         """The state at the start x0 `[chains, *event]`, which no draw depends on."""

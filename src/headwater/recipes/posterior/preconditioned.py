@@ -11,7 +11,7 @@ from torch import Tensor
 from headwater.dflow.evaluation import Evaluation
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
-from headwater.recipes.posterior.chains import count, tensors_of
+from headwater.recipes.posterior.chains import Calls, count, tensors_of
 from headwater.recipes.posterior.hmc import InfinityHMC
 from headwater.recipes.posterior.linearise import linearise, require_small, unwhiten
 from headwater.recipes.posterior.mala import InfinityMALA
@@ -109,14 +109,14 @@ class Preconditioned:
         """Steps from one kept draw to the next."""
         return self.walk.thin
 
-    def calls_per_step(self) -> tuple[int, int]:
+    def calls_per_step(self) -> Calls:
         """As the walk."""
         return self.walk.calls_per_step()
 
-    def calls_to_begin(self) -> tuple[int, int]:
+    def calls_to_begin(self) -> Calls:
         """As the walk, and the gradients of the search for x*; the Jacobian there comes on top."""
-        solves, gradients = self.walk.calls_to_begin()
-        return solves, gradients + SEARCH
+        calls = self.walk.calls_to_begin()
+        return calls._replace(gradients=calls.gradients + SEARCH)
 
     def init(self, x0: Tensor, potential: Potential) -> WhiteState:
         """The state at x0 `[chains, *event]`, with the coordinates at the most likely point that is found from it."""

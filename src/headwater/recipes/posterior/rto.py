@@ -10,7 +10,7 @@ from torch import Tensor
 
 from headwater.dflow.evaluation import Evaluation
 from headwater.errors import Misuse
-from headwater.recipes.posterior.chains import ChainState, count, initial_fields
+from headwater.recipes.posterior.chains import Calls, ChainState, count, initial_fields
 from headwater.recipes.posterior.linearise import jacobian, linearise, require_small, residual, unwhiten
 from headwater.recipes.posterior.noise import Noise
 from headwater.recipes.posterior.optimise import minimise
@@ -106,13 +106,13 @@ class RandomiseThenOptimise:
         if self.gradients < 1:
             raise Misuse(f"{self.gradients} gradients make no draw.", "Give at least 1.")
 
-    def calls_per_step(self) -> tuple[int, int]:
+    def calls_per_step(self) -> Calls:
         """One solve and the gradients; the Jacobian, which depends on the measurement, comes on top."""
-        return 1, self.gradients
+        return Calls(1, self.gradients)
 
-    def calls_to_begin(self) -> tuple[int, int]:
+    def calls_to_begin(self) -> Calls:
         """One solve, and the gradients of the search for x*; the Jacobian there comes on top."""
-        return 1, 4 * self.gradients
+        return Calls(1, 4 * self.gradients)
 
     def init(self, x0: Tensor, potential: Potential) -> RTOState:
         """The state at the most likely point that is found from x0 `[chains, *event]`.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from headwater.errors import Misuse
 from headwater.problem.batch import per_problem
-from headwater.recipes.posterior.chains import ChainState, check_settings, count, initial_fields
+from headwater.recipes.posterior.chains import Calls, ChainState, check_settings, count, initial_fields
 from headwater.recipes.posterior.noise import Noise
 from headwater.recipes.posterior.potential import Potential
 
@@ -83,13 +83,13 @@ class SGLD:
                 "Give a step and a floor above 0, and a decay between 0 and 1.",
             )
 
-    def calls_per_step(self) -> tuple[int, int]:
+    def calls_per_step(self) -> Calls:
         """No solve alone, one gradient."""
-        return 0, 1
+        return Calls(0, 1)
 
-    def calls_to_begin(self) -> tuple[int, int]:
+    def calls_to_begin(self) -> Calls:
         """No solve alone, one gradient."""
-        return 0, 1
+        return Calls(0, 1)
 
     def init(self, x0: Tensor, potential: Potential) -> SGLDState:
         """The state at the start x0 `[chains, *event]`."""

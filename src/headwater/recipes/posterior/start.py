@@ -53,7 +53,7 @@ def start_at_estimates(
 
 def count_start(method: Sampler) -> int:
     """The most gradients of a chain's start: none if no draw depends on it, or if the sampler takes no gradient."""
-    return GRADIENTS if method.needs_start and method.calls_per_step()[1] else 0
+    return GRADIENTS if method.needs_start and method.calls_per_step().gradients else 0
 
 
 def spread_start(start: Tensor, flow: Flow, problems: int, chains: int) -> Tensor:
