@@ -3,16 +3,15 @@
     apt download sonic-pi-samples && dpkg -x sonic-pi-samples_*.deb build/real        # Sonic Pi's samples, all CC0
     python benchmarks/gap_spread.py --recordings build/real/usr/share/sonic-pi/samples
 
-A gap in the middle of each recording, 200 ms by default. The flow's part of a draw is an estimate, the point at
-which the optimisation of a draw begins; each of `--draws` estimates is finished `--errors` times, and counts as
-often without an error. Ranks as in `calibration.py`, of the samples and of the levels in windows of 20 ms: the 90 %
-interval of 16 different exact draws covers 90 %, and that of 4 which count 4 times each, as those without an error
-do, 66 %.
+A gap in the middle of each recording, 200 ms by default. `--draws` draws of `DecoupledAnnealing`, as the command
+makes them, are the flow's part; each is finished without an error and with one. Ranks as in `calibration.py`, of the
+samples and of the levels in windows of 20 ms: the 90 % interval of exact draws covers 90 %.
 """
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,11 +23,11 @@ from numpy.typing import NDArray
 from audio_real import RECORDINGS, recording
 from calibration import ranks
 from common import kept, options, write
+from headwater import DecoupledAnnealing
 from headwater.audio import load_prior
 from headwater.audio.gaps import GapTask
 from headwater.audio.io.files import examine
 from headwater.audio.io.segments import segments_around
-from headwater.audio.prior import warm_start
 
 WINDOW = 0.02
 
@@ -40,16 +39,6 @@ def covered(draws: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
     return round(100 * float(((u > 0.05) & (u < 0.95)).double().mean()), 1)
 
 
-def cover_exact(draws: int, times: int) -> float:
-    """How many % of truths the interval of 90 % covers, of exact draws that count several times each.
-
-    The truth has one of draws + 1 places among them, each as likely as the others.
-    """
-    every = np.repeat(np.arange(float(draws)), times)[:, None]
-    places = np.arange(draws + 1.0) - 0.5
-    return covered(np.repeat(every, 10_000 * len(places), 1), np.tile(places, 10_000))
-
-
 def levels(x: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """The levels of x `[..., samples]` in windows, dB."""
     whole = x[..., : x.shape[-1] // size * size]
@@ -57,7 +46,7 @@ def levels(x: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     return np.asarray(10 * np.log10(power + 1e-12))
 
 
-def judge(path: Path, milliseconds: int, draws: int, errors: int) -> dict[str, object]:
+def judge(path: Path, milliseconds: int, draws: int) -> dict[str, object]:
     """One line: a recording."""
     x, rate = recording(path)
     size = milliseconds * rate // 1000
@@ -71,13 +60,11 @@ def judge(path: Path, milliseconds: int, draws: int, errors: int) -> dict[str, o
         problem = task.pose(prior)
     rows = torch.zeros(draws, dtype=torch.long)
     guess = problem.guess.expand(draws, *problem.guess.shape[1:])
-    found = warm_start(fresh=0.0).estimate(
-        problem.flow, problem.misfit.select(rows), range(draws), guess=guess
-    )
+    estimate = replace(DecoupledAnnealing().estimate, perturb=True)
+    found = estimate(problem.flow, problem.misfit.select(rows), range(draws), guess=guess)
     gap = slice(start - segment.start, start - segment.start + size)
-    alone = np.stack([task.finish(one[None]).samples[gap, 0] for one in found.x1]).repeat(errors, 0)
-    numbers = enumerate(one for one in found.x1 for _ in range(errors))
-    mended = np.stack([task.finish(one[None], number).samples[gap, 0] for number, one in numbers])
+    alone = np.stack([task.finish(one[None]).samples[gap, 0] for one in found.x1])
+    mended = np.stack([task.finish(one[None], i).samples[gap, 0] for i, one in enumerate(found.x1)])
     truth, window = x[start : start + size], round(WINDOW * rate)
     return {
         "recording": path.stem,
@@ -92,23 +79,21 @@ def judge(path: Path, milliseconds: int, draws: int, errors: int) -> dict[str, o
 
 
 def main() -> None:
-    o = options(__doc__.splitlines()[0], data="recordings", milliseconds=200, draws=4, errors=4, keep="")
+    o = options(__doc__.splitlines()[0], data="recordings", milliseconds=200, draws=16, keep="")
     rows = []
     for name in RECORDINGS:
         path = o.recordings / f"{name}.flac"
-        work = partial(judge, path, o.milliseconds, o.draws, o.errors)
+        work = partial(judge, path, o.milliseconds, o.draws)
         rows.append(kept(o.keep, f"{name} {o.milliseconds}", work))
     names = [name for name in rows[0] if name != "recording"]
     rows.append(
         {"recording": "mean"} | {n: round(float(np.mean([row[n] for row in rows])), 3) for n in names}
     )
     note = (
-        f"A gap of {o.milliseconds} ms in the middle of each recording; {o.draws} estimates, each finished once, and "
-        f"{o.errors} times with errors that linear prediction makes beside the gap. Coverage of 90 % intervals, in "
-        f"%; of exact draws it is 90, and {cover_exact(o.draws, o.errors):.0f} where each estimate counts "
-        f"{o.errors} times."
+        f"A gap of {o.milliseconds} ms in the middle of each recording; {o.draws} draws, each finished "
+        "alone and with an error that linear prediction makes beside the gap. Coverage of 90 % intervals, in %."
     )
-    given = f"--recordings {o.recordings.name} --milliseconds {o.milliseconds} --draws {o.draws} --errors {o.errors}"
+    given = f"--recordings {o.recordings.name} --milliseconds {o.milliseconds} --draws {o.draws}"
     write(o.results / "gap_spread", rows, f"python benchmarks/gap_spread.py {given}", note)
 
 

@@ -20,7 +20,7 @@ from headwater.problem.cost import Cost
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.posterior.chains import Sampler
 from headwater.recipes.posterior.checks import check_counts, check_rows
-from headwater.recipes.posterior.decoupled_annealing import DecoupledAnnealing
+from headwater.recipes.posterior.perturb_and_map import PerturbAndMAP
 from headwater.recipes.posterior.potential import Potential
 from headwater.recipes.posterior.result import Posterior
 from headwater.recipes.posterior.run import Run, Watcher
@@ -34,7 +34,7 @@ def posterior(
     misfit: Cost,
     seeds: Sequence[int],
     *,
-    method: Sampler = DecoupledAnnealing(),  # noqa: B008 (frozen)
+    method: Sampler = PerturbAndMAP(),  # noqa: B008 (frozen)
     chains: int = 4,
     draws: int = 16,
     steps: int | Sequence[float] = 6,
@@ -59,7 +59,8 @@ def posterior(
     seeds
         One whole number per problem; a problem's draws depend on its own seed alone.
     method
-        The sampler.
+        The sampler. The default one is exact for linear problems and needs many gradients on large networks, where
+        `DecoupledAnnealing` does without.
     chains
         Chains per problem, at least 1. R-hat compares them.
     draws
