@@ -132,6 +132,12 @@ def compare(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def once(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows without repetitions: of a line in two precisions the later one."""
+    keys = ("set", "task", "method", "budget", "count")
+    return list({tuple(row[k] for k in keys): row for row in rows}.values())
+
+
 def main() -> None:
     o = options(
         __doc__.splitlines()[0],
@@ -164,17 +170,19 @@ def main() -> None:
         for task in o.tasks.split(","):
             for method in dict.fromkeys(o.only.split(",")):
                 budgets = [0] if method in OWN_COST else [int(b) for b in o.budgets.split(",")]
+                network = method != "nothing" and method not in classical.METHODS
+                precision = o.precision if network else "float32"
                 for budget in budgets:
                     assert budget in (0, *BUDGETS)
                     kept(
                         o.keep,
-                        with_precision(f"{name} {task} {method} {budget} {o.count} {o.model}", o.precision),
-                        lambda m=method, b=budget, t=task, p=pictures: (
+                        with_precision(f"{name} {task} {method} {budget} {o.count} {o.model}", precision),
+                        lambda m=method, b=budget, t=task, p=pictures, q=precision: (
                             judge(m, b, t, p, tuned.get(f"{m} {t}", {}))
-                            | {"count": len(p.images), "precision": o.precision}
+                            | {"count": len(p.images), "precision": q}
                         ),
                     )
-    rows = [json.loads(line)["line"] for line in Path(o.keep).read_text().splitlines()]
+    rows = once([json.loads(line)["line"] for line in Path(o.keep).read_text().splitlines()])
     note = (
         f"{o.model}; PSNR in dB; misfit in units of the noise; ok: problems that reached their goal; calls of the "
         "network, a gradient counted as three; seconds an image, of a busy machine."

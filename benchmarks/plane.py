@@ -1,9 +1,12 @@
 """Draw the perception-distortion plane of every task in a table: PSNR across, kernel distance up, a curve per method.
 
     python benchmarks/plane.py results/TABLE.json
+    python benchmarks/plane.py results/comparison.json --set pictures --count 24
 
 The rows of the table have `task`, `method`, `budget` (a number, which orders the points of a curve), `psnr`, `kernel`
-and `kernel error`. Methods of Headwater are drawn in colour, the others in grey. The pictures go to results/planes/.
+and `kernel error`; of a table with several sets of pictures `--set` and `--count` choose one. Methods of Headwater
+are drawn in colour, the others in grey. What is far to the left is named below the plane. The pictures go to
+results/planes/.
 """
 
 from __future__ import annotations
@@ -33,12 +36,16 @@ Rows = list[dict[str, object]]
 COLOURS = ("#d1495b", "#00798c", "#e08e00", "#5f4bb6", "#2e8b3d", "#a8577e")
 GREYS = ("#3d3d3d", "#6e6e6e", "#8c8c8c", "#a6a6a6")
 MARKS, LINES = "osD^vP", ("-", "--", ":", "-.")
+FAR = 9.0  # dB below the best, where the plane ends
 SMALLEST, LARGEST = 10, 80  # how far a label may stand from its point, in points
 
 
 def draw_plane(rows: Rows, task: str, path: Path, ours: Sequence[str]) -> None:
     """The plane of one task as a PNG of 900 x 600 pixels."""
     rows = [row for row in rows if row["task"] == task and "psnr" in row]
+    end = max(float(row["psnr"]) for row in rows) - FAR
+    left = dict.fromkeys(str(row["method"]) for row in rows if float(row["psnr"]) < end)
+    rows = [row for row in rows if float(row["psnr"]) >= end]
     names = list(dict.fromkeys(str(row["method"]) for row in rows))
     plt.rcParams["font.size"] = 12
     figure, axes = plt.subplots(figsize=(9, 6), dpi=100, layout="constrained")
@@ -66,6 +73,8 @@ def draw_plane(rows: Rows, task: str, path: Path, ours: Sequence[str]) -> None:
         ends[name] = (x[-1], y[-1], colour if mine else GREYS[min(place % len(GREYS), 1)], mine)
         drawn += [np.stack([x, y], 1)]
     finish(axes, task, rows)
+    if left:
+        figure.supxlabel(f"Farther left: {', '.join(left)}.", fontsize=9, x=0.01, ha="left", color="#6e6e6e")
     figure.canvas.draw()
     label(axes, ends, [axes.transData.transform(curve) for curve in drawn])
     save(figure, path)
@@ -163,12 +172,17 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("table", type=Path, help="JSON of a benchmark, with its rows")
     p.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "planes")
-    p.add_argument("--ours", nargs="*", default=[method.about.name for method in OURS])
+    p.add_argument("--set", default="", help="which set of pictures, if the table has several")
+    p.add_argument("--count", type=int, default=0, help="the rows of so many pictures alone")
+    p.add_argument(
+        "--ours", nargs="*", default=["faithful", "plausible", *(method.about.name for method in OURS)]
+    )
     o = p.parse_args()
     o.results.mkdir(parents=True, exist_ok=True)
     rows = json.loads(o.table.read_text())["rows"]
+    rows = [row for row in rows if o.set in ("", row.get("set")) and o.count in (0, row.get("count"))]
     for task in dict.fromkeys(str(row["task"]) for row in rows):
-        words = "-".join(re.findall(r"[a-z0-9]+", task.lower()))
+        words = "-".join([*filter(None, [o.set]), *re.findall(r"[a-z0-9]+", task.lower())])
         path = o.results / f"{o.table.stem}-{words}.png"
         draw_plane(rows, task, path, o.ours)
         print(path, path.stat().st_size)
