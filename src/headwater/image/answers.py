@@ -18,6 +18,7 @@ from headwater.image.inside_holes import InsideHoles
 from headwater.image.operators.blur import Blur
 from headwater.image.operators.colorize import Colorize
 from headwater.image.operators.inpaint import Inpaint
+from headwater.image.operators.phase import PhaseRetrieval
 from headwater.image.power_law import PowerLaw
 from headwater.problem.operator import Identity, Operator
 from headwater.recipes.average import Average
@@ -39,9 +40,14 @@ Measured in `benchmarks/decisions/deblurring.py`.
 """
 
 
+PHASES = Estimate(times=128, last=0.99)
+"""A picture from magnitudes alone, which fixes its sign and place late (`benchmarks/comparison.py`)."""
+
+
 def faithful(operator: Operator) -> Recipe:
-    """The mean of four estimates."""
-    return WarmStart(Average(estimate_for(operator), count=4), keep_estimate=0.0)
+    """The mean of four estimates; of magnitudes one, as the mean of a picture and its mirror image is neither."""
+    estimate = estimate_for(operator)
+    return WarmStart(estimate if estimate is PHASES else Average(estimate, count=4), keep_estimate=0.0)
 
 
 def plausible(operator: Operator, *, least: float) -> Recipe:
@@ -49,7 +55,8 @@ def plausible(operator: Operator, *, least: float) -> Recipe:
 
     Control replaces one that has fitted noise, with a misfit below `least` units of it.
     """
-    estimate = replace(estimate_for(operator), times=32, first=0.01, fresh=InsideHoles())
+    estimate = estimate_for(operator)
+    estimate = replace(estimate, times=max(32, estimate.times), first=0.01, fresh=InsideHoles())
     return WarmStart(estimate, keep_estimate=least)
 
 
@@ -77,6 +84,8 @@ def estimate_for(operator: Operator) -> Estimate:
     'PowerLaw'
     """
     kinds = {type(part) for part in parts_of(operator)}
+    if PhaseRetrieval in kinds:
+        return PHASES
     return DEBLURRED if Blur in kinds and kinds <= {Blur, Colorize, Identity} else ESTIMATE
 
 
