@@ -26,6 +26,7 @@ from headwater import (
     RandomiseThenOptimise,
     Status,
     deadline,
+    forecast_posterior,
     posterior,
     watch_flow,
 )
@@ -173,6 +174,23 @@ def test_what_is_counted_is_what_the_network_was_asked(method):
         calls.clear()
         draw(counted, method=method, draws=3, state=few)
         assert len(calls) - 4 <= 4 + 4
+
+
+FROM_ESTIMATE = PerturbAndMAP(gradients=1, estimate=Estimate(times=5, fresh=0.0))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [METHODS[name] for name in ("pCN", "MALA", "HMC", "SGLD", "decoupled annealing")] + [FROM_ESTIMATE],
+    ids=lambda method: type(method).__name__,
+)
+@pytest.mark.parametrize("start", [Estimate(times=4), torch.zeros(3, 2)], ids=["estimate", "x0"])
+def test_what_is_forecast_is_what_is_counted(method, start):
+    options = {"method": method, "chains": 2, "draws": 3, "steps": 2, "start": start}
+    said = forecast_posterior(FLOW, MISFIT, 3, **options)
+    found = posterior(FLOW, MISFIT, SEEDS, **options)
+    assert (found.evaluations.sum(1) == said.evaluations).all()
+    assert (found.gradients.sum(1) == said.gradients).all()
 
 
 def test_starts():

@@ -136,6 +136,7 @@ class Plan:
             draws=self.draws,
             steps=self.steps,
             gradient=self.gradient,
+            start=self.estimate,
         )
         nfe = self.steps * MIDPOINT.evaluations
         solves = need.evaluations / nfe - need.gradients
