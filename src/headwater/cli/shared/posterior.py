@@ -322,7 +322,8 @@ def draw(
         file.save(found.state)
     if not found.x1.shape[2] and not watch.interrupt.asked:
         raise Misuse(
-            "The time was up before the first draw.", "Repeat the command, which goes on from there."
+            "The time was up before the first draw.",
+            "Give more --seconds; the command goes on from what it has.",
         )
     return found
 
