@@ -9,11 +9,10 @@ import torch
 from cli_tools import call, report, two_sentences
 from scipy import signal as signals
 
-from headwater import Flow, PerturbAndMAP
+from headwater import Flow
 from headwater.audio.model import models
 from headwater.audio.model.space import Spectral
 from headwater.audio.prior import Prior
-from headwater.cli.shared import posterior as shared
 
 LINE = "audio inpaint take.wav --gap 0.5-0.62 --steps 2 --quiet -o a.wav --posterior"
 EVENT = """
@@ -45,7 +44,6 @@ def prior(monkeypatch):
         monkeypatch.setattr(models, "load_prior", lambda: sound)
         return velocity
 
-    monkeypatch.setitem(shared.SAMPLERS, "perturb-and-map", lambda gradients=2: PerturbAndMAP(gradients))
     put()
     return put
 

@@ -14,7 +14,7 @@ from tiny_pipelines import build_lcm, build_sd3
 
 import headwater as hw
 from headwater.adapters.diffusers import load
-from headwater.cli.image import rewarded
+from headwater.cli.image import posterior, rewarded
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,23 @@ def test_a_hole_in_a_picture_of_any_size_is_filled_and_the_rest_stays(here, caps
     assert (
         r["settings"]["prompt"] == "a cat" and r["misfit_unit"] > 0.1 and r["samples"][0]["evaluations"] == 2
     )
+
+
+@pytest.mark.parametrize("more, times", [("", 8), (" --steps 64", 64), (" --steps 2", 2)])
+def test_an_annealing_through_a_decoder_has_few_times_unless_they_are_given(
+    here, folder, monkeypatch, more, times
+):
+    picture("photo.png", 16, 16)
+    plans = []
+
+    def note(problem, seeds, plan, *rest):
+        plans.append(plan)
+        raise hw.Misuse("Noted.", "That is all.")
+
+    monkeypatch.setattr(posterior, "draw", note)
+    line = ["image", "inpaint", "photo.png", "--box", "4,4,4,4", "--model", folder, "--prompt", "a cat"]
+    assert call([*line, "-o", "out.png", "--quiet", "--posterior", "4", *more.split()]) == 2
+    assert plans[0].method.estimate.times == plans[0].settings["steps"] == times
 
 
 @pytest.mark.parametrize("method", ["one-evaluation", "pigdm", "lanpaint"])

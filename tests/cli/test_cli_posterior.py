@@ -240,6 +240,10 @@ def test_the_names_of_samplers_are_those_of_the_option():
         ("--posterior 8 --samples 2", "Give one of them."),
         ("--posterior 8 --method map", "Give --sampler in place of --method."),
         ("--posterior 8 --sampler hmc --gradients 5", "The sampler hmc has no limit of gradients."),
+        (
+            "--posterior 8 --gradients 5",
+            "daps has no limit of gradients. Leave out --gradients, or give --sampler",
+        ),
         ("--posterior 8 --event no.py", "There is no file no.py."),
         ("--posterior 8 --event event.py:evnt", "Did you mean 'event'?"),
         ("--posterior 8 --event event.py:many", "answers [3, 16, 16] and not one bool."),
@@ -254,11 +258,12 @@ def test_refusals(here, more, what, capsys):
 
 
 def test_disagreeing_chains_and_draws_that_miss_are_said(here, monkeypatch, capsys):
-    about = dict(agree=False, verdict="The chains do not agree yet.", misfit_of_draws=2.0)
-    assert shared.doubts([about]) == [
-        "The chains do not agree yet.",
-        "The draws miss the measurement by 2.0 times its noise: give more --gradients, or another --sampler.",
-    ]
+    about = dict(sampler="hmc", agree=False, verdict="The chains do not agree yet.", misfit_of_draws=2.0)
+    missed = "The draws miss the measurement by 2.0 times its noise: give"
+    assert shared.doubts([about]) == [about["verdict"], f"{missed} another --sampler."]
+    for sampler, more in {"daps": "--steps", "perturb-and-map": "--gradients"}.items():
+        said = shared.doubts([{**about, "agree": None, "sampler": sampler}])
+        assert said == [f"{missed} more {more}, or another --sampler."]
     assert shared.doubts([{**about, "agree": True, "misfit_of_draws": 1.0}]) == []
     assert shared.doubts([{**about, "misfit_of_draws": None}]) == ["The chains do not agree yet."]
 
@@ -281,12 +286,36 @@ def estimate():
     """With estimates."""
 
 
-def test_a_larger_photo_is_drawn_around_its_hole(here, estimate):
+@pytest.mark.parametrize("sampler", ["daps", "perturb-and-map --gradients 1"])
+def test_a_larger_photo_is_drawn_around_its_hole(here, no_sheet, estimate, sampler):
     Image.fromarray(pixels(40, 44)).save("large.png")
-    assert call("image inpaint large.png --box 9,9,5,5 --posterior 4 --steps 2 -o a.png --quiet") == 0
+    line = (
+        f"image inpaint large.png --box 9,9,5,5 --posterior 4 --steps 2 -o a.png --quiet --sampler {sampler}"
+    )
+    assert call(line) == 0
     changed = (read("a-q95.png") != read("large.png")).any(-1)
     assert changed[9:14, 9:14].any() and changed.sum() <= 25 and Image.open("a-std.png").size == (44, 40)
     assert json.loads((here / "a.json").read_text(encoding="utf-8"))["size"] == [40, 44]
+
+
+def test_steps_are_the_times_of_an_annealing(here, no_sheet, flow):
+    counts = {}
+    for steps in (1, 5):
+        assert call(f"{LINE.replace('--steps 2', f'--steps {steps}')} 4 --overwrite") == 0
+        r = report(here / "a.json")
+        assert r["settings"]["steps"] == steps
+        counts[steps] = r["posterior"]["evaluations"]
+    # in each of 4 chains one solve of 8 midpoint steps, and a draw of so many times with its reverse solve
+    assert counts == {steps: 4 * (16 + steps + 24) for steps in (1, 5)}
+
+
+def test_an_annealing_with_other_times_is_another_run(here, no_sheet, flow, capsys):
+    flow(at=90)
+    assert call(f"{LINE} 16") == 130
+    flow()
+    assert call(f"{LINE.replace('--steps 2', '--steps 3')} 16") == 2
+    assert "holds the draws of another run" in capsys.readouterr().err
+    assert call(f"{LINE} 16") == 0
 
 
 def test_the_network_sees_the_same_numbers_in_a_batch_of_jobs(here):

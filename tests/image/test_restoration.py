@@ -8,6 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from headwater import CondOT, Flow, Misuse, Status
+from headwater.image.answers import estimate_for, faithful
 from headwater.image.operators import (
     JPEG,
     Blur,
@@ -15,6 +16,7 @@ from headwater.image.operators import (
     Colorize,
     Identity,
     Inpaint,
+    PhaseRetrieval,
     SuperResolution,
     UserOperator,
     chain,
@@ -23,6 +25,8 @@ from headwater.image.operators import (
 )
 from headwater.image.restoration import restore
 from headwater.image.task import ImageTask
+from headwater.recipes.average import Average
+from headwater.recipes.estimate import Estimate
 from headwater.recipes.paper import Paper
 from headwater.recipes.problem import Task
 from headwater.recipes.recipe import RecipeOptions, result_without_control
@@ -206,6 +210,24 @@ def test_every_seed_is_its_own_run(operator):
         assert_close(together.images[k : k + 1], alone.images, rtol=0, atol=1e-4)
     assert rms(together.images[0] - together.images[1]) > 0.005
     assert rms(together.images[1] - together.images[2]) > 0.005
+
+
+@pytest.mark.parametrize("answer", ["faithful", "plausible", None])
+def test_magnitudes_alone_get_one_long_estimate(answer):
+    """They are the same for x and -x, so a mean of some estimates may be 0, which agrees with nothing."""
+    x = field(16, 16)
+    task = ImageTask(PhaseRetrieval(), PhaseRetrieval()(x), SIGMA, (16, 16))
+    recipe = task.recipe() if answer is None else task.recipe(answer)
+    assert isinstance(recipe.estimate, Estimate) and recipe.estimate.times == 128
+    done = restore(task, FLOW, recipe=replace(recipe, gradients=1))
+    assert done.result.preparation >= 128
+    assert rms(done.images) > 0.5 * rms(x)
+
+
+def test_magnitudes_within_a_chain_are_found_and_other_operators_keep_their_mean():
+    operator = chain(Blur(gaussian_kernel(std=1.0)), PhaseRetrieval())
+    assert estimate_for(operator).times == 128
+    assert isinstance(faithful(Blur(gaussian_kernel(std=1.0))).estimate, Average)
 
 
 def test_a_mask_of_grey_pixels_still_wants_their_colour():

@@ -39,9 +39,11 @@ DEBLURRED = Estimate(times=16, last=0.99, covariance=White(1.12))
 Measured in `benchmarks/decisions/deblurring.py`.
 """
 
-
 PHASES = Estimate(times=128, last=0.99)
-"""A picture from magnitudes alone, which fixes its sign and place late (`benchmarks/comparison.py`)."""
+"""An estimate from magnitudes alone: the sign and place of the picture are settled late, so the times are many.
+
+Measured in `benchmarks/comparison.py`.
+"""
 
 
 def faithful(operator: Operator) -> Recipe:
@@ -82,6 +84,8 @@ def estimate_for(operator: Operator) -> Estimate:
     'White'
     >>> type(estimate_for(Inpaint(box_mask(8, 8, 2, 2))).covariance).__name__
     'PowerLaw'
+    >>> estimate_for(PhaseRetrieval()).times
+    128
     """
     kinds = {type(part) for part in parts_of(operator)}
     if PhaseRetrieval in kinds:

@@ -331,16 +331,15 @@ def solve_proximal(misfit: Misfit, xhat: Tensor, r: float | Root, iterations: in
     residual = getattr(operator, "residual", None)
     gap = operator(xhat) - misfit.y if residual is None else residual(xhat, misfit.y)
     # Early times need no accurate solution: the next denoising moves x further than this tolerance.
-    return xhat + root(
-        solve_least_squares(
-            lambda z: keep_measured(operator(root(z))),
-            lambda y: root.adjoint(adjoint(keep_measured(y))),
-            -keep_measured(gap),
-            ridge=torch.as_tensor(misfit.sigma_y).to(xhat) ** 2,
-            iterations=iterations,
-            tolerance=1e-3,
-        )
+    z = solve_least_squares(
+        lambda z: keep_measured(operator(root(z))),
+        lambda y: root.adjoint(adjoint(keep_measured(y))),
+        -keep_measured(gap),
+        ridge=torch.as_tensor(misfit.sigma_y).to(xhat) ** 2,
+        iterations=iterations,
+        tolerance=1e-3,
     )
+    return (xhat + root(z)).to(xhat)  # y may have more digits than the states
 
 
 def _proximal_nonlinear(misfit: Misfit, xhat: Tensor, root: Root, evaluations: int) -> Tensor:
@@ -352,4 +351,4 @@ def _proximal_nonlinear(misfit: Misfit, xhat: Tensor, root: Root, evaluations: i
             value = misfit(xhat + root(z)) + 0.5 * z.flatten(1).square().sum(1)
             (gradient,) = torch.autograd.grad(value.sum(), z)
         state = optimizer.step(state, value, gradient)
-    return xhat + root(state.x)
+    return (xhat + root(state.x)).to(xhat)

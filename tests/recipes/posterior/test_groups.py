@@ -164,6 +164,28 @@ def test_a_sampler_without_gradients_needs_a_solve():
     assert solve > gradient
 
 
+def test_an_annealing_without_an_adjoint_has_room_for_the_gradients_of_its_operator():
+    def decode(x):  # keeps far more than the flow needs
+        for _ in range(60):
+            x = torch.tanh(x) + x.cos()
+        return x[:, :3_000]
+
+    flow, y = Flow(lambda x, t: -x, (6_000,)), Misfit(decode, torch.zeros(1, 3_000), 1.0)
+    method = DecoupledAnnealing(Estimate(times=2, iterations=8))
+
+    def need(memory):
+        options = {"method": method, "chains": 8, "draws": 1, "gradient": Auto(memory)}
+        said = forecast_posterior(flow, y, 1, **options)
+        with PeakMemory() as found:
+            drawn = posterior(flow, y, [3], **options)
+        return said, found.peak, drawn
+
+    (all_said, all_took, whole), (said, took, parts) = need(1e12), need(2e7)
+    assert all_said.at_once == 8 and 1 <= said.at_once < 8
+    assert took <= said.bytes <= 2e7 < all_took <= all_said.bytes
+    assert_close(parts.x1, whole.x1, atol=1e-3, rtol=1e-3)
+
+
 def test_a_walk_that_needs_a_jacobian_to_begin_has_room_for_it():
     """`Preconditioned(PCN())` takes solves alone once it runs, and gradients before."""
     flow = Flow(lambda x, t: torch.tanh(x) + torch.sin(x), (400,))

@@ -14,6 +14,8 @@ from headwater import (
     Each,
     Estimate,
     Flow,
+    Gaussian,
+    Identity,
     InfinityHMC,
     InfinityMALA,
     Misfit,
@@ -24,6 +26,7 @@ from headwater import (
     RandomiseThenOptimise,
     Status,
     deadline,
+    forecast_posterior,
     posterior,
     watch_flow,
 )
@@ -173,6 +176,23 @@ def test_what_is_counted_is_what_the_network_was_asked(method):
         assert len(calls) - 4 <= 4 + 4
 
 
+FROM_ESTIMATE = PerturbAndMAP(gradients=1, estimate=Estimate(times=5, fresh=0.0))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [METHODS[name] for name in ("pCN", "MALA", "HMC", "SGLD", "decoupled annealing")] + [FROM_ESTIMATE],
+    ids=lambda method: type(method).__name__,
+)
+@pytest.mark.parametrize("start", [Estimate(times=4), torch.zeros(3, 2)], ids=["estimate", "x0"])
+def test_what_is_forecast_is_what_is_counted(method, start):
+    options = {"method": method, "chains": 2, "draws": 3, "steps": 2, "start": start}
+    said = forecast_posterior(FLOW, MISFIT, 3, **options)
+    found = posterior(FLOW, MISFIT, SEEDS, **options)
+    assert (found.evaluations.sum(1) == said.evaluations).all()
+    assert (found.gradients.sum(1) == said.gradients).all()
+
+
 def test_starts():
     """A given start is taken as it is; else chains begin apart, near the measurement if there are gradients."""
     at = []
@@ -277,3 +297,22 @@ def test_a_complex_measurement_is_drawn_as_its_misfit_weighs_it():
     found = draw(flow, misfit, [0], method=PerturbAndMAP(), chains=100, draws=10)
     # Phi = |x1|^2 / 8 is that of N(0, 4 I), and so is the prior: the variance is 2.
     assert_close(found.std[0], torch.full((2,), 2**0.5), atol=0.15, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [DecoupledAnnealing(Estimate(times=3)), PerturbAndMAP(gradients=2, estimate=Estimate(times=3))],
+)
+@pytest.mark.parametrize("operator", [Identity(), lambda x: x], ids=["adjoint", "no adjoint"])
+def test_a_measurement_of_more_digits_leaves_the_states_as_they_are(method, operator):
+    law, y = Gaussian(torch.zeros(2), torch.ones(2)).flow, torch.ones(1, 2, dtype=torch.float64)
+    for measured in (y, y.float()):
+        found = posterior(law, Misfit(operator, measured, 0.5), [0], method=method, chains=2, draws=2)
+        assert found.x1.dtype == found.x0.dtype == torch.float32
+
+
+@pytest.mark.parametrize("method", [DecoupledAnnealing(Estimate(times=3)), PCN(burn_in=2, thin=1)])
+def test_a_network_that_carries_no_gradient_serves_samplers_that_take_none(method):
+    flow = Flow(torch.no_grad()(lambda x, t: -x), (2,))
+    misfit = Misfit(Identity(), torch.ones(1, 2), 0.5)
+    assert posterior(flow, misfit, [0], method=method, chains=2, draws=2).mean.isfinite().all()

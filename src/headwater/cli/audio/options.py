@@ -172,8 +172,8 @@ class GapOptions(Repair):
     sheet and report have the level within which 90 % of them lie. After Ctrl-C a second run goes on."""
 
     sampler: SamplerOption = None
-    """How it draws; by default daps, which needs no gradient. perturb-and-map takes five times the evaluations; the
-    others are Markov chains, which take longer."""
+    """How it draws; by default daps, without a gradient and with 64 times, or as many as --steps. perturb-and-map
+    takes about three times as long; the others are Markov chains, which take longer still."""
 
     event: EventOption = None
     """my.py with a function event(x), true or false for the stretch with a gap, x [channels, frames], full scale 1,

@@ -126,8 +126,8 @@ class Restore(Common):
     are a plausible draw, the standard deviation and two quantiles. After Ctrl-C a second run goes on."""
 
     sampler: SamplerOption = None
-    """How it draws; by default daps, which needs no gradient. perturb-and-map takes five times the evaluations; the
-    others are Markov chains, which take longer."""
+    """How it draws; by default daps, without a gradient and with 64 times, or as many as --steps. perturb-and-map
+    takes about three times as long; the others are Markov chains, which take longer still."""
 
     event: EventOption = None
     """my.py with a function event(x), true or false for a picture x [3, height, width] in [-1, 1], or my.py:name: its

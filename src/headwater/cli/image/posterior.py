@@ -264,7 +264,7 @@ def posterior_job(request: Request, o: Restore, plan: Plan) -> PosteriorJob:
     outputs = plan_restoration(request, o, 1, beside=BESIDE, overwrite=o.overwrite or kept.is_file())
     fields = shared_fields(request, o, outputs)
     if isinstance(fields["model"], LatentModel):
-        plan = plan.anneal(LATENT_TIMES).begin_at(Estimate(times=LATENT_TIMES))
+        plan = plan.anneal(o.steps or LATENT_TIMES).begin_at(Estimate(times=LATENT_TIMES))
     else:
         plan = plan.begin_at(estimate_for(request.task.operator))
     fields["settings"] |= plan.settings

@@ -46,6 +46,8 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "sgld": SGLD,
 }
 """The samplers by the names of --sampler, the default one first."""
+MORE = {"daps": "more --steps, or ", "perturb-and-map": "more --gradients, or "}
+"""What brings the draws of a sampler nearer to the measurement; the others have no such option."""
 CHAINS = 4
 """Chains of a problem, which R-hat compares."""
 STEPS = 8
@@ -79,7 +81,7 @@ class Plan:
     method
         The sampler.
     steps
-        Midpoint steps of a solve; decoupled annealing has times of its own.
+        Midpoint steps of a solve; those of --steps are the times of an annealing.
     gradient
         How a solve is differentiated.
     estimate
@@ -99,10 +101,11 @@ class Plan:
         return CHAINS * self.draws
 
     def anneal(self, times: int) -> Plan:
-        """The plan with as many times of an annealing, if there is one and nobody said how many."""
-        if self.method != DecoupledAnnealing():
+        """The plan with as many times of an annealing, if there is one."""
+        if not isinstance(self.method, DecoupledAnnealing):
             return self
-        return replace(self, method=with_times(self.method, times))
+        estimate = replace(self.method.estimate, times=times)
+        return replace(self, method=replace(self.method, estimate=estimate))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -133,6 +136,7 @@ class Plan:
             draws=self.draws,
             steps=self.steps,
             gradient=self.gradient,
+            start=self.estimate,
         )
         nfe = self.steps * MIDPOINT.evaluations
         solves = need.evaluations / nfe - need.gradients
@@ -165,19 +169,16 @@ def plan_posterior(o: Any) -> Plan | None:
     name = o.sampler or next(iter(SAMPLERS))
     if o.gradients is not None and name != "perturb-and-map":
         raise Misuse(
-            f"The sampler {name} has no limit of gradients.", "Leave out --gradients, or give fewer draws."
+            f"The sampler {name} has no limit of gradients.",
+            "Leave out --gradients, or give --sampler perturb-and-map.",
         )
     import_optional("arviz_stats.base", extra="posterior")  # R-hat, which is asked for after the work
     given = {} if o.gradients is None else {"gradients": o.gradients}
-    auto, method, steps = Auto(memory=getattr(o, "memory", None)), SAMPLERS[name](**given), o.steps or STEPS
-    if isinstance(method, DecoupledAnnealing) and o.steps:
-        method, steps = with_times(method, o.steps), STEPS
-    return Plan(-(-o.posterior // CHAINS), name, method, steps, auto)
-
-
-def with_times(method: DecoupledAnnealing, times: int) -> DecoupledAnnealing:
-    """The annealing with as many times."""
-    return replace(method, estimate=replace(method.estimate, times=times))
+    auto, method = Auto(memory=getattr(o, "memory", None)), SAMPLERS[name](**given)
+    plan = Plan(-(-o.posterior // CHAINS), name, method, gradient=auto)
+    if not o.steps:
+        return plan
+    return plan.anneal(o.steps) if isinstance(method, DecoupledAnnealing) else replace(plan, steps=o.steps)
 
 
 @dataclass
@@ -321,7 +322,8 @@ def draw(
         file.save(found.state)
     if not found.x1.shape[2] and not watch.interrupt.asked:
         raise Misuse(
-            "The time was up before the first draw.", "Repeat the command, which goes on from there."
+            "The time was up before the first draw.",
+            "Give more --seconds; the command goes on from what it has.",
         )
     return found
 
@@ -375,7 +377,7 @@ def doubts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
     Examples
     --------
-    >>> row = {"agree": False, "verdict": "They do not agree.", "misfit_of_draws": 1.0}
+    >>> row = {"sampler": "hmc", "agree": False, "verdict": "They do not agree.", "misfit_of_draws": 1.0}
     >>> doubts([row]), doubts([{**row, "agree": True}])
     (['They do not agree.'], [])
     """
@@ -385,7 +387,7 @@ def doubts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             found.append(row["verdict"])
         if row["misfit_of_draws"] is not None and row["misfit_of_draws"] > MISSED:
             found.append(
-                f"The draws miss the measurement by {row['misfit_of_draws']:.1f} times its noise: give more"
-                " --gradients, or another --sampler."
+                f"The draws miss the measurement by {row['misfit_of_draws']:.1f} times its noise: give"
+                f" {MORE.get(row['sampler'], '')}another --sampler."
             )
     return list(dict.fromkeys(found))

@@ -51,7 +51,7 @@ S = TypeVar("S", bound=ChainState)
 
 
 class Calls(NamedTuple):
-    """What a step of a chain takes, at most.
+    """What a step of a chain, or its start, takes at most.
 
     Attributes
     ----------

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from headwater.dflow.evaluation import Objective
 from headwater.dflow.forecast import forecast
@@ -15,8 +16,10 @@ from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.networks import device_of
 from headwater.problem.cost import Cost
+from headwater.recipes.estimate import Estimate
 from headwater.recipes.posterior.chains import Sampler
 from headwater.recipes.posterior.groups import fit_chains, held_bytes, result_bytes, step_bytes
+from headwater.recipes.posterior.perturb_and_map import calls_of_estimate
 from headwater.recipes.posterior.start import count_start
 from headwater.solvers.differentiation import Auto, Checkpoint, Direct
 from headwater.solvers.fixed import rising_grid
@@ -66,6 +69,7 @@ def forecast_posterior(
     steps: int | Sequence[float] = 6,
     solver: Method = MIDPOINT,
     gradient: Direct | Checkpoint | Auto | None = None,
+    start: Tensor | Estimate | None = None,
 ) -> PosteriorForecast:
     """Predict calls and memory of `posterior(flow, misfit, seeds)` with these settings and as many seeds as problems.
 
@@ -80,7 +84,7 @@ def forecast_posterior(
         As in `posterior`, for a batch of `problems`.
     problems
         How many.
-    method, chains, draws, steps, solver, gradient
+    method, chains, draws, steps, solver, gradient, start
         As in `posterior`.
 
     Returns
@@ -116,14 +120,12 @@ def forecast_posterior(
     group = every if at_once == len(rows) else every.select(torch.arange(at_once))
     one = forecast(group.flow, group.cost, at_once, method=solver, steps=grid, gradient=way)
     nfe = (len(grid) - 1) * solver.evaluations
-    step, first, count = (
-        method.calls_per_step(),
-        method.calls_to_begin(),
-        method.burn_in + draws * method.thin,
-    )
-    all_gradients = count * step.gradients + first.gradients + count_start(method)
+    step, first = method.calls_per_step(), method.calls_to_begin()
+    count = method.burn_in + draws * method.thin
+    all_gradients = count * step.gradients + first.gradients + (count_start(method) if start is None else 0)
     all_solves = count * step.solves + first.solves
     beside = count * step.evaluations + first.evaluations
+    beside += calls_of_estimate(start) if isinstance(start, Estimate) else 0
     return PosteriorForecast(
         evaluations=chains * (nfe * (all_gradients + all_solves) + beside),
         gradients=chains * all_gradients,

@@ -16,16 +16,18 @@ from torch import Tensor
 from headwater.dflow.evaluation import Objective
 from headwater.dflow.forecast import peak_bytes
 from headwater.flows.flow import Flow
-from headwater.problem.cost import Cost
+from headwater.problem.cost import Cost, Misfit
 from headwater.recipes.posterior.chains import Sampler
 from headwater.recipes.posterior.potential import Potential
 from headwater.solvers.differentiation import Auto, Checkpoint, Direct, Strategy, activations_of_one
-from headwater.solvers.memory import PeakMemory, kept_bytes
+from headwater.solvers.memory import PeakMemory, cost_bytes, kept_bytes
 
 FEW = 0.1
 """The share of the memory up to which no exact count is needed, which takes seconds at first."""
 STATES_PER_CHAIN = 6
 """States `[*event]` held for each chain: x0, x1 and gradient, at the start and now."""
+STATES_OF_PROXIMAL = 30
+"""States `[*event]` held for each chain by a proximal step without an adjoint: L-BFGS and its five pairs."""
 STATES_PER_DRAW = 6
 """States `[*event]` held for each kept draw at the end: x0 and x1 in the list, in the result and in its `state`."""
 
@@ -81,7 +83,7 @@ def rough_bytes(one: Objective, x0: Tensor, sampler: Sampler) -> float:
     A sampler that takes no gradient needs what an evaluation and the cost need, which may know nothing of gradients.
     """
     if not takes_gradients(sampler):
-        return solve_bytes(one.flow, one.cost, x0)
+        return bytes_without_gradient(one, x0, sampler)
     evaluations = (len(one.solver["steps"]) - 1) * one.solver["method"].evaluations
     return float(evaluations * activations_of_one(one.flow, x0) + kept_bytes(one.cost, x0))
 
@@ -89,10 +91,24 @@ def rough_bytes(one: Objective, x0: Tensor, sampler: Sampler) -> float:
 def step_bytes(objective: Objective, x0: Tensor, sampler: Sampler, way: Strategy) -> int:
     """Bytes at the peak of a step of all chains of an objective, at points x0 `[chains, *event]`."""
     if not takes_gradients(sampler):
-        return solve_bytes(objective.flow, objective.cost, x0)
+        return bytes_without_gradient(objective, x0, sampler)
     known = way if isinstance(way, Direct | Checkpoint) else Direct()
     steps = len(objective.solver["steps"]) - 1
     return peak_bytes(objective.flow, objective.cost, x0, known, steps, objective.solver["method"])
+
+
+def bytes_without_gradient(objective: Objective, x0: Tensor, sampler: Sampler) -> int:
+    """Bytes at the peak of a step of chains at x0 `[chains, *event]` that takes no gradient of the network.
+
+    The proximal steps of an annealing take gradients of the cost where its operator has no adjoint, as a decoder.
+    """
+    cost, need = objective.cost, solve_bytes(objective.flow, objective.cost, x0)
+    if not (sampler.calls_per_step().evaluations and isinstance(cost, Misfit)):
+        return need
+    if hasattr(cost.operator, "adjoint"):
+        return need
+    held = STATES_OF_PROXIMAL * x0.numel() * x0.element_size()
+    return max(need, cost_bytes(cost, x0) + held)
 
 
 def solve_bytes(flow: Flow, cost: Cost, x: Tensor) -> int:

@@ -20,7 +20,7 @@ from headwater.problem.batch import spread_sample
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.posterior.chains import Sampler, count, join_chains, take_chains, tensors_of
 from headwater.recipes.posterior.checks import check_complete, check_fingerprint, fingerprint, move_state
-from headwater.recipes.posterior.groups import fit_chains, split
+from headwater.recipes.posterior.groups import fit_chains, split, takes_gradients
 from headwater.recipes.posterior.noise import (
     Noise,
     load_generators,
@@ -143,7 +143,7 @@ class Run:
         objective = replace(objective, solver={**objective.solver, "gradient": gradient})
         if self.at_once == len(x0):
             check_promises(objective, x0)
-            objective = leave_room(objective, x0)
+            objective = leave_room(objective, x0) if takes_gradients(self.method) else objective
         else:
             some = torch.tensor(spread_sample(len(x0), self.at_once))
             check_promises(objective.select(some), x0[some])
