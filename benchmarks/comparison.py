@@ -170,7 +170,7 @@ def summarise(rows: list[dict[str, Any]], near: float = 3.0) -> list[dict[str, A
     return found
 
 
-def once(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def drop_repetitions(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows without repetitions: of a line in two precisions the later one."""
     keys = ("set", "task", "method", "budget", "count")
     return list({tuple(row[k] for k in keys): row for row in rows}.values())
@@ -220,13 +220,14 @@ def main() -> None:
                             | {"count": len(p.images), "precision": q}
                         ),
                     )
-    rows = once([json.loads(line)["line"] for line in Path(o.keep).read_text().splitlines()])
+    rows = drop_repetitions([json.loads(line)["line"] for line in Path(o.keep).read_text().splitlines()])
     note = (
         f"{o.model}; PSNR in dB; misfit in units of the noise; ok: problems that reached their goal; calls of the "
         "network, a gradient counted as three; seconds an image, of a busy machine."
     )
     command = (
-        "python benchmarks/comparison.py --data val.zip --photographs photos.zip --keep results/comparison.jsonl"
+        "python benchmarks/comparison.py --data val.zip --photographs photos.zip "
+        "--keep results/comparison.jsonl"
     )
     write(o.results / "comparison", compare(rows), command, note)
     note = (

@@ -42,7 +42,7 @@ SMALLEST, LARGEST = 10, 80  # how far a label may stand from its point, in point
 
 def draw_plane(rows: Rows, task: str, path: Path, ours: Sequence[str]) -> None:
     """The plane of one task as a PNG of 900 x 600 pixels."""
-    rows = [row for row in rows if row["task"] == task and "psnr" in row]
+    rows = [row for row in rows if row["task"] == task]
     end = max(float(row["psnr"]) for row in rows) - FAR
     left = dict.fromkeys(str(row["method"]) for row in rows if float(row["psnr"]) < end)
     rows = [row for row in rows if float(row["psnr"]) >= end]
@@ -73,6 +73,7 @@ def draw_plane(rows: Rows, task: str, path: Path, ours: Sequence[str]) -> None:
         ends[name] = (x[-1], y[-1], colour if mine else GREYS[min(place % len(GREYS), 1)], mine)
         drawn += [np.stack([x, y], 1)]
     finish(axes, task, rows)
+    left = [name for name in left if name not in names]
     if left:
         figure.supxlabel(f"Farther left: {', '.join(left)}.", fontsize=9, x=0.01, ha="left", color="#6e6e6e")
     figure.canvas.draw()
@@ -180,6 +181,7 @@ def main() -> None:
     o = p.parse_args()
     o.results.mkdir(parents=True, exist_ok=True)
     rows = json.loads(o.table.read_text())["rows"]
+    rows = [row for row in rows if "psnr" in row]
     rows = [row for row in rows if o.set in ("", row.get("set")) and o.count in (0, row.get("count"))]
     for task in dict.fromkeys(str(row["task"]) for row in rows):
         words = "-".join([*filter(None, [o.set]), *re.findall(r"[a-z0-9]+", task.lower())])

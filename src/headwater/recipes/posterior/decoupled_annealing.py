@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from headwater.dflow.evaluation import Evaluation
+from headwater.errors import Misuse
 from headwater.recipes.estimate import Estimate
 from headwater.recipes.posterior.chains import Calls, ChainState, count, initial_fields
 from headwater.recipes.posterior.noise import Noise
@@ -31,7 +32,12 @@ class DecoupledAnnealing:
     ----------
     estimate
         Its times, its covariance R R' and its proximal steps; whether it perturbs and its share of new noise are set
-        here. More times come nearer to the posterior.
+        here. More times come nearer to the posterior; `benchmarks/decisions/annealing.py` chose 64.
+
+    Raises
+    ------
+    Misuse
+        It has no estimate; when it is called, if the cost is no `Misfit`.
 
     References
     ----------
@@ -60,6 +66,13 @@ class DecoupledAnnealing:
     burn_in: ClassVar[int] = 0
     thin: ClassVar[int] = 1
     estimate: Estimate = field(default_factory=lambda: Estimate(times=64, last=0.99))
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.estimate, Estimate):
+            raise Misuse(
+                f"{self.estimate!r} is no estimate.",
+                "Give one, such as DecoupledAnnealing(Estimate(times=64)).",
+            )
 
     def calls_per_step(self) -> Calls:
         """An estimate and its inversion, no solve and no gradient."""
