@@ -5,6 +5,8 @@
         --samplers PCN,InfinityHMC,InfinityHMC-thin15@curved,estimate,pigdm@sharp
     python benchmarks/calibration.py --cases digits --replicates 20 --draws 5 --out calibration_digits \
         --samplers PerturbAndMAP,estimate,plausible,flower,pigdm,ot-ode
+    python benchmarks/calibration.py --cases digits --replicates 100 --draws 4 --precision bfloat16 \
+        --samplers estimate,plausible,flower,pigdm,ot-ode,diffpir,flow-dps --out calibration_digits_100
     python benchmarks/calibration.py --cases photographs,pictograms,music --replicates 100 --draws 5 \
         --samplers estimate --out calibration_flows
     python benchmarks/calibration.py --cases digits --draws 4 --precision bfloat16 \
