@@ -219,8 +219,9 @@ def test_magnitudes_alone_get_one_long_estimate(answer):
     task = ImageTask(PhaseRetrieval(), PhaseRetrieval()(x), SIGMA, (16, 16))
     recipe = task.recipe() if answer is None else task.recipe(answer)
     assert isinstance(recipe.estimate, Estimate) and recipe.estimate.times == 128
-    done = restore(task, FLOW, recipe=replace(recipe, gradients=1))
-    assert done.result.preparation >= 128
+    short = replace(recipe, gradients=1, estimate=replace(recipe.estimate, times=16))
+    done = restore(task, FLOW, recipe=short)
+    assert done.result.preparation >= 16
     assert rms(done.images) > 0.5 * rms(x)
 
 

@@ -84,8 +84,10 @@ def forecast_posterior(
         As in `posterior`, for a batch of `problems`.
     problems
         How many.
-    method, chains, draws, steps, solver, gradient, start
+    method, chains, draws, steps, solver, gradient
         As in `posterior`.
+    start
+        As in `posterior`, `[problems, *event]` or `[problems, chains, *event]` if it is a tensor.
 
     Returns
     -------
