@@ -358,6 +358,7 @@ def judge_method(case_name: str, name: str, count: int, each: int, precision: st
         "CRPS": float(f"{score:.3g}"),
         **({"least p of ranks": float(f"{min(several):.2g}")} if several else {}),
         "p of the misfit's rank": float(f"{uniformity(of_misfit):.2g}"),
+        "mean rank of the misfit": round(float(of_misfit.double().mean()), 2),
         "calls a draw": round(float(calls)),
         "seconds": round(seconds, 1),
     }
