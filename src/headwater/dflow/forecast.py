@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -192,13 +192,18 @@ def _seconds(
     middle = _now(x.device)
     torch.autograd.grad(v, z, torch.ones_like(v))
     forward, product = middle - start, _now(x.device) - middle
-    start = _now(x.device)
-    torch.autograd.grad(cost(z).sum(), z)
-    judging = _now(x.device) - start
+    judging = time_once(lambda: torch.autograd.grad(cost(z).sum(), z), x.device)
     forwards = 1
     if isinstance(strategy, Checkpoint):
         forwards = 2 if strategy.stride(steps, method.evaluations) == 1 else 3
     return steps * method.evaluations * (forwards * forward + product) + judging
+
+
+def time_once(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds that some work on a device takes."""
+    start = _now(device)
+    work()
+    return _now(device) - start
 
 
 def _now(device: torch.device) -> float:

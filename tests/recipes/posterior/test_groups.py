@@ -9,6 +9,7 @@ from headwater import (
     PCN,
     Auto,
     DecoupledAnnealing,
+    Direct,
     Each,
     Estimate,
     Flow,
@@ -210,6 +211,31 @@ def test_a_cost_that_knows_nothing_of_gradients_serves_samplers_that_take_none()
     found = draw(misfit=outside, method=METHODS["pCN"])
     assert_close(found.x0, draw(misfit=lambda x1: x1.square().sum(1), method=METHODS["pCN"]).x0)
     assert_close(draw(misfit=outside, method=METHODS["pCN"], gradient=Auto(0.0)).x0, found.x0)
+
+
+@pytest.mark.parametrize("method", [PCN(), DecoupledAnnealing(Estimate(times=4))])
+def test_what_takes_no_gradient_is_forecast_without_one(method):
+    """The network is no function of torch's, as one that runs elsewhere."""
+    flow = Flow(lambda x, t: torch.from_numpy(-x.numpy()), (2,))
+    assert forecast_posterior(flow, MISFIT, 3, method=method, chains=2, draws=1).gradients == 0
+
+
+def test_seconds_count_what_is_forecast(monkeypatch):
+    """With a second for anything: solves and estimates, proximal steps, gradients, and all of it once a group."""
+    ticks = iter(range(10_000))
+    monkeypatch.setattr("headwater.dflow.forecast._now", lambda device: float(next(ticks)))
+    options = {"chains": 3, "draws": 3, "steps": 2, "solver": EULER}
+
+    def seconds(method, **more):
+        return forecast_posterior(FLOW, MISFIT, 1, method=method, **options, **more).seconds
+
+    assert seconds(PCN(burn_in=4, thin=5)) == 2 * (1 + 4 + 3 * 5)
+    assert seconds(PCN(burn_in=4, thin=5), gradient=Auto(0.0)) == 3 * 2 * (1 + 4 + 3 * 5)
+    annealing = DecoupledAnnealing(Estimate(times=4))
+    assert seconds(annealing) == 2 + 3 * (4 + 24 + 4)
+    walk, gradient = InfinityHMC(burn_in=0, thin=1, leaps=2), 2 * 2 + 1
+    start = 4 + 24 + 4  # an estimate and its inversion
+    assert seconds(walk, gradient=Direct(), start=Estimate(times=4)) == start + gradient * (1 + 3 * 2)
 
 
 @every

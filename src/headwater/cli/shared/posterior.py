@@ -34,7 +34,6 @@ from headwater.recipes.posterior.result import Posterior, Sampling
 from headwater.recipes.posterior.sgld import SGLD
 from headwater.recipes.problem import Problem
 from headwater.solvers.differentiation import Auto
-from headwater.solvers.method import MIDPOINT
 from headwater.text import counted
 
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
@@ -138,13 +137,10 @@ class Plan:
             gradient=self.gradient,
             start=self.estimate,
         )
-        nfe = self.steps * MIDPOINT.evaluations
-        solves = need.evaluations / nfe - need.gradients
-        seconds = need.seconds_per_gradient * (need.gradients + solves / 3) / CHAINS
         spent = f"{problems * need.evaluations:,} evaluations, {problems * need.gradients:,} gradients"
         groups = f", {need.at_once} at a time" if need.at_once < CHAINS * problems else ""
         return (
-            f"{self.count} draws in {CHAINS} chains{groups}: at most {spent}, about {clock(seconds)},"
+            f"{self.count} draws in {CHAINS} chains{groups}: at most {spent}, about {clock(need.seconds)},"
             f" {need.bytes / 1e6:,.0f} MB"
         )
 

@@ -1,4 +1,8 @@
-"""What a posterior will cost, before it starts: counted evaluations and gradients, and the peak of its memory."""
+"""What a posterior will cost, before it starts: counted evaluations and gradients, the peak of its memory, seconds.
+
+One network evaluation of a group of chains is timed; of a sampler that takes gradients, one with its vector-Jacobian
+product too, and of one that makes estimates, a proximal step. What they count to gives the seconds.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +15,15 @@ import torch
 from torch import Tensor
 
 from headwater.dflow.evaluation import Objective
-from headwater.dflow.forecast import forecast
+from headwater.dflow.forecast import forecast, time_once
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.networks import device_of
 from headwater.problem.cost import Cost
-from headwater.recipes.estimate import Estimate
+from headwater.recipes.estimate import Estimate, solve_proximal
 from headwater.recipes.posterior.chains import Sampler
 from headwater.recipes.posterior.groups import fit_chains, held_bytes, result_bytes, step_bytes
+from headwater.recipes.posterior.optimise import require_measurement
 from headwater.recipes.posterior.perturb_and_map import calls_of_estimate
 from headwater.recipes.posterior.start import count_start
 from headwater.solvers.differentiation import Auto, Checkpoint, Direct
@@ -37,8 +42,8 @@ class PosteriorForecast:
         optimisation may converge earlier. Evaluations count those of gradients.
     bytes
         Tensors at the peak for all problems, in bytes, on top of the network's weights.
-    seconds_per_gradient
-        Seconds of one gradient of all chains, group after group.
+    seconds
+        Of the whole run, group after group, if all goes as it does in a first evaluation.
     at_once
         How many chains are stepped at once; the others wait for their turn in every step.
 
@@ -54,7 +59,7 @@ class PosteriorForecast:
     evaluations: int
     gradients: int
     bytes: int
-    seconds_per_gradient: float
+    seconds: float
     at_once: int
 
 
@@ -73,7 +78,8 @@ def forecast_posterior(
 ) -> PosteriorForecast:
     """Predict calls and memory of `posterior(flow, misfit, seeds)` with these settings and as many seeds as problems.
 
-    It evaluates the network a few times, on as many chains as are stepped at once. The calls are the most that there
+    It evaluates the network a few times, on as many chains as are stepped at once, and asks for no gradient that the
+    sampler does not take. The calls are the most that there
     can be, as optimisations may end early; the memory is that of one step of these chains, of all chains and of the
     draws. `RandomiseThenOptimise` takes m gradients more a draw, for m measurements of d numbers, and holds d (d + m)
     numbers a chain more, `Preconditioned` m gradients a chain, and d^2 numbers.
@@ -92,7 +98,7 @@ def forecast_posterior(
     Returns
     -------
     forecast
-        Calls per problem, bytes in all, seconds of one gradient of all chains.
+        Calls per problem; bytes and seconds in all.
 
     Raises
     ------
@@ -120,21 +126,40 @@ def forecast_posterior(
     way: Any
     at_once, way = fit_chains(every, x0, method, draws)
     group = every if at_once == len(rows) else every.select(torch.arange(at_once))
-    one = forecast(group.flow, group.cost, at_once, method=solver, steps=grid, gradient=way)
     nfe = (len(grid) - 1) * solver.evaluations
     step, first = method.calls_per_step(), method.calls_to_begin()
     count = method.burn_in + draws * method.thin
-    all_gradients = count * step.gradients + first.gradients + (count_start(method) if start is None else 0)
-    all_solves = count * step.solves + first.solves
-    beside = count * step.evaluations + first.evaluations
-    beside += calls_of_estimate(start) if isinstance(start, Estimate) else 0
+    gradients = count * step.gradients + first.gradients + (count_start(method) if start is None else 0)
+    evaluations = nfe * (count * step.solves + first.solves) + count * step.evaluations + first.evaluations
+    evaluations += calls_of_estimate(start) if isinstance(start, Estimate) else 0
+    x, seconds = x0[:at_once], 0.0
+    if gradients:
+        one = forecast(group.flow, group.cost, at_once, method=solver, steps=grid, gradient=way)
+        way, seconds = one.strategy, gradients * one.seconds_per_gradient
+    peak = max(step_bytes(group, x, method, way) + held_bytes(x0, draws), result_bytes(x0, draws))
+    seconds += evaluations * time_evaluation(group.flow, x)
+    for estimate, times in ((getattr(method, "estimate", None), count), (start, 1)):
+        if isinstance(estimate, Estimate):
+            seconds += times * estimate.times * time_proximal(group, x, estimate)
     return PosteriorForecast(
-        evaluations=chains * (nfe * (all_gradients + all_solves) + beside),
-        gradients=chains * all_gradients,
-        bytes=max(
-            step_bytes(group, x0[:at_once], method, one.strategy) + held_bytes(x0, draws),
-            result_bytes(x0, draws),
-        ),
-        seconds_per_gradient=one.seconds_per_gradient * math.ceil(len(rows) / at_once),
+        evaluations=chains * (nfe * gradients + evaluations),
+        gradients=chains * gradients,
+        bytes=peak,
+        seconds=seconds * math.ceil(len(rows) / at_once),
         at_once=at_once,
     )
+
+
+def time_evaluation(flow: Flow, x: Tensor) -> float:
+    """Seconds of one evaluation of the network at x `[chains, *event]`, without a gradient."""
+    with torch.no_grad():
+        return time_once(lambda: flow(x, torch.tensor(0.5)), x.device)
+
+
+def time_proximal(objective: Objective, x: Tensor, estimate: Estimate) -> float:
+    """Seconds of one proximal step of an estimate at x `[chains, *event]`, through a decoder if there is one."""
+    misfit, path = require_measurement(objective.cost), objective.flow.path
+    t = torch.tensor(0.5, dtype=torch.float64)
+    root = estimate.covariance.root(objective.flow, float(path.alpha(t)), float(path.sigma(t)))
+    with torch.no_grad():
+        return time_once(lambda: solve_proximal(misfit, x, root, estimate.iterations), x.device)
