@@ -10,14 +10,13 @@ have the weights of `classical.py`. The pictures of phase retrieval are compared
 and a turn by 180 degrees.
 
 Finished lines stay in the file that --keep names, so a long table grows over several runs: --sets, --tasks, --budgets
-and --only say what is computed now, and the table has all that is there. With --precision bfloat16 the network
-multiplies in bfloat16: the answers change by 0.02 dB at most, single pictures of `map` and `dps` by 0.8 and 0.3 dB
-(`decisions/bfloat16.py`). Lines without a precision are in float32.
+and --only say what is computed now, and `comparison_tables.py` makes the tables of all that is there. With
+--precision bfloat16 the network multiplies in bfloat16: the answers change by 0.02 dB at most, single pictures of
+`map` and `dps` by 0.8 and 0.3 dB (`decisions/bfloat16.py`). Lines without a precision are in float32.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,8 @@ from torch import Tensor
 
 import classical
 from budgets import BUDGETS, load_tuned, make_recipe
-from common import kept, lower, options, with_precision, write
+from common import kept, lower, options, with_precision
+from comparison_tables import write_tables
 from headwater import Misfit, Misuse
 from headwater.image.denoise import DenoisePicture
 from headwater.image.metrics.fidelity import psnr, ssim
@@ -105,77 +105,6 @@ def judge(
     return row | score(x, pictures) | cost | {"seconds": round(seconds / len(pictures.images), 3)}
 
 
-def compare(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows that have a score, by set, task and PSNR, with how far each is below the best of its budget.
-
-    The error is that of the mean difference, picture by picture. What has a cost of its own stands with the smallest
-    budget that pays for it.
-    """
-
-    def group(row: dict[str, Any]) -> int:
-        paid = [b for b in BUDGETS if b >= row.get("calls", 0)]
-        return row["budget"] or min(paid, default=BUDGETS[-1])
-
-    tried = {(row["set"], row["task"]) for row in rows if "psnr" in row and row["method"] != "nothing"}
-    scored = [row for row in rows if "psnr" in row and (row["set"], row["task"]) in tried]
-    found = []
-    for row in sorted(
-        scored, key=lambda r: (SETS.index(r["set"]), TASKS.index(r["task"]), r["budget"], -r["psnr"])
-    ):
-        rivals = [r for r in scored if all(r[k] == row[k] for k in ("set", "task", "count"))]
-        same = [r for r in rivals if group(r) == group(row)]
-        best = max(same, key=lambda r: r["psnr"])
-        gap = torch.tensor(best["each"]) - torch.tensor(row["each"])
-        error = float(gap.std()) / len(gap) ** 0.5
-        below = {"below the best": f"{float(gap.mean()):.2f} ± {error:.2f}"}
-        found.append({k: v for k, v in row.items() if k != "each"} | below)
-    return found
-
-
-def summarise(rows: list[dict[str, Any]], near: float = 3.0) -> list[dict[str, Any]]:
-    """Our two answers and the best of all others at up to 160 calls, one row for each set and task.
-
-    The kernel distance is compared among what is `near` dB of PSNR to the best: noise can be near in features alone.
-    """
-    tried = [r for r in rows if "psnr" in r and r["budget"] in (0, 160)]
-    groups = {(r["set"], r["task"], r["count"]) for r in tried if r["budget"] == 160}
-    found = []
-    for name, task, count in sorted(groups, key=lambda g: (SETS.index(g[0]), TASKS.index(g[1]), g[2])):
-        group = [r for r in tried if (r["set"], r["task"], r["count"]) == (name, task, count)]
-        ours = {r["method"]: r for r in group if r["method"] in ("faithful", "plausible")}
-        others = [r for r in group if r["method"] not in ours]
-        if len(ours) < 2 or not others:
-            continue
-        first, second = ours["faithful"], ours["plausible"]
-        best = max(others, key=lambda r: r["psnr"])
-        likely = min(
-            (r for r in others if r["psnr"] > best["psnr"] - near),
-            key=lambda r: r["kernel"],
-        )
-        gap = torch.tensor(first["each"]) - torch.tensor(best["each"])
-        found.append(
-            {
-                "set": name,
-                "task": task,
-                "pictures": count,
-                "faithful, dB": first["psnr"],
-                "best other, dB": f"{best['psnr']} ({best['method']})",
-                "faithful less it": f"{float(gap.mean()):.2f} ± {float(gap.std()) / len(gap) ** 0.5:.2f}",
-                "plausible, kernel": f"{second['kernel']} ± {second['kernel error']}",
-                "least other, kernel": f"{likely['kernel']} ± {likely['kernel error']} ({likely['method']})",
-                "calls of ours": f"{first.get('calls', '')}, {second.get('calls', '')}",
-                "others tried": len({r["method"] for r in others}),
-            }
-        )
-    return found
-
-
-def drop_repetitions(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows without repetitions: of a line in two precisions the later one."""
-    keys = ("set", "task", "method", "budget", "count")
-    return list({tuple(row[k] for k in keys): row for row in rows}.values())
-
-
 def main() -> None:
     o = options(
         __doc__.splitlines()[0],
@@ -220,21 +149,7 @@ def main() -> None:
                             | {"count": len(p.images), "precision": q}
                         ),
                     )
-    rows = drop_repetitions([json.loads(line)["line"] for line in Path(o.keep).read_text().splitlines()])
-    note = (
-        f"{o.model}; PSNR in dB; misfit in units of the noise; ok: problems that reached their goal; calls of the "
-        "network, a gradient counted as three; seconds an image, of a busy machine."
-    )
-    command = (
-        "python benchmarks/comparison.py --data val.zip --photographs photos.zip "
-        "--keep results/comparison.jsonl"
-    )
-    write(o.results / "comparison", compare(rows), command, note)
-    note = (
-        "Of the same lines: our two answers beside the best of all others with up to 160 calls of the network, a "
-        "gradient counted as three, and of the methods without a network. ± is the standard error."
-    )
-    write(o.results / "comparison_best", summarise(rows), command, note)
+    write_tables(o.results, Path(o.keep))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from headwater.recipes.methods import OURS
 
 Rows = list[dict[str, object]]
 
-COLOURS = ("#d1495b", "#00798c", "#e08e00", "#5f4bb6", "#2e8b3d", "#a8577e")
+COLOURS = ("#d1495b", "#00798c", "#e08e00", "#5f4bb6", "#2e8b3d", "#a8577e", "#1f6fd6", "#8b5a2b", "#e377c2")
 GREYS = ("#3d3d3d", "#6e6e6e", "#8c8c8c", "#a6a6a6")
 MARKS, LINES = "osD^vP", ("-", "--", ":", "-.")
 FAR = 9.0  # dB below the best, where the plane ends

@@ -17,6 +17,7 @@ SHARED = {
     "classical.py",
     "digits.py",
     "drawings.py",
+    "comparison_tables.py",
     "images.py",
     "molecules.py",
     "picture_sets.py",
