@@ -19,6 +19,7 @@ from headwater.image.operators.blur import Blur
 from headwater.image.operators.colorize import Colorize
 from headwater.image.operators.inpaint import Inpaint
 from headwater.image.operators.phase import PhaseRetrieval
+from headwater.image.phase_estimate import PhaseEstimate
 from headwater.image.power_law import PowerLaw
 from headwater.problem.operator import Identity, Operator
 from headwater.recipes.average import Average
@@ -39,17 +40,14 @@ DEBLURRED = Estimate(times=16, last=0.99, covariance=White(1.12))
 Measured in `benchmarks/decisions/deblurring.py`.
 """
 
-PHASES = Estimate(times=128, last=0.99)
-"""An estimate from magnitudes alone: the sign and place of the picture are settled late, so the times are many.
-
-Measured in `benchmarks/comparison.py`.
-"""
-
 
 def faithful(operator: Operator) -> Recipe:
-    """The mean of four estimates; of magnitudes one, as the mean of a picture and its mirror image is neither."""
-    estimate = estimate_for(operator)
-    return WarmStart(estimate if estimate is PHASES else Average(estimate, count=4), keep_estimate=0.0)
+    """The mean of four estimates; of magnitudes the better of two, as the mean of a picture and its mirror image is
+    neither.
+    """
+    if has_phases(operator):
+        return WarmStart(PhaseEstimate(), keep_estimate=0.0)
+    return WarmStart(Average(estimate_for(operator), count=4), keep_estimate=0.0)
 
 
 def plausible(operator: Operator, *, least: float) -> Recipe:
@@ -57,8 +55,10 @@ def plausible(operator: Operator, *, least: float) -> Recipe:
 
     Control replaces one that has fitted noise, with a misfit below `least` units of it.
     """
+    if has_phases(operator):
+        return WarmStart(PhaseEstimate(), keep_estimate=least)
     estimate = estimate_for(operator)
-    estimate = replace(estimate, times=max(32, estimate.times), first=0.01, fresh=InsideHoles())
+    estimate = replace(estimate, times=32, first=0.01, fresh=InsideHoles())
     return WarmStart(estimate, keep_estimate=least)
 
 
@@ -84,13 +84,16 @@ def estimate_for(operator: Operator) -> Estimate:
     'White'
     >>> type(estimate_for(Inpaint(box_mask(8, 8, 2, 2))).covariance).__name__
     'PowerLaw'
-    >>> estimate_for(PhaseRetrieval()).times
-    128
     """
     kinds = {type(part) for part in parts_of(operator)}
-    if PhaseRetrieval in kinds:
-        return PHASES
+    if has_phases(operator):
+        return PhaseEstimate().from_noise
     return DEBLURRED if Blur in kinds and kinds <= {Blur, Colorize, Identity} else ESTIMATE
+
+
+def has_phases(operator: Operator) -> bool:
+    """Whether phases were lost, somewhere in the operator."""
+    return any(isinstance(part, PhaseRetrieval) for part in parts_of(operator))
 
 
 def answer_of(operator: Operator) -> Answer:

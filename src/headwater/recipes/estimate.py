@@ -82,6 +82,15 @@ class EstimateWatch:
         self.ended = status
 
 
+class Estimator(Protocol):
+    """What makes an estimate, from which control of the source can go on; a protocol."""
+
+    def sample(
+        self, flow: Flow, misfit: Misfit, seeds: Sequence[int], *, guess: Tensor, watch: EstimateWatch
+    ) -> Tensor:
+        """An x1 `[len(seeds), *event]` that agrees with the measurement; see `Estimate.sample`."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """One pass of the denoiser along t, made to agree with the measurement at every time.

@@ -20,7 +20,7 @@ from headwater.problem.compose import compose
 from headwater.problem.cost import Misfit, discrepancy
 from headwater.recipes.about import About
 from headwater.recipes.average import Average
-from headwater.recipes.estimate import Estimate, EstimateWatch
+from headwater.recipes.estimate import Estimate, EstimateWatch, Estimator
 from headwater.recipes.recipe import RecipeOptions, result_without_control
 from headwater.solvers.fixed import invert, logit_grid, solve
 
@@ -38,7 +38,7 @@ class WarmStart:
     Parameters
     ----------
     estimate
-        How the estimate is made: one, or the mean of some.
+        How the estimate is made: one, the mean of some, or whatever has their `sample`.
     correct_round_trip
         The way to x0 and back loses a little of the estimate e. The correction adds it again: the samples are
         x1 = solve(x0) + e - solve(invert(e)), which is e itself at the start. It serves measurements that are more
@@ -94,7 +94,7 @@ class WarmStart:
         network_gradient=True,
         cost="56 evaluations, then up to 60 gradients of 16",
     )
-    estimate: Estimate | Average = field(default_factory=Estimate)
+    estimate: Estimator = field(default_factory=Estimate)
     correct_round_trip: bool = False
     steps: int = 8
     finer: float = 1.5
