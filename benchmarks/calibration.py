@@ -21,6 +21,8 @@
         --precision bfloat16 --samplers DecoupledAnnealing --out calibration_daps_flows
     python benchmarks/calibration.py --cases digits --draws 4 --precision bfloat16 --samplers DecoupledAnnealing \
         --out calibration_daps_digits
+    python benchmarks/calibration.py --cases pictograms,photographs --replicates 100 --draws 4 --precision bfloat16 \
+        --samplers flow-dps,diffpir,flower,ot-ode@pictograms,pigdm@pictograms --out calibration_rivals
 
 Simulation-based calibration (Talts et al., 2018): a replicate draws x0* ~ N(0, I), solves for x1*, measures it with
 noise, and samples the posterior. The rank of the truth among the draws is then uniform, coordinate by coordinate,

@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from headwater import CondOT, Flow, Misuse, Status
-from headwater.image.answers import estimate_for, faithful
+from headwater.image.answers import estimate_for, faithful, on_latents
 from headwater.image.operators import (
     JPEG,
     Blur,
@@ -230,6 +230,11 @@ def test_magnitudes_within_a_chain_are_found_and_other_operators_keep_their_mean
     operator = chain(Blur(gaussian_kernel(std=1.0)), PhaseRetrieval())
     assert estimate_for(operator).times == 128
     assert isinstance(faithful(Blur(gaussian_kernel(std=1.0))).estimate, Average)
+
+
+def test_through_a_decoder_magnitudes_have_no_mean_either():
+    assert isinstance(on_latents(Blur(gaussian_kernel(std=1.0)), "faithful").estimate, Average)
+    assert isinstance(on_latents(PhaseRetrieval(), "faithful").estimate, Estimate)
 
 
 def test_a_mask_of_grey_pixels_still_wants_their_colour():

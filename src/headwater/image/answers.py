@@ -62,7 +62,7 @@ def plausible(operator: Operator, *, least: float) -> Recipe:
     return WarmStart(estimate, keep_estimate=least)
 
 
-def on_latents(answer: Answer) -> Recipe:
+def on_latents(operator: Operator, answer: Answer) -> Recipe:
     """An answer by a flow on latents: of estimates through the decoder, whose errors are white.
 
     A proximal step through the decoder costs far more than an evaluation of the flow, so the times are few
@@ -71,7 +71,8 @@ def on_latents(answer: Answer) -> Recipe:
     error of the autoencoder, so a misfit below it is no sign that noise was fitted.
     """
     estimate = Estimate(times=8)
-    return WarmStart(Average(estimate, count=4) if answer == "faithful" else estimate, keep_estimate=0.0)
+    mean = answer == "faithful" and not has_phases(operator)
+    return WarmStart(Average(estimate, count=4) if mean else estimate, keep_estimate=0.0)
 
 
 def estimate_for(operator: Operator) -> Estimate:

@@ -215,7 +215,7 @@ class ImageTask:
         if answer not in get_args(Answer):
             raise Misuse(f"There is no answer {answer!r}.", "Ask for 'faithful' or 'plausible'.")
         if latent:
-            return on_latents(answer)
+            return on_latents(self.operator, answer)
         if answer == "faithful" and self.is_denoising:
             return DenoisePicture()
         if answer == "faithful":
