@@ -37,10 +37,11 @@ def make_notes(seconds, seed, rate):
     r, t = np.random.default_rng(seed), np.arange(round(seconds * rate)) / rate
     x = np.zeros(len(t))
     for beat in np.arange(0.1, seconds - 0.2, 0.35):
-        after = np.maximum(t - beat, 0)
+        heard = (t > beat) & (t < beat + 2.5)  # then it is far below the noise
+        after = t[heard] - beat
         for f in 110 * 2 ** (r.integers(0, 30, 3) / 12):
             tone = sum(np.sin(2 * np.pi * k * f * after) / k**1.3 for k in range(1, 9))
-            x += 0.06 * tone * np.exp(-4 * after) * (1 - np.exp(-after / 0.003)) * (t > beat)
+            x[heard] += 0.06 * tone * np.exp(-4 * after) * (1 - np.exp(-after / 0.003))
     return 0.8 * x / np.abs(x).max() + 3e-4 * r.standard_normal(len(x))
 
 

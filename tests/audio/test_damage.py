@@ -54,7 +54,8 @@ def solutions(done):
 
 
 def sdr(x):
-    return 10 * np.log10(np.square(truth()).sum() / np.square(x - truth()).sum())
+    wanted = truth()[:, : x.shape[1]]
+    return 10 * np.log10(np.square(wanted).sum() / np.square(x - wanted).sum())
 
 
 def noise(level, seed=0):
@@ -81,7 +82,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_it_is_better_than_it_was_and_has_no_seams(tmp_path, name):
     damaged, damage, gain = CASES[name]
-    before = damaged(truth())
+    before = damaged(truth())[:, : 1 if name == "user" else 2]  # that of a user is slow
     after = repaired(tmp_path, before, damage)
     assert after.shape == before.shape and sdr(after) > sdr(before) + gain
     bend = np.abs(np.diff(after, n=2, axis=0)).max(1)
@@ -161,12 +162,12 @@ def test_noise_in_a_room_is_of_each_channel():
     assert [both.for_signal(i, True).impulse[0, 0] for i in (0, 1)] == [1.0, 0.5]
 
 
-@pytest.mark.parametrize("gain", [0.1, 10.0])
-def test_how_loud_a_response_is_does_not_matter(tmp_path, gain):
-    before = np.stack([np.convolve(c, IMPULSE)[:FRAMES] for c in truth().T], 1) + noise(1e-3)
+def test_how_loud_a_response_is_does_not_matter(tmp_path):
+    before = (through(IMPULSE) + noise(1e-3))[:, :1]
     found = repaired(tmp_path, before, Room(IMPULSE[None], RATE, 1e-3))
-    other = repaired(tmp_path, before, Room(gain * IMPULSE[None], RATE, 1e-3))
-    assert_close(gain * other, found, atol=1e-4, rtol=0)
+    for gain in (0.1, 10.0):
+        other = repaired(tmp_path, before, Room(gain * IMPULSE[None], RATE, 1e-3))
+        assert_close(gain * other, found, atol=1e-4, rtol=0)
 
 
 def test_a_room_with_noise_is_undone_in_every_segment(tmp_path):
@@ -174,11 +175,11 @@ def test_a_room_with_noise_is_undone_in_every_segment(tmp_path):
     r, n = np.random.default_rng(0), 800
     h = 0.3 * r.standard_normal(n) * np.geomspace(1, 1e-3, n)
     h[0] = 1.0
-    before = np.stack([np.convolve(c, h)[:FRAMES] for c in truth().T], 1) + noise(1e-4)
+    before, wanted = (through(h) + noise(1e-4))[:, :1], truth()[:, :1]
     after = repaired(tmp_path, before, Room(h[None], RATE, 1e-4))
     for start, stop in equal_parts(FRAMES, RATE):
         part = slice(start, stop - 1000)
-        error = np.square(after - truth())[part].sum() / np.square(truth())[part].sum()
+        error = np.square(after - wanted)[part].sum() / np.square(wanted)[part].sum()
         assert 10 * np.log10(error) < -30
 
 

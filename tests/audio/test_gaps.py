@@ -35,8 +35,10 @@ def take(folder, frames=12_000, channels=2, rate=8000, subtype="PCM_24"):
     return examine(folder / "take.wav")
 
 
-@pytest.mark.parametrize("gap", [(6000, 6080), (6000, 6500), (0, 400), (11_700, 12_000), (2000, 8000)])
-@pytest.mark.parametrize("channels", [1, 2, 3])
+GAPS = [(6000, 6080), (6000, 6500), (0, 400), (11_700, 12_000), (2000, 8000)]
+
+
+@pytest.mark.parametrize(("channels", "gap"), [*((2, gap) for gap in GAPS), (1, GAPS[1]), (3, GAPS[1])])
 def test_only_the_gap_changes(tmp_path, gap, channels):
     source = take(tmp_path, channels=channels)
     (segment,) = segments_around(merge_gaps([gap], source.frames), source.rate)
@@ -91,7 +93,7 @@ def test_fifty_milliseconds_are_short_wherever_they_begin(tmp_path, monkeypatch,
     assert fill_segment(prior(), source, segments_around(gaps, rate)[0]).filled_by == "linear prediction"
 
 
-@pytest.mark.parametrize("rate", [8000, 16_000])
+@pytest.mark.parametrize("rate", [8000, 11_025])
 @pytest.mark.parametrize("place", [16, 50, 400, 999])
 @pytest.mark.parametrize("end", [False, True])
 def test_gaps_near_an_end_are_no_burst(tmp_path, rate, place, end):
@@ -138,7 +140,7 @@ def test_the_same_seed_gives_the_same_fill(tmp_path):
     assert np.array_equal(a, b) and not np.array_equal(a, c)
 
 
-@pytest.mark.parametrize("rate", [3000, 4000, 8000, 44_100])
+@pytest.mark.parametrize("rate", [3000, 4000, 8000, 22_050])
 @pytest.mark.parametrize("spans", [[(0.7, 0.71)], [(0.7, 0.8)], [(0.7, 0.75), (0.85, 0.87)], [(0.7, 0.9)]])
 def test_a_filling_begins_and_ends_on_the_waveform(tmp_path, rate, spans):
     """Tones: linear prediction alone continues them, and whatever the flow adds may not spoil the joints."""

@@ -161,7 +161,7 @@ def snr(found, truth):
 
 
 @pytest.mark.parametrize("gap", [0.02, 0.1, 0.5])
-@pytest.mark.parametrize(("rate", "period"), [(8000, 1.0), (44_100, 3.7), (8000, 18.0)])
+@pytest.mark.parametrize(("rate", "period"), [(8000, 1.0), (22_050, 3.7), (8000, 18.0)])
 def test_a_loop_under_other_sounds_is_found_wherever_its_repeat_is_like_it(tmp_path, rate, period, gap):
     """Their differences correlate at 0.5 to 0.9 only; the repeat itself is at 15 dB."""
     x, (first, last) = under_other_sounds(rate, period, gap, seed=round(1000 * gap))
@@ -184,7 +184,7 @@ def test_a_loop_under_other_sounds_is_found_wherever_its_repeat_is_like_it(tmp_p
 
 
 @pytest.mark.parametrize("gap", [0.02, 0.1, 0.5])
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_the_same_music_is_not_repeated_where_it_goes_on(tmp_path, gap, seed):
     x, (first, last) = under_other_sounds(8000, 4.0, gap, seed=seed, repeats=False)
     assert filled(tmp_path, x, (first, last), rate=8000)[0] is None

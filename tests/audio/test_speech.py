@@ -103,8 +103,7 @@ def spoken(folder, seed, gap, room=-50.0, channels=1):
     return examine(folder / "voice.wav"), segment, tone
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(("channels", "seed"), [(1, 1), (1, 2), (1, 3), (2, 1)])
 def test_a_long_gap_in_speech_fades_to_the_tone_of_the_room(tmp_path, seed, channels):
     source, segment, room = spoken(tmp_path, seed, 0.6, channels=channels)
     filling = fill_segment(prior(), source, segment)

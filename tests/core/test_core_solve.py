@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -29,11 +30,11 @@ from headwater import (
 from headwater.solvers import DOPRI5, METHODS, reverse_grid
 
 ORDERS = [
-    (EULER, 1, (20, 40, 80, 160)),
-    (MIDPOINT, 2, (20, 40, 80, 160)),
-    (HEUN, 2, (20, 40, 80, 160)),
+    (EULER, 1, (20, 40, 80)),
+    (MIDPOINT, 2, (20, 40, 80)),
+    (HEUN, 2, (20, 40, 80)),
     (RK4, 4, (8, 16, 32)),
-    (DDIM, 1, (20, 40, 80, 160)),
+    (DDIM, 1, (20, 40, 80)),
 ]
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
 
@@ -69,11 +70,17 @@ def test_order_of_dormand_prince():
     assert DOPRI5.a[-1] == DOPRI5.b[:-1] and DOPRI5.c[-1] == pytest.approx(1, abs=1e-14)
 
 
+@cache
+def backwards():
+    """A mixture, states at t = 0.9, and where they come from at 0.05."""
+    law, x = mixture(2), normal(4, 2)
+    return law, x, solve_adaptive(law.flow, x, start=0.9, end=0.05, rtol=1e-12, atol=1e-12).x
+
+
 @pytest.mark.parametrize(("method", "order", "counts"), ORDERS, ids=lambda m: getattr(m, "name", ""))
 def test_order_on_a_mixture_backwards(method, order, counts):
     """The same slopes for a non-linear flow from t = 0.9 to 0.05, against a fine adaptive solve."""
-    law, x = mixture(2), normal(4, 2)
-    exact = solve_adaptive(law.flow, x, start=0.9, end=0.05, rtol=1e-12, atol=1e-12).x
+    law, x, exact = backwards()
     counts = [2 * n for n in counts]
     errors = [
         float((solve(law.flow, x, method=method, steps=uniform_grid(n, 0.9, 0.05)) - exact).norm())
@@ -121,9 +128,9 @@ def test_ddim_reaches_the_data_where_the_velocity_is_infinite(path):
     law, _, _ = gaussian(3, path)
     x0 = normal(4, 3)
     exact = law.endpoint(x0)
-    errors = [float((solve(law.flow, x0, method=DDIM, steps=n) - exact).abs().max()) for n in (100, 200, 400)]
+    errors = [float((solve(law.flow, x0, method=DDIM, steps=n) - exact).abs().max()) for n in (50, 100, 200)]
     assert errors[2] < 0.05
-    assert slope((100, 200, 400), errors) == pytest.approx(1, abs=0.2)
+    assert slope((50, 100, 200), errors) == pytest.approx(1, abs=0.2)
 
 
 def test_ddim_is_exact_for_a_point_mass():

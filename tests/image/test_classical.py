@@ -49,14 +49,14 @@ def measure(operator, x, sigma):
 OPERATORS = {
     "denoise": Identity(),
     "blur": Blur(gaussian_kernel(1.0)),
-    "holes": Inpaint(random_mask(32, 32, missing=0.5)),
+    "holes": Inpaint(random_mask(20, 20, missing=0.5)),
     "smaller": SuperResolution(2),
 }
 
 
 @pytest.mark.parametrize("task", OPERATORS)
 def test_every_method_comes_nearer_to_the_picture_than_its_measurement(classical, task):
-    operator, x = OPERATORS[task], pictures(32)
+    operator, x = OPERATORS[task], pictures(20)
     misfit = measure(operator, x, 0.05 if task != "denoise" else 0.2)
     before = psnr(operator.pinv(misfit.y), x)
     for name in classical.methods_for(operator):

@@ -138,22 +138,22 @@ def test_noisy_mask_keeps_the_measurement_where_nothing_is_solved(recipe):
 
 
 def test_noiseless_super_resolution_agrees_exactly():
-    x = field(20, 36)
+    x = field(20, 24)
     for operator in (SuperResolution(2), SuperResolution(2, "bicubic"), SuperResolution(4, "decimate")):
         y = operator(x)
-        done = restore(ImageTask(operator, y, 0.0, (20, 36)), FLOW)
+        done = restore(ImageTask(operator, y, 0.0, (20, 24)), FLOW)
         polished = done.task.finish(done.crop(done.result.x1))
         assert polished.abs().max() <= 1  # so that the clamp is not at work
         assert (operator(done.images) - y).abs().max() < 1e-3
         assert (operator(done.crop(done.result.x1)) - y).abs().max() > 1e-3  # the solve alone does not
 
 
-@pytest.mark.parametrize("sigma", [0.001, 0.005, 0.01])
+@pytest.mark.parametrize("sigma", [0.001, 0.01])
 def test_a_little_noise_is_not_amplified_by_the_polish(sigma):
     """A deblurring to A x = y would be mostly noise; the residual ends near sigma instead, the error no worse."""
-    operator, x = Blur(gaussian_kernel(std=1.5)), field(20, 36)
-    y = operator(x) + sigma * normal(1, 3, 20, 36, seed=1)
-    done = restore(ImageTask(operator, y, sigma, (20, 36)), FLOW)
+    operator, x = Blur(gaussian_kernel(std=1.5)), field(20, 24)
+    y = operator(x) + sigma * normal(1, 3, 20, 24, seed=1)
+    done = restore(ImageTask(operator, y, sigma, (20, 24)), FLOW)
     before = done.crop(done.result.x1)
     assert rms(done.images - x) < rms(before - x)
     assert rms(operator(done.images) - y) < max(1.3 * sigma, 0.003)
@@ -197,15 +197,16 @@ def test_the_discrepancy_is_approached_from_above():
 
 @pytest.mark.parametrize(
     "operator",
-    [SuperResolution(2), Inpaint(hole(20, 40, 9, 2)), Blur(gaussian_kernel(std=1.0))],
+    [SuperResolution(2), Inpaint(hole(20, 24, 9, 2)), Blur(gaussian_kernel(std=1.0))],
     ids=lambda o: o.name,
 )
 def test_every_seed_is_its_own_run(operator):
-    y = operator(field(20, 40)) + 0
-    task = ImageTask(operator, y, SIGMA, (20, 40))
+    y = operator(field(20, 24)) + 0
+    task = ImageTask(operator, y, SIGMA, (20, 24))
     recipe = task.recipe("plausible")
+    recipe = replace(recipe, gradients=4, estimate=replace(recipe.estimate, times=16))
     together = restore(task, FLOW, seeds=[5, 2, 9], recipe=recipe)
-    assert together.images.shape == (3, 3, 20, 40)
+    assert together.images.shape == (3, 3, 20, 24)
     for k, seed in enumerate([5, 2, 9]):
         alone = restore(task, FLOW, seeds=[seed], recipe=recipe)
         assert_close(together.images[k : k + 1], alone.images, rtol=0, atol=1e-4)
@@ -253,7 +254,10 @@ def test_a_mask_of_grey_pixels_still_wants_their_colour():
 def test_nonlinear_operators_run(operator, size):
     x = field(*size)
     y = operator(x)
-    done = restore(ImageTask(operator, y, SIGMA, size), FLOW, options=RecipeOptions(gradients=30))
+    task = ImageTask(operator, y, SIGMA, size)
+    recipe = task.recipe()
+    one = replace(recipe, estimate=replace(recipe.estimate, count=1))
+    done = restore(task, FLOW, recipe=one, options=RecipeOptions(gradients=30))
     assert done.images.shape == x.shape
     assert rms(operator.residual(done.images, y)) < 1.06 * SIGMA
     assert rms(done.images - x) < 0.2  # the standard deviation of the law

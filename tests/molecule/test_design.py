@@ -70,11 +70,11 @@ C7H8O = {"C": 7, "H": 8, "O": 1}
 @pytest.mark.parametrize("open_at", [0, 5])
 def test_a_fragment_grows_to_a_formula_wherever_it_is_open(open_at, networks):
     """Where the new atoms got elements without asking what becomes of them, one draw in a hundred was sound."""
-    request = Request(2, 1, fragment=phenyl(open_at), formula=C7H8O)
+    request = Request(1, 1, fragment=phenyl(open_at), formula=C7H8O)
     d = design(request, recipe=Search())
     found = examine(to_molecules(d.molecules))
-    assert [c.sound for c in found] == [True, True] and bool(d.reached.all())
-    assert [c.formula for c in found] == ["C7H8O"] * 2
+    assert [c.sound for c in found] == [True] and bool(d.reached.all())
+    assert [c.formula for c in found] == ["C7H8O"]
 
 
 def ethyl():
@@ -90,7 +90,7 @@ def test_the_order_of_the_atoms_of_a_fragment_changes_nothing(fragment, asked, n
     """Orders of one file: the same new atoms, and the fragment's in the order of the file."""
     one, recipe = fragment(), Search(candidates=1, steps=4)
     k, first = len(one), design(Request(2, 1, fragment=one, **asked), recipe=recipe)
-    for seed in (1, 2, 3):
+    for seed in (1, 2):
         order = np.random.default_rng(seed).permutation(k)
         other = design(Request(2, 1, fragment=select_atoms(one, order), **asked), recipe=recipe)
         rows = torch.cat([torch.from_numpy(order), torch.arange(k, 29)])
@@ -104,8 +104,8 @@ def test_draws_and_gradients_are_told_apart(networks):
     """A target that a draw meets, and one that only control comes nearer to."""
     hit = design_quickly(targets=(Target("gap", Interval(low=0.5)),))
     assert bool(hit.reached.all()) and not bool(hit.by_gradient.any())
-    asked = {"targets": (Target("gap", 100.0),), "candidates": 1, "steps": 4}
-    draws, control = design_quickly(**asked, gradients=0), design_quickly(**asked, gradients=8)
+    asked = {"targets": (Target("gap", 100.0),), "candidates": 1, "steps": 2}
+    draws, control = design_quickly(**asked, gradients=0), design_quickly(**asked, gradients=5)
     nearer = control.deviation < draws.deviation
     assert bool(nearer.any()) and control.by_gradient.tolist() == nearer.tolist()
 
@@ -134,7 +134,7 @@ def test_the_evaluator_never_guides(networks):
         def forward(self, positions, types, mask):
             return {name: torch.full((len(mask),), torch.nan) for name in PROPERTIES}
 
-    asked = {"attempts": 2, "sound": True}
+    asked = {"attempts": 2, "sound": True, "count": 1, "gradients": 1}
     usual, blind = design_quickly(**asked), design_quickly(replace(networks, evaluator=Blank()), **asked)
     assert_close(blind.x1, usual.x1, atol=0, rtol=0)
     assert blind.status == usual.status and bool(blind.evaluator["gap"].isnan().all())

@@ -21,7 +21,7 @@ from headwater.optimizers.status import Status
 def test_weights_choose_among_draws(networks):
     """Two targets that no draw meets: whose weight is large decides which draw is kept."""
     targets = (Target("gap", 12.0), Target("mu", 9.0))
-    asked = {"count": 6, "gradients": 0, "candidates": 8}
+    asked = {"count": 4, "gradients": 0, "candidates": 6}
     gap, mu = (
         design_quickly(**asked, targets=tuple(replace(t, weight=w) for t, w in zip(targets, ws, strict=True)))
         for ws in ((1000.0, 1.0), (1.0, 1000.0))
@@ -31,8 +31,8 @@ def test_weights_choose_among_draws(networks):
 
 
 def test_control_lowers_the_cost_of_its_start(networks):
-    first = design_quickly(gradients=1, candidates=1, steps=4)
-    last = design_quickly(gradients=8, candidates=1, steps=4)
+    first = design_quickly(gradients=1, candidates=1, steps=2)
+    last = design_quickly(gradients=6, candidates=1, steps=2)
     assert (
         bool((last.deviation <= first.deviation).all())
         and last.deviation.mean() < 0.7 * first.deviation.mean()
@@ -41,7 +41,7 @@ def test_control_lowers_the_cost_of_its_start(networks):
 
 def test_more_candidates_start_nearer(networks):
     def start(k):
-        return design_quickly(count=6, candidates=k, gradients=1).deviation
+        return design_quickly(count=4, candidates=k, gradients=0).deviation
 
     few, many = start(1), start(6)
     assert bool((many <= few).all()) and many.mean() < 0.7 * few.mean()
@@ -50,11 +50,11 @@ def test_more_candidates_start_nearer(networks):
 def test_attempts_go_on_with_what_missed_and_count_everything(networks):
     """One target is met by the first draw, the other by none."""
     targets = (Target("gap", torch.tensor([float(design_quickly().guide["gap"][0]), 100.0])),)
-    one, three = (design_quickly(targets=targets, attempts=k) for k in (1, 3))
-    assert one.reached.tolist() == three.reached.tolist() == [True, False]
-    assert three.deviation[1] <= one.deviation[1] and three.gradients[1] == 3 * one.gradients[1] > 0
-    assert three.evaluations[1] == 3 * one.evaluations[1]
-    assert three.evaluations[0] == one.evaluations[0] and three.gradients[0] == one.gradients[0]
+    one, two = (design_quickly(targets=targets, attempts=k) for k in (1, 2))
+    assert one.reached.tolist() == two.reached.tolist() == [True, False]
+    assert two.deviation[1] <= one.deviation[1] and two.gradients[1] == 2 * one.gradients[1] > 0
+    assert two.evaluations[1] == 2 * one.evaluations[1]
+    assert two.evaluations[0] == one.evaluations[0] and two.gradients[0] == one.gradients[0]
 
 
 def test_evaluations_count_candidates_and_gradients(networks):
