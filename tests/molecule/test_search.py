@@ -48,7 +48,7 @@ def test_more_candidates_start_nearer(networks):
 
 
 def test_attempts_go_on_with_what_missed_and_count_everything(networks):
-    """One target is met by the first draw, the other by none."""
+    """One target is what these settings reached before, the other is out of reach."""
     targets = (Target("gap", torch.tensor([float(design_quickly().guide["gap"][0]), 100.0])),)
     one, two = (design_quickly(targets=targets, attempts=k) for k in (1, 2))
     assert one.reached.tolist() == two.reached.tolist() == [True, False]
