@@ -131,7 +131,7 @@ def retrieve_phases(
     --------
     >>> x = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> misfit = Misfit(PhaseRetrieval(), PhaseRetrieval()(x), 0.01)
-    >>> found = retrieve_phases(misfit, [0], starts=4, iterations=500, bounds=(0, 1))
+    >>> found = retrieve_phases(misfit, [0], starts=16, iterations=500, bounds=(0, 1))
     >>> min(float((found - twin).abs().max()) for twin in twins(x)) < 0.05
     True
     """
