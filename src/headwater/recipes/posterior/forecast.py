@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from headwater.dflow.evaluation import Objective
-from headwater.dflow.forecast import forecast, time_once
+from headwater.dflow.forecast import forecast, time_least
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.networks import device_of
@@ -153,7 +153,7 @@ def forecast_posterior(
 def time_evaluation(flow: Flow, x: Tensor) -> float:
     """Seconds of one evaluation of the network at x `[chains, *event]`, without a gradient."""
     with torch.no_grad():
-        return time_once(lambda: flow(x, torch.tensor(0.5)), x.device)
+        return time_least(lambda: flow(x, torch.tensor(0.5)), x.device)
 
 
 def time_proximal(objective: Objective, x: Tensor, estimate: Estimate) -> float:
@@ -162,4 +162,4 @@ def time_proximal(objective: Objective, x: Tensor, estimate: Estimate) -> float:
     t = torch.tensor(0.5, dtype=torch.float64)
     root = estimate.covariance.root(objective.flow, float(path.alpha(t)), float(path.sigma(t)))
     with torch.no_grad():
-        return time_once(lambda: solve_proximal(misfit, x, root, estimate.iterations), x.device)
+        return time_least(lambda: solve_proximal(misfit, x, root, estimate.iterations), x.device)
