@@ -206,6 +206,17 @@ def time_once(work: Callable[[], object], device: torch.device) -> float:
     return _now(device) - start
 
 
+def time_least(work: Callable[[], object], device: torch.device, enough: float = 0.2, most: int = 5) -> float:
+    """The least seconds of some work on a device, which is done again while all of it took less than `enough`.
+
+    A single timing of quick work may be ten times too long on a busy machine.
+    """
+    seconds = [time_once(work, device)]
+    while sum(seconds) < enough and len(seconds) < most:
+        seconds.append(time_once(work, device))
+    return min(seconds)
+
+
 def _now(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

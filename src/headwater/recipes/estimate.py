@@ -69,8 +69,12 @@ class EstimateWatch:
     ended: Status | None = None
 
     def __call__(self, x1: Tensor) -> bool:
-        """Report the sample of one time; True ends the estimate."""
+        """Count an evaluation and report the sample that it led to; True ends the estimate."""
         self.evaluations += 1
+        return self.report(x1)
+
+    def report(self, x1: Tensor) -> bool:
+        """Report a sample for which the network was not evaluated; True ends the estimate."""
         if self.callback is not None:
             cost, rms = self.misfit(x1).to(torch.float64), self.misfit.rms(x1).to(torch.float64)
             event = Event(round=0, active=torch.arange(len(x1)), cost=cost, measure=rms, x1=x1, best=cost)

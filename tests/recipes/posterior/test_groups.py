@@ -26,6 +26,7 @@ from headwater import (
     watch_flow,
 )
 from headwater.recipes.posterior import groups, run
+from headwater.recipes.posterior.forecast import time_evaluation
 from headwater.solvers.memory import PeakMemory
 
 torch.set_num_threads(1)
@@ -236,6 +237,14 @@ def test_seconds_count_what_is_forecast(monkeypatch):
     walk, gradient = InfinityHMC(burn_in=0, thin=1, leaps=2), 2 * 2 + 1
     start = 4 + 24 + 4  # an estimate and its inversion
     assert seconds(walk, gradient=Direct(), start=Estimate(times=4)) == start + gradient * (1 + 3 * 2)
+
+
+def test_a_busy_moment_does_not_make_a_quick_network_slow(monkeypatch):
+    ticks = iter(
+        [0.0, 0.05, 1.0, 1.001, 2.0, 2.002, 3.0, 3.001, 4.0, 4.001]
+    )  # the first takes 50 times as long
+    monkeypatch.setattr("headwater.dflow.forecast._now", lambda device: next(ticks))
+    assert abs(time_evaluation(FLOW, torch.zeros(3, 2)) - 0.001) < 1e-9
 
 
 @every

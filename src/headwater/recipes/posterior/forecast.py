@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from headwater.dflow.evaluation import Objective
-from headwater.dflow.forecast import forecast, time_once
+from headwater.dflow.forecast import forecast, time_least
 from headwater.errors import Misuse
 from headwater.flows.flow import Flow
 from headwater.flows.networks import device_of
@@ -43,7 +43,7 @@ class PosteriorForecast:
     bytes
         Tensors at the peak for all problems, in bytes, on top of the network's weights.
     seconds
-        Of the whole run, group after group, if all goes as it does in a first evaluation.
+        Of the whole run, group after group, if every call takes as long as the one that was timed.
     at_once
         How many chains are stepped at once; the others wait for their turn in every step.
 
@@ -76,13 +76,13 @@ def forecast_posterior(
     gradient: Direct | Checkpoint | Auto | None = None,
     start: Tensor | Estimate | None = None,
 ) -> PosteriorForecast:
-    """Predict calls and memory of `posterior(flow, misfit, seeds)` with these settings and as many seeds as problems.
+    """Predict what `posterior(flow, misfit, seeds)` takes with these settings and as many seeds as problems.
 
     It evaluates the network a few times, on as many chains as are stepped at once, and asks for no gradient that the
-    sampler does not take. The calls are the most that there
-    can be, as optimisations may end early; the memory is that of one step of these chains, of all chains and of the
-    draws. `RandomiseThenOptimise` takes m gradients more a draw, for m measurements of d numbers, and holds d (d + m)
-    numbers a chain more, `Preconditioned` m gradients a chain, and d^2 numbers.
+    sampler does not take. The calls are the most that there can be, as optimisations may end early; the memory is
+    that of one step of these chains, of all chains and of the draws; the seconds are those of the calls and of the
+    proximal steps of estimates. `RandomiseThenOptimise` takes m gradients more a draw, for m measurements of d
+    numbers, and holds d (d + m) numbers a chain more, `Preconditioned` m gradients a chain, and d^2 numbers.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def forecast_posterior(
 def time_evaluation(flow: Flow, x: Tensor) -> float:
     """Seconds of one evaluation of the network at x `[chains, *event]`, without a gradient."""
     with torch.no_grad():
-        return time_once(lambda: flow(x, torch.tensor(0.5)), x.device)
+        return time_least(lambda: flow(x, torch.tensor(0.5)), x.device)
 
 
 def time_proximal(objective: Objective, x: Tensor, estimate: Estimate) -> float:
@@ -162,4 +162,4 @@ def time_proximal(objective: Objective, x: Tensor, estimate: Estimate) -> float:
     t = torch.tensor(0.5, dtype=torch.float64)
     root = estimate.covariance.root(objective.flow, float(path.alpha(t)), float(path.sigma(t)))
     with torch.no_grad():
-        return time_once(lambda: solve_proximal(misfit, x, root, estimate.iterations), x.device)
+        return time_least(lambda: solve_proximal(misfit, x, root, estimate.iterations), x.device)
