@@ -18,7 +18,8 @@ def drawings():
     sys.path.insert(0, str(BENCHMARKS))
     yield importlib.import_module("drawings")
     sys.path.remove(str(BENCHMARKS))
-    del sys.modules["drawings"], sys.modules["digits"]
+    for name in ("drawings", "digits"):
+        sys.modules.pop(name, None)
 
 
 def test_the_weights_are_small_and_say_how_they_were_made(drawings):

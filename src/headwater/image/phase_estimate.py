@@ -53,7 +53,7 @@ class PhaseEstimate:
     >>> flow = Flow(lambda x, t: (2 * t - 1) / (t**2 + (1 - t) ** 2) * x, shape=(1, 8, 8))  # to N(0, I)
     >>> x = flow.noise([0])
     >>> misfit = Misfit(PhaseRetrieval(), PhaseRetrieval()(x), 0.1)
-    >>> recipe = PhaseEstimate(iterations=200)
+    >>> recipe = PhaseEstimate(Estimate(times=16), Estimate(times=16, first=0.3), iterations=200)
     >>> found = recipe.sample(flow, misfit, [1], guess=torch.zeros_like(x), watch=EstimateWatch(misfit, None))
     >>> bool(misfit.rms(found) < 1.5)
     True
