@@ -17,7 +17,7 @@ def digits():
     sys.path.insert(0, str(BENCHMARKS))
     yield importlib.import_module("digits")
     sys.path.remove(str(BENCHMARKS))
-    del sys.modules["digits"]
+    sys.modules.pop("digits", None)
 
 
 @pytest.fixture(scope="module")
