@@ -5,8 +5,8 @@
 
 The rows of the table have `task`, `method`, `budget` (a number, which orders the points of a curve), `psnr`, `kernel`
 and `kernel error`; of a table with several sets of pictures `--set` and `--count` choose one. Methods of Headwater
-are drawn in colour, the others in grey. What is far to the left is named below the plane. The pictures go to
-results/planes/.
+are drawn in colours, the same in every plane, the others in grey. What is far to the left is named below the plane.
+The pictures go to results/planes/.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from headwater.recipes.methods import OURS
 
 Rows = list[dict[str, object]]
 
-COLOURS = ("#d1495b", "#00798c", "#e08e00", "#5f4bb6", "#2e8b3d", "#a8577e", "#1f6fd6", "#8b5a2b", "#e377c2")
+COLOURS = ("#d1495b", "#00798c", "#e08e00", "#5f4bb6", "#2e8b3d", "#808000", "#1f6fd6", "#8b5a2b", "#e377c2")
 GREYS = ("#3d3d3d", "#6e6e6e", "#8c8c8c", "#a6a6a6")
 MARKS, LINES = "osD^vP", ("-", "--", ":", "-.")
 FAR = 9.0  # dB below the best, where the plane ends
@@ -52,7 +52,7 @@ def draw_plane(rows: Rows, task: str, path: Path, ours: Sequence[str]) -> None:
     ends, drawn = {}, []
     for name in sorted(names, key=lambda name: name in ours):  # ours on top
         mine = name in ours
-        place = [n for n in names if (n in ours) == mine].index(name)
+        place = list(ours).index(name) if mine else [n for n in names if n not in ours].index(name)
         colour = (COLOURS if mine else GREYS)[place % (len(COLOURS) if mine else len(GREYS))]
         points = sorted((row for row in rows if row["method"] == name), key=lambda row: float(row["budget"]))
         x, y, error = (
