@@ -20,6 +20,7 @@ from torch import Tensor
 
 from headwater import Identity, Misfit, Misuse, Operator
 from headwater.image.operators import Blur, Inpaint, LinearOperator, PhaseRetrieval, SuperResolution
+from headwater.image.phase_estimate import retrieve_phases, twins
 from headwater.problem.least_squares import solve_least_squares
 
 Restorer = Callable[[Operator, Misfit, float], Tensor]
@@ -327,64 +328,21 @@ def match_and_enlarge(operator: Operator, misfit: Misfit, weight: float) -> Tens
 # Phase retrieval --------------------------------------------------------------------------------------------------
 
 
-def retrieve_phase(
-    operator: Operator,
-    misfit: Misfit,
-    weight: float,
-    *,
-    starts: int = 8,
-    iterations: int = 1000,
-    finish: int = 100,
-) -> Tensor:
-    """Hybrid input-output with beta = `weight`, then error reduction (Fienup 1982), the best of some starts.
+def retrieve_phase(operator: Operator, misfit: Misfit, weight: float) -> Tensor:
+    """Hybrid input-output (Fienup 1982), the best of eight starts of 1,000 iterations for each channel.
 
     The picture is real, fills a known quarter of the field and lies in [-1, 1]. Each channel is a problem of its own,
     known up to its sign and a half turn; those of the later channels are chosen to agree with the first.
     """
     assert isinstance(operator, PhaseRetrieval)
-    y = misfit.y.double()
-    n, c, h, w = y.shape[0], y.shape[1], y.shape[2] // 2, y.shape[3] // 2
-    amplitude = y.clamp(min=0).reshape(n * c, 1, 2 * h, 2 * w)
-    draws = [
-        torch.randn(c, starts, h, w, generator=torch.Generator().manual_seed(i)).double() for i in range(n)
-    ]
-    field = torch.nn.functional.pad(torch.cat(draws) / 2, (0, w, 0, h))
-    inside = torch.zeros(2 * h, 2 * w, dtype=torch.bool)
-    inside[:h, :w] = True
-    for step in range(iterations + finish):
-        spectrum = torch.fft.rfft2(field, norm="ortho")
-        shown = impose(spectrum, amplitude[..., : w + 1])
-        moved: Tensor = torch.fft.irfft2(shown, s=(2 * h, 2 * w), norm="ortho")
-        allowed = inside & (moved.abs() <= 1)
-        rest = field - weight * moved if step < iterations else moved.clamp(-1, 1) * inside
-        field = torch.where(allowed, moved, rest)
-    error = (torch.fft.rfft2(field, norm="ortho").abs() - amplitude[..., : w + 1]).square().sum((-2, -1))
-    best = field[torch.arange(n * c), error.argmin(1), :h, :w].reshape(n, c, h, w)
-    return torch.stack([agree(x) for x in best])
-
-
-def impose(spectrum: Tensor, amplitude: Tensor) -> Tensor:
-    """The spectrum with the measured amplitude and its own phase."""
-    return spectrum * (amplitude / spectrum.abs().clamp(min=1e-12))
-
-
-def twins(x: Tensor) -> Tensor:
-    """What has the same amplitudes as x `[..., h, w]`: itself, its half turn, and minus both, `[4, ..., h, w]`."""
-    turned = x.flip(-2, -1)
-    return torch.stack([x, turned, -x, -turned])
+    found = retrieve_phases(misfit, range(len(misfit.y)), starts=8, iterations=1000, bounds=(-1.0, 1.0))
+    return torch.stack([agree(x) for x in found])
 
 
 def agree(x: Tensor) -> Tensor:
     """Each channel of x `[c, h, w]` as the twin that correlates best with the first channel."""
     choices = twins(x)
     best = ((choices - choices.mean((-2, -1), keepdim=True)) * x[:1]).sum((-2, -1)).argmax(0)
-    return choices[best, torch.arange(len(x))]
-
-
-def resolve_twins(x: Tensor, reference: Tensor) -> Tensor:
-    """Each image of x `[n, c, h, w]` as the twin nearest to its truth: the measurement cannot tell them apart."""
-    choices = twins(x)
-    best = (choices - reference).square().sum((-3, -2, -1)).argmin(0)
     return choices[best, torch.arange(len(x))]
 
 
@@ -411,5 +369,5 @@ METHODS: dict[str, Method] = {
     "bicubic": Method(partial(enlarge, kind=Image.Resampling.BICUBIC), {SuperResolution: 0}),
     "Lanczos": Method(partial(enlarge, kind=Image.Resampling.LANCZOS), {SuperResolution: 0}),
     "BM3D + bicubic": Method(match_and_enlarge, {SuperResolution: 0}),
-    "hybrid input-output": Method(retrieve_phase, {PhaseRetrieval: 0.9}),
+    "hybrid input-output": Method(retrieve_phase, {PhaseRetrieval: 0}),
 }

@@ -54,10 +54,10 @@ def summarise(rows: Rows, near: float = 3.0) -> Rows:
     The kernel distance is compared among what is `near` dB of PSNR to the best: noise can be near in features alone.
     """
     tried = [r for r in rows if "psnr" in r and r["budget"] in (0, 160)]
-    groups = {(r["set"], r["task"], r["count"]) for r in tried if r["budget"] == 160}
     found = []
-    for name, task, count in sorted(groups, key=lambda g: (SETS.index(g[0]), TASKS.index(g[1]), g[2])):
-        group = [r for r in tried if (r["set"], r["task"], r["count"]) == (name, task, count)]
+    for (name, task, count), group in problems_of(tried):
+        if not any(r["budget"] == 160 for r in group):
+            continue
         ours = {r["method"]: r for r in group if r["method"] in ("faithful", "plausible")}
         others = [r for r in group if r["method"] not in ours]
         if len(ours) < 2 or not others:
@@ -91,11 +91,8 @@ def best_by_budget(rows: Rows, near: float = 3.0) -> Rows:
     Where fewer than four methods were tried a budget is left out. The kernel distance is compared among what is
     `near` dB of PSNR to the best. The answer `faithful` has a cost of its own, which may be above the budget.
     """
-    tried = [r for r in rows if "psnr" in r]
-    groups = {(r["set"], r["task"], r["count"]) for r in tried if r["budget"]}
     found = []
-    for name, task, count in sorted(groups, key=lambda g: (SETS.index(g[0]), TASKS.index(g[1]), g[2])):
-        group = [r for r in tried if (r["set"], r["task"], r["count"]) == (name, task, count)]
+    for (name, task, count), group in problems_of([r for r in rows if "psnr" in r]):
         ours = next((r for r in group if r["method"] == "faithful"), None)
         for budget in BUDGETS:
             rivals = [r for r in group if r["budget"] == budget]
@@ -117,6 +114,16 @@ def best_by_budget(rows: Rows, near: float = 3.0) -> Rows:
                 }
             )
     return found
+
+
+def problems_of(rows: Rows) -> list[tuple[tuple[str, str, int], Rows]]:
+    """The rows of every set, task and number of pictures, in the order of the sets and tasks."""
+    found: dict[tuple[str, str, int], Rows] = {}
+    for row in rows:
+        found.setdefault((row["set"], row["task"], row["count"]), []).append(row)
+    return sorted(
+        found.items(), key=lambda item: (SETS.index(item[0][0]), TASKS.index(item[0][1]), item[0][2])
+    )
 
 
 def difference(first: dict[str, Any], second: dict[str, Any]) -> str:

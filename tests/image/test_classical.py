@@ -23,6 +23,7 @@ from headwater.image.operators import (
     gaussian_kernel,
     random_mask,
 )
+from headwater.image.phase_estimate import twins
 
 torch.set_num_threads(1)
 
@@ -112,7 +113,6 @@ def test_the_phase_is_retrieved_up_to_its_twins(classical):
     x = pictures(16)[:1]
     misfit = measure(PhaseRetrieval(), x, 1e-3)
     found = classical.restore("hybrid input-output", PhaseRetrieval(), misfit)
-    assert float(psnr(classical.resolve_twins(found, x), x)) > 30
-    for twin in classical.twins(x):
+    assert max(float(psnr(twin, x)) for twin in twins(found)) > 30
+    for twin in twins(x):
         assert torch.allclose(PhaseRetrieval()(twin), PhaseRetrieval()(x), atol=1e-4)
-        assert torch.equal(classical.resolve_twins(twin, x), x)
